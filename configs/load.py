@@ -1,0 +1,299 @@
+"""From TOML files and `key.path=value` overrides to a checked `Config`; from one config to the next of the same run.
+
+Files merge left to right, then overrides apply in order. What is wrong is told in one `ConfigError`, a line a problem.
+Values are checked strictly, as JSON: `true` is no number, `"5"` no integer. TOML has no null, so the text `none` unsets
+a setting that may be unset. `model.path` and `ptx.source.jsonl` become absolute here, from the current directory, since
+actors may run in another; `run_dir` stays as given: under `ray job submit` a relative one must be refused elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import SequenceMatcher
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
+from types import NoneType
+from typing import Any, get_args
+
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+
+from configs.schema import Config, Section
+
+__all__ = ["MAY_CHANGE_ON_RESUME", "ConfigError", "check_same_run", "diff", "from_json", "load_config", "to_json"]
+
+MAY_CHANGE_ON_RESUME: Mapping[str, str] = {
+    "num_steps": "a run may be made longer or shorter; schedules that end at `num_steps` stretch from there on",
+    "run_dir": "a run folder may be moved, or named by another path",
+    "eval.*": "evaluation reads the policy and never changes it",
+    "checkpoint.*": "when a run is saved does not change what it computes",
+    "report.*": "what is shown does not change what is computed",
+    "cluster.*": "a run may move to another machine, and deadlines may be raised after one was missed",
+}
+"""Settings (patterns) that may differ between a run and its resumption, each with the reason. All others may not."""
+
+WANTED = {
+    "bool_type": "true or false",
+    "dict_type": "a table",
+    "float_type": "a number",
+    "int_type": "a whole number",
+    "model_type": "a table of settings",
+    "path_type": "a path in quotes",
+    "string_type": "text in quotes",
+    "too_long": "at most {max_length} items",
+    "tuple_type": "a list",
+}
+"""What a type of pydantic error asks for, in TOML's words. Other types keep pydantic's words."""
+
+
+Entry = tuple[dict[str, Any], str, str, FieldInfo | None]
+"""A setting that was given: the table that holds it, its name there, its full key, its field (None: unknown)."""
+
+
+class ConfigError(ValueError):
+    """A config that cannot be used. `problems` holds one line each; the message is those lines."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+def load_config(files: Sequence[Path], overrides: Sequence[str] = ()) -> Config:
+    """The config that `files` (TOML, later ones win) and then `overrides` (`key.path=value`, in order) add up to."""
+    data: dict[str, Any] = {"model": {}, "gyms": []}
+    try:
+        for file in files:
+            data = _merged(data, _read_toml(Path(file)))
+        for override in overrides:
+            _apply(data, override)
+        return _validated(data)
+    except RecursionError as error:
+        raise ConfigError("the settings are nested too deeply") from error
+
+
+def to_json(config: Config) -> str:
+    """The whole config, defaults included, as written to config.json in the run folder."""
+    return config.model_dump_json(indent=2) + "\n"
+
+
+def from_json(text: str) -> Config:
+    """The config that `to_json` wrote."""
+    try:
+        data = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"config.json is not JSON: {error}") from error
+    if not isinstance(data, dict):
+        raise ConfigError(f"config.json: got {_shown(data)}, wanted an object of settings")
+    return _validated(data)
+
+
+def diff(old: Config, new: Config) -> list[str]:
+    """Keys whose values differ, in the schema's order; those of a gym that only one of the two has come last."""
+    before, after = _values(old), _values(new)
+    return [key for key in {**before, **after} if before.get(key) != after.get(key)]
+
+
+def check_same_run(old: Config, new: Config) -> None:
+    """Raise ConfigError where `new` cannot resume the run of `old`: a setting outside MAY_CHANGE_ON_RESUME differs."""
+    before, after = _values(old), _values(new)
+    if changed := [key for key in diff(old, new) if not any(fnmatchcase(key, may) for may in MAY_CHANGE_ON_RESUME)]:
+        lines = (f"{key}: the run has {before.get(key, 'none')}, now it is {after.get(key, 'none')}" for key in changed)
+        raise ConfigError("a resumed run keeps its settings; set these back, or start a new run:", *lines)
+
+
+def _values(section: Section, prefix: str = "") -> dict[str, str]:
+    """Every setting of `section` by its full key, as text."""
+    values: dict[str, str] = {}
+    written = section.model_dump(mode="json")
+    for name in type(section).model_fields:
+        value = getattr(section, name)
+        if isinstance(value, Section):
+            values |= _values(value, f"{prefix}{name}.")
+        elif isinstance(value, tuple) and any(isinstance(item, Section) for item in value):
+            for i, item in enumerate(value):
+                values |= _values(item, f"{prefix}{name}.{i}.")
+        else:
+            values[prefix + name] = "none" if value is None else json.dumps(written[name], sort_keys=True)
+    return values
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        text = file.read_bytes().decode()
+    except FileNotFoundError as error:
+        raise ConfigError(f"{file} does not exist{_nearest_file(file)}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file} is not UTF-8 text: {error.reason} at byte {error.start}") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise ConfigError(f"{file} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    try:
+        return tomllib.loads(text)
+    except ValueError as error:
+        where = str(error).replace("at end of document", f"at line {text.count(chr(10)) + 1}, the end of the file")
+        raise ConfigError(f"{file}: {where}") from error
+
+
+def _nearest_file(file: Path) -> str:
+    """What to say of a missing file: the TOML file beside it, or in configs/, whose name is most like it."""
+    there = sorted({*file.absolute().parent.glob("*.toml"), *Path(__file__).parent.glob("*.toml")})
+    if not there:
+        return ""
+    nearest = max(there, key=lambda other: SequenceMatcher(None, file.stem, other.stem).ratio())
+    return f"; the nearest is {nearest.relative_to(Path.cwd()) if nearest.is_relative_to(Path.cwd()) else nearest}"
+
+
+def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """`old` with `new` laid over it: tables merge, anything else (lists of tables too) is replaced as a whole."""
+    both = {**old, **new}
+    for name in old.keys() & new.keys():
+        if isinstance(old[name], dict) and isinstance(new[name], dict):
+            both[name] = _merged(old[name], new[name])
+    return both
+
+
+def _apply(data: dict[str, Any], override: str) -> None:
+    """Set one `key.path=value` in `data`."""
+    key, equals, text = override.partition("=")
+    names = key.split(".")
+    if not equals or not all(names) or key.startswith("-") or " " in key or not override.isprintable():
+        raise ConfigError(f"{override!r} is not key.path=value in printable characters; write e.g. learner.lr=1e-6")
+    here: Any = data
+    for depth, name in enumerate(names[:-1], start=1):
+        slot = _slot(here, name, names[:depth])
+        if isinstance(here, dict):
+            here.setdefault(slot, {})
+        if not isinstance(here[slot], dict | list):
+            raise ConfigError(f"{key} cannot be set: {'.'.join(names[:depth])} was given a value, it is not a table")
+        here = here[slot]
+    slot, value = _slot(here, names[-1], names), _parsed(text, names)
+    old = here.get(slot) if isinstance(here, dict) else here[slot]
+    here[slot] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+
+
+def _slot(here: dict[str, Any] | list[Any], name: str, path: list[str]) -> Any:
+    """Where `name` is in a table (itself) or in a list (the position of the entry with that name or number)."""
+    if isinstance(here, dict):
+        return name
+    labels = [item.get("name") if isinstance(item, dict) else None for item in here]
+    if name in labels:
+        return labels.index(name)
+    if re.fullmatch("[0-9]{1,6}", name) and int(name) < len(here):
+        return int(name)
+    there = ", ".join(f"{i} ({label})" for i, label in enumerate(labels)) or "none; a file adds one with [[gyms]]"
+    raise ConfigError(f"{'.'.join(path)} does not exist; the entries of {'.'.join(path[:-1])} are {there}")
+
+
+def _parsed(text: str, names: list[str]) -> Any:
+    """`text` as a TOML value, else as it stands; also where the setting is a text and TOML sees a number or a date."""
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except ValueError as error:
+        if text.startswith(("[", "{", '"', "'")):
+            raise ConfigError(f"{'.'.join(names)}: {text} is not TOML ({error}); text in it needs quotes") from error
+        return text
+    field = _settings().get(".".join(["gyms", "*", *names[2:]] if names[0] == "gyms" else names))
+    is_text = field is not None and bool(_kinds(field) & {str, Path})
+    return text if is_text and not isinstance(value, str | list | dict) else value
+
+
+def _validated(data: dict[str, Any]) -> Config:
+    """`data` as a Config."""
+    if problems := [problem for entry in _entries(data, Config) if (problem := _settle(*entry))]:
+        raise ConfigError(*problems)
+    try:
+        return Config.model_validate_json(json.dumps(data, default=str), strict=True)  # str: TOML's dates and times
+    except ValidationError as error:
+        raise ConfigError(*map(_problem, error.errors())) from error
+    except ValueError as error:  # json.dumps: Python refuses to write integers of more than 4300 digits
+        raise ConfigError(f"a number is too long: {error}") from error
+
+
+def _settle(table: dict[str, Any], name: str, key: str, field: FieldInfo | None) -> str | None:
+    """Settle `none`, `~` and relative paths of one entry in place; what is wrong with it, if anything."""
+    if field is None:
+        return f"{key} is not a setting{_suggestion(key)}"
+    value, kinds = table[name], _kinds(field)
+    if value == "none" and NoneType in kinds:
+        table[name] = None
+    elif value == "" and Path in kinds:
+        return f'{key}: got "", wanted a path'
+    elif isinstance(value, str) and Path in kinds:
+        path = Path(value).expanduser() if value.startswith("~/") else Path(value)
+        table[name] = str(path if key == "run_dir" else Path.cwd() / path)
+    return None
+
+
+def _kinds(field: FieldInfo) -> set[Any]:
+    """The types a field takes: its annotation and, of a union or a list, the members."""
+    return {field.annotation, *get_args(field.annotation)}
+
+
+def _entries(data: dict[str, Any], section: type[Section], prefix: str = "") -> Iterator[Entry]:
+    """Every setting that `data` gives; tables and lists of tables are looked into, a gym's free `args` are not."""
+    for name, value in data.items():
+        key, field = f"{prefix}{name}", section.model_fields.get(name)
+        inner, is_list = _section_of(field) if field else (Section, False)  # Section has no fields: all unknown below
+        if inner and not is_list and isinstance(value, dict) and (value or field):
+            yield from _entries(value, inner, f"{key}.")
+        elif inner and is_list and isinstance(value, list):
+            for i, item in enumerate(value):
+                yield from _entries(item, inner, f"{key}.{i}.") if isinstance(item, dict) else ()
+        else:
+            yield data, name, key, field
+
+
+def _section_of(field: FieldInfo) -> tuple[type[Section] | None, bool]:
+    """The section that a field holds, if any, and whether it holds a list of them."""
+    section = next((kind for kind in _kinds(field) if isinstance(kind, type) and issubclass(kind, Section)), None)
+    return section, section is not field.annotation
+
+
+@cache
+def _settings() -> dict[str, FieldInfo]:
+    """Every setting of the schema by its full key, in order; that of a list's entry has a `*`: `gyms.*.budget`."""
+
+    def walk(section: type[Section], prefix: str) -> Iterator[tuple[str, FieldInfo]]:
+        for name, field in section.model_fields.items():
+            yield prefix + name, field
+            inner, is_list = _section_of(field)
+            yield from walk(inner or Section, f"{prefix}{name}.*." if is_list else f"{prefix}{name}.")
+
+    return dict(walk(Config, ""))
+
+
+def _suggestion(key: str) -> str:
+    """The settings most like an unknown `key`: in full, in the last name, or by initials (learning_rate: lr)."""
+    name = key.rpartition(".")[2]
+    initials = "".join(word[:1] for word in name.split("_"))
+    entry = re.match(r"gyms\.[0-9]+\.", key)
+    scores: dict[str, float] = {}
+    for valid in _settings():
+        valid, last = valid.replace("gyms.*.", entry[0] if entry else "gyms.0."), valid.rpartition(".")[2]
+        scores[valid] = SequenceMatcher(None, key, valid).ratio() + SequenceMatcher(None, name, last).ratio()
+        scores[valid] += last in (name, initials)
+    best = max(scores.values())
+    if best >= 1.2:
+        return f"; did you mean {' or '.join([valid for valid in scores if scores[valid] >= best - 0.2][:3])}?"
+    return f"; a gym's own settings go under {entry[0]}args" if entry else "; docs/configuration.md lists all"
+
+
+def _problem(error: Mapping[str, Any]) -> str:
+    """One line for one pydantic error."""
+    key = ".".join(map(str, error["loc"]))
+    if error["type"] == "value_error":
+        return str(error["ctx"]["error"])
+    if error["type"] == "missing":
+        return f"{key} is missing"
+    wanted = WANTED.get(error["type"], "").format(**error.get("ctx", {})) or error["msg"].removeprefix(
+        "Input should be "
+    )
+    return f"{key}: got {_shown(error['input'])}, wanted {wanted}"
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 80 else f"{text[:77]}..."

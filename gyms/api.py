@@ -1,0 +1,195 @@
+"""The one contract between the pipeline and whatever asks questions: tasks, scores, and the gym that makes both.
+
+A gym knows tasks and how to verify an answer. It knows no model, no tensor and no Ray: this file imports neither
+torch, ray nor vllm, so a plug-in author can test a gym in milliseconds. Three facts shape the contract:
+
+- *A score carries a status, never a bare float.* A wrong answer is `ok` with value 0. A fault of the model scores the
+  gym's minimum and is kept; a fault of ours (a broken verifier, a malformed task) is masked out of the learning batch,
+  because training on our own bugs is worse than losing a sample. `Status` is closed and says whose fault it was.
+- *`gym.tasks(split)[i]` is a pure function*: same settings, same index, same task, in every process. Runs resume by
+  arithmetic on indices, never by saving iterators.
+- *What a gym may need is handed to it* as `Services`, so that nothing is global and a worker can be killed at any time.
+
+Left out on purpose: multi-turn gyms (`reset`/`step`), group scoring and judges; they extend this file.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+__all__ = [
+    "API_VERSION",
+    "Gym",
+    "GymSettings",
+    "Message",
+    "Score",
+    "Services",
+    "Split",
+    "Status",
+    "Task",
+    "message",
+]
+
+API_VERSION = 1
+"""Version of this contract. A gym declares the version that it was written for; other versions are refused."""
+
+Split = Literal["train", "heldout"]
+Message = Mapping[str, str]
+"""One chat message: `{"role": "system" | "user" | "assistant", "content": str}`."""
+
+
+class Status(StrEnum):
+    """What became of one sample's verification; the table of docs/gyms.md in code."""
+
+    OK = "ok"
+    """Verified; `value` says how right it was. A wrong answer is `ok` with value 0."""
+    NO_ANSWER = "no_answer"
+    """The response holds no answer. The model's fault."""
+    INVALID_ANSWER = "invalid_answer"
+    """An answer was found but cannot be read. The model's fault."""
+    TOO_COMPLEX = "too_complex"
+    """The answer exceeds a cap that is checked before parsing. The model's fault."""
+    TIMEOUT = "timeout"
+    """What the model submitted ran past its limit. The model's fault."""
+    CRASHED = "crashed"
+    """What the model submitted crashed. The model's fault."""
+    TRUNCATED = "truncated"
+    """Stopped by its token budget; judged by the truncation rule, never by a verifier."""
+    BAD_TASK = "bad_task"
+    """The task itself is malformed. Ours: masked."""
+    VERIFIER_ERROR = "verifier_error"
+    """The gym raised, hung, crashed or returned garbage. Ours: masked."""
+    JUDGE_FAILED = "judge_failed"
+    """The judge gave no usable verdict. Ours: masked."""
+    CANCELLED = "cancelled"
+    """Scoring was stopped before it finished. Ours: masked."""
+
+    @property
+    def is_masked(self) -> bool:
+        """True where the fault is ours: the sample leaves the group mean and the loss, and is counted."""
+        return self in _MASKED
+
+    @property
+    def is_model_fault(self) -> bool:
+        """True where the model gets the gym's minimum reward, without a value from the verifier."""
+        return self in _MODEL_FAULTS
+
+
+_MASKED = frozenset({Status.BAD_TASK, Status.VERIFIER_ERROR, Status.JUDGE_FAILED, Status.CANCELLED})
+_MODEL_FAULTS = frozenset(
+    {Status.NO_ANSWER, Status.INVALID_ANSWER, Status.TOO_COMPLEX, Status.TIMEOUT, Status.CRASHED}
+)
+
+
+def message(role: Literal["system", "user", "assistant"], content: str) -> Message:
+    """A chat message as a plain, picklable dict."""
+    return {"role": role, "content": content}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One problem. Frozen and picklable: it travels between processes.
+
+    Example:
+        Task(id="arithmetic/train/17", prompt=(message("user", "What is 3 + 4?"),), data={"answer": "7"})
+    """
+
+    id: str
+    """Stable name, unique within the gym; the same in every process and run."""
+    prompt: tuple[Message, ...]
+    """Chat messages shown to the policy. Never holds the gold answer."""
+    data: Mapping[str, Any] = field(default_factory=dict)
+    """What only the verifier sees: gold answers, tests, arguments. Plain picklable data."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """What a gym says of one response.
+
+    Raises ValueError when the value is missing, not finite or outside [0, 1] where the status is `ok`, or is present
+    where it is not: a gym that returns garbage is found at the place that built the garbage.
+
+    Example:
+        Score(status=Status.OK, value=1.0, answer="7", components={"correct": 1.0})
+    """
+
+    status: Status
+    value: float | None = None
+    """In [0, 1] where the status is `ok`; None otherwise."""
+    components: Mapping[str, float] = field(default_factory=dict)
+    """Named parts of the score, logged as they are."""
+    answer: str | None = None
+    """The answer as it was extracted from the response."""
+    flags: frozenset[str] = frozenset()
+    """Diagnostics for people ("unevaluated", "echo", ...); never change the value by themselves."""
+    detail: str = ""
+    """For faults: what happened, in one line."""
+
+    def __post_init__(self) -> None:
+        if self.status is Status.OK:
+            number = isinstance(self.value, int | float)
+            if not number or not math.isfinite(self.value) or not 0.0 <= self.value <= 1.0:  # type: ignore[arg-type]
+                raise ValueError(f"Score.value must be a number in [0, 1] when the status is ok, got {self.value!r}")
+        elif self.value is not None:
+            raise ValueError(f"Score.value must be None when the status is {self.status}, got {self.value!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """What a gym may use, handed to its constructor; nothing else is global."""
+
+    scratch: Path | None = None
+    """A folder the gym may write to while it lives; None where the host grants none."""
+
+
+class GymSettings(BaseModel):
+    """Base of every gym's settings: unknown keys are refused. Give every field a docstring with unit and range."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Gym(ABC):
+    """Asks tasks and verifies answers. Subclass it, name it in the entry-point group `reward_gyms`, done.
+
+    A gym is built once in the driver (for its tasks) and once in every scoring worker (for `score`), from the same
+    settings. `score` runs in a process that is killed when it overruns `score_wall_seconds`.
+    """
+
+    api_version: ClassVar[int] = API_VERSION
+    """The contract version this gym was written for."""
+    Settings: ClassVar[type[GymSettings]] = GymSettings
+    """pydantic model of the gym's settings, validated when the gym is loaded."""
+    score_wall_seconds: ClassVar[float] = 10.0
+    """Longest that one `score` call may take, in seconds of wall clock; the worker is killed beyond it."""
+    baseline: ClassVar[float] = 0.0
+    """Highest mean value that an empty, echoed or garbage response may get, in [0, 1]."""
+    minimum: ClassVar[float] = 0.0
+    """Reward of a model fault, in [0, 1]."""
+
+    def __init__(self, settings: GymSettings, services: Services) -> None:
+        self.settings = settings
+        self.services = services
+
+    @abstractmethod
+    def tasks(self, split: Split) -> Sequence[Task]:
+        """The tasks of a split: a sized, indexable, deterministic sequence. The two splits never share a problem."""
+
+    @abstractmethod
+    def score(self, task: Task, response: str) -> Score:
+        """Verify a complete response. Must survive any string. Raising is a fault of the gym, and masks the sample."""
+
+    def gold(self, task: Task) -> str | None:
+        """A response that must score 1.0, or None where no worked answer is known. Used by checks and by PTX."""
+        return None
+
+    def fingerprint(self, task: Task) -> str:
+        """What makes two tasks the same problem; train and held-out must not share one. Default: the prompt text."""
+        return "\n".join(f"{m['role']}: {m['content']}" for m in task.prompt)

@@ -1,0 +1,234 @@
+"""From a name in a config to a gym: found, checked and built, with one clear error where something is wrong.
+
+A gym is named in one of three ways:
+
+- an entry point of the group `reward_gyms` (`arithmetic`): how installed packages offer gyms. Names are read from the
+  packages' metadata, nothing is imported until a gym is used. Two packages that offer one name are an error that names
+  both: which one ran must never depend on the order of `sys.path`.
+- an import path (`my_package.my_gym:MyGym`).
+- a file (`gyms/mine.py:MyGym`, or `gyms/mine.py` where it holds a single gym).
+
+A plug-in is foreign code, so loading it is one of the two places that catch broadly; whatever it raises becomes a
+ValueError that names the gym, the config key and the cause. Left out: a registry filled by decorators, because it
+needs every plug-in imported before a name can be looked up; and siblings of a gym's file as imports, because a gym of
+several files is a package.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from gyms.api import API_VERSION, Gym, GymSettings, Services
+
+__all__ = ["ENTRY_POINT_GROUP", "MAX_WALL_SECONDS", "GymSpec", "distribution_of", "gym_names", "load_gym", "resolve"]
+
+ENTRY_POINT_GROUP = "reward_gyms"
+"""Entry-point group in which packages offer gyms."""
+MAX_WALL_SECONDS = 3600.0
+"""Longest `score_wall_seconds` that a gym may declare."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GymSpec:
+    """What it takes to build a gym again in another process; picklable, holds no gym code.
+
+    Example:
+        GymSpec(name="sums", reference="arithmetic", args={"max_operand": 49})
+    """
+
+    name: str
+    """The gym's name in this run."""
+    reference: str
+    """Entry-point name, `module:Class` or `file.py:Class`."""
+    args: Mapping[str, Any] = field(default_factory=dict)
+    """The gym's settings as the config gives them."""
+
+    def build(self, services: Services | None = None) -> Gym:
+        """The gym, built in this process."""
+        return load_gym(self.name, self.reference, self.args, services)
+
+
+def load_gym(
+    name: str,
+    reference: str,
+    args: Mapping[str, Any],
+    services: Services | None = None,
+    config_key: str | None = None,
+) -> Gym:
+    """The gym called `name`, built from its settings; ValueError with the config key where that is not possible.
+
+    `config_key` is the key of the gym's entry, e.g. `gyms.0`; its default is `gyms.<name>`.
+    """
+    key = f"gyms.{name}" if config_key is None else config_key
+    gym_class = resolve(reference, config_key=f"{key}.gym")
+    if gym_class.api_version != API_VERSION:
+        raise ValueError(
+            f"{key}.gym: gym {name!r} ({reference}) was written for version {gym_class.api_version!r} of the gym "
+            f"contract, this pipeline speaks version {API_VERSION}; install a matching version of one of the two"
+        )
+    if not 0.0 < gym_class.score_wall_seconds <= MAX_WALL_SECONDS:
+        raise ValueError(
+            f"{key}.gym: gym {name!r} ({reference}) declares score_wall_seconds = {gym_class.score_wall_seconds!r}, "
+            f"expected above 0 and at most {MAX_WALL_SECONDS:g}"
+        )
+    settings = _validated_settings(gym_class, args, config_key=f"{key}.args")
+    with _plugin_call(f"{key}.args: gym {name!r} ({reference}) cannot be built from its settings"):
+        return gym_class(settings, services or Services())
+
+
+def resolve(reference: str, *, config_key: str = "gym") -> type[Gym]:
+    """The gym class behind an entry-point name, an import path or a file path."""
+    module_part, _, class_name = reference.partition(":")
+    if module_part.endswith(".py"):
+        return _from_file(module_part, class_name, config_key)
+    if class_name:
+        with _plugin_call(f"{config_key} = {reference!r}: importing {module_part!r} failed"):
+            module = importlib.import_module(module_part)
+        return _class_of(module, class_name, reference, config_key)
+    return _from_entry_point(reference, config_key)
+
+
+def gym_names() -> dict[str, tuple[EntryPoint, ...]]:
+    """Installed gyms by name, sorted, without importing any; a name with several entries is a collision."""
+    found: dict[str, list[EntryPoint]] = {}
+    for entry_point in entry_points(group=ENTRY_POINT_GROUP):
+        found.setdefault(entry_point.name, []).append(entry_point)
+    return {name: tuple(found[name]) for name in sorted(found)}
+
+
+def distribution_of(entry_point: EntryPoint) -> str:
+    """Name and version of the package that offers an entry point."""
+    dist = entry_point.dist
+    return "an unknown distribution" if dist is None else f"{dist.name} {dist.version}"
+
+
+def _from_entry_point(name: str, config_key: str) -> type[Gym]:
+    names = gym_names()
+    if name not in names:
+        known = ", ".join(names) or "none (is the project installed? `pip install -e .` registers its gyms)"
+        raise ValueError(
+            f"{config_key} = {name!r}: there is no gym of that name{_did_you_mean(name, names)}. "
+            f"Installed gyms: {known}. A gym can also be given as module:Class or path/to/file.py:Class"
+        )
+    entry_point, *others = names[name]
+    if others:
+        offers = " and ".join(f"{distribution_of(e)} ({e.value})" for e in names[name])
+        raise ValueError(
+            f"{config_key} = {name!r}: {len(names[name])} installed packages offer a gym of that name: {offers}. "
+            f"Uninstall one, or name the one you mean by its import path, e.g. {config_key} = {entry_point.value!r}"
+        )
+    with _plugin_call(
+        f"{config_key} = {name!r}: importing {entry_point.value!r} of {distribution_of(entry_point)} failed"
+    ):
+        found = entry_point.load()
+    return _checked_class(found, entry_point.value, config_key)
+
+
+def _from_file(file: str, class_name: str, config_key: str) -> type[Gym]:
+    path = Path(file).expanduser().resolve()
+    if not path.is_file():
+        raise ValueError(f"{config_key}: there is no file {file!r} (looked for {path}); give a path to a Python file")
+    module = _module_of(path, f"{config_key}: importing {file!r} failed")
+    if class_name:
+        return _class_of(module, class_name, f"{file}:{class_name}", config_key)
+    own = [
+        value
+        for value in vars(module).values()
+        if inspect.isclass(value) and issubclass(value, Gym) and value.__module__ == module.__name__
+    ]
+    if len(own) != 1:
+        found = ", ".join(value.__name__ for value in own) or "none"
+        raise ValueError(f"{config_key} = {file!r}: expected one Gym in the file, found {found}; write {file}:Class")
+    return own[0]
+
+
+def _module_of(path: Path, failure: str) -> ModuleType:
+    """The file as a module, executed once per process; named after its path so that its classes can be pickled."""
+    name = f"_gym_file_{hashlib.blake2b(str(path).encode(), digest_size=8).hexdigest()}_{path.stem}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None  # a .py path always has the source loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        with _plugin_call(failure):
+            spec.loader.exec_module(module)
+    except ValueError:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _class_of(module: ModuleType, class_name: str, reference: str, config_key: str) -> type[Gym]:
+    if not hasattr(module, class_name):
+        gyms = [name for name, value in vars(module).items() if inspect.isclass(value) and issubclass(value, Gym)]
+        raise ValueError(
+            f"{config_key} = {reference!r}: the module has no {class_name!r}{_did_you_mean(class_name, gyms)}"
+        )
+    return _checked_class(getattr(module, class_name), reference, config_key)
+
+
+def _checked_class(found: object, reference: str, config_key: str) -> type[Gym]:
+    if not (inspect.isclass(found) and issubclass(found, Gym)):
+        raise ValueError(f"{config_key}: {reference!r} is {found!r}, expected a subclass of gyms.api.Gym")
+    return found
+
+
+def _validated_settings(gym_class: type[Gym], args: Mapping[str, Any], *, config_key: str) -> GymSettings:
+    try:
+        return gym_class.Settings.model_validate(dict(args))
+    except ValidationError as error:
+        problems = [_problem(gym_class.Settings, problem, config_key) for problem in error.errors()]
+        raise ValueError("; ".join(problems)) from None
+
+
+def _problem(model: type[BaseModel], problem: Mapping[str, Any], config_key: str) -> str:
+    """One finding of pydantic, with the full key and, for an unknown key, the nearest valid one."""
+    location = [str(part) for part in problem["loc"]]
+    key = ".".join([config_key, *location])
+    if problem["type"] == "extra_forbidden":
+        known = _keys_at(model, location[:-1])
+        listing = ", ".join(known) or "none"
+        return f"{key}: unknown setting{_did_you_mean(location[-1], known)}. Known settings: {listing}"
+    text = str(problem["msg"]).removeprefix("Value error, ")
+    given = "" if problem["type"] in ("missing", "value_error") else f", got {problem['input']!r}"
+    return f"{key}: {text}{given}"
+
+
+def _keys_at(model: type[BaseModel], location: list[str]) -> list[str]:
+    for part in location:
+        annotation = model.model_fields[part].annotation if part in model.model_fields else None
+        if not (inspect.isclass(annotation) and issubclass(annotation, BaseModel)):
+            return []
+        model = annotation
+    return list(model.model_fields)
+
+
+def _did_you_mean(given: str, known: Iterable[str]) -> str:
+    nearest = difflib.get_close_matches(given, list(known), n=3, cutoff=0.5)
+    return f" (did you mean {' or '.join(repr(name) for name in nearest)}?)" if nearest else ""
+
+
+@contextmanager
+def _plugin_call(failure: str) -> Iterator[None]:
+    """Around one call into a plug-in: whatever it raises, sys.exit included, becomes a ValueError with the cause."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        cause = str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
+        raise ValueError(f"{failure}: {cause}") from error

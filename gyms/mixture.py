@@ -1,0 +1,167 @@
+"""Which tasks a step draws: a pure function of (seed, step), with shares that are exact over time.
+
+*Gym of a draw.* Draws are numbered through the whole run: step s holds draws s * num to (s + 1) * num - 1. Shares
+become whole weights, and draw number g belongs to slot g mod (sum of weights) of a fixed pattern, made by smooth
+weighted round-robin: each slot goes to the gym that is furthest behind its share, the first listed on a tie. After
+every whole pattern the counts match the shares exactly; in between no gym strays by more than the number of gyms.
+
+*Task of a draw.* The n-th draw of a gym takes place n mod len(tasks) of epoch n div len(tasks), under a permutation
+keyed by (seed, gym, epoch): every task once per epoch, in a new order each time, with nothing stored.
+
+So a resumed run needs the step number and nothing else. The price: the number of draws a step must stay the same within
+a run, and a gym whose split changes size under a running experiment changes its order.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+
+from gyms.api import Gym, Split, Task
+from gyms.permutation import permute
+
+__all__ = ["Draw", "GymEntry", "check_disjoint", "draws", "heldout"]
+
+MAX_PATTERN = 100_000
+"""Longest pattern of shares, in draws."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GymEntry:
+    """One gym of the mixture, built."""
+
+    name: str
+    """Its name in the run."""
+    gym: Gym
+    """The gym."""
+    share: float
+    """Share of the draws relative to the other shares, > 0."""
+    budget: int
+    """Most tokens of one response."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draw:
+    """One task of one step, with where it comes from and how long an answer may be.
+
+    Example:
+        Draw(index=37, gym="sums", task=Task(id="add/3/4", prompt=(message("user", "What is 3 + 4?"),)), budget=24)
+    """
+
+    index: int
+    """Number of the draw: through the whole run for train draws, within the sample for held-out ones."""
+    gym: str
+    """Name of the gym."""
+    task: Task
+    """The problem."""
+    budget: int
+    """Most tokens of one response."""
+
+
+def draws(seed: int, step: int, num: int, entries: Sequence[GymEntry]) -> tuple[Draw, ...]:
+    """The `num` train draws of a step, in draw order; `num` must be the same at every step of a run."""
+    shares = tuple(entry.share for entry in entries)
+    train = {entry.name: entry.gym.tasks("train") for entry in entries}
+    empty = [name for name, tasks in train.items() if not len(tasks)]
+    if empty:
+        raise ValueError(f"gym {empty[0]!r} has no train tasks; remove it from gyms or give it data")
+    return tuple(_draw(seed, index, entries, shares, train) for index in range(step * num, (step + 1) * num))
+
+
+def heldout(entries: Sequence[GymEntry], num: int, seed: int) -> tuple[Draw, ...]:
+    """The fixed sample of `num` held-out tasks of *each* gym (all where it has fewer), gym after gym."""
+    found: list[Draw] = []
+    for entry in entries:
+        tasks = entry.gym.tasks("heldout")
+        size = len(tasks)
+        for place in range(min(num, size)):
+            task = tasks[permute(place, size, f"heldout {seed} {entry.name}")]
+            found.append(Draw(index=len(found), gym=entry.name, task=task, budget=entry.budget))
+    return tuple(found)
+
+
+def check_disjoint(gym: Gym, *, name: str = "", max_tasks: int = 20_000) -> None:
+    """ValueError with an example where train and held-out share a problem.
+
+    Compares fingerprints. A split of more than `max_tasks` is sampled evenly, so there an overlap of a few tasks can
+    stay unseen; a gym with larger splits must prove disjointness by construction, as `arithmetic` does.
+    """
+    held = {gym.fingerprint(task): task.id for task in _sampled(gym, "heldout", max_tasks)}
+    for task in _sampled(gym, "train", max_tasks):
+        problem = gym.fingerprint(task)
+        if problem in held:
+            raise ValueError(
+                f"gym {name or type(gym).__name__!r}: train task {task.id!r} and held-out task {held[problem]!r} are "
+                f"the same problem ({_shortened(problem)!r}); split the data so that no problem is in both"
+            )
+
+
+@lru_cache(maxsize=16)
+def share_pattern(shares: tuple[float, ...]) -> tuple[tuple[int, int], ...]:
+    """For each slot of the pattern, the gym that it belongs to and how many slots that gym had before.
+
+    Example:
+        [gym for gym, _ in share_pattern((2.0, 1.0))] == [0, 1, 0]
+    """
+    weights = _whole_weights(shares)
+    total = sum(weights)
+    counts = [0] * len(weights)
+    slots = []
+    for slot in range(total):
+        gym = max(range(len(weights)), key=lambda i: ((slot + 1) * weights[i] - counts[i] * total, -i))
+        slots.append((gym, counts[gym]))
+        counts[gym] += 1
+    return tuple(slots)
+
+
+def _draw(
+    seed: int,
+    index: int,
+    entries: Sequence[GymEntry],
+    shares: tuple[float, ...],
+    train: dict[str, Sequence[Task]],
+) -> Draw:
+    pattern = share_pattern(shares)
+    rounds, slot = divmod(index, len(pattern))
+    gym, num_before = pattern[slot]
+    entry = entries[gym]
+    tasks = train[entry.name]
+    epoch, place = divmod(rounds * _whole_weights(shares)[gym] + num_before, len(tasks))
+    task = tasks[permute(place, len(tasks), f"train {seed} {epoch} {entry.name}")]
+    return Draw(index=index, gym=entry.name, task=task, budget=entry.budget)
+
+
+@lru_cache(maxsize=16)
+def _whole_weights(shares: tuple[float, ...]) -> tuple[int, ...]:
+    """The smallest whole numbers in the same proportion; decimals are taken as they are written (0.1 is 1/10)."""
+    if not shares:
+        raise ValueError("gyms is empty: a mixture needs at least one gym")
+    bad = [share for share in shares if not (math.isfinite(share) and share > 0)]
+    if bad:
+        raise ValueError(f"gyms.*.share must be a finite number above 0, got {bad[0]!r}")
+    exact = [Fraction(str(share)) for share in shares]
+    denominator = math.lcm(*(share.denominator for share in exact))
+    whole = [int(share * denominator) for share in exact]
+    divisor = math.gcd(*whole)
+    weights = tuple(weight // divisor for weight in whole)
+    if sum(weights) > MAX_PATTERN:
+        raise ValueError(
+            f"gyms.*.share = {list(shares)} would repeat only after {sum(weights)} draws (at most {MAX_PATTERN}); "
+            f"write the shares with fewer digits, or as whole numbers: 1 and 2 instead of 0.333333 and 0.666667"
+        )
+    return weights
+
+
+def _sampled(gym: Gym, split: Split, max_tasks: int) -> list[Task]:
+    tasks = gym.tasks(split)
+    size = len(tasks)
+    if size <= max_tasks:
+        return [tasks[i] for i in range(size)]
+    return [tasks[i * size // max_tasks] for i in range(max_tasks)]
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 120 else text[:117] + "..."

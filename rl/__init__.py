@@ -1,0 +1,1 @@
+"""How the policy is learned: the loop (train.py), the update, the cluster it runs on. Imports every other room."""

@@ -1,0 +1,139 @@
+"""From scored groups to what the learner sees: frozen values, in draw order, with every denominator already global.
+
+A group is complete when its K samples are scored. `learning_batch` takes the rewards' sibling means away, leaves masked
+samples out, may drop groups without spread, and deals the draws into minibatches by a keyed shuffle. Denominators count
+every unmasked sample, dropped groups included: dropping saves work and must not scale the gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from gyms.api import Score
+from gyms.mixture import Draw
+from reward.rules import Reward
+from rl.advantage import group_advantages
+from rollout.types import Sample
+
+__all__ = ["Group", "LearningBatch", "LearningSample", "Minibatch", "ScoredSample", "learning_batch"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoredSample:
+    """A response and what it earned."""
+
+    sample: Sample
+    score: Score
+    reward: Reward
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """The K scored siblings of one draw, in the order in which they were asked for."""
+
+    draw: Draw
+    samples: tuple[ScoredSample, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearningSample:
+    """One response as the learner sees it. All sequences have the response's length T."""
+
+    number: int
+    """Unique in the step: draw position * K + k."""
+    group: int
+    """Position of its draw in the step."""
+    prompt_ids: tuple[int, ...]
+    """Prompt token ids."""
+    token_ids: tuple[int, ...]
+    """[T] response token ids."""
+    loss_mask: tuple[bool, ...]
+    """[T] True where the policy sampled the token."""
+    engine_logprobs: tuple[float, ...]
+    """[T] log-probabilities of the engine."""
+    temperatures: tuple[float, ...]
+    """[T] temperature that each token was drawn with."""
+    advantage: float
+    """Reward minus sibling mean."""
+    old_logprobs: tuple[float, ...] | None = None
+    """[T] log-probabilities of the learner before the step's first update; None until they are computed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Minibatch:
+    """What one optimiser update learns from."""
+
+    index: int
+    """Place in the step, from 0."""
+    samples: tuple[LearningSample, ...]
+    """The samples that carry a gradient."""
+    num_samples: int
+    """Denominator of sequence losses: unmasked samples of the minibatch, dropped groups included."""
+    num_tokens: int
+    """Denominator of token losses: sampled tokens of the same."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearningBatch:
+    """A step's minibatches, and the groups they came from."""
+
+    step: int
+    groups: tuple[Group, ...]
+    minibatches: tuple[Minibatch, ...]
+
+    def with_minibatches(self, minibatches: tuple[Minibatch, ...]) -> LearningBatch:
+        """The same batch with other minibatches: those that hold `old_logprobs`."""
+        return replace(self, minibatches=minibatches)
+
+
+def learning_batch(
+    groups: Sequence[Group], *, step: int, seed: int, num_minibatches: int, drop_zero_spread: bool
+) -> LearningBatch:
+    """Groups of one step, in draw order, to minibatches.
+
+    Args:
+        groups: P groups of K samples each; P is a multiple of `num_minibatches`.
+        step, seed: key of the shuffle that deals draws to minibatches.
+        drop_zero_spread: leave groups whose rewards are all equal out of the minibatches.
+    """
+    rewards_PK = np.array([[s.reward.value for s in group.samples] for group in groups])
+    is_masked_PK = np.array([[s.reward.is_masked for s in group.samples] for group in groups])
+    advantages = group_advantages(rewards_PK, is_masked_PK)
+    order = np.random.default_rng((seed, step, 0x6D62)).permutation(len(groups))
+    minibatches = []
+    for index, chosen in enumerate(np.split(order, num_minibatches)):
+        counted = [(int(p), k) for p in sorted(chosen) for k in np.flatnonzero(advantages.is_counted_PK[p])]
+        learned = [(p, k) for p, k in counted if advantages.has_spread_P[p] or not drop_zero_spread]
+        minibatches.append(
+            Minibatch(
+                index=index,
+                samples=tuple(
+                    _learning_sample(groups[p].samples[k].sample, p, p * len(groups[p].samples) + int(k), a)
+                    for p, k in learned
+                    for a in [float(advantages.advantages_PK[p, k])]
+                ),
+                num_samples=len(counted),
+                num_tokens=sum(_num_sampled(groups[p].samples[k].sample) for p, k in counted),
+            )
+        )
+    return LearningBatch(step=step, groups=tuple(groups), minibatches=tuple(minibatches))
+
+
+def _num_sampled(sample: Sample) -> int:
+    return sum(len(s.token_ids) for s in sample.segments if s.is_sampled)
+
+
+def _learning_sample(sample: Sample, group: int, number: int, advantage: float) -> LearningSample:
+    return LearningSample(
+        number=number,
+        group=group,
+        prompt_ids=sample.prompt_ids,
+        token_ids=sample.token_ids,
+        loss_mask=tuple(s.is_sampled for s in sample.segments for _ in s.token_ids),
+        engine_logprobs=sample.logprobs,
+        temperatures=tuple(s.temperature for s in sample.segments for _ in s.token_ids),
+        advantage=advantage,
+    )

@@ -1,0 +1,130 @@
+"""What must survive a kill, in one `RunState`, saved atomically: learner file first, manifest last, one rename.
+
+A checkpoint is a folder `checkpoints/step_<n>` that exists whole or not at all. All else of a run is a function of the
+config and the step (draws, seeds, schedules, PTX order), so nothing more needs saving, and a run that was killed and
+started again equals one that was not. What would silently break that is in the manifest and compared on resume: the
+config, the chat template, the gyms' tasks.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rl.run_folder import write_atomically
+
+__all__ = ["Checkpoint", "PublishedWeights", "RunState", "latest_checkpoint", "prune", "write_manifest"]
+
+LEARNER_FILE = "learner.pt"
+MANIFEST_FILE = "run.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedWeights:
+    """A version of the packed weights, as the loop holds it."""
+
+    version: int
+    """Number of these weights; 0 are the source's."""
+    handle: Any
+    """What the cluster hands to the engines; opaque to the loop."""
+    num_bytes: int
+    """Size of the packed weights."""
+    pack_seconds: float
+    """Time from asking the learner to having the artefact."""
+
+
+@dataclass(slots=True, kw_only=True)
+class RunState:
+    """Where a run stands between two steps. Theta and optimiser live in the learner and are saved beside it."""
+
+    num_steps: int
+    """Steps of the run."""
+    weights: PublishedWeights
+    """Current policy."""
+    step: int = 0
+    """Next step to do."""
+    is_warm: bool = False
+    """The warm-up is done (or there is none)."""
+    num_evals: int = 0
+    """Evaluations recorded so far."""
+    is_stopping: bool = False
+    """Ctrl-C: stop at the next boundary, with a checkpoint."""
+
+    @property
+    def goes_on(self) -> bool:
+        """There is a step left to do and nobody asked to stop."""
+        return self.step < self.num_steps and not self.is_stopping
+
+    def advance(self, weights: PublishedWeights) -> None:
+        """A step is done: its weights are the policy now."""
+        self.step += 1
+        self.weights = weights
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain facts for the manifest."""
+        return {
+            "step": self.step,
+            "weight_version": self.weights.version,
+            "is_warm": self.is_warm,
+            "num_evals": self.num_evals,
+        }
+
+    def load_state_dict(self, state: dict[str, Any], weights: PublishedWeights) -> None:
+        """Take back what `state_dict` gave; `weights` are those of the restored learner."""
+        self.step, self.is_warm, self.num_evals = state["step"], state["is_warm"], state["num_evals"]
+        self.weights = weights
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """A complete checkpoint on disk."""
+
+    folder: Path
+    run: dict[str, Any] = field(default_factory=dict)
+    """What `RunState.state_dict` gave."""
+    fingerprint: dict[str, Any] = field(default_factory=dict)
+    """Facts that must be the same when the run goes on: chat template, gyms."""
+
+    @property
+    def learner_file(self) -> Path:
+        """Masters and optimiser."""
+        return self.folder / LEARNER_FILE
+
+
+def staging_folder(checkpoints: Path, step: int) -> Path:
+    """An empty folder to write a checkpoint into, out of sight of `latest_checkpoint`."""
+    folder = checkpoints / f".step_{step:06d}.partial"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def write_manifest(staging: Path, checkpoints: Path, *, run: dict[str, Any], fingerprint: dict[str, Any]) -> Path:
+    """Finish a staged checkpoint: manifest last, then one rename. An older one of the same step is replaced."""
+    write_atomically(staging / MANIFEST_FILE, json.dumps({"run": run, "fingerprint": fingerprint}, indent=2) + "\n")
+    folder = checkpoints / f"step_{run['step']:06d}"
+    if folder.exists():
+        shutil.rmtree(folder)
+    staging.rename(folder)
+    return folder
+
+
+def latest_checkpoint(checkpoints: Path) -> Checkpoint | None:
+    """The complete checkpoint with the highest step, or None."""
+    for folder in sorted(checkpoints.glob("step_*"), reverse=True):
+        manifest = folder / MANIFEST_FILE
+        if manifest.is_file() and (folder / LEARNER_FILE).is_file():
+            facts = json.loads(manifest.read_text(encoding="utf-8"))
+            return Checkpoint(folder=folder, run=facts["run"], fingerprint=facts["fingerprint"])
+    return None
+
+
+def prune(checkpoints: Path, keep: int) -> None:
+    """Delete all but the newest `keep` checkpoints, and what a kill left half-written."""
+    for folder in sorted(checkpoints.glob("step_*"), reverse=True)[keep:]:
+        shutil.rmtree(folder)
+    for folder in checkpoints.glob(".step_*.partial"):
+        shutil.rmtree(folder)

@@ -1,0 +1,122 @@
+"""The command line of a run: read and check the config, then train. Errors of the user are one clear last line.
+
+Exit codes: 0 done; 1 failed, the reason is the last line; 2 the config or the machine is not right, nothing was
+started; 130 stopped by Ctrl-C, a checkpoint was written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from configs.load import load_config, to_json
+
+__all__ = ["main"]
+
+DESCRIPTION = """\
+Reinforcement learning of a language model that is served in INT4: sample with vLLM, score with verifiable gyms, learn
+through the INT4 grid, hot-swap the packed weights into the running engines.
+
+Run the same command again after a kill or Ctrl-C and it goes on from the last checkpoint."""
+
+EPILOG = """\
+examples:
+  python -m rl.train configs/tiny_cpu.toml                              a tiny model learns to add, in minutes on a CPU
+  python -m rl.train configs/tiny_cpu.toml seed=1 run_dir=/tmp/tiny-1   another seed, another folder
+  python -m rl.train configs/smollm2_cpu.toml mine.toml learner.lr=2e-6 files merge left to right, then overrides
+  python -m rl.train configs/smollm2_cpu.toml --dry-run                 check everything, start nothing
+
+Every setting with its unit and range: docs/configuration.md."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse, check, train; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    files = [Path(item) for item in options.config if "=" not in item]
+    overrides = [item for item in options.config if "=" in item]
+    try:
+        config = load_config(files, overrides)
+    except ValueError as error:
+        return _refuse(error)
+    if options.print:
+        print(to_json(config), end="")
+        return 0
+    _quiet()
+    from rl.preflight import check
+
+    try:
+        checked = check(config)
+    except ValueError as error:
+        return _refuse(error)
+    if options.dry_run:
+        print(
+            f"{config.name}: ready. {checked.num_parameters / 1e6:.1f} M parameters from {checked.model_folder}, "
+            f"{', '.join(entry.name for entry in checked.gyms)}, run folder {checked.folder.path}"
+        )
+        return 0
+    return _train(checked)
+
+
+def _train(checked) -> int:
+    from rl.report import Report
+    from rl.run import Run
+    from rl.train import train
+
+    checked.folder.create()
+    report = Report(checked.config, checked.folder.path)
+    try:
+        is_done = asyncio.run(train(Run(checked, report)))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        print("stopped without a checkpoint; run the same command to go on from the last one", file=sys.stderr)
+        return 130
+    except ValueError as error:
+        return _refuse(error)
+    except Exception as error:  # the process ends here: the trace goes to a file, the reason to the last line
+        log = checked.folder.path / "error.log"
+        log.write_text(traceback.format_exc(), encoding="utf-8")
+        print(f"trace: {log}\nrun failed: {type(error).__name__}: {_last_words(error)}", file=sys.stderr)
+        return 1
+    finally:
+        report.close()
+    if not is_done:
+        print("stopped with a checkpoint; run the same command to go on", file=sys.stderr)
+    return 0 if is_done else 130
+
+
+def _refuse(error: ValueError) -> int:
+    print(f"not started: {error}", file=sys.stderr)
+    return 2
+
+
+def _last_words(error: BaseException) -> str:
+    return " ".join(str(error).split())[:2000]
+
+
+def _quiet() -> None:
+    """Libraries' progress bars and notices would bury ours; set by the user, they stay."""
+    for key, value in {
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        "RAY_DEDUP_LOGS": "1",
+        "TRANSFORMERS_VERBOSITY": "error",
+    }.items():
+        os.environ.setdefault(key, value)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m rl.train",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("config", nargs="+", metavar="CONFIG.toml | key.path=value", help="files and overrides")
+    parser.add_argument("--print", action="store_true", help="show the resolved config as JSON and stop")
+    parser.add_argument("--dry-run", action="store_true", help="check all that can be checked, start nothing")
+    return parser

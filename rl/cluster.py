@@ -1,0 +1,561 @@
+"""Ray: the one file that knows it. Actors, the devices they share, whose turn it is, and what happens when one is lost.
+
+Learner and engines are plain classes; here they become actors on one placement group, bundle i holding engine i and the
+learner living in bundle 0 beside its engine (colocated). They take turns: `generating` and `learning` are context
+managers, and entering one inside the other raises. Entering `generating` hands the engines their weights and returns
+only when *all* of them serve that version: first every engine checks the artefact, then all commit.
+
+Every remote call has a deadline; its error names actor, method, phase, step and the setting that raises it. A lost actor
+is rebuilt in `recovering`: engines from the initial INT4 folder and the current artefact, the learner from the newest
+checkpoint, to which the run is then rewound. Steps are functions of (config, step), so repeating them changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.exceptions
+from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from configs.schema import Config
+from gyms.api import Task
+from rl.batch import LearningBatch, Minibatch
+from rl.checkpoint import PublishedWeights
+from rl.learner import Learner, LearnerSettings, UpdateMetrics
+from rl.ptx import PtxSample
+from rollout.chat import ChatFormat
+from rollout.engine.engine import EngineBroken, EngineSettings, SwapTiming, VLLMEngine
+from rollout.quant.scheme import QuantScheme
+from rollout.types import Sample, SampleRequest
+
+__all__ = ["ActorLost", "Cluster", "DeadlineExceeded", "LearnerHandle", "ServedPolicy"]
+
+POLL_SECONDS = 0.5
+"""How long one poll of an engine waits for a finished sample."""
+NUM_ENGINE_THREADS = 4
+"""Concurrent calls into one engine actor: a poll must not block a submit."""
+ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "1000000000000", "MALLOC_TOP_PAD_": "268435456"}
+"""glibc keeps freed memory instead of returning it: activations of every micro-batch would be faulted in again."""
+
+
+class DeadlineExceeded(RuntimeError):
+    """A remote call did not answer in time."""
+
+    def __init__(self, message: str, *, actor: str) -> None:
+        super().__init__(message)
+        self.actor = actor
+
+
+class ActorLost(RuntimeError):
+    """A process of the run died."""
+
+    def __init__(self, message: str, *, actor: str) -> None:
+        super().__init__(message)
+        self.actor = actor
+
+
+class PhaseError(RuntimeError):
+    """A phase was entered while another one had the devices."""
+
+
+class Cluster:
+    """The actors of one run.
+
+    Args:
+        config: the resolved config.
+        model_folder: the policy before training, BF16 or FP32.
+        initial_int4: where the learner writes the folder that engines start from.
+        chat: tokenizer and template of the policy.
+        on_phase: called with (phase name, seconds) when a phase ends.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        model_folder: Path,
+        initial_int4: Path,
+        chat: ChatFormat,
+        on_phase: Callable[[str, float], None] = lambda name, seconds: None,
+    ) -> None:
+        self.config = config
+        self.model_folder = model_folder
+        self.initial_int4 = initial_int4
+        self.chat = chat
+        self.on_phase = on_phase
+        self.step = 0
+        self.learner_has_moved = False
+        self._swap_times: tuple[float, float] | None = None
+        self._phase: str | None = "starting"
+        self._group: PlacementGroup | None = None
+        self._learner: Any = None
+        self._engines: list[Any] = []
+        self._served_version: int | None = None
+        self._owns_ray = False
+
+    # -- start and stop -----------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Cluster:
+        try:
+            self._connect()
+            self._group = await self._reserve()
+            await self.start_learner()
+        except BaseException:
+            await self._shut_down()
+            raise
+        self._phase = None
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._shut_down()
+
+    def _connect(self) -> None:
+        """Join the job's cluster, or start one that ends with this process."""
+        address = self.config.cluster.address or os.environ.get("RAY_ADDRESS")
+        self._owns_ray = not ray.is_initialized()
+        if not self._owns_ray:
+            return
+        if address is not None:
+            ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+        else:
+            ray.init(
+                address="local",
+                include_dashboard=False,
+                object_store_memory=self.config.cluster.object_store_bytes,
+                log_to_driver=False,
+                logging_level="ERROR",
+            )
+
+    async def _reserve(self) -> PlacementGroup:
+        """One bundle per engine: its share of the CPUs, and a GPU where the cluster has one for each."""
+        have = ray.cluster_resources()
+        num_engines = self.config.engine.num_engines
+        cpus = self.config.cluster.cpus_per_bundle or max(int(have.get("CPU", 0)) // num_engines, 1)
+        if cpus * num_engines > have.get("CPU", 0):
+            raise ValueError(
+                f"the Ray cluster has {have.get('CPU', 0):g} CPUs; engine.num_engines = {num_engines} bundles of "
+                f"cluster.cpus_per_bundle = {cpus} need {cpus * num_engines}; lower one of them"
+            )
+        self._threads = cpus
+        self._has_gpus = have.get("GPU", 0) >= num_engines
+        bundle = {"CPU": float(cpus), **({"GPU": 1.0} if self._has_gpus else {})}
+        group = placement_group([bundle] * num_engines, strategy="PACK")
+        try:
+            await asyncio.wait_for(_future(group.ready()), self.config.cluster.start_seconds)
+        except TimeoutError:
+            remove_placement_group(group)
+            raise ValueError(
+                f"the Ray cluster did not free {num_engines} bundles of {bundle} within "
+                f"{self.config.cluster.start_seconds:g} s (cluster.start_seconds): it has {have}; is another run on it?"
+            ) from None
+        return group
+
+    def _options(self, bundle: int, *, max_concurrency: int = 1) -> dict[str, Any]:
+        """Half a bundle each: learner and engine share the devices and take turns, so both use all of its threads."""
+        return {
+            "num_cpus": self._threads / 2,
+            "num_gpus": 0.5 if self._has_gpus else 0,
+            "max_concurrency": max_concurrency,
+            "max_restarts": 0,
+            "scheduling_strategy": PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=bundle),
+            "runtime_env": {
+                "env_vars": {
+                    **ALLOCATOR,
+                    "OMP_NUM_THREADS": str(self._threads),
+                    "TOKENIZERS_PARALLELISM": "false",
+                    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+                    "PYTHONHASHSEED": "0",
+                }
+            },
+        }
+
+    async def start_learner(self) -> None:
+        """Start the learner and let it write the folder that engines start from, if that is missing."""
+        actor = ray.remote(Learner).options(**self._options(0))
+        self._learner = actor.remote(learner_settings(self.config, self.model_folder))
+        if not (self.initial_int4 / "config.json").is_file():
+            await self.ask("learner", "export", self.initial_int4, setting="start_seconds")
+        else:
+            await self.ask("learner", "__ray_ready__", setting="start_seconds")
+
+    async def start_engines(self) -> None:
+        """Start every engine from the initial INT4 folder; they serve once `generating` hands them weights."""
+        settings = engine_settings(self.config, self.initial_int4, self.chat)
+        self._engines = [self._new_engine(settings, bundle=i) for i in range(self.config.engine.num_engines)]
+        await self._ask_engines("__ray_ready__", setting="start_seconds")
+        self._served_version = None
+
+    def _new_engine(self, settings: EngineSettings, *, bundle: int) -> Any:
+        options = self._options(bundle, max_concurrency=NUM_ENGINE_THREADS)
+        return ray.remote(VLLMEngine).options(**options).remote(settings)
+
+    async def _stop_engines(self) -> None:
+        for engine in self._engines:
+            ray.kill(engine)
+        self._engines, self._served_version = [], None
+
+    async def _shut_down(self) -> None:
+        await self._stop_engines()
+        if self._learner is not None:
+            ray.kill(self._learner)
+            self._learner = None
+        if self._group is not None:
+            remove_placement_group(self._group)
+            self._group = None
+        if self._owns_ray and ray.is_initialized():
+            ray.shutdown()
+
+    # -- phases -------------------------------------------------------------------------------------------------------
+
+    @property
+    def is_generating(self) -> bool:
+        """The engines have the devices: the learner holds the state of the step's start."""
+        return self._phase == "generate"
+
+    @contextlib.asynccontextmanager
+    async def _turn(self, phase: str) -> AsyncIterator[None]:
+        if self._phase is not None:
+            raise PhaseError(f"phase {phase!r} was entered during {self._phase!r}; learner and engines take turns")
+        self._phase, started = phase, time.perf_counter()
+        try:
+            yield
+        finally:
+            self._phase = None
+            self.on_phase(phase, time.perf_counter() - started)
+
+    @contextlib.asynccontextmanager
+    async def generating(self, weights: PublishedWeights) -> AsyncIterator[ServedPolicy]:
+        """The engines' turn: all of them serve `weights` before the first sample is drawn."""
+        async with self._turn("generate"):
+            if not self._engines:
+                await self.start_engines()
+            await self._sync_weights(weights)
+            async with ServedPolicy(self, self._engines) as policy:
+                yield policy
+
+    @contextlib.asynccontextmanager
+    async def generating_unquantised(self) -> AsyncIterator[ServedPolicy]:
+        """One engine that serves the model as released, in BF16: for comparison, before the others start."""
+        async with self._turn("generate"):
+            await self._stop_engines()
+            settings = engine_settings(self.config, self.model_folder, self.chat, quantised=False)
+            engine = self._new_engine(settings, bundle=0)
+            try:
+                await self.ask("engine 0", "__ray_ready__", setting="start_seconds", handle=engine)
+                async with ServedPolicy(self, [engine]) as policy:
+                    yield policy
+            finally:
+                ray.kill(engine)
+
+    @contextlib.asynccontextmanager
+    async def learning(self) -> AsyncIterator[LearnerHandle]:
+        """The learner's turn."""
+        async with self._turn("learn"):
+            yield LearnerHandle(self)
+
+    async def _sync_weights(self, weights: PublishedWeights) -> None:
+        """Two phases on all engines: everyone checks, then everyone swaps; one retry, then `EngineBroken`."""
+        if self._served_version == weights.version:
+            return
+        started = time.perf_counter()
+        for attempt in range(2):
+            try:
+                await self._ask_engines("stage_weights", weights.handle, is_reswap=attempt > 0, setting="swap_seconds")
+                timings: list[SwapTiming] = await self._ask_engines(
+                    "commit_weights", weights.version, setting="swap_seconds"
+                )
+                break
+            except (EngineBroken, ValueError):
+                raise
+            except RuntimeError as error:
+                self._served_version = None
+                if attempt or isinstance(error, DeadlineExceeded | ActorLost):
+                    raise
+        self._served_version = weights.version
+        self._swap_times = time.perf_counter() - started, max(timing.stall_seconds for timing in timings)
+
+    def take_swap_times(self) -> tuple[float, float] | tuple[None, None]:
+        """Seconds of the last hand-over and its longest engine stall, once; (None, None) if there was none since."""
+        taken, self._swap_times = self._swap_times, None
+        return taken or (None, None)
+
+    # -- remote calls -------------------------------------------------------------------------------------------------
+
+    async def _ask_engines(self, method: str, *args: Any, setting: str, **kwargs: Any) -> list[Any]:
+        calls = [
+            self.ask(f"engine {i}", method, *args, setting=setting, handle=engine, **kwargs)
+            for i, engine in enumerate(self._engines)
+        ]
+        return list(await asyncio.gather(*calls))
+
+    async def ask(self, actor: str, method: str, *args: Any, setting: str, handle: Any = None, **kwargs: Any) -> Any:
+        """Call an actor's method and wait for the answer, at most `cluster.<setting>` seconds.
+
+        Raises:
+            DeadlineExceeded: no answer in time.
+            ActorLost: the actor's process died.
+            Exception: what the method raised.
+        """
+        handle = self._learner if handle is None else handle
+        seconds = getattr(self.config.cluster, setting)
+        reference = getattr(handle, method).remote(*args, **kwargs)
+        where = f"{actor}.{method} in phase {self._phase!r} of step {self.step}"
+        try:
+            return await asyncio.wait_for(_future(reference), seconds)
+        except TimeoutError:
+            raise DeadlineExceeded(
+                f"{where} did not answer within {seconds:g} s; if that is too short, raise cluster.{setting}",
+                actor=actor,
+            ) from None
+        except ray.exceptions.RayTaskError as error:
+            raise _cause(error) from None
+        except ray.exceptions.RayActorError as error:
+            if cause := _start_failure(error):
+                raise cause from None
+            raise ActorLost(f"{where}: the process died: {_first_line(error)}", actor=actor) from error
+
+    # -- weights, checkpoints, faults ---------------------------------------------------------------------------------
+
+    async def publish(self, version: int) -> PublishedWeights:
+        """Pack the learner's weights into an immutable artefact in the object store (one copy per node)."""
+        started = time.perf_counter()
+        handle = self._learner.publish.remote(version)
+        artefact = await self._await_publish(handle)
+        return PublishedWeights(
+            version=version,
+            handle=handle,
+            num_bytes=artefact.manifest.total_bytes,
+            pack_seconds=time.perf_counter() - started,
+        )
+
+    async def _await_publish(self, handle: Any) -> Any:
+        seconds = self.config.cluster.swap_seconds
+        try:
+            return await asyncio.wait_for(_future(handle), seconds)
+        except TimeoutError:
+            raise DeadlineExceeded(
+                f"learner.publish in phase {self._phase!r} of step {self.step} did not answer within {seconds:g} s; "
+                "if that is too short, raise cluster.swap_seconds",
+                actor="learner",
+            ) from None
+        except ray.exceptions.RayTaskError as error:
+            raise _cause(error) from None
+        except ray.exceptions.RayActorError as error:
+            raise ActorLost(f"learner.publish: the process died: {_first_line(error)}", actor="learner") from error
+
+    async def save_learner(self, file: Path) -> None:
+        """Masters and optimiser to one file."""
+        await self.ask("learner", "save", file, setting="save_seconds")
+
+    async def load_learner(self, file: Path) -> None:
+        """Masters and optimiser from one file."""
+        await self.ask("learner", "load", file, setting="save_seconds")
+
+    async def export(self, folder: Path) -> None:
+        """The current policy as an INT4 folder."""
+        await self.ask("learner", "export", folder, setting="save_seconds")
+
+    async def rebuild_engines(self) -> None:
+        """Throw all engines away; the next `generating` starts new ones and hands them the current weights."""
+        await self._stop_engines()
+
+    async def rebuild_learner(self) -> None:
+        """A new learner process with the source's weights; the caller loads a checkpoint into it."""
+        ray.kill(self._learner)
+        await self.start_learner()
+
+
+class LearnerHandle:
+    """The learner's methods, each with its deadline. Exists during `learning` only."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    async def add_old_logprobs(self, batch: LearningBatch) -> LearningBatch:
+        """log pi_old of every sample, before the first update."""
+        minibatches = await self._ask("add_old_logprobs", batch.minibatches)
+        return batch.with_minibatches(minibatches)
+
+    async def update(self, minibatch: Minibatch, ptx: Sequence[PtxSample], *, lr: float) -> UpdateMetrics:
+        """One optimiser update."""
+        self._cluster.learner_has_moved = True
+        return await self._ask("update", minibatch, ptx, lr=lr)
+
+    async def warm_up(self, batches: Sequence[Sequence[PtxSample]], *, lrs: Sequence[float]) -> list[UpdateMetrics]:
+        """Supervised updates, one for each batch."""
+        return await self._ask("warm_up", batches, lrs=lrs)
+
+    async def forget_optimizer(self) -> None:
+        """Start the optimiser's moments anew."""
+        await self._ask("forget_optimizer")
+
+    async def publish(self, version: int) -> PublishedWeights:
+        """Packed weights for the engines."""
+        return await self._cluster.publish(version)
+
+    async def _ask(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        return await self._cluster.ask("learner", method, *args, setting="update_seconds", **kwargs)
+
+
+class ServedPolicy:
+    """The engines as the loop sees them: `sample` returns when that one response is finished.
+
+    Requests that are asked for in one turn of the event loop travel in one call per engine; one task per engine polls
+    for finished samples. Leaving the context aborts what is in flight.
+    """
+
+    def __init__(self, cluster: Cluster, engines: Sequence[Any]) -> None:
+        self._cluster = cluster
+        self._engines = engines
+        self._waiting: dict[str, asyncio.Future[Sample]] = {}
+        self._unsent: list[list[SampleRequest]] = [[] for _ in engines]
+        self._tasks: list[asyncio.Task[None]] = []
+        self._wake = asyncio.Event()
+        self._deadline = time.monotonic() + cluster.config.cluster.generate_seconds
+
+    def prompt_ids(self, task: Task) -> tuple[int, ...]:
+        """A task's prompt as token ids.
+
+        Raises:
+            ValueError: longer than rollout.max_prompt_tokens; names the task.
+        """
+        ids = self._cluster.chat.prompt_ids(task.prompt)
+        limit = self._cluster.config.rollout.max_prompt_tokens
+        if len(ids) > limit:
+            raise ValueError(
+                f"task {task.id!r} has a prompt of {len(ids)} tokens, more than rollout.max_prompt_tokens = {limit}; "
+                "raise the limit or leave the task out of its gym"
+            )
+        return ids
+
+    async def sample(self, request: SampleRequest, *, lane: int) -> Sample:
+        """Draw one response on engine `lane` modulo their number."""
+        future: asyncio.Future[Sample] = asyncio.get_running_loop().create_future()
+        self._waiting[request.id] = future
+        self._unsent[lane % len(self._engines)].append(request)
+        self._wake.set()
+        try:
+            return await future
+        finally:
+            self._waiting.pop(request.id, None)
+
+    async def __aenter__(self) -> ServedPolicy:
+        loops = [self._submit_loop(), *(self._poll_loop(i, engine) for i, engine in enumerate(self._engines))]
+        self._tasks = [asyncio.create_task(loop) for loop in loops]
+        for task in self._tasks:
+            task.add_done_callback(self._on_task_done)
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if kind is not None:  # in flight only where the body was left early
+            with contextlib.suppress(ActorLost, DeadlineExceeded, EngineBroken):
+                for i, engine in enumerate(self._engines):
+                    await self._cluster.ask(f"engine {i}", "abort", None, setting="swap_seconds", handle=engine)
+                    await self._cluster.ask(
+                        f"engine {i}", "finished", wait_seconds=0.0, setting="swap_seconds", handle=engine
+                    )
+
+    async def _submit_loop(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            for i, engine in enumerate(self._engines):
+                if requests := self._unsent[i]:
+                    self._unsent[i] = []
+                    self._deadline = time.monotonic() + self._cluster.config.cluster.generate_seconds
+                    await self._cluster.ask(f"engine {i}", "submit", requests, setting="swap_seconds", handle=engine)
+
+    async def _poll_loop(self, i: int, engine: Any) -> None:
+        while True:
+            if not self._waiting:
+                await asyncio.sleep(0.01)
+                continue
+            samples = await self._cluster.ask(
+                f"engine {i}", "finished", wait_seconds=POLL_SECONDS, setting="generate_seconds", handle=engine
+            )
+            for sample in samples:
+                if (future := self._waiting.get(sample.id)) and not future.done():
+                    future.set_result(sample)
+            if time.monotonic() > self._deadline:
+                seconds = self._cluster.config.cluster.generate_seconds
+                raise DeadlineExceeded(
+                    f"engine {i} has {len(self._waiting)} samples unfinished after {seconds:g} s in phase 'generate' of "
+                    f"step {self._cluster.step}; if that is too short, raise cluster.generate_seconds",
+                    actor=f"engine {i}",
+                )
+
+    def _on_task_done(self, task: asyncio.Task[None]) -> None:
+        """A loop that fails fails everyone who waits for a sample."""
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(error)
+
+
+def learner_settings(config: Config, model_folder: Path) -> LearnerSettings:
+    """The learner's part of a config."""
+    learner = config.learner
+    return LearnerSettings(
+        model_folder=model_folder,
+        scheme=QuantScheme(group_size=config.quant.group_size, ignore=config.quant.ignore),
+        fake_quantize=config.quant.fake_quantize,
+        compute_dtype=learner.compute_dtype,
+        loss=learner.loss,
+        tau=learner.tau,
+        clip_low=learner.clip_low,
+        clip_high=learner.clip_high,
+        importance_cap=learner.importance_cap,
+        betas=learner.betas,
+        weight_decay=learner.weight_decay,
+        max_grad_norm=learner.max_grad_norm,
+        max_microbatch_tokens=learner.max_microbatch_tokens,
+        ptx_coef=config.ptx.coef,
+    )
+
+
+def engine_settings(config: Config, folder: Path, chat: ChatFormat, *, quantised: bool = True) -> EngineSettings:
+    """The engines' part of a config."""
+    return EngineSettings(
+        model_folder=folder,
+        context_length=config.model.context_length,
+        max_num_seqs=config.engine.max_num_seqs,
+        kv_cache_bytes=config.engine.kv_cache_bytes,
+        block_size=config.engine.block_size,
+        stop_token_ids=chat.end_token_ids,
+        seed=config.seed % 2**31,
+        quantised=quantised,
+    )
+
+
+def _future(reference: Any) -> Awaitable[Any]:
+    return asyncio.wrap_future(reference.future())
+
+
+def _cause(error: ray.exceptions.RayTaskError) -> Exception:
+    """What the actor's code raised, as itself."""
+    cause = error.cause
+    return cause if isinstance(cause, Exception) else RuntimeError(_first_line(error))
+
+
+def _start_failure(error: ray.exceptions.RayActorError) -> Exception | None:
+    """The exception of an actor whose constructor failed, if that is what happened."""
+    cause = error.__cause__ or getattr(error, "cause", None)
+    if isinstance(cause, ray.exceptions.RayTaskError):
+        return _cause(cause)
+    return None
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().split("\n")[0]

@@ -1,0 +1,107 @@
+"""Rollout: every draw becomes a group of K scored siblings, each scored as soon as it is finished.
+
+Scoring overlaps decoding: a response leaves the engine when it ends and goes to its verifier while its siblings still
+decode. A truncated response never reaches a verifier; its own rule decides. Seeds are functions of (run seed, step,
+draw, k), so the order in which things finish changes nothing but the time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Protocol, TypeVar
+
+from gyms.api import Score, Status, Task
+from gyms.mixture import Draw
+from reward.rules import TruncationRule, reward_of
+from rl.batch import Group, ScoredSample
+from rollout.types import Sample, SampleRequest
+
+__all__ = ["Policy", "ScoresResponses", "collect", "sample_seed"]
+
+
+_T = TypeVar("_T")
+
+
+class Policy(Protocol):
+    """The served policy, as the loop sees it while the engines are awake."""
+
+    async def sample(self, request: SampleRequest, *, lane: int) -> Sample:
+        """Draw one response; `lane` picks the engine."""
+        ...
+
+    def prompt_ids(self, task: Task) -> tuple[int, ...]:
+        """A task's prompt as token ids."""
+        ...
+
+
+class ScoresResponses(Protocol):
+    """What scores a complete response: `reward.scorer.Scorer`."""
+
+    async def score(self, request_id: str, gym_name: str, task: Task, response: str) -> Score: ...
+
+
+def sample_seed(seed: int, *key: int | str) -> int:
+    """A seed in [0, 2**63) for one sample: a hash of the run's seed and the sample's coordinates."""
+    text = "/".join(map(str, (seed, *key)))
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") >> 1
+
+
+async def collect(
+    policy: Policy,
+    scorer: ScoresResponses,
+    draws: Sequence[Draw],
+    *,
+    samples_per_prompt: int,
+    temperature: float,
+    seed: int,
+    key: int | str,
+    truncation: TruncationRule,
+    minimum: Callable[[str], float],
+    on_group: Callable[[Group], None] = lambda group: None,
+) -> list[Group]:
+    """Sample and score `samples_per_prompt` responses for every draw; groups in draw order.
+
+    Args:
+        key: the step, or the name of an evaluation; part of every sample's seed.
+        minimum: a gym's reward for faults of the model, by gym name.
+        on_group: called when a group is complete (progress).
+    """
+
+    async def one(position: int, draw: Draw, k: int, prompt_ids: tuple[int, ...]) -> ScoredSample:
+        request = SampleRequest(
+            id=f"{key}/{draw.index}/{k}",
+            prompt_ids=prompt_ids,
+            budget=draw.budget,
+            temperature=temperature,
+            seed=sample_seed(seed, key, draw.index, k),
+        )
+        sample = await policy.sample(request, lane=position)
+        if sample.is_truncated:
+            score = Score(status=Status.TRUNCATED)
+        else:
+            score = await scorer.score(request.id, draw.gym, draw.task, sample.text)
+        reward = reward_of(score, minimum=minimum(draw.gym), truncation=truncation)
+        return ScoredSample(sample=sample, score=score, reward=reward)
+
+    async def group(position: int, draw: Draw) -> Group:
+        prompt_ids = policy.prompt_ids(draw.task)
+        samples = await _gather([one(position, draw, k, prompt_ids) for k in range(samples_per_prompt)])
+        complete = Group(draw=draw, samples=tuple(samples))
+        on_group(complete)
+        return complete
+
+    return await _gather([group(position, draw) for position, draw in enumerate(draws)])
+
+
+async def _gather(jobs: Sequence[Coroutine[Any, Any, _T]]) -> list[_T]:
+    """As asyncio.gather, but the first failure cancels the rest instead of leaving them running."""
+    tasks = [asyncio.create_task(job) for job in jobs]
+    try:
+        return await asyncio.gather(*tasks)
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise

@@ -1,0 +1,357 @@
+"""The learner: a transformers model on the INT4 grid, its fp32 masters, and one update at a time.
+
+A plain class; `rl.cluster` puts it into its own process. It sees batches, never tasks or rewards, and hands out packed
+weights, never gradients. Losses of micro-batches add up to the loss of the minibatch, so `max_microbatch_tokens` bounds
+memory and changes nothing else. Dropout is off for good: the model stays in eval mode.
+
+Logits are computed at the predicting positions only, as head(base(ids)); a probe at the start proves that the model's
+own forward pass does the same, and that its attention honours the tree mask (a sequence in a tree gets the
+log-probabilities it gets alone).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from rl.batch import LearningSample, Minibatch
+from rl.loss import PolicyLoss, importance_weights, k2_seq, k25_token, negative_log_likelihood
+from rl.packing import MicroBatch, Tree, pack
+from rl.ptx import PtxSample
+from rl.qat import Masters
+from rollout.quant.checkpoint import packed_tensors, write_int4_folder
+from rollout.quant.scheme import QuantScheme
+from rollout.quant.views import check_shapes
+from rollout.weights.contract import WeightArtefact
+from rollout.weights.sender import build_artefact
+
+__all__ = ["Learner", "LearnerSettings", "UpdateMetrics"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearnerSettings:
+    """What a learner is started with; the fields are those of `learner.*`, `quant.*` and `ptx.coef` in the config."""
+
+    model_folder: Path
+    scheme: QuantScheme
+    fake_quantize: bool
+    compute_dtype: Literal["bfloat16", "float32"]
+    loss: Literal["k2_seq", "k25_token"]
+    tau: float
+    clip_low: float
+    clip_high: float
+    importance_cap: float | None
+    betas: tuple[float, float]
+    weight_decay: float
+    max_grad_norm: float
+    max_microbatch_tokens: int
+    ptx_coef: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateMetrics:
+    """What one optimiser update did."""
+
+    policy_loss: float
+    """Policy loss; 0 where the minibatch carried no gradient."""
+    ptx_loss: float
+    """Mean negative log-likelihood of the PTX batch in nats per token; 0 without PTX."""
+    grad_norm: float
+    """Global norm before clipping."""
+    learning_rate: float
+    """Learning rate that was applied."""
+    log_ratio_mean: float
+    """Mean rho (nats): per sample for `k2_seq`, per token for `k25_token`."""
+    log_ratio_std: float
+    """Root mean square of rho."""
+    clipped_frac: float
+    """Fraction of tokens without policy gradient (`k25_token`)."""
+    num_samples: int
+    """Samples that carried a gradient."""
+    seconds: float
+    """Wall clock of the update."""
+
+
+class Learner:
+    """Holds theta, its optimiser, and its image on the grid.
+
+    Raises:
+        ValueError: a model whose shapes, head or attention this learner cannot train; says which and why.
+    """
+
+    def __init__(self, settings: LearnerSettings) -> None:
+        from transformers import AutoModelForCausalLM
+
+        self.settings = settings
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        model = AutoModelForCausalLM.from_pretrained(
+            str(settings.model_folder), dtype=torch.float32, attn_implementation="sdpa"
+        )
+        self.model: Any = model.to(self.device).eval()
+        self.model.config.use_cache = False
+        self.masters = Masters(
+            self.model,
+            settings.scheme,
+            compute_dtype=getattr(torch, settings.compute_dtype),
+            fake_quantize=settings.fake_quantize,
+        )
+        check_shapes(self.masters.views, settings.scheme.group_size)
+        self.optimizer = self._new_optimizer()
+        check_head_and_mask(self)
+
+    def _new_optimizer(self) -> torch.optim.AdamW:
+        matrices = [p for p in self.masters.parameters.values() if p.ndim >= 2]
+        others = [p for p in self.masters.parameters.values() if p.ndim < 2]
+        groups = [
+            {"params": matrices, "weight_decay": self.settings.weight_decay},
+            {"params": others, "weight_decay": 0.0},
+        ]
+        return torch.optim.AdamW(groups, lr=0.0, betas=self.settings.betas, eps=1e-8, fused=True)
+
+    # -- log-probabilities --------------------------------------------------------------------------------------------
+
+    def logits(self, batch: MicroBatch) -> Tensor:
+        """[M, V] fp32 logits at the positions that predict a token."""
+        hidden = self.model.base_model(
+            input_ids=batch.input_ids.to(self.device),
+            attention_mask=batch.attention_mask.to(self.device),
+            position_ids=batch.position_ids.to(self.device),
+            use_cache=False,
+        ).last_hidden_state
+        return self.model.get_output_embeddings()(hidden[batch.rows, batch.columns]).float()
+
+    def logprobs(self, batch: MicroBatch, temperatures_M: Tensor | None = None) -> Tensor:
+        """[n, T] fp32 log-probabilities of a micro-batch's tokens, at each token's temperature; 0 in the padding."""
+        logits_MV = self.logits(batch)
+        if temperatures_M is not None:
+            logits_MV = logits_MV / temperatures_M[:, None].to(self.device)
+        targets_M1 = batch.targets.to(self.device)[:, None]
+        picked_M = logits_MV.gather(1, targets_M1).squeeze(1) - logits_MV.logsumexp(dim=1)
+        return batch.scatter(picked_M)
+
+    def add_old_logprobs(self, minibatches: Sequence[Minibatch]) -> tuple[Minibatch, ...]:
+        """The minibatches with log pi_old of every sample, computed in the very micro-batches of the updates to come."""
+        return tuple(self._with_old_logprobs(minibatch) for minibatch in minibatches)
+
+    @torch.no_grad()
+    def _with_old_logprobs(self, minibatch: Minibatch) -> Minibatch:
+        found: dict[int, tuple[float, ...]] = {}
+        for micro, samples in self._micro_batches(minibatch):
+            logprobs_NT = self.logprobs(micro, _per_token([s.temperatures for s in samples]))
+            for row, sample in zip(logprobs_NT.tolist(), samples, strict=True):
+                found[sample.number] = tuple(row[: len(sample.token_ids)])
+        return replace(
+            minibatch, samples=tuple(replace(s, old_logprobs=found[s.number]) for s in minibatch.samples)
+        )
+
+    def _micro_batches(self, minibatch: Minibatch) -> Iterator[tuple[MicroBatch, list[LearningSample]]]:
+        by_group: dict[int, list[LearningSample]] = {}
+        for sample in minibatch.samples:
+            by_group.setdefault(sample.group, []).append(sample)
+        by_number = {sample.number: sample for sample in minibatch.samples}
+        trees = [
+            Tree(
+                prefix=siblings[0].prompt_ids,
+                continuations=tuple(s.token_ids for s in siblings),
+                ids=tuple(s.number for s in siblings),
+            )
+            for siblings in by_group.values()
+        ]
+        for micro in pack(trees, max_tokens=self.settings.max_microbatch_tokens):
+            yield micro, [by_number[number] for number in micro.ids]
+
+    # -- updates ------------------------------------------------------------------------------------------------------
+
+    def update(self, minibatch: Minibatch, ptx: Sequence[PtxSample], *, lr: float) -> UpdateMetrics:
+        """One optimiser update: policy loss of the minibatch plus ptx_coef times the PTX loss, through the grid.
+
+        Args:
+            minibatch: samples with `old_logprobs`.
+            ptx: conversations for this update; ignored where `ptx_coef` is 0.
+            lr: learning rate, >= 0.
+        """
+        started = time.perf_counter()
+        losses = [self._backward_policy(micro, samples, minibatch) for micro, samples in self._micro_batches(minibatch)]
+        use_ptx = bool(ptx) and self.settings.ptx_coef > 0
+        ptx_loss = self._backward_ptx(ptx, coef=self.settings.ptx_coef) if use_ptx else 0.0
+        grad_norm = self._optimizer_step(lr) if losses or use_ptx else 0.0
+        count = len(minibatch.samples) if self.settings.loss == "k2_seq" else sum(map(_num_loss_tokens, minibatch.samples))
+        total = _sum_losses(losses)
+        return UpdateMetrics(
+            policy_loss=total.loss.item(),
+            ptx_loss=ptx_loss,
+            grad_norm=grad_norm,
+            learning_rate=lr,
+            log_ratio_mean=total.log_ratio_sum.item() / max(count, 1),
+            log_ratio_std=math.sqrt(total.log_ratio_square_sum.item() / max(count, 1)),
+            clipped_frac=total.clipped_sum.item() / max(sum(map(_num_loss_tokens, minibatch.samples)), 1),
+            num_samples=len(minibatch.samples),
+            seconds=time.perf_counter() - started,
+        )
+
+    def warm_up(self, batches: Sequence[Sequence[PtxSample]], *, lrs: Sequence[float]) -> list[UpdateMetrics]:
+        """One update of the PTX loss alone for each batch, through the grid."""
+        metrics = []
+        for batch, lr in zip(batches, lrs, strict=True):
+            started = time.perf_counter()
+            loss = self._backward_ptx(batch, coef=1.0)
+            metrics.append(
+                UpdateMetrics(
+                    policy_loss=0.0, ptx_loss=loss, grad_norm=self._optimizer_step(lr), learning_rate=lr,
+                    log_ratio_mean=0.0, log_ratio_std=0.0, clipped_frac=0.0, num_samples=0,
+                    seconds=time.perf_counter() - started,
+                )
+            )  # fmt: skip
+        return metrics
+
+    def forget_optimizer(self) -> None:
+        """Start the optimiser's moments anew: after the warm-up, whose loss was another one."""
+        self.optimizer = self._new_optimizer()
+
+    def _backward_policy(self, micro: MicroBatch, samples: Sequence[LearningSample], whole: Minibatch) -> PolicyLoss:
+        s = self.settings
+        logprobs_NT = self.logprobs(micro, _per_token([sample.temperatures for sample in samples]))
+        old_NT = _padded([sample.old_logprobs or () for sample in samples], micro, self.device)
+        engine_NT = _padded([sample.engine_logprobs for sample in samples], micro, self.device)
+        mask_NT = _padded([sample.loss_mask for sample in samples], micro, self.device)
+        advantages_N = torch.tensor([sample.advantage for sample in samples], device=self.device)
+        weights_NT = importance_weights(old_NT, engine_NT, s.importance_cap)
+        if s.loss == "k2_seq":
+            result = k2_seq(
+                logprobs_NT, old_NT, advantages_N, mask_NT,
+                tau=s.tau, num_samples=whole.num_samples, weights_NT=weights_NT,
+            )  # fmt: skip
+        else:
+            result = k25_token(
+                logprobs_NT, old_NT, advantages_N, mask_NT, tau=s.tau, num_tokens=whole.num_tokens,
+                clip_low=s.clip_low, clip_high=s.clip_high, weights_NT=weights_NT,
+            )  # fmt: skip
+        result.loss.backward()
+        return PolicyLoss(*(part.detach() for part in result))
+
+    def _backward_ptx(self, samples: Sequence[PtxSample], *, coef: float) -> float:
+        """Adds coef times the gradient of the mean NLL; returns the mean NLL."""
+        num_tokens = sum(sum(sample.loss_mask) for sample in samples)
+        trees = [Tree(prefix=s.prefix, continuations=(s.token_ids,), ids=(i,)) for i, s in enumerate(samples)]
+        total = 0.0
+        for micro in pack(trees, max_tokens=self.settings.max_microbatch_tokens):
+            mask_NT = _padded([samples[i].loss_mask for i in micro.ids], micro, self.device)
+            loss = negative_log_likelihood(self.logprobs(micro), mask_NT, num_tokens=num_tokens)
+            (coef * loss).backward()
+            total += loss.item()
+        return total
+
+    def _optimizer_step(self, lr: float) -> float:
+        """Clip, step, put the model back on the grid; returns the gradient's norm before clipping."""
+        norm = torch.nn.utils.clip_grad_norm_(self.masters.parameters.values(), self.settings.max_grad_norm)
+        if not torch.isfinite(norm):
+            raise RuntimeError("the gradient is not finite; lower learner.lr or learner.max_grad_norm")
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.optimizer.step()
+        self.masters.zero_grad()
+        self.masters.refresh()
+        return float(norm)
+
+    # -- weights and state --------------------------------------------------------------------------------------------
+
+    def publish(self, version: int) -> WeightArtefact:
+        """The packed weights as an immutable, checksummed artefact in host memory."""
+        return build_artefact(self._packed(), version)
+
+    def export(self, folder: Path) -> None:
+        """Write an INT4 folder that vLLM and transformers open as it is."""
+        write_int4_folder(folder, self._packed(), self.settings.scheme, self.settings.model_folder)
+
+    def _packed(self) -> Iterator[tuple[str, Tensor]]:
+        return packed_tensors(self.model, self.masters.views, self.settings.scheme)
+
+    def forward_weights(self) -> dict[str, Tensor]:
+        """Every parameter as the forward pass uses it, in bf16, by transformers name. For proofs."""
+        return {name: p.detach().to(torch.bfloat16, copy=True).cpu() for name, p in self.model.named_parameters()}
+
+    def sequence_logprobs(self, sequences: Sequence[tuple[int, ...]]) -> list[tuple[float, ...]]:
+        """Log-probability of every token but the first of each sequence, at T = 1. For probes of the gap."""
+        trees = [Tree(prefix=ids[:1], continuations=(ids[1:],), ids=(i,)) for i, ids in enumerate(sequences)]
+        found: dict[int, tuple[float, ...]] = {}
+        with torch.no_grad():
+            for micro in pack(trees, max_tokens=self.settings.max_microbatch_tokens):
+                for number, row in zip(micro.ids, self.logprobs(micro).tolist(), strict=True):
+                    found[number] = tuple(row[: len(sequences[number]) - 1])
+        return [found[i] for i in range(len(sequences))]
+
+    def save(self, file: Path) -> None:
+        """Write masters and optimiser to one file."""
+        torch.save({"masters": self.masters.parameters, "optimizer": self.optimizer.state_dict()}, file)
+
+    def load(self, file: Path) -> None:
+        """Read what `save` wrote; the model is put back on the grid."""
+        state = torch.load(file, map_location=self.device, weights_only=True)
+        if set(state["masters"]) != set(self.masters.parameters):
+            raise ValueError(f"{file} belongs to another model: its parameters differ")
+        for name, master in self.masters.parameters.items():
+            master.copy_(state["masters"][name])
+        self.optimizer = self._new_optimizer()
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.masters.refresh()
+
+
+def _num_loss_tokens(sample: LearningSample) -> int:
+    return sum(sample.loss_mask)
+
+
+def _sum_losses(losses: Sequence[PolicyLoss]) -> PolicyLoss:
+    zero = torch.zeros(())
+    return PolicyLoss(*(sum(parts, start=zero) for parts in zip(*losses, strict=True))) if losses else PolicyLoss(*[zero] * 4)
+
+
+def _padded(rows: Sequence[Sequence[float]], micro: MicroBatch, device: torch.device) -> Tensor:
+    """Ragged rows to [n, T] fp32, 0 in the padding."""
+    out = torch.zeros((len(rows), micro.max_length))
+    for i, row in enumerate(rows):
+        out[i, : len(row)] = torch.tensor(row, dtype=torch.float32)
+    return out.to(device)
+
+
+def _per_token(rows: Sequence[Sequence[float]]) -> Tensor:
+    """[M] values of ragged rows, in the order of the micro-batch's tokens."""
+    return torch.tensor([value for row in rows for value in row], dtype=torch.float32)
+
+
+def check_head_and_mask(learner: Learner) -> None:
+    """Prove on a few tokens that head(base(ids)) is the model, and that a tree's branches are blind to each other.
+
+    Raises:
+        ValueError: the model scales or caps its logits outside its head, or has layers that ignore the tree mask.
+    """
+    prefix, branches = (1, 2, 3), ((4, 5, 6, 7), (8, 9, 10))
+    limit = min(int(learner.model.config.vocab_size), 11)
+    prefix = tuple(t % limit for t in prefix)
+    branches = tuple(tuple(t % limit for t in branch) for branch in branches)
+    with torch.no_grad():
+        micro = pack([Tree(prefix=prefix, continuations=branches[:1], ids=(0,))], max_tokens=64)[0]
+        ids = micro.input_ids.to(learner.device)
+        own = learner.model(input_ids=ids, use_cache=False).logits.float()[0, list(micro.columns)]
+        ours = learner.logits(micro)
+        if not torch.allclose(own, ours, rtol=0.05, atol=0.1):
+            raise ValueError(
+                f"{type(learner.model).__name__} computes its logits in another way than head(base(ids)): off by "
+                f"{(own - ours).abs().max():.3g}; models that scale or cap their logits are not supported"
+            )
+        together = pack([Tree(prefix=prefix, continuations=branches, ids=(0, 1))], max_tokens=64)[0]
+        alone = [pack([Tree(prefix=prefix, continuations=(b,), ids=(0,))], max_tokens=64)[0] for b in branches]
+        expected = torch.cat([learner.logits(micro) for micro in alone])
+        found = learner.logits(together)
+        if not torch.allclose(expected, found, rtol=0.05, atol=0.25):
+            raise ValueError(
+                f"{type(learner.model).__name__} does not keep siblings apart under a tree mask: off by "
+                f"{(expected - found).abs().max():.3g}; sliding windows and recurrent layers are not supported"
+            )
+

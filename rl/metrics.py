@@ -1,0 +1,142 @@
+"""The numbers of a step, as one flat row with stable names; docs/metrics.md says what each one is. Pure functions."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rl.batch import Group, LearningBatch, ScoredSample
+from rl.learner import UpdateMetrics
+
+__all__ = ["fault_causes", "logprob_gap", "rollout_row", "step_metrics"]
+
+Row = dict[str, float | int | None]
+
+
+def step_metrics(
+    *,
+    step: int,
+    temperature: float,
+    weight_version: int,
+    batch: LearningBatch,
+    updates: Sequence[UpdateMetrics],
+    phases: Mapping[str, float],
+    sync_seconds: float | None,
+    stall_seconds: float | None,
+    num_weight_bytes: int,
+) -> Row:
+    """One row of metrics.jsonl. A number that this step has no data for is None (null), never left out.
+
+    Args:
+        phases: seconds of each phase of this step, by name.
+        sync_seconds, stall_seconds: hand-over of the weights served in this step; None where no swap was needed.
+    """
+    scored = [sample for group in batch.groups for sample in group.samples]
+    gap_mean, gap_max = logprob_gap(batch)
+    generate_seconds = phases.get("rollout", 0.0)
+    num_tokens = sum(s.sample.num_tokens for s in scored)
+    row: Row = {
+        "step": step,
+        **_reward_metrics(batch.groups),
+        "rollout/temperature": temperature,
+        "rollout/weight_version": weight_version,
+        "rollout/num_samples": len(scored),
+        "rollout/num_tokens": num_tokens,
+        "rollout/length_mean": _mean([s.sample.num_tokens for s in scored]),
+        "rollout/truncated_frac": _mean([s.sample.is_truncated for s in scored]),
+        "rollout/surprise_mean": _mean([-logprob for s in scored for logprob in s.sample.logprobs]),
+        "rollout/logprob_gap_mean": gap_mean,
+        "rollout/logprob_gap_max": gap_max,
+        "rollout/tokens_per_second": num_tokens / generate_seconds if generate_seconds else None,
+        **_learner_metrics(updates),
+        "weights/sync_seconds": sync_seconds,
+        "weights/swap_stall_seconds": stall_seconds,
+        "weights/num_bytes": num_weight_bytes,
+        "faults/masked_frac": _mean([s.score.status.is_masked for s in scored]),
+    }
+    return row | {f"phase/{name}_seconds": seconds for name, seconds in phases.items()}
+
+
+def _reward_metrics(groups: Sequence[Group]) -> Row:
+    def of(chosen: Sequence[Group]) -> float | None:
+        return _mean([s.reward.value for g in chosen for s in g.samples if not s.reward.is_masked])
+
+    names = sorted({group.draw.gym for group in groups})
+    spread = [len({s.reward.value for s in g.samples if not s.reward.is_masked}) > 1 for g in groups]
+    row: Row = {"reward/mean": of(groups), "reward/spread_frac": _mean(spread)}
+    for name in names:
+        chosen = [group for group in groups if group.draw.gym == name]
+        row[f"reward/{name}/mean"] = of(chosen)
+        parts: dict[str, list[float]] = {}
+        for scored in (s for g in chosen for s in g.samples):
+            for key, value in scored.score.components.items():
+                parts.setdefault(key, []).append(value)
+        row |= {f"reward/{name}/{key}": _mean(values) for key, values in sorted(parts.items())}
+    return row
+
+
+def _learner_metrics(updates: Sequence[UpdateMetrics]) -> Row:
+    """Means over the step's optimiser updates."""
+    fields = ("policy_loss", "ptx_loss", "grad_norm", "learning_rate", "log_ratio_mean", "log_ratio_std", "clipped_frac")
+    row: Row = {f"learner/{name}": _mean([getattr(update, name) for update in updates]) for name in fields}
+    return row | {"learner/num_samples": sum(update.num_samples for update in updates)}
+
+
+def logprob_gap(batch: LearningBatch) -> tuple[float | None, float | None]:
+    """Mean and maximum of |log p_learner - log p_engine| over the sampled tokens that are learned from."""
+    gaps = [
+        abs(old - engine)
+        for minibatch in batch.minibatches
+        for sample in minibatch.samples
+        for old, engine, counted in zip(
+            sample.old_logprobs or (), sample.engine_logprobs, sample.loss_mask, strict=bool(sample.old_logprobs)
+        )
+        if counted
+    ]
+    return (_mean(gaps), max(gaps)) if gaps else (None, None)
+
+
+def fault_causes(groups: Sequence[Group]) -> list[str]:
+    """What each masked-for-our-fault sample failed of."""
+    return [
+        f"{s.score.status}: {s.score.detail}" for g in groups for s in g.samples if s.score.status.is_masked
+    ]
+
+
+def status_counts(groups: Sequence[Group]) -> dict[str, int]:
+    """How many samples ended in each status."""
+    return dict(Counter(str(s.score.status) for g in groups for s in g.samples))
+
+
+def rollout_row(step: int, group: Group, k: int, scored: ScoredSample) -> dict[str, Any]:
+    """One sample as rollouts/ keeps it: what was asked, answered, scored, and by which policy."""
+    sample, score = scored.sample, scored.score
+    return {
+        "step": step,
+        "draw": group.draw.index,
+        "k": k,
+        "gym": group.draw.gym,
+        "task": group.draw.task.id,
+        "prompt": [dict(m) for m in group.draw.task.prompt],
+        "response": sample.text,
+        "reward": scored.reward.value,
+        "is_masked": scored.reward.is_masked,
+        "status": str(score.status),
+        "value": score.value,
+        "components": dict(score.components),
+        "answer": score.answer,
+        "flags": sorted(score.flags),
+        "detail": score.detail,
+        "finish_reason": str(sample.finish_reason),
+        "num_tokens": sample.num_tokens,
+        "token_ids": list(sample.token_ids),
+        "logprobs": list(sample.logprobs),
+        "temperature": sample.segments[-1].temperature,
+        "weight_version": sample.segments[-1].weight_version,
+    }
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return math.fsum(values) / len(values) if values else None

@@ -1,0 +1,170 @@
+"""Shared-prefix packing: a prompt is computed once, its K responses behind it, each blind to the others.
+
+A row holds one prompt and several continuations. Positions restart after the prompt for every continuation; a mask in
+the shape of a tree lets a continuation see the prompt and itself only. The network then gives every continuation the
+log-probabilities it would get alone, at about half the cost for short responses (docs/algorithm.md has figures).
+Rows of similar length form micro-batches of at most `max_tokens` tokens, padding included. All of it is a pure function
+of the sequences and `max_tokens`: the pass of old log-probabilities and the update see identical shapes, so on CPU their
+results agree bit for bit.
+
+Left out: models whose layers are not plain causal attention (sliding windows, recurrences) cannot use a tree mask;
+`rl.learner` refuses them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+__all__ = ["MicroBatch", "Tree", "pack"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tree:
+    """A prompt and its continuations.
+
+    Example:
+        Tree(prefix=(1, 2), continuations=((7, 8), (9,)), ids=(0, 1))
+    """
+
+    prefix: tuple[int, ...]
+    """Prompt token ids, at least one."""
+    continuations: tuple[tuple[int, ...], ...]
+    """Token ids of each continuation, at least one each."""
+    ids: tuple[int, ...]
+    """A number for each continuation, unique over all trees that are packed together."""
+
+    @property
+    def num_tokens(self) -> int:
+        """Length of the row that holds it."""
+        return len(self.prefix) + sum(len(c) for c in self.continuations)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MicroBatch:
+    """One forward pass. R rows, S columns, M predicted tokens of n continuations of at most T tokens."""
+
+    input_ids: Tensor
+    """[R, S] int64, padded with 0."""
+    position_ids: Tensor
+    """[R, S] int64."""
+    attention_mask: Tensor
+    """[R, 1, S, S] bool: query (dim 2) may see key (dim 3). Padding sees itself, so no row of the mask is empty."""
+    rows: Tensor
+    """[M] row of the position that predicts each token."""
+    columns: Tensor
+    """[M] column of that position."""
+    targets: Tensor
+    """[M] the token that is predicted."""
+    sample_index: Tensor
+    """[M] which of the n continuations it belongs to."""
+    token_index: Tensor
+    """[M] its place in that continuation."""
+    ids: tuple[int, ...]
+    """The n continuations' numbers."""
+    max_length: int
+    """T, the longest continuation."""
+
+    def scatter(self, values_M: Tensor) -> Tensor:
+        """[M] values back to [n, T], 0 in the padding."""
+        out = values_M.new_zeros((len(self.ids), self.max_length))
+        return out.index_put((self.sample_index, self.token_index), values_M)
+
+
+def pack(trees: Sequence[Tree], *, max_tokens: int) -> list[MicroBatch]:
+    """Trees to micro-batches of at most `max_tokens` tokens each, rows times columns, longest rows first.
+
+    Raises:
+        ValueError: a prompt with a single continuation is longer than `max_tokens`.
+    """
+    rows = [part for tree in trees for part in _split(tree, max_tokens)]
+    rows.sort(key=lambda tree: -tree.num_tokens)  # stable: equal lengths keep their order
+    batches: list[MicroBatch] = []
+    start = 0
+    while start < len(rows):
+        fitting = max(max_tokens // rows[start].num_tokens, 1)
+        batches.append(_micro_batch(rows[start : start + fitting]))
+        start += fitting
+    return batches
+
+
+def _split(tree: Tree, max_tokens: int) -> list[Tree]:
+    """A tree that exceeds a row becomes several, each with the prefix again."""
+    parts: list[Tree] = []
+    chosen: list[int] = []
+    used = len(tree.prefix)
+    for i, continuation in enumerate(tree.continuations):
+        if len(tree.prefix) + len(continuation) > max_tokens:
+            raise ValueError(
+                f"a sequence of {len(tree.prefix) + len(continuation)} tokens exceeds learner.max_microbatch_tokens = "
+                f"{max_tokens}; raise it"
+            )
+        if used + len(continuation) > max_tokens:
+            parts.append(_subtree(tree, chosen))
+            chosen, used = [], len(tree.prefix)
+        chosen.append(i)
+        used += len(continuation)
+    return [*parts, _subtree(tree, chosen)]
+
+
+def _subtree(tree: Tree, chosen: Sequence[int]) -> Tree:
+    return Tree(
+        prefix=tree.prefix,
+        continuations=tuple(tree.continuations[i] for i in chosen),
+        ids=tuple(tree.ids[i] for i in chosen),
+    )
+
+
+def _micro_batch(trees: Sequence[Tree]) -> MicroBatch:
+    num_rows, width = len(trees), max(tree.num_tokens for tree in trees)
+    input_ids = torch.zeros((num_rows, width), dtype=torch.int64)
+    position_ids = torch.zeros((num_rows, width), dtype=torch.int64)
+    branch = torch.full((num_rows, width), -1, dtype=torch.int64)  # -1 padding, 0 prefix, 1.. continuations
+    rows: list[int] = []
+    columns: list[int] = []
+    sample_index: list[int] = []
+    token_index: list[int] = []
+    targets: list[int] = []
+    ids: list[int] = []
+    for r, tree in enumerate(trees):
+        p = len(tree.prefix)
+        input_ids[r, :p] = torch.tensor(tree.prefix)
+        position_ids[r, :p] = torch.arange(p)
+        branch[r, :p] = 0
+        at = p
+        for b, (number, tokens) in enumerate(zip(tree.ids, tree.continuations, strict=True), start=1):
+            n = len(tokens)
+            input_ids[r, at : at + n] = torch.tensor(tokens)
+            position_ids[r, at : at + n] = torch.arange(p, p + n)
+            branch[r, at : at + n] = b
+            rows += [r] * n
+            columns += [p - 1, *range(at, at + n - 1)]  # the prompt's last token predicts every first token
+            targets += tokens
+            sample_index += [len(ids)] * n
+            token_index += range(n)
+            ids.append(number)
+            at += n
+    return MicroBatch(
+        input_ids=input_ids,
+        position_ids=position_ids,
+        attention_mask=_tree_mask(branch),
+        rows=torch.tensor(rows),
+        columns=torch.tensor(columns),
+        targets=torch.tensor(targets),
+        sample_index=torch.tensor(sample_index),
+        token_index=torch.tensor(token_index),
+        ids=tuple(ids),
+        max_length=max(len(c) for tree in trees for c in tree.continuations),
+    )
+
+
+def _tree_mask(branch_RS: Tensor) -> Tensor:
+    """[R, 1, S, S] bool: causal, own branch or the prefix; padding sees itself alone."""
+    width = branch_RS.shape[1]
+    query, key = branch_RS[:, :, None], branch_RS[:, None, :]
+    causal = torch.ones((width, width), dtype=torch.bool).tril()
+    seen = causal & ((key == 0) | (key == query)) & (query >= 0)
+    return (seen | torch.eye(width, dtype=torch.bool))[:, None]

@@ -1,0 +1,265 @@
+"""Everything that can be checked before anything starts: paths, shapes, budgets, gyms, data, memory. `--dry-run` is this.
+
+Each check raises one ValueError that names the config key, what was given and what to do. The checks read headers and
+configs, build the model on the meta device, and score a few gold answers; no weights are loaded, no actor is started.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from configs.schema import Config
+from gyms.api import Gym, Status
+from gyms.load import GymSpec, load_gym
+from gyms.mixture import GymEntry, check_disjoint
+from rl.ptx import PtxData, load_conversations
+from rl.run_folder import RunFolder
+from rl.tiny_model import build_tiny_model
+from rollout.chat import ChatFormat
+from rollout.engine.compat import check_version
+
+__all__ = ["Checked", "check", "is_ray_job", "resolve_run_folder"]
+
+NUM_PROBED_TASKS = 200
+"""Train and held-out tasks per gym whose prompts are rendered and measured before the run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """What the checks had to build anyway, handed to the run."""
+
+    config: Config
+    folder: RunFolder
+    model_folder: Path
+    chat: ChatFormat
+    gyms: tuple[GymEntry, ...]
+    specs: tuple[GymSpec, ...]
+    ptx: PtxData | None
+    num_parameters: int
+    fingerprint: dict[str, Any]
+    """What must be the same when a run goes on: chat template and gyms' tasks."""
+
+
+def check(config: Config) -> Checked:
+    """Check a config against this machine, its model, its gyms and its data.
+
+    Raises:
+        ValueError: the first thing that is wrong.
+    """
+    check_version()
+    folder = resolve_run_folder(config)
+    gyms, specs = check_gyms(config)
+    model_folder = prepare_model_folder(config, folder)
+    num_parameters = check_model(config, model_folder)
+    chat = ChatFormat(model_folder, use_template=config.model.chat_template)
+    for entry in gyms:
+        check_prompts(config, entry, chat)
+    check_memory(config, num_parameters)
+    return Checked(
+        config=config,
+        folder=folder,
+        model_folder=model_folder,
+        chat=chat,
+        gyms=gyms,
+        specs=specs,
+        ptx=load_ptx(config, gyms, chat),
+        num_parameters=num_parameters,
+        fingerprint={"chat_template": chat.template_hash, "gyms": {e.name: gym_fingerprint(e.gym) for e in gyms}},
+    )
+
+
+def is_ray_job() -> bool:
+    """Whether this process was started by `ray job submit`, in a copy of the working directory."""
+    return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+
+
+def resolve_run_folder(config: Config) -> RunFolder:
+    """The absolute run folder."""
+    path = config.run_dir or Path("runs") / config.name
+    if not path.is_absolute():
+        if is_ray_job():
+            raise ValueError(
+                f"run_dir = {path} is relative; under `ray job submit` the working directory is a temporary copy, so "
+                "give an absolute path that every node sees, e.g. run_dir=/data/runs/mine"
+            )
+        path = Path.cwd() / path
+    return RunFolder(path)
+
+
+# -- gyms -------------------------------------------------------------------------------------------------------------
+
+
+def check_gyms(config: Config) -> tuple[tuple[GymEntry, ...], tuple[GymSpec, ...]]:
+    """Load every gym, score a gold answer, and see that train and held-out tasks do not overlap."""
+    entries, specs = [], []
+    for i, settings in enumerate(config.gyms):
+        gym = load_gym(settings.name, settings.gym, settings.args, config_key=f"gyms.{i}")
+        for split in ("train", "heldout"):
+            if not len(gym.tasks(split)):
+                raise ValueError(f"gyms.{i} ({settings.name}) has no {split} tasks; check gyms.{i}.args")
+        check_gold(gym, i, settings.name)
+        check_disjoint(gym, name=settings.name)
+        entries.append(GymEntry(name=settings.name, gym=gym, share=settings.share, budget=settings.budget))
+        specs.append(GymSpec(name=settings.name, reference=settings.gym, args=settings.args))
+    return tuple(entries), tuple(specs)
+
+
+def check_gold(gym: Gym, index: int, name: str) -> None:
+    """The first worked answers score 1; a verifier that refuses them would teach nonsense."""
+    for task in [gym.tasks("train")[0], gym.tasks("heldout")[0]]:
+        answer = gym.gold(task)
+        if answer is None:
+            continue
+        score = gym.score(task, answer)
+        if score.status is not Status.OK or score.value != 1.0:
+            raise ValueError(
+                f"gyms.{index} ({name}): the gold answer {answer!r} of task {task.id!r} scores {score.value} "
+                f"({score.status}); run `python -m gyms validate {name}` and mend the gym"
+            )
+
+
+def gym_fingerprint(gym: Gym) -> dict[str, Any]:
+    """Sizes of the splits, and a hash of tasks spread over them: changed data are noticed when a run goes on."""
+    facts: dict[str, Any] = {}
+    for split in ("train", "heldout"):
+        tasks = gym.tasks(split)
+        spread = [tasks[i * (len(tasks) - 1) // 31] for i in range(32)]
+        text = "\n".join(f"{t.id}\t{gym.fingerprint(t)}" for t in spread)
+        facts[split] = {"num": len(tasks), "hash": hashlib.sha256(text.encode()).hexdigest()[:16]}
+    return facts
+
+
+def check_prompts(config: Config, entry: GymEntry, chat: ChatFormat) -> None:
+    """Prompts fit rollout.max_prompt_tokens, for tasks spread over both splits."""
+    for split in ("train", "heldout"):
+        tasks = entry.gym.tasks(split)
+        num = min(len(tasks), NUM_PROBED_TASKS)
+        for i in range(num):
+            task = tasks[i * len(tasks) // num]
+            ids = chat.prompt_ids(task.prompt)
+            if not ids:
+                raise ValueError(f"gym {entry.name!r}: task {task.id!r} renders to an empty prompt")
+            if len(ids) > config.rollout.max_prompt_tokens:
+                raise ValueError(
+                    f"gym {entry.name!r}: task {task.id!r} has a prompt of {len(ids)} tokens, more than "
+                    f"rollout.max_prompt_tokens = {config.rollout.max_prompt_tokens}; raise it or filter the gym"
+                )
+
+
+# -- model ------------------------------------------------------------------------------------------------------------
+
+
+def prepare_model_folder(config: Config, folder: RunFolder) -> Path:
+    """Where the policy before training lies; the tiny model is built there if it is missing."""
+    if config.model.source == "tiny":
+        context = config.model.context_length
+        build_tiny_model(folder.base, config.model.tiny, context_length=context, seed=config.seed)
+        return folder.base
+    path = config.model.path
+    assert path is not None
+    if not (path / "config.json").is_file():
+        raise ValueError(
+            f"model.path = {path} is no Hugging Face folder (no config.json); `python -m rl.prepare smollm2 --output "
+            f"{path}` makes one to begin with"
+        )
+    if not list(path.glob("*.safetensors")):
+        raise ValueError(f"model.path = {path} has no *.safetensors weights")
+    facts = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    if "quantization_config" in facts:
+        raise ValueError(
+            f"model.path = {path} is quantised already; QAT starts from continuous weights (docs/int4.md): give the "
+            "BF16 model that it was made from"
+        )
+    return path
+
+
+def check_model(config: Config, model_folder: Path) -> int:
+    """Shapes against the grid and the engine, context against the model; returns the number of parameters."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    from rollout.quant.scheme import QuantScheme
+    from rollout.quant.views import check_shapes, quantized_views
+
+    facts = AutoConfig.from_pretrained(str(model_folder))
+    limit = getattr(facts, "max_position_embeddings", None)
+    if limit is not None and config.model.context_length > limit:
+        raise ValueError(
+            f"model.context_length = {config.model.context_length} exceeds what the model knows "
+            f"(max_position_embeddings = {limit} in {model_folder}/config.json); lower it"
+        )
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(facts)
+    scheme = QuantScheme(group_size=config.quant.group_size, ignore=config.quant.ignore)
+    check_shapes(quantized_views(model, scheme), config.quant.group_size)
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def load_ptx(config: Config, gyms: tuple[GymEntry, ...], chat: ChatFormat) -> PtxData | None:
+    """The curated conversations, if any are used."""
+    source = config.ptx.source
+    if not source.is_set or not (config.ptx.coef > 0 or config.warmup.num_steps):
+        return None
+    by_name = {entry.name: entry.gym for entry in gyms}
+    conversations = load_conversations(
+        gym=by_name.get(source.gym) if source.gym else None,
+        gym_name=source.gym or "",
+        jsonl=source.jsonl,
+        dataset=source.dataset,
+        split=source.split,
+        max_examples=source.max_examples,
+        seed=config.seed,
+    )
+    limit = min(config.model.context_length, config.learner.max_microbatch_tokens)
+    data = PtxData(conversations, chat, max_tokens=limit)
+    _ = data[0]
+    return data
+
+
+# -- memory -----------------------------------------------------------------------------------------------------------
+
+
+def check_memory(config: Config, num_parameters: int) -> None:
+    """Rough need of one node against what is free; only for runs on this machine.
+
+    Masters, gradients and two moments in fp32 (16 bytes), the computing copy (2 or 4), three packed versions (0.6 each,
+    or 2 for what stays BF16: taken as 1), the KV cache, 2 GiB for processes and activations.
+    """
+    if config.cluster.address is not None or is_ray_job():
+        return
+    computing = 2 if config.learner.compute_dtype == "bfloat16" else 4
+    learner = num_parameters * (16 + computing)
+    engines = config.engine.num_engines * (config.engine.kv_cache_bytes + num_parameters * 2)
+    need = learner + engines + num_parameters * 3 + (2 << 30)
+    free = available_memory()
+    if need > free:
+        raise ValueError(
+            f"this run needs about {need / 2**30:.1f} GiB of memory (learner {learner / 2**30:.1f}, engines "
+            f"{engines / 2**30:.1f}), but {free / 2**30:.1f} GiB are free; use a smaller model, lower "
+            "engine.kv_cache_bytes or engine.num_engines"
+        )
+    store = config.cluster.object_store_bytes
+    if store < 2 * num_parameters:  # INT4 takes 0.56 bytes a weight; embeddings stay at 2
+        raise ValueError(
+            f"cluster.object_store_bytes = {store} cannot hold two packed versions of {num_parameters} parameters; "
+            f"set it to at least {4 * num_parameters}"
+        )
+    shm = os.statvfs("/dev/shm")
+    if shm.f_bavail * shm.f_frsize < store:
+        raise ValueError(
+            f"/dev/shm has {shm.f_bavail * shm.f_frsize >> 20} MiB free, less than cluster.object_store_bytes = "
+            f"{store >> 20} MiB; enlarge the mount (docker: --shm-size) or lower the setting"
+        )
+
+
+def available_memory() -> int:
+    """Bytes that can be taken without swapping: the smaller of the machine's and the container's."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError("/proc/meminfo has no MemAvailable")

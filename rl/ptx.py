@@ -1,0 +1,188 @@
+"""Curated conversations for the PTX loss and the warm-up: where they come from, how they become tokens, which are next.
+
+Sources: a gym of the run (its training tasks with their worked answers), a JSONL file, or `datasets`. Loss falls on
+assistant tokens only, their end token included. A conversation is tokenised piece by piece, exactly as it would be at
+rollout time (prompt first, then what the assistant wrote), so that training and sampling never disagree on tokens.
+
+Which conversations update u sees is a pure function of (seed, stream, u): epochs are keyed permutations.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gyms.api import Gym, Message, message
+from gyms.permutation import permute
+from rollout.chat import ChatFormat
+
+__all__ = ["PtxData", "PtxSample", "load_conversations", "tokenise"]
+
+Conversation = Sequence[Message]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PtxSample:
+    """A tokenised conversation."""
+
+    prefix: tuple[int, ...]
+    """Tokens before the first assistant message, at least one."""
+    token_ids: tuple[int, ...]
+    """[T] tokens from there on."""
+    loss_mask: tuple[bool, ...]
+    """[T] True on assistant tokens and their end tokens."""
+
+
+class PtxData:
+    """A sequence of conversations, tokenised when asked for.
+
+    Args:
+        conversations: lists of chat messages, each ending with an assistant message.
+        chat: the tokenizer and template of the policy.
+        max_tokens: longer conversations are refused, with their number.
+    """
+
+    def __init__(self, conversations: Sequence[Conversation], chat: ChatFormat, *, max_tokens: int) -> None:
+        if not conversations:
+            raise ValueError("ptx.source holds no conversations")
+        self._conversations = conversations
+        self._chat = chat
+        self._max_tokens = max_tokens
+
+    def __len__(self) -> int:
+        return len(self._conversations)
+
+    def __getitem__(self, index: int) -> PtxSample:
+        sample = tokenise(self._conversations[index], self._chat)
+        if (length := len(sample.prefix) + len(sample.token_ids)) > self._max_tokens:
+            raise ValueError(
+                f"ptx conversation {index} has {length} tokens, more than {self._max_tokens} "
+                "(the smaller of model.context_length and learner.max_microbatch_tokens)"
+            )
+        return sample
+
+    def batch(self, update: int, *, seed: int, stream: int, batch_size: int) -> list[PtxSample]:
+        """The conversations of update number `update` (from 0) of a stream; every epoch shows each one once."""
+        first = update * batch_size
+        return [self[self._shuffled(i, seed, stream)] for i in range(first, first + batch_size)]
+
+    def _shuffled(self, position: int, seed: int, stream: int) -> int:
+        epoch, offset = divmod(position, len(self))
+        return permute(offset, len(self), f"ptx {seed} {stream} {epoch}")
+
+
+def tokenise(conversation: Conversation, chat: ChatFormat) -> PtxSample:
+    """A conversation to tokens and loss mask.
+
+    Raises:
+        ValueError: no assistant message, or a template that does not keep what came before.
+    """
+    turns = [i for i, m in enumerate(conversation) if m["role"] == "assistant"]
+    if not turns or turns[-1] != len(conversation) - 1:
+        raise ValueError("a ptx conversation must end with an assistant message")
+    prefix = chat.prompt_ids(conversation[: turns[0]])
+    if len(turns) == 1 and turns[0] == len(conversation) - 1:
+        tokens = chat.response_ids(conversation[-1]["content"])
+        return PtxSample(prefix=prefix, token_ids=tokens, loss_mask=(True,) * len(tokens))
+    token_ids: list[int] = []
+    loss_mask: list[bool] = []
+    for i in turns:
+        rendered = chat.prompt_ids(conversation[:i])
+        so_far = (*prefix, *token_ids)
+        if rendered[: len(so_far)] != so_far:
+            raise ValueError("the chat template rewrites earlier messages; use single-turn ptx conversations with it")
+        between = rendered[len(so_far) :]
+        answer = chat.response_ids(conversation[i]["content"])
+        token_ids += [*between, *answer]
+        loss_mask += [False] * len(between) + [True] * len(answer)
+    return PtxSample(prefix=prefix, token_ids=tuple(token_ids), loss_mask=tuple(loss_mask))
+
+
+class GymConversations(Sequence[Conversation]):
+    """A gym's training tasks with their worked answers, as conversations."""
+
+    def __init__(self, gym: Gym, name: str) -> None:
+        self._gym = gym
+        self._tasks = gym.tasks("train")
+        if not len(self._tasks) or gym.gold(self._tasks[0]) is None:
+            raise ValueError(f"ptx.source.gym = {name!r} has no worked answers (its gold() returns None)")
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def __getitem__(self, index):  # type: ignore[override]
+        task = self._tasks[index]
+        gold = self._gym.gold(task)
+        assert gold is not None
+        return (*task.prompt, message("assistant", gold))
+
+
+def load_conversations(
+    *,
+    gym: Gym | None = None,
+    gym_name: str = "",
+    jsonl: Path | None = None,
+    dataset: str | None = None,
+    split: str = "train",
+    max_examples: int | None = None,
+    seed: int = 0,
+) -> Sequence[Conversation]:
+    """Conversations of exactly one source; `max_examples` of them, chosen by the seed.
+
+    Raises:
+        ValueError: a malformed line (file and line number), an empty source, a data set without `messages`.
+    """
+    if gym is not None:
+        source: Sequence[Conversation] = GymConversations(gym, gym_name)
+    elif jsonl is not None:
+        source = read_jsonl(jsonl)
+    else:
+        assert dataset is not None
+        source = read_dataset(dataset, split)
+    if max_examples is None or max_examples >= len(source):
+        return source
+    chosen = [permute(i, len(source), f"ptx subset {seed}") for i in range(max_examples)]
+    return [source[i] for i in chosen]
+
+
+def read_jsonl(path: Path) -> list[Conversation]:
+    """Conversations of a JSONL file, one `{"messages": [...]}` a line; empty lines are skipped."""
+    if not path.is_file():
+        raise ValueError(f"ptx.source.jsonl = {path} does not exist")
+    found = []
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            if line.strip():
+                try:
+                    found.append(_checked(json.loads(line)))
+                except (ValueError, TypeError) as error:
+                    raise ValueError(f"{path}:{number}: not a conversation: {error}") from error
+    if not found:
+        raise ValueError(f"ptx.source.jsonl = {path} holds no conversations")
+    return found
+
+
+def read_dataset(name: str, split: str) -> list[Conversation]:
+    """Conversations of a `datasets` source with a `messages` column."""
+    from datasets import load_dataset
+
+    rows = load_dataset(name, split=split)
+    if "messages" not in (rows.column_names or []):
+        raise ValueError(f"ptx.source.dataset = {name!r} has no `messages` column; it has {rows.column_names}")
+    return [_checked(row) for row in rows]
+
+
+def _checked(row: Any) -> Conversation:
+    if not isinstance(row, Mapping) or not isinstance(row.get("messages"), list) or not row["messages"]:
+        raise ValueError('want {"messages": [{"role": ..., "content": ...}, ...]}')
+    for m in row["messages"]:
+        if not isinstance(m, Mapping) or not isinstance(m.get("content"), str):
+            raise ValueError("a message needs `role` and a text `content`")
+        if m.get("role") not in ("system", "user", "assistant"):
+            raise ValueError(f"role {m.get('role')!r} is none of system, user, assistant")
+    if row["messages"][-1]["role"] != "assistant":
+        raise ValueError("the last message must be the assistant's")
+    return tuple({"role": m["role"], "content": m["content"]} for m in row["messages"])

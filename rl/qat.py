@@ -1,0 +1,96 @@
+"""Quantisation-aware training without a layer wrapper: fp32 masters, and a model that always lies on the INT4 grid.
+
+    masters   fp32, what AdamW updates
+    model     fake_quantize(bf16(master)) for every quantised view, bf16(master) for the rest
+
+The model's parameters are leaves: the backward pass gives dL/d(fake-quantised weight), and that gradient is applied to
+the master as it is. This *is* the straight-through estimator (backward of fake-quant = identity, no clip mask), taken
+out of the graph: the grid is evaluated once per optimiser update instead of once per forward pass and layer, and no
+module needs wrapping. Because it works on views of parameters, fused experts and transposed layouts need no code here
+(rollout/quant/views.py).
+
+The masters start from the continuous weights of the source checkpoint and are never rebuilt from packed ones: weights
+that sit in the centre of their cell would need a step of half a cell to move at all (docs/int4.md).
+
+Gradients are summed over micro-batches in fp32, whatever the compute type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from rollout.quant.grid import check_finite, fake_quantize
+from rollout.quant.scheme import QuantScheme
+from rollout.quant.views import ParameterViews, quantized_views
+
+__all__ = ["Masters"]
+
+
+class Masters:
+    """The fp32 masters of a model and their image on the grid.
+
+    Args:
+        model: its parameters hold the continuous weights (fp32 or bf16) and become the image; the dtype to compute in
+            is that of `compute_dtype`.
+        scheme: group size and ignore list.
+        compute_dtype: type of the model's parameters from now on.
+        fake_quantize: False leaves the grid out (a control; the engine then serves other weights than are trained).
+
+    Raises:
+        ValueError: a weight is NaN or infinite; names the tensor.
+    """
+
+    def __init__(
+        self, model: torch.nn.Module, scheme: QuantScheme, *, compute_dtype: torch.dtype, fake_quantize: bool = True
+    ) -> None:
+        for name, parameter in model.named_parameters():
+            check_finite(name, parameter.detach())
+        self.parameters = {
+            name: parameter.detach().to(torch.float32, copy=True) for name, parameter in model.named_parameters()
+        }
+        model.to(compute_dtype)
+        self.model = model
+        self.scheme = scheme
+        self.views = quantized_views(model, scheme)
+        self._is_quantised = fake_quantize
+        for name, parameter in model.named_parameters():
+            parameter.register_post_accumulate_grad_hook(self._collector(name))
+        self.refresh()
+
+    @torch.no_grad()
+    def refresh(self) -> None:
+        """Write the masters' image into the model: bf16, and onto the grid where quantised."""
+        for name, parameter in self.model.named_parameters():
+            parameter.copy_(self.parameters[name].to(torch.bfloat16))
+        if self._is_quantised:
+            put_on_grid(self.views, self.scheme.group_size)
+
+    def _collector(self, name: str) -> Callable[[Tensor], None]:
+        """Hook that moves a parameter's gradient into its master's fp32 gradient as soon as it is there."""
+
+        def collect(parameter: Tensor) -> None:
+            assert parameter.grad is not None
+            master = self.parameters[name]
+            if master.grad is None:
+                master.grad = parameter.grad.to(torch.float32, copy=True)
+            else:
+                master.grad.add_(parameter.grad)
+            parameter.grad = None
+
+        return collect
+
+    def zero_grad(self) -> None:
+        """Forget the collected gradients."""
+        for master in self.parameters.values():
+            master.grad = None
+
+
+@torch.no_grad()
+def put_on_grid(views: Sequence[ParameterViews], group_size: int) -> None:
+    """Fake-quantise every quantised view of a model in place."""
+    for entry in views:
+        for _name, view in entry.views:
+            view.copy_(fake_quantize(view, group_size))

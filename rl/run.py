@@ -1,0 +1,380 @@
+"""A run in progress: the cluster, the gyms, the scorer and the report, tied to one run folder and one `RunState`.
+
+This is what keeps `rl/train.py` down to the algorithm. It knows when things are due, where they are written, how a run
+is restored, and what becomes of a step whose actor was lost or whose user pressed Ctrl-C. It computes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import signal
+import time
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from configs.load import check_same_run, from_json, to_json
+from gyms.mixture import Draw, draws, heldout
+from reward.rules import TruncationRule, check_masked_rate
+from reward.scorer import Scorer
+from rl.batch import Group, LearningBatch, learning_batch
+from rl.checkpoint import (
+    Checkpoint,
+    PublishedWeights,
+    RunState,
+    latest_checkpoint,
+    prune,
+    staging_folder,
+    write_manifest,
+)
+from rl.cluster import ActorLost, Cluster, DeadlineExceeded, LearnerHandle, ServedPolicy
+from rl.collect import collect
+from rl.evaluate import evaluate
+from rl.learner import UpdateMetrics
+from rl.metrics import fault_causes, rollout_row, step_metrics
+from rl.preflight import Checked
+from rl.ptx import PtxSample
+from rl.report import Report
+from rl.run_folder import write_atomically
+from rl.schedule import learning_rate_at, warmup_learning_rate_at
+from rollout.engine.engine import EngineBroken
+
+__all__ = ["Run"]
+
+TRAIN_STREAM, WARMUP_STREAM = 0, 1
+WARMUP_CHUNK = 10
+"""Warm-up updates per remote call: few enough for live progress."""
+
+
+class Run:
+    """One run, from its folder's last checkpoint on.
+
+    Args:
+        checked: what `rl.preflight.check` returned.
+        report: what people see.
+    """
+
+    def __init__(self, checked: Checked, report: Report) -> None:
+        self.config = checked.config
+        self.checked = checked
+        self.folder = checked.folder
+        self.report = report
+        self.state: RunState
+        self.cluster = Cluster(
+            self.config,
+            model_folder=checked.model_folder,
+            initial_int4=self.folder.initial_int4,
+            chat=checked.chat,
+            on_phase=self._on_phase,
+        )
+        self.scorer = Scorer(checked.specs, num_workers=self.config.reward.num_workers)
+        self._minimum = {entry.name: entry.gym.minimum for entry in checked.gyms}
+        self._heldout: tuple[Draw, ...] = heldout(checked.gyms, self.config.eval.num_tasks, self.config.seed)
+        self._phases: dict[str, float] = {}
+        self._num_restarts = 0
+        self._task: asyncio.Task[Any] | None = None
+        self._last_eval: dict[str, Any] | None = None
+
+    # -- start, restore, stop -----------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Run:
+        self._task = asyncio.current_task()
+        checkpoint = self._check_resume()
+        self.folder.create()
+        write_atomically(self.folder.config, to_json(self.config))
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self.request_stop)
+        with self.report.progress("start Ray and the learner", 1, "cluster") as advance:
+            await self.cluster.__aenter__()
+            advance(1)
+        try:
+            await self._restore(checkpoint)
+        except BaseException:
+            await self.__aexit__(None, None, None)
+            raise
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
+        self.scorer.close()
+        await self.cluster.__aexit__(*error)
+
+    def _check_resume(self) -> Checkpoint | None:
+        """The newest checkpoint, after making sure that this is the same run.
+
+        Raises:
+            ValueError: the folder holds a run with another config, chat template or other tasks.
+        """
+        checkpoint = latest_checkpoint(self.folder.checkpoints)
+        if checkpoint is None:
+            return None
+        check_same_run(from_json(self.folder.config.read_text(encoding="utf-8")), self.config)
+        for key, now in self.checked.fingerprint.items():
+            if checkpoint.fingerprint.get(key) != now:
+                raise ValueError(
+                    f"{key} has changed since the checkpoint {checkpoint.folder}: it was "
+                    f"{checkpoint.fingerprint.get(key)}, now it is {now}; restore it, or start a new run_dir"
+                )
+        return checkpoint
+
+    async def _restore(self, checkpoint: Checkpoint | None) -> None:
+        if checkpoint is None:
+            self.folder.drop_from(0, num_evals=0)
+            self.state = RunState(num_steps=self.config.num_steps, weights=await self.cluster.publish(0))
+            return
+        await self.cluster.load_learner(checkpoint.learner_file)
+        weights = await self.cluster.publish(checkpoint.run["weight_version"])
+        self.state = RunState(num_steps=self.config.num_steps, weights=weights)
+        self.state.load_state_dict(checkpoint.run, weights)
+        self.folder.drop_from(self.state.step, num_evals=self.state.num_evals)
+        self.report.say(f"going on from {checkpoint.folder} at step {self.state.step}")
+
+    def request_stop(self) -> None:
+        """Ctrl-C: stop at the next boundary; at once while sampling, whose step is simply done again. Twice: now."""
+        if self.state.is_stopping and self._task is not None:
+            asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
+            self._task.cancel()
+            return
+        self.state.is_stopping = True
+        self.report.say("stopping with a checkpoint (Ctrl-C again: stop without)")
+        if self.cluster.is_generating and self._task is not None:
+            self._task.cancel()
+
+    @contextlib.asynccontextmanager
+    async def recovering(self) -> AsyncIterator[None]:
+        """Own the faults of actors during one step: rebuild what was lost, rewind, and let the loop do the step again."""
+        try:
+            yield
+        except (ActorLost, DeadlineExceeded, EngineBroken) as error:
+            self._num_restarts += 1
+            if self._num_restarts > self.config.cluster.max_restarts:
+                raise
+            self.report.say(f"{error}; rebuilding (restart {self._num_restarts})")
+            await self._rebuild(learner=getattr(error, "actor", "engine") == "learner")
+        except asyncio.CancelledError:
+            if not self.state.is_stopping or self._task is None or not self._task.uncancel() == 0:
+                raise
+
+    async def _rebuild(self, *, learner: bool) -> None:
+        """Engines only while the learner still holds the step's start; all, from the checkpoint, if it was lost."""
+        await self.cluster.rebuild_engines()
+        if learner or self.cluster.learner_has_moved:
+            await self.cluster.rebuild_learner()
+            self.state.is_warm = False
+            await self._restore(latest_checkpoint(self.folder.checkpoints))
+
+    async def save_if_due(self) -> None:
+        """A checkpoint every `checkpoint.every` steps."""
+        every = self.config.checkpoint.every
+        if every and self.state.step % every == 0:
+            await self.save()
+
+    async def save(self) -> None:
+        """Write a checkpoint: learner first, manifest last, one rename."""
+        with self._span("save"):
+            staging = staging_folder(self.folder.checkpoints, self.state.step)
+            await self.cluster.save_learner(staging / "learner.pt")
+            fingerprint = self.checked.fingerprint
+            write_manifest(staging, self.folder.checkpoints, run=self.state.state_dict(), fingerprint=fingerprint)
+            prune(self.folder.checkpoints, self.config.checkpoint.keep)
+
+    # -- the parts of a step ------------------------------------------------------------------------------------------
+
+    async def rollout(self, policy: ServedPolicy, *, temperature: float) -> list[Group]:
+        """K scored samples for every draw of this step.
+
+        Raises:
+            TooManyFaults: more samples were masked for faults of ours than reward.max_masked_frac.
+        """
+        step, wanted = self.state.step, self.config.rollout
+        chosen = draws(self.config.seed, step, wanted.prompts_per_step, self.checked.gyms)
+        with self._span("rollout"), self.report.progress(f"step {step + 1}: rollout", len(chosen), "groups") as advance:
+            groups = await collect(
+                policy,
+                self.scorer,
+                chosen,
+                samples_per_prompt=wanted.samples_per_prompt,
+                temperature=temperature,
+                seed=self.config.seed,
+                key=step,
+                truncation=self._truncation,
+                minimum=self._minimum.__getitem__,
+                on_group=lambda group: advance(1),
+            )
+        rows = [rollout_row(step, group, k, scored) for group in groups for k, scored in enumerate(group.samples)]
+        self.folder.write_rollouts(step, rows)
+        causes = fault_causes(groups)
+        check_masked_rate(len(causes), len(rows), self.config.reward.max_masked_frac, causes)
+        return groups
+
+    def learning_batch(self, groups: Sequence[Group]) -> LearningBatch:
+        """Rewards become advantages, draws become minibatches."""
+        return learning_batch(
+            groups,
+            step=self.state.step,
+            seed=self.config.seed,
+            num_minibatches=self.config.learner.num_minibatches,
+            drop_zero_spread=self.config.learner.drop_zero_spread,
+        )
+
+    async def add_old_logprobs(self, learner: LearnerHandle, batch: LearningBatch) -> LearningBatch:
+        """log pi_old, recomputed by the learner over all minibatches before the first update."""
+        with self._span("old_logprobs"):
+            return await learner.add_old_logprobs(batch)
+
+    async def update(self, learner: LearnerHandle, batch: LearningBatch) -> list[UpdateMetrics]:
+        """One optimiser update per minibatch: policy loss + ptx_coef * NLL, through the grid."""
+        num = len(batch.minibatches)
+        lr = self.learning_rate
+        what = f"step {self.state.step + 1}: update"
+        with self._span("update"), self.report.progress(what, num, "minibatches") as advance:
+            updates = []
+            for minibatch in batch.minibatches:
+                ptx = self._ptx_batch(self.state.step * num + minibatch.index)
+                updates.append(await learner.update(minibatch, ptx, lr=lr))
+                advance(1)
+        return updates
+
+    @property
+    def learning_rate(self) -> float:
+        """Learning rate of this step."""
+        learner = self.config.learner
+        return learning_rate_at(
+            self.state.step,
+            lr=learner.lr,
+            ramp_steps=learner.lr_ramp_steps,
+            num_steps=self.config.num_steps,
+            end_frac=learner.lr_end_frac,
+        )
+
+    def _ptx_batch(self, update: int) -> list[PtxSample]:
+        ptx = self.config.ptx
+        if self.checked.ptx is None or ptx.coef == 0:
+            return []
+        return self.checked.ptx.batch(update, seed=self.config.seed, stream=TRAIN_STREAM, batch_size=ptx.batch_size)
+
+    async def warm_up_updates(self, learner: LearnerHandle) -> None:
+        """The supervised phase: PTX loss alone, through the grid; then the optimiser starts anew."""
+        warmup, data = self.config.warmup, self.checked.ptx
+        assert data is not None
+        numbers = range(warmup.num_steps)
+        with self.report.progress("warm-up", warmup.num_steps, "updates") as advance:
+            for first in range(0, warmup.num_steps, WARMUP_CHUNK):
+                chunk = numbers[first : first + WARMUP_CHUNK]
+                metrics = await learner.warm_up(
+                    [
+                        data.batch(n, seed=self.config.seed, stream=WARMUP_STREAM, batch_size=warmup.batch_size)
+                        for n in chunk
+                    ],
+                    lrs=[warmup_learning_rate_at(n, lr=warmup.lr, num_updates=warmup.num_steps) for n in chunk],
+                )
+                advance(len(chunk))
+        self.report.say(f"warm-up: last loss {metrics[-1].ptx_loss:.3f} nats per token")
+        await learner.forget_optimizer()
+
+    async def publish(self, learner: LearnerHandle) -> PublishedWeights:
+        """The next version of the weights."""
+        with self._span("pack"):
+            return await learner.publish(self.state.weights.version + 1)
+
+    def step_done(
+        self, batch: LearningBatch, updates: Sequence[UpdateMetrics], weights: PublishedWeights, *, temperature: float
+    ) -> None:
+        """Record the step, and make its weights the policy."""
+        served = self.state.weights
+        swap, stall = self.cluster.take_swap_times()
+        row = step_metrics(
+            step=self.state.step,
+            temperature=temperature,
+            weight_version=served.version,
+            batch=batch,
+            updates=updates,
+            phases=self._take_phases(),
+            sync_seconds=None if swap is None else served.pack_seconds + swap,
+            stall_seconds=stall,
+            num_weight_bytes=served.num_bytes,
+        )
+        row |= self._take_eval_metrics()
+        self.folder.append(self.folder.metrics, row)
+        self.report.step(self.state.step, row, batch.groups)
+        self.state.advance(weights)
+        self.cluster.step = self.state.step
+        self.cluster.learner_has_moved = False
+
+    # -- evaluation ---------------------------------------------------------------------------------------------------
+
+    async def evaluate(self, policy: ServedPolicy, stage: str, *, weights: str = "INT4") -> None:
+        """Greedy and sampled held-out accuracy of what `policy` serves, recorded under the name `stage`."""
+        with self._span("eval"), self.report.progress(
+            f"evaluate {stage}", 2 * len(self._heldout), "responses"
+        ) as advance:
+            results = await evaluate(
+                policy,
+                self.scorer,
+                self._heldout,
+                temperature=self.config.eval.temperature,
+                seed=self.config.seed,
+                on_group=lambda group: advance(1),
+            )
+        row = {
+            "stage": stage,
+            "step": self.state.step,
+            "weights": weights,
+            "weight_version": self.state.weights.version,
+            "gyms": {name: result.row() for name, result in results.items()},
+        }
+        self.folder.append(self.folder.evals, row)
+        self.state.num_evals += 1
+        self._last_eval = row
+        self.report.evaluation(row)
+
+    async def evaluate_if_due(self, policy: ServedPolicy) -> None:
+        """Before step 0 what the warm-up made of the model, then every `eval.every` steps."""
+        step, every = self.state.step, self.config.eval.every
+        if step == 0 and self.config.warmup.num_steps:
+            await self.evaluate(policy, "after the warm-up")
+        elif step and every and step % every == 0:
+            await self.evaluate(policy, f"step {step}")
+
+    def _take_eval_metrics(self) -> dict[str, float]:
+        row, self._last_eval = self._last_eval, None
+        if row is None:
+            return {}
+        return {
+            f"eval/{name}/{key}_accuracy": result[key]["mean"]
+            for name, result in row["gyms"].items()
+            for key in ("greedy", "sampled")
+        }
+
+    def final_table(self) -> None:
+        """Show the table and write final.json, which says that the run is done."""
+        evals, metrics = self.folder.rows(self.folder.evals), self.folder.rows(self.folder.metrics)
+        text = json.dumps({"num_steps": self.config.num_steps, "evals": evals}, indent=2) + "\n"
+        write_atomically(self.folder.final, text)
+        self.report.final(evals, metrics)
+
+    # -- times --------------------------------------------------------------------------------------------------------
+
+    @property
+    def _truncation(self) -> TruncationRule:
+        rule = self.config.reward.truncation
+        return TruncationRule(rule=rule.rule, reward=rule.reward)
+
+    @contextlib.contextmanager
+    def _span(self, name: str):
+        started = time.perf_counter()
+        yield
+        self._on_phase(name, time.perf_counter() - started)
+
+    def _on_phase(self, name: str, seconds: float) -> None:
+        self._phases[name] = self._phases.get(name, 0.0) + seconds
+
+    def _take_phases(self) -> dict[str, float]:
+        taken, self._phases = self._phases, {}
+        return taken
+
+    @property
+    def export_folder(self) -> Path:
+        """Where the final INT4 model goes."""
+        return self.folder.export

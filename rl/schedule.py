@@ -1,0 +1,32 @@
+"""Everything that changes over the run, as pure functions of the step: a resumed run needs no counters."""
+
+from __future__ import annotations
+
+__all__ = ["learning_rate_at", "temperature_at", "warmup_learning_rate_at"]
+
+
+def temperature_at(step: int, *, start: float, end: float, decay_steps: int) -> float:
+    """Sampling temperature of a step: linear from `start` at step 0 to `end` at `decay_steps`, then constant.
+
+    Kimi K2 (section 3.2.3) decays the temperature over training and publishes neither endpoints nor shape; linear is
+    our choice.
+    """
+    if decay_steps <= 0:
+        return end
+    return start + (end - start) * min(step / decay_steps, 1.0)
+
+
+def learning_rate_at(step: int, *, lr: float, ramp_steps: int, num_steps: int, end_frac: float) -> float:
+    """Learning rate of a step: rises linearly over `ramp_steps`, then falls linearly to `lr * end_frac` at the last step.
+
+    Step 0 gets lr / ramp_steps, not 0: a step that cannot learn would waste its rollout.
+    """
+    if step < ramp_steps:
+        return lr * (step + 1) / ramp_steps
+    rest = max(num_steps - 1 - ramp_steps, 1)
+    return lr * (1.0 + (end_frac - 1.0) * min((step - ramp_steps) / rest, 1.0))
+
+
+def warmup_learning_rate_at(update: int, *, lr: float, num_updates: int) -> float:
+    """Learning rate of a warm-up update: ramped over the first tenth, then linear down to a tenth of `lr`."""
+    return learning_rate_at(update, lr=lr, ramp_steps=max(num_updates // 10, 1), num_steps=num_updates, end_frac=0.1)

@@ -1,0 +1,67 @@
+"""A very small Llama over single characters with random weights: what runs the whole pipeline in minutes on a laptop.
+
+It is an ordinary Hugging Face folder, so nothing downstream knows that it is small.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from configs.schema import TinyModelConfig
+
+__all__ = ["build_tiny_model"]
+
+END = "<end>"
+PAD = "<pad>"
+
+
+def build_tiny_model(folder: Path, shape: TinyModelConfig, *, context_length: int, seed: int) -> None:
+    """Write the model and its tokenizer; the same arguments give the same weights. Does nothing if the folder is whole.
+
+    Args:
+        folder: where to.
+        shape: widths and alphabet.
+        context_length: positions the model knows.
+        seed: of the random weights.
+    """
+    if (folder / "model.safetensors").is_file() and (folder / "tokenizer.json").is_file():
+        return
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    tokenizer = _tokenizer(shape.alphabet)
+    config = LlamaConfig(
+        vocab_size=-(-len(tokenizer) // 32) * 32,
+        hidden_size=shape.hidden_size,
+        num_hidden_layers=shape.num_layers,
+        num_attention_heads=shape.num_heads,
+        num_key_value_heads=shape.num_heads,
+        intermediate_size=shape.intermediate_size,
+        max_position_embeddings=context_length,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = LlamaForCausalLM(config)
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save_pretrained(folder)
+    model.to(torch.bfloat16).save_pretrained(folder)
+
+
+def _tokenizer(alphabet: str):
+    """One token per character of the alphabet; the end token is number 0."""
+    from tokenizers import Regex, Tokenizer
+    from tokenizers.decoders import Fuse
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import Split
+    from transformers import PreTrainedTokenizerFast
+
+    characters = list(dict.fromkeys(alphabet))
+    vocabulary = {END: 0, PAD: 1} | {c: i for i, c in enumerate(characters, start=2)}
+    tokenizer = Tokenizer(WordLevel(vocabulary, unk_token=PAD))
+    tokenizer.pre_tokenizer = Split(Regex("[\\s\\S]"), behavior="isolated")
+    tokenizer.decoder = Fuse()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END, pad_token=PAD)

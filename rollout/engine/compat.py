@@ -1,0 +1,55 @@
+"""The one place that states which vLLM is supported, and how its process must be set up before it is imported.
+
+vLLM reads environment variables at import. Those set here decide how the engine computes, so they are fixed by us and
+not left to the caller's shell: no environment variable changes the algorithm.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.metadata import PackageNotFoundError, version
+
+from packaging.version import Version
+
+__all__ = ["SUPPORTED", "check_version", "prepare_environment"]
+
+SUPPORTED = ("0.32.0", "0.33.0")
+"""[from, below): the versions whose reload internals (`model_loader.reload`) were read and tested."""
+
+_ENVIRONMENT = {
+    "VLLM_CPU_INT4_W4A8": "0",  # W4A16: CPUs with AMX would otherwise quantise activations to int8
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the engine lives in this process: weights are swapped in place
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # learner and engine share the cores in turns
+    "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_DO_NOT_TRACK": "1",
+}
+_DEFAULTS = {"VLLM_LOGGING_LEVEL": "ERROR"}
+
+
+def check_version() -> str:
+    """The installed vLLM's version.
+
+    Raises:
+        ValueError: vLLM is missing or outside `SUPPORTED`.
+    """
+    for distribution in ("vllm-cpu", "vllm"):
+        try:
+            installed = version(distribution)
+        except PackageNotFoundError:
+            continue
+        if not Version(SUPPORTED[0]) <= Version(installed) < Version(SUPPORTED[1]):
+            raise ValueError(
+                f"{distribution} {installed} is installed, but this project supports {SUPPORTED[0]} <= version < "
+                f"{SUPPORTED[1]}: the weight swap uses internals that change; install {distribution}=={SUPPORTED[0]}"
+            )
+        return installed
+    raise ValueError(f"vLLM is not installed; install vllm-cpu=={SUPPORTED[0]} (CPU) or vllm=={SUPPORTED[0]} (CUDA)")
+
+
+def prepare_environment() -> None:
+    """Set what vLLM reads at import. Call before anything imports vLLM in this process."""
+    assert "vllm" not in sys.modules or os.environ.get("VLLM_CPU_INT4_W4A8") == "0", "vLLM was imported too early"
+    os.environ.update(_ENVIRONMENT)
+    for key, value in _DEFAULTS.items():
+        os.environ.setdefault(key, value)

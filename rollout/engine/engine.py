@@ -1,0 +1,330 @@
+"""One vLLM engine in this process, on a thread of its own: submit and abort at any time, responses leave as they finish.
+
+All calls into vLLM happen on one thread, the engine's. Other threads leave commands in an inbox and read finished
+samples from an outbox; between two `step()` calls the engine empties the inbox. So a response can be scored while its
+siblings still decode, and a swap can never meet a half-done step.
+
+What makes a sample a function of (weights, prompt, seed, temperature) alone, whatever else is in the batch: a generator
+per request, chunked prefill off (partly prefilled requests break seeded sampling on CPU), no speculative decoding, and
+log-probabilities "processed", i.e. of the distribution drawn from, temperature included (docs/reliability.md).
+
+Swap: `stage_weights` checks an artefact against what the engine serves and touches nothing; `commit_weights` swaps it
+in. If that fails, the previous artefact is swapped in again, so that the engine serves the old version or the new one,
+never a mixture; if that fails too, `EngineBroken` tells the owner to rebuild this engine.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rollout.engine.compat import check_version, prepare_environment
+from rollout.types import FinishReason, Sample, SampleRequest, Segment
+from rollout.weights.contract import WeightArtefact
+from rollout.weights.receiver import expected_from_folder, tensors, validate
+
+__all__ = ["EngineBroken", "EngineSettings", "SwapTiming", "VLLMEngine"]
+
+
+class EngineBroken(RuntimeError):
+    """The engine can no longer serve: its thread died, or a failed swap could not be undone. Rebuild it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSettings:
+    """What an engine is started with."""
+
+    model_folder: Path
+    """INT4 (or BF16) Hugging Face folder."""
+    context_length: int
+    """Most tokens of prompt and response."""
+    max_num_seqs: int
+    """Most responses that decode at the same time."""
+    kv_cache_bytes: int
+    """Memory of the KV cache in bytes."""
+    block_size: int
+    """Tokens of a KV block."""
+    stop_token_ids: tuple[int, ...]
+    """Tokens that end a response."""
+    seed: int = 0
+    """vLLM's global seed; samples use their own."""
+    quantised: bool = True
+    """False serves a BF16 folder (comparisons); its weights are never swapped."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SwapTiming:
+    """How long a swap took on one engine."""
+
+    version: int
+    stall_seconds: float
+    """Time in which the engine could not decode."""
+    num_bytes: int
+    """Size of the packed weights."""
+
+
+class VLLMEngine:
+    """A served policy. Thread-safe; every method but the constructor may be called from any thread.
+
+    Raises:
+        ValueError: unsupported vLLM, or a folder that vLLM refuses.
+    """
+
+    def __init__(self, settings: EngineSettings, *, artefact: WeightArtefact | None = None) -> None:
+        check_version()
+        prepare_environment()
+        self.settings = settings
+        self._inbox: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None] = queue.SimpleQueue()
+        self._outbox: queue.SimpleQueue[Sample | None] = queue.SimpleQueue()
+        self._requests: dict[str, SampleRequest] = {}
+        self._served = artefact
+        self._staged: WeightArtefact | None = None
+        self._dead: BaseException | None = None
+        self.num_quantised_layers = 0
+        self._expected = expected_from_folder(settings.model_folder) if settings.quantised else None
+        self._llm: Any = None
+        started: Future[None] = Future()
+        self._thread = threading.Thread(target=self._run, args=(started,), name="vllm-engine", daemon=True)
+        self._thread.start()
+        started.result()
+
+    # -- callers' side ------------------------------------------------------------------------------------------------
+
+    @property
+    def weight_version(self) -> int:
+        """Version of the weights being served; -1 before the first artefact."""
+        return self._served.manifest.version if self._served is not None else -1
+
+    def submit(self, requests: Sequence[SampleRequest]) -> None:
+        """Queue responses to be drawn. Their ids must not be in flight."""
+        self._call(lambda: [self._add(request) for request in requests])
+
+    def finished(self, *, wait_seconds: float) -> list[Sample]:
+        """Samples finished since the last call; waits up to `wait_seconds` for the first.
+
+        Raises:
+            EngineBroken: the engine's thread has died.
+        """
+        samples: list[Sample] = []
+        timeout: float | None = wait_seconds
+        while True:
+            try:
+                item = self._outbox.get(timeout=timeout) if timeout else self._outbox.get_nowait()
+            except queue.Empty:
+                return samples
+            if item is None:
+                raise EngineBroken(f"the engine's thread died: {self._dead!r}") from self._dead
+            samples.append(item)
+            timeout = None
+
+    def abort(self, ids: Sequence[str] | None = None) -> int:
+        """Stop requests (None: all in flight) without a sample; returns how many were stopped."""
+        return self._call(lambda: self._abort(ids))
+
+    def stage_weights(self, artefact: WeightArtefact, *, is_reswap: bool = False) -> None:
+        """Check an artefact against what is served; the engine is not touched.
+
+        Raises:
+            WeightsRefused: names the tensors that are missing, extra, of another shape or dtype, or corrupted.
+        """
+        assert self._expected is not None, "an engine that serves BF16 has no swap"
+        current = None if self._served is None else self._served.manifest.version
+        validate(artefact, self._expected, current_version=current, is_repeat_allowed=is_reswap)
+        self._staged = artefact
+
+    def commit_weights(self, version: int) -> SwapTiming:
+        """Swap the staged artefact in; the prefix cache is emptied. All or nothing.
+
+        Raises:
+            RuntimeError: the swap failed; the old version is serving.
+            EngineBroken: the swap failed and the old version could not be put back.
+        """
+        staged = self._staged
+        if staged is None or staged.manifest.version != version:
+            raise ValueError(f"version {version} is not staged; call stage_weights first")
+        self._staged = None
+        return self._call(lambda: self._swap(staged))
+
+    def prompt_logprobs(self, sequences: Sequence[tuple[int, ...]]) -> list[tuple[float, ...]]:
+        """Log-probability of every token but the first under the served weights at T = 1. For probes, not sampling."""
+        return self._call(lambda: self._prompt_logprobs(sequences))
+
+    def on_worker(self, method: str, *args: Any) -> Any:
+        """Call a method of vLLM's worker (or of `SwapExtension`) and return the first worker's answer."""
+        return self._call(lambda: self._llm.collective_rpc(method, args=args)[0])
+
+    def close(self) -> None:
+        """Stop the thread and free the model."""
+        self._inbox.put(None)
+        self._thread.join(timeout=30)
+
+    def _call(self, command: Callable[[], Any]) -> Any:
+        if self._dead is not None:
+            raise EngineBroken(f"the engine's thread died: {self._dead!r}") from self._dead
+        future: Future[Any] = Future()
+        self._inbox.put((command, future))
+        return future.result()
+
+    # -- the engine's thread ------------------------------------------------------------------------------------------
+
+    def _run(self, started: Future[None]) -> None:
+        try:
+            self._llm = self._build()
+        except BaseException as error:
+            self._dead = error
+            started.set_exception(error)
+            return
+        started.set_result(None)
+        try:
+            while self._handle_commands():
+                if self._llm.has_unfinished_requests():
+                    for output in self._llm.step():
+                        if output.finished and output.request_id in self._requests:
+                            self._outbox.put(self._to_sample(self._requests.pop(output.request_id), output))
+        except BaseException as error:
+            self._dead = error
+            self._outbox.put(None)
+            while not self._inbox.empty():
+                if (item := self._inbox.get()) is not None:
+                    item[1].set_exception(EngineBroken(f"the engine's thread died: {error!r}"))
+
+    def _build(self) -> Any:
+        from vllm import EngineArgs, LLMEngine
+
+        s = self.settings
+        llm = LLMEngine.from_engine_args(
+            EngineArgs(
+                model=str(s.model_folder),
+                dtype="bfloat16",
+                max_model_len=s.context_length,
+                max_num_seqs=s.max_num_seqs,
+                max_num_batched_tokens=max(s.context_length, 2048),
+                kv_cache_memory_bytes=s.kv_cache_bytes,
+                block_size=s.block_size,
+                seed=s.seed,
+                enforce_eager=True,
+                enable_chunked_prefill=False,
+                enable_prefix_caching=True,
+                logprobs_mode="processed_logprobs",
+                generation_config="vllm",
+                disable_log_stats=True,
+                worker_extension_cls="rollout.engine.swap.SwapExtension",
+            )
+        )
+        self.num_quantised_layers = llm.collective_rpc("k2rl_prepare")[0]
+        return llm
+
+    def _handle_commands(self) -> bool:
+        """Run queued commands; waits for one while there is nothing to decode. False: close."""
+        block = not self._llm.has_unfinished_requests()
+        while True:
+            try:
+                item = self._inbox.get(block=block)
+            except queue.Empty:
+                return True
+            if item is None:
+                return False
+            command, future = item
+            try:
+                future.set_result(command())
+            except BaseException as error:  # the caller gets it; only EngineBroken ends the thread
+                future.set_exception(error)
+                if isinstance(error, EngineBroken):
+                    raise
+            block = not self._llm.has_unfinished_requests()
+
+    def _add(self, request: SampleRequest) -> None:
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        if request.id in self._requests:
+            raise ValueError(f"request {request.id!r} is in flight already")
+        params = SamplingParams(
+            temperature=request.temperature,
+            seed=request.seed,
+            max_tokens=request.budget,
+            logprobs=0,
+            stop_token_ids=list(self.settings.stop_token_ids),
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+        self._requests[request.id] = request
+        self._llm.add_request(request.id, {"prompt_token_ids": list(request.prompt_ids)}, params)
+
+    def _abort(self, ids: Sequence[str] | None) -> int:
+        doomed = [i for i in (self._requests if ids is None else ids) if i in self._requests]
+        for request_id in doomed:
+            del self._requests[request_id]
+        self._llm.abort_request(doomed)
+        return len(doomed)
+
+    def _to_sample(self, request: SampleRequest, output: Any) -> Sample:
+        completion = output.outputs[0]
+        token_ids = tuple(completion.token_ids)
+        logprobs = tuple(entry[token].logprob for token, entry in zip(token_ids, completion.logprobs, strict=True))
+        return Sample(
+            id=request.id,
+            prompt_ids=request.prompt_ids,
+            segments=(
+                Segment(
+                    token_ids=token_ids,
+                    logprobs=logprobs,
+                    weight_version=self.weight_version,
+                    temperature=request.temperature,
+                ),
+            ),
+            finish_reason=FinishReason.LENGTH if completion.finish_reason == "length" else FinishReason.STOP,
+            text=completion.text,
+        )
+
+    def _swap(self, artefact: WeightArtefact) -> SwapTiming:
+        if self._requests:
+            raise ValueError(f"{len(self._requests)} requests are in flight; a swap needs a quiet engine")
+        started = time.perf_counter()
+        try:
+            self._load(artefact)
+        except Exception as error:
+            self._put_back(error)
+            raise RuntimeError(
+                f"swap to version {artefact.manifest.version} failed, version {self.weight_version} is serving: {error}"
+            ) from error
+        self._served = artefact
+        return SwapTiming(
+            version=artefact.manifest.version,
+            stall_seconds=time.perf_counter() - started,
+            num_bytes=artefact.manifest.total_bytes,
+        )
+
+    def _put_back(self, cause: Exception) -> None:
+        if self._served is None:
+            raise EngineBroken(f"the first swap failed and there is no version to go back to: {cause}") from cause
+        try:
+            self._load(self._served)
+        except Exception as error:
+            raise EngineBroken(f"version {self.weight_version} could not be put back after {cause}: {error}") from error
+
+    def _load(self, artefact: WeightArtefact) -> None:
+        self._llm.collective_rpc("k2rl_swap", args=(tensors(artefact),))
+        if not self._llm.reset_prefix_cache():
+            raise RuntimeError("vLLM did not empty its prefix cache after a swap")
+
+    def _prompt_logprobs(self, sequences: Sequence[tuple[int, ...]]) -> list[tuple[float, ...]]:
+        from vllm import SamplingParams
+
+        if self._requests:
+            raise ValueError("prompt_logprobs needs a quiet engine")
+        params = SamplingParams(temperature=0.0, max_tokens=1, prompt_logprobs=0)
+        for i, ids in enumerate(sequences):
+            self._llm.add_request(f"probe/{i}", {"prompt_token_ids": list(ids)}, params)
+        found: dict[str, tuple[float, ...]] = {}
+        while self._llm.has_unfinished_requests():
+            for output in self._llm.step():
+                if output.finished:
+                    rows = zip(output.prompt_token_ids[1:], output.prompt_logprobs[1:], strict=True)
+                    found[output.request_id] = tuple(entry[token].logprob for token, entry in rows)
+        return [found[f"probe/{i}"] for i in range(len(sequences))]

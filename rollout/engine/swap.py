@@ -1,0 +1,174 @@
+"""The engine's end of a swap: new packed weights into a live vLLM model, all of them or none.
+
+vLLM repacks INT4 weights into its kernel's own layout when it loads them, so a raw copy cannot work. Its layerwise
+reload puts a layer back on checkpoint metadata, buffers the tensors that arrive, repacks once a layer is complete, and
+copies the result into the old storage (addresses stay; captured graphs stay valid). Two of its habits would break the
+contract and are handled here:
+
+- a layer that gets only some of its tensors is processed anyway, over uninitialised memory, with a DEBUG line; a layer
+  that gets none keeps its old weights with a WARNING. `require_complete` turns both into an error before `finalize`;
+- an exception in the middle leaves layers on the meta device, and a retry replays the bad tensors. `restore` puts every
+  kernel tensor back and clears the buffers. Layers that were already processed then hold new weights: the caller must
+  swap the whole old artefact in again before it serves (rollout/engine/engine.py does);
+- on CPU, layers that stay in BF16 multiply with a packed copy of their weight. A head that is tied to the embedding is
+  not reloaded as a layer of its own, so its copy would stay the old one for ever; `refresh_cpu_linears` makes it anew.
+
+The same function makes those layers batch-invariant: oneDNN chooses its blocking by the number of rows (on CPUs with AMX
+a row's bits then depend on how many others are in the batch), so rows are multiplied in blocks of a fixed number.
+
+Tensors handed over must stay alive and unchanged until `swap` returns: the reloader keeps references to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from vllm.config import set_current_vllm_config
+from vllm.model_executor.layers.linear import LinearBase
+from vllm.model_executor.layers.utils import dispatch_cpu_unquantized_gemm
+from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead, VocabParallelEmbedding
+from vllm.model_executor.model_loader.reload import layerwise
+
+__all__ = ["IncompleteSwap", "SwapExtension", "effective_weights"]
+
+CPU_LINEAR_ROWS = 32
+"""Rows of every BF16 product on CPU. Up to 32 rows oneDNN uses one blocking; more reads the weight fewer times."""
+
+
+class IncompleteSwap(RuntimeError):
+    """Weights arrived for some layers only; the model must not serve until it is swapped whole."""
+
+
+def require_complete(model: torch.nn.Module) -> None:
+    """Every layer with parameters of its own has been given all of them.
+
+    Raises:
+        IncompleteSwap: names the first layers that have not.
+    """
+    owners: dict[int, int] = {}
+    for module in model.modules():
+        for parameter in module._parameters.values():
+            if parameter is not None:
+                owners[id(parameter)] = owners.get(id(parameter), 0) + 1
+    missing = []
+    for name, module in model.named_modules():
+        info = layerwise.LAYERWISE_INFO.get(module)
+        if info is None or not info.can_load():
+            continue  # processed: complete
+        if isinstance(module, VocabParallelEmbedding) and info.loaded_weights:
+            continue  # its rows are padded to a multiple of 64: given whole, the count still falls short
+        own = [p for p in module._parameters.values() if p is not None and owners[id(p)] == 1]
+        is_attention = layerwise.is_deferred_attention_layer(module)  # scales of its own, finalised by vLLM
+        if own and not is_attention and not _is_tied_head(model, name):
+            missing.append(f"{name} ({info.load_numel} of {info.load_numel_total} elements)")
+    if missing:
+        raise IncompleteSwap(f"{len(missing)} layers are incomplete: {', '.join(missing[:4])}")
+
+
+def _is_tied_head(model: torch.nn.Module, name: str) -> bool:
+    """A language-model head that shares the embedding's storage: the embedding's tensor fills both."""
+    config = getattr(model, "config", None)
+    return bool(getattr(config, "tie_word_embeddings", False)) and name.split(".")[-1] == "lm_head"
+
+
+def restore(model: torch.nn.Module) -> None:
+    """Undo the reloader's half-done work after an exception: kernel tensors back, buffered tensors dropped."""
+    for module in model.modules():
+        info = layerwise.LAYERWISE_INFO.get(module)
+        if info is None:
+            continue
+        if info.kernel_tensors is not None:
+            layerwise._place_kernel_tensors(module, info)
+        info.reset()
+    layerwise.LOADING_LAYERS.clear()
+    if hasattr(model, "_original_do_torchao_reload"):
+        model._do_torchao_reload = model._original_do_torchao_reload
+
+
+class SwapExtension:
+    """Methods that vLLM adds to its worker (`worker_extension_cls`); names are prefixed so as not to clash with it."""
+
+    def k2rl_swap(self: Any, tensors: Iterable[tuple[str, torch.Tensor]]) -> None:
+        """Load checkpoint-format tensors into the live model. On any exception the model is loadable but mixed."""
+        model = self.model_runner.get_model()
+        with set_current_vllm_config(self.vllm_config), torch.no_grad(), torch.device(self.device):
+            try:
+                layerwise.initialize_layerwise_reload(model)
+                model.load_weights(tensors)
+                require_complete(model)
+                layerwise.finalize_layerwise_reload(model, self.model_config)
+            except BaseException:
+                restore(model)
+                raise
+            refresh_cpu_linears(model)
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def k2rl_prepare(self: Any) -> int:
+        """Once after loading: make BF16 layers batch-invariant and return the number of INT4 layers.
+
+        Raises:
+            RuntimeError: an INT4 layer would quantise its activations.
+        """
+        model = self.model_runner.get_model()
+        refresh_cpu_linears(model)
+        linears = [(n, m) for n, m in model.named_modules() if hasattr(m, "weight_packed")]
+        if wrong := [name for name, module in linears if getattr(module, "use_w4a8", False)]:
+            raise RuntimeError(f"{len(wrong)} layers compute with int8 activations, e.g. {wrong[0]}; W4A16 is required")
+        return len(linears)
+
+    def k2rl_effective_weights(self: Any) -> dict[str, torch.Tensor]:
+        """Every linear layer's weight as the kernel really applies it: bf16 [out, in] by engine module name."""
+        with set_current_vllm_config(self.vllm_config), torch.no_grad():
+            return effective_weights(self.model_runner.get_model())
+
+
+def refresh_cpu_linears(model: torch.nn.Module) -> None:
+    """On CPU, pack tied heads anew from the weight they share, and fix the number of rows of every BF16 product."""
+    for name, module in model.named_modules():
+        if not hasattr(module, "cpu_linear"):
+            continue
+        if _is_tied_head(model, name):
+            dispatch_cpu_unquantized_gemm(module, remove_weight=False)
+        if not isinstance(module.cpu_linear, _FixedRows):
+            module.cpu_linear = _FixedRows(module.cpu_linear)
+
+
+class _FixedRows:
+    """A linear function applied to blocks of `CPU_LINEAR_ROWS` rows, the last one padded."""
+
+    def __init__(self, linear: Callable[..., torch.Tensor]) -> None:
+        self.linear = linear
+
+    def __call__(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        rows = x.reshape(-1, x.shape[-1])
+        missing = -len(rows) % CPU_LINEAR_ROWS
+        padded = torch.nn.functional.pad(rows, (0, 0, 0, missing)) if missing else rows
+        blocks = [self.linear(block, weight, bias) for block in padded.split(CPU_LINEAR_ROWS)]
+        out = torch.cat(blocks)[: len(rows)] if len(blocks) > 1 else blocks[0][: len(rows)]
+        return out.reshape(*x.shape[:-1], out.shape[-1])
+
+
+def effective_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """The weights that linear layers apply, read back through the kernel: W = layer(identity)^T.
+
+    Each output of the product is one weight times 1 plus zeros, exact in any order of summation, so this reads the
+    kernel's own dequantised values bit for bit, whatever its memory layout. Other parameters are returned as they are.
+    """
+    weights: dict[str, torch.Tensor] = {}
+    inside_linear: set[str] = set()
+    for name, module in model.named_modules():
+        is_head = isinstance(module, ParallelLMHead)
+        if not isinstance(module, LinearBase) and not is_head:
+            continue
+        inside_linear.update(f"{name}.{p}" for p, _ in module.named_parameters())
+        width = module.embedding_dim if is_head else module.input_size_per_partition
+        identity = torch.eye(width, dtype=torch.bfloat16, device=next(module.parameters()).device)
+        assert module.quant_method is not None
+        weights[f"{name}.weight"] = module.quant_method.apply(module, identity, bias=None).t().contiguous()
+    for name, parameter in model.named_parameters():
+        if name not in inside_linear:
+            weights[name] = parameter.detach().clone()
+    return weights

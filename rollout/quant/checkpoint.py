@@ -1,0 +1,161 @@
+"""From a model to the tensors of its INT4 checkpoint, and from those to a folder that `vllm serve` opens.
+
+`packed_tensors` is the one way from weights to bytes: the wire to the engines and the export read the same iterator.
+A quantised module becomes `.weight_packed` (int32), `.weight_scale` (bfloat16) and `.weight_shape` (int64, [out, in]);
+every other parameter becomes bfloat16; persistent buffers keep their dtype, since some (a router's correction bias) are
+fp32 in published checkpoints and nothing trains them.
+
+The tensors come in the model's order, so those of a layer follow one another: the engine finishes a layer as soon as it
+has the last of them, and keeps few waiting.
+
+The learner trains fp32 masters apart from the model's own parameters, which hold what the forward pass used (already on
+the grid). Either source gives the same bytes: `quantize` rounds a master to bfloat16 first, and is idempotent.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from rollout.quant.grid import check_finite, quantize
+from rollout.quant.pack import pack_int4
+from rollout.quant.scheme import QuantScheme
+from rollout.quant.views import ParameterViews, plain_views
+
+__all__ = ["packed_tensors", "write_int4_folder"]
+
+_COPIED = (
+    "tokenizer*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.*",
+    "merges.txt",
+    "spiece.model",
+    "*.tiktoken",
+    "chat_template*",
+    "generation_config.json",
+    "*.py",
+)
+"""What a served model needs beside its weights and `config.json`: patterns of file names."""
+
+
+@torch.no_grad()
+def packed_tensors(
+    model: nn.Module,
+    table: Sequence[ParameterViews],
+    scheme: QuantScheme,
+    *,
+    master: Callable[[str], torch.Tensor] | None = None,
+) -> Iterator[tuple[str, torch.Tensor]]:
+    """The tensors of the INT4 checkpoint, one after another, in the model's order.
+
+    Args:
+        model: Says what there is, and holds the buffers.
+        table: `quantized_views(model, scheme)`.
+        scheme: Has the group size.
+        master: Parameter name (of `model.named_parameters()`) -> the tensor to publish, of the parameter's shape and
+            any floating dtype, such as its fp32 master. Without it, the parameters themselves.
+
+    Yields:
+        (checkpoint name, tensor on the source's device). A bfloat16 tensor may share memory with its parameter: consume
+        it before the next optimiser step.
+
+    Raises:
+        ValueError: a parameter has values that cannot be published; named by its checkpoint name.
+    """
+    position = {id(tensor): i for i, tensor in enumerate(model.state_dict(keep_vars=True).values())}
+    quantised = {id(entry.parameter) for entry in table}
+    for entry in sorted((*table, *plain_views(model, table)), key=lambda entry: position[id(entry.parameter)]):
+        is_parameter = isinstance(entry.parameter, nn.Parameter)
+        source = master(entry.parameter_name) if master is not None and is_parameter else entry.parameter
+        for name, tensor in entry.of(source.detach()):
+            if is_parameter:
+                check_finite(name, tensor)
+            if id(entry.parameter) in quantised:
+                yield from _packed(name, tensor, scheme.group_size)
+            else:
+                yield name, tensor.to(torch.bfloat16) if is_parameter else tensor
+
+
+def _packed(name: str, weight: torch.Tensor, group_size: int) -> Iterator[tuple[str, torch.Tensor]]:
+    codes, scale = quantize(weight, group_size)
+    yield f"{name}.weight_packed", pack_int4(codes)
+    yield f"{name}.weight_scale", scale
+    yield f"{name}.weight_shape", torch.tensor(weight.shape, dtype=torch.int64)
+
+
+def write_int4_folder(
+    folder: str | Path,
+    tensors: Iterable[tuple[str, torch.Tensor]],
+    scheme: QuantScheme,
+    source_folder: str | Path,
+) -> None:
+    """Write a folder that an engine serves as it is; the same tensors give the same bytes.
+
+    It is written beside its place and renamed into it, so a folder of this name is always whole. An older folder of the
+    name is replaced.
+
+    Args:
+        folder: Where; its parent is made if missing.
+        tensors: `packed_tensors(...)`.
+        scheme: Goes into `config.json`.
+        source_folder: The bfloat16 model it came from: `config.json`, tokenizer, chat template, generation config.
+
+    Raises:
+        ValueError: `source_folder` has no `config.json`.
+    """
+    folder, source_folder = Path(folder), Path(source_folder)
+    source_config = source_folder / "config.json"
+    if not source_config.is_file():
+        raise ValueError(f"{source_folder} has no config.json; want the folder of the model that was trained")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    staging = folder.parent / f".{folder.name}.{uuid.uuid4().hex}.partial"
+    staging.mkdir()
+    try:
+        _copy_companions(source_folder, staging)
+        config = _int4_config(json.loads(source_config.read_text(encoding="utf-8")), scheme)
+        text = json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+        (staging / "config.json").write_text(text, encoding="utf-8")
+        owned = {name: tensor.cpu().contiguous() for name, tensor in tensors}
+        save_file(owned, staging / "model.safetensors", metadata={"format": "pt"})
+        _replace(staging, folder)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _int4_config(config: dict, scheme: QuantScheme) -> dict:
+    config = {key: value for key, value in config.items() if key not in ("dtype", "torch_dtype")}
+    # transformers 5 writes `dtype` and reads both; readers of version 4 know `torch_dtype` alone.
+    return config | {
+        "dtype": "bfloat16",
+        "torch_dtype": "bfloat16",
+        "quantization_config": scheme.quantization_config(),
+    }
+
+
+def _copy_companions(source: Path, target: Path) -> None:
+    for path in sorted({path for pattern in _COPIED for path in source.glob(pattern)}):
+        if path.is_file():
+            shutil.copyfile(path, target / path.name)
+
+
+def _replace(staging: Path, folder: Path) -> None:
+    """Put a finished folder in its place: at every moment `folder` is the old one, absent, or the new one."""
+    for path in staging.iterdir():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+    if folder.exists():
+        old = staging.with_suffix(".old")
+        folder.rename(old)
+        staging.rename(folder)
+        shutil.rmtree(old)
+    else:
+        staging.rename(folder)

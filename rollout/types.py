@@ -1,0 +1,96 @@
+"""What travels between the loop, the engines and the learner: requests, samples, groups. Plain frozen facts.
+
+A sample is a list of segments because one response may be drawn in several pieces, each with its own weights and
+temperature (a partial rollout), or may hold observations that the policy did not write (a multi-turn task). The loss
+reads `is_sampled`; everything else in a segment is there so that its log-probabilities can be recomputed exactly.
+Token-in, token-out: text is for verifiers and people and is never re-tokenised.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+__all__ = ["FinishReason", "Sample", "SampleRequest", "Segment"]
+
+
+class FinishReason(StrEnum):
+    """Why a response ended."""
+
+    STOP = "stop"
+    """The policy ended it: an end token or a stop string."""
+    LENGTH = "length"
+    """Its token budget ran out: the sample is truncated."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleRequest:
+    """One response to be drawn.
+
+    Example:
+        SampleRequest(id="s3/d12/k5", prompt_ids=(1, 40, 7), budget=24, temperature=1.0, seed=913)
+    """
+
+    id: str
+    """Unique among the requests in flight on an engine."""
+    prompt_ids: tuple[int, ...]
+    """Token ids of the prompt."""
+    budget: int
+    """Most tokens of the response, > 0."""
+    temperature: float
+    """Sampling temperature >= 0; 0 is greedy."""
+    seed: int
+    """Seed of this sample's own random generator, in [0, 2**63): a function of (run seed, step, draw, k)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """A stretch of one response drawn under one policy."""
+
+    token_ids: tuple[int, ...]
+    """[T] token ids; an end token that the policy sampled is among them."""
+    logprobs: tuple[float, ...]
+    """[T] log-probabilities (nats) of the engine under the distribution drawn from, temperature included."""
+    weight_version: int
+    """Version of the weights that drew it."""
+    temperature: float
+    """Temperature it was drawn with."""
+    is_sampled: bool = True
+    """False for observations: text that the policy did not write and that carries no loss."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One response.
+
+    Example:
+        Sample(id="s3/d12/k5", prompt_ids=(1, 40, 7), finish_reason=FinishReason.STOP, text="42",
+               segments=(Segment(token_ids=(52, 2), logprobs=(-0.1, -0.02), weight_version=3, temperature=1.0),))
+    """
+
+    id: str
+    prompt_ids: tuple[int, ...]
+    segments: tuple[Segment, ...]
+    finish_reason: FinishReason
+    text: str
+    """The response decoded without special tokens: what verifiers and people read."""
+
+    @property
+    def is_truncated(self) -> bool:
+        """Stopped by its token budget rather than by the policy."""
+        return self.finish_reason is FinishReason.LENGTH
+
+    @property
+    def num_tokens(self) -> int:
+        """Length of the response in tokens."""
+        return sum(len(segment.token_ids) for segment in self.segments)
+
+    @property
+    def token_ids(self) -> tuple[int, ...]:
+        """[T] token ids of the whole response."""
+        return tuple(token for segment in self.segments for token in segment.token_ids)
+
+    @property
+    def logprobs(self) -> tuple[float, ...]:
+        """[T] engine log-probabilities of the whole response."""
+        return tuple(value for segment in self.segments for value in segment.logprobs)

@@ -1,0 +1,144 @@
+"""The rules of the schema, one test each: a rule that ties settings together, or a range that is not obvious."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from configs import schema
+from configs.schema import Config, GymConfig, PtxSourceConfig, Section
+
+GYM = {"name": "arithmetic"}
+
+
+def make(**settings: Any) -> Config:
+    return Config.model_validate({"model": {"source": "tiny"}, "gyms": [GYM], **settings})
+
+
+def refusal(**settings: Any) -> str:
+    with pytest.raises(ValidationError) as caught:
+        make(**settings)
+    return str(caught.value)
+
+
+def test_the_smallest_config_names_a_model_and_a_gym() -> None:
+    config = make()
+    assert (config.num_steps, config.gyms[0].gym, config.gyms[0].budget) == (20, "arithmetic", 256)
+
+
+def test_a_config_cannot_be_changed_in_place() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        make().num_steps = 3  # type: ignore[misc]
+
+
+def test_every_field_has_a_docstring() -> None:
+    sections = [kind for kind in vars(schema).values() if isinstance(kind, type) and issubclass(kind, Section)]
+    bare = [
+        f"{kind.__name__}.{name}" for kind in sections for name, f in kind.model_fields.items() if not f.description
+    ]
+    assert len(sections) > 15
+    assert bare == []
+
+
+def test_every_section_is_public() -> None:
+    sections = [name for name, kind in vars(schema).items() if isinstance(kind, type) and issubclass(kind, BaseModel)]
+    assert set(sections) - {"BaseModel"} == set(schema.__all__)
+
+
+@pytest.mark.parametrize("number", [float("inf"), float("nan")])
+def test_no_number_is_infinite_or_nan(number: float) -> None:
+    assert "finite number" in refusal(learner={"importance_cap": number})
+
+
+def test_a_moment_decay_of_one_is_refused_as_it_divides_by_zero() -> None:
+    assert "less than 1" in refusal(learner={"betas": [0.9, 1.0]})
+
+
+def test_a_run_name_is_a_plain_folder_name() -> None:
+    assert make(name="k2-joint_v1.5").name == "k2-joint_v1.5"
+    for name in ("", "..", "../x", "a/b", "a b", ".hidden"):
+        assert "set run_dir" in refusal(name=name)
+
+
+def test_a_folder_model_needs_a_path() -> None:
+    assert "model.path is missing" in refusal(model={"source": "folder"})
+
+
+def test_a_tiny_model_takes_no_path() -> None:
+    assert "remove one of the two" in refusal(model={"source": "tiny", "path": "x"})
+
+
+@pytest.mark.parametrize(("hidden_size", "num_heads"), [(128, 8), (128, 3), (32, 2)])
+def test_tiny_heads_are_whole_and_32_wide_or_more(hidden_size: int, num_heads: int) -> None:
+    tiny = {"hidden_size": hidden_size, "num_heads": num_heads}
+    assert f"at most {hidden_size // 32} heads" in refusal(model={"source": "tiny", "tiny": tiny})
+
+
+def test_tiny_widths_are_multiples_of_32() -> None:
+    for width in ("hidden_size", "intermediate_size"):
+        assert "multiple of 32" in refusal(model={"source": "tiny", "tiny": {width: 100, "num_heads": 1}})
+
+
+def test_ignore_patterns_must_compile() -> None:
+    assert "quant.ignore.1 = 're:('" in refusal(quant={"ignore": ["lm_head", "re:("]})
+    assert make(quant={"ignore": ["plain("]}).quant.ignore == ("plain(",)
+
+
+def test_a_gym_defaults_to_its_name_and_keeps_one_that_is_given() -> None:
+    assert GymConfig(name="logic").gym == "logic"
+    assert GymConfig(name="easy", gym="logic").gym == "logic"
+
+
+def test_a_gym_name_is_plain() -> None:
+    assert "a gym's name may hold" in refusal(gyms=[{"name": "a.b"}])
+
+
+def test_a_truncated_samples_reward_lies_between_minus_one_and_one() -> None:
+    assert make(reward={"truncation": {"reward": -1.0}}).reward.truncation.reward == -1.0
+    assert "must lie in [-1, 1]" in refusal(reward={"truncation": {"reward": -1.5}})
+
+
+def test_a_ptx_source_names_at_most_one_place() -> None:
+    assert "names gym and jsonl" in refusal(ptx={"source": {"gym": "arithmetic", "jsonl": "x.jsonl"}})
+    assert PtxSourceConfig(jsonl="x.jsonl").is_set  # type: ignore[arg-type]
+    assert not PtxSourceConfig().is_set
+
+
+def test_a_config_needs_a_gym() -> None:
+    assert "gyms is empty" in refusal(gyms=[])
+
+
+def test_gym_names_are_unique() -> None:
+    assert "'arithmetic' twice" in refusal(gyms=[GYM, GYM])
+
+
+def test_prompt_and_budget_fit_the_context() -> None:
+    fits = {"rollout": {"max_prompt_tokens": 1792}}
+    assert make(**fits).model.context_length == 1792 + 256
+    message = refusal(**fits, gyms=[GYM, {"name": "code", "budget": 257}])
+    assert "gyms.1.budget = 257 (code)" in message
+    assert "need 2049 tokens, but model.context_length is 2048" in message
+
+
+def test_the_longest_sequence_fits_a_microbatch() -> None:
+    assert make(learner={"max_microbatch_tokens": 1280}).learner.max_microbatch_tokens == 1024 + 256
+    assert "longest sequence of 1280 tokens" in refusal(learner={"max_microbatch_tokens": 1279})
+
+
+def test_a_ptx_gym_is_one_of_this_configs_gyms() -> None:
+    assert make(ptx={"source": {"gym": "arithmetic"}, "coef": 0.1}).ptx.source.is_set
+    assert "none of this config's gyms: arithmetic" in refusal(ptx={"source": {"gym": "logic"}})
+
+
+@pytest.mark.parametrize(
+    ("settings", "key"), [({"ptx": {"coef": 0.1}}, "ptx.coef"), ({"warmup": {"num_steps": 5}}, "warmup.num_steps")]
+)
+def test_curated_data_that_is_used_has_a_source(settings: dict[str, Any], key: str) -> None:
+    assert f"{key} is set, but ptx.source is not" in refusal(**settings)
+
+
+def test_minibatches_divide_the_draws() -> None:
+    assert make(learner={"num_minibatches": 4}).learner.num_minibatches == 4
+    assert "not a multiple of learner.num_minibatches = 3" in refusal(learner={"num_minibatches": 3})

@@ -1,0 +1,217 @@
+"""GSM8K: rows are read with clear errors, final numbers are compared exactly, the published data verifies itself."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gyms.api import Status, Task
+from gyms.gsm8k import Gsm8k, parse_number
+from gyms.load import load_gym
+from gyms.mixture import check_disjoint
+
+DATA = Path(__file__).parents[3] / "../shared/data/gsm8k"
+needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="GSM8K's files are not at ../shared/data/gsm8k")
+
+ROWS = [
+    {"question": "Ann has 3 pens and buys 4. How many?", "answer": "She has 3+4=<<3+4=7>>7 pens.\n#### 7"},
+    {"question": "A car costs $1,200. Half price?", "answer": "1200/2=600\n#### 1,600"},
+]
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def gym(**args: Any) -> Gsm8k:
+    found = load_gym("gsm", "gyms.gsm8k:Gsm8k", args)
+    assert isinstance(found, Gsm8k)
+    return found
+
+
+def local(tmp_path: Path, train: list[dict[str, Any]], held: list[dict[str, Any]], **args: Any) -> Gsm8k:
+    return gym(
+        train_file=str(write_rows(tmp_path / "train.jsonl", train)),
+        heldout_file=str(write_rows(tmp_path / "test.jsonl", held)),
+        **args,
+    )
+
+
+def task(answer: str = "18") -> Task:
+    return Task(id="t", prompt=(), data={"answer": answer, "solution": "", "question": ""})
+
+
+def value(response: str, answer: str = "18") -> float | None:
+    return gym().score(task(answer), response).value
+
+
+def test_rows_become_tasks_with_the_suffix_and_without_the_answer_in_the_prompt(tmp_path: Path) -> None:
+    gsm = local(tmp_path, ROWS, [], suffix="\nAnswer as #### <number>.")
+    first = gsm.tasks("train")[0]
+    assert first.prompt[0]["content"] == "Ann has 3 pens and buys 4. How many?\nAnswer as #### <number>."
+    assert first.data["answer"] == "7"
+    assert gsm.gold(first) == "She has 3+4=7 pens.\n#### 7"
+    assert first.id == "train/0"
+    assert len(gsm.tasks("heldout")) == 0
+
+
+def test_a_malformed_line_is_named_by_file_and_line(tmp_path: Path) -> None:
+    path = tmp_path / "train.jsonl"
+    path.write_text(json.dumps(ROWS[0]) + "\n\n{'question': 1}\n")
+    with pytest.raises(ValueError, match=r"train\.jsonl:3: not a line of JSON"):
+        gym(train_file=str(path), heldout_file=str(path)).tasks("train")
+    path.write_text(json.dumps(ROWS[0]) + "\n[1, 2]\n")
+    with pytest.raises(ValueError, match=r"train\.jsonl:2: expected a JSON object"):
+        gym(train_file=str(path), heldout_file=str(path)).tasks("train")
+    path.write_bytes(b'{"question": "\xff\xfe"}\n')
+    with pytest.raises(ValueError, match=r"train\.jsonl:1: not a line of JSON"):
+        gym(train_file=str(path), heldout_file=str(path)).tasks("train")
+
+
+@pytest.mark.parametrize("answer", ["no marker 7", "#### seven", "####", None])
+def test_a_row_without_a_final_number_is_named(tmp_path: Path, answer: str | None) -> None:
+    row = {"question": "q", "answer": answer} if answer is not None else {"question": "q"}
+    with pytest.raises(ValueError, match=r"train\.jsonl:2: "):
+        local(tmp_path, [ROWS[0], row], []).tasks("train")
+
+
+def test_a_missing_file_and_a_lone_file_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="there is no file"):
+        gym(train_file="no.jsonl", heldout_file="no.jsonl").tasks("train")
+    with pytest.raises(ValueError, match=r"gyms\.gsm\.args: train_file is given without heldout_file"):
+        gym(train_file="no.jsonl")
+
+
+def test_a_folder_loads_through_datasets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("datasets")
+    monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    write_rows(folder / "train.jsonl", ROWS)
+    write_rows(folder / "test.jsonl", ROWS[:1])
+    gsm = gym(source=str(folder), config="")
+    assert [t.data["answer"] for t in gsm.tasks("train")] == ["7", "1,600"]
+    assert len(gsm.tasks("heldout")) == 1
+    with pytest.raises(ValueError, match=r"source = '.*nowhere'.*cannot be loaded.*train_file and heldout_file"):
+        gym(source=str(tmp_path / "nowhere"), config="").tasks("train")
+
+
+def test_the_same_question_in_other_dress_is_the_same_problem(tmp_path: Path) -> None:
+    dressed = {"question": "ann has 3 pens,  and buys 4: how many", "answer": "#### 7"}
+    with pytest.raises(ValueError, match=r"'train/0' and held-out task 'heldout/0' are the same problem"):
+        check_disjoint(local(tmp_path, ROWS, [dressed]))
+    check_disjoint(local(tmp_path, ROWS, [{"question": "Ann has 3.5 pens and buys 4. How many?", "answer": "#### 7"}]))
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        "#### 18",
+        "####18",
+        "so\n#### $18.00",
+        "#### 18 dollars",
+        "#### 36/2",
+        "#### 18.",
+        "**#### 18**",
+        "\\boxed{18}",
+        "$\\boxed{\\$18}$",
+        "\\boxed{18\\text{ dollars}}",
+        "\\boxed{18\\%}",
+        "#### Step 1\n9 * 2 = 18\n#### 18",
+        "\\boxed{18}\n#### 18.0",
+        "She makes 9 * 2 = $18 every day.",
+        "She makes $18.",
+        "18",
+    ],
+)
+def test_final_answers_that_are_right(response: str) -> None:
+    assert value(response) == 1.0
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        "#### 17.999",
+        "#### -18",
+        "18\n#### 19",
+        "\\boxed{19} so 18",
+        "#### 18\n#### 19",
+        "#### 19\n#### 18",
+        "\\boxed{17}\n#### 18",
+        "18 or 19",
+        "9 - 18 = -18",
+    ],
+)
+def test_final_answers_that_are_wrong_or_conflict(response: str) -> None:
+    assert value(response) == 0.0
+
+
+@pytest.mark.parametrize("response", ["#### <number>", "#### 18 or 19", "18 ####", "\\boxed{9 \\cdot 2}", "\\boxed{}"])
+def test_a_marker_without_one_number_is_unreadable(response: str) -> None:
+    assert gym().score(task(), response).status is Status.INVALID_ANSWER
+
+
+def test_no_number_is_no_answer_and_bombs_are_refused() -> None:
+    assert gym().score(task(), "none").status is Status.NO_ANSWER
+    assert gym().score(task(), "9" * 10_000).status is Status.TOO_COMPLEX
+    assert gym().score(task(), "x" * 200_001).status is Status.TOO_COMPLEX
+    assert gym().score(task("many"), "18").status is Status.BAD_TASK
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("1,234,567", 1234567),
+        ("$1,234.50.", Fraction(2469, 2)),
+        ("-$5", -5),
+        ("$-5", -5),
+        ("\u22125", -5),
+        (".5", Fraction(1, 2)),
+        ("3/4", Fraction(3, 4)),
+        ("1\\,000", 1000),
+        ("3/0", None),
+        ("1,23", None),
+        ("1e5", None),
+        ("2^3", None),
+        ("--5", None),
+        ("\u0661\u0668", None),
+        ("9" * 41, None),
+    ],
+)
+def test_numbers_by_hand(text: str, number: Fraction | int | None) -> None:
+    assert parse_number(text) == number
+
+
+@settings(deadline=None)
+@given(st.integers(-(10**12), 10**12))
+def test_every_way_to_write_an_integer_is_read(number: int) -> None:
+    for text in (f"{number}", f"{number:,}", f"{number}.00", f"{number:,}.", f"{number} apples", f"{2 * number}/2"):
+        assert parse_number(text) == number, text
+
+
+@settings(deadline=None)
+@given(st.text(alphabet=st.sampled_from(list("0123456789,.-/$%# \n\\boxed{}ax\u2212\ud800")), max_size=60))
+def test_any_string_gets_a_score(response: str) -> None:
+    assert not gym().score(task(), response).status.is_masked
+
+
+def test_odd_long_strings_are_scored_in_linear_time() -> None:
+    for piece in ("#", "\\boxed{", "1,111", "{", "}", "1/", ".", "-", " ", "####\n", "a "):
+        assert not gym().score(task(), (piece * 200_000)[:200_000]).status.is_masked
+
+
+@needs_data
+def test_all_published_answers_verify_themselves_and_the_splits_share_nothing() -> None:
+    gsm = gym(train_file=str(DATA / "train.jsonl"), heldout_file=str(DATA / "test.jsonl"))
+    held = gsm.tasks("heldout")
+    assert len(held) == 1319
+    assert [t.id for t in held if gsm.score(t, gsm.gold(t)).value != 1.0] == []
+    assert len(gsm.tasks("train")) == 7473
+    check_disjoint(gsm)

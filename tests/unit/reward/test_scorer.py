@@ -1,0 +1,251 @@
+"""No gym can harm the run: after every disaster the next score works, and no process, pipe or folder is left."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from gyms.api import Score, Status, Task, message
+from gyms.load import GymSpec
+from reward.scorer import Scorer
+
+FILE = Path(__file__).parent / "bad_gyms.py"
+TASK = Task(id="t", prompt=(message("user", "?"),))
+
+
+def spec(class_name: str, name: str | None = None) -> GymSpec:
+    return GymSpec(name=name or class_name, reference=f"{FILE}:{class_name}")
+
+
+def children() -> set[int]:
+    """Processes that this one started, zombies included."""
+    return {int(pid) for path in Path("/proc/self/task").glob("*/children") for pid in path.read_text().split()}
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come true in time"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def nothing_left() -> Iterator[None]:
+    """Processes and descriptors are the same after the test as before it."""
+    processes, num_fds = children(), len(list(Path("/proc/self/fd").iterdir()))
+    yield
+    assert children() == processes
+    assert len(list(Path("/proc/self/fd").iterdir())) <= num_fds
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Scorer]:
+    with Scorer([spec("Obedient", "gym")], num_workers=1) as scorer:
+        yield scorer
+
+
+def ask(scorer: Scorer, response: str, gym: str = "gym") -> Score:
+    return asyncio.run(scorer.score("s0/d0/k0", gym, TASK, response))
+
+
+@pytest.mark.parametrize(
+    ("response", "cause"),
+    [
+        ("hang", r"hung in score: no answer within 0.6 s (score_wall_seconds)"),
+        ("exit", "its process exited with status 7"),
+        ("segfault", "its process was killed by SIGSEGV"),
+        ("raise", "score raised KeyError: 'lost\\nkey' at bad_gyms.py:"),
+        ("recurse", "score raised RecursionError"),
+        ("close", "its process exited with status 1"),
+        ("close hang", "closed its reply channel"),
+        ("scribble", "bytes on the reply channel that are no frame"),
+        ("float", "score returned float, expected gyms.api.Score"),
+        ("nan", "a reply that is not JSON (NaN is not a number)"),
+        ("truncated", "the status truncated, which only the pipeline may give"),
+        ("orphan", "its process exited with status 0"),
+    ],
+)
+def test_a_disaster_costs_one_sample_and_the_next_score_works(shared: Scorer, response: str, cause: str) -> None:
+    score = ask(shared, response)
+    assert score.status is Status.VERIFIER_ERROR
+    assert "gym 'gym': " in score.detail
+    assert cause in score.detail
+    assert ask(shared, "well").value == 1.0
+    assert len(children()) <= 1
+
+
+@pytest.mark.parametrize("response", ["print", "fork", "thread"])
+def test_noise_does_not_disturb_the_score(shared: Scorer, response: str) -> None:
+    assert [ask(shared, response).value for _ in range(3)] == [1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("response", ["", "\x00", "\ud800", "x" * 3_000_000, "\u202e\U0001f600" * 1000])
+def test_any_response_reaches_the_gym(shared: Scorer, response: str) -> None:
+    assert ask(shared, response).value == 1.0
+
+
+def test_an_exception_does_not_cost_the_worker(shared: Scorer) -> None:
+    before = ask(shared, "well").answer
+    ask(shared, "raise")
+    assert ask(shared, "well").answer == before
+
+
+def test_a_crash_that_does_not_repeat_is_saved_by_the_retry(shared: Scorer, tmp_path: Path) -> None:
+    assert ask(shared, f"once {tmp_path / 'mark'}").value == 1.0
+
+
+def test_a_failed_judge_is_retried_once_and_its_status_kept(shared: Scorer, tmp_path: Path) -> None:
+    assert ask(shared, f"judge {tmp_path / 'calls'}").status is Status.JUDGE_FAILED
+    assert (tmp_path / "calls").read_text() == "xx"
+
+
+def test_a_worker_killed_while_idle_is_replaced_unseen(shared: Scorer) -> None:
+    pid = int(ask(shared, "well").answer or 0)
+    os.kill(pid, signal.SIGKILL)
+    assert ask(shared, "well").value == 1.0
+
+
+def test_children_of_a_hung_gym_die_with_it(shared: Scorer, tmp_path: Path) -> None:
+    assert ask(shared, f"spawn {tmp_path / 'pid'}").status is Status.VERIFIER_ERROR
+    wait_until(lambda: not is_running(int((tmp_path / "pid").read_text())))
+
+
+def test_the_scratch_folder_lives_as_long_as_the_worker() -> None:
+    with Scorer([spec("Obedient", "gym")]) as scorer:
+        folder = Path(ask(scorer, "scratch").answer or "")
+        assert (folder / "file").exists()
+    assert not folder.parent.exists()
+
+
+def test_close_leaves_nothing(nothing_left: None) -> None:
+    with Scorer([spec("Obedient", "gym")], num_workers=2) as scorer:
+        for response in ("well", "exit", "well"):
+            ask(scorer, response)
+    with pytest.raises(RuntimeError, match="closed"):
+        ask(scorer, "well")
+
+
+def test_a_neighbour_scores_while_another_gym_hangs() -> None:
+    async def both(scorer: Scorer) -> list[Score]:
+        hung = asyncio.create_task(scorer.score("a", "gym", TASK, "hang"))
+        scores = [await scorer.score(str(i), "other", TASK, "well") for i in range(20)]
+        assert not hung.done()
+        return [*scores, await hung]
+
+    with Scorer([spec("Obedient", "gym"), spec("Obedient", "other")], num_workers=2) as scorer:
+        *scores, hung = asyncio.run(both(scorer))
+    assert all(score.value == 1.0 for score in scores)
+    assert hung.status is Status.VERIFIER_ERROR
+
+
+def test_requests_are_served_first_in_first_out_and_all_answered() -> None:
+    async def many(scorer: Scorer) -> list[str]:
+        done: list[str] = []
+
+        async def one(name: str) -> None:
+            await scorer.score(name, "gym", TASK, "well")
+            done.append(name)
+
+        await asyncio.gather(*(one(str(i)) for i in range(50)))
+        return done
+
+    with Scorer([spec("Obedient", "gym")]) as scorer:
+        assert asyncio.run(many(scorer)) == [str(i) for i in range(50)]
+
+
+def test_cancelling_kills_the_busy_worker_and_the_scorer_goes_on() -> None:
+    async def cancelled(scorer: Scorer) -> Score:
+        before = await scorer.score("w", "gym", TASK, "well")
+        busy = asyncio.create_task(scorer.score("a", "gym", TASK, "sleep 0.5"))
+        queued = asyncio.create_task(scorer.score("b", "gym", TASK, "hang"))
+        await asyncio.sleep(0.1)
+        for task in (busy, queued):
+            task.cancel()
+        results = await asyncio.gather(busy, queued, return_exceptions=True)
+        assert all(isinstance(result, asyncio.CancelledError) for result in results)
+        after = await scorer.score("c", "gym", TASK, "well")
+        assert not is_running(int(before.answer or 0))
+        return after
+
+    with Scorer([spec("Obedient", "gym")]) as scorer:
+        assert asyncio.run(cancelled(scorer)).value == 1.0
+
+
+def test_closing_answers_what_still_waits_with_cancelled() -> None:
+    async def closing(scorer: Scorer) -> list[Score]:
+        tasks = [asyncio.create_task(scorer.score(str(i), "gym", TASK, "sleep 0.5")) for i in range(3)]
+        await asyncio.sleep(0.3)
+        scorer.close()
+        return await asyncio.gather(*tasks)
+
+    scores = asyncio.run(closing(Scorer([spec("Obedient", "gym")])))
+    assert [score.status for score in scores] == [Status.CANCELLED] * 3
+
+
+@pytest.mark.parametrize(
+    ("class_name", "cause"),
+    [
+        ("CannotBuild", "build raised ValueError"),
+        ("NoDeadline", "score_wall_seconds"),
+        ("Missing", "has no 'Missing'"),
+    ],
+)
+def test_a_gym_that_cannot_be_built_is_named(class_name: str, cause: str) -> None:
+    with Scorer([spec(class_name, "broken"), spec("Obedient", "gym")]) as scorer:
+        score = ask(scorer, "well", gym="broken")
+        assert score.status is Status.VERIFIER_ERROR
+        assert "gym 'broken': " in score.detail and cause in score.detail
+        assert ask(scorer, "well").value == 1.0
+
+
+def test_a_gym_that_hangs_while_it_is_built_is_named() -> None:
+    with Scorer([spec("HangsInBuild", "slow")], start_seconds=2.0) as scorer:
+        detail = ask(scorer, "well", gym="slow").detail
+    assert detail == "gym 'slow': hung in build: no answer within 2 s (the scorer's start_seconds)"
+
+
+def test_a_task_that_cannot_be_pickled_is_a_fault_of_the_gym(shared: Scorer) -> None:
+    task = Task(id="t", prompt=(), data={"f": lambda: 1})
+    score = asyncio.run(shared.score("r", "gym", task, "well"))
+    assert score.status is Status.VERIFIER_ERROR
+    assert "pickle" in score.detail
+
+
+def test_wrong_use_is_a_value_error() -> None:
+    with pytest.raises(ValueError, match=r"reward\.num_workers must be at least 1, got 0"):
+        Scorer([], num_workers=0)
+    with pytest.raises(ValueError, match="same name"):
+        Scorer([spec("Obedient"), spec("Obedient")])
+    with Scorer([spec("Obedient", "gym")]) as scorer, pytest.raises(ValueError, match="no gym 'other'"):
+        ask(scorer, "well", gym="other")
+
+
+def test_workers_die_with_a_host_that_is_killed(tmp_path: Path) -> None:
+    program = tmp_path / "host.py"
+    program.write_text(
+        "import asyncio, os, signal, sys\n"
+        "from gyms.api import Task\nfrom gyms.load import GymSpec\nfrom reward.scorer import Scorer\n"
+        f"scorer = Scorer([GymSpec(name='gym', reference={f'{FILE}:Obedient'!r})])\n"
+        "score = asyncio.run(scorer.score('r', 'gym', Task(id='t', prompt=()), 'well'))\n"
+        "print(score.answer, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": str(tmp_path)}
+    host = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, env=env, timeout=30)
+    assert host.returncode == -signal.SIGKILL, host.stderr
+    wait_until(lambda: not is_running(int(host.stdout)))
