@@ -69,7 +69,6 @@ lock:  ## write requirements/cpu.lock anew from requirements/cpu.in: the newest 
 	$$folder/venv/bin/python -m pip -qq install --dry-run --ignore-installed --report $$folder/report.json \
 		-r requirements/cpu.in; \
 	$$folder/venv/bin/python -c "$$WRITE_LOCK" $$folder/report.json $(LOCK) k2rl $(NOT_LOCKED)
-	@git diff --stat -- $(LOCK)
 
 define WRITE_LOCK
 import json, pathlib, re, sys

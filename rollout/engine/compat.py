@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from packaging.version import Version
 
-__all__ = ["SUPPORTED", "check_version", "prepare_environment"]
+__all__ = ["SUPPORTED", "check_version", "prepare_environment", "request_amx"]
 
 SUPPORTED = ("0.32.0", "0.33.0")
 """[from, below): the versions whose reload internals (`model_loader.reload`) were read and tested."""
@@ -53,3 +53,15 @@ def prepare_environment() -> None:
     os.environ.update(_ENVIRONMENT)
     for key, value in _DEFAULTS.items():
         os.environ.setdefault(key, value)
+
+
+def request_amx() -> None:
+    """Ask the kernel for AMX tiles, where the CPU has them.
+
+    vLLM 0.32 picks its AMX kernels by what the CPU can do, but Linux grants tiles only to processes that ask, and vLLM
+    asks only if a layer happens to go through oneDNN. A model whose layers are all small would die of SIGILL.
+    """
+    import torch
+
+    if torch.cpu._is_amx_tile_supported():
+        torch.cpu._init_amx()

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rollout.engine.compat import check_version, prepare_environment
+from rollout.engine.compat import check_version, prepare_environment, request_amx
 from rollout.types import FinishReason, Sample, SampleRequest, Segment
 from rollout.weights.contract import WeightArtefact
 from rollout.weights.receiver import expected_from_folder, tensors, validate
@@ -197,6 +197,7 @@ class VLLMEngine:
     def _build(self) -> Any:
         from vllm import EngineArgs, LLMEngine
 
+        request_amx()
         s = self.settings
         llm = LLMEngine.from_engine_args(
             EngineArgs(

@@ -20,7 +20,7 @@ Thinking's released weights; arithmetic as in SkyRL's bit-exact fake quantiser.
 How it is fast. A bf16 operation on a CPU widens, computes and narrows at every step, and a reduction over 32 neighbours
 keeps the vector units idle, so the work is done in place, in row blocks that stay in cache, with the scale spread over
 its group once. Every step rounds exactly where the three lines above do; the tests hold the two to each other bitwise.
-Left out: `torch.compile`, which by default drops the rounding of the quotient and so changes 7 to 8 % of the values.
+Left out: `torch.compile`, which by default drops intermediate roundings to bf16 and so changes 7 to 8 % of the values.
 
 Not checked here, because this runs at every optimiser step: that weights are finite. A NaN or an infinity makes its
 group's scale NaN or infinite, so it cannot hide; `check_finite` names the tensor before anything is published.

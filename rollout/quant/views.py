@@ -59,7 +59,7 @@ class View:
         return part if (self.start, self.stop) == (0, None) else part[self.start : self.stop]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ParameterViews:
     """A parameter and the checkpoint tensors it holds."""
 

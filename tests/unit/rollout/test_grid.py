@@ -149,6 +149,8 @@ def test_quantising_twice_changes_no_bit_for_every_largest_weight_there_is_but_f
     ).any(1)
     # In units of the smallest denormal: 25 -> scale 4, code 6 -> 24 -> scale 3; likewise 26, 32 and 39.
     assert (amax[changed].double() / BF16_TINIEST).tolist() == [25, 26, 32, 39]
+    twice = fake_quantize(once, 4)
+    assert_same_bits(fake_quantize(twice, 4), twice)
 
 
 def test_dividing_by_seven_and_multiplying_by_a_seventh_give_the_same_scale_for_every_bfloat16():
@@ -208,6 +210,8 @@ def test_huge_weights_stay_finite_up_to_the_largest_that_check_finite_lets_throu
     assert fake_quantize(torch.full((1, 2), BF16_MAX), 2).isinf().all()
     with pytest.raises(ValueError, match="w: 2 of 2 values"):
         check_finite("w", torch.full((1, 2), BF16_MAX))
+    with pytest.raises(ValueError, match="w: 2 of 2 values"):
+        check_finite("w", torch.full((1, 2), -BF16_MAX))
 
 
 def test_one_outlier_takes_only_its_own_group_with_it():
