@@ -106,25 +106,32 @@ def write_manifest(staging: Path, checkpoints: Path, *, run: dict[str, Any], fin
     """Finish a staged checkpoint: manifest last, then one rename. An older one of the same step is replaced."""
     write_atomically(staging / MANIFEST_FILE, json.dumps({"run": run, "fingerprint": fingerprint}, indent=2) + "\n")
     folder = checkpoints / f"step_{run['step']:06d}"
+    replaced = checkpoints / f".{folder.name}.replaced.partial"  # prune() removes it if a kill leaves it
     if folder.exists():
-        shutil.rmtree(folder)
+        shutil.rmtree(replaced, ignore_errors=True)
+        folder.rename(replaced)
     staging.rename(folder)
+    shutil.rmtree(replaced, ignore_errors=True)
     return folder
 
 
 def latest_checkpoint(checkpoints: Path) -> Checkpoint | None:
     """The complete checkpoint with the highest step, or None."""
-    for folder in sorted(checkpoints.glob("step_*"), reverse=True):
-        manifest = folder / MANIFEST_FILE
-        if manifest.is_file() and (folder / LEARNER_FILE).is_file():
-            facts = json.loads(manifest.read_text(encoding="utf-8"))
-            return Checkpoint(folder=folder, run=facts["run"], fingerprint=facts["fingerprint"])
+    for folder in _complete(checkpoints):
+        facts = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
+        return Checkpoint(folder=folder, run=facts["run"], fingerprint=facts["fingerprint"])
     return None
 
 
 def prune(checkpoints: Path, keep: int) -> None:
     """Delete all but the newest `keep` checkpoints, and what a kill left half-written."""
-    for folder in sorted(checkpoints.glob("step_*"), reverse=True)[keep:]:
-        shutil.rmtree(folder)
-    for folder in checkpoints.glob(".step_*.partial"):
-        shutil.rmtree(folder)
+    kept = _complete(checkpoints)[:keep]
+    for folder in (*checkpoints.glob("step_*"), *checkpoints.glob(".step_*.partial")):
+        if folder not in kept:
+            shutil.rmtree(folder)
+
+
+def _complete(checkpoints: Path) -> list[Path]:
+    """Folders of complete checkpoints, newest first."""
+    folders = sorted(checkpoints.glob("step_*"), reverse=True)
+    return [folder for folder in folders if (folder / MANIFEST_FILE).is_file() and (folder / LEARNER_FILE).is_file()]

@@ -36,7 +36,7 @@ Every setting with its unit and range: docs/configuration.md."""
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse, check, train; returns the exit code."""
-    options = _parser().parse_args(arguments)
+    options = _parser().parse_intermixed_args(arguments)  # overrides may follow options
     files = [Path(item) for item in options.config if "=" not in item]
     overrides = [item for item in options.config if "=" in item]
     try:

@@ -18,7 +18,7 @@ from reward.rules import TruncationRule, reward_of
 from rl.batch import Group, ScoredSample
 from rollout.types import Sample, SampleRequest
 
-__all__ = ["Policy", "ScoresResponses", "collect", "sample_seed"]
+__all__ = ["Policy", "ScoresResponses", "collect", "gather_or_cancel", "sample_seed"]
 
 
 _T = TypeVar("_T")
@@ -87,15 +87,15 @@ async def collect(
 
     async def group(position: int, draw: Draw) -> Group:
         prompt_ids = policy.prompt_ids(draw.task)
-        samples = await _gather([one(position, draw, k, prompt_ids) for k in range(samples_per_prompt)])
+        samples = await gather_or_cancel([one(position, draw, k, prompt_ids) for k in range(samples_per_prompt)])
         complete = Group(draw=draw, samples=tuple(samples))
         on_group(complete)
         return complete
 
-    return await _gather([group(position, draw) for position, draw in enumerate(draws)])
+    return await gather_or_cancel([group(position, draw) for position, draw in enumerate(draws)])
 
 
-async def _gather(jobs: Sequence[Coroutine[Any, Any, _T]]) -> list[_T]:
+async def gather_or_cancel(jobs: Sequence[Coroutine[Any, Any, _T]]) -> list[_T]:
     """As asyncio.gather, but the first failure cancels the rest instead of leaving them running."""
     tasks = [asyncio.create_task(job) for job in jobs]
     try:

@@ -6,7 +6,6 @@ our own fault are left out. Scores come through the same gym and scorer as rewar
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -15,7 +14,7 @@ from typing import Any
 from gyms.mixture import Draw
 from reward.rules import TruncationRule
 from rl.batch import Group, ScoredSample
-from rl.collect import Policy, ScoresResponses, collect
+from rl.collect import Policy, ScoresResponses, collect, gather_or_cancel
 
 __all__ = ["Accuracy", "GymResult", "evaluate", "gym_results"]
 
@@ -70,7 +69,7 @@ async def evaluate(
             truncation=TruncationRule(), minimum=lambda gym: 0.0, on_group=on_group,
         )  # fmt: skip
 
-    greedy, sampled = await asyncio.gather(run("eval-greedy", 0.0), run("eval-sampled", temperature))
+    greedy, sampled = await gather_or_cancel([run("eval-greedy", 0.0), run("eval-sampled", temperature)])
     return gym_results(greedy, sampled)
 
 

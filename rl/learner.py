@@ -28,7 +28,6 @@ from rl.ptx import PtxSample
 from rl.qat import Masters
 from rollout.quant.checkpoint import packed_tensors, write_int4_folder
 from rollout.quant.scheme import QuantScheme
-from rollout.quant.views import check_shapes
 from rollout.weights.contract import WeightArtefact
 from rollout.weights.sender import build_artefact
 
@@ -102,7 +101,6 @@ class Learner:
             compute_dtype=getattr(torch, settings.compute_dtype),
             fake_quantize=settings.fake_quantize,
         )
-        check_shapes(self.masters.views, settings.scheme.group_size)
         self.optimizer = self._new_optimizer()
         check_head_and_mask(self)
 

@@ -68,12 +68,12 @@ def _reward_metrics(groups: Sequence[Group]) -> Row:
     row: Row = {"reward/mean": of(groups), "reward/spread_frac": _mean(spread)}
     for name in names:
         chosen = [group for group in groups if group.draw.gym == name]
-        row[f"reward/{name}/mean"] = of(chosen)
         parts: dict[str, list[float]] = {}
         for scored in (s for g in chosen for s in g.samples):
             for key, value in scored.score.components.items():
                 parts.setdefault(key, []).append(value)
         row |= {f"reward/{name}/{key}": _mean(values) for key, values in sorted(parts.items())}
+        row[f"reward/{name}/mean"] = of(chosen)  # last: a component of that name does not take its place
     return row
 
 

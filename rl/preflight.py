@@ -6,9 +6,11 @@ configs, build the model on the meta device, and score a few gold answers; no we
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,14 +101,29 @@ def check_gyms(config: Config) -> tuple[tuple[GymEntry, ...], tuple[GymSpec, ...
     entries, specs = [], []
     for i, settings in enumerate(config.gyms):
         gym = load_gym(settings.name, settings.gym, settings.args, config_key=f"gyms.{i}")
-        for split in ("train", "heldout"):
-            if not len(gym.tasks(split)):
-                raise ValueError(f"gyms.{i} ({settings.name}) has no {split} tasks; check gyms.{i}.args")
-        check_gold(gym, i, settings.name)
-        check_disjoint(gym, name=settings.name)
+        with _gym_code(i, settings.name):
+            for split in ("train", "heldout"):
+                if not len(gym.tasks(split)):
+                    raise ValueError(f"gyms.{i} ({settings.name}) has no {split} tasks; check gyms.{i}.args")
+            check_gold(gym, i, settings.name)
+            check_disjoint(gym, name=settings.name)
         entries.append(GymEntry(name=settings.name, gym=gym, share=settings.share, budget=settings.budget))
         specs.append(GymSpec(name=settings.name, reference=settings.gym, args=settings.args))
     return tuple(entries), tuple(specs)
+
+
+@contextlib.contextmanager
+def _gym_code(index: int, name: str) -> Iterator[None]:
+    """Around calls into a plug-in: whatever it raises becomes a ValueError that names the gym."""
+    try:
+        yield
+    except ValueError:
+        raise
+    except Exception as error:
+        raise ValueError(
+            f"gyms.{index} ({name}) raised {type(error).__name__}: {error}; run `python -m gyms validate {name}` and "
+            "mend the gym"
+        ) from error
 
 
 def check_gold(gym: Gym, index: int, name: str) -> None:
@@ -169,7 +186,10 @@ def prepare_model_folder(config: Config, folder: RunFolder) -> Path:
         )
     if not list(path.glob("*.safetensors")):
         raise ValueError(f"model.path = {path} has no *.safetensors weights")
-    facts = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    try:
+        facts = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path / 'config.json'} is not JSON: {error}") from error
     if "quantization_config" in facts:
         raise ValueError(
             f"model.path = {path} is quantised already; QAT starts from continuous weights (docs/int4.md): give the "
@@ -192,6 +212,13 @@ def check_model(config: Config, model_folder: Path) -> int:
         raise ValueError(
             f"model.context_length = {config.model.context_length} exceeds what the model knows "
             f"(max_position_embeddings = {limit} in {model_folder}/config.json); lower it"
+        )
+    window = getattr(facts, "sliding_window", None)
+    layers = getattr(facts, "layer_types", None) or ("sliding_attention",)
+    if window is not None and "sliding_attention" in layers and window < config.model.context_length:
+        raise ValueError(
+            f"the model attends over a sliding window of {window} tokens, less than model.context_length = "
+            f"{config.model.context_length}; the learner's tree mask would replace the window: lower the context"
         )
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(facts)

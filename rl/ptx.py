@@ -153,13 +153,15 @@ def read_jsonl(path: Path) -> list[Conversation]:
     if not path.is_file():
         raise ValueError(f"ptx.source.jsonl = {path} does not exist")
     found = []
-    with path.open(encoding="utf-8") as lines:
+    with path.open("rb") as lines:  # bytes, so that a line that is not UTF-8 has a number too
         for number, line in enumerate(lines, start=1):
             if line.strip():
                 try:
-                    found.append(_checked(json.loads(line)))
+                    found.append(_checked(json.loads(line.decode())))
                 except (ValueError, TypeError) as error:
                     raise ValueError(f"{path}:{number}: not a conversation: {error}") from error
+                except RecursionError as error:
+                    raise ValueError(f"{path}:{number}: not a conversation: nested too deeply") from error
     if not found:
         raise ValueError(f"ptx.source.jsonl = {path} holds no conversations")
     return found

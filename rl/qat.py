@@ -24,7 +24,7 @@ from torch import Tensor
 
 from rollout.quant.grid import check_finite, fake_quantize
 from rollout.quant.scheme import QuantScheme
-from rollout.quant.views import ParameterViews, quantized_views
+from rollout.quant.views import ParameterViews, check_shapes, quantized_views
 
 __all__ = ["Masters"]
 
@@ -40,7 +40,7 @@ class Masters:
         fake_quantize: False leaves the grid out (a control; the engine then serves other weights than are trained).
 
     Raises:
-        ValueError: a weight is NaN or infinite; names the tensor.
+        ValueError: a weight is NaN or infinite, or a matrix does not fit the groups; names the tensor.
     """
 
     def __init__(
@@ -51,10 +51,12 @@ class Masters:
         self.parameters = {
             name: parameter.detach().to(torch.float32, copy=True) for name, parameter in model.named_parameters()
         }
-        model.to(compute_dtype)
+        for parameter in model.parameters():  # not model.to(): rotary frequencies and other buffers must keep fp32
+            parameter.data = parameter.data.to(compute_dtype)
         self.model = model
         self.scheme = scheme
         self.views = quantized_views(model, scheme)
+        check_shapes(self.views, scheme.group_size)
         self._is_quantised = fake_quantize
         for name, parameter in model.named_parameters():
             parameter.register_post_accumulate_grad_hook(self._collector(name))

@@ -62,11 +62,8 @@ class RunFolder:
         if not file.is_file():
             return []
         found = []
-        for line in file.read_text(encoding="utf-8").splitlines():
-            try:
-                found.append(json.loads(line))
-            except json.JSONDecodeError:
-                break
+        for line in file.read_bytes().split(b"\n")[:-1]:  # not splitlines(): text may hold U+2028; what is last is torn
+            found.append(json.loads(line))
         return found
 
     def write_rollouts(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -1,0 +1,92 @@
+"""A checkpoint exists whole or not at all, and the newest whole one is never deleted."""
+
+from __future__ import annotations
+
+import pytest
+
+from rl.checkpoint import PublishedWeights, RunState, latest_checkpoint, prune, staging_folder, write_manifest
+
+
+def weights(version: int) -> PublishedWeights:
+    return PublishedWeights(version=version, handle=object(), num_bytes=1, pack_seconds=0.0)
+
+
+def save(checkpoints, step: int, text: str = "theta"):
+    staging = staging_folder(checkpoints, step)
+    (staging / "learner.pt").write_text(f"{text} {step}")
+    return write_manifest(staging, checkpoints, run={"step": step}, fingerprint={"chat_template": "ab"})
+
+
+def steps(checkpoints) -> list[str]:
+    return sorted(path.name for path in checkpoints.iterdir())
+
+
+def test_the_newest_checkpoint_is_found_with_its_facts(tmp_path):
+    assert latest_checkpoint(tmp_path / "none") is None
+    for step in (0, 9, 10):
+        save(tmp_path, step)
+    found = latest_checkpoint(tmp_path)
+    assert found is not None
+    assert found.run == {"step": 10} and found.fingerprint == {"chat_template": "ab"}
+    assert found.learner_file.read_text() == "theta 10"
+    assert steps(tmp_path) == ["step_000000", "step_000009", "step_000010"]
+
+
+def test_a_half_written_checkpoint_is_not_found(tmp_path):
+    save(tmp_path, 1)
+    staging = staging_folder(tmp_path, 2)
+    assert latest_checkpoint(tmp_path).run["step"] == 1
+    (staging / "learner.pt").write_text("half")
+    assert latest_checkpoint(tmp_path).run["step"] == 1
+    for missing in ("run.json", "learner.pt"):
+        (save(tmp_path, 3) / missing).unlink()
+        assert latest_checkpoint(tmp_path).run["step"] == 1
+
+
+def test_staging_begins_empty_whatever_a_kill_left_there(tmp_path):
+    (staging_folder(tmp_path, 2) / "rest").write_text("of a killed run")
+    assert list(staging_folder(tmp_path, 2).iterdir()) == []
+
+
+def test_saving_a_step_again_replaces_it(tmp_path):
+    save(tmp_path, 4, "old")
+    save(tmp_path, 4, "new")
+    assert latest_checkpoint(tmp_path).learner_file.read_text() == "new 4"
+    assert steps(tmp_path) == ["step_000004"]
+
+
+@pytest.mark.parametrize("keep", [1, 2, 3, 9])
+def test_pruning_keeps_the_newest_and_removes_what_is_half_written(tmp_path, keep):
+    for step in (2, 4, 6, 8):
+        save(tmp_path, step)
+    staging_folder(tmp_path, 10)
+    prune(tmp_path, keep)
+    assert steps(tmp_path) == [f"step_{step:06d}" for step in (2, 4, 6, 8)][-keep:]
+
+
+def test_pruning_never_lets_a_half_deleted_checkpoint_take_the_place_of_a_whole_one(tmp_path):
+    (save(tmp_path, 8) / "learner.pt").unlink()  # a kill in the middle of replacing it
+    save(tmp_path, 7)
+    prune(tmp_path, 1)
+    assert latest_checkpoint(tmp_path).run["step"] == 7
+
+
+def test_run_state_comes_back_from_its_plain_facts():
+    state = RunState(num_steps=5, weights=weights(0))
+    state.is_warm, state.num_evals = True, 3
+    state.advance(weights(1))
+    assert state.state_dict() == {"step": 1, "weight_version": 1, "is_warm": True, "num_evals": 3}
+    restored, now = RunState(num_steps=5, weights=weights(0)), weights(1)
+    restored.load_state_dict(state.state_dict(), now)
+    assert restored.state_dict() == state.state_dict() and restored.weights is now
+
+
+def test_a_run_goes_on_until_its_last_step_or_until_it_is_stopped():
+    state = RunState(num_steps=2, weights=weights(0))
+    seen = []
+    while state.goes_on:
+        seen.append(state.step)
+        state.advance(weights(state.step + 1))
+    assert seen == [0, 1] and state.weights.version == 2
+    state = RunState(num_steps=2, weights=weights(0), is_stopping=True)
+    assert not state.goes_on

@@ -1,0 +1,146 @@
+"""The command line: what is refused is one line and exit code 2, and looking starts nothing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import transformers
+
+from configs.load import from_json, load_config
+from rl.cli import main
+
+TINY = Path(__file__).parents[3] / "configs" / "tiny_cpu.toml"
+SMALL = (
+    "model.tiny.hidden_size=32",
+    "model.tiny.num_heads=1",
+    "model.tiny.num_layers=1",
+    "cluster.object_store_bytes=78643200",
+)
+
+
+@pytest.fixture
+def run_dir(tmp_path) -> str:
+    return f"run_dir={tmp_path / 'run'}"
+
+
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch) -> None:
+    """As in a process of its own, where progress bars are off before transformers is imported (last test)."""
+    transformers.utils.logging.disable_progress_bar()
+    monkeypatch.setattr(os, "environ", os.environ.copy())  # what main() sets for its process stays in this test
+
+
+def children() -> set[str]:
+    """Processes that this one started."""
+    return {pid for path in Path("/proc/self/task").glob("*/children") for pid in path.read_text().split()}
+
+
+def refused(capsys, *arguments: str) -> str:
+    """The single line that a refused command leaves on stderr."""
+    assert main([str(TINY), *SMALL, *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    (line,) = err.splitlines()
+    assert line.startswith("not started: ")
+    return line.removeprefix("not started: ")
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("learner.learning_rate=1", "learner.learning_rate is not a setting; did you mean learner.lr"),
+        ("lerner.lr=1", "lerner.lr is not a setting; did you mean learner.lr"),
+        ("learner.lr=fast", 'learner.lr: got "fast", wanted a number'),
+        ("gyms=[]", "gyms is empty"),
+        ("model.context_length=18", "model.context_length is 18; lower the budget or raise the context"),
+        ("learner.num_minibatches=7", "is not a multiple of learner.num_minibatches = 7"),
+        ("name=../up", "name may hold letters, digits"),
+        ("gyms.0.gym=nowhere:Gym", "importing 'nowhere' failed: ModuleNotFoundError"),
+        ("gyms.0.gym=arithmatic", "did you mean 'arithmetic'?"),
+        ("gyms.0.args.num_held_out=4", "gyms.0.args.num_held_out: unknown setting (did you mean 'num_heldout' or"),
+        ("quant.group_size=48", "quant.group_size = 48"),
+        (f"engine.kv_cache_bytes={1 << 50}", "GiB are free"),
+    ],
+)
+def test_what_is_wrong_in_a_config_is_told_in_one_line_with_exit_code_2(capsys, run_dir, override, expected):
+    assert expected in refused(capsys, "--dry-run", run_dir, override)
+
+
+def test_a_missing_config_file_is_refused_with_the_nearest(capsys):
+    assert main([str(TINY.with_name("tiny_gpu.toml"))]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "tiny_gpu.toml does not exist; the nearest is" in line and "tiny_cpu.toml" in line
+
+
+def test_a_missing_model_is_refused_before_anything_starts(capsys, run_dir, tmp_path):
+    before = children()
+    line = refused(capsys, run_dir, "model.source=folder", f"model.path={tmp_path / 'none'}")
+    assert "no config.json" in line and "python -m rl.prepare" in line
+    assert children() <= before and not (tmp_path / "run").exists()
+
+
+def test_malformed_curated_data_is_refused_with_file_and_line(capsys, run_dir, tmp_path):
+    file = tmp_path / "curated.jsonl"
+    file.write_text("\n{]\n")
+    line = refused(capsys, run_dir, f'ptx.source={{ jsonl = "{file}" }}', "ptx.source.gym=none")
+    assert line.startswith(f"{file}:2: not a conversation: ")
+
+
+def test_a_relative_run_folder_is_refused_in_a_ray_job(capsys, monkeypatch):
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
+    assert "run_dir = runs/tiny_cpu is relative" in refused(capsys)
+    assert "run_dir = here is relative" in refused(capsys, "run_dir=here")
+
+
+def test_print_shows_a_config_that_reads_back_as_the_same(capsys):
+    overrides = ["seed=7", "learner.lr=3e-4", "gyms.arithmetic.budget=9", "run_dir=/data/x"]
+    assert main([str(TINY), *overrides, "--print"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    found = from_json(out)
+    assert found == load_config([TINY], overrides)
+    assert (found.seed, found.learner.lr, found.gyms[0].budget) == (7, 3e-4, 9)
+
+
+def test_files_and_overrides_may_come_in_any_order_and_later_files_win(capsys, tmp_path):
+    mine = tmp_path / "mine.toml"
+    mine.write_text("seed = 3\nnum_steps = 4\n")
+    assert main(["--print", "seed=5", str(TINY), str(mine)]) == 0
+    found = from_json(capsys.readouterr().out)
+    assert (found.seed, found.num_steps, found.name) == (5, 4, "tiny_cpu")
+
+
+def test_a_dry_run_says_that_all_is_ready_and_starts_nothing(capsys, run_dir, tmp_path):
+    before = children()
+    assert main([str(TINY), *SMALL, run_dir, "--dry-run"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert out.startswith("tiny_cpu: ready. ") and f"run folder {tmp_path / 'run'}" in out and "arithmetic" in out
+    assert children() <= before
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["base"]
+
+
+@pytest.mark.parametrize("arguments", [[], ["--no-such-option"]])
+def test_a_wrong_command_line_exits_with_2_and_a_usage(capsys, arguments):
+    with pytest.raises(SystemExit) as exit_info:
+        main(arguments)
+    assert exit_info.value.code == 2
+    assert "usage: python -m rl.train" in capsys.readouterr().err
+
+
+def test_help_teaches_with_examples(capsys):
+    with pytest.raises(SystemExit) as exit_info:
+        main(["--help"])
+    assert exit_info.value.code == 0
+    assert "python -m rl.train configs/tiny_cpu.toml" in capsys.readouterr().out
+
+
+def test_in_a_process_of_its_own_a_dry_run_says_one_line_and_nothing_else(run_dir):
+    command = [sys.executable, "-m", "rl.train", str(TINY), "--dry-run", *SMALL, run_dir]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=TINY.parents[1])
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(done.stdout.splitlines()) == 1 and "ready" in done.stdout

@@ -1,0 +1,208 @@
+"""A step's rollout with a policy and a scorer that replay what they are told, in whatever order they are told to."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from gyms.api import Score, Status, Task, message
+from gyms.mixture import Draw
+from reward.rules import TruncationRule
+from rl.collect import collect, sample_seed
+from rl.evaluate import evaluate
+from rollout.types import FinishReason, Sample, SampleRequest, Segment
+
+
+class CannedPolicy:
+    """Answers each request with its id after `delay(request)` event-loop turns; some run into their budget."""
+
+    def __init__(self, *, delay=lambda request: 0, is_truncated=lambda request: False, fails=lambda request: False):
+        self.delay, self.is_truncated, self.fails = delay, is_truncated, fails
+        self.requests: list[SampleRequest] = []
+        self.lanes: dict[str, int] = {}
+        self.num_cancelled = 0
+
+    def prompt_ids(self, task: Task) -> tuple[int, ...]:
+        return tuple(task.id.encode())
+
+    async def sample(self, request: SampleRequest, *, lane: int) -> Sample:
+        self.requests.append(request)
+        self.lanes[request.id] = lane
+        try:
+            for _ in range(self.delay(request)):
+                await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            self.num_cancelled += 1
+            raise
+        if self.fails(request):
+            raise RuntimeError(f"engine lost at {request.id}")
+        heat = request.temperature
+        return Sample(
+            id=request.id,
+            prompt_ids=request.prompt_ids,
+            segments=(Segment(token_ids=(1,), logprobs=(-1.0,), weight_version=0, temperature=heat),),
+            finish_reason=FinishReason.LENGTH if self.is_truncated(request) else FinishReason.STOP,
+            text=request.id,
+        )
+
+
+class CannedScorer:
+    """Scores 1 where k is even; remembers what it saw."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    async def score(self, request_id: str, gym_name: str, task: Task, response: str) -> Score:
+        assert response == request_id
+        self.seen.append(request_id)
+        return Score(status=Status.OK, value=float(int(request_id.rpartition("/")[2]) % 2 == 0))
+
+
+DRAWS = [
+    Draw(index=40 + i, gym="sums", task=Task(id=f"t{i}", prompt=(message("user", "?"),)), budget=8 + i)
+    for i in range(4)
+]
+
+
+def run(policy: CannedPolicy, scorer: CannedScorer, **changes):
+    arguments = {
+        "samples_per_prompt": 3,
+        "temperature": 0.9,
+        "seed": 7,
+        "key": 5,
+        "truncation": TruncationRule(rule="penalty", reward=-0.25),
+        "minimum": lambda gym: 0.0,
+    }
+    return asyncio.run(collect(policy, scorer, DRAWS, **arguments | changes))
+
+
+def test_every_draw_becomes_k_scored_siblings_under_its_own_budget():
+    policy = CannedPolicy()
+    groups = run(policy, CannedScorer())
+    assert [group.draw for group in groups] == DRAWS
+    assert [[s.reward.value for s in group.samples] for group in groups] == [[1.0, 0.0, 1.0]] * 4
+    assert {(r.id, r.budget, r.prompt_ids, r.temperature) for r in policy.requests} == {
+        (f"5/{40 + i}/{k}", 8 + i, tuple(f"t{i}".encode()), 0.9) for i in range(4) for k in range(3)
+    }
+    assert {policy.lanes[f"5/{40 + i}/{k}"] for i in range(4) for k in range(3) if i == 2} == {2}
+
+
+@pytest.mark.parametrize("order", [1, -1, 7, 11])
+def test_groups_and_samples_are_in_draw_order_whatever_finishes_first(order):
+    finished = []
+    policy = CannedPolicy(delay=lambda request: order * request.seed % 50)
+    groups = run(policy, CannedScorer(), on_group=lambda group: finished.append(group.draw.index))
+    assert [group.draw.index for group in groups] == [40, 41, 42, 43]
+    assert [[s.sample.id for s in g.samples] for g in groups] == [
+        [f"5/{40 + i}/{k}" for k in range(3)] for i in range(4)
+    ]
+    assert sorted(finished) == [40, 41, 42, 43]
+
+
+def test_a_sample_is_scored_while_its_siblings_still_decode():
+    scorer = CannedScorer()
+    seen_at_the_end = []
+
+    class Slow(CannedPolicy):
+        async def sample(self, request, *, lane):
+            found = await super().sample(request, lane=lane)
+            if request.id == "5/43/2":
+                seen_at_the_end.append(len(scorer.seen))
+            return found
+
+    run(Slow(delay=lambda request: 40 if request.id == "5/43/2" else 0), scorer)
+    assert seen_at_the_end == [11]
+
+
+@pytest.mark.parametrize(("rule", "value", "is_masked"), [("penalty", -0.25, False), ("mask", 0.0, True)])
+def test_a_truncated_response_never_reaches_the_scorer(rule, value, is_masked):
+    scorer = CannedScorer()
+    policy = CannedPolicy(is_truncated=lambda request: request.id.endswith("/0"))
+    groups = run(policy, scorer, truncation=TruncationRule(rule=rule, reward=-0.25))
+    assert not any(request_id.endswith("/0") for request_id in scorer.seen) and len(scorer.seen) == 8
+    for group in groups:
+        first = group.samples[0]
+        assert first.score.status is Status.TRUNCATED
+        assert (first.reward.value, first.reward.is_masked) == (value, is_masked)
+
+
+def test_a_fault_of_the_model_earns_its_gyms_minimum():
+    class Unreadable(CannedScorer):
+        async def score(self, request_id, gym_name, task, response):
+            return Score(status=Status.NO_ANSWER)
+
+    groups = run(CannedPolicy(), Unreadable(), minimum={"sums": 0.125}.__getitem__)
+    assert {s.reward.value for group in groups for s in group.samples} == {0.125}
+
+
+def test_seeds_depend_on_seed_key_draw_and_k_and_on_nothing_else():
+    def seeds(delay: int = 0, **changes) -> dict[str, int]:
+        policy = CannedPolicy(delay=lambda request: delay * (request.seed % 3))
+        run(policy, CannedScorer(), **changes)
+        return {r.id.partition("/")[2]: r.seed for r in policy.requests}
+
+    base = seeds()
+    assert base == seeds(delay=9, temperature=0.1)
+    assert base == {f"{40 + i}/{k}": sample_seed(7, 5, 40 + i, k) for i in range(4) for k in range(3)}
+    assert base.items() <= seeds(samples_per_prompt=5).items()
+    everything = [*base.values(), *seeds(seed=8).values(), *seeds(key=6).values(), *seeds(key="eval-greedy").values()]
+    assert len(set(everything)) == 4 * 12
+    assert all(0 <= seed < 2**63 for seed in everything)
+
+
+def test_seeds_are_the_same_in_every_version_of_this_project():
+    """A changed hash would silently change every resumed run: blake2b of "7/5/40/2", low 8 bytes, halved."""
+    assert sample_seed(7, 5, 40, 2) == 1636781916767113590
+
+
+def test_the_first_failure_cancels_all_that_is_still_running():
+    policy = CannedPolicy(
+        delay=lambda request: 2 if request.id == "5/41/1" else 10**6, fails=lambda request: request.id == "5/41/1"
+    )
+
+    async def fail_and_look() -> int:
+        with pytest.raises(RuntimeError, match="engine lost at 5/41/1"):
+            await collect(
+                policy, CannedScorer(), DRAWS, samples_per_prompt=3, temperature=1.0, seed=7, key=5,
+                truncation=TruncationRule(), minimum=lambda gym: 0.0,
+            )  # fmt: skip
+        return len(asyncio.all_tasks())
+
+    assert asyncio.run(fail_and_look()) == 1
+    assert policy.num_cancelled == 11
+
+
+def test_a_prompt_that_cannot_be_rendered_fails_the_rollout_at_once():
+    class NoPrompt(CannedPolicy):
+        def prompt_ids(self, task):
+            raise ValueError(f"task {task.id!r} cannot be rendered")
+
+    with pytest.raises(ValueError, match="task 't0' cannot be rendered"):
+        run(NoPrompt(), CannedScorer())
+
+
+def test_a_failing_evaluation_leaves_nothing_running_either():
+    policy = CannedPolicy(
+        delay=lambda request: 2 if request.temperature == 0.0 else 10**6, fails=lambda request: request.temperature == 0
+    )
+
+    async def fail_and_look() -> int:
+        with pytest.raises(RuntimeError, match="engine lost at eval-greedy"):
+            await evaluate(policy, CannedScorer(), DRAWS, temperature=1.0, seed=7)
+        return len(asyncio.all_tasks())
+
+    assert asyncio.run(fail_and_look()) == 1
+    assert policy.num_cancelled == 4
+
+
+def test_an_evaluation_asks_every_task_once_greedily_and_once_sampled():
+    policy = CannedPolicy(is_truncated=lambda request: request.id == "eval-greedy/40/0")
+    complete = []
+    results = asyncio.run(evaluate(policy, CannedScorer(), DRAWS, temperature=0.7, seed=7, on_group=complete.append))
+    assert {(r.id, r.temperature) for r in policy.requests} == {
+        (f"eval-{name}/{40 + i}/0", heat) for name, heat in (("greedy", 0.0), ("sampled", 0.7)) for i in range(4)
+    }
+    assert len(complete) == 8
+    found = results["sums"]
+    assert (found.greedy.mean, found.sampled.mean, found.truncated_frac) == (0.75, 1.0, 0.25)

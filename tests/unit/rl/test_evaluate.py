@@ -1,0 +1,47 @@
+"""Accuracy and its standard error, by hand. How tasks are asked is tested in test_collect.py."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from gyms.api import Status
+from rl.evaluate import accuracy, gym_results
+
+
+def test_accuracy_is_the_mean_value_with_its_standard_error(scored):
+    found = accuracy([scored(v) for v in (1.0, 1.0, 0.0, 0.5)])
+    assert found.mean == pytest.approx(0.625)
+    # variance = mean of squares - square of mean = 2.25 / 4 - 0.390625 = 0.171875
+    assert found.stderr == pytest.approx(math.sqrt(0.171875 / 4))
+    assert found.num == 4
+
+
+def test_faults_of_the_model_and_truncated_responses_count_zero_and_our_own_faults_do_not_count(scored):
+    statuses = (Status.NO_ANSWER, Status.TIMEOUT, Status.TRUNCATED, Status.VERIFIER_ERROR, Status.BAD_TASK)
+    found = accuracy([scored(1.0), *[scored(status=status) for status in statuses]])
+    assert (found.mean, found.num) == (0.25, 4)
+
+
+def test_nothing_counted_is_not_a_number(scored):
+    found = accuracy([scored(status=Status.CANCELLED)])
+    assert math.isnan(found.mean) and math.isnan(found.stderr) and found.num == 0
+
+
+def test_each_gym_has_its_own_results(group, scored):
+    truncated, broken = scored(status=Status.TRUNCATED), scored(status=Status.JUDGE_FAILED)
+    greedy = [group(0, 1.0), group(1, truncated), group(2, 0.5, gym="words"), group(3, broken, gym="words")]
+    sampled = [group(0, 0.0), group(1, 1.0), group(2, 0.0, gym="words"), group(3, truncated, gym="words")]
+    found = gym_results(greedy, sampled)
+    assert list(found) == ["sums", "words"]
+    assert (found["sums"].greedy.mean, found["sums"].sampled.mean) == (0.5, 0.5)
+    assert (found["sums"].truncated_frac, found["sums"].masked_frac) == (0.5, 0.0)
+    assert (found["words"].greedy.mean, found["words"].greedy.num, found["words"].sampled.num) == (0.5, 1, 2)
+    assert (found["words"].truncated_frac, found["words"].masked_frac) == (0.0, 0.25)
+    assert found["sums"].row() == {
+        "greedy": {"mean": 0.5, "stderr": pytest.approx(math.sqrt(0.25 / 2)), "num": 2},
+        "sampled": {"mean": 0.5, "stderr": pytest.approx(math.sqrt(0.25 / 2)), "num": 2},
+        "truncated_frac": 0.5,
+        "masked_frac": 0.0,
+    }

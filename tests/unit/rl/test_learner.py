@@ -1,0 +1,419 @@
+"""The learner on a tiny model: updates against the plain algorithm, weights against the grid, state on disk.
+
+The second method of this file is `plain_update`: no packing, no micro-batches, no hooks; one sequence after the other
+through a copy of the model that holds the same weights.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AttentionInterface, AutoModelForCausalLM
+
+from rl.batch import LearningSample, Minibatch
+from rl.learner import Learner, LearnerSettings, check_head_and_mask
+from rl.ptx import PtxSample
+from rollout.quant.grid import fake_quantize
+from rollout.quant.scheme import QuantScheme
+from rollout.weights.receiver import tensors
+
+PTX = (
+    PtxSample(prefix=(2, 3), token_ids=(4, 5, 0), loss_mask=(True, True, True)),
+    PtxSample(prefix=(6,), token_ids=(7, 8, 9, 0), loss_mask=(True, False, True, True)),
+)
+
+
+@pytest.fixture
+def settings(tiny_folder) -> LearnerSettings:
+    return LearnerSettings(
+        model_folder=tiny_folder,
+        scheme=QuantScheme(),
+        fake_quantize=True,
+        compute_dtype="float32",
+        loss="k2_seq",
+        tau=0.5,
+        clip_low=-0.6931,
+        clip_high=0.6931,
+        importance_cap=2.0,
+        betas=(0.9, 0.95),
+        weight_decay=0.01,
+        max_grad_norm=1.0,
+        max_microbatch_tokens=64,
+        ptx_coef=0.5,
+    )
+
+
+def make(settings: LearnerSettings, **changes) -> Learner:
+    return Learner(dataclasses.replace(settings, **changes))
+
+
+def sample(number: int, group: int, length: int, advantage: float, **changes) -> LearningSample:
+    token_ids = tuple((number * 5 + 3 * t) % 16 + 2 for t in range(length))
+    facts = {
+        "number": number,
+        "group": group,
+        "prompt_ids": (2 + group, 9, 4)[: 3 - group],
+        "token_ids": token_ids,
+        "loss_mask": (True,) * length,
+        "engine_logprobs": tuple(-2.5 - 0.3 * ((number + t) % 4) for t in range(length)),
+        "temperatures": (0.8,) * length,
+        "advantage": advantage,
+    }
+    return LearningSample(**(facts | changes))
+
+
+def minibatch(index: int = 0) -> Minibatch:
+    """Two groups of unlike lengths; one sample with an observation and two temperatures; one sample was dropped."""
+    samples = (
+        sample(0, 0, 5, 0.5),
+        sample(1, 0, 2, -0.25),
+        sample(2, 0, 7, -0.25),
+        sample(4 + index, 1, 4, 0.75, loss_mask=(True, False, False, True), temperatures=(1.0, 1.0, 0.6, 0.6)),
+        sample(6 + index, 1, 3, -0.75),
+    )
+    return Minibatch(index=index, samples=samples, num_samples=6, num_tokens=23)
+
+
+def plain_copy(learner: Learner):
+    """A model of its own with the weights of the learner's forward pass."""
+    plain = AutoModelForCausalLM.from_config(copy.deepcopy(learner.model.config)).float().eval()
+    plain.load_state_dict({name: value.float() for name, value in learner.model.state_dict().items()})
+    return plain
+
+
+def plain_logprobs(model, prefix, token_ids, temperatures) -> torch.Tensor:
+    logits = model(input_ids=torch.tensor([[*prefix, *token_ids]])).logits[0, len(prefix) - 1 : -1]
+    logprobs = (logits / torch.tensor(temperatures)[:, None]).log_softmax(-1)
+    return logprobs[torch.arange(len(token_ids)), torch.tensor(token_ids)]
+
+
+def plain_update(learner: Learner, batch: Minibatch, ptx=()) -> tuple[float, float, dict[str, torch.Tensor]]:
+    """Policy loss, PTX loss and the gradient of their weighted sum, as the formulas say."""
+    model, s = plain_copy(learner), learner.settings
+    policy = torch.zeros(())
+    for one in batch.samples:
+        logprobs = plain_logprobs(model, one.prompt_ids, one.token_ids, one.temperatures)
+        old, mask = torch.tensor(one.old_logprobs), torch.tensor(one.loss_mask).float()
+        weights = torch.ones_like(old)
+        if s.importance_cap is not None:
+            weights = (old - torch.tensor(one.engine_logprobs)).exp().clamp(max=s.importance_cap)
+        log_ratio = (logprobs - old) * mask
+        if s.loss == "k2_seq":
+            pull = one.advantage - s.tau * log_ratio.sum().detach()
+            policy = policy - pull * (weights * mask * logprobs).sum() / batch.num_samples
+        else:
+            inside = (log_ratio.detach() >= s.clip_low) & (log_ratio.detach() <= s.clip_high)
+            gain = inside * mask * weights * log_ratio.exp() * one.advantage
+            policy = policy + (s.tau * log_ratio.square() - gain).sum() / batch.num_tokens
+    nll = torch.zeros(())
+    num_tokens = sum(sum(one.loss_mask) for one in ptx)
+    for one in ptx:
+        logprobs = plain_logprobs(model, one.prefix, one.token_ids, (1.0,) * len(one.token_ids))
+        nll = nll - (logprobs * torch.tensor(one.loss_mask)).sum() / num_tokens
+    (policy + s.ptx_coef * nll).backward()
+    return policy.item(), nll.item(), {name: p.grad for name, p in model.named_parameters()}
+
+
+def norm_of(gradient: dict[str, torch.Tensor]) -> float:
+    return math.sqrt(sum(g.square().sum().item() for g in gradient.values()))
+
+
+def published(learner: Learner) -> bytes:
+    return learner.publish(0).buffer.tobytes()
+
+
+# -- weights ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_forward_weights_stay_on_the_grid_after_every_update(settings, dtype):
+    learner = make(settings, compute_dtype=dtype)
+    for step in range(3):
+        for name, weight in learner.forward_weights().items():
+            assert weight.dtype == torch.bfloat16
+            if "_proj" in name:
+                assert torch.equal(fake_quantize(weight, 32), weight), (step, name)
+        before = learner.forward_weights()
+        learner.update(learner.add_old_logprobs([minibatch()])[0], PTX, lr=1e-2)
+        assert any(not torch.equal(before[name], weight) for name, weight in learner.forward_weights().items())
+
+
+def test_without_fake_quantisation_weights_leave_the_grid_and_other_weights_are_published(settings):
+    learner = make(settings, fake_quantize=False)
+    off = [n for n, w in learner.forward_weights().items() if "_proj" in n and not torch.equal(fake_quantize(w, 32), w)]
+    assert len(off) == 14
+    assert published(learner) == published(make(settings))
+
+
+def test_a_learning_rate_of_zero_publishes_the_same_bytes(settings):
+    learner = make(settings, weight_decay=0.1)
+    before, weights = published(learner), learner.forward_weights()
+    for batch in learner.add_old_logprobs([minibatch(0), minibatch(1)]):
+        assert learner.update(batch, PTX, lr=0.0).grad_norm > 0
+    assert published(learner) == before
+    assert all(torch.equal(weights[name], weight) for name, weight in learner.forward_weights().items())
+
+
+def test_publish_holds_the_tensors_that_export_writes(settings, tmp_path):
+    learner = make(settings)
+    learner.update(learner.add_old_logprobs([minibatch()])[0], PTX, lr=1e-2)
+    learner.export(tmp_path / "int4")
+    exported = load_file(tmp_path / "int4" / "model.safetensors")
+    wire = dict(tensors(learner.publish(3)))
+    assert wire.keys() == exported.keys()
+    for name, tensor in exported.items():
+        assert tensor.dtype == wire[name].dtype and torch.equal(tensor, wire[name]), name
+    assert "model.layers.0.mlp.up_proj.weight_packed" in wire
+
+
+def test_dropout_is_off_in_every_module_even_where_the_config_asks_for_it(settings, tiny_folder, tmp_path):
+    folder = tmp_path / "dropout"
+    shutil.copytree(tiny_folder, folder)
+    config = (folder / "config.json").read_text()
+    assert '"attention_dropout": 0.0' in config
+    (folder / "config.json").write_text(config.replace('"attention_dropout": 0.0', '"attention_dropout": 0.5'))
+    learner = make(settings, model_folder=folder)
+    batch = learner.add_old_logprobs([minibatch()])[0]
+    assert not any(module.training for module in learner.model.modules())
+    assert learner.update(batch, PTX, lr=1e-3).log_ratio_std == 0.0
+    assert not any(module.training for module in learner.model.modules())
+    assert batch == make(settings).add_old_logprobs([minibatch()])[0]
+
+
+def test_nan_weights_are_refused_at_the_start_and_before_publishing_with_the_tensors_name(
+    settings, tiny_folder, tmp_path
+):
+    name = "model.layers.0.self_attn.q_proj"
+    folder = tmp_path / "nan"
+    shutil.copytree(tiny_folder, folder)
+    weights = load_file(folder / "model.safetensors")
+    weights[f"{name}.weight"][1, 2] = float("nan")
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=rf"{name}\.weight: 1 of"):
+        make(settings, model_folder=folder)
+    learner = make(settings)
+    learner.masters.parameters[f"{name}.weight"][1, 2] = float("nan")
+    learner.masters.refresh()
+    with pytest.raises(ValueError, match=name):
+        learner.publish(1)
+
+
+# -- updates ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("loss", ["k2_seq", "k25_token"])
+@pytest.mark.parametrize("importance_cap", [None, 2.0])
+def test_losses_and_gradient_norm_equal_those_of_the_plain_algorithm(settings, loss, importance_cap):
+    learner = make(settings, loss=loss, importance_cap=importance_cap)
+    first, second = learner.add_old_logprobs([minibatch(0), minibatch(1)])
+    for batch in (first, second):  # the second time theta has moved away from theta_old
+        policy, nll, gradient = plain_update(learner, batch, PTX)
+        found = learner.update(batch, PTX, lr=3e-3)
+        assert found.policy_loss == pytest.approx(policy, rel=1e-4, abs=1e-6)
+        assert found.ptx_loss == pytest.approx(nll, rel=1e-5)
+        assert found.grad_norm == pytest.approx(norm_of(gradient), rel=1e-4)
+        assert found.learning_rate == 3e-3 and found.num_samples == 5
+    assert found.log_ratio_std > 0.01
+
+
+def test_an_update_is_one_step_of_clipped_adamw_on_the_masters(settings):
+    learner = make(settings, max_grad_norm=0.05)
+    batch = learner.add_old_logprobs([minibatch()])[0]
+    before = {name: master.clone() for name, master in learner.masters.parameters.items()}
+    _, _, gradient = plain_update(learner, batch, PTX)
+    assert norm_of(gradient) > 0.05
+    learner.update(batch, PTX, lr=1e-3)
+    clip = 0.05 / (norm_of(gradient) + 1e-6)
+    for name, master in learner.masters.parameters.items():
+        g = gradient[name] * clip
+        kept = 1 - 1e-3 * 0.01 if master.ndim >= 2 else 1.0  # weight decay on matrices only
+        expected = before[name] * kept - 1e-3 * g / (g.abs() + 1e-8)  # the first step of Adam: m / sqrt(v) = sign(g)
+        is_clear = g.abs() > 1e-6  # below, the sign is a matter of rounding
+        torch.testing.assert_close(master[is_clear], expected[is_clear], rtol=1e-4, atol=1e-5)
+
+
+def test_old_logprobs_are_those_of_the_plain_model_at_each_tokens_temperature(settings):
+    learner = make(settings)
+    model = plain_copy(learner)
+    with torch.no_grad():
+        for one in learner.add_old_logprobs([minibatch()])[0].samples:
+            expected = plain_logprobs(model, one.prompt_ids, one.token_ids, one.temperatures)
+            assert one.old_logprobs == pytest.approx(expected.tolist(), abs=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("loss", ["k2_seq", "k25_token"])
+@pytest.mark.parametrize("max_microbatch_tokens", [12, 4096])
+def test_before_the_first_update_the_log_ratio_is_zero_to_the_last_bit(settings, dtype, loss, max_microbatch_tokens):
+    learner = make(settings, compute_dtype=dtype, loss=loss, max_microbatch_tokens=max_microbatch_tokens)
+    first, second = learner.add_old_logprobs([minibatch(0), minibatch(1)])
+    found = learner.update(first, PTX, lr=1e-2)
+    assert (found.log_ratio_mean, found.log_ratio_std, found.clipped_frac) == (0.0, 0.0, 0.0)
+    assert learner.update(second, PTX, lr=1e-2).log_ratio_std > 0
+
+
+@pytest.mark.parametrize("loss", ["k2_seq", "k25_token"])
+def test_the_size_of_a_micro_batch_changes_nothing_but_rounding(settings, loss):
+    found = []
+    for max_tokens in (10, 17, 4096):
+        learner = make(settings, loss=loss, max_microbatch_tokens=max_tokens)
+        first, second = learner.add_old_logprobs([minibatch(0), minibatch(1)])
+        found.append([learner.update(first, PTX, lr=1e-3), learner.update(second, PTX, lr=1e-3)])
+    for update in range(2):
+        for name in ("policy_loss", "ptx_loss", "grad_norm", "log_ratio_mean", "log_ratio_std", "clipped_frac"):
+            values = [getattr(run[update], name) for run in found]
+            assert values == pytest.approx([values[-1]] * 3, rel=1e-2 if update else 1e-4, abs=1e-5), name
+
+
+def test_a_minibatch_without_gradient_updates_by_ptx_alone(settings):
+    learner = make(settings)
+    empty = Minibatch(index=0, samples=(), num_samples=8, num_tokens=50)
+    found = learner.update(empty, PTX, lr=1e-3)
+    assert found.policy_loss == 0 and found.num_samples == 0 and found.grad_norm > 0
+    warm = make(settings).warm_up([PTX], lrs=[1e-3])[0]
+    assert found.ptx_loss == warm.ptx_loss
+    assert found.grad_norm == pytest.approx(0.5 * warm.grad_norm, rel=1e-5)
+
+
+def test_a_minibatch_without_gradient_and_without_ptx_changes_nothing(settings):
+    learner = make(settings)
+    before = {name: master.clone() for name, master in learner.masters.parameters.items()}
+    found = learner.update(Minibatch(index=0, samples=(), num_samples=0, num_tokens=0), (), lr=1e-3)
+    assert (found.grad_norm, found.policy_loss, found.ptx_loss, found.log_ratio_mean) == (0.0, 0.0, 0.0, 0.0)
+    assert all(torch.equal(before[name], master) for name, master in learner.masters.parameters.items())
+
+
+def test_a_ptx_coefficient_of_zero_ignores_the_conversations(settings):
+    learner = make(settings, ptx_coef=0.0)
+    batch = learner.add_old_logprobs([minibatch()])[0]
+    found = learner.update(batch, PTX, lr=1e-3)
+    other = make(settings, ptx_coef=0.0)
+    assert found.ptx_loss == 0.0
+    assert found.grad_norm == other.update(batch, (), lr=1e-3).grad_norm
+    assert published(learner) == published(other)
+
+
+def test_warming_up_makes_the_conversations_more_likely(settings):
+    learner = make(settings)
+    metrics = learner.warm_up([PTX] * 20, lrs=[1e-2] * 20)
+    assert metrics[0].ptx_loss == pytest.approx(plain_update(make(settings), minibatch_of_none(), PTX)[1], rel=1e-5)
+    assert metrics[-1].ptx_loss < 0.5 * metrics[0].ptx_loss
+
+
+def minibatch_of_none() -> Minibatch:
+    return Minibatch(index=0, samples=(), num_samples=1, num_tokens=1)
+
+
+def test_sequence_logprobs_are_those_of_the_plain_model(settings):
+    learner = make(settings)
+    model = plain_copy(learner)
+    sequences = [(2, 3, 4, 5), (6, 7), (9, 9, 9, 9, 9, 9)]
+    with torch.no_grad():
+        for ids, found in zip(sequences, learner.sequence_logprobs(sequences), strict=True):
+            expected = plain_logprobs(model, ids[:1], ids[1:], (1.0,) * (len(ids) - 1))
+            assert found == pytest.approx(expected.tolist(), abs=1e-5)
+
+
+def test_a_gradient_that_is_not_finite_stops_the_run_before_the_weights_move(settings):
+    learner = make(settings)
+    batch = learner.add_old_logprobs([minibatch()])[0]
+    broken = dataclasses.replace(batch.samples[0], advantage=float("nan"))
+    before = published(learner)
+    with pytest.raises(RuntimeError, match="the gradient is not finite"):
+        learner.update(dataclasses.replace(batch, samples=(broken, *batch.samples[1:])), (), lr=1e-3)
+    assert published(learner) == before
+
+
+# -- state ------------------------------------------------------------------------------------------------------------
+
+
+def test_two_updates_after_loading_equal_two_updates_without_bit_for_bit(settings, tmp_path):
+    learner = make(settings)
+    first, second = learner.add_old_logprobs([minibatch(0), minibatch(1)])
+    learner.update(first, PTX, lr=1e-2)
+    learner.save(tmp_path / "learner.pt")
+    restored = make(settings)
+    restored.load(tmp_path / "learner.pt")
+    assert published(restored) == published(learner)
+    for _ in range(2):
+        a, b = learner.update(second, PTX, lr=1e-2), restored.update(second, PTX, lr=1e-2)
+        assert dataclasses.replace(a, seconds=0.0) == dataclasses.replace(b, seconds=0.0)
+        for name, master in learner.masters.parameters.items():
+            assert torch.equal(master, restored.masters.parameters[name]), name
+    left, right = learner.optimizer.state_dict()["state"], restored.optimizer.state_dict()["state"]
+    assert left.keys() == right.keys() and left
+    for key, moments in left.items():
+        assert all(torch.equal(value, right[key][name]) for name, value in moments.items())
+
+
+def test_loading_without_the_optimiser_would_be_noticed(settings, tmp_path):
+    """Control of the test above: forgotten moments change the next update."""
+    learner = make(settings)
+    first, second = learner.add_old_logprobs([minibatch(0), minibatch(1)])
+    learner.update(first, PTX, lr=1e-2)
+    learner.save(tmp_path / "learner.pt")
+    restored = make(settings)
+    restored.load(tmp_path / "learner.pt")
+    restored.forget_optimizer()
+    learner.update(second, PTX, lr=1e-2)
+    restored.update(second, PTX, lr=1e-2)
+    assert published(restored) != published(learner)
+
+
+def test_a_state_of_another_model_is_refused(settings, tmp_path):
+    file = tmp_path / "learner.pt"
+    torch.save({"masters": {"a": torch.zeros(1)}, "optimizer": {}}, file)
+    with pytest.raises(ValueError, match=r"learner\.pt belongs to another model"):
+        make(settings).load(file)
+
+
+# -- models that cannot be trained ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def loud(tiny_folder, tmp_path):
+    """The tiny model with logits and attention of a trained model's size."""
+    folder = tmp_path / "loud"
+    shutil.copytree(tiny_folder, folder)
+    weights = {name: w * 8 if w.ndim == 2 else w for name, w in load_file(folder / "model.safetensors").items()}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+def ignore_the_mask(module, query, key, value, attention_mask, scaling, **kwargs):
+    """Attention that is causal along the row, whatever tree it is asked to respect."""
+    out = torch.nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True, scale=scaling)
+    return out.transpose(1, 2).contiguous(), None
+
+
+def test_a_model_whose_attention_ignores_the_tree_mask_is_refused(settings, loud):
+    AttentionInterface.register("ignores_the_mask", ignore_the_mask)
+    learner = make(settings, model_folder=loud)
+    check_head_and_mask(learner)
+    learner.model.config._attn_implementation = "ignores_the_mask"
+    with pytest.raises(ValueError, match="LlamaForCausalLM does not keep siblings apart under a tree mask"):
+        check_head_and_mask(learner)
+
+
+def test_a_model_that_scales_its_logits_outside_its_head_is_refused(settings, loud):
+    learner = make(settings, model_folder=loud)
+    forward = learner.model.forward
+
+    def scaled(*args, **kwargs):
+        output = forward(*args, **kwargs)
+        return dataclasses.replace(output, logits=output.logits / 2)
+
+    learner.model.forward = scaled
+    with pytest.raises(ValueError, match="computes its logits in another way than head"):
+        check_head_and_mask(learner)
+
+
+def test_a_group_size_that_does_not_divide_a_layer_is_refused_with_its_name(settings):
+    with pytest.raises(ValueError, match=r"model\.layers\.0\.self_attn\.q_proj.*no multiple of quant\.group_size = 48"):
+        make(settings, scheme=QuantScheme(group_size=48))

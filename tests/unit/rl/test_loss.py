@@ -1,0 +1,188 @@
+"""The losses against arithmetic done by hand, finite differences in float64, and each other."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from rl.loss import importance_weights, k2_seq, k25_token, negative_log_likelihood
+
+CLIP = {"clip_low": -math.log(2), "clip_high": math.log(2)}
+
+
+def matrix(*rows: list[float]) -> Tensor:
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+def finite_difference(objective, at: Tensor, step: float = 1e-6) -> Tensor:
+    """Central differences, one coordinate after the other."""
+    found = torch.zeros_like(at)
+    for place in range(at.numel()):
+        shift = torch.zeros_like(at)
+        shift.view(-1)[place] = step
+        found.view(-1)[place] = (objective(at + shift) - objective(at - shift)) / (2 * step)
+    return found
+
+
+def random_case(seed: int, num: int = 4, length: int = 3) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """logprobs, old logprobs, centred advantages, mask with padding and a hole."""
+    generator = torch.Generator().manual_seed(seed)
+    old = -torch.rand((num, length), dtype=torch.float64, generator=generator) * 3
+    now = old + torch.randn((num, length), dtype=torch.float64, generator=generator) * 0.3
+    rewards = torch.rand(num, dtype=torch.float64, generator=generator)
+    mask = torch.ones((num, length), dtype=torch.float64)
+    mask[0, 2] = 0  # padding
+    mask[1, 1] = 0  # an observation
+    return now, old, rewards - rewards.mean(), mask
+
+
+def test_k2_seq_equals_the_sum_worked_out_by_hand():
+    # rho = (0.1 - 0.2, 0.3): pull = A - 0.5 rho = (1 + 0.05, -1 - 0.15); log pi(y) = (-1.9 - 1.2, -0.7).
+    now = matrix([-1.9, -1.2], [-0.7, 99.0])
+    old = matrix([-2.0, -1.0], [-1.0, 55.0])
+    mask = matrix([1, 1], [1, 0])
+    result = k2_seq(now, old, torch.tensor([1.0, -1.0], dtype=torch.float64), mask, tau=0.5, num_samples=2)
+    assert result.loss.item() == pytest.approx(-(1.05 * -3.1 + -1.15 * -0.7) / 2)
+    assert result.log_ratio_sum.item() == pytest.approx(-0.1 + 0.3)
+    assert result.log_ratio_square_sum.item() == pytest.approx(0.01 + 0.09)
+    assert result.clipped_sum.item() == 0
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("tau", [0.05, 1.0])
+def test_k2_seq_has_the_gradient_of_the_squared_objective_divided_by_two_tau(seed, tau):
+    now, old, advantages, mask = random_case(seed)
+
+    def objective(logprobs: Tensor) -> Tensor:
+        rho = ((logprobs - old) * mask).sum(dim=1)
+        return (advantages - tau * rho).square().mean() / (2 * tau)
+
+    leaf = now.clone().requires_grad_()
+    k2_seq(leaf, old, advantages, mask, tau=tau, num_samples=len(now)).loss.backward()
+    torch.testing.assert_close(leaf.grad, finite_difference(objective, now), rtol=1e-6, atol=1e-8)
+
+
+def test_k2_seq_at_the_old_policy_is_reinforce_with_the_mean_baseline():
+    _, old, _, mask = random_case(1)
+    rewards = torch.tensor([1.0, 0.0, 0.25, 1.0], dtype=torch.float64)
+    leaf = old.clone().requires_grad_()
+    k2_seq(leaf, old, rewards - rewards.mean(), mask, tau=0.7, num_samples=4).loss.backward()
+    reinforce = old.clone().requires_grad_()
+    (-(rewards - rewards.mean()) * (reinforce * mask).sum(dim=1)).mean().backward()
+    torch.testing.assert_close(leaf.grad, reinforce.grad, rtol=0, atol=0)
+    # by hand: d/dlogprob = -(r - mean) / 4 on sampled tokens
+    assert leaf.grad[1].tolist() == pytest.approx([0.5625 / 4, 0.0, 0.5625 / 4])
+
+
+def test_k2_seq_does_not_normalise_by_length():
+    old = torch.zeros((1, 4), dtype=torch.float64)
+    for length in (1, 4):
+        leaf = old.clone().requires_grad_()
+        mask = matrix([1.0] * length + [0.0] * (4 - length))
+        k2_seq(leaf, old, torch.ones(1, dtype=torch.float64), mask, tau=1.0, num_samples=1).loss.backward()
+        assert leaf.grad.tolist() == [[-1.0] * length + [0.0] * (4 - length)]
+
+
+def test_k2_seq_weighs_the_gradient_of_each_token_but_not_the_log_ratio():
+    now, old, advantages, mask = random_case(3)
+    weights = torch.linspace(0.5, 2.0, now.numel(), dtype=torch.float64).view_as(now)
+    leaf = now.clone().requires_grad_()
+    k2_seq(leaf, old, advantages, mask, tau=0.3, num_samples=4, weights_NT=weights).loss.backward()
+    rho = ((now - old) * mask).sum(dim=1)
+    torch.testing.assert_close(leaf.grad, -(advantages - 0.3 * rho)[:, None] * weights * mask / 4)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("tau", [0.0, 0.3])
+def test_k25_token_has_the_gradient_of_its_formula_inside_the_bounds(seed, tau):
+    now, old, advantages, mask = random_case(seed)
+    now = old + (now - old).clamp(-0.6, 0.6)
+
+    def objective(logprobs: Tensor) -> Tensor:
+        log_ratio = logprobs - old
+        each = tau * log_ratio**2 - torch.exp(log_ratio) * advantages[:, None]
+        return (each * mask).sum() / 7
+
+    leaf = now.clone().requires_grad_()
+    result = k25_token(leaf, old, advantages, mask, tau=tau, num_tokens=7, **CLIP)
+    result.loss.backward()
+    assert result.loss.item() == pytest.approx(objective(now).item() + 0.0, rel=1e-12)
+    torch.testing.assert_close(leaf.grad, finite_difference(objective, now), rtol=1e-6, atol=1e-8)
+    assert result.clipped_sum.item() == 0
+
+
+def test_k25_token_equals_the_sum_worked_out_by_hand():
+    # log-ratios 0.5 (in), 1.0 (out), padding; and -0.2 (in), -2.0 (out). 4 tokens, tau = 0.1.
+    now, old = matrix([-0.5, 0.0, 7.0], [-1.2, -3.0, 0.0]), matrix([-1.0, -1.0, 3.0], [-1.0, -1.0, 0.0])
+    mask = matrix([1, 1, 0], [1, 1, 0])
+    advantages = torch.tensor([0.5, -0.25], dtype=torch.float64)
+    result = k25_token(now, old, advantages, mask, tau=0.1, num_tokens=4, **CLIP)
+    gain = 0.5 * math.exp(0.5) - 0.25 * math.exp(-0.2)
+    pull = 0.1 * (0.25 + 1.0 + 0.04 + 4.0)
+    assert result.loss.item() == pytest.approx((pull - gain) / 4)
+    assert result.log_ratio_sum.item() == pytest.approx(0.5 + 1.0 - 0.2 - 2.0)
+    assert result.log_ratio_square_sum.item() == pytest.approx(5.29)
+    assert result.clipped_sum.item() == 2
+
+
+@pytest.mark.parametrize("advantage", [1.0, -1.0])
+@pytest.mark.parametrize("log_ratio", [0.7, -0.7])
+def test_k25_token_gives_a_token_out_of_bounds_no_policy_gradient_whatever_the_sign_of_the_advantage(
+    advantage, log_ratio
+):
+    old, mask = matrix([-1.0, -1.0]), matrix([1, 1])
+    leaf = matrix([-1.0 + log_ratio, -1.0]).requires_grad_()
+    advantages = torch.tensor([advantage], dtype=torch.float64)
+    k25_token(leaf, old, advantages, mask, tau=0.0, num_tokens=1, **CLIP).loss.backward()
+    assert leaf.grad.tolist() == [[0.0, -advantage]]
+    pulled = matrix([-1.0 + log_ratio, -1.0]).requires_grad_()
+    k25_token(pulled, old, advantages, mask, tau=0.25, num_tokens=1, **CLIP).loss.backward()
+    assert pulled.grad[0, 0].item() == pytest.approx(2 * 0.25 * log_ratio)  # the squared term still pulls it back
+
+
+def test_k25_token_at_the_old_policy_is_reinforce_per_token():
+    old, mask = matrix([-1.0, -2.0], [-0.5, 0.0]), matrix([1, 1], [1, 0])
+    leaf = old.clone().requires_grad_()
+    k25_token(
+        leaf, old, torch.tensor([0.5, -0.5], dtype=torch.float64), mask, tau=0.1, num_tokens=3, **CLIP
+    ).loss.backward()
+    torch.testing.assert_close(leaf.grad, matrix([-0.5 / 3, -0.5 / 3], [0.5 / 3, 0.0]))
+
+
+@pytest.mark.parametrize("loss", ["k2_seq", "k25_token"])
+@given(cut=st.integers(1, 5), seed=st.integers(0, 1000))
+@settings(max_examples=25, deadline=None)
+def test_losses_of_micro_batches_add_up_to_the_loss_of_the_minibatch(loss, cut, seed):
+    now, old, advantages, mask = random_case(seed, num=6)
+
+    def of(part: slice):
+        arguments = (now[part], old[part], advantages[part], mask[part])
+        if loss == "k2_seq":
+            return k2_seq(*arguments, tau=0.2, num_samples=6)
+        return k25_token(*arguments, tau=0.2, num_tokens=int(mask.sum()), **CLIP)
+
+    whole, first, second = of(slice(None)), of(slice(cut)), of(slice(cut, None))
+    for total, a, b in zip(whole, first, second, strict=True):
+        assert total.item() == pytest.approx(a.item() + b.item(), abs=1e-12)
+
+
+@given(st.floats(-5, 5), st.floats(-5, 5), st.floats(0.1, 10))
+def test_an_importance_weight_is_the_ratio_of_learner_to_engine_below_its_cap(old, engine, cap):
+    weight = importance_weights(matrix([old]), matrix([engine]), cap).item()
+    assert weight == pytest.approx(min(math.exp(old - engine), cap))
+
+
+def test_no_cap_means_no_correction():
+    assert importance_weights(matrix([-1.0, -9.0]), matrix([-3.0, 0.0]), None).tolist() == [[1.0, 1.0]]
+
+
+def test_negative_log_likelihood_is_the_mean_surprise_of_the_counted_tokens():
+    logprobs, mask = matrix([-1.0, -2.0, -4.0], [-0.5, 3.0, 3.0]), matrix([1, 0, 1], [1, 0, 0])
+    assert negative_log_likelihood(logprobs, mask, num_tokens=3).item() == pytest.approx(5.5 / 3)
+    parts = [negative_log_likelihood(logprobs[i : i + 1], mask[i : i + 1], num_tokens=3) for i in range(2)]
+    assert sum(parts).item() == pytest.approx(5.5 / 3)

@@ -1,0 +1,198 @@
+"""The numbers of a step, by hand, and their names against the documentation."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from gyms.api import Status
+from reward.rules import TruncationRule
+from rl.batch import learning_batch
+from rl.learner import UpdateMetrics
+from rl.metrics import fault_causes, logprob_gap, rollout_row, status_counts, step_metrics
+
+DOCUMENT = Path(__file__).parents[3] / "docs" / "metrics.md"
+PHASES = {"rollout": 2.0, "old_logprobs": 0.5, "update": 1.0, "save": 0.25, "eval": 3.0}
+
+
+def update(**changes) -> UpdateMetrics:
+    facts = {
+        "policy_loss": 0.5,
+        "ptx_loss": 2.0,
+        "grad_norm": 1.0,
+        "learning_rate": 1e-4,
+        "log_ratio_mean": 0.0,
+        "log_ratio_std": 0.0,
+        "clipped_frac": 0.0,
+        "num_samples": 4,
+        "seconds": 1.0,
+    }
+    return UpdateMetrics(**facts | changes)
+
+
+@pytest.fixture
+def groups(group, scored):
+    mask = TruncationRule(rule="mask")
+    return [
+        group(
+            0,
+            scored(1.0, components={"correct": 1.0, "brief": 0.5}, logprobs=(-1.0, -2.0, -3.0)),
+            scored(0.0, components={"correct": 0.0}, token_ids=(4,), logprobs=(-4.0,)),
+        ),
+        group(1, scored(1.0), scored(1.0), gym="words"),
+        group(2, scored(status=Status.VERIFIER_ERROR, detail="hung"), scored(0.5), gym="words"),
+        group(3, scored(status=Status.TRUNCATED, truncation=mask), scored(status=Status.NO_ANSWER), gym="words"),
+    ]
+
+
+def batch_of(groups, **changes):
+    return learning_batch(groups, **{"step": 3, "seed": 0, "num_minibatches": 1, "drop_zero_spread": True} | changes)
+
+
+def row_of(groups, **changes):
+    facts = {
+        "step": 3,
+        "temperature": 0.9,
+        "weight_version": 3,
+        "batch": batch_of(groups),
+        "updates": [update(), update(grad_norm=3.0, log_ratio_std=0.5)],
+        "phases": PHASES,
+        "sync_seconds": 0.5,
+        "stall_seconds": 0.125,
+        "num_weight_bytes": 1000,
+    }
+    return step_metrics(**facts | changes)
+
+
+def test_rewards_are_means_over_what_was_not_masked(groups):
+    row = row_of(groups)
+    assert row["reward/mean"] == pytest.approx((1 + 0 + 1 + 1 + 0.5 + 0) / 6)
+    assert row["reward/sums/mean"] == 0.5
+    assert row["reward/words/mean"] == pytest.approx(2.5 / 4)
+    assert row["reward/sums/correct"] == 0.5 and row["reward/sums/brief"] == 0.5
+    assert row["reward/spread_frac"] == 0.25  # of the first group alone
+
+
+def test_only_our_own_faults_are_in_the_masked_fraction(groups):
+    row = row_of(groups)
+    assert row["faults/masked_frac"] == 1 / 8
+    assert row["rollout/truncated_frac"] == 1 / 8
+    assert fault_causes(groups) == ["verifier_error: hung"]
+    assert status_counts(groups) == {"ok": 5, "verifier_error": 1, "truncated": 1, "no_answer": 1}
+
+
+def test_lengths_speed_and_surprise(groups):
+    row = row_of(groups)
+    assert row["rollout/num_samples"] == 8 and row["rollout/num_tokens"] == 3 + 1 + 6 * 3
+    assert row["rollout/length_mean"] == 22 / 8 and row["rollout/tokens_per_second"] == 11.0
+    assert row["rollout/surprise_mean"] == pytest.approx((1 + 2 + 3 + 4 + 18 * 0.5) / 22)
+
+
+def test_learner_metrics_are_means_over_the_updates_and_samples_are_summed(groups):
+    row = row_of(groups)
+    assert row["learner/grad_norm"] == 2.0 and row["learner/log_ratio_std"] == 0.25
+    assert row["learner/num_samples"] == 8 and row["learner/learning_rate"] == 1e-4
+
+
+def test_times_and_bytes_are_passed_on(groups):
+    row = row_of(groups)
+    assert {key: row[key] for key in row if key.startswith(("phase/", "weights/"))} == {
+        "phase/rollout_seconds": 2.0,
+        "phase/old_logprobs_seconds": 0.5,
+        "phase/update_seconds": 1.0,
+        "phase/save_seconds": 0.25,
+        "phase/eval_seconds": 3.0,
+        "weights/sync_seconds": 0.5,
+        "weights/swap_stall_seconds": 0.125,
+        "weights/num_bytes": 1000,
+    }
+
+
+def with_old(batch, old: dict[int, tuple[float, ...]]):
+    return batch.with_minibatches(
+        tuple(
+            replace(m, samples=tuple(replace(s, old_logprobs=old[s.number]) for s in m.samples))
+            for m in batch.minibatches
+        )
+    )
+
+
+def test_the_gap_is_the_mean_distance_of_learner_and_engine_over_learned_tokens(groups):
+    batch = batch_of(groups[:1])
+    assert logprob_gap(batch) == (None, None)  # no old log-probabilities yet
+    batch = with_old(batch, {0: (-1.1, -1.5, -3.0), 1: (-4.2,)})
+    mean, maximum = logprob_gap(batch)
+    assert mean == pytest.approx((0.1 + 0.5 + 0.0 + 0.2) / 4)
+    assert maximum == pytest.approx(0.5)
+
+
+def test_an_observation_is_not_in_the_gap(groups):
+    batch = with_old(batch_of(groups[:1]), {0: (-1.1, -1.5, -3.0), 1: (-4.2,)})
+    (minibatch,) = batch.minibatches
+    samples = (replace(minibatch.samples[0], loss_mask=(True, False, True)), minibatch.samples[1])
+    mean, maximum = logprob_gap(batch.with_minibatches((replace(minibatch, samples=samples),)))
+    assert mean == pytest.approx(0.3 / 3) and maximum == pytest.approx(0.2)
+
+
+def test_a_number_without_data_is_null_and_never_left_out(groups, group, scored):
+    lost = [group(0, *[scored(status=Status.CANCELLED, logprobs=None)] * 2)]
+    bare = row_of(lost, updates=[], phases=PHASES | {"rollout": 0.0}, sync_seconds=None, stall_seconds=None)
+    full = row_of(groups[:1])
+    assert {key for key in full if "correct" not in key and "brief" not in key} <= bare.keys()
+    for key in ("reward/mean", "rollout/logprob_gap_mean", "rollout/tokens_per_second", "learner/grad_norm"):
+        assert bare[key] is None
+    assert "null" in json.dumps(bare) and "NaN" not in json.dumps(bare)
+
+
+def test_a_component_cannot_take_the_name_of_the_mean_reward(group, scored):
+    row = row_of([group(0, scored(1.0, components={"mean": 0.25}), scored(0.0, components={"mean": 0.25}))])
+    assert row["reward/sums/mean"] == 0.5
+
+
+def test_every_name_of_a_row_is_documented(groups):
+    if not DOCUMENT.is_file():
+        pytest.skip("docs/metrics.md is not written yet")
+    gap = dict.fromkeys(("eval/sums/greedy_accuracy", "eval/sums/sampled_accuracy"), 0.5)
+    placeholder = {"<gym>": "[A-Za-z0-9_-]+", "<name>": "[a-z_]+", "<component>": "[^/]+", "<phase>": "[a-z_]+"}
+    patterns = []
+    for name in re.findall(r"`([^`\s]+)`", DOCUMENT.read_text(encoding="utf-8")):
+        pattern = re.escape(name)
+        for key, value in placeholder.items():
+            pattern = pattern.replace(re.escape(key), value)
+        patterns.append(re.compile(pattern))
+    undocumented = [key for key in row_of(groups) | gap if not any(p.fullmatch(key) for p in patterns)]
+    assert undocumented == []
+
+
+def test_a_rollout_row_says_what_was_asked_answered_scored_and_by_which_policy(group, scored):
+    one = scored(
+        1.0, text="3", token_ids=(5, 0), logprobs=(-0.5, -0.25), answer="3", flags=frozenset({"b", "a"}), detail="d"
+    )
+    row = rollout_row(3, group(17, one), 0, one)
+    assert json.loads(json.dumps(row)) == {
+        "step": 3,
+        "draw": 17,
+        "k": 0,
+        "gym": "sums",
+        "task": "sums/1",
+        "prompt": [{"role": "user", "content": "1+2="}],
+        "response": "3",
+        "reward": 1.0,
+        "is_masked": False,
+        "status": "ok",
+        "value": 1.0,
+        "components": {},
+        "answer": "3",
+        "flags": ["a", "b"],
+        "detail": "d",
+        "finish_reason": "stop",
+        "num_tokens": 2,
+        "token_ids": [5, 0],
+        "logprobs": [-0.5, -0.25],
+        "temperature": 0.9,
+        "weight_version": 4,
+    }

@@ -1,0 +1,310 @@
+"""What is wrong with a run is found before it starts, one clear line each."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoConfig, MistralConfig
+
+from configs.load import load_config
+from rl.preflight import available_memory, check, check_gold, gym_fingerprint, resolve_run_folder
+
+GYM = '''
+from gyms.api import Gym, Score, Status, Task, message
+
+
+class Sums(Gym):
+    """a + 1, held out from 50 on."""
+
+    def tasks(self, split):
+        first = 0 if split == "train" else 50
+        return [
+            Task(id=f"{split}/{a}", prompt=(message("user", f"{a}+1="),), data={"answer": str(a + 1)})
+            for a in range(first, first + 50)
+        ]
+
+    def score(self, task, response):
+        return Score(status=Status.OK, value=float(response == task.data["answer"]))
+
+    def gold(self, task):
+        return task.data["answer"]
+
+
+class Overlapping(Sums):
+    def tasks(self, split):
+        return super().tasks("train")
+
+
+class Empty(Sums):
+    def tasks(self, split):
+        return super().tasks(split) if split == "train" else []
+
+
+class WrongGold(Sums):
+    def gold(self, task):
+        return "wrong"
+
+
+class Wordy(Sums):
+    def tasks(self, split):
+        tasks = super().tasks(split)
+        return [*tasks, Task(id="long", prompt=(message("user", "1" * 40 + split),))]
+
+
+class Raises(Sums):
+    def score(self, task, response):
+        raise KeyError("no such answer")
+'''
+
+TOML = """
+name = "mine"
+num_steps = 2
+
+[model]
+source = "tiny"
+context_length = 64
+chat_template = false
+tiny = {{ hidden_size = 32, num_layers = 1, num_heads = 1, intermediate_size = 32 }}
+
+[[gyms]]
+name = "sums"
+gym = "{gym}"
+budget = 8
+
+[rollout]
+prompts_per_step = 2
+samples_per_prompt = 2
+max_prompt_tokens = 16
+
+[engine]
+kv_cache_bytes = 1048576
+
+[cluster]
+object_store_bytes = 78643200
+
+[learner]
+max_microbatch_tokens = 64
+
+[report]
+wandb = "off"
+"""
+
+
+@pytest.fixture
+def gym_file(tmp_path) -> Path:
+    file = tmp_path / "my_gyms.py"
+    file.write_text(GYM)
+    return file
+
+
+@pytest.fixture
+def configured(tmp_path, gym_file):
+    """The config above with overrides; its run folder lies in tmp_path."""
+    file = tmp_path / "mine.toml"
+    file.write_text(TOML.format(gym=f"{gym_file}:Sums"))
+
+    def make(*overrides: str):
+        return load_config([file], [f"run_dir={tmp_path / 'run'}", *overrides])
+
+    return make
+
+
+def refusal(config) -> str:
+    with pytest.raises(ValueError) as caught:
+        check(config)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.fixture
+def folder_model(tiny_folder, tmp_path):
+    """A model folder that a test may spoil, and the overrides that name it."""
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_folder, folder)
+    return folder, ('model.source="folder"', f"model.path={folder}")
+
+
+def test_a_config_that_is_right_gives_the_run_all_that_was_built_for_checking(configured, tmp_path):
+    checked = check(configured("ptx.source.gym=sums", "ptx.coef=0.1"))
+    assert [entry.name for entry in checked.gyms] == ["sums"] and checked.specs[0].build().gold is not None
+    assert checked.folder.path == tmp_path / "run"
+    assert checked.model_folder == tmp_path / "run" / "base"
+    weights = load_file(checked.model_folder / "model.safetensors")
+    assert checked.num_parameters == sum(tensor.numel() for tensor in weights.values())
+    assert checked.ptx is not None and len(checked.ptx) == 50
+    assert set(checked.fingerprint) == {"chat_template", "gyms"}
+    assert [path.name for path in checked.folder.path.iterdir()] == ["base"]
+
+
+def test_checking_twice_finds_the_same(configured):
+    first, second = check(configured()), check(configured())
+    assert first.fingerprint == second.fingerprint and first.num_parameters == second.num_parameters
+    assert first.ptx is None
+
+
+# -- gyms -------------------------------------------------------------------------------------------------------------
+
+
+def test_an_unknown_gym_is_refused_with_the_installed_ones(configured):
+    message = refusal(configured("gyms.sums.gym=arithmetics"))
+    assert "gyms.0.gym = 'arithmetics': there is no gym of that name" in message and "'arithmetic'" in message
+
+
+def test_a_gym_that_cannot_be_imported_is_refused_with_the_cause(configured, tmp_path):
+    (tmp_path / "broken.py").write_text("import a_module_that_nobody_has\n")
+    message = refusal(configured(f"gyms.sums.gym={tmp_path / 'broken.py'}:Sums"))
+    assert "gyms.0.gym: importing" in message and "No module named 'a_module_that_nobody_has'" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("Overlapping", "train task 'train/0' and held-out task 'train/0' are the same problem"),
+        ("Empty", "gyms.0 (sums) has no heldout tasks; check gyms.0.args"),
+        ("WrongGold", "gyms.0 (sums): the gold answer 'wrong' of task 'train/0' scores 0.0 (ok)"),
+        ("Wordy", "task 'long' has a prompt of 45 tokens, more than rollout.max_prompt_tokens = 16"),
+        ("Raises", "gyms.0 (sums) raised KeyError: 'no such answer'; run `python -m gyms validate sums`"),
+    ],
+)
+def test_a_gym_that_would_teach_nonsense_is_refused(configured, gym_file, name, expected):
+    assert expected in refusal(configured(f"gyms.sums.gym={gym_file}:{name}"))
+
+
+def test_a_gym_without_worked_answers_passes(configured):
+    (entry,) = check(configured()).gyms
+    gym = entry.gym
+    gym.gold = lambda task: None
+    check_gold(gym, 0, "sums")
+
+
+def test_changed_tasks_change_the_fingerprint_of_a_gym(configured, tmp_path):
+    (entry,) = check(configured()).gyms
+    before = gym_fingerprint(entry.gym)
+    assert before["train"]["num"] == 50 and before == gym_fingerprint(entry.gym)
+    tasks = entry.gym.tasks
+    entry.gym.tasks = lambda split: tasks(split)[:-1]
+    assert gym_fingerprint(entry.gym)["train"]["num"] == 49
+    entry.gym.tasks = lambda split: tasks("train")
+    assert gym_fingerprint(entry.gym)["heldout"] == before["train"] != before["heldout"]
+
+
+# -- model ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_missing_model_is_refused_with_the_command_that_makes_one(configured, tmp_path):
+    message = refusal(configured('model.source="folder"', f"model.path={tmp_path / 'none'}"))
+    assert "is no Hugging Face folder (no config.json)" in message and "python -m rl.prepare" in message
+
+
+def test_a_folder_without_weights_is_refused(configured, folder_model):
+    folder, overrides = folder_model
+    (folder / "model.safetensors").unlink()
+    assert "has no *.safetensors weights" in refusal(configured(*overrides))
+
+
+def test_a_config_json_that_is_cut_short_is_refused_by_its_path(configured, folder_model):
+    folder, overrides = folder_model
+    (folder / "config.json").write_text('{"architectures": [')
+    assert str(folder / "config.json") in refusal(configured(*overrides))
+
+
+def test_a_quantised_source_is_refused(configured, folder_model):
+    folder, overrides = folder_model
+    facts = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(facts | {"quantization_config": {"quant_method": "x"}}))
+    message = refusal(configured(*overrides))
+    assert "is quantised already" in message and "BF16 model" in message
+
+
+def test_a_context_longer_than_the_model_knows_is_refused(configured, folder_model):
+    _, overrides = folder_model  # 128 positions
+    check(configured(*overrides, "model.context_length=128"))
+    message = refusal(configured(*overrides, "model.context_length=129"))
+    assert "model.context_length = 129 exceeds what the model knows (max_position_embeddings = 128" in message
+
+
+def test_a_group_size_that_fits_no_layer_is_refused_with_the_layers_name(configured):
+    message = refusal(configured("quant.group_size=48"))
+    assert "model.layers.0.self_attn.q_proj" in message and "quant.group_size = 48" in message
+
+
+def test_a_model_without_tokenizer_is_refused(configured, folder_model):
+    folder, overrides = folder_model
+    for file in folder.glob("tokenizer*"):
+        file.unlink()
+    with pytest.raises(ValueError, match=r"has no tokenizer that can be loaded"):
+        check(configured(*overrides))
+
+
+def test_a_missing_chat_template_is_refused(configured):
+    assert "set model.chat_template = false" in refusal(configured("model.chat_template=true"))
+
+
+@pytest.mark.parametrize("window", [32, 64, None])
+def test_a_sliding_window_shorter_than_the_context_is_refused(configured, folder_model, window):
+    """The learner's tree mask replaces the window, while the engine keeps to it."""
+    folder, overrides = folder_model
+    llama = AutoConfig.from_pretrained(str(folder))
+    names = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
+    shape = {name: getattr(llama, name) for name in names}
+    MistralConfig(
+        **shape, num_key_value_heads=2, tie_word_embeddings=True, max_position_embeddings=128, sliding_window=window
+    ).save_pretrained(folder)
+    if window == 32:
+        assert "the model attends over a sliding window of 32 tokens, less than model.context_length = 64" in refusal(
+            configured(*overrides)
+        )
+    else:
+        check(configured(*overrides))
+
+
+# -- data and machine -------------------------------------------------------------------------------------------------
+
+
+def test_a_malformed_line_of_curated_data_is_refused_by_file_and_number(configured, tmp_path):
+    file = tmp_path / "curated.jsonl"
+    line = '{"messages": [{"role": "user", "content": "1"}, {"role": "assistant", "content": "2"}]}'
+    file.write_text(f"{line}\n{line[:-3]}\n")
+    message = refusal(configured(f"ptx.source.jsonl={file}", "ptx.coef=0.1"))
+    assert message.startswith(f"{file}:2: not a conversation: ")
+    check(configured(f"ptx.source.jsonl={file}"))  # not used: not read
+
+
+def test_too_little_memory_is_refused_with_what_would_need_less(configured):
+    message = refusal(configured(f"engine.kv_cache_bytes={1 << 50}"))
+    assert "GiB are free" in message and "engine.kv_cache_bytes" in message
+    assert 0 < available_memory() < 1 << 50
+
+
+def test_an_object_store_that_the_machine_cannot_hold_is_refused(configured):
+    assert "/dev/shm has" in refusal(configured(f"cluster.object_store_bytes={1 << 50}"))
+
+
+def test_memory_of_another_machine_is_not_ours_to_check(configured):
+    check(configured(f"engine.kv_cache_bytes={1 << 50}", "cluster.address=10.0.0.1:6379"))
+
+
+def test_the_run_folder_is_absolute_and_named_after_the_run(configured, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert resolve_run_folder(configured()).path == tmp_path / "run"
+    assert resolve_run_folder(configured("run_dir=none")).path == tmp_path / "runs" / "mine"
+    assert resolve_run_folder(configured("run_dir=here")).path == tmp_path / "here"
+
+
+def test_a_relative_run_folder_is_refused_in_a_ray_job(configured, tmp_path, monkeypatch):
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
+    assert resolve_run_folder(configured()).path == tmp_path / "run"
+    for given in ("run_dir=here", "run_dir=none"):
+        assert "is relative; under `ray job submit`" in refusal(configured(given))
+
+
+def test_weights_are_not_loaded(configured, folder_model):
+    folder, overrides = folder_model
+    tensors = {name: torch.zeros(1) for name in load_file(folder / "model.safetensors")}
+    save_file(tensors, folder / "model.safetensors")
+    check(configured(*overrides))

@@ -1,0 +1,119 @@
+"""What people see, on a log and on a terminal."""
+
+from __future__ import annotations
+
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from configs.schema import Config
+from gyms.api import Status, Task, message
+from rl.report import Report
+
+
+@pytest.fixture
+def console() -> Console:
+    return Console(file=StringIO(), width=160, highlight=False, soft_wrap=True)
+
+
+@pytest.fixture
+def report(console) -> Report:
+    config = Config.model_validate(
+        {
+            "num_steps": 10,
+            "model": {"source": "tiny", "context_length": 2048},
+            "gyms": [{"name": "sums"}],
+            "report": {"wandb": "off", "show_samples": 2, "show_every": 5},
+        }
+    )
+    return Report(config, Path("/runs/mine"), console)
+
+
+def shown(console: Console) -> str:
+    return console.file.getvalue()
+
+
+def test_a_step_is_one_line_of_what_is_known(report, console):
+    row = {
+        "reward/mean": 0.4375,
+        "rollout/truncated_frac": 0.25,
+        "rollout/logprob_gap_mean": None,
+        "phase/rollout_seconds": 12.34,
+    }
+    report.step(1, row, [])
+    (line,) = shown(console).splitlines()
+    assert "step 2/10  reward 0.438  truncated 0.25  rollout 12.3s" in line
+    assert "gap" not in line and "None" not in line
+
+
+def test_samples_are_shown_every_few_steps_the_best_and_the_worst_of_a_group_with_a_spread(
+    report, console, group, scored
+):
+    task = Task(id="t", prompt=(message("user", "What is\n[bold]1+2[/bold]?"),))
+    best, worst = scored(1.0, text="three\nindeed"), scored(status=Status.NO_ANSWER, text="[red]" + "x" * 200)
+    groups = [group(0, 1.0, 1.0), group(1, worst, best, task=task)]
+    report.step(4, {}, groups)
+    assert len(shown(console).splitlines()) == 1
+    report.step(5, {}, groups)
+    *_, question, high, low = shown(console).splitlines()
+    assert "sums: What is [bold]1+2[/bold]?" in question
+    assert "1.00  three indeed" in high
+    assert "0.00 (no_answer)  [red]xxx" in low and low.endswith("x...") and len(low) < 140
+
+
+def test_in_a_log_progress_is_one_line_at_the_end(report, console):
+    with report.progress("evaluate", 3, "responses") as advance:
+        for _ in range(3):
+            advance(1)
+        assert shown(console) == ""
+    assert "evaluate: 3 responses in 0.0 s" in shown(console)
+
+
+def test_on_a_terminal_progress_is_live(report, console):
+    report.console = terminal = Console(file=StringIO(), force_terminal=True, width=100)
+    with report.progress("evaluate", 3, "responses") as advance:
+        advance(3)
+    assert "evaluate" in shown(terminal) and "3/3" in shown(terminal)
+
+
+def evaluation(stage: str, greedy: float, sampled: float):
+    result = {
+        "greedy": {"mean": greedy, "stderr": 0.0123, "num": 300},
+        "sampled": {"mean": sampled, "stderr": 0.02, "num": 300},
+        "truncated_frac": 0.125,
+        "masked_frac": 0.0,
+    }
+    return {"stage": stage, "step": 0, "weights": "INT4", "weight_version": 0, "gyms": {"sums": result}}
+
+
+def test_an_evaluation_is_told_with_its_standard_error(report, console):
+    report.evaluation(evaluation("after the warm-up", 0.5, 0.25))
+    assert (
+        "held-out sums, after the warm-up: greedy 0.500 +- 0.012, sampled 0.250 +- 0.020, truncated 0.12 (n = 300)"
+        in shown(console)
+    )
+
+
+def test_the_final_table_has_a_row_for_every_policy_and_says_where_the_run_is(report, console):
+    evals = [evaluation("rounded to INT4", 0.0, 0.01), evaluation("after RL", 0.9, 0.85)]
+    metrics = [
+        {"rollout/logprob_gap_mean": gap, "weights/sync_seconds": s, "rollout/truncated_frac": t}
+        for gap, s, t in ((0.01, 0.5, 0.5), (None, None, 0.3), (0.03, 0.1, 0.0), (0.02, 0.2, 0.1))
+    ]
+    report.final(evals, metrics)
+    text = shown(console)
+    assert "held-out sums (n = 300)" in text
+    (after,) = [line for line in text.splitlines() if "after RL" in line]
+    assert "0.900 +- 0.012" in after and "0.850 +- 0.020" in after and "INT4" in after
+    assert "log-probability gap, mean over steps: 0.0200 nats" in text
+    assert "pack and swap, median: 0.200 s" in text
+    assert "truncated in training, last step: 0.100" in text
+    assert "engine stall" not in text  # no data
+    assert "run folder: /runs/mine" in text
+
+
+def test_a_run_without_evaluations_or_steps_has_a_final_word_too(report, console):
+    report.final([], [])
+    assert "run folder: /runs/mine" in shown(console)

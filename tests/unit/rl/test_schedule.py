@@ -1,0 +1,58 @@
+"""Schedules are exact at their ends, linear in between, and know nothing but the step."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rl.schedule import learning_rate_at, temperature_at, warmup_learning_rate_at
+
+
+@pytest.mark.parametrize(
+    ("step", "temperature"), [(0, 1.0), (1, 0.95), (2, 0.9), (3, 0.85), (4, 0.8), (5, 0.8), (1000, 0.8)]
+)
+def test_temperature_falls_linearly_and_then_stays(step, temperature):
+    assert temperature_at(step, start=1.0, end=0.8, decay_steps=4) == pytest.approx(temperature, abs=1e-15)
+
+
+@given(st.floats(0.01, 4), st.floats(0.01, 4), st.integers(1, 1000))
+def test_temperature_hits_both_ends(start, end, decay_steps):
+    assert temperature_at(0, start=start, end=end, decay_steps=decay_steps) == start
+    assert temperature_at(decay_steps, start=start, end=end, decay_steps=decay_steps) == pytest.approx(end, rel=1e-12)
+
+
+@pytest.mark.parametrize("decay_steps", [0, -1])
+def test_temperature_without_steps_to_decay_over_is_the_end(decay_steps):
+    assert temperature_at(0, start=1.0, end=0.8, decay_steps=decay_steps) == 0.8
+
+
+@pytest.mark.parametrize(
+    ("step", "rate"), [(0, 0.25), (1, 0.5), (2, 0.75), (3, 1.0), (4, 1.0), (6, 0.8), (8, 0.6), (14, 0.0)]
+)
+def test_learning_rate_ramps_up_and_falls_to_its_end_at_the_last_step(step, rate):
+    found = learning_rate_at(step, lr=2.0, ramp_steps=4, num_steps=15, end_frac=0.0)
+    assert found == pytest.approx(2.0 * rate, abs=1e-12)
+
+
+def test_learning_rate_without_ramp_or_decay_is_constant():
+    assert {learning_rate_at(s, lr=3e-6, ramp_steps=0, num_steps=9, end_frac=1.0) for s in range(9)} == {3e-6}
+
+
+@given(st.integers(1, 200), st.integers(0, 50), st.floats(0, 1))
+def test_learning_rate_of_no_step_is_above_the_peak_or_without_effect(num_steps, ramp_steps, end_frac):
+    rates = [
+        learning_rate_at(s, lr=1.0, ramp_steps=ramp_steps, num_steps=num_steps, end_frac=end_frac)
+        for s in range(num_steps)
+    ]
+    assert rates[0] > 0 and max(rates) <= 1.0
+    if num_steps > ramp_steps + 1:
+        assert rates[-1] == pytest.approx(end_frac, abs=1e-12)
+
+
+def test_warm_up_ramps_over_a_tenth_and_ends_at_a_tenth():
+    rates = [warmup_learning_rate_at(u, lr=1.0, num_updates=100) for u in range(100)]
+    assert rates[:10] == pytest.approx([(u + 1) / 10 for u in range(10)])
+    assert max(rates) == rates[9] == rates[10] == 1.0
+    assert rates[-1] == pytest.approx(0.1)
+    assert warmup_learning_rate_at(0, lr=1.0, num_updates=1) == 1.0
