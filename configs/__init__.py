@@ -1,1 +1,4 @@
-"""What a run is: the schema, the loader, and the experiments' TOML files. Imports pydantic, never torch, ray or vllm."""
+"""What a run is: the schema, the loader, and the experiments' TOML files.
+
+Imports pydantic, never torch, ray or vllm.
+"""

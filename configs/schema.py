@@ -9,9 +9,30 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import model_validator
+
+from configs.sections import (
+    CheckpointConfig,
+    ClusterConfig,
+    EngineConfig,
+    EvalConfig,
+    GymConfig,
+    LearnerConfig,
+    ModelConfig,
+    NonNegative,
+    PtxConfig,
+    PtxSourceConfig,
+    QuantConfig,
+    ReportConfig,
+    RewardConfig,
+    RolloutConfig,
+    Section,
+    TemperatureConfig,
+    TinyModelConfig,
+    TruncationConfig,
+    WarmupConfig,
+)
 
 __all__ = [
     "CheckpointConfig",
@@ -34,325 +55,6 @@ __all__ = [
     "TruncationConfig",
     "WarmupConfig",
 ]
-
-Positive = Annotated[int, Field(gt=0)]
-NonNegative = Annotated[int, Field(ge=0)]
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-MomentDecay = Annotated[float, Field(ge=0.0, lt=1.0)]  # at 1 AdamW's bias correction divides by zero
-Seconds = Annotated[float, Field(gt=0.0)]
-
-
-class Section(BaseModel):
-    """Base of every section: frozen, unknown keys refused, the docstring under a field is its documentation."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        use_attribute_docstrings=True,
-        protected_namespaces=(),
-        allow_inf_nan=False,
-        ser_json_inf_nan="constants",  # a gym's own args may hold inf; null would not come back as inf
-    )
-
-
-class TinyModelConfig(Section):
-    """A small Llama over single characters, built with random weights: `model.source = "tiny"`."""
-
-    hidden_size: Annotated[int, Field(gt=0, multiple_of=32)] = 128
-    """Width; a multiple of 32 and of `num_heads`."""
-    num_layers: Positive = 4
-    """Decoder layers."""
-    num_heads: Positive = 4
-    """Attention heads; `hidden_size / num_heads` must be 32 or more for the engine."""
-    intermediate_size: Annotated[int, Field(gt=0, multiple_of=32)] = 384
-    """Width of the MLP; a multiple of 32."""
-    alphabet: str = "0123456789+-*=? "
-    """Characters that become tokens, one each."""
-
-    @model_validator(mode="after")
-    def _heads_fit_the_width(self) -> TinyModelConfig:
-        if self.hidden_size % self.num_heads or self.hidden_size // self.num_heads < 32:
-            raise ValueError(
-                f"model.tiny.num_heads = {self.num_heads} does not split model.tiny.hidden_size = {self.hidden_size} "
-                f"into whole heads of 32 or more; take at most {self.hidden_size // 32} heads"
-            )
-        return self
-
-
-class ModelConfig(Section):
-    """The policy before training."""
-
-    source: Literal["folder", "tiny"] = "folder"
-    """`folder`: a Hugging Face folder at `path`. `tiny`: built by the project itself into the run folder."""
-    path: Path | None = None
-    """Folder with config.json, safetensors weights and tokenizer, in BF16 or FP32. Only for `source = "folder"`."""
-    tiny: TinyModelConfig = TinyModelConfig()
-    """Shape of the built model. Only for `source = "tiny"`."""
-    context_length: Positive = 2048
-    """Most tokens of prompt and response together that the engines serve."""
-    chat_template: bool = True
-    """Render prompts with the tokenizer's chat template. False: the contents of the messages, joined."""
-
-    @model_validator(mode="after")
-    def _folder_needs_path(self) -> ModelConfig:
-        if self.source == "folder" and self.path is None:
-            raise ValueError('model.path is missing; model.source = "folder" needs the path of a Hugging Face folder')
-        if self.source == "tiny" and self.path is not None:
-            raise ValueError('model.path is set but model.source = "tiny" builds its own model; remove one of the two')
-        return self
-
-
-class QuantConfig(Section):
-    """The INT4 grid, shared by learner, packer, exporter and engines (docs/int4.md)."""
-
-    group_size: Positive = 32
-    """Weights along the input dimension that share one scale."""
-    ignore: tuple[str, ...] = ("lm_head", "re:.*embed.*", "re:.*norm.*", "re:.*mlp\\.gate$", "re:.*router.*")
-    """Modules that stay in BF16: names, or regular expressions behind `re:`."""
-    fake_quantize: bool = True
-    """Train through the INT4 grid. False is a control for experiments: the engine then serves other weights."""
-
-    @model_validator(mode="after")
-    def _patterns_compile(self) -> QuantConfig:
-        for i, entry in enumerate(self.ignore):
-            try:
-                re.compile(entry.removeprefix("re:") if entry.startswith("re:") else "")
-            except re.error as error:
-                raise ValueError(f"quant.ignore.{i} = {entry!r} is no regular expression: {error}") from error
-        return self
-
-
-class GymConfig(Section):
-    """One source of tasks: an entry of `[[gyms]]`."""
-
-    name: str
-    """Name in metrics and rollouts, unique in the config; letters, digits, `_` and `-`."""
-    gym: str = ""
-    """Which gym: a name of the entry-point group `reward_gyms`, `module:Class`, or `file.py:Class`. Default: `name`."""
-    share: Annotated[float, Field(gt=0.0)] = 1.0
-    """Share of the draws, relative to the other gyms' shares; kept exactly over time."""
-    budget: Positive = 256
-    """Most tokens of one response."""
-    args: dict[str, Any] = Field(default_factory=dict)
-    """The gym's own settings; `python -m gyms info NAME` lists them."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _gym_defaults_to_name(cls, data: Any) -> Any:
-        if isinstance(data, dict) and isinstance(data.get("name"), str) and not data.get("gym"):
-            return {**data, "gym": data["name"]}
-        return data
-
-    @model_validator(mode="after")
-    def _name_is_plain(self) -> GymConfig:
-        if not re.fullmatch(r"[A-Za-z0-9_-]+", self.name):
-            raise ValueError(f"a gym's name may hold letters, digits, '_' and '-' only, got {self.name!r}")
-        return self
-
-
-class TemperatureConfig(Section):
-    """Sampling temperature over the run: linear from `start` to `end` (Kimi K2, section 3.2.3)."""
-
-    start: Annotated[float, Field(gt=0.0, le=4.0)] = 1.0
-    """Temperature of step 0."""
-    end: Annotated[float, Field(gt=0.0, le=4.0)] = 0.8
-    """Temperature from step `decay_steps` on."""
-    decay_steps: Positive | None = None
-    """Steps from `start` to `end`. Default: `num_steps - 1`."""
-
-
-class RolloutConfig(Section):
-    """How responses are drawn."""
-
-    prompts_per_step: Positive = 16
-    """Draws per step (P)."""
-    samples_per_prompt: Annotated[int, Field(ge=2)] = 8
-    """Siblings per draw (K); their mean reward is the baseline."""
-    max_prompt_tokens: Positive = 1024
-    """Tasks with longer prompts are refused at the start of the run, with their id."""
-    temperature: TemperatureConfig = TemperatureConfig()
-    """Decaying sampling temperature."""
-
-
-class EngineConfig(Section):
-    """The vLLM engines."""
-
-    num_engines: Positive = 1
-    """Engines; draws are dealt to them in turn."""
-    kv_cache_bytes: Annotated[int, Field(ge=1 << 20)] = 1 << 30
-    """Memory of one engine's KV cache in bytes; never a fraction of the device."""
-    block_size: Annotated[int, Field(gt=0, multiple_of=32)] = 32
-    """Tokens of one KV block; a multiple of 32 on CPU."""
-    max_num_seqs: Positive = 128
-    """Most responses that decode at the same time on one engine."""
-
-
-class TruncationConfig(Section):
-    """What becomes of a response that ran into its budget; applied once, before any verifier."""
-
-    rule: Literal["penalty", "mask"] = "penalty"
-    """`penalty`: the reward is `reward`, kept in the group (Kimi K2). `mask`: left out of group and loss."""
-    reward: float = 0.0
-    """Reward of a truncated sample under `penalty`, in [-1, 1]."""
-
-    @model_validator(mode="after")
-    def _reward_in_range(self) -> TruncationConfig:
-        if not -1.0 <= self.reward <= 1.0:
-            raise ValueError(f"reward.truncation.reward must lie in [-1, 1], got {self.reward}")
-        return self
-
-
-class RewardConfig(Section):
-    """How responses are scored."""
-
-    num_workers: Positive = 1
-    """Verifier processes; each is killed and replaced when a score overruns its gym's limit."""
-    truncation: TruncationConfig = TruncationConfig()
-    """Rule for truncated samples."""
-    max_masked_frac: Fraction = 0.2
-    """The run stops when more than this fraction of a step's samples was masked for faults of ours."""
-
-
-class LearnerConfig(Section):
-    """The policy update (docs/algorithm.md)."""
-
-    loss: Literal["k2_seq", "k25_token"] = "k2_seq"
-    """`k2_seq`: squared objective on whole responses (Kimi K1.5/K2). `k25_token`: clipped, per token (Kimi K2.5)."""
-    tau: Annotated[float, Field(ge=0.0)] = 0.05
-    """Weight of the log-ratio term. For `k25_token` about 1e-3."""
-    clip_low: Annotated[float, Field(lt=0.0)] = -0.6931
-    """`k25_token`: tokens whose log-ratio (nats) is below get no policy gradient."""
-    clip_high: Annotated[float, Field(gt=0.0)] = 0.6931
-    """`k25_token`: tokens whose log-ratio (nats) is above get no policy gradient."""
-    importance_cap: Annotated[float, Field(gt=0.0)] | None = 2.0
-    """Cap of the per-token weight exp(learner - engine log-prob) that corrects for the engine; None: no correction."""
-    drop_zero_spread: bool = True
-    """Leave out groups whose rewards are all equal: their advantages are zero."""
-    lr: Annotated[float, Field(ge=0.0)] = 1e-6
-    """Peak learning rate of AdamW."""
-    lr_ramp_steps: NonNegative = 2
-    """Steps over which the learning rate rises linearly from 0 to `lr`."""
-    lr_end_frac: Fraction = 1.0
-    """Learning rate at the last step as a fraction of `lr`; linear in between."""
-    betas: tuple[MomentDecay, MomentDecay] = (0.9, 0.95)
-    """AdamW moment decays."""
-    weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
-    """AdamW weight decay, on matrices only."""
-    max_grad_norm: Annotated[float, Field(gt=0.0)] = 1.0
-    """Gradients are scaled down to this global norm."""
-    num_minibatches: Positive = 1
-    """Optimiser updates per step; with 1 the log-ratio is 0 and tau has no effect."""
-    max_microbatch_tokens: Positive = 2048
-    """Most tokens of one forward pass, padding and prompts included; bounds memory, never changes the loss."""
-    compute_dtype: Literal["bfloat16", "float32"] = "bfloat16"
-    """Type of activations and gradients. Masters and optimiser are always fp32."""
-
-
-class PtxSourceConfig(Section):
-    """Where curated conversations come from. Exactly one of `gym`, `jsonl`, `dataset` is set."""
-
-    gym: str | None = None
-    """Name of a gym of this config: its training tasks with their worked (gold) answers."""
-    jsonl: Path | None = None
-    """File of lines `{"messages": [{"role": ..., "content": ...}, ...]}`."""
-    dataset: str | None = None
-    """Hub name or local folder for `datasets.load_dataset`, with a `messages` column."""
-    split: str = "train"
-    """Split of `dataset`."""
-    max_examples: Positive | None = None
-    """Use only this many conversations, chosen by the seed. None: all."""
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> PtxSourceConfig:
-        chosen = [key for key in ("gym", "jsonl", "dataset") if getattr(self, key) is not None]
-        if len(chosen) > 1:
-            raise ValueError(f"ptx.source names {' and '.join(chosen)}; name one of gym, jsonl, dataset")
-        return self
-
-    @property
-    def is_set(self) -> bool:
-        """True where a source is named."""
-        return any((self.gym, self.jsonl, self.dataset))
-
-
-class PtxConfig(Section):
-    """Loss on curated data beside the policy loss (Kimi K2, section 3.2.3), through the same INT4 grid."""
-
-    source: PtxSourceConfig = PtxSourceConfig()
-    """The curated conversations; used by the warm-up too."""
-    coef: Annotated[float, Field(ge=0.0)] = 0.0
-    """Weight of the mean negative log-likelihood per token."""
-    batch_size: Positive = 16
-    """Conversations per optimiser update."""
-
-
-class WarmupConfig(Section):
-    """A supervised phase before step 0: PTX loss only, through QAT. Done once, as part of the run."""
-
-    num_steps: NonNegative = 0
-    """Optimiser updates; 0 skips the phase."""
-    lr: Annotated[float, Field(ge=0.0)] = 5e-5
-    """Peak learning rate, ramped over the first tenth and decayed linearly to a tenth."""
-    batch_size: Positive = 16
-    """Conversations per update."""
-
-
-class EvalConfig(Section):
-    """Held-out evaluation."""
-
-    every: NonNegative = 0
-    """Steps between evaluations during the run; 0: only at the start and at the end."""
-    num_tasks: Positive = 300
-    """Held-out tasks per gym, the same ones every time."""
-    temperature: Annotated[float, Field(gt=0.0, le=4.0)] = 1.0
-    """Temperature of the sampled evaluation (one response per task); greedy is always evaluated."""
-    compare_unquantised: bool = False
-    """Also evaluate the model as released, in BF16, on an engine of its own before the run (final table)."""
-
-
-class CheckpointConfig(Section):
-    """What survives a kill."""
-
-    every: NonNegative = 10
-    """Steps between checkpoints; one is always written after the warm-up, at the end, and on Ctrl-C. 0: only those."""
-    keep: Positive = 2
-    """Newest checkpoints that are kept."""
-
-
-class ReportConfig(Section):
-    """What people see."""
-
-    wandb: Literal["auto", "off"] = "auto"
-    """`auto`: online where a key is configured, else an offline folder in the run folder. `off`: none."""
-    wandb_project: str = "k2rl"
-    """Project name at wandb."""
-    show_samples: NonNegative = 2
-    """Samples printed with their rewards each time samples are shown."""
-    show_every: Positive = 5
-    """Steps between printed samples."""
-
-
-class ClusterConfig(Section):
-    """Ray, devices and deadlines."""
-
-    address: str | None = None
-    """Ray address; None: the job's cluster under `ray job submit`, else a cluster started for this run."""
-    cpus_per_bundle: Positive | None = None
-    """CPUs of each engine's bundle, shared in turns with the learner. None: the node's CPUs divided by the engines."""
-    object_store_bytes: Annotated[int, Field(ge=78643200)] = 512 << 20
-    """Object store of a cluster started for this run; must hold two packed models."""
-    start_seconds: Seconds = 300.0
-    """Deadline for an actor to start, its model loaded."""
-    generate_seconds: Seconds = 1800.0
-    """Deadline for one phase of sampling (a step's rollout, or one evaluation)."""
-    update_seconds: Seconds = 1800.0
-    """Deadline for one optimiser update, or one pass of old log-probabilities."""
-    swap_seconds: Seconds = 300.0
-    """Deadline for packing or swapping weights."""
-    save_seconds: Seconds = 600.0
-    """Deadline for writing or reading a checkpoint or an export."""
-    max_restarts: NonNegative = 2
-    """Times that lost actors are rebuilt, over the run, before it stops."""
 
 
 class Config(Section):

@@ -84,9 +84,7 @@ class Status(StrEnum):
 
 
 _MASKED = frozenset({Status.BAD_TASK, Status.VERIFIER_ERROR, Status.JUDGE_FAILED, Status.CANCELLED})
-_MODEL_FAULTS = frozenset(
-    {Status.NO_ANSWER, Status.INVALID_ANSWER, Status.TOO_COMPLEX, Status.TIMEOUT, Status.CRASHED}
-)
+_MODEL_FAULTS = frozenset({Status.NO_ANSWER, Status.INVALID_ANSWER, Status.TOO_COMPLEX, Status.TIMEOUT, Status.CRASHED})
 
 
 def message(role: Literal["system", "user", "assistant"], content: str) -> Message:

@@ -16,7 +16,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,44 +26,20 @@ from ray.util.placement_group import PlacementGroup, placement_group, remove_pla
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from configs.schema import Config
-from gyms.api import Task
-from rl.batch import LearningBatch, Minibatch
 from rl.checkpoint import PublishedWeights
-from rl.learner import Learner, LearnerSettings, UpdateMetrics
-from rl.ptx import PtxSample
+from rl.faults import ActorLost, DeadlineExceeded, PhaseError
+from rl.learner import Learner
+from rl.settings import engine_settings, learner_settings
+from rl.turns import LearnerHandle, ServedPolicy
 from rollout.chat import ChatFormat
 from rollout.engine.engine import EngineBroken, EngineSettings, SwapTiming, VLLMEngine
-from rollout.quant.scheme import QuantScheme
-from rollout.types import Sample, SampleRequest
 
-__all__ = ["ActorLost", "Cluster", "DeadlineExceeded", "LearnerHandle", "ServedPolicy"]
+__all__ = ["Cluster"]
 
-POLL_SECONDS = 0.5
-"""How long one poll of an engine waits for a finished sample."""
 NUM_ENGINE_THREADS = 4
 """Concurrent calls into one engine actor: a poll must not block a submit."""
 ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "1000000000000", "MALLOC_TOP_PAD_": "268435456"}
 """glibc keeps freed memory instead of returning it: activations of every micro-batch would be faulted in again."""
-
-
-class DeadlineExceeded(RuntimeError):
-    """A remote call did not answer in time."""
-
-    def __init__(self, message: str, *, actor: str) -> None:
-        super().__init__(message)
-        self.actor = actor
-
-
-class ActorLost(RuntimeError):
-    """A process of the run died."""
-
-    def __init__(self, message: str, *, actor: str) -> None:
-        super().__init__(message)
-        self.actor = actor
-
-
-class PhaseError(RuntimeError):
-    """A phase was entered while another one had the devices."""
 
 
 class Cluster:
@@ -132,6 +108,7 @@ class Cluster:
                 object_store_memory=self.config.cluster.object_store_bytes,
                 log_to_driver=False,
                 logging_level="ERROR",
+                _system_config={"worker_niceness": 0},  # Ray's 15 would starve the engines beside their own driver
             )
 
     async def _reserve(self) -> PlacementGroup:
@@ -305,8 +282,10 @@ class Cluster:
             Exception: what the method raised.
         """
         handle = self._learner if handle is None else handle
+        return await self._answer(getattr(handle, method).remote(*args, **kwargs), actor, method, setting)
+
+    async def _answer(self, reference: Any, actor: str, method: str, setting: str) -> Any:
         seconds = getattr(self.config.cluster, setting)
-        reference = getattr(handle, method).remote(*args, **kwargs)
         where = f"{actor}.{method} in phase {self._phase!r} of step {self.step}"
         try:
             return await asyncio.wait_for(_future(reference), seconds)
@@ -328,28 +307,13 @@ class Cluster:
         """Pack the learner's weights into an immutable artefact in the object store (one copy per node)."""
         started = time.perf_counter()
         handle = self._learner.publish.remote(version)
-        artefact = await self._await_publish(handle)
+        artefact = await self._answer(handle, "learner", "publish", "swap_seconds")
         return PublishedWeights(
             version=version,
             handle=handle,
             num_bytes=artefact.manifest.total_bytes,
             pack_seconds=time.perf_counter() - started,
         )
-
-    async def _await_publish(self, handle: Any) -> Any:
-        seconds = self.config.cluster.swap_seconds
-        try:
-            return await asyncio.wait_for(_future(handle), seconds)
-        except TimeoutError:
-            raise DeadlineExceeded(
-                f"learner.publish in phase {self._phase!r} of step {self.step} did not answer within {seconds:g} s; "
-                "if that is too short, raise cluster.swap_seconds",
-                actor="learner",
-            ) from None
-        except ray.exceptions.RayTaskError as error:
-            raise _cause(error) from None
-        except ray.exceptions.RayActorError as error:
-            raise ActorLost(f"learner.publish: the process died: {_first_line(error)}", actor="learner") from error
 
     async def save_learner(self, file: Path) -> None:
         """Masters and optimiser to one file."""
@@ -371,172 +335,6 @@ class Cluster:
         """A new learner process with the source's weights; the caller loads a checkpoint into it."""
         ray.kill(self._learner)
         await self.start_learner()
-
-
-class LearnerHandle:
-    """The learner's methods, each with its deadline. Exists during `learning` only."""
-
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
-
-    async def add_old_logprobs(self, batch: LearningBatch) -> LearningBatch:
-        """log pi_old of every sample, before the first update."""
-        minibatches = await self._ask("add_old_logprobs", batch.minibatches)
-        return batch.with_minibatches(minibatches)
-
-    async def update(self, minibatch: Minibatch, ptx: Sequence[PtxSample], *, lr: float) -> UpdateMetrics:
-        """One optimiser update."""
-        self._cluster.learner_has_moved = True
-        return await self._ask("update", minibatch, ptx, lr=lr)
-
-    async def warm_up(self, batches: Sequence[Sequence[PtxSample]], *, lrs: Sequence[float]) -> list[UpdateMetrics]:
-        """Supervised updates, one for each batch."""
-        return await self._ask("warm_up", batches, lrs=lrs)
-
-    async def forget_optimizer(self) -> None:
-        """Start the optimiser's moments anew."""
-        await self._ask("forget_optimizer")
-
-    async def publish(self, version: int) -> PublishedWeights:
-        """Packed weights for the engines."""
-        return await self._cluster.publish(version)
-
-    async def _ask(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        return await self._cluster.ask("learner", method, *args, setting="update_seconds", **kwargs)
-
-
-class ServedPolicy:
-    """The engines as the loop sees them: `sample` returns when that one response is finished.
-
-    Requests that are asked for in one turn of the event loop travel in one call per engine; one task per engine polls
-    for finished samples. Leaving the context aborts what is in flight.
-    """
-
-    def __init__(self, cluster: Cluster, engines: Sequence[Any]) -> None:
-        self._cluster = cluster
-        self._engines = engines
-        self._waiting: dict[str, asyncio.Future[Sample]] = {}
-        self._unsent: list[list[SampleRequest]] = [[] for _ in engines]
-        self._tasks: list[asyncio.Task[None]] = []
-        self._wake = asyncio.Event()
-        self._deadline = time.monotonic() + cluster.config.cluster.generate_seconds
-
-    def prompt_ids(self, task: Task) -> tuple[int, ...]:
-        """A task's prompt as token ids.
-
-        Raises:
-            ValueError: longer than rollout.max_prompt_tokens; names the task.
-        """
-        ids = self._cluster.chat.prompt_ids(task.prompt)
-        limit = self._cluster.config.rollout.max_prompt_tokens
-        if len(ids) > limit:
-            raise ValueError(
-                f"task {task.id!r} has a prompt of {len(ids)} tokens, more than rollout.max_prompt_tokens = {limit}; "
-                "raise the limit or leave the task out of its gym"
-            )
-        return ids
-
-    async def sample(self, request: SampleRequest, *, lane: int) -> Sample:
-        """Draw one response on engine `lane` modulo their number."""
-        future: asyncio.Future[Sample] = asyncio.get_running_loop().create_future()
-        self._waiting[request.id] = future
-        self._unsent[lane % len(self._engines)].append(request)
-        self._wake.set()
-        try:
-            return await future
-        finally:
-            self._waiting.pop(request.id, None)
-
-    async def __aenter__(self) -> ServedPolicy:
-        loops = [self._submit_loop(), *(self._poll_loop(i, engine) for i, engine in enumerate(self._engines))]
-        self._tasks = [asyncio.create_task(loop) for loop in loops]
-        for task in self._tasks:
-            task.add_done_callback(self._on_task_done)
-        return self
-
-    async def __aexit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        if kind is not None:  # in flight only where the body was left early
-            with contextlib.suppress(ActorLost, DeadlineExceeded, EngineBroken):
-                for i, engine in enumerate(self._engines):
-                    await self._cluster.ask(f"engine {i}", "abort", None, setting="swap_seconds", handle=engine)
-                    await self._cluster.ask(
-                        f"engine {i}", "finished", wait_seconds=0.0, setting="swap_seconds", handle=engine
-                    )
-
-    async def _submit_loop(self) -> None:
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            for i, engine in enumerate(self._engines):
-                if requests := self._unsent[i]:
-                    self._unsent[i] = []
-                    self._deadline = time.monotonic() + self._cluster.config.cluster.generate_seconds
-                    await self._cluster.ask(f"engine {i}", "submit", requests, setting="swap_seconds", handle=engine)
-
-    async def _poll_loop(self, i: int, engine: Any) -> None:
-        while True:
-            if not self._waiting:
-                await asyncio.sleep(0.01)
-                continue
-            samples = await self._cluster.ask(
-                f"engine {i}", "finished", wait_seconds=POLL_SECONDS, setting="generate_seconds", handle=engine
-            )
-            for sample in samples:
-                if (future := self._waiting.get(sample.id)) and not future.done():
-                    future.set_result(sample)
-            if time.monotonic() > self._deadline:
-                seconds = self._cluster.config.cluster.generate_seconds
-                raise DeadlineExceeded(
-                    f"engine {i} has {len(self._waiting)} samples unfinished after {seconds:g} s in phase 'generate' of "
-                    f"step {self._cluster.step}; if that is too short, raise cluster.generate_seconds",
-                    actor=f"engine {i}",
-                )
-
-    def _on_task_done(self, task: asyncio.Task[None]) -> None:
-        """A loop that fails fails everyone who waits for a sample."""
-        if task.cancelled() or (error := task.exception()) is None:
-            return
-        for future in self._waiting.values():
-            if not future.done():
-                future.set_exception(error)
-
-
-def learner_settings(config: Config, model_folder: Path) -> LearnerSettings:
-    """The learner's part of a config."""
-    learner = config.learner
-    return LearnerSettings(
-        model_folder=model_folder,
-        scheme=QuantScheme(group_size=config.quant.group_size, ignore=config.quant.ignore),
-        fake_quantize=config.quant.fake_quantize,
-        compute_dtype=learner.compute_dtype,
-        loss=learner.loss,
-        tau=learner.tau,
-        clip_low=learner.clip_low,
-        clip_high=learner.clip_high,
-        importance_cap=learner.importance_cap,
-        betas=learner.betas,
-        weight_decay=learner.weight_decay,
-        max_grad_norm=learner.max_grad_norm,
-        max_microbatch_tokens=learner.max_microbatch_tokens,
-        ptx_coef=config.ptx.coef,
-    )
-
-
-def engine_settings(config: Config, folder: Path, chat: ChatFormat, *, quantised: bool = True) -> EngineSettings:
-    """The engines' part of a config."""
-    return EngineSettings(
-        model_folder=folder,
-        context_length=config.model.context_length,
-        max_num_seqs=config.engine.max_num_seqs,
-        kv_cache_bytes=config.engine.kv_cache_bytes,
-        block_size=config.engine.block_size,
-        stop_token_ids=chat.end_token_ids,
-        seed=config.seed % 2**31,
-        quantised=quantised,
-    )
 
 
 def _future(reference: Any) -> Awaitable[Any]:

@@ -145,9 +145,7 @@ class Learner:
             logprobs_NT = self.logprobs(micro, _per_token([s.temperatures for s in samples]))
             for row, sample in zip(logprobs_NT.tolist(), samples, strict=True):
                 found[sample.number] = tuple(row[: len(sample.token_ids)])
-        return replace(
-            minibatch, samples=tuple(replace(s, old_logprobs=found[s.number]) for s in minibatch.samples)
-        )
+        return replace(minibatch, samples=tuple(replace(s, old_logprobs=found[s.number]) for s in minibatch.samples))
 
     def _micro_batches(self, minibatch: Minibatch) -> Iterator[tuple[MicroBatch, list[LearningSample]]]:
         by_group: dict[int, list[LearningSample]] = {}
@@ -180,7 +178,9 @@ class Learner:
         use_ptx = bool(ptx) and self.settings.ptx_coef > 0
         ptx_loss = self._backward_ptx(ptx, coef=self.settings.ptx_coef) if use_ptx else 0.0
         grad_norm = self._optimizer_step(lr) if losses or use_ptx else 0.0
-        count = len(minibatch.samples) if self.settings.loss == "k2_seq" else sum(map(_num_loss_tokens, minibatch.samples))
+        count = (
+            len(minibatch.samples) if self.settings.loss == "k2_seq" else sum(map(_num_loss_tokens, minibatch.samples))
+        )
         total = _sum_losses(losses)
         return UpdateMetrics(
             policy_loss=total.loss.item(),
@@ -307,7 +307,11 @@ def _num_loss_tokens(sample: LearningSample) -> int:
 
 def _sum_losses(losses: Sequence[PolicyLoss]) -> PolicyLoss:
     zero = torch.zeros(())
-    return PolicyLoss(*(sum(parts, start=zero) for parts in zip(*losses, strict=True))) if losses else PolicyLoss(*[zero] * 4)
+    return (
+        PolicyLoss(*(sum(parts, start=zero) for parts in zip(*losses, strict=True)))
+        if losses
+        else PolicyLoss(*[zero] * 4)
+    )
 
 
 def _padded(rows: Sequence[Sequence[float]], micro: MicroBatch, device: torch.device) -> Tensor:
@@ -352,4 +356,3 @@ def check_head_and_mask(learner: Learner) -> None:
                 f"{type(learner.model).__name__} does not keep siblings apart under a tree mask: off by "
                 f"{(expected - found).abs().max():.3g}; sliding windows and recurrent layers are not supported"
             )
-

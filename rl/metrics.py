@@ -79,7 +79,15 @@ def _reward_metrics(groups: Sequence[Group]) -> Row:
 
 def _learner_metrics(updates: Sequence[UpdateMetrics]) -> Row:
     """Means over the step's optimiser updates."""
-    fields = ("policy_loss", "ptx_loss", "grad_norm", "learning_rate", "log_ratio_mean", "log_ratio_std", "clipped_frac")
+    fields = (
+        "policy_loss",
+        "ptx_loss",
+        "grad_norm",
+        "learning_rate",
+        "log_ratio_mean",
+        "log_ratio_std",
+        "clipped_frac",
+    )
     row: Row = {f"learner/{name}": _mean([getattr(update, name) for update in updates]) for name in fields}
     return row | {"learner/num_samples": sum(update.num_samples for update in updates)}
 
@@ -100,9 +108,7 @@ def logprob_gap(batch: LearningBatch) -> tuple[float | None, float | None]:
 
 def fault_causes(groups: Sequence[Group]) -> list[str]:
     """What each masked-for-our-fault sample failed of."""
-    return [
-        f"{s.score.status}: {s.score.detail}" for g in groups for s in g.samples if s.score.status.is_masked
-    ]
+    return [f"{s.score.status}: {s.score.detail}" for g in groups for s in g.samples if s.score.status.is_masked]
 
 
 def status_counts(groups: Sequence[Group]) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Everything that can be checked before anything starts: paths, shapes, budgets, gyms, data, memory. `--dry-run` is this.
+"""Everything that can be checked before anything starts: paths, shapes, budgets, gyms, data, memory (`--dry-run`).
 
 Each check raises one ValueError that names the config key, what was given and what to do. The checks read headers and
 configs, build the model on the meta device, and score a few gold answers; no weights are loaded, no actor is started.
@@ -285,7 +285,7 @@ def check_memory(config: Config, num_parameters: int) -> None:
 
 
 def available_memory() -> int:
-    """Bytes that can be taken without swapping: the smaller of the machine's and the container's."""
+    """Bytes that this machine can give without swapping; a container's own limit is not looked at."""
     for line in Path("/proc/meminfo").read_text().splitlines():
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) * 1024

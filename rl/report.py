@@ -90,11 +90,15 @@ class Report:
         with_spread = [g for g in groups if len({s.reward.value for s in g.samples}) > 1] or list(groups)
         for group in with_spread[: (self.config.report.show_samples + 1) // 2]:
             ordered = sorted(group.samples, key=lambda s: -s.reward.value)
-            self.console.print(Text(f"    {group.draw.gym}: {_one_line(group.draw.task.prompt[-1]['content'])}", style="dim"))
+            self.console.print(
+                Text(f"    {group.draw.gym}: {_one_line(group.draw.task.prompt[-1]['content'])}", style="dim")
+            )
             for scored in (ordered[0], ordered[-1]):
                 status = "" if scored.score.status == "ok" else f" ({scored.score.status})"
                 style = "green" if scored.reward.value > 0.5 else "red"
-                self.console.print(Text(f"      {scored.reward.value:.2f}{status}  {_one_line(scored.sample.text)}", style=style))
+                self.console.print(
+                    Text(f"      {scored.reward.value:.2f}{status}  {_one_line(scored.sample.text)}", style=style)
+                )
 
     def evaluation(self, row: Mapping[str, Any]) -> None:
         """An evaluation is done."""
@@ -110,8 +114,16 @@ class Report:
     def final(self, evals: Sequence[Mapping[str, Any]], metrics: Sequence[Mapping[str, Any]]) -> None:
         """The table at the end."""
         for name in evals[-1]["gyms"] if evals else ():
-            table = Table(title=f"held-out {name} (n = {evals[-1]['gyms'][name]['greedy']['num']})", title_justify="left")
-            for column in ("policy", "weights", "greedy", f"sampled, T = {self.config.eval.temperature:g}", "truncated"):
+            table = Table(
+                title=f"held-out {name} (n = {evals[-1]['gyms'][name]['greedy']['num']})", title_justify="left"
+            )
+            for column in (
+                "policy",
+                "weights",
+                "greedy",
+                f"sampled, T = {self.config.eval.temperature:g}",
+                "truncated",
+            ):
                 table.add_column(column, justify="left" if column == "policy" else "right")
             for row in evals:
                 if (result := row["gyms"].get(name)) is None:

@@ -13,6 +13,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from configs.load import check_same_run, from_json, to_json
@@ -29,9 +30,10 @@ from rl.checkpoint import (
     staging_folder,
     write_manifest,
 )
-from rl.cluster import ActorLost, Cluster, DeadlineExceeded, LearnerHandle, ServedPolicy
+from rl.cluster import Cluster
 from rl.collect import collect
 from rl.evaluate import evaluate
+from rl.faults import ActorLost, DeadlineExceeded
 from rl.learner import UpdateMetrics
 from rl.metrics import fault_causes, rollout_row, step_metrics
 from rl.preflight import Checked
@@ -39,6 +41,7 @@ from rl.ptx import PtxSample
 from rl.report import Report
 from rl.run_folder import write_atomically
 from rl.schedule import learning_rate_at, warmup_learning_rate_at
+from rl.turns import LearnerHandle, ServedPolicy
 from rollout.engine.engine import EngineBroken
 
 __all__ = ["Run"]
@@ -160,9 +163,11 @@ class Run:
         """Engines only while the learner still holds the step's start; all, from the checkpoint, if it was lost."""
         await self.cluster.rebuild_engines()
         if learner or self.cluster.learner_has_moved:
+            is_stopping = self.state.is_stopping
             await self.cluster.rebuild_learner()
-            self.state.is_warm = False
-            await self._restore(latest_checkpoint(self.folder.checkpoints))
+            await self._restore(latest_checkpoint(self.folder.checkpoints))  # there is one since the warm-up
+            self.state.is_stopping = is_stopping
+            self.cluster.learner_has_moved = False
 
     async def save_if_due(self) -> None:
         """A checkpoint every `checkpoint.every` steps."""
@@ -270,7 +275,10 @@ class Run:
                     lrs=[warmup_learning_rate_at(n, lr=warmup.lr, num_updates=warmup.num_steps) for n in chunk],
                 )
                 advance(len(chunk))
-        self.report.say(f"warm-up: last loss {metrics[-1].ptx_loss:.3f} nats per token")
+                loss = fmean(update.ptx_loss for update in metrics)
+                if loss < warmup.until_loss:
+                    break
+        self.report.say(f"warm-up: {chunk[-1] + 1} updates, loss {loss:.3f} nats per token")
         await learner.forget_optimizer()
 
     async def publish(self, learner: LearnerHandle) -> PublishedWeights:
@@ -306,9 +314,10 @@ class Run:
 
     async def evaluate(self, policy: ServedPolicy, stage: str, *, weights: str = "INT4") -> None:
         """Greedy and sampled held-out accuracy of what `policy` serves, recorded under the name `stage`."""
-        with self._span("eval"), self.report.progress(
-            f"evaluate {stage}", 2 * len(self._heldout), "responses"
-        ) as advance:
+        with (
+            self._span("eval"),
+            self.report.progress(f"evaluate {stage}", 2 * len(self._heldout), "responses") as advance,
+        ):
             results = await evaluate(
                 policy,
                 self.scorer,

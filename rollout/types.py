@@ -18,7 +18,7 @@ class FinishReason(StrEnum):
     """Why a response ended."""
 
     STOP = "stop"
-    """The policy ended it: an end token or a stop string."""
+    """The policy ended it with an end token."""
     LENGTH = "length"
     """Its token budget ran out: the sample is truncated."""
 

@@ -1,0 +1,48 @@
+"""From the config to what learner and engines are started with. Pure functions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from configs.schema import Config
+from rl.learner import LearnerSettings
+from rollout.chat import ChatFormat
+from rollout.engine.engine import EngineSettings
+from rollout.quant.scheme import QuantScheme
+
+__all__ = ["engine_settings", "learner_settings"]
+
+
+def learner_settings(config: Config, model_folder: Path) -> LearnerSettings:
+    """The learner's part of a config."""
+    learner = config.learner
+    return LearnerSettings(
+        model_folder=model_folder,
+        scheme=QuantScheme(group_size=config.quant.group_size, ignore=config.quant.ignore),
+        fake_quantize=config.quant.fake_quantize,
+        compute_dtype=learner.compute_dtype,
+        loss=learner.loss,
+        tau=learner.tau,
+        clip_low=learner.clip_low,
+        clip_high=learner.clip_high,
+        importance_cap=learner.importance_cap,
+        betas=learner.betas,
+        weight_decay=learner.weight_decay,
+        max_grad_norm=learner.max_grad_norm,
+        max_microbatch_tokens=learner.max_microbatch_tokens,
+        ptx_coef=config.ptx.coef,
+    )
+
+
+def engine_settings(config: Config, folder: Path, chat: ChatFormat, *, quantised: bool = True) -> EngineSettings:
+    """The engines' part of a config."""
+    return EngineSettings(
+        model_folder=folder,
+        context_length=config.model.context_length,
+        max_num_seqs=config.engine.max_num_seqs,
+        kv_cache_bytes=config.engine.kv_cache_bytes,
+        block_size=config.engine.block_size,
+        stop_token_ids=chat.end_token_ids,
+        seed=config.seed % 2**31,
+        quantised=quantised,
+    )

@@ -1,0 +1,105 @@
+"""`ray job submit` against a cluster that `ray start --head` made, with token authentication, as README shows it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.integration.harness import ROOT, SHORT, Runs
+
+RAY = str(Path(sys.executable).with_name("ray"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """A running head node."""
+
+    address: str
+    environment: dict[str, str]
+
+    def submit(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [
+            RAY,
+            "job",
+            "submit",
+            "--address",
+            self.address,
+            "--working-dir",
+            ".",
+            "--",
+            "python",
+            "-m",
+            "rl.train",
+        ]
+        return subprocess.run(
+            [*command, *arguments], cwd=ROOT, env=self.environment, text=True, timeout=420, check=False,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
+    home = tmp_path_factory.mktemp("home")  # ray keeps its token under ~/.ray
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = Runs.environment() | {"RAY_AUTH_MODE": "token", "HOME": str(home), "PATH": path}
+    dashboard = free_port()
+    command = [
+        RAY, "start", "--head", "--block", f"--port={free_port()}", f"--dashboard-port={dashboard}",
+        "--dashboard-host=127.0.0.1", "--num-cpus=2", f"--object-store-memory={300 << 20}", "--disable-usage-stats",
+    ]  # fmt: skip
+    log = (home / "head.log").open("w+")
+    process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+    try:
+        deadline = time.monotonic() + 120
+        while not is_listening(dashboard):
+            assert process.poll() is None and time.monotonic() < deadline, (home / "head.log").read_text()
+            time.sleep(0.5)
+        yield Head(address=f"http://127.0.0.1:{dashboard}", environment=environment)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=60)
+        log.close()
+
+
+def is_listening(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1.0)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_a_submitted_job_trains_and_leaves_its_run_folder(head: Head, tmp_path: Path) -> None:
+    run_dir = tmp_path / "job"
+    done = head.submit("configs/tiny_cpu.toml", *SHORT, "num_steps=2", f"run_dir={run_dir}")
+    assert done.returncode == 0, done.stdout
+    assert len(Runs.rows(run_dir)) == 2
+    assert (run_dir / "export" / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize(
+    ("override", "reason"),
+    [("learner.learning_rate=1", "learner.lr"), ("run_dir=relative/run", "absolute")],
+    ids=["unknown key", "relative run folder"],
+)
+def test_a_job_with_a_broken_config_fails_before_any_actor_starts_with_one_clear_line(
+    head: Head, override: str, reason: str
+) -> None:
+    done = head.submit("configs/tiny_cpu.toml", override)
+    assert done.returncode != 0
+    said = [line for line in done.stdout.splitlines() if "not started:" in line]
+    assert said and reason in said[0], done.stdout
+    assert "Traceback" not in done.stdout
