@@ -117,7 +117,7 @@ def _prompts(chat: ChatFormat) -> list[tuple[int, ...]]:
     return [chat.prompt_ids(tasks[i * len(tasks) // NUM_PROMPTS].prompt) for i in range(NUM_PROMPTS)]
 
 
-# -- children: an engine each -------------------------------------------------------------------------------------------
+# -- children: an engine each -----------------------------------------------------------------------------------------
 
 
 def _in_child(job: str, arguments: tuple[Any, ...]) -> Any:

@@ -158,7 +158,7 @@ class Config(Section):
         return self
 
     @property
-    def temperature_schedule(self) -> dict[str, float | int]:
-        """`rollout.temperature` with `decay_steps` resolved: arguments of `rl.schedule.temperature_at`."""
+    def temperature_schedule(self) -> tuple[float, float, int]:
+        """Start, end and decay steps of `rollout.temperature`, resolved: arguments of `rl.schedule.temperature_at`."""
         heat = self.rollout.temperature
-        return {"start": heat.start, "end": heat.end, "decay_steps": heat.decay_steps or self.num_steps - 1}
+        return heat.start, heat.end, heat.decay_steps or self.num_steps - 1

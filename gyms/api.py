@@ -172,6 +172,9 @@ class Gym(ABC):
     minimum: ClassVar[float] = 0.0
     """Reward of a model fault, in [0, 1]."""
 
+    settings: Any
+    """The validated settings; a subclass narrows the type to its own `Settings`."""
+
     def __init__(self, settings: GymSettings, services: Services) -> None:
         self.settings = settings
         self.services = services

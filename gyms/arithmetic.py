@@ -167,7 +167,7 @@ class Arithmetic(Gym):
         answer = str(task.data["answer"])
         if self.settings.style == "bare":
             return answer
-        return f"{_expression(task.data['operands'], self.settings.operation)} = {answer}"
+        return f"{_expression(task.data['operands'], self.settings)} = {answer}"
 
     def fingerprint(self, task: Task) -> str:
         operands = sorted(task.data["operands"])
@@ -192,12 +192,11 @@ def heldout_ranks(settings: ArithmeticSettings) -> tuple[int, ...]:
 
 def make_task(operands: tuple[int, ...], settings: ArithmeticSettings) -> Task:
     """The task that asks for these operands in this order."""
-    sign = _SIGNS[settings.operation]
     answer = str(reduce(_OPERATORS[settings.operation], operands))
     if settings.style == "chat":
-        prompt = f"What is {f' {sign} '.join(map(str, operands))}?"
+        prompt = f"What is {_expression(operands, settings)}?"
     else:
-        prompt = f"{sign.join(map(str, operands))}="
+        prompt = f"{_expression(operands, settings)}="
         if settings.reverse_digits:
             answer = answer[0] + answer[:0:-1] if answer.startswith("-") else answer[::-1]
     return Task(
@@ -205,6 +204,12 @@ def make_task(operands: tuple[int, ...], settings: ArithmeticSettings) -> Task:
         prompt=(message("user", prompt),),
         data={"answer": answer, "operands": operands},
     )
+
+
+def _expression(operands: Sequence[int], settings: ArithmeticSettings) -> str:
+    """`17 + 25` in chat style, `17+25` in bare style."""
+    sign = _SIGNS[settings.operation]
+    return (f" {sign} " if settings.style == "chat" else sign).join(map(str, operands))
 
 
 class _Tasks(Sequence[Task]):

@@ -191,7 +191,8 @@ def _load_dataset(source: str, config: str, split: str) -> Iterable[Mapping[str,
     import datasets  # type: ignore[import-untyped]
 
     try:
-        return datasets.load_dataset(source, config or None, split=split)
+        rows: Any = datasets.load_dataset(source, config or None, split=split)
+        return rows
     except (OSError, ValueError) as error:
         raise ValueError(
             f"data set source = {source!r}, config = {config!r}, split {split!r} cannot be loaded ({error}); check the "

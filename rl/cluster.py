@@ -5,15 +5,17 @@ learner living in bundle 0 beside its engine (colocated). They take turns: `gene
 managers, and entering one inside the other raises. Entering `generating` hands the engines their weights and returns
 only when *all* of them serve that version: first every engine checks the artefact, then all commit.
 
-Every remote call has a deadline; its error names actor, method, phase, step and the setting that raises it. A lost actor
-is rebuilt in `recovering`: engines from the initial INT4 folder and the current artefact, the learner from the newest
-checkpoint, to which the run is then rewound. Steps are functions of (config, step), so repeating them changes nothing.
+Every remote call has a deadline; its error names actor, method, phase, step and the setting that raises it. A lost
+actor is rebuilt by `Run.recovering`: engines from the initial INT4 folder and the current artefact, the learner from
+the newest checkpoint, to which the run is then rewound. Steps are functions of (config, step), so repeating them
+changes nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -100,14 +102,14 @@ class Cluster:
         if not self._owns_ray:
             return
         if address is not None:
-            ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         else:
             ray.init(
                 address="local",
                 include_dashboard=False,
                 object_store_memory=self.config.cluster.object_store_bytes,
                 log_to_driver=False,
-                logging_level="ERROR",
+                logging_level=logging.ERROR,
                 _system_config={"worker_niceness": 0},  # Ray's 15 would starve the engines beside their own driver
             )
 
@@ -137,12 +139,14 @@ class Cluster:
 
     def _options(self, bundle: int, *, max_concurrency: int = 1) -> dict[str, Any]:
         """Half a bundle each: learner and engine share the devices and take turns, so both use all of its threads."""
+        group = self._group
+        assert group is not None
         return {
             "num_cpus": self._threads / 2,
             "num_gpus": 0.5 if self._has_gpus else 0,
             "max_concurrency": max_concurrency,
             "max_restarts": 0,
-            "scheduling_strategy": PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=bundle),
+            "scheduling_strategy": PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=bundle),
             "runtime_env": {
                 "env_vars": {
                     **ALLOCATOR,
@@ -243,21 +247,19 @@ class Cluster:
         if self._served_version == weights.version:
             return
         started = time.perf_counter()
-        for attempt in range(2):
-            try:
-                await self._ask_engines("stage_weights", weights.handle, is_reswap=attempt > 0, setting="swap_seconds")
-                timings: list[SwapTiming] = await self._ask_engines(
-                    "commit_weights", weights.version, setting="swap_seconds"
-                )
-                break
-            except (EngineBroken, ValueError):
-                raise
-            except RuntimeError as error:
-                self._served_version = None
-                if attempt or isinstance(error, DeadlineExceeded | ActorLost):
-                    raise
+        try:
+            timings = await self._stage_and_commit(weights, is_reswap=False)
+        except (EngineBroken, DeadlineExceeded, ActorLost, ValueError):
+            raise
+        except RuntimeError:  # a failed swap; the engines that took it and those that did not must agree again
+            timings = await self._stage_and_commit(weights, is_reswap=True)
         self._served_version = weights.version
         self._swap_times = time.perf_counter() - started, max(timing.stall_seconds for timing in timings)
+
+    async def _stage_and_commit(self, weights: PublishedWeights, *, is_reswap: bool) -> list[SwapTiming]:
+        self._served_version = None
+        await self._ask_engines("stage_weights", weights.handle, is_reswap=is_reswap, setting="swap_seconds")
+        return await self._ask_engines("commit_weights", weights.version, setting="swap_seconds")
 
     def take_swap_times(self) -> tuple[float, float] | tuple[None, None]:
         """Seconds of the last hand-over and its longest engine stall, once; (None, None) if there was none since."""

@@ -135,7 +135,7 @@ class Learner:
         return batch.scatter(picked_M)
 
     def add_old_logprobs(self, minibatches: Sequence[Minibatch]) -> tuple[Minibatch, ...]:
-        """The minibatches with log pi_old of every sample, computed in the very micro-batches of the updates to come."""
+        """The minibatches with log pi_old of every sample, computed in the very micro-batches of the updates."""
         return tuple(self._with_old_logprobs(minibatch) for minibatch in minibatches)
 
     @torch.no_grad()

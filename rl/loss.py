@@ -117,7 +117,7 @@ def k25_token(
 def negative_log_likelihood(logprobs_NT: Tensor, loss_mask_NT: Tensor, *, num_tokens: int) -> Tensor:
     """PTX loss: mean negative log-likelihood per assistant token, - 1/num_tokens * sum_it m_it log pi_theta(y_it|.).
 
-    K2 (section 3.2.3) adds it to the joint objective with an unpublished weight; it runs through the same fake-quantised
-    weights as the policy loss.
+    K2 (section 3.2.3) adds it to the joint objective with an unpublished weight; it runs through the same
+    fake-quantised weights as the policy loss.
     """
     return -(logprobs_NT * loss_mask_NT.to(logprobs_NT.dtype)).sum() / num_tokens

@@ -4,8 +4,8 @@ A row holds one prompt and several continuations. Positions restart after the pr
 the shape of a tree lets a continuation see the prompt and itself only. The network then gives every continuation the
 log-probabilities it would get alone, at about half the cost for short responses (docs/algorithm.md has figures).
 Rows of similar length form micro-batches of at most `max_tokens` tokens, padding included. All of it is a pure function
-of the sequences and `max_tokens`: the pass of old log-probabilities and the update see identical shapes, so on CPU their
-results agree bit for bit.
+of the sequences and `max_tokens`: the pass of old log-probabilities and the update see identical shapes, so on CPU
+their results agree bit for bit.
 
 Left out: models whose layers are not plain causal attention (sliding windows, recurrences) cannot use a tree mask;
 `rl.learner` refuses them.

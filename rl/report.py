@@ -106,7 +106,8 @@ class Report:
             greedy, hot = result["greedy"], result["sampled"]
             self.say(
                 f"held-out {name}, {row['stage']}: greedy {greedy['mean']:.3f} +- {greedy['stderr']:.3f}, sampled "
-                f"{hot['mean']:.3f} +- {hot['stderr']:.3f}, truncated {result['truncated_frac']:.2f} (n = {greedy['num']})"
+                f"{hot['mean']:.3f} +- {hot['stderr']:.3f}, truncated {result['truncated_frac']:.2f} "
+                f"(n = {greedy['num']})"
             )
             if self._wandb is not None:
                 self._wandb.log({f"eval/{name}/greedy_accuracy": greedy["mean"]}, step=row["step"])

@@ -146,7 +146,7 @@ class Run:
 
     @contextlib.asynccontextmanager
     async def recovering(self) -> AsyncIterator[None]:
-        """Own the faults of actors during one step: rebuild what was lost, rewind, and let the loop do the step again."""
+        """Own the faults of actors during a step: rebuild what was lost, rewind, and let the loop do the step again."""
         try:
             yield
         except (ActorLost, DeadlineExceeded, EngineBroken) as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["learning_rate_at", "temperature_at", "warmup_learning_rate_at"]
 
 
-def temperature_at(step: int, *, start: float, end: float, decay_steps: int) -> float:
+def temperature_at(step: int, start: float, end: float, decay_steps: int) -> float:
     """Sampling temperature of a step: linear from `start` at step 0 to `end` at `decay_steps`, then constant.
 
     Kimi K2 (section 3.2.3) decays the temperature over training and publishes neither endpoints nor shape; linear is
@@ -17,7 +17,7 @@ def temperature_at(step: int, *, start: float, end: float, decay_steps: int) -> 
 
 
 def learning_rate_at(step: int, *, lr: float, ramp_steps: int, num_steps: int, end_frac: float) -> float:
-    """Learning rate of a step: rises linearly over `ramp_steps`, then falls linearly to `lr * end_frac` at the last step.
+    """Learning rate of a step: rises linearly over `ramp_steps`, then falls linearly to `lr * end_frac` at the end.
 
     Step 0 gets lr / ramp_steps, not 0: a step that cannot learn would waste its rollout.
     """

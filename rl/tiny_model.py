@@ -48,7 +48,7 @@ def build_tiny_model(folder: Path, shape: TinyModelConfig, *, context_length: in
         model = LlamaForCausalLM(config)
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save_pretrained(folder)
-    model.to(torch.bfloat16).save_pretrained(folder)
+    model.bfloat16().save_pretrained(folder)
 
 
 def _tokenizer(alphabet: str):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["train"]
 
 
+# fmt: off
 async def train(run: Run) -> bool:
     """One run, from its last checkpoint to its final table; False where Ctrl-C stopped it first."""
     async with run:                                                   # actors, gyms, scorer; the newest checkpoint
@@ -47,9 +48,9 @@ async def warm_up(run: Run) -> None:
 
 async def one_step(run: Run) -> None:
     """Sample, score, learn, publish."""
-    temperature = temperature_at(run.state.step, **run.config.temperature_schedule)
+    temperature = temperature_at(run.state.step, *run.config.temperature_schedule)
 
-    async with run.cluster.generating(run.state.weights) as policy:   # swap and verify ALL engines: pi_old = INT4(theta)
+    async with run.cluster.generating(run.state.weights) as policy:   # swap, verify ALL engines: pi_old = INT4(theta)
         await run.evaluate_if_due(policy)
         groups = await run.rollout(policy, temperature=temperature)   # y_1..y_K ~ pi_old(.|x), |y| <= budget(x), scored
     batch = run.learning_batch(groups)                                # A_i = r_i - mean_j r_j, masks, minibatches
@@ -74,6 +75,8 @@ async def finish(run: Run) -> bool:
     run.final_table()
     return True
 
+
+# fmt: on
 
 if __name__ == "__main__":
     from rl.cli import main

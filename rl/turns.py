@@ -146,8 +146,8 @@ class ServedPolicy:
             if time.monotonic() > self._deadline:
                 seconds = self._cluster.config.cluster.generate_seconds
                 raise DeadlineExceeded(
-                    f"engine {i} has {len(self._waiting)} samples unfinished after {seconds:g} s in phase 'generate' of "
-                    f"step {self._cluster.step}; if that is too short, raise cluster.generate_seconds",
+                    f"engine {i} has {len(self._waiting)} samples unfinished after {seconds:g} s in phase 'generate' "
+                    f"of step {self._cluster.step}; if that is too short, raise cluster.generate_seconds",
                     actor=f"engine {i}",
                 )
 

@@ -1,8 +1,8 @@
 """How a task becomes token ids, and which tokens end a response.
 
-One object, made from the tokenizer of the model folder, used by the rollout, by PTX and by the evaluation alike, so that
-no two of them can render a prompt differently. The template's hash is stored in every checkpoint: a run that is resumed
-with another template would silently train another policy, so it is refused.
+One object, made from the tokenizer of the model folder, used by the rollout, by PTX and by the evaluation alike, so
+that no two of them can render a prompt differently. The template's hash is stored in every checkpoint: a run that is
+resumed with another template would silently train another policy, so it is refused.
 """
 
 from __future__ import annotations
@@ -34,11 +34,12 @@ class ChatFormat:
         from transformers import AutoTokenizer
 
         try:
-            self.tokenizer: Any = AutoTokenizer.from_pretrained(str(model_folder))
+            tokenizer: Any = AutoTokenizer.from_pretrained(str(model_folder))
         except (OSError, ValueError) as error:
             raise ValueError(f"model.path = {model_folder} has no tokenizer that can be loaded: {error}") from error
+        self.tokenizer = tokenizer
         self.use_template = use_template
-        if use_template and not self.tokenizer.chat_template:
+        if use_template and not tokenizer.chat_template:
             raise ValueError(
                 f"model.path = {model_folder} has no chat template; set model.chat_template = false to use bare prompts"
             )

@@ -1,4 +1,4 @@
-"""One vLLM engine in this process, on a thread of its own: submit and abort at any time, responses leave as they finish.
+"""One vLLM engine in this process, on its own thread: submit and abort at any time, responses leave as they finish.
 
 All calls into vLLM happen on one thread, the engine's. Other threads leave commands in an inbox and read finished
 samples from an outbox; between two `step()` calls the engine empties the inbox. So a response can be scored while its

@@ -13,8 +13,8 @@ contract and are handled here:
 - on CPU, layers that stay in BF16 multiply with a packed copy of their weight. A head that is tied to the embedding is
   not reloaded as a layer of its own, so its copy would stay the old one for ever; `refresh_cpu_linears` makes it anew.
 
-The same function makes those layers batch-invariant: oneDNN chooses its blocking by the number of rows (on CPUs with AMX
-a row's bits then depend on how many others are in the batch), so rows are multiplied in blocks of a fixed number.
+The same function makes those layers batch-invariant: oneDNN chooses its blocking by the number of rows (on CPUs with
+AMX a row's bits then depend on how many others are in the batch), so rows are multiplied in blocks of a fixed number.
 
 Tensors handed over must stay alive and unchanged until `swap` returns: the reloader keeps references to them.
 """
@@ -127,7 +127,8 @@ class SwapExtension:
 
 def refresh_cpu_linears(model: torch.nn.Module) -> None:
     """On CPU, pack tied heads anew from the weight they share, and fix the number of rows of every BF16 product."""
-    for name, module in model.named_modules():
+    for name, layer in model.named_modules():
+        module: Any = layer  # vLLM hangs functions on its layers
         if not hasattr(module, "cpu_linear"):
             continue
         if _is_tied_head(model, name):
@@ -159,12 +160,13 @@ def effective_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     """
     weights: dict[str, torch.Tensor] = {}
     inside_linear: set[str] = set()
-    for name, module in model.named_modules():
+    for name, layer in model.named_modules():
+        module: Any = layer
         is_head = isinstance(module, ParallelLMHead)
         if not isinstance(module, LinearBase) and not is_head:
             continue
         inside_linear.update(f"{name}.{p}" for p, _ in module.named_parameters())
-        width = module.embedding_dim if is_head else module.input_size_per_partition
+        width = int(module.embedding_dim if is_head else module.input_size_per_partition)
         identity = torch.eye(width, dtype=torch.bfloat16, device=next(module.parameters()).device)
         assert module.quant_method is not None
         weights[f"{name}.weight"] = module.quant_method.apply(module, identity, bias=None).t().contiguous()

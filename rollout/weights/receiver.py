@@ -146,7 +146,7 @@ def _check_layout(artefact: WeightArtefact) -> None:
 
 
 def _is_damaged(artefact: WeightArtefact, entry: TensorEntry) -> bool:
-    return xxhash.xxh3_64_intdigest(artefact.buffer[entry.offset : entry.offset + entry.nbytes]) != entry.checksum
+    return xxhash.xxh3_64_intdigest(artefact.buffer[entry.offset : entry.offset + entry.nbytes].data) != entry.checksum
 
 
 def _is_bad_number(tensor: torch.Tensor) -> bool:

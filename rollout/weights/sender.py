@@ -51,7 +51,7 @@ def build_artefact(named_tensors: Iterable[tuple[str, torch.Tensor]], version: i
     for position, (name, dtype, shape, offset, nbytes) in enumerate(layout):
         flat[offset : offset + nbytes].view(DTYPES[dtype]).view(shape).copy_(collected[position][1])
         collected[position] = (name, flat[:0])  # lets the source go
-        checksum = xxhash.xxh3_64_intdigest(buffer[offset : offset + nbytes])
+        checksum = xxhash.xxh3_64_intdigest(buffer[offset : offset + nbytes].data)
         entries.append(
             TensorEntry(name=name, dtype=dtype, shape=shape, offset=offset, nbytes=nbytes, checksum=checksum)
         )

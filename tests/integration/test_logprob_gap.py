@@ -1,4 +1,4 @@
-"""The trainer and the INT4 engine agree as closely as two programs can, and the controls show that the test can fail."""
+"""Trainer and INT4 engine agree as closely as two programs can, and the controls show that the test can fail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Law number one on every layer of a real model: fake_quantize(w) == dequantize(unpack(pack(quantize(w)))), bit for bit."""
+"""Law number one on every layer of a real model: fake_quantize(w) == dequantize(unpack(pack(quantize(w)))), bitwise."""
 
 from __future__ import annotations
 
