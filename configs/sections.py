@@ -105,7 +105,15 @@ class QuantConfig(Section):
 
     group_size: Positive = 32
     """Weights along the input dimension that share one scale."""
-    ignore: tuple[str, ...] = ("lm_head", "re:.*embed.*", "re:.*norm.*", "re:.*mlp\\.gate$", "re:.*router.*")
+    ignore: tuple[str, ...] = (
+        "lm_head",
+        r"re:.*\.lm_head$",
+        "re:.*embed.*",
+        "re:.*norm.*",
+        r"re:.*\.gate$",
+        "re:.*shared_expert_gate$",
+        "re:.*router.*",
+    )
     """Modules that stay in BF16: names, or regular expressions behind `re:`."""
     fake_quantize: bool = True
     """Train through the INT4 grid. False is a control for experiments: the engine then serves other weights."""

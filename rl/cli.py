@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from configs.load import load_config, to_json
+from configs.load import ConfigError, load_config, to_json
 
 __all__ = ["main"]
 
@@ -74,7 +74,7 @@ def _train(checked) -> int:
     except (KeyboardInterrupt, asyncio.CancelledError):
         print("stopped without a checkpoint; run the same command to go on from the last one", file=sys.stderr)
         return 130
-    except ValueError as error:
+    except ConfigError as error:  # the folder holds another run
         return _refuse(error)
     except Exception as error:  # the process ends here: the trace goes to a file, the reason to the last line
         log = checked.folder.path / "error.log"

@@ -252,7 +252,10 @@ class Cluster:
         except (EngineBroken, DeadlineExceeded, ActorLost, ValueError):
             raise
         except RuntimeError:  # a failed swap; the engines that took it and those that did not must agree again
-            timings = await self._stage_and_commit(weights, is_reswap=True)
+            try:
+                timings = await self._stage_and_commit(weights, is_reswap=True)
+            except RuntimeError as error:
+                raise EngineBroken(f"version {weights.version} could not be swapped in twice: {error}") from error
         self._served_version = weights.version
         self._swap_times = time.perf_counter() - started, max(timing.stall_seconds for timing in timings)
 

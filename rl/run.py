@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from configs.load import check_same_run, from_json, to_json
+from configs.load import ConfigError, check_same_run, from_json, to_json
 from gyms.mixture import Draw, draws, heldout
 from reward.rules import TruncationRule, check_masked_rate
 from reward.scorer import Scorer
@@ -65,6 +65,8 @@ class Run:
         self.folder = checked.folder
         self.report = report
         self.state: RunState
+        self._is_stopping = False
+        self._is_stepping = False
         self.cluster = Cluster(
             self.config,
             model_folder=checked.model_folder,
@@ -107,7 +109,7 @@ class Run:
         """The newest checkpoint, after making sure that this is the same run.
 
         Raises:
-            ValueError: the folder holds a run with another config, chat template or other tasks.
+            ConfigError: the folder holds a run with another config, chat template or other tasks.
         """
         checkpoint = latest_checkpoint(self.folder.checkpoints)
         if checkpoint is None:
@@ -115,7 +117,7 @@ class Run:
         check_same_run(from_json(self.folder.config.read_text(encoding="utf-8")), self.config)
         for key, now in self.checked.fingerprint.items():
             if checkpoint.fingerprint.get(key) != now:
-                raise ValueError(
+                raise ConfigError(
                     f"{key} has changed since the checkpoint {checkpoint.folder}: it was "
                     f"{checkpoint.fingerprint.get(key)}, now it is {now}; restore it, or start a new run_dir"
                 )
@@ -130,23 +132,27 @@ class Run:
         weights = await self.cluster.publish(checkpoint.run["weight_version"])
         self.state = RunState(num_steps=self.config.num_steps, weights=weights)
         self.state.load_state_dict(checkpoint.run, weights)
+        self.state.is_stopping = self._is_stopping
+        self.cluster.step = self.state.step
         self.folder.drop_from(self.state.step, num_evals=self.state.num_evals)
         self.report.say(f"going on from {checkpoint.folder} at step {self.state.step}")
 
     def request_stop(self) -> None:
         """Ctrl-C: stop at the next boundary; at once while sampling, whose step is simply done again. Twice: now."""
-        if self.state.is_stopping and self._task is not None:
-            asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
+        assert self._task is not None
+        if self._is_stopping or not self._is_stepping:
+            self.report.say("stopping; the last checkpoint stays")
             self._task.cancel()
             return
-        self.state.is_stopping = True
+        self._is_stopping = self.state.is_stopping = True
         self.report.say("stopping with a checkpoint (Ctrl-C again: stop without)")
-        if self.cluster.is_generating and self._task is not None:
+        if self.cluster.is_generating:
             self._task.cancel()
 
     @contextlib.asynccontextmanager
     async def recovering(self) -> AsyncIterator[None]:
         """Own the faults of actors during a step: rebuild what was lost, rewind, and let the loop do the step again."""
+        self._is_stepping, num_evals = True, self.state.num_evals
         try:
             yield
         except (ActorLost, DeadlineExceeded, EngineBroken) as error:
@@ -154,19 +160,26 @@ class Run:
             if self._num_restarts > self.config.cluster.max_restarts:
                 raise
             self.report.say(f"{error}; rebuilding (restart {self._num_restarts})")
+            self._forget_step(num_evals)
             await self._rebuild(learner=getattr(error, "actor", "engine") == "learner")
         except asyncio.CancelledError:
-            if not self.state.is_stopping or self._task is None or not self._task.uncancel() == 0:
+            if not self._is_stopping or self._task is None or self._task.uncancel() != 0:
                 raise
+            self._forget_step(num_evals)
+        finally:
+            self._is_stepping = False
+
+    def _forget_step(self, num_evals: int) -> None:
+        """Drop what an abandoned step has written: it will be done again from its start."""
+        self.state.num_evals, self._last_eval, self._phases = num_evals, None, {}
+        self.folder.drop_from(self.state.step, num_evals=num_evals)
 
     async def _rebuild(self, *, learner: bool) -> None:
         """Engines only while the learner still holds the step's start; all, from the checkpoint, if it was lost."""
         await self.cluster.rebuild_engines()
         if learner or self.cluster.learner_has_moved:
-            is_stopping = self.state.is_stopping
             await self.cluster.rebuild_learner()
             await self._restore(latest_checkpoint(self.folder.checkpoints))  # there is one since the warm-up
-            self.state.is_stopping = is_stopping
             self.cluster.learner_has_moved = False
 
     async def save_if_due(self) -> None:

@@ -65,13 +65,12 @@ async def one_step(run: Run) -> None:
 
 async def finish(run: Run) -> bool:
     """After the last step: evaluate, export, show the table. After Ctrl-C: save."""
+    await run.save()
     if run.state.is_stopping:
-        await run.save()
         return False
     async with run.cluster.generating(run.state.weights) as policy:
         await run.evaluate(policy, "after RL")
     await run.cluster.export(run.export_folder)
-    await run.save()
     run.final_table()
     return True
 

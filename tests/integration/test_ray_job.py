@@ -57,6 +57,7 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
     home = tmp_path_factory.mktemp("home")  # ray keeps its token under ~/.ray
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     environment = Runs.environment() | {"RAY_AUTH_MODE": "token", "HOME": str(home), "PATH": path}
+    subprocess.run([RAY, "get-auth-token", "--generate"], env=environment, check=True, capture_output=True, timeout=120)
     dashboard = free_port()
     command = [
         RAY, "start", "--head", "--block", f"--port={free_port()}", f"--dashboard-port={dashboard}",
