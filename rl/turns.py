@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from gyms.api import Task
@@ -65,17 +66,15 @@ class ServedPolicy:
     """The engines as the loop sees them: `sample` returns when that one response is finished.
 
     Requests that are asked for in one turn of the event loop travel in one call per engine; one task per engine polls
-    for finished samples. Leaving the context aborts what is in flight.
+    for finished samples, and only while that engine owes some: a poll that outlived its phase would swallow samples of
+    the next. Leaving the context early aborts what is in flight.
     """
 
     def __init__(self, cluster: Cluster, engines: Sequence[Any]) -> None:
         self._cluster = cluster
-        self._engines = engines
-        self._waiting: dict[str, asyncio.Future[Sample]] = {}
-        self._unsent: list[list[SampleRequest]] = [[] for _ in engines]
+        self._lanes = [_Lane(name=f"engine {i}", engine=engine) for i, engine in enumerate(engines)]
         self._tasks: list[asyncio.Task[None]] = []
-        self._wake = asyncio.Event()
-        self._deadline = time.monotonic() + cluster.config.cluster.generate_seconds
+        self._is_closing = False
 
     def prompt_ids(self, task: Task) -> tuple[int, ...]:
         """A task's prompt as token ids.
@@ -94,67 +93,80 @@ class ServedPolicy:
 
     async def sample(self, request: SampleRequest, *, lane: int) -> Sample:
         """Draw one response on engine `lane` modulo their number."""
+        chosen = self._lanes[lane % len(self._lanes)]
         future: asyncio.Future[Sample] = asyncio.get_running_loop().create_future()
-        self._waiting[request.id] = future
-        self._unsent[lane % len(self._engines)].append(request)
-        self._wake.set()
+        chosen.owed[request.id] = future
+        chosen.unsent.append(request)
+        chosen.has_work.set()
         try:
             return await future
         finally:
-            self._waiting.pop(request.id, None)
+            chosen.owed.pop(request.id, None)
 
     async def __aenter__(self) -> ServedPolicy:
-        loops = [self._submit_loop(), *(self._poll_loop(i, engine) for i, engine in enumerate(self._engines))]
-        self._tasks = [asyncio.create_task(loop) for loop in loops]
-        for task in self._tasks:
-            task.add_done_callback(self._on_task_done)
+        self._tasks = [asyncio.create_task(self._serve(lane)) for lane in self._lanes]
+        for task, lane in zip(self._tasks, self._lanes, strict=True):
+            task.add_done_callback(lane.on_task_done)
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        if kind is not None:  # in flight only where the body was left early
-            with contextlib.suppress(ActorLost, DeadlineExceeded, EngineBroken):
-                for i, engine in enumerate(self._engines):
-                    await self._cluster.ask(f"engine {i}", "abort", None, setting="swap_seconds", handle=engine)
-                    await self._cluster.ask(
-                        f"engine {i}", "finished", wait_seconds=0.0, setting="swap_seconds", handle=engine
-                    )
+        self._is_closing = True
+        if kind is not None:  # something is in flight only where the body was left early
+            for lane in self._lanes:
+                with contextlib.suppress(ActorLost, DeadlineExceeded, EngineBroken):
+                    await self._ask(lane, "abort", None, setting="swap_seconds")
+        for lane in self._lanes:
+            lane.has_work.set()
+        await asyncio.gather(*self._tasks, return_exceptions=True)  # a poll in flight ends within POLL_SECONDS
+        if kind is not None:
+            for lane in self._lanes:
+                with contextlib.suppress(ActorLost, DeadlineExceeded, EngineBroken):
+                    await self._ask(lane, "finished", wait_seconds=0.0, setting="swap_seconds")
 
-    async def _submit_loop(self) -> None:
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            for i, engine in enumerate(self._engines):
-                if requests := self._unsent[i]:
-                    self._unsent[i] = []
-                    self._deadline = time.monotonic() + self._cluster.config.cluster.generate_seconds
-                    await self._cluster.ask(f"engine {i}", "submit", requests, setting="swap_seconds", handle=engine)
-
-    async def _poll_loop(self, i: int, engine: Any) -> None:
-        while True:
-            if not self._waiting:
-                await asyncio.sleep(0.01)
+    async def _serve(self, lane: _Lane) -> None:
+        """Submit what is new, then poll, for as long as the engine owes samples."""
+        deadline = time.monotonic()
+        while not self._is_closing:
+            if not lane.owed:
+                await lane.has_work.wait()
+                lane.has_work.clear()
+                await asyncio.sleep(0)  # let the callers of this turn of the loop add theirs
+            if lane.unsent:
+                requests, lane.unsent = lane.unsent, []
+                deadline = time.monotonic() + self._cluster.config.cluster.generate_seconds
+                await self._ask(lane, "submit", requests, setting="swap_seconds")
+            if not lane.owed:
                 continue
-            samples = await self._cluster.ask(
-                f"engine {i}", "finished", wait_seconds=POLL_SECONDS, setting="generate_seconds", handle=engine
-            )
-            for sample in samples:
-                if (future := self._waiting.get(sample.id)) and not future.done():
+            for sample in await self._ask(lane, "finished", wait_seconds=POLL_SECONDS, setting="generate_seconds"):
+                if (future := lane.owed.pop(sample.id, None)) and not future.done():
                     future.set_result(sample)
-            if time.monotonic() > self._deadline:
+            if lane.owed and time.monotonic() > deadline:
                 seconds = self._cluster.config.cluster.generate_seconds
                 raise DeadlineExceeded(
-                    f"engine {i} has {len(self._waiting)} samples unfinished after {seconds:g} s in phase 'generate' "
-                    f"of step {self._cluster.step}; if that is too short, raise cluster.generate_seconds",
-                    actor=f"engine {i}",
+                    f"{lane.name} owes {len(lane.owed)} samples after {seconds:g} s in phase 'generate' of step "
+                    f"{self._cluster.step}; if that is too short, raise cluster.generate_seconds",
+                    actor=lane.name,
                 )
 
-    def _on_task_done(self, task: asyncio.Task[None]) -> None:
-        """A loop that fails fails everyone who waits for a sample."""
+    async def _ask(self, lane: _Lane, method: str, *args: Any, setting: str, **kwargs: Any) -> Any:
+        return await self._cluster.ask(lane.name, method, *args, setting=setting, handle=lane.engine, **kwargs)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Lane:
+    """One engine's side of a phase."""
+
+    name: str
+    engine: Any
+    owed: dict[str, asyncio.Future[Sample]] = field(default_factory=dict)
+    """Samples that were asked for and have not come, by request id."""
+    unsent: list[SampleRequest] = field(default_factory=list)
+    has_work: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def on_task_done(self, task: asyncio.Task[None]) -> None:
+        """A lane that fails fails everyone who waits for a sample of it."""
         if task.cancelled() or (error := task.exception()) is None:
             return
-        for future in self._waiting.values():
+        for future in self.owed.values():
             if not future.done():
                 future.set_exception(error)
