@@ -166,7 +166,7 @@ def effective_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
         if not isinstance(module, LinearBase) and not is_head:
             continue
         inside_linear.update(f"{name}.{p}" for p, _ in module.named_parameters())
-        width = int(module.embedding_dim if is_head else module.input_size_per_partition)
+        width: Any = module.embedding_dim if is_head else module.input_size_per_partition
         identity = torch.eye(width, dtype=torch.bfloat16, device=next(module.parameters()).device)
         assert module.quant_method is not None
         weights[f"{name}.weight"] = module.quant_method.apply(module, identity, bias=None).t().contiguous()
