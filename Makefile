@@ -109,11 +109,11 @@ model: venv
 	@$(PY) -m rl.prepare smollm2 --output $(MODEL)
 
 .PHONY: demo
-demo: model  ## INT4 reinforcement learning of SmolLM2-135M-Instruct (about 10 minutes on 2 cores)
+demo: model  ## INT4 reinforcement learning of SmolLM2-135M-Instruct (10 to 15 minutes on 2 cores)
 	$(PY) -m rl.train configs/smollm2_cpu.toml
 
 .PHONY: tiny
-tiny: venv  ## the same with a model that the project builds itself (about 5 minutes)
+tiny: venv  ## the same with a model that the project builds itself (about 6 minutes)
 	$(PY) -m rl.train configs/tiny_cpu.toml
 
 .PHONY: clean
