@@ -216,6 +216,7 @@ class Learner:
     def _backward_policy(self, micro: MicroBatch, samples: Sequence[LearningSample], whole: Minibatch) -> PolicyLoss:
         s = self.settings
         logprobs_NT = self.logprobs(micro, _per_token([sample.temperatures for sample in samples]))
+        assert all(sample.old_logprobs is not None for sample in samples), "add_old_logprobs comes before update"
         old_NT = _padded([sample.old_logprobs or () for sample in samples], micro, self.device)
         engine_NT = _padded([sample.engine_logprobs for sample in samples], micro, self.device)
         mask_NT = _padded([sample.loss_mask for sample in samples], micro, self.device)

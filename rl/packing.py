@@ -2,7 +2,7 @@
 
 A row holds one prompt and several continuations. Positions restart after the prompt for every continuation; a mask in
 the shape of a tree lets a continuation see the prompt and itself only. The network then gives every continuation the
-log-probabilities it would get alone, at about half the cost for short responses (docs/algorithm.md has figures).
+log-probabilities it would get alone, and the prompt is paid for once (docs/algorithm.md).
 Rows of similar length form micro-batches of at most `max_tokens` tokens, padding included. All of it is a pure function
 of the sequences and `max_tokens`: the pass of old log-probabilities and the update see identical shapes, so on CPU
 their results agree bit for bit.
