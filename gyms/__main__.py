@@ -7,6 +7,7 @@ status is 0 when all is well, 1 when a gym breaks its contract, 2 when it cannot
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import inspect
 import json
 import sys
@@ -47,7 +48,7 @@ def info(options: argparse.Namespace) -> dict[str, Any]:
         "class": f"{gym_class.__module__}:{gym_class.__qualname__}",
         "about": inspect.getdoc(gym_class) or "",
         "api_version": gym_class.api_version,
-        "score_wall_seconds": gym_class.score_wall_seconds,
+        "needs": dataclasses.asdict(gym_class.needs),
         "baseline": gym_class.baseline,
         "minimum": gym_class.minimum,
         "settings": schema.get("properties", {}),

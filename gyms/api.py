@@ -10,7 +10,9 @@ torch, ray nor vllm, so a plug-in author can test a gym in milliseconds. Three f
   arithmetic on indices, never by saving iterators.
 - *What a gym may need is handed to it* as `Services`, so that nothing is global and a worker can be killed at any time.
 
-Left out on purpose: multi-turn gyms (`reset`/`step`), group scoring and judges; they extend this file.
+- *Model code runs in a sandbox that is handed in*, as `Services.sandbox`; the expected results never go in with it.
+
+Left out on purpose: multi-turn gyms (`reset`/`step`); they extend this file.
 """
 
 from __future__ import annotations
@@ -21,15 +23,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+if TYPE_CHECKING:
+    from gyms.sandbox.program import Sandbox
+
 __all__ = [
     "API_VERSION",
+    "CaseResult",
     "Gym",
     "GymSettings",
     "Message",
+    "Needs",
     "Score",
     "Services",
     "Split",
@@ -109,6 +116,23 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CaseResult:
+    """What became of one part of a verification: a test of a program, an instruction of a prompt.
+
+    Example:
+        CaseResult(id="add(1, 2)", passed=False, reason="expected 3, got 4", seconds=0.01)
+    """
+
+    id: str
+    """Stable name within the task."""
+    passed: bool
+    reason: str = ""
+    """Why it failed, in one line; empty where it passed. Never shown to the policy."""
+    seconds: float = 0.0
+    """Wall clock that it took, measured outside of what was verified."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
     """What a gym says of one response.
 
@@ -128,6 +152,12 @@ class Score:
     """The answer as it was extracted from the response."""
     flags: frozenset[str] = frozenset()
     """Diagnostics for people ("unevaluated", "echo", ...); never change the value by themselves."""
+    cases: tuple[CaseResult, ...] = ()
+    """Parts of the verification, in the task's order, where it has parts."""
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    """How it was verified, for people: the sandbox's tier, the verifier's version, ..."""
+    seconds: float = 0.0
+    """Wall clock of the verification; the scorer fills it in."""
     detail: str = ""
     """For faults: what happened, in one line."""
 
@@ -141,11 +171,39 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """What one `score` call may use. The host enforces it from outside, in the worker process that it can kill.
+
+    Example:
+        Needs(wall_seconds=30.0, cpu_seconds=20.0, sandbox=True)
+    """
+
+    wall_seconds: float = 10.0
+    """Longest that one `score` call may take, in seconds of wall clock, queueing excluded. Be generous: a wall clock on
+    a busy machine must not decide what CPU time can decide."""
+    cpu_seconds: float | None = None
+    """Longest CPU time of one `score` call, in seconds, of the worker and the children it has waited for; None: only
+    the wall clock counts."""
+    memory_bytes: int = 4 << 30
+    """Address space of the worker process, in bytes; the sandbox has limits of its own."""
+    processes: bool = False
+    """True where the verifier itself starts child processes, outside of the sandbox."""
+    network: bool = False
+    """True where the verifier itself talks to the network."""
+    sandbox: bool = False
+    """True where submitted code is run: `Services.sandbox` is then never None in a worker."""
+    judge: bool = False
+    """True where a judge gives the reward; `score` is then asked only for what can be checked without it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
     """What a gym may use, handed to its constructor; nothing else is global."""
 
     scratch: Path | None = None
     """A folder the gym may write to while it lives; None where the host grants none."""
+    sandbox: Sandbox | None = None
+    """Runs submitted programs; None where the gym does not declare that it needs one, and in the driver."""
 
 
 class GymSettings(BaseModel):
@@ -158,15 +216,19 @@ class Gym(ABC):
     """Asks tasks and verifies answers. Subclass it, name it in the entry-point group `reward_gyms`, done.
 
     A gym is built once in the driver (for its tasks) and once in every scoring worker (for `score`), from the same
-    settings. `score` runs in a process that is killed when it overruns `score_wall_seconds`.
+    settings. `score` runs in a process that is killed when it overruns `needs`.
     """
 
     api_version: ClassVar[int] = API_VERSION
     """The contract version this gym was written for."""
     Settings: ClassVar[type[GymSettings]] = GymSettings
     """pydantic model of the gym's settings, validated when the gym is loaded."""
-    score_wall_seconds: ClassVar[float] = 10.0
-    """Longest that one `score` call may take, in seconds of wall clock; the worker is killed beyond it."""
+    needs: ClassVar[Needs] = Needs()
+    """What one `score` call may use; the worker is killed beyond it."""
+    components: ClassVar[Mapping[str, str]] = {}
+    """Name -> one line of meaning, of every component that a score of this gym may carry; others are a fault."""
+    scores_groups: ClassVar[bool] = False
+    """True: the pipeline calls `score_group` with all finished siblings of a draw instead of `score` for each."""
     baseline: ClassVar[float] = 0.0
     """Highest mean value that an empty, echoed or garbage response may get, in [0, 1]."""
     minimum: ClassVar[float] = 0.0
@@ -186,6 +248,14 @@ class Gym(ABC):
     @abstractmethod
     def score(self, task: Task, response: str) -> Score:
         """Verify a complete response. Must survive any string. Raising is a fault of the gym, and masks the sample."""
+
+    def score_batch(self, pairs: Sequence[tuple[Task, str]]) -> Sequence[Score]:
+        """Scores of several (task, response) pairs, in order. Override it where a batch is cheaper than its parts."""
+        return [self.score(task, response) for task, response in pairs]
+
+    def score_group(self, task: Task, responses: Sequence[str]) -> Sequence[Score]:
+        """Scores of all siblings of one task, in order, where they depend on each other (`scores_groups`)."""
+        return self.score_batch([(task, response) for response in responses])
 
     def gold(self, task: Task) -> str | None:
         """A response that must score 1.0, or None where no worked answer is known. Used by checks and by PTX."""

@@ -39,7 +39,7 @@ __all__ = ["ENTRY_POINT_GROUP", "MAX_WALL_SECONDS", "GymSpec", "distribution_of"
 ENTRY_POINT_GROUP = "reward_gyms"
 """Entry-point group in which packages offer gyms."""
 MAX_WALL_SECONDS = 3600.0
-"""Longest `score_wall_seconds` that a gym may declare."""
+"""Longest `needs.wall_seconds` that a gym may declare."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,9 +80,9 @@ def load_gym(
             f"{key}.gym: gym {name!r} ({reference}) was written for version {gym_class.api_version!r} of the gym "
             f"contract, this pipeline speaks version {API_VERSION}; install a matching version of one of the two"
         )
-    if not 0.0 < gym_class.score_wall_seconds <= MAX_WALL_SECONDS:
+    if not 0.0 < gym_class.needs.wall_seconds <= MAX_WALL_SECONDS:
         raise ValueError(
-            f"{key}.gym: gym {name!r} ({reference}) declares score_wall_seconds = {gym_class.score_wall_seconds!r}, "
+            f"{key}.gym: gym {name!r} ({reference}) declares needs.wall_seconds = {gym_class.needs.wall_seconds!r}, "
             f"expected above 0 and at most {MAX_WALL_SECONDS:g}"
         )
     settings = _validated_settings(gym_class, args, config_key=f"{key}.args")

@@ -92,10 +92,10 @@ def _check_declarations(gym: Gym) -> None:
     for field in ("baseline", "minimum"):
         value = getattr(gym, field)
         _require(0.0 <= value <= 1.0, f"{name}.{field} is {value!r}, expected a number in [0, 1]")
-    seconds = gym.score_wall_seconds
+    seconds = gym.needs.wall_seconds
     _require(
         0.0 < seconds <= MAX_WALL_SECONDS,
-        f"{name}.score_wall_seconds is {seconds!r}, expected above 0 and at most {MAX_WALL_SECONDS:g}",
+        f"{name}.needs.wall_seconds is {seconds!r}, expected above 0 and at most {MAX_WALL_SECONDS:g}",
     )
 
 

@@ -77,7 +77,7 @@ class WorkerProcess:
         if gym not in self._wall_seconds:
             self._build(gym, is_stopped)
         seconds = self._wall_seconds[gym]
-        reply = self._ask("score", gym, payload, seconds, "score_wall_seconds", is_stopped)
+        reply = self._ask("score", gym, payload, seconds, "needs.wall_seconds", is_stopped)
         if reply["kind"] != "scored":
             raise GarbageReply(f"a reply of the kind {reply['kind']!r:.40} to a request for a score")
         return parse_score(reply.get("score"))
@@ -138,9 +138,9 @@ class WorkerProcess:
 
     def _build(self, gym: str, is_stopped: IsStopped) -> None:
         reply = self._ask("build", gym, b"", self._start_seconds, "the scorer's start_seconds", is_stopped)
-        seconds = reply.get("score_wall_seconds")
+        seconds = reply.get("wall_seconds")
         if reply["kind"] != "built" or not isinstance(seconds, int | float) or not 0.0 < seconds <= MAX_WALL_SECONDS:
-            raise GarbageReply(f"score_wall_seconds = {seconds!r:.40}, expected above 0 and at most {MAX_WALL_SECONDS}")
+            raise GarbageReply(f"needs.wall_seconds = {seconds!r:.40}, expected above 0 and at most {MAX_WALL_SECONDS}")
         self._wall_seconds[gym] = float(seconds)
 
     def _ask(

@@ -60,7 +60,7 @@ def _answer(
     try:
         if kind == "build":
             gyms[name] = _build(specs[name], scratch)
-            return {"kind": "built", "score_wall_seconds": float(gyms[name].score_wall_seconds)}
+            return {"kind": "built", "wall_seconds": float(gyms[name].needs.wall_seconds)}
         task, response = pickle.loads(payload)
         score = gyms[name].score(task, response)
         if not isinstance(score, Score):

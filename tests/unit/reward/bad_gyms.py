@@ -11,13 +11,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from gyms.api import Gym, GymSettings, Score, Services, Split, Status, Task, message
+from gyms.api import Gym, GymSettings, Needs, Score, Services, Split, Status, Task, message
 
 
 class Obedient(Gym):
     """Scores 1.0, unless the response asks for a disaster."""
 
-    score_wall_seconds = 0.6
+    needs = Needs(wall_seconds=0.6)
 
     def tasks(self, split: Split) -> Sequence[Task]:
         return [Task(id=f"{split}/0", prompt=(message("user", split),))]
@@ -130,4 +130,4 @@ class HangsInBuild(Obedient):
 
 
 class NoDeadline(Obedient):
-    score_wall_seconds = float("inf")
+    needs = Needs(wall_seconds=float("inf"))

@@ -66,7 +66,7 @@ def ask(scorer: Scorer, response: str, gym: str = "gym") -> Score:
 @pytest.mark.parametrize(
     ("response", "cause"),
     [
-        ("hang", r"hung in score: no answer within 0.6 s (score_wall_seconds)"),
+        ("hang", r"hung in score: no answer within 0.6 s (needs.wall_seconds)"),
         ("exit", "its process exited with status 7"),
         ("segfault", "its process was killed by SIGSEGV"),
         ("raise", "score raised KeyError: 'lost\\nkey' at bad_gyms.py:"),
@@ -201,7 +201,7 @@ def test_closing_answers_what_still_waits_with_cancelled() -> None:
     ("class_name", "cause"),
     [
         ("CannotBuild", "build raised ValueError"),
-        ("NoDeadline", "score_wall_seconds"),
+        ("NoDeadline", "wall_seconds"),
         ("Missing", "has no 'Missing'"),
     ],
 )

@@ -1,0 +1,1 @@
+"""Runs submitted programs where they can do no harm: what a program is, the tiers of isolation, their probes."""
