@@ -128,8 +128,8 @@ class CaseResult:
     passed: bool
     reason: str = ""
     """Why it failed, in one line; empty where it passed. Never shown to the policy."""
-    seconds: float = 0.0
-    """Wall clock that it took, measured outside of what was verified."""
+    seconds: float = field(default=0.0, compare=False)
+    """Wall clock that it took, measured outside of what was verified; no part of what makes two results equal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +147,8 @@ class Score:
     value: float | None = None
     """In [0, 1] where the status is `ok`; None otherwise."""
     components: Mapping[str, float] = field(default_factory=dict)
-    """Named parts of the score, logged as they are."""
+    """Named parts of the score, logged as they are. By convention `fraction` is the part in [0, 1] of what was asked
+    that holds, whatever the gym's rule makes of it as `value`."""
     answer: str | None = None
     """The answer as it was extracted from the response."""
     flags: frozenset[str] = frozenset()
@@ -156,12 +157,13 @@ class Score:
     """Parts of the verification, in the task's order, where it has parts."""
     provenance: Mapping[str, str] = field(default_factory=dict)
     """How it was verified, for people: the sandbox's tier, the verifier's version, ..."""
-    seconds: float = 0.0
-    """Wall clock of the verification; the scorer fills it in."""
+    seconds: float = field(default=0.0, compare=False)
+    """Wall clock of the verification; the scorer fills it in. No part of what makes two scores equal."""
     detail: str = ""
     """For faults: what happened, in one line."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "status", Status(self.status))  # "ok" is as good as Status.OK
         if self.status is Status.OK:
             number = isinstance(self.value, int | float)
             if not number or not math.isfinite(self.value) or not 0.0 <= self.value <= 1.0:  # type: ignore[arg-type]

@@ -1,11 +1,12 @@
 """The host's end of one scoring worker: start it, ask it under a deadline, kill it with all that it started.
 
 Everything here blocks, in a thread of the scorer, and never longer than the deadline it was given: pipes are
-non-blocking, and each wait looks every 20 ms whether the worker died or the caller gave up. Deadlines are the host's:
-a signal in the verifier's process (SIGALRM) fails off the main thread and cannot interrupt C code.
+non-blocking, and each wait looks every 20 ms whether the worker died, used up its CPU time, or the caller gave up.
+Deadlines are the host's: a signal in the verifier's process (SIGALRM) fails off the main thread and cannot interrupt C
+code; and CPU time is read from the kernel, not asked of the worker.
 
-The worker leads a session of its own, so that one killpg takes the processes which a gym started. What leaves the
-group (setsid) is not followed here; that needs a sandbox.
+A worker serves one gym, so that what a gym does to its process (a patched module, a changed folder, a leaked thread)
+is nobody else's problem. It runs below a keeper (reward/keeper.py), which leaves nothing of it behind.
 """
 
 from __future__ import annotations
@@ -20,12 +21,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
-from gyms.api import Score, Task
+from gyms.api import Score
 from gyms.load import MAX_WALL_SECONDS, GymSpec
+from reward.keeper import children_of
 from reward.wire import (
     HEADER_BYTES,
     MAX_REPLY_BYTES,
@@ -33,14 +36,21 @@ from reward.wire import (
     body_length,
     pack_frame,
     parse_reply,
-    parse_score,
+    parse_scores,
 )
 
-__all__ = ["Stopped", "WorkerFault", "WorkerProcess"]
+__all__ = ["BuiltGym", "Request", "Stopped", "WorkerFault", "WorkerProcess"]
 
 _POLL_SECONDS = 0.02
 _EXIT_SECONDS = 0.5
 """How long a worker that closed its pipe gets to finish dying, so that its exit status can be told."""
+_KILL_SECONDS = 2.0
+"""How long a keeper gets to end what is below it, before the host does so itself."""
+_LEAK_CHECK_EVERY = 64
+"""Requests between two looks at what a worker has leaked."""
+_MAX_LEAKED = 256
+"""Threads or descriptors beyond which a worker is replaced."""
+_CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 IsStopped = Callable[[], bool]
 
@@ -57,43 +67,98 @@ class Stopped(Exception):
     """The caller no longer wants the answer."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuiltGym:
+    """What the host needs to know of the gym in a worker."""
+
+    wall_seconds: float
+    """Longest that one score may take, in seconds of wall clock."""
+    cpu_seconds: float | None
+    """Longest CPU time of one score, in seconds; None: not limited."""
+    has_sandbox: bool
+    """True: the worker gets time to close its sandbox."""
+    minimum: float
+    """Reward of a fault of the model."""
+    components: frozenset[str]
+    """Names that scores may carry; empty: any."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What a worker is asked: one response, a batch of pairs, or the siblings of one task."""
+
+    kind: Literal["one", "batch", "group"]
+    payload: bytes
+    """Pickle of (task, responses); for a batch of (tasks, responses)."""
+    num_responses: int
+
+
 class WorkerProcess:
     """One worker, started on first use and again after a kill. Not thread-safe: one call at a time."""
 
-    def __init__(self, specs: Mapping[str, GymSpec], *, start_seconds: float) -> None:
-        self._specs = dict(specs)
+    def __init__(self, spec: GymSpec, *, start_seconds: float) -> None:
+        self.spec = spec
+        self.built: BuiltGym | None = None
+        """Known once the gym was built in this worker; kept over a kill."""
         self._start_seconds = start_seconds
         self._process: subprocess.Popen[bytes] | None = None
+        self._worker_pid = 0
         self._request_fd = self._reply_fd = -1
         self._scratch = ""
         self._serial = 0
-        self._wall_seconds: dict[str, float] = {}
+        self._is_built = False
+        self._cpu_deadline: float | None = None
+        self._num_served = 0
 
-    def score(self, gym: str, task: Task, response: str, is_stopped: IsStopped) -> Score:
-        """The gym's score; WorkerFault, GarbageReply or Stopped where there is none, and then kill() is due."""
-        payload = pickle.dumps((task, response))
+    def score(self, request: Request, is_stopped: IsStopped) -> list[Score]:
+        """The gym's scores; WorkerFault, GarbageReply or Stopped where there is none, and then kill() is due."""
         if self._process is None:
             self._start(is_stopped)
-        if gym not in self._wall_seconds:
-            self._build(gym, is_stopped)
-        seconds = self._wall_seconds[gym]
-        reply = self._ask("score", gym, payload, seconds, "needs.wall_seconds", is_stopped)
+        if not self._is_built:
+            self._build(is_stopped)
+        assert self.built is not None
+        if self.built.cpu_seconds is not None:
+            self._cpu_deadline = self._cpu_now() + self.built.cpu_seconds * request.num_responses
+        seconds = self.built.wall_seconds * request.num_responses
+        started = time.monotonic()
+        try:
+            reply = self._ask(
+                request.kind, request.payload, seconds, "needs.wall_seconds", is_stopped, request.num_responses
+            )
+        except _CpuUsedUp:
+            raise WorkerFault(f"hung in score: used over {self.built.cpu_seconds:g} s of CPU time (needs.cpu_seconds)")
+        finally:
+            self._cpu_deadline = None
         if reply["kind"] != "scored":
             raise GarbageReply(f"a reply of the kind {reply['kind']!r:.40} to a request for a score")
-        return parse_score(reply.get("score"))
+        each = (time.monotonic() - started) / max(1, request.num_responses)
+        scores = parse_scores(reply.get("scores"), num_wanted=request.num_responses, components=self.built.components)
+        self._replace_if_leaking()
+        return [replace(score, seconds=each) for score in scores]
 
     def kill(self) -> None:
-        """Kill the worker and its process group, take back its pipes and scratch folder; it may be used again."""
+        """Kill the worker and all below it, take back its pipes and scratch folder; it may be used again."""
         if self._process is None:
             return
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)  # before the leader is reaped, so the number is still ours
+            self._process.send_signal(signal.SIGTERM)  # to the keeper, which knows what is below it
+        if not self._has_ended(_KILL_SECONDS):
+            _kill_tree(self._process.pid)
         self._process.wait()
         os.close(self._request_fd)
         os.close(self._reply_fd)
         shutil.rmtree(self._scratch, ignore_errors=True)
         self._process = None
-        self._wall_seconds = {}
+        self._is_built = False
+        self._num_served = 0
+
+    def retire(self) -> None:
+        """As kill(), but a worker with a sandbox first gets the time to close it."""
+        if self._process is not None and self._is_built and self.built is not None and self.built.has_sandbox:
+            os.close(self._request_fd)
+            self._request_fd = os.open(os.devnull, os.O_WRONLY)
+            self._has_ended(_KILL_SECONDS)
+        self.kill()
 
     def _start(self, is_stopped: IsStopped) -> None:
         self._serial = 0
@@ -101,7 +166,7 @@ class WorkerProcess:
             self._spawn(stderr)
             deadline = time.monotonic() + self._start_seconds
             try:
-                self._send(pickle.dumps((self._specs, self._scratch)), deadline, is_stopped)
+                self._send(pickle.dumps(self.spec), deadline, is_stopped)
                 reply = self._receive(deadline, is_stopped)
             except _DeadlinePassed:
                 raise WorkerFault(f"the worker process did not start within {self._start_seconds:g} s") from None
@@ -109,6 +174,7 @@ class WorkerProcess:
                 raise WorkerFault(f"the worker process did not start: {fault}{_last_line(stderr)}") from None
         if reply["kind"] != "ready":
             raise GarbageReply(f"a reply of the kind {reply['kind']!r:.40} at the start")
+        self._worker_pid = int(reply["pid"])  # said before any code of the gym has run
 
     def _spawn(self, stderr: IO[bytes]) -> None:
         request_read, request_write = os.pipe()
@@ -116,13 +182,20 @@ class WorkerProcess:
         scratch = tempfile.mkdtemp(prefix="scoring-worker-")
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "reward.worker", str(request_read), str(reply_write), str(os.getpid())],
+                [
+                    *(sys.executable, "-P", "-m", "reward.worker"),
+                    *(str(request_read), str(reply_write), str(os.getpid()), scratch),
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,
                 pass_fds=(request_read, reply_write),
                 start_new_session=True,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)},
+                env={
+                    **os.environ,
+                    "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path),
+                    "PYTHONHASHSEED": "0",  # the order of a set must not differ between two workers
+                },
             )
         except OSError:
             os.close(request_write)
@@ -136,25 +209,28 @@ class WorkerProcess:
         os.set_blocking(reply_read, False)
         self._request_fd, self._reply_fd, self._scratch = request_write, reply_read, scratch
 
-    def _build(self, gym: str, is_stopped: IsStopped) -> None:
-        reply = self._ask("build", gym, b"", self._start_seconds, "the scorer's start_seconds", is_stopped)
-        seconds = reply.get("wall_seconds")
-        if reply["kind"] != "built" or not isinstance(seconds, int | float) or not 0.0 < seconds <= MAX_WALL_SECONDS:
-            raise GarbageReply(f"needs.wall_seconds = {seconds!r:.40}, expected above 0 and at most {MAX_WALL_SECONDS}")
-        self._wall_seconds[gym] = float(seconds)
+    def _build(self, is_stopped: IsStopped) -> None:
+        reply = self._ask("build", b"", self._start_seconds, "the scorer's start_seconds", is_stopped)
+        self.built = _parse_built(reply)
+        self._is_built = True
 
     def _ask(
-        self, kind: str, gym: str, payload: bytes, seconds: float, limit: str, is_stopped: IsStopped
+        self, kind: str, payload: bytes, seconds: float, limit: str, is_stopped: IsStopped, num_scores: int = 1
     ) -> dict[str, Any]:
         self._serial += 1
         deadline = time.monotonic() + seconds
         try:
-            self._send(pickle.dumps((kind, self._serial, gym, payload)), deadline, is_stopped)
-            reply = self._receive(deadline, is_stopped)
+            self._send(pickle.dumps((kind, self._serial, payload)), deadline, is_stopped)
+            reply = self._receive(deadline, is_stopped, num_scores)
         except _DeadlinePassed:
-            raise WorkerFault(f"hung in {kind}: no answer within {seconds:g} s ({limit})") from None
+            call = "build" if kind == "build" else "score"
+            raise WorkerFault(f"hung in {call}: no answer within {seconds:g} s ({limit})") from None
         if reply["kind"] == "failed":
-            raise WorkerFault(f"{kind} {reply.get('detail', '')!s:.2000}", is_alive=True)
+            call = "build " if kind == "build" else "score "
+            detail = f"{reply.get('detail', '')!s:.2000}"
+            raise WorkerFault(
+                detail if detail.startswith("score") else call + detail, is_alive=reply.get("is_spent") is False
+            )
         return reply
 
     def _send(self, body: bytes, deadline: float, is_stopped: IsStopped) -> None:
@@ -168,13 +244,13 @@ class WorkerProcess:
             except BrokenPipeError:
                 raise WorkerFault(self._death()) from None
 
-    def _receive(self, deadline: float, is_stopped: IsStopped) -> dict[str, Any]:
+    def _receive(self, deadline: float, is_stopped: IsStopped, num_scores: int = 1) -> dict[str, Any]:
         header = self._read(HEADER_BYTES, deadline, is_stopped)
-        body = self._read(body_length(header, max_bytes=MAX_REPLY_BYTES), deadline, is_stopped)
+        body = self._read(body_length(header, max_bytes=num_scores * MAX_REPLY_BYTES), deadline, is_stopped)
         return parse_reply(body, serial=self._serial)
 
     def _read(self, num_bytes: int, deadline: float, is_stopped: IsStopped) -> bytes:
-        data = b""
+        data = bytearray()
         while len(data) < num_bytes:
             self._wait(self._reply_fd, select.POLLIN, deadline, is_stopped)
             try:
@@ -184,7 +260,7 @@ class WorkerProcess:
             if not piece:
                 raise WorkerFault(self._death())
             data += piece
-        return data
+        return bytes(data)
 
     def _wait(self, fd: int, event: int, deadline: float, is_stopped: IsStopped) -> None:
         """Until the pipe is ready; raises when the caller gave up, the deadline passed or the worker died."""
@@ -196,11 +272,43 @@ class WorkerProcess:
             seconds = deadline - time.monotonic()
             if seconds <= 0:
                 raise _DeadlinePassed("no answer in time")
+            if self._cpu_deadline is not None and self._cpu_now() > self._cpu_deadline:
+                raise _CpuUsedUp("no CPU time left")
             was_dead = self._is_dead()  # asked before the poll: what it wrote before it died is still read
             if poll.poll(0 if was_dead else 1000 * min(seconds, _POLL_SECONDS)):
                 return
             if was_dead:
                 raise WorkerFault(self._death())
+
+    def _has_ended(self, seconds: float) -> bool:
+        """Whether the keeper ends within a time."""
+        deadline = time.monotonic() + seconds
+        pause = 0.0005
+        while not self._is_dead():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(pause)
+            pause = min(2 * pause, _POLL_SECONDS)
+        return True
+
+    def _cpu_now(self) -> float:
+        """CPU seconds of the worker and of the children that it waited for, as the kernel counts them."""
+        try:
+            fields = Path(f"/proc/{self._worker_pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return 0.0
+        return sum(int(ticks) for ticks in fields[11:15]) / _CLOCK_TICKS
+
+    def _replace_if_leaking(self) -> None:
+        """Now and then: a worker that gathers threads or descriptors is killed, and starts again when next used."""
+        self._num_served += 1
+        if self._num_served % _LEAK_CHECK_EVERY:
+            return
+        with contextlib.suppress(OSError):
+            process = Path(f"/proc/{self._worker_pid}")
+            counts = [sum(1 for _ in (process / folder).iterdir()) for folder in ("task", "fd")]
+            if max(counts) > _MAX_LEAKED:
+                self.kill()
 
     def _is_dead(self) -> bool:
         """Without reaping, so that the process number stays taken until kill()."""
@@ -212,11 +320,8 @@ class WorkerProcess:
 
     def _death(self) -> str:
         assert self._process is not None
-        deadline = time.monotonic() + _EXIT_SECONDS
-        while not self._is_dead():
-            if time.monotonic() > deadline:
-                return "closed its reply channel"
-            time.sleep(_POLL_SECONDS)
+        if not self._has_ended(_EXIT_SECONDS):
+            return "closed its reply channel"
         try:
             result = os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         except ChildProcessError:
@@ -230,6 +335,61 @@ class WorkerProcess:
 
 class _DeadlinePassed(WorkerFault):
     """The deadline of the current request passed."""
+
+
+class _CpuUsedUp(WorkerFault):
+    """The current request used more CPU time than its gym declared."""
+
+
+def _parse_built(reply: dict[str, Any]) -> BuiltGym:
+    """The facts of a gym, every field checked; GarbageReply where they are not what a gym may declare."""
+    wall, cpu, minimum, names = (reply.get(key) for key in ("wall_seconds", "cpu_seconds", "minimum", "components"))
+    if reply["kind"] != "built" or not isinstance(wall, int | float) or not 0.0 < wall <= MAX_WALL_SECONDS:
+        raise GarbageReply(f"needs.wall_seconds = {wall!r:.40}, expected above 0 and at most {MAX_WALL_SECONDS}")
+    if cpu is not None and (not isinstance(cpu, int | float) or not cpu > 0.0):
+        raise GarbageReply(f"needs.cpu_seconds = {cpu!r:.40}, expected None or a number above 0")
+    if not isinstance(minimum, int | float) or not 0.0 <= minimum <= 1.0:
+        raise GarbageReply(f"minimum = {minimum!r:.40}, expected a number in [0, 1]")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise GarbageReply("components that are no list of names")
+    return BuiltGym(
+        wall_seconds=float(wall),
+        cpu_seconds=None if cpu is None else float(cpu),
+        has_sandbox=reply.get("has_sandbox") is True,
+        minimum=float(minimum),
+        components=frozenset(names),
+    )
+
+
+def _kill_tree(keeper: int) -> None:
+    """Kill a keeper that does not answer, with what is below it: descendants first, while they still have a parent."""
+    for _ in range(1000):
+        below = _descendants(keeper)
+        for pid in below:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        if not below:
+            break
+        time.sleep(0.001)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(keeper, signal.SIGKILL)
+
+
+def _descendants(pid: int) -> list[int]:
+    """Living processes below one; a zombie is what its parent has yet to reap, not a process."""
+    found, queue = [], [pid]
+    while queue:
+        below = [child for child in children_of(queue.pop()) if not _is_zombie(child)]
+        found += below
+        queue += below
+    return found
+
+
+def _is_zombie(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
 
 
 def _last_line(stderr: IO[bytes]) -> str:

@@ -2,78 +2,134 @@
 
 `await scorer.score(...)` always answers with a Score, within the gym's own deadline: a gym that hangs, crashes, exits,
 raises or answers garbage costs its sample (`verifier_error`, masked) after one retry in a fresh worker, and nothing
-else. Each worker does one request at a time; requests wait first in, first out, and the caller's own await is the
-back-pressure. Cancelling the await kills the worker that was busy with it.
+else. Each worker serves one gym and one request at a time. Who is next is fair over gyms and first in, first out within
+one (reward/waiting.py); the caller's own await is the back-pressure. Cancelling the await kills the worker that was
+busy with it, with all its children.
 
-Threads, not the event loop, talk to the workers: a scorer then works from any loop, or from several one after another,
-and a busy loop cannot make a verifier miss its deadline. Truncated responses are the caller's to judge
-(reward/rules.py) and never come here.
+*Asking again is safe.* A request with an id, gym and content that is under way, or was answered lately, gets that
+answer; it is not verified twice. Faults of ours are not kept: asking again is then a new attempt.
+
+Threads, not the event loop, talk to the workers: a scorer then works from any loop and any thread, and a busy loop
+cannot make a verifier miss its deadline. Truncated responses are the caller's to judge (reward/rules.py) and never come
+here.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import hashlib
+import io
 import logging
-import queue
+import pickle
 import threading
 import weakref
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from types import TracebackType
-from typing import Self
+from typing import Any, Literal, Self
 
 from gyms.api import Score, Status, Task
 from gyms.load import GymSpec
-from reward.process import Stopped, WorkerFault, WorkerProcess
+from reward.pool import WorkerPool
+from reward.process import Request, Stopped, WorkerFault, WorkerProcess
+from reward.waiting import FairQueue, Gate, Job
 from reward.wire import GarbageReply
 
 __all__ = ["Scorer"]
 
 _NUM_ATTEMPTS = 2
 _RETRIED = frozenset({Status.VERIFIER_ERROR, Status.JUDGE_FAILED})
+_MAX_REMEMBERED = 1024
+"""Answers that are kept for a request which comes again."""
+_IDLE_PER_WORKER = 8
+_CLOSE_SECONDS = 30.0
 _log = logging.getLogger(__name__)
+
+_Key = tuple[str, str, bytes]
 
 
 class Scorer:
-    """A fixed number of scoring workers, started on first use; use it as a context manager or close() it.
+    """A fixed number of requests at a time, workers started on first use; a context manager, or close() it.
 
     Example:
         with Scorer([GymSpec(name="sums", reference="arithmetic")], num_workers=2) as scorer:
             score = asyncio.run(scorer.score("s3/d12/k5", "sums", task, "42"))
     """
 
-    def __init__(self, specs: Sequence[GymSpec], *, num_workers: int = 1, start_seconds: float = 60.0) -> None:
+    def __init__(
+        self,
+        specs: Sequence[GymSpec],
+        *,
+        num_workers: int = 1,
+        start_seconds: float = 60.0,
+        max_pending: int = 1024,
+    ) -> None:
+        """Args:
+        num_workers: requests that are verified at one time.
+        start_seconds: longest that starting a worker, and building a gym in it, may take each.
+        max_pending: requests of one gym that may wait or run at one time; a caller beyond it waits for room.
+        """
         if num_workers < 1:
             raise ValueError(f"reward.num_workers must be at least 1, got {num_workers}")
-        self._specs = {spec.name: spec for spec in specs}
-        if len(self._specs) < len(specs):
-            raise ValueError(f"two gyms have the same name among {[spec.name for spec in specs]}; rename one")
-        self._workers = [WorkerProcess(self._specs, start_seconds=start_seconds) for _ in range(num_workers)]
-        self._idle: queue.SimpleQueue[WorkerProcess] = queue.SimpleQueue()
-        for worker in self._workers:
-            self._idle.put(worker)
-        self._threads = ThreadPoolExecutor(num_workers, thread_name_prefix="scorer")
-        self._closing = threading.Event()
-        self._finalizer = weakref.finalize(self, _kill_all, self._workers)
+        if max_pending < 1:
+            raise ValueError(f"max_pending must be at least 1, got {max_pending}")
+        names = [spec.name for spec in specs]
+        if len(set(names)) < len(names):
+            raise ValueError(f"two gyms have the same name among {names}; rename one")
+        self._max_pending = max_pending
+        self._gates: dict[str, Gate] = {}
+        self._lock = threading.Lock()
+        self._under_way: dict[_Key, Job] = {}
+        self._answered: OrderedDict[_Key, list[Score]] = OrderedDict()
+        self._desk = _Desk(WorkerPool(start_seconds=start_seconds, max_idle=_IDLE_PER_WORKER * num_workers))
+        for spec in specs:
+            self.add_gym(spec)
+        # The threads know the desk, not the scorer: a scorer that was forgotten is collected, and ends them.
+        self._threads = [
+            threading.Thread(target=self._desk.serve, name=f"scorer-{i}", daemon=True) for i in range(num_workers)
+        ]
+        for thread in self._threads:
+            thread.start()
+        self._finalizer = weakref.finalize(self, _end, self._desk, self._threads)
+
+    def add_gym(self, spec: GymSpec) -> None:
+        """Score this gym's tasks too."""
+        self._desk.specs[spec.name] = spec
+        self._gates[spec.name] = Gate(self._max_pending)
 
     async def score(self, request_id: str, gym_name: str, task: Task, response: str) -> Score:
         """The gym's score of a complete response; faults are scores too. `request_id` names the sample in logs."""
-        if self._closing.is_set():
-            raise RuntimeError("the scorer is closed")
-        if gym_name not in self._specs:
-            raise ValueError(f"the scorer has no gym {gym_name!r}; it was built with {sorted(self._specs)}")
-        given_up = threading.Event()
-        future = self._threads.submit(self._judge, request_id, gym_name, task, response, given_up)
-        try:
-            return await asyncio.wrap_future(future)
-        except asyncio.CancelledError:
-            given_up.set()
-            raise
+        return (await self._ask(request_id, gym_name, "one", task, [response]))[0]
+
+    async def score_group(self, request_id: str, gym_name: str, task: Task, responses: Sequence[str]) -> list[Score]:
+        """Scores of all siblings of one task, in order, by the gym's `score_group`; a fault masks the whole group."""
+        return await self._ask(request_id, gym_name, "group", task, responses)
+
+    async def score_batch(self, request_id: str, gym_name: str, pairs: Sequence[tuple[Task, str]]) -> list[Score]:
+        """Scores of several pairs, in order, by the gym's `score_batch`; a fault masks the whole batch."""
+        tasks, responses = [task for task, _ in pairs], [response for _, response in pairs]
+        return await self._ask(request_id, gym_name, "batch", tasks, responses)
+
+    def submit(self, request_id: str, gym_name: str, task: Task, response: str) -> Future[list[Score]]:
+        """For threads: a future of a list with the one score; waits while `max_pending` requests are ahead."""
+        gate = self._gate(gym_name)
+        gate.enter().result()
+        job, _ = self._enter(gate, request_id, gym_name, "one", task, [response])
+        return job.future
+
+    def minimum(self, gym_name: str) -> float:
+        """The gym's reward for faults of the model; 0 until the gym was first built."""
+        return self._desk.minimums.get(gym_name, 0.0)
+
+    @property
+    def tally(self) -> Mapping[str, Mapping[str, int]]:
+        """Gym -> status -> number of scores so far: which gym hangs, crashes or is misused."""
+        return {gym: dict(counts) for gym, counts in list(self._desk.tally.items())}
 
     def close(self) -> None:
         """Stop what runs (it is scored `cancelled`), kill all workers; returns when no process is left."""
-        self._closing.set()
-        self._threads.shutdown(wait=True)
         self._finalizer()
 
     def __enter__(self) -> Self:
@@ -84,44 +140,187 @@ class Scorer:
     ) -> None:
         self.close()
 
-    def _judge(self, request_id: str, gym_name: str, task: Task, response: str, given_up: threading.Event) -> Score:
-        """In a thread: one request on one worker, with its retry."""
+    async def _ask(
+        self,
+        request_id: str,
+        gym_name: str,
+        kind: Literal["one", "batch", "group"],
+        task: Any,
+        responses: Sequence[str],
+    ) -> list[Score]:
+        gate = self._gate(gym_name)
+        turn = gate.enter()
+        try:
+            await asyncio.wrap_future(turn)
+        except asyncio.CancelledError:
+            gate.give_up(turn)
+            raise
+        job, key = self._enter(gate, request_id, gym_name, kind, task, responses)
+        try:
+            return list(await asyncio.wrap_future(job.future))
+        except asyncio.CancelledError:
+            self._give_up(job, key)
+            raise
 
+    def _gate(self, gym_name: str) -> Gate:
+        if self._desk.closing.is_set():
+            raise RuntimeError("the scorer is closed")
+        if gym_name not in self._gates:
+            raise ValueError(f"the scorer has no gym {gym_name!r}; it was built with {sorted(self._gates)}")
+        return self._gates[gym_name]
+
+    def _enter(
+        self,
+        gate: Gate,
+        request_id: str,
+        gym_name: str,
+        kind: Literal["one", "batch", "group"],
+        task: Any,
+        responses: Sequence[str],
+    ) -> tuple[Job, _Key]:
+        """The job of this request, new or known; the gate is left when it is done."""
+        count = len(responses)
+        try:
+            payload = _canonical_pickle((task, list(responses)))
+        except Exception as error:  # whatever a task holds that cannot travel
+            fault = f"gym {gym_name!r}: the task cannot be pickled: {type(error).__name__}: {error}"[:4000]
+            answer: list[Score] | None = [Score(status=Status.VERIFIER_ERROR, detail=fault)] * count
+            payload = b""
+        else:
+            answer = None
+        job = Job(request_id, gym_name, Request(kind=kind, payload=payload, num_responses=count))
+        key = (request_id, gym_name, hashlib.blake2b(kind.encode() + payload).digest())
+        with self._lock:
+            known = self._under_way.get(key)
+            answer = answer or self._answered.get(key)
+            if known is not None:
+                known.num_waiting += 1
+            elif answer is None:
+                self._under_way[key] = job
+        if known is not None:
+            job = known
+        elif answer is not None:
+            job.future.set_result(answer)
+        else:
+            reference = weakref.ref(self)
+            job.future.add_done_callback(lambda done: _remember(reference, key, job, done.result()))
+            if not self._desk.queue.push(job):  # closed meanwhile
+                job.future.set_result(_cancelled(job))
+        job.future.add_done_callback(lambda _: gate.leave())
+        return job, key
+
+    def _give_up(self, job: Job, key: _Key) -> None:
+        """One caller less; the last one takes the job with him."""
+        with self._lock:
+            job.num_waiting -= 1
+            if job.num_waiting <= 0:
+                job.is_given_up = True
+                if self._under_way.get(key) is job:
+                    del self._under_way[key]
+
+    def _keep(self, key: _Key, job: Job, scores: list[Score]) -> None:
+        with self._lock:
+            if self._under_way.get(key) is job:
+                del self._under_way[key]
+            if not any(score.status.is_masked for score in scores):
+                self._answered[key] = scores
+                while len(self._answered) > _MAX_REMEMBERED:
+                    self._answered.popitem(last=False)
+
+
+class _Desk:
+    """What the scorer's threads share: the queue, the workers, the counts."""
+
+    def __init__(self, pool: WorkerPool) -> None:
+        self.pool = pool
+        self.queue = FairQueue()
+        self.specs: dict[str, GymSpec] = {}
+        self.minimums: dict[str, float] = {}
+        self.tally: dict[str, Counter[str]] = {}
+        self.closing = threading.Event()
+
+    def serve(self) -> None:
+        """A thread's life: one job after the other."""
+        while (job := self.queue.pop()) is not None:
+            self._serve_one(job)
+
+    def _serve_one(self, job: Job) -> None:
         def is_stopped() -> bool:
-            return given_up.is_set() or self._closing.is_set()
+            return job.is_given_up or self.closing.is_set()
 
-        worker = self._idle.get()
+        scores = _cancelled(job)
+        try:
+            if not is_stopped():
+                scores = self._judge(job, is_stopped)
+        finally:
+            self.queue.finished(job)
+            self.tally.setdefault(job.gym, Counter()).update(str(score.status) for score in scores)
+            job.future.set_result(scores)
+
+    def _judge(self, job: Job, is_stopped: Callable[[], bool]) -> list[Score]:
+        worker = self.pool.take(self.specs[job.gym])
+        scores: list[Score] = []
         try:
             for _ in range(_NUM_ATTEMPTS):
-                score = _attempt(worker, gym_name, task, response, is_stopped)
-                if score.status not in _RETRIED:
+                scores = _attempt(worker, job, is_stopped)
+                if worker.built is not None:
+                    self.minimums[job.gym] = worker.built.minimum
+                faults = [score for score in scores if score.status in _RETRIED]
+                if not faults:
                     break
-                _log.warning("request %s: %s", request_id, score.detail)
-            return score
+                _log.warning("request %s: %s", job.request_id, faults[0].detail)
+            return scores
         finally:
-            self._idle.put(worker)
+            self.pool.put_back(worker)
 
 
-def _attempt(worker: WorkerProcess, gym_name: str, task: Task, response: str, is_stopped: Callable[[], bool]) -> Score:
+def _attempt(worker: WorkerProcess, job: Job, is_stopped: Callable[[], bool]) -> list[Score]:
     """Around one sample's judging: whatever goes wrong is recorded in the score, and masks the sample."""
     try:
-        return worker.score(gym_name, task, response, is_stopped)
+        return worker.score(job.request, is_stopped)
     except Stopped:
         worker.kill()
-        return Score(status=Status.CANCELLED, detail=f"gym {gym_name!r}: scoring was stopped")
-    except WorkerFault as fault:
-        if not fault.is_alive:
+        return _cancelled(job)
+    except WorkerFault as error:
+        if not error.is_alive:
             worker.kill()
-        cause = str(fault)
+        cause = str(error)
     except GarbageReply as garbage:
         worker.kill()
         cause = f"its worker sent {garbage}"
     except Exception as error:
         worker.kill()
         cause = f"{type(error).__name__}: {error}"
-    return Score(status=Status.VERIFIER_ERROR, detail=f"gym {gym_name!r}: {cause}")
+    fault = Score(status=Status.VERIFIER_ERROR, detail=f"gym {job.gym!r}: {cause}"[:4000])
+    return [fault] * job.request.num_responses
 
 
-def _kill_all(workers: Sequence[WorkerProcess]) -> None:
-    for worker in workers:
-        worker.kill()
+def _cancelled(job: Job) -> list[Score]:
+    fault = Score(status=Status.CANCELLED, detail=f"gym {job.gym!r}: scoring was stopped")
+    return [fault] * job.request.num_responses
+
+
+def _remember(reference: weakref.ref[Scorer], key: _Key, job: Job, scores: list[Score]) -> None:
+    scorer = reference()
+    if scorer is not None:
+        scorer._keep(key, job, scores)
+
+
+def _canonical_pickle(content: object) -> bytes:
+    """A pickle that is the same for equal content: without the memo, which tells shared objects from equal ones."""
+    buffer = io.BytesIO()
+    pickler = pickle.Pickler(buffer)
+    with contextlib.suppress(ValueError, RecursionError):  # content that holds itself needs the memo
+        pickler.fast = True
+        pickler.dump(content)
+        return buffer.getvalue()
+    return pickle.dumps(content)
+
+
+def _end(desk: _Desk, threads: Sequence[threading.Thread]) -> None:
+    desk.closing.set()
+    desk.queue.close()
+    for thread in threads:
+        if thread is not threading.current_thread():
+            thread.join(_CLOSE_SECONDS)
+    desk.pool.close()

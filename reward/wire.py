@@ -14,7 +14,7 @@ import struct
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from gyms.api import Score, Status
+from gyms.api import CaseResult, Score, Status
 
 __all__ = [
     "HEADER_BYTES",
@@ -24,21 +24,27 @@ __all__ = [
     "pack_frame",
     "parse_reply",
     "parse_score",
+    "parse_scores",
     "score_as_json",
 ]
 
 _MAGIC = b"GYM1"
 _HEADER = struct.Struct(">4sI")
 HEADER_BYTES = _HEADER.size
-MAX_REPLY_BYTES = 1 << 20
-"""Longest body that the host reads from a worker."""
+MAX_REPLY_BYTES = 8 << 20
+"""Longest body that the host reads from a worker for one score."""
 MAX_COMPONENTS = 64
 MAX_NAME_CHARS = 100
 MAX_TEXT_CHARS = 2000
 """Longest `answer` and `detail`; the worker cuts longer ones."""
+MAX_CASES = 1000
+"""Most cases of a score; the worker leaves out what follows."""
+MAX_CASE_CHARS = 200
+"""Longest name and reason of a case; the worker cuts longer ones."""
 
 _GIVEN_BY_THE_PIPELINE = frozenset({Status.TRUNCATED, Status.CANCELLED})
-_SCORE_KEYS = {"status", "value", "components", "answer", "flags", "detail"}
+_SCORE_KEYS = {"status", "value", "components", "answer", "flags", "cases", "provenance", "detail"}
+_CASE_KEYS = {"id", "passed", "reason", "seconds"}
 
 
 class GarbageReply(ValueError):
@@ -68,6 +74,8 @@ def score_as_json(score: Score) -> dict[str, Any]:
         "components": {str(name): float(value) for name, value in score.components.items()},
         "answer": None if score.answer is None else str(score.answer)[:MAX_TEXT_CHARS],
         "flags": sorted(str(flag) for flag in score.flags),
+        "cases": [_case_as_json(case) for case in score.cases[:MAX_CASES]],
+        "provenance": {str(name): str(text)[:MAX_TEXT_CHARS] for name, text in score.provenance.items()},
         "detail": str(score.detail)[:MAX_TEXT_CHARS],
     }
 
@@ -83,6 +91,17 @@ def parse_reply(body: bytes, *, serial: int) -> dict[str, Any]:
     if type(reply.get("serial")) is not int or reply["serial"] != serial:
         raise GarbageReply(f"a reply to request {reply.get('serial')!r:.40} where {serial} was asked")
     return reply
+
+
+def parse_scores(fields: object, *, num_wanted: int, components: frozenset[str] = frozenset()) -> list[Score]:
+    """The scores in a reply, as many as were asked for, with no component but the declared ones (all, where empty)."""
+    if not isinstance(fields, list) or len(fields) != num_wanted:
+        raise GarbageReply(f"a reply without the {num_wanted} scores that were asked for")
+    scores = [parse_score(score) for score in fields]
+    for score in scores:
+        undeclared = sorted(set(score.components) - components) if components else []
+        _demand(not undeclared, f"the undeclared component {undeclared[:1]}; the gym declares {sorted(components)}")
+    return scores
 
 
 def parse_score(fields: object) -> Score:
@@ -105,6 +124,13 @@ def parse_score(fields: object) -> Score:
     _demand(isinstance(flags, list) and len(flags) <= MAX_COMPONENTS, "flags that are no short list")
     _demand(all(_is_text(flag, MAX_NAME_CHARS) for flag in flags), "a flag that is no short string")
     _demand(fields["answer"] is None or _is_text(fields["answer"], MAX_TEXT_CHARS), "an answer that is no short string")
+    cases, provenance = fields["cases"], fields["provenance"]
+    _demand(isinstance(cases, list) and len(cases) <= MAX_CASES, "cases that are no short list")
+    _demand(isinstance(provenance, dict) and len(provenance) <= MAX_COMPONENTS, "a provenance that is no small dict")
+    _demand(
+        all(_is_text(name, MAX_NAME_CHARS) and _is_text(text, MAX_TEXT_CHARS) for name, text in provenance.items()),
+        "a provenance that is not of short strings",
+    )
     _demand(_is_text(fields["detail"], MAX_TEXT_CHARS), "a detail that is no short string")
     try:
         return Score(
@@ -113,10 +139,34 @@ def parse_score(fields: object) -> Score:
             components={name: float(part) for name, part in components.items()},
             answer=fields["answer"],
             flags=frozenset(flags),
+            cases=tuple(_parse_case(case) for case in cases),
+            provenance=provenance,
             detail=fields["detail"],
         )
     except ValueError as error:
         raise GarbageReply(str(error)) from None
+
+
+def _case_as_json(case: CaseResult) -> dict[str, Any]:
+    return {
+        "id": str(case.id)[:MAX_CASE_CHARS],
+        "passed": bool(case.passed),
+        "reason": str(case.reason)[:MAX_CASE_CHARS],
+        "seconds": float(case.seconds),
+    }
+
+
+def _parse_case(fields: object) -> CaseResult:
+    _demand(isinstance(fields, dict) and set(fields) == _CASE_KEYS, "a case with missing or unknown fields")
+    assert isinstance(fields, dict)
+    is_whole = (
+        _is_text(fields["id"], MAX_CASE_CHARS)
+        and isinstance(fields["passed"], bool)
+        and _is_text(fields["reason"], MAX_CASE_CHARS)
+        and _is_finite(fields["seconds"])
+    )
+    _demand(is_whole, "a case that is not a short name, a verdict, a short reason and a finite time")
+    return CaseResult(**fields)
 
 
 def _is_finite(value: object) -> bool:

@@ -1,86 +1,153 @@
-"""A scoring worker: the child process in which gyms verify responses. Started by `reward.process`, never by hand.
+"""A scoring worker: the child process in which one gym verifies responses. Started by `reward.process`, never by hand.
 
-    python -m reward.worker REQUEST_FD REPLY_FD PARENT_PID
+    python -m reward.worker REQUEST_FD REPLY_FD HOST_PID SCRATCH
 
 It reads frames from one pipe and answers on another, so that a gym may print what it likes: standard output and error
-go nowhere once the worker is ready. Gyms are built on first use. A gym that raises is reported and the worker lives on;
-all worse things (hangs, exits, garbage on the pipe) are the host's to notice, and it kills the worker. The kernel kills
-the worker when its host dies, and the end of the request pipe ends it where the kernel cannot.
+go nowhere once the worker is ready. The gym is built on request. A gym that raises is reported and the worker lives on;
+all worse things (hangs, exits, garbage on the pipe) are the host's to notice, and it kills the worker. The end of the
+request pipe ends the worker, and `reward.keeper` ends everything that the worker left.
 """
 
 from __future__ import annotations
 
-import ctypes
+import contextlib
 import json
 import os
 import pickle
-import signal
+import random
+import resource
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from gyms.api import Gym, Score, Services
-from gyms.load import GymSpec
+from gyms.api import Gym, Needs, Score, Services
+from gyms.load import GymSpec, resolve
+from gyms.sandbox.program import Sandbox
+from reward.keeper import fork_worker
 from reward.wire import HEADER_BYTES, MAX_TEXT_CHARS, body_length, pack_frame, score_as_json
 
 __all__ = ["main"]
 
-_PR_SET_PDEATHSIG = 1
-
 
 def main() -> None:
     """Serve requests until the host closes the pipe."""
-    request_fd, reply_fd, parent_pid = (int(argument) for argument in sys.argv[1:4])
-    _die_with(parent_pid)
+    request_fd, reply_fd, host_pid = (int(argument) for argument in sys.argv[1:4])
+    scratch = Path(sys.argv[4])
     for fd in (request_fd, reply_fd):
         os.set_inheritable(fd, False)  # programs that a gym starts must not hold the pipes
+    fork_worker(host_pid, scratch, (request_fd, reply_fd))
     own_pid = os.getpid()
     with os.fdopen(request_fd, "rb") as requests:
         hello = _read_frame(requests)
         if hello is None:
             return
-        specs, scratch = pickle.loads(hello)
+        desk = _Desk(pickle.loads(hello), scratch)
         _silence()
-        _send(reply_fd, {"kind": "ready", "serial": 0})
-        gyms: dict[str, Gym] = {}
+        with contextlib.suppress(OSError):
+            Path("/proc/self/oom_score_adj").write_text("500")  # where memory runs out, this goes before the run does
+        _send(reply_fd, {"kind": "ready", "serial": 0, "pid": own_pid})
         while (frame := _read_frame(requests)) is not None:
-            kind, serial, name, payload = pickle.loads(frame)
-            reply = _answer(kind, name, payload, specs, gyms, Path(scratch))
+            kind, serial, payload = pickle.loads(frame)
+            reply = desk.answer(kind, payload)
             if os.getpid() != own_pid:
                 os._exit(0)  # the gym forked and both sides came back: only one may answer
             _send(reply_fd, {**reply, "serial": serial})
+        desk.close()
 
 
-def _answer(
-    kind: str, name: str, payload: bytes, specs: Mapping[str, GymSpec], gyms: dict[str, Gym], scratch: Path
-) -> dict[str, Any]:
-    """Around one plug-in call: whatever a gym raises becomes a reply that says so."""
-    try:
-        if kind == "build":
-            gyms[name] = _build(specs[name], scratch)
-            return {"kind": "built", "wall_seconds": float(gyms[name].needs.wall_seconds)}
-        task, response = pickle.loads(payload)
-        score = gyms[name].score(task, response)
+class _Desk:
+    """The one gym of this worker, and its answers to requests."""
+
+    def __init__(self, spec: GymSpec, scratch: Path) -> None:
+        self._spec = spec
+        self._scratch = scratch
+        self._gym: Gym | None = None
+        self._sandbox: Sandbox | None = None
+
+    def answer(self, kind: str, payload: bytes) -> dict[str, Any]:
+        """Around one plug-in call: whatever a gym raises becomes a reply that says so."""
+        try:
+            return self._build() if kind == "build" else self._score(kind, payload)
+        except BaseException as error:  # sys.exit in a gym ends its call, not the worker
+            return {"kind": "failed", "detail": _told(error), "is_spent": isinstance(error, MemoryError)}
+
+    def close(self) -> None:
+        if self._sandbox is not None:
+            self._sandbox.close()
+
+    def _build(self) -> dict[str, Any]:
+        needs = resolve(self._spec.reference, config_key=f"gyms.{self._spec.name}.gym").needs
+        if needs.sandbox and self._sandbox is None:
+            from gyms.sandbox import open_sandbox  # type: ignore[attr-defined]  # heavy: only where code is run
+
+            self._sandbox = open_sandbox()
+        _limit_memory(needs)
+        folder = self._scratch / "gym"
+        folder.mkdir(exist_ok=True)
+        self._gym = self._spec.build(Services(scratch=folder, sandbox=self._sandbox))
+        return {
+            "kind": "built",
+            "wall_seconds": float(needs.wall_seconds),
+            "cpu_seconds": None if needs.cpu_seconds is None else float(needs.cpu_seconds),
+            "has_sandbox": needs.sandbox,
+            "minimum": float(self._gym.minimum),
+            "components": [str(name) for name in self._gym.components],
+        }
+
+    def _score(self, kind: str, payload: bytes) -> dict[str, Any]:
+        assert self._gym is not None  # the host builds first
+        task, responses = pickle.loads(payload)
+        _seed()
+        if kind == "group":
+            scores = self._gym.score_group(task, responses)
+        elif kind == "batch":
+            scores = self._gym.score_batch(list(zip(task, responses, strict=True)))
+        else:
+            scores = [self._gym.score(task, responses[0])]
+        wrong = _what_is_wrong(scores, len(responses), f"score_{kind}" if kind != "one" else "score")
+        if wrong:
+            return {"kind": "failed", "detail": wrong}
+        return {"kind": "scored", "scores": [score_as_json(score) for score in scores]}
+
+
+def _what_is_wrong(scores: object, num_wanted: int, call: str) -> str:
+    """What a gym returned instead of its scores, or an empty string."""
+    if not isinstance(scores, Sequence) or isinstance(scores, str | bytes):
+        return f"{call} returned {type(scores).__name__}, expected a sequence of gyms.api.Score"
+    if len(scores) != num_wanted:
+        return f"{call} returned {len(scores)} scores for {num_wanted} responses"
+    for score in scores:
         if not isinstance(score, Score):
-            return {"kind": "failed", "detail": f"score returned {type(score).__name__}, expected gyms.api.Score"}
-        return {"kind": "scored", "score": score_as_json(score)}
-    except Exception as error:
-        return {"kind": "failed", "detail": _told(error)}
+            return f"{call} returned {type(score).__name__}, expected gyms.api.Score"
+    return ""
 
 
-def _build(spec: GymSpec, scratch: Path) -> Gym:
-    folder = scratch / spec.name
-    folder.mkdir(exist_ok=True)
-    return spec.build(Services(scratch=folder))
+def _limit_memory(needs: Needs) -> None:
+    """Cap the address space. What a sandbox starts below this worker has limits of its own and may raise this one."""
+    wanted = needs.memory_bytes
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (soft, hard if needs.sandbox else soft))
 
 
-def _told(error: Exception) -> str:
+def _seed() -> None:
+    """The global generators, the same for every request: a score must not depend on what was scored before it."""
+    random.seed(0)
+    if (numpy := sys.modules.get("numpy")) is not None:
+        numpy.random.seed(0)
+
+
+def _told(error: BaseException) -> str:
     """Type, message and innermost place of an exception, in one line."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-    return f"raised {type(error).__name__}: {error}{place}".replace("\n", " ")[:MAX_TEXT_CHARS]
+    try:
+        words = str(error)
+    except Exception:  # an exception whose own __str__ raises still has a type
+        words = "(it cannot be printed)"
+    return f"raised {type(error).__name__}: {words}{place}".replace("\n", " ")[:MAX_TEXT_CHARS]
 
 
 def _read_frame(stream: BinaryIO) -> bytes | None:
@@ -105,14 +172,6 @@ def _silence() -> None:
     for fd in (0, 1, 2):
         os.dup2(null, fd)
     os.close(null)
-
-
-def _die_with(parent_pid: int) -> None:
-    """Have the kernel kill this process when the thread that started it ends; Linux only."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent_pid:
-        os._exit(1)  # the parent was gone before the request above
 
 
 if __name__ == "__main__":

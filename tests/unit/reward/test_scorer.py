@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from gyms.load import GymSpec
 from reward.scorer import Scorer
 
 FILE = Path(__file__).parent / "bad_gyms.py"
+REQUESTS = itertools.count()
 TASK = Task(id="t", prompt=(message("user", "?"),))
 
 
@@ -60,7 +62,7 @@ def shared() -> Iterator[Scorer]:
 
 
 def ask(scorer: Scorer, response: str, gym: str = "gym") -> Score:
-    return asyncio.run(scorer.score("s0/d0/k0", gym, TASK, response))
+    return asyncio.run(scorer.score(f"r{next(REQUESTS)}", gym, TASK, response))
 
 
 @pytest.mark.parametrize(
@@ -142,6 +144,7 @@ def test_close_leaves_nothing(nothing_left: None) -> None:
 
 def test_a_neighbour_scores_while_another_gym_hangs() -> None:
     async def both(scorer: Scorer) -> list[Score]:
+        await scorer.score("warm", "other", TASK, "well")
         hung = asyncio.create_task(scorer.score("a", "gym", TASK, "hang"))
         scores = [await scorer.score(str(i), "other", TASK, "well") for i in range(20)]
         assert not hung.done()

@@ -10,18 +10,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gyms.api import Score, Status
+from gyms.api import CaseResult, Score, Status
 from reward.wire import HEADER_BYTES, GarbageReply, body_length, pack_frame, parse_reply, parse_score, score_as_json
 
 GIVEN = [status for status in Status if status not in (Status.TRUNCATED, Status.CANCELLED)]
 finite = st.floats(allow_nan=False, allow_infinity=False, width=32)
 scores = st.builds(
-    lambda status, value, components, answer, flags, detail: Score(
+    lambda status, value, components, answer, flags, cases, provenance, detail: Score(
         status=status,
         value=value if status is Status.OK else None,
         components=components,
         answer=answer,
         flags=frozenset(flags),
+        cases=tuple(cases),
+        provenance=provenance,
         detail=detail,
     ),
     status=st.sampled_from(GIVEN),
@@ -29,6 +31,8 @@ scores = st.builds(
     components=st.dictionaries(st.text(max_size=20), finite, max_size=5),
     answer=st.none() | st.text(st.characters(), max_size=100),
     flags=st.lists(st.text(max_size=9), max_size=4),
+    cases=st.lists(st.builds(CaseResult, id=st.text(max_size=9), passed=st.booleans(), seconds=finite), max_size=3),
+    provenance=st.dictionaries(st.text(max_size=9), st.text(max_size=9), max_size=3),
     detail=st.text(max_size=100),
 )
 json_values = st.recursive(
@@ -89,6 +93,11 @@ def test_a_score_with_one_odd_field_is_garbage_or_a_valid_score(key: str, value:
         ("answer", "x" * 2001),
         ("flags", "f"),
         ("detail", None),
+        ("cases", [{"id": "a"}]),
+        ("cases", [{"id": "a", "passed": 1, "reason": "", "seconds": 0.0}]),
+        ("cases", None),
+        ("provenance", {"tier": 1}),
+        ("provenance", []),
     ],
 )
 def test_fields_out_of_range_are_garbage(key: str, value: object) -> None:
