@@ -1,12 +1,14 @@
 """From a name in a config to a gym: found, checked and built, with one clear error where something is wrong.
 
-A gym is named in one of three ways:
+A gym is named in one of four ways:
 
-- an entry point of the group `reward_gyms` (`arithmetic`): how installed packages offer gyms. Names are read from the
-  packages' metadata, nothing is imported until a gym is used. Two packages that offer one name are an error that names
-  both: which one ran must never depend on the order of `sys.path`.
+- an entry point of the group `reward_gyms` (`arithmetic`): how installed packages offer gyms (gyms/plugins.py). Two
+  packages that offer one name are an error that names both: which one ran must never depend on the order of
+  `sys.path`. `package:name` says which one is meant.
 - an import path (`my_package.my_gym:MyGym`).
 - a file (`gyms/mine.py:MyGym`, or `gyms/mine.py` where it holds a single gym).
+- an adapter (`reasoning_gym:chain_sum`, `trl:my_module:my_reward`, `verifiers:my_environment`): something else that
+  can be made into a gym.
 
 A plug-in is foreign code, so loading it is one of the two places that catch broadly; whatever it raises becomes a
 ValueError that names the gym, the config key and the cause. Left out: a registry filled by decorators, because it
@@ -21,25 +23,43 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import math
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from gyms.api import API_VERSION, Gym, GymSettings, Services
+from gyms.api import API_VERSION, Gym, GymSettings, Needs, Services
+from gyms.contain import contained
+from gyms.plugins import ENTRY_POINT_GROUP, distribution_of, entry_in, gym_names, is_legal_name
 
-__all__ = ["ENTRY_POINT_GROUP", "MAX_WALL_SECONDS", "GymSpec", "distribution_of", "gym_names", "load_gym", "resolve"]
+__all__ = [
+    "ENTRY_POINT_GROUP",
+    "MAX_WALL_SECONDS",
+    "GymSpec",
+    "check_needs",
+    "distribution_of",
+    "gym_names",
+    "load_gym",
+    "resolve",
+]
 
-ENTRY_POINT_GROUP = "reward_gyms"
-"""Entry-point group in which packages offer gyms."""
 MAX_WALL_SECONDS = 3600.0
 """Longest `needs.wall_seconds` that a gym may declare."""
+MIN_MEMORY_BYTES = 64 << 20
+"""Least `needs.memory_bytes`: below it not even the interpreter starts."""
+
+ADAPTERS: Mapping[str, str] = {
+    "reasoning_gym": "gyms.logic:gym_of_dataset",
+    "trl": "gyms.adapters.trl:gym_of_function",
+    "verifiers": "gyms.adapters.verifiers:gym_of_environment",
+}
+"""First word of a reference -> function that makes a gym class of the rest; imported on first use."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,40 +100,51 @@ def load_gym(
             f"{key}.gym: gym {name!r} ({reference}) was written for version {gym_class.api_version!r} of the gym "
             f"contract, this pipeline speaks version {API_VERSION}; install a matching version of one of the two"
         )
-    if not 0.0 < gym_class.needs.wall_seconds <= MAX_WALL_SECONDS:
-        raise ValueError(
-            f"{key}.gym: gym {name!r} ({reference}) declares needs.wall_seconds = {gym_class.needs.wall_seconds!r}, "
-            f"expected above 0 and at most {MAX_WALL_SECONDS:g}"
-        )
+    try:
+        check_needs(gym_class.needs)
+    except ValueError as error:
+        raise ValueError(f"{key}.gym: gym {name!r} ({reference}) declares {error}") from None
     settings = _validated_settings(gym_class, args, config_key=f"{key}.args")
     with _plugin_call(f"{key}.args: gym {name!r} ({reference}) cannot be built from its settings"):
         return gym_class(settings, services or Services())
 
 
+def check_needs(needs: Needs) -> None:
+    """ValueError where a gym declares needs that no worker can be given."""
+    if not isinstance(needs, Needs):
+        raise ValueError(f"needs = {needs!r}, expected gyms.api.Needs(...)")
+    if not 0.0 < needs.wall_seconds <= MAX_WALL_SECONDS:
+        raise ValueError(
+            f"needs.wall_seconds = {needs.wall_seconds!r}, expected above 0 and at most {MAX_WALL_SECONDS:g}"
+        )
+    if needs.cpu_seconds is not None and not (needs.cpu_seconds > 0.0 and math.isfinite(needs.cpu_seconds)):
+        raise ValueError(f"needs.cpu_seconds = {needs.cpu_seconds!r}, expected None or a finite number above 0")
+    if not isinstance(needs.memory_bytes, int) or needs.memory_bytes < MIN_MEMORY_BYTES:
+        raise ValueError(
+            f"needs.memory_bytes = {needs.memory_bytes!r}, expected a whole number from {MIN_MEMORY_BYTES}"
+        )
+
+
 def resolve(reference: str, *, config_key: str = "gym") -> type[Gym]:
-    """The gym class behind an entry-point name, an import path or a file path."""
+    """The gym class behind an entry-point name, an import path, a file path or an adapter's reference."""
+    if not isinstance(reference, str) or not reference.strip():
+        raise ValueError(f"{config_key} = {reference!r}: expected the name of a gym")
     module_part, _, class_name = reference.partition(":")
+    if module_part in ADAPTERS:
+        with _plugin_call(f"{config_key} = {reference!r}"):
+            maker_module, _, maker = ADAPTERS[module_part].partition(":")
+            make: Callable[[str], type[Gym]] = getattr(importlib.import_module(maker_module), maker)
+            return make(class_name)
     if module_part.endswith(".py"):
         return _from_file(module_part, class_name, config_key)
+    if class_name and (entry := entry_in(module_part, class_name)) is not None:
+        with _plugin_call(f"{config_key} = {reference!r}: importing {entry.value!r} failed"):
+            return _checked_class(entry.load(), entry.value, config_key)
     if class_name:
         with _plugin_call(f"{config_key} = {reference!r}: importing {module_part!r} failed"):
             module = importlib.import_module(module_part)
         return _class_of(module, class_name, reference, config_key)
     return _from_entry_point(reference, config_key)
-
-
-def gym_names() -> dict[str, tuple[EntryPoint, ...]]:
-    """Installed gyms by name, sorted, without importing any; a name with several entries is a collision."""
-    found: dict[str, list[EntryPoint]] = {}
-    for entry_point in entry_points(group=ENTRY_POINT_GROUP):
-        found.setdefault(entry_point.name, []).append(entry_point)
-    return {name: tuple(found[name]) for name in sorted(found)}
-
-
-def distribution_of(entry_point: EntryPoint) -> str:
-    """Name and version of the package that offers an entry point."""
-    dist = entry_point.dist
-    return "an unknown distribution" if dist is None else f"{dist.name} {dist.version}"
 
 
 def _from_entry_point(name: str, config_key: str) -> type[Gym]:
@@ -129,7 +160,15 @@ def _from_entry_point(name: str, config_key: str) -> type[Gym]:
         offers = " and ".join(f"{distribution_of(e)} ({e.value})" for e in names[name])
         raise ValueError(
             f"{config_key} = {name!r}: {len(names[name])} installed packages offer a gym of that name: {offers}. "
-            f"Uninstall one, or name the one you mean by its import path, e.g. {config_key} = {entry_point.value!r}"
+            f"Uninstall one, or name the one you mean by its package, e.g. "
+            f"{config_key} = '{entry_point.dist.name if entry_point.dist else 'package'}:{name}', or by its import "
+            f"path, e.g. {config_key} = {entry_point.value!r}"
+        )
+    if not is_legal_name(name):
+        raise ValueError(
+            f"{config_key} = {name!r}: {distribution_of(entry_point)} offers a gym of this name, but a name has lower "
+            f"case letters, digits, '_', '-' and '.'; rename it in that package, or use its import path "
+            f"{entry_point.value!r}"
         )
     with _plugin_call(
         f"{config_key} = {name!r}: importing {entry_point.value!r} of {distribution_of(entry_point)} failed"
@@ -226,9 +265,13 @@ def _did_you_mean(given: str, known: Iterable[str]) -> str:
 
 @contextmanager
 def _plugin_call(failure: str) -> Iterator[None]:
-    """Around one call into a plug-in: whatever it raises, sys.exit included, becomes a ValueError with the cause."""
+    """Around one call into a plug-in: whatever it raises, sys.exit included, becomes a ValueError with the cause.
+
+    What it does to the process on the side (folder, signal handlers, logging) is undone.
+    """
     try:
-        yield
+        with contained(failure):
+            yield
     except (Exception, SystemExit) as error:
         cause = str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
         raise ValueError(f"{failure}: {cause}") from error

@@ -12,16 +12,17 @@ from __future__ import annotations
 
 import pickle
 import re
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 
 from gyms.api import API_VERSION, Gym, Score, Split, Status, Task
-from gyms.load import MAX_WALL_SECONDS
+from gyms.load import check_needs
 from gyms.mixture import check_disjoint
 
-__all__ = ["GymContractError", "check_gym"]
+__all__ = ["GARBAGE", "ODD_RESPONSES", "GymContractError", "check_gym", "score_checked"]
 
 ODD_RESPONSES = (
     "",
@@ -81,9 +82,10 @@ def check_gym(gym: Gym, *, max_tasks: int = 50) -> None:
     _check_no_leak(gym, tasks)
     _check_baseline(gym, tasks)
     _check_determinism(gym, tasks[:3])
+    _check_groups(gym, tasks[:2])
     for task in tasks[:2]:
         for response in ODD_RESPONSES:
-            _score(gym, task, response)
+            score_checked(gym, task, response)
 
 
 def _check_declarations(gym: Gym) -> None:
@@ -92,11 +94,14 @@ def _check_declarations(gym: Gym) -> None:
     for field in ("baseline", "minimum"):
         value = getattr(gym, field)
         _require(0.0 <= value <= 1.0, f"{name}.{field} is {value!r}, expected a number in [0, 1]")
-    seconds = gym.needs.wall_seconds
-    _require(
-        0.0 < seconds <= MAX_WALL_SECONDS,
-        f"{name}.needs.wall_seconds is {seconds!r}, expected above 0 and at most {MAX_WALL_SECONDS:g}",
+    try:
+        check_needs(gym.needs)
+    except ValueError as error:
+        raise GymContractError(f"{name} declares {error}") from None
+    is_named = isinstance(gym.components, Mapping) and all(
+        isinstance(part, str) and isinstance(meaning, str) for part, meaning in gym.components.items()
     )
+    _require(is_named, f"{name}.components is {gym.components!r:.200}, expected name -> one line of meaning")
 
 
 def _sample(gym: Gym, split: Split, max_tasks: int) -> list[Task]:
@@ -130,7 +135,7 @@ def _check_gold(gym: Gym, tasks: list[Task]) -> None:
     for task in tasks:
         gold = _gold(gym, task)
         if gold is not None:
-            score = _score(gym, task, gold)
+            score = score_checked(gym, task, gold)
             _require(
                 score.status is Status.OK and score.value == 1.0,
                 f"{_name(gym)}: the gold response of task {task.id!r} must score 1.0, got {_told(score)} for "
@@ -160,7 +165,7 @@ def _check_baseline(gym: Gym, tasks: list[Task]) -> None:
     for text in GARBAGE:
         responders[f"the constant response {text!r:.60}"] = partial(_constant, text)
     for what, respond in responders.items():
-        values = [_score(gym, task, respond(task)).value or 0.0 for task in tasks]
+        values = [score_checked(gym, task, respond(task)).value or 0.0 for task in tasks]
         mean = sum(values) / len(values)
         _require(
             mean <= gym.baseline,
@@ -172,14 +177,34 @@ def _check_baseline(gym: Gym, tasks: list[Task]) -> None:
 def _check_determinism(gym: Gym, tasks: list[Task]) -> None:
     for task in tasks:
         for response in islice(filter(None, (_gold(gym, task), "I do not know. 7")), 2):
-            first = _score(gym, task, response)
+            first = score_checked(gym, task, response)
             for repeat in range(1, NUM_REPEATS):
-                again = _score(gym, task, response)
+                again = score_checked(gym, task, response)
                 _require(
                     again == first,
                     f"{_name(gym)}: scoring task {task.id!r} is not deterministic: {_told(first)} at first, "
                     f"{_told(again)} at repeat {repeat}, for {response!r:.200}",
                 )
+
+
+def _check_groups(gym: Gym, tasks: list[Task]) -> None:
+    """As many scores as responses, in their order, from score_batch and score_group."""
+    for task in tasks:
+        responses = [_gold(gym, task) or "1", "", "I do not know."]
+        calls: dict[str, Callable[[], Sequence[Score]]] = {
+            "score_batch": partial(gym.score_batch, [(task, response) for response in responses]),
+            "score_group": partial(gym.score_group, task, responses),
+        }
+        singles = [score_checked(gym, task, response) for response in responses]
+        for call, run in calls.items():
+            with _call(gym, f"{call} of task {task.id!r}"):
+                scores = list(run())
+            _require(
+                len(scores) == len(responses) and all(isinstance(score, Score) for score in scores),
+                f"{_name(gym)}: {call} gave {len(scores)} results, expected {len(responses)} of Score",
+            )
+            is_same = call == "score_group" or [s.value for s in scores] == [s.value for s in singles]
+            _require(is_same, f"{_name(gym)}: {call} of task {task.id!r} differs from score of each response")
 
 
 def _constant(text: str, task: Task) -> str:
@@ -191,10 +216,22 @@ def _gold(gym: Gym, task: Task) -> str | None:
         return gym.gold(task)
 
 
-def _score(gym: Gym, task: Task, response: str) -> Score:
+def score_checked(gym: Gym, task: Task, response: str) -> Score:
+    """The gym's score; GymContractError where it is not one that a gym may give, or took longer than it declares."""
+    before = time.monotonic()
     with _call(gym, f"score({task.id!r}, {response!r:.60})"):
         score = gym.score(task, response)
+    seconds = time.monotonic() - before
     _require(isinstance(score, Score), f"{_name(gym)}: score returned {type(score).__name__}, expected gyms.api.Score")
+    _require(
+        seconds <= gym.needs.wall_seconds,
+        f"{_name(gym)}: score({task.id!r}, {response!r:.60}) took {seconds:.1f} s, more than needs.wall_seconds = "
+        f"{gym.needs.wall_seconds:g}",
+    )
+    undeclared = sorted(set(score.components) - set(gym.components)) if gym.components else []
+    _require(
+        not undeclared, f"{_name(gym)}: score gave the component {undeclared[:1]}, which {_name(gym)}.components lacks"
+    )
     _require(
         score.status not in (Status.TRUNCATED, Status.CANCELLED),
         f"{_name(gym)}: score returned the status {score.status}, which only the pipeline may give",

@@ -126,7 +126,8 @@ class WorkerProcess:
                 request.kind, request.payload, seconds, "needs.wall_seconds", is_stopped, request.num_responses
             )
         except _CpuUsedUp:
-            raise WorkerFault(f"hung in score: used over {self.built.cpu_seconds:g} s of CPU time (needs.cpu_seconds)")
+            seconds = self.built.cpu_seconds
+            raise WorkerFault(f"hung in score: used over {seconds:g} s of CPU time (needs.cpu_seconds)") from None
         finally:
             self._cpu_deadline = None
         if reply["kind"] != "scored":

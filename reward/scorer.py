@@ -27,6 +27,7 @@ import weakref
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from functools import partial
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -202,8 +203,7 @@ class Scorer:
         elif answer is not None:
             job.future.set_result(answer)
         else:
-            reference = weakref.ref(self)
-            job.future.add_done_callback(lambda done: _remember(reference, key, job, done.result()))
+            job.future.add_done_callback(partial(_remember, weakref.ref(self), key, job))
             if not self._desk.queue.push(job):  # closed meanwhile
                 job.future.set_result(_cancelled(job))
         job.future.add_done_callback(lambda _: gate.leave())
@@ -300,10 +300,10 @@ def _cancelled(job: Job) -> list[Score]:
     return [fault] * job.request.num_responses
 
 
-def _remember(reference: weakref.ref[Scorer], key: _Key, job: Job, scores: list[Score]) -> None:
+def _remember(reference: weakref.ref[Scorer], key: _Key, job: Job, done: Future[list[Score]]) -> None:
     scorer = reference()
     if scorer is not None:
-        scorer._keep(key, job, scores)
+        scorer._keep(key, job, done.result())
 
 
 def _canonical_pickle(content: object) -> bytes:

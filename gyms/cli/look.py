@@ -1,0 +1,132 @@
+"""`list`, `info` and `validate`: which gyms there are, what one says of itself, and whether it keeps the contract."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import faulthandler
+import inspect
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from gyms.api import Gym, Services
+from gyms.load import distribution_of, gym_names, load_gym, resolve
+from gyms.plugins import is_legal_name
+from gyms.testing import check_gym
+
+__all__ = ["info", "list_gyms", "open_gym", "validate"]
+
+_CHECK_SECONDS = 60.0
+_VALIDATE_SECONDS = 1800.0
+"""Longest that checking or attacking one gym may take in all; a gym that hangs must not hang its user."""
+
+
+def list_gyms(options: argparse.Namespace) -> dict[str, Any]:
+    """Installed gyms and the packages that offer them; imports none of them, unless --check is given."""
+    facts: dict[str, Any] = {}
+    for name, found in gym_names().items():
+        facts[name] = " AND ".join(f"{entry.value} of {distribution_of(entry)}" for entry in found)
+        if len(found) > 1:
+            facts[name] += " (a collision: uninstall one, or write package:name)"
+        elif not is_legal_name(name):
+            facts[name] += " (not a legal name: lower-case letters, digits, '_', '-', '.')"
+        elif getattr(options, "check", False):
+            facts[name] += f" ({_probe(name)})"
+    return facts
+
+
+def info(options: argparse.Namespace) -> dict[str, Any]:
+    """What a gym says of itself, and its settings as a JSON schema."""
+    gym_class = resolve(options.name)
+    schema = gym_class.Settings.model_json_schema()
+    return {
+        "gym": options.name,
+        "class": f"{gym_class.__module__}:{gym_class.__qualname__}",
+        "about": inspect.getdoc(gym_class) or "",
+        "api_version": gym_class.api_version,
+        "needs": dataclasses.asdict(gym_class.needs),
+        "baseline": gym_class.baseline,
+        "minimum": gym_class.minimum,
+        "components": dict(gym_class.components),
+        "scores_groups": gym_class.scores_groups,
+        "settings": schema.get("properties", {}),
+    }
+
+
+def validate(options: argparse.Namespace) -> dict[str, Any]:
+    """Check a gym against the contract, with the given settings: gold scores 1, garbage nothing, no call overruns."""
+    with open_gym(options) as gym:
+        check_gym(gym, max_tasks=options.max_tasks)
+        sizes = {split: len(gym.tasks(split)) for split in ("train", "heldout")}
+    return {"gym": options.name, "is_valid": True, "num_tasks": sizes}
+
+
+@contextlib.contextmanager
+def open_gym(options: argparse.Namespace) -> Iterator[Gym]:
+    """The gym that the options name, with a sandbox where it needs one, under a deadline that ends this process."""
+    if options.max_tasks < 1:
+        raise ValueError(f"--max-tasks = {options.max_tasks}: must be at least 1")
+    try:
+        args = json.loads(options.args)
+    except ValueError as error:
+        raise ValueError(
+            f"--args: expected a JSON object such as '{{\"max_operand\": 49}}', got {options.args!r}"
+        ) from error
+    if not isinstance(args, dict):
+        raise ValueError(f"--args: expected a JSON object, got {options.args!r}")
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_deadline(options.name))
+        sandbox = None
+        if resolve(options.name, config_key="--").needs.sandbox:
+            from gyms.sandbox import open_sandbox  # type: ignore[attr-defined]  # heavy: only where code is run
+
+            sandbox = open_sandbox()
+            stack.callback(sandbox.close)
+        yield load_gym(options.name, options.name, args, Services(sandbox=sandbox), config_key="--")
+
+
+@contextlib.contextmanager
+def _deadline(name: str) -> Iterator[None]:
+    """End the process with status 1 where a gym hangs; a thread for Python code, a C timer for code that holds it."""
+
+    def stop() -> None:
+        print(f"{name}: no end within {_VALIDATE_SECONDS:g} s, the gym hangs", file=sys.stderr, flush=True)
+        os._exit(1)
+
+    timer = threading.Timer(_VALIDATE_SECONDS, stop)
+    timer.daemon = True
+    timer.start()
+    faulthandler.dump_traceback_later(_VALIDATE_SECONDS + 30, exit=True, file=sys.__stderr__ or 2)
+    try:
+        yield
+    finally:
+        timer.cancel()
+        faulthandler.cancel_dump_traceback_later()
+
+
+def _probe(name: str) -> str:
+    """`ok`, or why the gym cannot be imported; in a process of its own, since importing runs foreign code."""
+    code = "import sys\nfrom gyms.load import resolve\ntry:\n    resolve(sys.argv[1])\nexcept ValueError as error:\n"
+    code += "    sys.exit(str(error))\n"
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", code, name],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            stdin=subprocess.DEVNULL,
+            timeout=_CHECK_SECONDS,
+            start_new_session=True,
+        )
+    except subprocess.TimeoutExpired:
+        return f"broken: importing it takes over {_CHECK_SECONDS:g} s"
+    if done.returncode == 0:
+        return "ok"
+    said = done.stderr.strip().splitlines()
+    return f"broken: {said[-1] if said else f'importing it ended with status {done.returncode}'}"
