@@ -96,7 +96,7 @@ class PairPrompt:
             parts = [first.replace(separator, ""), second.replace(separator, "")]
             return (message("user", f"{question}{parts[0]}{separator}{parts[1]}{separator}"),)
         code = self._code(question, first, second)
-        if self.style == "short":
+        if self.style == "short":  # the short code: every character is a token of a small model
             return (message("user", self._short(form, code, question, first, second)),)
         return (
             message("system", _FULL_SYSTEM.replace("CODE", code)),
@@ -122,7 +122,7 @@ class PairPrompt:
             for part in parts:
                 raw = part.encode("utf-8", "replace")
                 digest.update(len(raw).to_bytes(8, "big") + raw)
-            code = digest.hexdigest()
+            code = digest.hexdigest()[: 6 if self.style == "short" else 12]
             if not any(code in text for text in texts):
                 return code
         raise AssertionError("one hundred hashes of a text all stand in it")
@@ -148,10 +148,10 @@ class PairPrompt:
 
     def _short(self, form: VerdictForm, code: str, question: str, first: str, second: str) -> str:
         a, b = form.labels
-        asked = "Which answer is better?" if self.criteria else "Which answer is right?"
-        lines = [f"[Q {code}]", question, f"[{a} {code}]", first, f"[{b} {code}]", second, f"[end {code}]", asked]
-        lines += [f"- {line.text}" for line in self.criteria]
-        lines.append(f"Reply with {form.example()} only.")
+        word = "better" if self.criteria else "right"
+        lines = [f"[Q{code}]", question, f"[{a}{code}]", first, f"[{b}{code}]", second, f"[end{code}]"]
+        lines += [f"Which answer is {word}?", *(f"- {line.text}" for line in self.criteria)]
+        lines.append(f"Reply with the letter of the {word} answer only" + (", or tie." if form.allow_tie else "."))
         return "\n".join(lines)
 
 

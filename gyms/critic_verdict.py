@@ -113,9 +113,7 @@ class VerdictForm:
         }
 
     def example(self) -> str:
-        """A verdict of this form, as it is shown to a judge: choices in place of a choice, so that it leads nowhere."""
-        if not self.is_json:
-            return " or ".join(self.choices)
+        """A JSON verdict as it is shown to a judge: with all choices in place of one, so that it leads nowhere."""
         parts = [f'"{REASON_KEY}": "..."'] if self.max_reason_chars else []
         parts += [f'"{key}": "{NEITHER}|{self.labels[0]}|{self.labels[1]}|{BOTH}"' for key in self.mandatory]
         parts += [f'"{key}": "{"|".join(self.choices)}"' for key in self.compared]

@@ -8,16 +8,28 @@ while the accuracy is below a threshold the rubric rewards are masked, and the g
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
+from gyms.critic_pool import KnownPair
 from gyms.critic_verdict import Outcome
 from reward.critic_report import Match
 from reward.judges.api import Compares, Comparison, JudgeFailed, Pair
 from reward.rubric import Rubric
 
-__all__ = ["Calibration", "CriticGate", "VerifiedPair", "auc", "calibrate", "compare_both_orders", "summarise"]
+__all__ = [
+    "Calibration",
+    "CriticGate",
+    "VerifiedPair",
+    "auc",
+    "calibrate",
+    "compare_both_orders",
+    "summarise",
+    "together",
+]
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +121,12 @@ class CriticGate:
         self.last = Calibration(**state["last"]) if state["last"] else None
 
 
+def verified_pairs(pairs: Iterable[KnownPair], *, max_pairs: int | None = None) -> list[VerifiedPair]:
+    """What `calibrate` asks, of pairs from the critic gym's held-out pool; the newest `max_pairs`."""
+    found = [VerifiedPair(id=pair.id, question=pair.question, right=pair.right, wrong=pair.wrong) for pair in pairs]
+    return found if max_pairs is None else found[-max_pairs:]
+
+
 async def calibrate(
     judge: Compares, pairs: Sequence[VerifiedPair], *, rubric: Rubric | None = None, key: str = "calibration"
 ) -> Calibration:
@@ -123,9 +141,7 @@ async def calibrate(
         asked = Pair(key=f"{key}/{number}", question=pair.question, first=pair.right, second=pair.wrong, rubric=rubric)
         return await compare_both_orders(judge, asked)
 
-    async with asyncio.TaskGroup() as group:
-        jobs = [group.create_task(one(number, pair)) for number, pair in enumerate(pairs)]
-    return summarise([job.result() for job in jobs])
+    return summarise(await together([one(number, pair) for number, pair in enumerate(pairs)]))
 
 
 async def compare_both_orders(judge: Compares, pair: Pair) -> Match:
@@ -138,11 +154,22 @@ async def compare_both_orders(judge: Compares, pair: Pair) -> Match:
         except JudgeFailed as failure:
             return failure
 
-    async with asyncio.TaskGroup() as group:
-        forward = group.create_task(asked("ab", pair.first, pair.second))
-        backward = group.create_task(asked("ba", pair.second, pair.first))
+    forward, backward = await together([asked("ab", pair.first, pair.second), asked("ba", pair.second, pair.first)])
     lengths = (len(pair.first), len(pair.second))
-    return Match(first=0, second=1, forward=forward.result(), backward=backward.result(), num_chars=lengths)
+    return Match(first=0, second=1, forward=forward, backward=backward, num_chars=lengths)
+
+
+async def together(jobs: Sequence[Coroutine[Any, Any, _T]]) -> list[_T]:
+    """Results in order. The first failure cancels the rest and is raised as it is, not wrapped in a group: whoever
+    rebuilds a lost engine looks for its type."""
+    tasks = [asyncio.ensure_future(job) for job in jobs]
+    try:
+        return await asyncio.gather(*tasks)
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise
 
 
 def summarise(matches: Sequence[Match]) -> Calibration:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -83,8 +84,16 @@ class PromptedJudge:
         comparison = await judge.compare(pair)
     """
 
-    def __init__(self, generate: Generate, settings: PromptSettings, *, name: str = "policy") -> None:
+    def __init__(
+        self,
+        generate: Generate,
+        settings: PromptSettings,
+        *,
+        name: str = "policy",
+        close: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         self.settings = settings
+        self._close = close
         self._generate = generate
         self._name = name
         self._gate: tuple[asyncio.AbstractEventLoop, asyncio.Semaphore] | None = None
@@ -99,6 +108,8 @@ class PromptedJudge:
     async def compare(self, pair: Pair) -> Comparison:
         """One verdict on the pair in its order."""
         settings = self.settings
+        if pair.first.split() == pair.second.split():
+            return Comparison(outcome=Outcome.TIE, flags=frozenset({"identical"}))
         by_code = code_verdict(pair)
         if pair.rubric and (not pair.rubric.asked or any(by_code.broken_by.values())):
             return _comparison(by_code, pair.rubric, is_cut=False)
@@ -122,6 +133,11 @@ class PromptedJudge:
             self.cost.failures[failure.cause] += 1
             raise
         return _comparison(merged(by_code, verdict), pair.rubric, is_cut=prompt.is_cut)
+
+    async def aclose(self) -> None:
+        """Close what the generator holds open."""
+        if self._close is not None:
+            await self._close()
 
     async def _verdict(self, pair: Pair, prompt: PairPrompt, form: VerdictForm) -> Verdict:
         max_tokens = self.settings.max_tokens
