@@ -1,0 +1,78 @@
+"""What one instruction id is: its rule, its typed arguments, and the two functions that check it.
+
+Both checks are pure functions of (text, arguments), so there is no checker object that could carry state from one item
+to the next or be shared between threads. `check` is the rule as its sentence reads; `compat` reproduces what the
+published checker does, flaws included, and `difference` says in one line where the two part.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from gyms.constraints.arguments import Args, NoArgs
+
+__all__ = ["Check", "Constraint", "compares", "keyword_pattern", "whole_word"]
+
+Check = Callable[[str, Any], bool]
+"""(response, arguments) -> does the instruction hold. Never raises, whatever the response."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Constraint:
+    """One instruction id.
+
+    Example:
+        Constraint(id="my:no_z", rule="Do not use the letter z.", source="mine", check=lambda text, _: "z" not in text)
+    """
+
+    id: str
+    """Published name, `group:name`."""
+    rule: str
+    """The instruction as its data set words it; `{name}` stands for an argument."""
+    source: Literal["IFEval", "IFBench", "open-instruct"] | str
+    """Where the id was published."""
+    check: Check
+    """The rule, as it reads."""
+    args: type[Args] = NoArgs
+    """Typed arguments; unknown, missing and ill-typed ones are refused."""
+    compat: Check | None = None
+    """What the published checker does; None where it is `check`."""
+    difference: str = ""
+    """Where `check` and `compat` part, in one line; empty where they agree on all that was compared."""
+
+    def holds(self, text: str, args: Args, *, compat: bool = False) -> bool:
+        """Does the instruction hold. In compat mode give the raw response, otherwise the prepared one."""
+        return bool((self.compat or self.check)(text, args) if compat else self.check(text, args))
+
+
+def compares(actual: int, relation: str, wanted: int) -> bool:
+    """`less than` or `at least`."""
+    return actual < wanted if relation == "less than" else actual >= wanted
+
+
+@functools.lru_cache(maxsize=4096)
+def whole_word(word: str) -> re.Pattern[str]:
+    """A word or phrase by itself, whatever its case; works for `C++` too, where `\\b` does not."""
+    return re.compile(rf"(?<!\w){re.escape(word.strip())}(?!\w)", re.IGNORECASE)
+
+
+_HARD_REGEX = re.compile(r"[*+{()|\\]|\?.*\?")
+
+
+@functools.lru_cache(maxsize=4096)
+def keyword_pattern(keyword: str, *, bounded: bool = False) -> re.Pattern[str]:
+    r"""A keyword as the regular expression that the published checkers take it for.
+
+    Keywords with `*`, `+`, `{`, groups, alternatives, escapes or two `?` are taken literally instead: such patterns may
+    take exponential time or do not compile, and no published item has one.
+    """
+    edge = r"\b" if bounded else ""
+    body = re.escape(keyword) if _HARD_REGEX.search(keyword) else keyword
+    try:
+        return re.compile(f"{edge}{body}{edge}", re.IGNORECASE)
+    except re.error:
+        return re.compile(f"{edge}{re.escape(keyword)}{edge}", re.IGNORECASE)

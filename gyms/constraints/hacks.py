@@ -1,0 +1,216 @@
+"""What a response does to look obedient without answering: seven flags, which can be made to cost the reward.
+
+A prototype's constraint reward went to .99 in nine steps by echoing the prompt, and then by ignoring the topic. The
+verifiers of single instructions cannot see that, so these checks look at the response as a whole:
+
+- `claimed`: it says that the instructions are met while one is not;
+- `prompt_copy`: it shares long runs of words with the prompt, or quotes its keywords as the prompt does;
+- `off_topic`: it has no content word in common with the topic;
+- `stuffing`: required words stand in a pile, in an HTML comment, or make up much of the text;
+- `degenerate`: it repeats itself;
+- `too_short`: it has less than five words though nothing asks for that;
+- `hidden_text`: invisible characters, or letters of two alphabets in one word.
+
+All are rules of thumb with thresholds at the top, chosen so that honest responses pass: every gold response of the
+training prompts is free of flags. They change nothing by themselves; with the gym's `hack_penalty` they cost the
+reward.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from gyms.constraints.conflicts import required_texts
+from gyms.constraints.item import Instruction, Item
+from gyms.constraints.text import plain_words, prepared, sentences
+from gyms.constraints.wordlists import STOP_WORDS, split_words
+
+__all__ = ["HACK_FLAGS", "hack_flags"]
+
+HACK_FLAGS = ("claimed", "prompt_copy", "off_topic", "stuffing", "degenerate", "too_short", "hidden_text")
+
+MAX_WORDS = 20_000
+"""Most words of a response that are looked at."""
+COPY_RUN = 4
+"""Words in a row that are a copy, as a share of such runs in the response."""
+COPY_SHARE = 0.1
+LONG_COPY = 10
+"""Words in a row that are a copy by themselves."""
+MIN_WORDS = 5
+MIN_TOPIC_WORDS = 12
+"""Without a stated topic, a response must have this many words before it can miss it."""
+STEM = 5
+"""Letters by which two words are taken for forms of one."""
+MAX_KEYWORD_SHARE = 0.4
+MIN_VARIETY = 0.25
+MIN_FUNCTION_SHARE = 0.1
+"""Least share of function words in a text on a stated topic."""
+MIN_VARIETY_WORDS = 30
+MAX_REPEATED_SHARE = 0.4
+
+_COPY_IDS = frozenset(
+    split_words(
+        """combination:repeat_prompt copy:copy copy:copying_simple copy:copying_multiple copy:repeat_phrase
+        new:copy_span_idx repeat:repeat_change repeat:repeat_simple repeat:repeat_span ratio:overlap"""
+    )
+)
+_SHORT_IDS = _COPY_IDS | frozenset(
+    split_words(
+        """detectable_format:constrained_response format:options custom:multiples custom:word_reverse
+        custom:character_reverse format:no_whitespace letters:letter_counting count:lowercase_counting
+        custom:date_format_list"""
+    )
+)
+_CLAIMS = re.compile(
+    r"\b(?:i(?: have|'ve| did)? (?:followed|included|used|met|satisfied|avoided|complied|adhered)|(?:all|the|these) "
+    r"(?:instructions|constraints|requirements|rules|conditions) (?:are|were|have been|is) (?:met|followed|satisfied|"
+    r"fulfilled)|(?:this|my|the) (?:response|answer|text) (?:follows|meets|satisfies|complies|contains|includes|uses|"
+    r"fulfils|fulfills)|as (?:requested|instructed|required|you asked)|exactly as (?:asked|requested))\b",
+    re.IGNORECASE,
+)
+_HIDDEN = re.compile("[\u200b\u2060-\u2064\ufeff\u00ad\u202a-\u202e\u2066-\u2069\U000e0000-\U000e007f]")
+_MIXED = re.compile(
+    "[A-Za-z][\u0370-\u03ff\u0400-\u04ff]|[\u0370-\u03ff\u0400-\u04ff][A-Za-z]",
+)
+_COMMENT = re.compile(r"<!--(?:(?!-->).)*(?:-->|\Z)", re.DOTALL)
+_FENCE = re.compile(r"```(?:(?!```).)*(?:```|\Z)", re.DOTALL)
+_WIDE_GAP = re.compile(r"\n{8,}|[ \t]{40,}")
+_SAME_CHARACTER = re.compile(r"([^\s*_=#.-])\1{24}")
+
+
+def hack_flags(item: Item, response: str, passed: Sequence[bool], topic: Sequence[str] = ()) -> frozenset[str]:
+    """The flags of a response (as the model wrote it, thinking removed) to an item.
+
+    `passed` says for each instruction whether it holds; `topic` lists words of which one must occur, for tasks that
+    state their topic.
+    """
+    ids = {instruction.id for instruction in item.instructions}
+    text = prepared(response)
+    words = [word.lower() for word in plain_words(text)[:MAX_WORDS]]
+    found = {
+        "claimed": not all(passed) and _CLAIMS.search(text[: 10 * MAX_WORDS]) is not None,
+        "prompt_copy": not ids & _COPY_IDS and _is_copy(item, text, words),
+        "off_topic": not ids & _SHORT_IDS and _is_off_topic(item, ids, words, topic),
+        "stuffing": not ids & _COPY_IDS and _is_stuffed(item.instructions, text, words),
+        "degenerate": not ids & _COPY_IDS and (_is_degenerate(text, words) or (bool(topic) and _is_list(words))),
+        "too_short": len(words) < MIN_WORDS and not ids & _SHORT_IDS and not _wants_few_words(item.instructions),
+        "hidden_text": _HIDDEN.search(response) is not None or _MIXED.search(response) is not None,
+    }
+    return frozenset(name for name, is_found in found.items() if is_found)
+
+
+def _runs(words: Sequence[str], length: int) -> list[tuple[str, ...]]:
+    return list(zip(*(words[place:] for place in range(length)), strict=False))
+
+
+def _is_copy(item: Item, text: str, words: list[str]) -> bool:
+    asked = [word.lower() for word in plain_words(item.prompt)]
+    runs = _runs(words, COPY_RUN)
+    if runs and asked:
+        needed = {run for one in item.instructions for text_, _ in required_texts(one) for run in _text_runs(text_)}
+        shared = set(_runs(asked, COPY_RUN)) - needed
+        copied = sum(run in shared for run in runs)
+        if copied > COPY_SHARE * len(runs) or set(_runs(words, LONG_COPY)) & set(_runs(asked, LONG_COPY)):
+            return copied > 0
+    return _quotes_keywords(item, text)
+
+
+def _text_runs(text: str) -> list[tuple[str, ...]]:
+    return _runs([word.lower() for word in plain_words(text)], COPY_RUN)
+
+
+def _quotes_keywords(item: Item, text: str) -> bool:
+    """Every occurrence of a keyword stands in quotes, as it does in the prompt: it is named, not used."""
+    for keyword in _keywords(item.instructions):
+        quoted = re.compile(rf"[\"'\u201c\u2018`]{re.escape(keyword)}[\"'\u201d\u2019`]", re.IGNORECASE)
+        num_quoted = len(quoted.findall(text))
+        if num_quoted and num_quoted == text.lower().count(keyword.lower()) and quoted.search(item.prompt):
+            return True
+    return False
+
+
+def _keywords(instructions: Sequence[Instruction]) -> list[str]:
+    """What must occur somewhere in the text, wherever it likes."""
+    is_free = {
+        "keywords:existence",
+        "keywords:frequency",
+        "keywords:word_once",
+        "keywords:word_count_different_numbers",
+    }
+    is_free |= {"count:count_increment_word", "count:keywords_multiple", "sentence:keyword"}
+    return [text for one in instructions if one.id in is_free for text, _times in required_texts(one) if text]
+
+
+def _is_off_topic(item: Item, ids: set[str], words: list[str], topic: Sequence[str]) -> bool:
+    given = {word[:STEM] for word in words}
+    if topic:
+        return not any(word.lower()[:STEM] in given for word in topic)
+    is_foreign = "language:response_language" in ids or not item.prompt.isascii()
+    if is_foreign or len(words) < MIN_TOPIC_WORDS:
+        return False
+    asked = {
+        word.lower()[:STEM] for word in plain_words(item.prompt) if len(word) > 3 and word.lower() not in STOP_WORDS
+    }
+    needed = {
+        word.lower()[:STEM]
+        for one in item.instructions
+        for text, _times in required_texts(one)
+        for word in plain_words(text)
+    }
+    return len(asked - needed) >= 5 and not (asked - needed) & given
+
+
+def _is_stuffed(instructions: Sequence[Instruction], text: str, words: list[str]) -> bool:
+    keywords = [keyword.lower() for keyword in _keywords(instructions)]
+    if not keywords:
+        return False
+    shown = _WIDE_GAP.split(_FENCE.sub(" ", _COMMENT.sub(" ", text)))[0].lower()
+    if any(keyword in text.lower() and keyword not in shown for keyword in keywords):
+        return True
+    singles = {keyword for keyword in keywords if keyword.isalnum()}
+    is_key = [word in singles for word in words]
+    if len(words) >= MIN_WORDS and sum(is_key) > MAX_KEYWORD_SHARE * len(words):
+        return True
+    return len(singles) > 2 and _longest_pile(words, singles) >= min(len(singles), 4)
+
+
+def _longest_pile(words: list[str], singles: set[str]) -> int:
+    """Most different keywords in a row with nothing else between them."""
+    best = 0
+    pile: set[str] = set()
+    for word in words:
+        if word in singles:
+            pile.add(word)
+            best = max(best, len(pile))
+        elif word != "and":
+            pile = set()
+    return best
+
+
+def _is_degenerate(text: str, words: list[str]) -> bool:
+    if _SAME_CHARACTER.search(text[: 10 * MAX_WORDS]):
+        return True
+    if len(words) >= MIN_WORDS and len(set(words)) < 0.5 * min(len(words), MIN_VARIETY_WORDS):
+        return True
+    if len(words) >= MIN_VARIETY_WORDS and len(set(words)) < MIN_VARIETY * len(words) ** 0.9:
+        return True
+    counts = Counter(" ".join(plain_words(sentence.lower())) for sentence in sentences(text[: 10 * MAX_WORDS]))
+    most, total = max(counts.values(), default=0), sum(counts.values())
+    return most >= 3 and most > MAX_REPEATED_SHARE * total
+
+
+def _is_list(words: list[str]) -> bool:
+    """A pile of nouns: English sentences hold function words."""
+    return len(words) >= MIN_WORDS and sum(word in STOP_WORDS for word in words) < MIN_FUNCTION_SHARE * len(words)
+
+
+def _wants_few_words(instructions: Sequence[Instruction]) -> bool:
+    for one in instructions:
+        args = one.args.model_dump()
+        if one.id == "length_constraints:number_words" and args["relation"] == "less than" and args["num_words"] < 20:
+            return True
+        if one.id == "count:word_count_range" and args["min_words"] < MIN_WORDS:
+            return True
+    return False

@@ -1,0 +1,142 @@
+"""One item: a prompt with its instructions, checked before anything is scored.
+
+The published form of IFEval is two lists of equal length, `instruction_id_list` and `kwargs`, where the arguments of an
+instruction are a dict whose nulls stand for "not given". `read_item` turns it into bound instructions or raises
+ItemError: unknown ids, missing, unknown or ill-typed arguments, lists of different lengths, and instructions that no
+response can satisfy together (gyms/constraints/conflicts.py).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from gyms.constraints.arguments import Args
+from gyms.constraints.constraint import Constraint
+from gyms.constraints.registry import find, known_ids
+
+__all__ = ["Instruction", "Item", "ItemError", "read_item"]
+
+MAX_INSTRUCTIONS = 100
+
+
+class ItemError(ValueError):
+    """An item is malformed or asks for what cannot be; the message names the instruction and what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instruction:
+    """An instruction id with its arguments."""
+
+    constraint: Constraint
+    args: Args
+
+    @property
+    def id(self) -> str:
+        """The published id."""
+        return self.constraint.id
+
+    def holds(self, text: str, *, compat: bool = False) -> bool:
+        """Does a response satisfy it; raw text in compat mode, prepared text otherwise."""
+        return bool(text.strip()) and self.constraint.holds(text, self.args, compat=compat)
+
+    def told(self) -> str:
+        """The rule with its arguments, for messages; what is long is cut."""
+        text = self.constraint.rule
+        for name, value in self.args.model_dump().items():
+            text = text.replace("{" + name + "}", _shown(value))
+        return text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """A prompt and what it asks for."""
+
+    prompt: str
+    instructions: tuple[Instruction, ...]
+    mode: Literal["strict", "loose"] = "strict"
+    """`loose` accepts a response if one of its eight variants without first line, last line or asterisks passes."""
+    compat: bool = False
+    """True: check as the published checkers do."""
+
+
+def read_item(data: Mapping[str, Any], *, mode: Literal["strict", "loose"] = "strict", compat: bool = False) -> Item:
+    """The item of a row in IFEval's form; `mode` and `compat` of the row win over the defaults given here.
+
+    Raises ItemError where the row is malformed, or where its instructions contradict each other: in compat mode the
+    latter is let through, because the published benchmark holds such rows and counts them as failed.
+    """
+    from gyms.constraints.conflicts import contradiction  # it reads items, so it imports this file
+
+    prompt = data.get("prompt", "")
+    if not isinstance(prompt, str):
+        raise ItemError(f"'prompt' must be a string, got {type(prompt).__name__}")
+    item = Item(
+        prompt=prompt,
+        instructions=_instructions(data.get("instruction_id_list"), data.get("kwargs")),
+        mode=_one_of("mode", data.get("mode"), mode, ("strict", "loose")),
+        compat=_one_of("compat", data.get("compat"), compat, (True, False)),
+    )
+    found = None if item.compat else contradiction(item)
+    if found:
+        raise ItemError(f"the instructions contradict each other: {found}")
+    return item
+
+
+def _one_of(name: str, given: Any, default: Any, allowed: tuple[Any, ...]) -> Any:
+    if given is None:
+        return default
+    if not any(type(given) is type(value) and given == value for value in allowed):
+        raise ItemError(f"{name!r} must be one of {list(allowed)}, got {given!r:.60}")
+    return given
+
+
+def _instructions(ids: Any, kwargs: Any) -> tuple[Instruction, ...]:
+    if not isinstance(ids, Sequence) or isinstance(ids, str) or not ids:
+        raise ItemError(f"'instruction_id_list' must be a list of at least one id, got {ids!r:.60}")
+    if kwargs is None:
+        raise ItemError("'kwargs' is missing; give one dict of arguments for each instruction")
+    if not isinstance(kwargs, Sequence) or isinstance(kwargs, str):
+        raise ItemError(f"'kwargs' must be a list of dicts, got {kwargs!r:.60}")
+    if len(ids) != len(kwargs):
+        raise ItemError(f"'instruction_id_list' has {len(ids)} entries and 'kwargs' has {len(kwargs)}; they must match")
+    if len(ids) > MAX_INSTRUCTIONS:
+        raise ItemError(f"an item may have {MAX_INSTRUCTIONS} instructions, got {len(ids)}")
+    return tuple(_bound(name, given) for name, given in zip(ids, kwargs, strict=True))
+
+
+def _bound(name: Any, given: Any) -> Instruction:
+    constraint = find(name) if isinstance(name, str) else None
+    if constraint is None:
+        near = difflib.get_close_matches(str(name)[:100], known_ids(), n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else "; docs/constraints.md lists all ids"
+        raise ItemError(f"unknown instruction id {name!r:.80}{hint}")
+    if given is None:
+        given = {}
+    if not isinstance(given, Mapping):
+        raise ItemError(f"{name}: the arguments must be a dict, got {given!r:.60}")
+    try:
+        args = constraint.args.model_validate({key: value for key, value in given.items() if value is not None})
+    except ValidationError as error:
+        raise ItemError(f"{name}: {'; '.join(_problem(constraint, problem) for problem in error.errors())}") from None
+    return Instruction(constraint=constraint, args=args)
+
+
+def _problem(constraint: Constraint, problem: Mapping[str, Any]) -> str:
+    key = ".".join(map(str, problem["loc"]))
+    known = ", ".join(constraint.args.model_fields) or "none"
+    if problem["type"] == "missing":
+        return f"the argument {key!r} is missing (arguments: {known})"
+    if problem["type"] == "extra_forbidden":
+        return f"there is no argument {key!r} (arguments: {known})"
+    text = str(problem["msg"]).removeprefix("Value error, ")
+    return f"{key}: {text}, got {problem['input']!r:.60}" if key else text
+
+
+def _shown(value: Any) -> str:
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -1,0 +1,212 @@
+r"""How a response is read: words, sentences, lines and paragraphs, without any downloaded model.
+
+*Preparing.* `prepared` removes what a reader cannot see (zero-width characters, direction marks, tags) and writes all
+line ends as `\n`, so that "c<zero width space>at" is the word "cat". Latin look-alikes of Cyrillic and Greek inside a
+word that also has Latin letters are read as Latin for the same reason.
+
+*Sentences.* A sentence ends at `.`, `!`, `?` or their relatives in other scripts, with closing quotes and an emoji that
+follow, and at an empty line. Abbreviations, initials and numbers (`3.14`) do not end one. What holds no word is no
+sentence of its own. Left out: a trained splitter; it needs data files, and differs from this mostly in abbreviations.
+
+Every function takes time linear in the text: the patterns have one quantifier between two different anchors, or the
+scan is written as a loop.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+import unicodedata
+
+import emoji
+
+from gyms.constraints.wordlists import split_words
+
+__all__ = [
+    "blank_line_paragraphs",
+    "is_emoji_char",
+    "lines_of",
+    "occurrences",
+    "plain_words",
+    "prepared",
+    "sentences",
+    "stripped",
+    "tokens",
+    "without_accents",
+    "word_tokens",
+]
+
+_INVISIBLE = re.compile(
+    "[\u200b\u2060-\u2064\ufeff\u00ad\u180e\u200e\u200f\u202a-\u202e\u2066-\u2069\U000e0000-\U000e007f]"
+)
+_LATIN_JOINERS = re.compile("(?<=[A-Za-z])[\u200c\u200d]+(?=[A-Za-z])")
+_OTHER_ALPHABET = re.compile("[\u0370-\u03ff\u0400-\u04ff]")
+_LATIN = re.compile("[A-Za-z]")
+_LOOK_ALIKES = str.maketrans(
+    "\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456\u0458\u0455\u0501\u0410\u0412\u0415\u041a\u041c\u041d\u041e\u0420"
+    "\u0421\u0422\u0425\u0406\u03bf\u03b1\u03bd\u0391\u0392\u0395\u0397\u0399\u039a\u039c\u039d\u039f\u03a1\u03a4\u03a7",
+    "aeopcyxijsdABEKMHOPCTXIoavABEHIKMNOPTX",
+)
+_WORD_RUN = re.compile(r"\w+")
+
+PUNCTUATION = (
+    string.punctuation
+    + "\u2018\u2019\u201c\u201d\u2026\u2013\u2014\u00ab\u00bb\u00a1\u00bf\u3002\uff0c\uff01\uff1f\u203d"
+)
+_PUNCTUATION_OUT = str.maketrans("", "", PUNCTUATION)
+_TOKEN_EDGE = PUNCTUATION + " \t\u00a0\ufe0f"
+
+_WORD = re.compile(r"\w+(?:['\u2019-]\w+)*")
+_BLANK_LINES = re.compile(r"\n[^\S\n]*\n\s*")
+_STOP = re.compile(r"[.!?\u2026\u3002\uff01\uff1f\u203d\u0964\u06d4\u061f]+")
+_CLOSERS = frozenset("\"'\u2019\u201d\u00bb)]}*_\u300d\u300f")
+_WIDE_STOPS = frozenset("\u3002\uff01\uff1f")
+_ABBREVIATIONS = frozenset(
+    split_words("""
+    mr mrs ms dr prof st sr jr vs etc e.g i.e eg ie inc ltd co corp no vol fig dept gen col capt lt sgt rev hon gov
+    sen rep pres approx est al cf ca a.m p.m ph.d m.d b.a m.a u.s u.k u.n d.c
+    """)
+)
+_NEVER_LAST = frozenset(
+    split_words("""
+    mr mrs ms dr prof st gen col capt lt sgt rev hon gov sen rep pres e.g i.e eg ie vs cf fig vol
+    """)
+)
+
+
+def prepared(text: str) -> str:
+    r"""The text as a reader sees it: no invisible characters, `\n` line ends, no look-alike letters inside words."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    text = _LATIN_JOINERS.sub("", _INVISIBLE.sub("", text))
+    if _OTHER_ALPHABET.search(text):
+        text = _WORD_RUN.sub(_as_latin, text)
+    return text
+
+
+def _as_latin(match: re.Match[str]) -> str:
+    word = match.group()
+    return word.translate(_LOOK_ALIKES) if _LATIN.search(word) and _OTHER_ALPHABET.search(word) else word
+
+
+def plain_words(text: str) -> list[str]:
+    r"""Runs of `\w`: how IFEval counts words ("don't" is two)."""
+    return _WORD_RUN.findall(text)
+
+
+def tokens(text: str) -> list[str]:
+    """Words with their inner hyphens and apostrophes ("don't", "well-known"), without punctuation."""
+    return _WORD.findall(text)
+
+
+def word_tokens(text: str) -> list[str]:
+    """What stands between white space, stripped of punctuation; what holds no letter or digit is no word."""
+    return [word for word in (stripped(token) for token in text.split()) if _WORD_RUN.search(word)]
+
+
+def stripped(token: str) -> str:
+    """A token without punctuation at its two ends."""
+    return token.strip(_TOKEN_EDGE)
+
+
+def without_punctuation(text: str) -> str:
+    """The text with every punctuation character removed, typographic ones included."""
+    return text.translate(_PUNCTUATION_OUT)
+
+
+def without_accents(text: str) -> str:
+    """Letters without their marks: `Chișinău` becomes `Chisinau`."""
+    return "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+
+
+def lines_of(text: str) -> list[str]:
+    """The lines that hold more than white space."""
+    return [line for line in text.split("\n") if line.strip()]
+
+
+def blank_line_paragraphs(text: str) -> list[str]:
+    """Paragraphs separated by at least one empty line."""
+    return [part for part in _BLANK_LINES.split(text.strip()) if part.strip()]
+
+
+def occurrences(text: str, keyword: str) -> int:
+    """How often a keyword occurs, whatever its case, also inside of longer words; occurrences do not overlap."""
+    return text.lower().count(keyword.lower()) if keyword else 0
+
+
+def is_emoji_char(character: str) -> bool:
+    """True for an emoji and for what only occurs inside of one: joiners, skin tones, flags, keycaps."""
+    code = ord(character)
+    return (
+        code in (0x200D, 0xFE0F, 0x20E3)
+        or 0x1F1E6 <= code <= 0x1F1FF
+        or 0x1F3FB <= code <= 0x1F3FF
+        or emoji.is_emoji(character)
+    )
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences of a text, stripped; what follows the last end mark is a sentence if it holds a word."""
+    found: list[str] = []
+    for paragraph in _BLANK_LINES.split(text.strip()):
+        found.extend(_sentences_of(paragraph))
+    return found
+
+
+def _sentences_of(paragraph: str) -> list[str]:
+    found: list[str] = []
+    start = 0
+    for stop in _STOP.finditer(paragraph):
+        end = _end_of_sentence(paragraph, stop)
+        if end is None or end <= start:
+            continue
+        part = paragraph[start:end].strip()
+        start = end
+        _append(found, part)
+    _append(found, paragraph[start:].strip())
+    return found
+
+
+def _append(found: list[str], part: str) -> None:
+    """Add a sentence; what holds no word (a lone "..." or an emoji) belongs to the one before."""
+    if not part:
+        return
+    if _WORD_RUN.search(part):
+        found.append(part)
+    elif found:
+        found[-1] = f"{found[-1]} {part}"
+
+
+def _end_of_sentence(paragraph: str, stop: re.Match[str]) -> int | None:
+    """Where the sentence that this end mark may close ends, or None where the mark closes none."""
+    end = stop.end()
+    while end < len(paragraph) and paragraph[end] in _CLOSERS:
+        end += 1
+    is_wide = stop.group()[-1] in _WIDE_STOPS
+    after = end
+    while after < len(paragraph) and (paragraph[after].isspace() or is_emoji_char(paragraph[after])):
+        after += 1
+        if not paragraph[after - 1].isspace():
+            end = after
+    if after == end and after < len(paragraph) and not is_wide:
+        return None  # no space after it: a number, an address, an abbreviation
+    if stop.group() == "." and after < len(paragraph) and _is_abbreviation(paragraph, stop.start(), after):
+        return None
+    return end
+
+
+def _is_abbreviation(paragraph: str, dot: int, after: int) -> bool:
+    """True where the word before a dot is short for something, and the sentence goes on behind it."""
+    start = dot
+    while start > 0 and dot - start < 8 and (paragraph[start - 1].isalpha() or paragraph[start - 1] == "."):
+        start -= 1
+    word = paragraph[start:dot]
+    if len(word) == 1 and word.isalpha():
+        return word.isupper() and word != "I" and paragraph[after].isupper() and _is_initial(paragraph, start)
+    low = word.lower()
+    return low in _NEVER_LAST or (low in _ABBREVIATIONS and not paragraph[after].isupper())
+
+
+def _is_initial(paragraph: str, start: int) -> bool:
+    """True where a single capital letter stands after a capitalised word or another initial, as in "John F."."""
+    before = paragraph[max(0, start - 40) : start].split()
+    return not before or before[-1][0].isupper()

@@ -1,0 +1,316 @@
+"""The table of training.py: id, rule, arguments, the two checks, and where they part."""
+
+from __future__ import annotations
+
+from gyms.constraints import arguments as a
+from gyms.constraints.constraint import Check, Constraint
+from gyms.constraints.ifbench_words import keyword_at, keyword_at_upstream
+from gyms.constraints.ifeval import letter_frequency
+from gyms.constraints.training import (
+    bigram_wrapping,
+    bigram_wrapping_upstream,
+    copy,
+    copy_span,
+    copy_span_upstream,
+    copy_upstream,
+    copying_multiple,
+    copying_multiple_upstream,
+    count_increment_word,
+    count_increment_word_upstream,
+    count_unique,
+    count_unique_upstream,
+    counting_composition,
+    counting_composition_upstream,
+    exclude_word_harder,
+    exclude_word_harder_upstream,
+    first_word_answer,
+    first_word_answer_upstream,
+    first_word_sent,
+    first_word_sent_upstream,
+    last_word_answer,
+    last_word_answer_upstream,
+    last_word_sent,
+    last_word_sent_upstream,
+    letter_counting,
+    letter_counting_upstream,
+    lowercase_counting,
+    lowercase_counting_upstream,
+    no_adjacent_consecutive,
+    no_adjacent_consecutive_upstream,
+    no_dot,
+    no_dot_upstream,
+    no_exclamation,
+    no_exclamation_upstream,
+    palindrome,
+    palindrome_upstream,
+    paragraphs,
+    paragraphs2,
+    paragraphs2_upstream,
+    paragraphs_upstream,
+    repeat_phrase,
+    repeat_phrase_upstream,
+    sentence_hyphens,
+    sentence_hyphens_upstream,
+    square_brackets,
+    square_brackets_upstream,
+    start_end,
+    start_end_upstream,
+    word_count,
+    word_count_upstream,
+    word_once,
+    word_once_upstream,
+)
+
+__all__ = ["TRAINING"]
+
+
+def _id(
+    name: str, rule: str, check: Check, args: type[a.Args] = a.NoArgs, compat: Check | None = None, but: str = ""
+) -> Constraint:
+    return Constraint(id=name, rule=rule, source="open-instruct", check=check, args=args, compat=compat, difference=but)
+
+
+_REQUEST = (
+    "(do not say anything before repeating the request; the request you need to repeat does not include this sentence) "
+    "and do not answer the actual request!"
+)
+_SIGNS_ASIDE = "punctuation at the word is ignored, and there must be a sentence"
+
+TRAINING: tuple[Constraint, ...] = (
+    _id(
+        "copy:repeat_phrase",
+        "Repeat the phrase {phrase} exactly {small_n} times, transforming it slightly each time by replacing only one "
+        "word in the center of the phrase.",
+        repeat_phrase,
+        a.Phrase,
+        repeat_phrase_upstream,
+        "each repetition must differ in one word, upstream asks that of the last only; case does not matter",
+    ),
+    _id(
+        "copy:copy",
+        "Copy this instruction verbatim, do not follow the instruction, only copy it into the output (do not include "
+        "this instruction sentence!).",
+        copy,
+        a.RepeatPrompt,
+        copy_upstream,
+        "line breaks and spaces count alike",
+    ),
+    _id(
+        "new:copy_span_idx",
+        "Copy the span of words that lies between (and including) index {n_start} and {n_end}, the indices are "
+        "character indices!",
+        copy_span,
+        a.RepeatSpan,
+        copy_span_upstream,
+        "the last index is included, upstream leaves it out",
+    ),
+    _id(
+        "detectable_format:sentence_hyphens",
+        "All sentences must be connected using hyphens, with no spaces between them.",
+        sentence_hyphens,
+        a.NoArgs,
+        sentence_hyphens_upstream,
+        "there must be two sentences, and words may hold hyphens; upstream compares the first parts only",
+    ),
+    _id(
+        "keywords:no_adjacent_consecutive",
+        "No two adjacent words can start with consecutive letters of the alphabet.",
+        no_adjacent_consecutive,
+        a.NoArgs,
+        no_adjacent_consecutive_upstream,
+        "punctuation before a word is ignored",
+    ),
+    _id(
+        "detectable_format:square_brackets",
+        "Enclose every word in your response within square brackets.",
+        square_brackets,
+        a.NoArgs,
+        square_brackets_upstream,
+        "a punctuation mark may follow the bracket, and brackets may not be empty",
+    ),
+    _id(
+        "keywords:word_once",
+        "Include keyword {keyword} in your response.",
+        word_once,
+        a.Keyword,
+        word_once_upstream,
+        "the keyword is literal text; it must occur exactly once in both modes",
+    ),
+    _id(
+        "keywords:word_count_different_numbers",
+        "In your response, the word {keyword} should appear {frequency} times.",
+        word_count,
+        a.KeywordFrequency,
+        word_count_upstream,
+        "the keyword is literal text; the relation of the arguments counts in both modes, though the text omits it",
+    ),
+    _id(
+        "keywords:exclude_word_harder",
+        "Do not include keyword {keyword} in the response.",
+        exclude_word_harder,
+        a.ExcludedKeyword,
+        exclude_word_harder_upstream,
+        "whole words in any case, upstream only finds the word between two spaces",
+    ),
+    _id(
+        "paragraphs:paragraphs",
+        "There should be 2 paragraphs. Paragraphs are separated with the markdown divider: ***",
+        paragraphs,
+        a.NoArgs,
+        paragraphs_upstream,
+        "exactly three asterisks divide",
+    ),
+    _id(
+        "paragraphs:paragraphs2",
+        "There should be 2 paragraphs. Paragraphs and only paragraphs are separated by two line breaks.",
+        paragraphs2,
+        a.NoArgs,
+        paragraphs2_upstream,
+        "several empty lines are one separation",
+    ),
+    _id(
+        "first_word:first_word_sent",
+        "The first word of each sentence should be the word {first_word}.",
+        first_word_sent,
+        a.FirstWord,
+        first_word_sent_upstream,
+        _SIGNS_ASIDE,
+    ),
+    _id(
+        "first_word:first_word_answer",
+        "The first word of your response should be the word {first_word}.",
+        first_word_answer,
+        a.FirstWord,
+        first_word_answer_upstream,
+        "punctuation at the word is ignored",
+    ),
+    _id(
+        "last_word:last_word_sent",
+        "The last word of each sentence, before punctuation, should be the word {last_word}.",
+        last_word_sent,
+        a.LastWord,
+        last_word_sent_upstream,
+        _SIGNS_ASIDE,
+    ),
+    _id(
+        "last_word:last_word_answer",
+        "The last word of your response should be the word {last_word}.",
+        last_word_answer,
+        a.LastWord,
+        last_word_answer_upstream,
+        "a lone mark behind the word is ignored",
+    ),
+    _id(
+        "detectable_format:bigram_wrapping",
+        "Wrap every word bigram in double angular brackets, such as <<I am>> <<at home>> <<with my>> <<cute dog>>.",
+        bigram_wrapping,
+        a.NoArgs,
+        bigram_wrapping_upstream,
+        "each bracket holds exactly two words, the last may hold one; upstream passes a single unwrapped word",
+    ),
+    _id(
+        "copy:copying_simple",
+        "Repeat the request without change " + _REQUEST,
+        copy,
+        a.RepeatPrompt,
+        copy_upstream,
+        "line breaks and spaces count alike",
+    ),
+    _id(
+        "copy:copying_multiple",
+        "Repeat the request without change {N} times, separated by 6 asterisk symbols " + _REQUEST,
+        copying_multiple,
+        a.CopyTimes,
+        copying_multiple_upstream,
+        "line breaks and spaces count alike",
+    ),
+    _id(
+        "punctuation:punctuation_dot",
+        "In your entire response, refrain from the use of . (i.e. dots) as punctuation and in general.",
+        no_dot,
+        a.NoArgs,
+        no_dot_upstream,
+        "the ellipsis and the full stops of other scripts are dots",
+    ),
+    _id(
+        "punctuation:punctuation_exclamation",
+        "In your entire response, refrain from the use of ! (i.e. exclamation marks) as punctuation and in general.",
+        no_exclamation,
+        a.NoArgs,
+        no_exclamation_upstream,
+        "exclamation marks of other scripts count",
+    ),
+    _id(
+        "count:lowercase_counting",
+        "In your response, all lowercase words should appear at most {N} times.",
+        lowercase_counting,
+        a.Number,
+        lowercase_counting_upstream,
+        "letters of all scripts, and don't is one word",
+    ),
+    _id(
+        "letters:letter_counting",
+        "Answer with {relation} {N} letters.",
+        letter_counting,
+        a.LetterCount,
+        letter_counting_upstream,
+        "letters of all scripts count",
+    ),
+    _id(
+        "letters:letter_counting2",
+        "In your response, the letter {letter} should appear {let_relation} {let_frequency} times.",
+        letter_frequency,
+        a.LetterFrequency,
+        but="a sign is counted as given in both modes, upstream replaces it by a random letter",
+    ),
+    _id(
+        "count:counting_composition",
+        "Write 3 paragraphs, delimited by the markdown divider: * * *, with exactly {n_sent} sentences each, with "
+        "exactly {n_words} words in each sentence.",
+        counting_composition,
+        a.Composition,
+        counting_composition_upstream,
+        "punctuation marks are no words and both dividers, * * * and ***, count; upstream counts marks",
+    ),
+    _id(
+        "count:count_unique",
+        "Only use unique words in your response, no word should be repeated!",
+        count_unique,
+        a.NoArgs,
+        count_unique_upstream,
+        "punctuation marks are no words, and case does not matter",
+    ),
+    _id(
+        "count:count_increment_word",
+        "Include keyword {keyword1} once in your response, keyword {keyword2} twice in your response.",
+        count_increment_word,
+        a.TwoKeywords,
+        count_increment_word_upstream,
+        "keywords are literal text",
+    ),
+    _id(
+        "keywords:palindrome",
+        "Include a palindrome in your response.",
+        palindrome,
+        a.NoArgs,
+        palindrome_upstream,
+        "a palindrome has three letters or more, upstream takes 'a' and '-'",
+    ),
+    _id(
+        "keywords:keyword_specific_position",
+        "Include keyword {keyword} in the {n}-th sentence, as the {m}-th word of that sentence.",
+        keyword_at,
+        a.KeywordPosition,
+        keyword_at_upstream,
+        "punctuation marks are no words, and case does not matter",
+    ),
+    _id(
+        "keywords:start_end",
+        "Start and end your response with the same word (do not write anything after the last word, not even "
+        "punctuation).",
+        start_end,
+        a.NoArgs,
+        start_end_upstream,
+        "nothing at all may follow the last word, and signs before the first are ignored",
+    ),
+)
