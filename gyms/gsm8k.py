@@ -25,7 +25,7 @@ from pydantic import ConfigDict, model_validator
 
 from gyms.api import Gym, GymSettings, Score, Services, Split, Status, Task, message
 
-__all__ = ["Gsm8k", "Gsm8kSettings"]
+__all__ = ["Gsm8k", "Gsm8kSettings", "load_split", "read_jsonl"]
 
 MAX_RESPONSE_CHARS = 200_000
 MAX_NUMBER_CHARS = 40
@@ -109,7 +109,7 @@ class Gsm8k(Gym):
             yield from ((f"{path}:{line}", row) for line, row in read_jsonl(path))
             return
         name = "train" if split == "train" else "test"
-        for number, row in enumerate(_load_dataset(self.settings.source, self.settings.config, name)):
+        for number, row in enumerate(load_split(self.settings.source, self.settings.config, name)):
             yield f"{self.settings.source}/{name}[{number}]", row
 
 
@@ -186,7 +186,7 @@ def _verdict(answer: str, is_right: bool, flags: frozenset[str]) -> Score:
     )
 
 
-def _load_dataset(source: str, config: str, split: str) -> Iterable[Mapping[str, Any]]:
+def load_split(source: str, config: str, split: str) -> Iterable[Mapping[str, Any]]:
     """Rows of a split through `datasets`; imported here because it is slow to import and only the driver needs it."""
     import datasets  # type: ignore[import-untyped]
 

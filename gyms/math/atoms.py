@@ -1,0 +1,334 @@
+r"""The inner half of the parser: numbers, names, functions, roots, powers and postfix signs.
+
+Runs of letters that are no known name are products of single letters; so a misspelt name never has a value.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from gyms.math.brackets import FENCES, BracketParser
+from gyms.math.caps import MAX_EXPONENT, TooComplex, Unreadable
+from gyms.math.normal import GROUP
+from gyms.math.tokens import Token
+from gyms.math.tree import NOTHING, Node, Written, num, sym
+from gyms.math.vocabulary import ENGLISH, FUNCTIONS, GREEK, words
+
+__all__ = ["MAX_LETTERS", "AtomParser", "read_number"]
+
+_ALIASES = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "lg": "log"}
+_BIG = {"sum": "sum", "prod": "prod", "int": "int", "lim": "lim", "oint": "int", "iint": "int", "iiint": "int"}
+_CONSTANTS = {
+    "\\infty": Node("inf"), "\\emptyset": Node("empty"), "\\varnothing": Node("empty"), "\\pi": sym("pi"),
+    "\\imath": sym("i"), "\\e": sym("e"),
+}  # fmt: skip
+_WORDS = {
+    "pi": sym("pi"), "Pi": sym("pi"), "infinity": Node("inf"), "Infinity": Node("inf"), "inf": Node("inf"),
+    "infty": Node("inf"), "oo": Node("inf"), "emptyset": Node("empty"), "theta": sym("\\theta"),
+    "alpha": sym("\\alpha"), "beta": sym("\\beta"),
+}  # fmt: skip
+_SEPARATING_WORDS = {"and": ",", "or": "or", "AND": ",", "OR": "or", "&": ","}
+_CALLED = frozenset("fghFGHP")
+_STARTERS = frozenset(["num", "word", "(", "{", "["])
+_NO_STARTERS = words(
+    r"\cup \cap \setminus \backslash \in \le \leq \leqslant \ge \geq \geqslant \lt \gt \ne \neq \approx \simeq "
+    r"\equiv \pm \mp \cdot \times \div \ast \cdotp \colon \rvert \rfloor \rceil \rangle \} \end \bmod \mod \pmod "
+    r"\deg \land \lor \wedge \vee \rVert \|"
+)
+
+
+MAX_LETTERS = 4
+"""Longest run of letters that is read as a product: abcd is, prose is not."""
+
+
+def read_number(text: str) -> Node:
+    """A number token's value: digits with groups, a decimal point, a power of ten, or a repeating part in brackets."""
+    grouped = text if "," in text else ""
+    plain = text.replace(GROUP, "").replace(",", "").replace(" ", "")
+    if plain.endswith(")"):
+        start, _, repeat = plain[:-1].partition("(")
+        places = len(start.partition(".")[2])
+        tail = Fraction(int(repeat), (10 ** len(repeat) - 1) * 10**places)
+        return num(Fraction(start.rstrip(".") or 0) + tail, Written(form="rep"))
+    mantissa, _, exponent = plain.partition("e")
+    if exponent and (len(exponent) > 6 or abs(int(exponent)) > MAX_EXPONENT):
+        raise TooComplex(f"the exponent {exponent[:12]} is over {MAX_EXPONENT}")
+    places = len(mantissa.partition(".")[2])
+    significant = len(mantissa.replace(".", "").lstrip("0"))
+    form = "sci" if exponent else ("dec" if "." in mantissa else "int")
+    length = sum(map(str.isdigit, mantissa))
+    written = Written(places, significant, form, length, grouped)
+    return num(Fraction(mantissa) * Fraction(10) ** int(exponent or 0), written)
+
+
+class AtomParser(BracketParser):
+    """Atoms with what is attached to them."""
+
+    def _separator(self) -> str | None:
+        """Past `,` `;` "and" "or" and their combinations; which it was."""
+        found = None
+        while (token := self.peek()) is not None:
+            if token.kind in (",", ";"):
+                found = found or ","
+            elif token.kind in ("text", "word") and token.text.strip(" ,;") in _SEPARATING_WORDS:
+                found = _SEPARATING_WORDS[token.text.strip(" ,;")]
+            elif token.kind == "text" and not token.text.strip(" ,;.") and found is not None:
+                pass
+            elif token.text in ("\\land", "\\lor", "\\wedge", "\\vee"):
+                found = "or" if token.text in ("\\lor", "\\vee") else ","
+            else:
+                break
+            self.skip()
+        return found
+
+    def starts_factor(self, token: Token) -> bool:
+        """True where the token may begin a factor that is multiplied without a sign."""
+        if token.kind == "word":
+            return token.text not in _SEPARATING_WORDS and token.text != "mod"
+        if token.kind == "command":
+            return token.text not in _NO_STARTERS and not (self.fences and token.text == self.fences[-1])
+        if token.kind == "|":
+            return not (self.fences and self.fences[-1] == "|")
+        return token.kind in _STARTERS
+
+    def power(self) -> Node:
+        """An atom with its subscripts, exponents and postfix signs."""
+        with self.nested():
+            base = self._atom()
+            while (token := self.peek()) is not None:
+                if token.kind in ("^", "**"):
+                    self.skip()
+                    base = self.node("pow", (base, self._exponent()))
+                elif token.kind == "_":
+                    self.skip()
+                    base = self._subscripted(base)
+                elif token.kind == "!":
+                    self.skip()
+                    base = self.node("fact", (base,))
+                elif token.kind == "%":
+                    self.skip()
+                    base = self.node("percent", (base,))
+                elif token.text == "\\deg" and token.kind == "command":
+                    self.skip()
+                    base = self.node("deg", (base,))
+                elif token.kind == "'" and base.op == "sym":
+                    self.skip()
+                    base = sym(base.value + "'")
+                else:
+                    return base
+        return base
+
+    def _exponent(self) -> Node:
+        if self.at("-") or self.at("+"):
+            is_negative = self.at("-")
+            self.skip()
+            exponent = self.power()
+            return self.node("neg", (exponent,)) if is_negative else exponent
+        with self.nested():
+            return self.power() if not self.at("{") else self.group("{", "}")
+
+    def _subscripted(self, base: Node) -> Node:
+        """`x_1`, `x_{max}`: a name; `204_5`, `204_{5}`: a number in a base."""
+        token = self.peek()
+        if token is None:
+            raise Unreadable("a subscript is missing")
+        names: list[str] = []
+        if token.kind == "{":
+            self.skip()
+            while not self.at("}"):
+                inner = self.peek()
+                if inner is None:
+                    raise Unreadable("a subscript is not closed")
+                names.append(inner.text.strip())
+                self.skip()
+        else:
+            names.append(token.text.strip())
+        self.skip()
+        name = "".join(names)
+        if base.op == "num":
+            if not name.isdigit() or not 2 <= int(name[:4]) <= 36:
+                raise Unreadable(f"a number has the subscript {name!r}, which is no base")
+            digits = str(base.value)
+            if base.value.denominator != 1 or any(int(digit) >= int(name) for digit in digits):
+                raise Unreadable(f"{digits} is not a number in base {name}")
+            return self.node("based", (num(int(digits, int(name))),), int(name))
+        if base.op == "fn" or base.op == "big":
+            return base
+        if base.op != "sym" or not name:
+            raise Unreadable("only names and numbers have subscripts")
+        return sym(f"{base.value}_{name}")
+
+    def _atom(self) -> Node:
+        token = self.peek()
+        if token is None:
+            raise Unreadable("the answer ends too early")
+        if token.kind == "num":
+            self.skip()
+            self.num_nodes += 1
+            return read_number(token.text)
+        if token.kind == "word":
+            return self._word(token)
+        if token.kind == "text":
+            return self._text(token)
+        if token.text in FENCES:
+            return self.fenced(token.text)
+        if token.kind == "command":
+            return self._command(token)
+        if token.kind in ("(", "["):
+            return self.bracketed(token.kind)
+        if token.kind == "{":
+            return self.group("{", "}")
+        raise Unreadable(f"cannot read {self.rest()!r}")
+
+    def _text(self, token: Token) -> Node:
+        """Upright letters inside a formula: `\\text{e}`, `\\mathrm{ABC}`; words are no part of a formula."""
+        name = token.text.strip()
+        if not name.isalpha() or len(name) > 2:
+            raise Unreadable(f"the words {token.text[:20]!r} stand in a formula")
+        self.skip()
+        return sym(name) if len(name) == 1 else self._letters(name)
+
+    def _letters(self, name: str) -> Node:
+        if len(name) > MAX_LETTERS or name in ENGLISH or (name.istitle() and name.lower() in ENGLISH):
+            raise Unreadable(f"the word {name[:20]!r} stands in a formula")
+        parts = tuple(sym(letter) for letter in name)
+        self.num_nodes += len(parts)
+        return parts[0] if len(parts) == 1 else self.node("mul", parts, "letters")
+
+    def _word(self, token: Token) -> Node:
+        if token.text in FUNCTIONS:
+            self.skip()
+            return self._function(token.text)
+        if token.text in _WORDS:
+            self.skip()
+            return _WORDS[token.text]
+        if token.text in _SEPARATING_WORDS:
+            raise Unreadable(f"cannot read {self.rest()!r}")
+        after = self.tokens[self.place + 1] if self.place + 1 < len(self.tokens) else None
+        if len(token.text) == 1 and token.text in _CALLED and after is not None and after.kind == "(":
+            self.skip()
+            inner = self.bracketed("(")
+            args = inner.args if inner.op == "tuple" else (inner,)
+            return self.node("call", args, token.text)
+        if len(token.text) > 1 and after is not None and after.kind in ("^", "_", "!", "'"):
+            # Only the last letter carries what follows: ab^2 is a b^2.
+            self.tokens[self.place : self.place + 1] = [
+                Token("word", token.text[:-1], token.spaced), Token("word", token.text[-1]),
+            ]  # fmt: skip
+            return self._word(self.tokens[self.place])
+        self.skip()
+        return self._letters(token.text)
+
+    def _command(self, token: Token) -> Node:
+        name = token.text[1:]
+        self.skip()
+        if token.text in _CONSTANTS:
+            return _CONSTANTS[token.text]
+        if name in GREEK:
+            return sym(token.text)
+        if name in ("frac", "binom", "dbinom", "tbinom"):
+            top, bottom = self._argument(), self._argument()
+            return self.node("div" if name == "frac" else "binom", (top, bottom))
+        if name == "sqrt":
+            return self._root()
+        if name in FUNCTIONS:
+            return self._function(name)
+        if name in _BIG:
+            return self._big(_BIG[name])
+        if name == "begin":
+            return self.environment()
+        if name in ("{", "langle"):
+            return self.braced("\\}" if name == "{" else "\\rangle")
+        if name == "mathbb":
+            group = self._argument()
+            if group == sym("R"):
+                return Node("reals")
+            raise Unreadable("only the set of the real numbers is known")
+        if name in ("overline", "bar", "overrightarrow", "widehat", "angle", "triangle"):
+            return self.node("call", (self._argument(),), name)
+        raise Unreadable(f"the command {token.text[:20]} is not known")
+
+    def _argument(self) -> Node:
+        """A command's argument: a group, or one sign or digit as TeX has it (`\\frac12`)."""
+        token = self.peek()
+        if token is None:
+            raise Unreadable("a command's argument is missing")
+        if token.kind == "{":
+            return self.group("{", "}")
+        if token.kind == "num" and token.text.isdigit() and len(token.text) > 1:
+            self.tokens[self.place : self.place + 1] = [Token("num", token.text[0]), Token("num", token.text[1:])]
+        elif token.kind == "word" and len(token.text) > 1 and token.text not in FUNCTIONS:
+            self.tokens[self.place : self.place + 1] = [Token("word", token.text[0]), Token("word", token.text[1:])]
+        with self.nested():
+            return self._atom()
+
+    def _root(self) -> Node:
+        index = num(2)
+        if self.at("["):
+            self.skip()
+            index = self.sum()
+            self.expect("]")
+        if self.at("("):
+            return self.node("root", (self.bracketed("("), index))
+        return self.node("root", (self._argument(), index))
+
+    def _function(self, name: str) -> Node:
+        name = _ALIASES.get(name, name)
+        if name == "sqrt":
+            return self._root()
+        exponent, base = None, None
+        while self.at("^") or self.at("_"):
+            is_power = self.at("^")
+            self.skip()
+            argument = self._exponent() if is_power else self._argument()
+            exponent, base = (argument, base) if is_power else (exponent, argument)
+        if self.at("(") or self.at("{"):
+            inner = self.bracketed("(") if self.at("(") else self.group("{", "}")
+            args = inner.args if inner.op in ("tuple", "list") else (inner,)
+        else:
+            args = (self._tight_product(),)
+        if base is not None:
+            args = (*args, base)
+        node = self.node("fn", args, name if base is None or name != "log" else "logb")
+        if exponent is None:
+            return node
+        if exponent.op == "neg" and name in ("sin", "cos", "tan"):
+            return self.node("fn", args, f"arc{name}")
+        return self.node("pow", (node, exponent))
+
+    def _tight_product(self) -> Node:
+        """A function's argument without brackets: `\\sin 2x`, up to the next sign or function."""
+        factors = [self.power()]
+        while (
+            (token := self.peek()) is not None
+            and self.starts_factor(token)
+            and token.kind in ("num", "word", "command")
+        ):
+            name = token.text.lstrip("\\")
+            if name in FUNCTIONS or name in _BIG or token.kind == "num":
+                break
+            factors.append(self.power())
+        return factors[0] if len(factors) == 1 else self.node("mul", tuple(factors))
+
+    def _big(self, kind: str) -> Node:
+        """A sum, product, integral or limit: kept as it is written, never computed."""
+        lower, upper = NOTHING, NOTHING
+        while self.at("_") or self.at("^"):
+            is_lower = self.at("_")
+            self.skip()
+            if self.at("{"):
+                self.skip()
+                bound = self._bound()
+            else:
+                bound = self._argument()
+            lower, upper = (bound, upper) if is_lower else (lower, bound)
+        return self.node("big", (lower, upper, self.sum()), kind)
+
+    def _bound(self) -> Node:
+        """What stands in braces under a sign: `k=1`, `x \\to 0`."""
+        sides = [self.sum()]
+        while self.at("=") or self.at("\\to") or self.at("\\rightarrow") or self.at("\\le") or self.at("\\leq"):
+            self.skip()
+            sides.append(self.sum())
+        self.expect("}")
+        return sides[0] if len(sides) == 1 else self.node("rel", tuple(sides), ("=",) * (len(sides) - 1))

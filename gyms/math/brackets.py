@@ -1,0 +1,130 @@
+r"""The bracketed parts of the parser: groups, pairs, intervals, sets, vectors, absolute values, matrices.
+
+Brackets decide types: `(a, b)` is a pair (a point or an open interval), `[a, b)` an interval, `\{a, b\}` a set,
+`\langle a, b \rangle` a vector. A bare `{...}` only groups.
+"""
+
+from __future__ import annotations
+
+from gyms.math.caps import MAX_ITEMS, TooComplex, Unreadable
+from gyms.math.cursor import Cursor
+from gyms.math.tree import Node
+
+__all__ = ["FENCES", "BracketParser"]
+
+FENCES = {
+    "|": ("|", "abs"), "\\lvert": ("\\rvert", "abs"), "\\vert": ("\\vert", "abs"), "\\lfloor": ("\\rfloor", "floor"),
+    "\\lceil": ("\\rceil", "ceil"), "\\|": ("\\|", "abs"), "\\lVert": ("\\rVert", "abs"),
+}  # fmt: skip
+"""Opening sign -> closing sign and operation."""
+
+
+class BracketParser(Cursor):
+    """Everything between an opening and a closing sign; the outer half has `items` and `sum`."""
+
+    def items(self, closer: str | None) -> Node:
+        """A list; the outer half has it."""
+        raise NotImplementedError
+
+    def sum(self) -> Node:
+        """A sum; the outer half has it."""
+        raise NotImplementedError
+
+    def fenced(self, opener: str) -> Node:
+        closer, op = FENCES[opener]
+        self.skip()
+        self.fences.append(closer)
+        with self.nested():
+            inner = self.sum()
+        self.fences.pop()
+        if self.peek() is None or self.tokens[self.place].text != closer:
+            raise Unreadable(f"{opener} is not closed")
+        self.skip()
+        return self.node(op, (inner,))
+
+    def group(self, opener: str, closer: str) -> Node:
+        self.expect(opener)
+        fences, self.fences = self.fences, []
+        inner = self.items(closer)
+        self.fences = fences
+        self.expect(closer)
+        return inner
+
+    def bracketed(self, opener: str) -> Node:
+        """`(...)`, `[...]` and the half-open intervals."""
+        self.expect(opener)
+        fences, self.fences = self.fences, []
+        inner = self.items(None)
+        self.fences = fences
+        token = self.peek()
+        if token is None or token.kind not in (")", "]"):
+            raise Unreadable(f"{opener} is not closed")
+        self.skip()
+        brackets = opener + token.kind
+        if inner.op == "list" and inner.value == ",":
+            if brackets in ("(]", "[)") and len(inner.args) != 2:
+                raise Unreadable("an interval has two ends")
+            return self.node("tuple", inner.args, brackets)
+        if brackets in ("(]", "[)") or inner.op == "list":
+            raise Unreadable(f"the bracket {brackets} holds no pair")
+        if inner.op == "plusminus" or inner.op == "rel":
+            return inner
+        # One item in brackets is itself; a sign in front of a number must not slip out of a power.
+        return inner if brackets == "()" or inner.op == "matrix" else self.node("tuple", (inner,), brackets)
+
+    def braced(self, closer: str) -> Node:
+        if self.at(closer):
+            self.skip()
+            return Node("empty")
+        fences, self.fences = self.fences, []
+        inner = self.items(closer)
+        self.fences = fences
+        if self.at("|") or self.at(":") or self.at("\\mid"):
+            raise Unreadable("set-builder notation is not read")
+        self.expect(closer)
+        items = inner.args if inner.op == "list" else (inner,)
+        return self.node("set", items) if closer == "\\}" else self.node("tuple", items, "<>")
+
+    def environment(self) -> Node:
+        """A matrix: rows of cells; the shape is part of its value."""
+        token = self._environment_name()
+        if token.rstrip("*") not in ("pmatrix", "bmatrix", "matrix", "Bmatrix", "smallmatrix", "array"):
+            raise Unreadable(f"the environment {token[:20]!r} is not known")
+        if token == "array" and self.at("{"):
+            while not self.at("}"):
+                if self.peek() is None:
+                    raise Unreadable("an array's columns are not closed")
+                self.skip()
+            self.skip()
+        rows: list[list[Node]] = [[]]
+        while not self.at("\\end"):
+            following = self.peek()
+            if following is None:
+                raise Unreadable("a matrix is not closed")
+            if following.kind == "row":
+                self.skip()
+                if not self.at("\\end"):
+                    rows.append([])
+            elif following.kind == "&":
+                self.skip()
+            else:
+                rows[-1].append(self.sum())
+            if sum(map(len, rows)) > MAX_ITEMS:
+                raise TooComplex(f"a matrix has over {MAX_ITEMS} cells")
+        self.skip()
+        self._environment_name()
+        widths = {len(row) for row in rows}
+        if len(widths) != 1 or widths == {0}:
+            raise Unreadable("the rows of a matrix differ in length")
+        return self.node("matrix", tuple(cell for row in rows for cell in row), (len(rows), widths.pop()))
+
+    def _environment_name(self) -> str:
+        self.expect("{")
+        token = self.peek()
+        if token is None or token.kind != "word":
+            raise Unreadable("an environment has no name")
+        self.skip()
+        if self.at("*"):
+            self.skip()
+        self.expect("}")
+        return token.text

@@ -1,0 +1,190 @@
+r"""Mathematics with verified final answers: tasks from rows, GSM8K, MATH or a small built-in set; see docs/math.md.
+
+The verifier is `verify`: extraction, our own parser, comparison by type. It evaluates nothing that the model wrote with
+another library, waits for nothing, and is bounded by caps, so a score takes a fraction of a millisecond in most cases.
+Scoring needs no data source: a task that is handed in brings its gold answer in `task.data`:
+
+    answer      the gold answer, as LaTeX or plain text (a string or a number); `\boxed{...}` around it is allowed
+    question    the problem's text (else the prompt's last user message); an echo of it is no answer
+    type        one of gyms.math.verify.ANSWER_TYPES
+    tolerance   largest absolute difference of numbers
+    units       the unit of the gold answer, or true: an answer must have its unit
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import ConfigDict, Field, model_validator
+
+from gyms.api import Gym, GymSettings, Needs, Score, Services, Split, Status, Task, message
+from gyms.math.builtin import problems
+from gyms.math.data import fingerprint, is_heldout, make_task, rows_of_file, rows_of_source
+from gyms.math.verify import BadGold, Gold, Verdict, partial_value, read_gold, verify_gold
+
+__all__ = ["Math", "MathSettings"]
+
+
+class MathSettings(GymSettings):
+    """Where the problems come from, what the prompt asks for, and how strictly an answer is read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    source: str = ""
+    """Data set for `datasets.load_dataset`: a hub name or a folder. Empty, and no file: the built-in problems."""
+    config: str = ""
+    """Configuration of the data set; empty for its default."""
+    train_split: str = "train"
+    """Name of the data set's split to train on."""
+    heldout_split: str = "test"
+    """Name of the data set's held-out split; empty: `heldout_fraction` of the train split is held out."""
+    train_file: Path | None = None
+    """Local JSONL file of train rows, instead of `source`."""
+    heldout_file: Path | None = None
+    """Local JSONL file of held-out rows; without it `heldout_fraction` of `train_file` is held out."""
+    dialect: Literal["auto", "gsm8k", "math", "rows"] = "auto"
+    """Form of the rows; `auto` tells GSM8K by the `####` in its answers."""
+    heldout_fraction: float = Field(default=0.1, gt=0.0, lt=1.0)
+    """Fraction of a single source that is held out, by the hash of the problem's text."""
+    split_seed: int = Field(default=0, ge=0)
+    """Key of that hash; keep it over a project, or held-out problems become train problems."""
+    suffix: str = "\n\nThink step by step, and put the final answer in \\boxed{}."
+    """Appended to every question."""
+    finals: Literal["agree", "last"] = "agree"
+    """`agree`: final answers that differ score 0; `last`: the last one counts."""
+    require_mark: bool = False
+    """True: an answer counts only in a box, behind `####`, in answer tags or behind "the answer is"."""
+    significant_digits: int = Field(default=6, ge=3, le=30)
+    """Digits that a decimal needs in order to stand for a gold value without a finite decimal (1/3, pi)."""
+    partial_credit: bool = False
+    """True: the value of a list, set, point or matrix of the right size is the share of its parts that are right."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> MathSettings:
+        if self.source and self.train_file is not None:
+            raise ValueError("source and train_file are both given; the train rows come from one of them")
+        if self.heldout_file is not None and not (self.source or self.train_file is not None):
+            raise ValueError("heldout_file is given without train_file or source")
+        return self
+
+
+class Math(Gym):
+    """Asks for final answers in mathematics; see the head of this file."""
+
+    Settings = MathSettings
+    settings: MathSettings
+    needs = Needs(wall_seconds=20.0, cpu_seconds=10.0)
+    components: ClassVar[Mapping[str, str]] = {
+        "correct": "1 where the final answer is right, else 0",
+        "marked": "1 where the final answer is marked (a box, ####, answer tags), else 0; never part of the value",
+    }
+    baseline = 0.05
+    """Unmarked answers count by default, so a constant guess is right now and then."""
+
+    def __init__(self, settings: MathSettings, services: Services) -> None:
+        super().__init__(settings, services)
+        self._splits: dict[Split, Sequence[Task]] = {}
+
+    def tasks(self, split: Split) -> Sequence[Task]:
+        """Read at the first call, so that scoring workers, which never ask, need no data."""
+        if not self._splits:
+            heldout = tuple(self._make("heldout"))
+            taken = {self.fingerprint(task) for task in heldout}
+            train = tuple(task for task in self._make("train") if self.fingerprint(task) not in taken)
+            self._splits = {"train": train, "heldout": heldout}
+        return self._splits[split]
+
+    def score(self, task: Task, response: str) -> Score:
+        try:
+            gold = self._gold(task)
+        except BadGold as error:
+            return Score(status=Status.BAD_TASK, detail=f"task {task.id!r}: {error}")
+        verdict = verify_gold(gold, response)
+        if self.settings.require_mark and "unmarked" in verdict.flags:
+            verdict = Verdict(status=Status.NO_ANSWER, flags=verdict.flags, detail="no final answer is marked")
+        if verdict.status is not Status.OK:
+            return Score(status=verdict.status, answer=verdict.answer, flags=verdict.flags, detail=verdict.detail)
+        value = float(verdict.is_right)
+        components: ClassVar[Mapping[str, str]] = {"correct": value, "marked": float("unmarked" not in verdict.flags)}
+        if self.settings.partial_credit and not verdict.is_right and verdict.answer is not None:
+            value = partial_value(gold, verdict)
+        return Score(
+            status=Status.OK, value=value, components=components, answer=verdict.answer, flags=verdict.flags,
+            detail="" if verdict.detail == "words" else verdict.detail,
+        )  # fmt: skip
+
+    def gold(self, task: Task) -> str:
+        """The worked solution where the source has one that ends in the answer, else the boxed answer."""
+        solution = task.data.get("solution")
+        if isinstance(solution, str) and self.score(task, solution).value == 1.0:
+            return solution
+        answer = str(task.data["answer"])
+        return answer if "boxed" in answer else rf"The answer is $\boxed{{{answer}}}$."
+
+    def fingerprint(self, task: Task) -> str:
+        return fingerprint(_question(task))
+
+    def _gold(self, task: Task) -> Gold:
+        data = task.data
+        if "answer" not in data or data["answer"] is None:
+            raise BadGold("data['answer'] is missing")
+        question = data.get("question")
+        if question is not None and not isinstance(question, str):
+            raise BadGold(f"data['question'] must be a string, got {type(question).__name__}")
+        return read_gold(
+            data["answer"],
+            question=question or _question(task),
+            answer_type=data.get("type") or "auto",
+            tolerance=data.get("tolerance"),
+            units=data.get("units"),
+            significant_digits=self.settings.significant_digits,
+            finals=self.settings.finals,
+        )
+
+    def _make(self, split: Split) -> Iterator[Task]:
+        settings = self.settings
+        if not settings.source and settings.train_file is None:
+            for number, (question, answer) in enumerate(problems(split)):
+                yield Task(
+                    id=f"{split}/{number}",
+                    prompt=(message("user", question + settings.suffix),),
+                    data={"answer": answer, "question": question},
+                )
+            return
+        seen: set[str] = set()
+        for number, (where, row) in enumerate(self._rows(split)):
+            task = make_task(row, f"{split}/{number}", dialect=settings.dialect, suffix=settings.suffix, where=where)
+            mark = self.fingerprint(task)
+            if mark not in seen:
+                seen.add(mark)
+                yield task
+
+    def _rows(self, split: Split) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Rows of a split: its own file or data set split, or its share of the only one."""
+        settings = self.settings
+        own_file = settings.train_file if split == "train" else settings.heldout_file
+        if own_file is not None:
+            rows = rows_of_file(own_file)
+        elif settings.source and (split == "train" or settings.heldout_split):
+            name = settings.train_split if split == "train" else settings.heldout_split
+            rows = rows_of_source(settings.source, settings.config, name)
+        elif settings.train_file is not None:
+            rows = rows_of_file(settings.train_file)
+        else:
+            rows = rows_of_source(settings.source, settings.config, settings.train_split)
+        has_own_heldout = settings.heldout_file is not None or (bool(settings.source) and bool(settings.heldout_split))
+        for where, row in rows:
+            question = str(row.get("question") or row.get("problem") or "")
+            is_held = is_heldout(question, fraction=settings.heldout_fraction, seed=settings.split_seed)
+            if has_own_heldout or is_held == (split == "heldout"):
+                yield where, row
+
+
+def _question(task: Task) -> str:
+    given = task.data.get("question")
+    if isinstance(given, str):
+        return given
+    users = [entry["content"] for entry in task.prompt if entry.get("role") == "user"]
+    return users[-1] if users else ""

@@ -1,0 +1,154 @@
+r"""One spelling for what can be written in many: from an answer's raw text to plain LaTeX-like ASCII.
+
+Unicode digits, signs, superscripts and fractions become their LaTeX spelling; delimiters, sizes and spacing commands
+go; `\text`-like wrappers become `\text`. Thin grouping (`1\,234`, `1{,}234`, `1,\!234`) becomes GROUP, a mark that only
+stands inside a number. Every rule is one linear pass.
+
+What is *not* normalised: a comma that may be decimal or grouping is left as it is; `compare` decides with the gold
+answer in hand, and refuses what stays ambiguous.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+__all__ = ["GROUP", "literal", "normalise", "strip_dress"]
+
+GROUP = "\x1f"
+"""Stands between the digit groups of one number."""
+
+_SUPERSCRIPTS = str.maketrans(
+    "\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079\u207a\u207b\u207f", "0123456789+-n"
+)
+_SUBSCRIPTS = str.maketrans("\u2080\u2081\u2082\u2083\u2084\u2085\u2086\u2087\u2088\u2089", "0123456789")
+_SUPER_RUN = re.compile("[\u2070\u00b9\u00b2\u00b3\u2074-\u2079\u207a\u207b\u207f]+")
+_SUB_RUN = re.compile("[\u2080-\u2089]+")
+_VULGAR = {
+    "\u00bd": "1/2", "\u2153": "1/3", "\u2154": "2/3", "\u00bc": "1/4", "\u00be": "3/4", "\u2155": "1/5",
+    "\u2156": "2/5", "\u2157": "3/5", "\u2158": "4/5", "\u2159": "1/6", "\u215a": "5/6", "\u2150": "1/7",
+    "\u215b": "1/8", "\u215c": "3/8", "\u215d": "5/8", "\u215e": "7/8", "\u2151": "1/9", "\u2152": "1/10",
+}  # fmt: skip
+_GREEK_NAMES = "alpha,beta,gamma,delta,epsilon,zeta,eta,theta,iota,kappa,lambda,mu,nu,xi"
+_GREEK = {chr(0x3B1 + place): rf"\{name} " for place, name in enumerate(_GREEK_NAMES.split(","))}
+_SIGNS = {
+    "\u2212": "-", "\u2010": "-", "\u2011": "-", "\ufe63": "-", "\uff0d": "-", "\u00d7": r"\times ",
+    "\u22c5": r"\cdot ",
+    "\u00b7": r"\cdot ", "\u2219": r"\cdot ", "\u00f7": "/", "\u2044": "/", "\u2215": "/", "\u221a": r"\sqrt ",
+    "\u221b": r"\sqrt[3]", "\u03c0": r"\pi ", "\u221e": r"\infty ", "\u2264": r"\le ", "\u2265": r"\ge ",
+    "\u2a7d": r"\le ", "\u2a7e": r"\ge ", "\u2260": r"\ne ", "\u222a": r"\cup ", "\u2229": r"\cap ",
+    "\u2208": r"\in ", "\u2205": r"\emptyset ", "\u00d8": r"\emptyset ", "\u211d": r"\mathbb{R}", "\u00b1": r"\pm ",
+    "\u2213": r"\mp ", "\u00b0": r"\deg ", "\u2248": r"\approx ", "\u2261": r"\equiv ", "\u2216": r"\setminus ",
+    "\u20ac": r"\euro ", "\u00a3": r"\pound ", "\u00a5": r"\yen ", "\u20b9": r"\rupee ", "\u2032": "'",
+    "\u2019": "'", "\u27e8": r"\langle ", "\u27e9": r"\rangle ", "\u230a": r"\lfloor ", "\u230b": r"\rfloor ",
+    "\u2308": r"\lceil ", "\u2309": r"\rceil ", "\u2211": r"\sum ", "\u222b": r"\int ", "\u220f": r"\prod ",
+    "\u2124": r"\mathbb{Z}", "\u2115": r"\mathbb{N}", "\u211a": r"\mathbb{Q}", "\u2102": r"\mathbb{C}",
+    "\u00a0": " ", "\u2009": " ", "\u202f": " ", "\u2007": " ", "\u3000": " ", "\u2002": " ", "\u2003": " ",
+    "\u200b": "", "\u200c": "", "\u200d": "", "\u2060": "", "\ufeff": "", "\u200e": "", "\u200f": "",
+    "\u201c": '"', "\u201d": '"', "\uff0c": ",", "\uff08": "(", "\uff09": ")", "\uff1a": ":", "\uff1b": ";",
+    "\uff05": "%", "\uff1d": "=", "\uff0e": ".", "\u3002": ".", "\uff0b": "+", "\uff0f": "/", "\uff0a": "*",
+    **_GREEK,
+    "\u03c1": r"\rho ", "\u03c3": r"\sigma ", "\u03c4": r"\tau ", "\u03c6": r"\phi ", "\u03c9": r"\omega ",
+    "\u00b5": r"\mu ",
+}  # fmt: skip
+_SIGN_TABLE = str.maketrans({**_SIGNS, **{mark: rf"\frac{{{f[0]}}}{{{f[2:]}}}" for mark, f in _VULGAR.items()}})
+
+_WHITE = str.maketrans("\t\n\r\f\v", "     ")
+_WRAPPERS = re.compile(r"\\(?:text(?:bf|it|rm|sf|tt|normal|up)?|mbox|hbox|mathrm|mathsf|operatorname\*?)[ ]*(?=\{)")
+_FONTS = re.compile(r"\\(?:mathbf|mathit|boldsymbol|bm|mathcal|mathscr|vec|hat|fbox|boxed|bf|rm|it)(?![A-Za-z])")
+_SIZES = re.compile(
+    r"\\(?:left|right|middle|[bB]igg?[lrm]?|displaystyle|textstyle|scriptstyle|limits|nolimits|strut|hline|"
+    r"phantom\{[^{}]*\}|hspace\*?\{[^{}]*\}|vspace\*?\{[^{}]*\}|label\{[^{}]*\}|tag\{[^{}]*\})(?![A-Za-z])\.?"
+)
+_SPACES = re.compile(r"\\q?quad|\\(?:thinspace|enspace|space|nobreak)(?![A-Za-z])|(?<!\\)\\[,;:!> /\n]|~")
+_THIN_GROUPS = re.compile(r"(?<=\d)(?:\{,\}|,\\!|\\,|\\!|\\ |\{\\,\}|')[ ]*(?=\d{3}(?!\d))")
+_FRACTIONS = re.compile(r"\\[dtc]frac(?![A-Za-z])")
+_DEGREES = re.compile(r"\^[ ]*(?:\{[ ]*\\circ[ ]*\}|\\circ(?![A-Za-z]))|\\degree(?![A-Za-z])")
+_TEMPERATURE = re.compile(r"\\deg[ ]*(?:\\text\{)?[ ]*([CF])\b\}?")
+_PERCENT = re.compile(r"(?:\\text\{[ ]*)?\b(?:percentage|percent|pct|per[ ]cent)\b(?:[ ]points?)?(?:[ ]*\})?", re.I)
+_UNION = re.compile(r"(?<=[)\]])[ ]*(?:U|\\text\{[ ]*U[ ]*\})[ ]*(?=[(\[])")
+_DOUBLED = re.compile(r"\\\\(?=[A-Za-z{}(),;!$\[\]])")
+_SINGLE = re.compile(r"(?<!\\)\\(?:\\\\)*(?=[A-Za-z])")
+_ENVIRONMENT = re.compile(r"\\begin")
+_DELIMITERS = re.compile(r"\\[()\[\]]|\$\$")
+_DOLLAR_MATH = re.compile(r"\$([^$]*)\$")
+_DOLLAR_SIGN = re.compile(r"\\\$|\$(?=[ ]?[-+.\d])|(?<=\d)[ ]?\$")
+_DOTS = re.compile(r"[ .,;:!?]+$")
+_DASH_SIGN = re.compile("^[ ]*[\u2013\u2014](?=[ ]*[\\d.\\\\(])")
+
+
+def normalise(text: str) -> str:
+    """The answer in one spelling; see the head of this file."""
+    if not text.isascii():
+        text = _to_ascii(text)
+    text = strip_dress(text.translate(_WHITE))
+    if "\\" in text:
+        if "\\\\" in text and not (_ENVIRONMENT.search(text) and _SINGLE.search(text)):
+            text = _DOUBLED.sub(r"\\", text)
+        text = _THIN_GROUPS.sub(GROUP, text)
+        text = _DEGREES.sub(r"\\deg ", text)
+        text = _WRAPPERS.sub(r"\\text", text)
+        text = _TEMPERATURE.sub(r"\\text{deg\1}", text)
+        text = _SIZES.sub(" ", text)
+        text = _FONTS.sub(" ", text)
+        text = _SPACES.sub(" ", text)
+        text = _FRACTIONS.sub(r"\\frac", text)
+        text = text.replace("\\%", "%")
+    else:
+        text = _THIN_GROUPS.sub(GROUP, text).replace("~", " ")
+    text = _PERCENT.sub("%", text)
+    text = _UNION.sub(r"\\cup ", text)
+    return " ".join(text.split(None)).strip() if text.strip() else ""
+
+
+def strip_dress(text: str) -> str:
+    """Without what stands around an answer: math delimiters, bold, code marks, quotes, final punctuation."""
+    text = text.replace('\\"', '"').strip()
+    if "$" in text or "\\(" in text or "\\[" in text:
+        text = _DELIMITERS.sub(" ", text)
+        text = _DOLLAR_MATH.sub(r" \1 ", _DOLLAR_SIGN_ESCAPED.sub(r"\\dollar ", text))
+        text = _DOLLAR_SIGN.sub(r"\\dollar ", text).replace("$", " ").strip()
+    while len(text) > 1:
+        shorter = _DOTS.sub("", text) if text[-1] in " .,;:!?" and not _ends_in_factorial(text) else text
+        for mark in ("**", "__", "*", "`", '"', "'"):
+            if shorter.startswith(mark) and shorter.endswith(mark) and len(shorter) > 2 * len(mark):
+                shorter = shorter[len(mark) : -len(mark)].strip()
+        shorter = shorter.strip('*`"').strip() if shorter[:1] in '*`"' or shorter[-1:] in '*`"' else shorter
+        if shorter == text:
+            break
+        text = shorter
+    return text
+
+
+_DOLLAR_SIGN_ESCAPED = re.compile(r"\\\$")
+
+
+def literal(text: str) -> str:
+    """What is left of a text for comparing words: letters, digits and signs, in lower case."""
+    text = normalise(text).replace("\\text", " ").replace("_", " ")
+    text = re.sub(r"[{}$\\\"'`*.,;:!?()\[\]]", " ", text)
+    return " ".join(text.casefold().split())
+
+
+def _ends_in_factorial(text: str) -> bool:
+    return text[-1] == "!" and len(text) > 1 and (text[-2].isalnum() or text[-2] in ")}]")
+
+
+def _to_ascii(text: str) -> str:
+    text = _DASH_SIGN.sub("-", text)
+    text = _SUPER_RUN.sub(lambda run: "^{" + run.group().translate(_SUPERSCRIPTS) + "}", text)
+    text = _SUB_RUN.sub(lambda run: "_{" + run.group().translate(_SUBSCRIPTS) + "}", text)
+    text = text.translate(_SIGN_TABLE)
+    if text.isascii():
+        return text
+    return "".join(_ascii_digit(character) for character in text)
+
+
+def _ascii_digit(character: str) -> str:
+    if character.isascii():
+        return character
+    digit = unicodedata.decimal(character, None)
+    if digit is not None:
+        return str(digit)
+    plain = unicodedata.normalize("NFKC", character)
+    return plain if len(plain) == 1 and plain.isascii() and plain.isprintable() else character

@@ -1,0 +1,140 @@
+"""Relations: which part of `x = 5` is the answer, and when two equations or inequalities say the same.
+
+An equation whose left side is a name (`x`, `f(x)`, `AB`, `|AB|`, `NO/BO`, `(x, y)`) assigns: its right side is the
+value. A chain (`x = 5 + 6 = 11`) must be true where both sides are numbers, else it is a false equation and no answer.
+Other equations are compared as zero sets up to a constant factor; 0 = 0 equals nothing.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import NamedTuple
+
+from gyms.math.exact import NotScalar, TooBig, exact
+from gyms.math.forms import is_closed
+from gyms.math.scalars import same_value
+from gyms.math.tree import Node, walk
+from gyms.math.vocabulary import words
+
+__all__ = ["Assigned", "FalseEquation", "assigned", "free_names", "same_relation"]
+
+_SCALAR = words(
+    "num sym add mul neg div pow root fact percent deg abs floor ceil mixed based mod fn call big quantity inf word"
+)
+_FLIPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
+
+
+class FalseEquation(Exception):
+    """An answer holds an equation of numbers that is not true, such as `4 = 5`."""
+
+
+class Assigned(NamedTuple):
+    """What an equation assigns: a value to a name; without a name it is the value of a true chain."""
+
+    name: Node | None
+    value: Node
+
+
+def assigned(node: Node) -> Assigned | None:
+    """The assignment in a chain of equations, or None where it is an equation of another kind."""
+    if not set(node.value) <= {"=", "~"}:
+        return None
+    sides, signs = list(node.args), list(node.value)
+    names: list[Node] = []
+    while len(sides) > 1 and _is_name(sides[0]) and signs[0] == "=":
+        names.append(sides.pop(0))
+        signs.pop(0)
+    if len(sides) > 1 and not names and len(sides) == 2 and _is_name(sides[1]) and signs == ["="]:
+        names, sides, signs = [sides[1]], sides[:1], []
+    if len(sides) == 2 and not names and _is_name(sides[0]) and signs == ["~"]:
+        return Assigned(sides[0], sides[1])
+    if not _is_consistent(sides, signs):
+        return None
+    last = signs.index("~") if "~" in signs else len(signs)
+    value = sides[last]
+    return Assigned(names[-1] if names else None, value) if names or len(sides) > 1 else None
+
+
+def _is_consistent(sides: list[Node], signs: list[str]) -> bool:
+    """Whether all sides of a chain are equal; FalseEquation where two numbers are not."""
+    for left, right, sign in zip(sides, sides[1:], signs, strict=False):
+        if left.op not in _SCALAR or right.op not in _SCALAR:
+            return False
+        if left.op == "quantity" or right.op == "quantity":
+            left, right = (side.args[0] if side.op == "quantity" else side for side in (left, right))
+        if sign == "=" and not same_value(left, right):
+            if is_closed(left) and is_closed(right):
+                raise FalseEquation
+            return False
+    return True
+
+
+def _is_name(node: Node) -> bool:
+    """What an equation may give a value to."""
+    if node.op == "sym":
+        return node.value not in ("pi", "e", "i")
+    if node.op == "call":
+        return True
+    if node.op == "abs":
+        return _is_name(node.args[0])
+    if node.op in ("mul", "word"):
+        letters = node.args[0].args if node.op == "word" else node.args
+        return all(part.op == "sym" and part.value[0].isupper() for part in letters)
+    if node.op in ("div", "ratio", "tuple"):
+        return all(_is_name(part) for part in node.args)
+    return False
+
+
+def free_names(node: Node) -> frozenset[str]:
+    """The variables that occur."""
+    return frozenset(n.value for n in walk(node) if n.op == "sym" and n.value not in ("pi", "e", "i"))
+
+
+def same_relation(left: Node, right: Node) -> bool:
+    """True where two relations of two sides hold for the same values, up to a constant factor."""
+    if len(left.args) != 2 or len(right.args) != 2:
+        return (
+            left.value == right.value
+            and len(left.args) == len(right.args)
+            and all(same_value(a, b) for a, b in zip(left.args, right.args, strict=True))
+        )
+    a, b = _zero_form(left), _zero_form(right)
+    factor = _constant_factor(a, b)
+    if factor is None:
+        return False
+    sign_a, sign_b = left.value[0], right.value[0]
+    if sign_a in ("=", "!="):
+        return sign_a == sign_b
+    return sign_b == (sign_a if factor > 0 else _FLIPPED.get(sign_a))
+
+
+def _zero_form(node: Node) -> Node:
+    return Node("add", (node.args[0], Node("neg", (node.args[1],))))
+
+
+def _constant_factor(left: Node, right: Node) -> Fraction | None:
+    """c where left = c * right as functions and neither is 0, else None."""
+    try:
+        a, b = exact(left), exact(right)
+        if not a.top or not b.top:
+            return None
+        quotient = exact(Node("div", (left, right)))
+        first = min(quotient.top)
+        if first not in quotient.bottom:
+            return None
+        factor = quotient.top[first] / quotient.bottom[first]
+        is_same = quotient.top.keys() == quotient.bottom.keys() and all(
+            value == factor * quotient.bottom[mono] for mono, value in quotient.top.items()
+        )
+        if is_same:
+            return factor
+        if not (a.is_opaque or b.is_opaque):
+            return None
+    except TooBig:
+        pass
+    except NotScalar:
+        return None
+    for factor in (Fraction(1), Fraction(-1)):
+        if same_value(left, right if factor == 1 else Node("neg", (right,))):
+            return factor
+    return None

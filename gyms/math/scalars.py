@@ -1,0 +1,258 @@
+r"""When one number or expression answers for another: exact first, then the rules for decimals, units and form.
+
+In order: equal exact forms (or, where those prove nothing, equal values to 40 digits and at random points); a decimal
+of enough digits for a gold value that has no finite decimal; the task's own tolerance. Then the form: an answer that is
+right but only restates the work (`17 \cdot 23`) is refused, with the flag `unevaluated`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+from gyms.math import numeric
+from gyms.math.caps import Unreadable
+from gyms.math.exact import NotScalar, TooBig, exact
+from gyms.math.forms import is_closed, is_plain_number, literal_number, undone
+from gyms.math.tree import Node, walk
+from gyms.math.units import Unit
+
+__all__ = ["Rules", "same_quantity", "same_scalar", "same_value"]
+
+_DEGREE = (("angle", 1),)
+_RADIAN = (("radian", 1),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What one comparison may forgive; `flags` collects what it did."""
+
+    tolerance: Fraction | None = None
+    """Largest absolute difference of numbers; None: the policy by type of docs/math.md."""
+    significant_digits: int = 6
+    """Digits that a decimal needs in order to stand for a gold value that has no finite decimal."""
+    require_unit: bool = False
+    """True: a gold unit must be in the answer."""
+    is_percent_question: bool = False
+    """True where the question asks for a percentage: 20 and 20 % are then the same."""
+    flags: set[str] = field(default_factory=set)
+
+
+def same_scalar(gold: Node, answer: Node, rules: Rules) -> bool:
+    """True where the answer is the gold value in an acceptable form. Both are scalar expressions or infinity."""
+    if "inf" in (_infinite(gold), _infinite(answer)) or "-inf" in (_infinite(gold), _infinite(answer)):
+        return _infinite(gold) == _infinite(answer)
+    if not _is_right(gold, answer, rules):
+        return False
+    is_done = _is_evaluated(gold, answer)
+    if not is_done:
+        rules.flags.add("unevaluated")
+    return is_done
+
+
+def same_value(left: Node, right: Node) -> bool:
+    """True where two expressions are equal, whatever their form."""
+    try:
+        a, b = exact(left), exact(right)
+        if a.top == b.top and a.bottom == b.bottom:
+            return True
+        difference = exact(Node("add", (left, Node("neg", (right,)))))
+        if not difference.top:
+            return True
+        if not difference.is_opaque:
+            return False
+    except TooBig:
+        pass
+    except NotScalar:
+        return False
+    if any(node.op == "big" for side in (left, right) for node in walk(side)):
+        return False
+    try:
+        return numeric.identical(left, right)
+    except numeric.Undecided:
+        return False
+
+
+def same_quantity(gold: Node, answer: Node, rules: Rules) -> bool:
+    """Numbers with units: dimensions must agree, sizes are converted; a missing unit is forgiven, with a flag."""
+    gold_unit, answer_unit = _unit(gold), _unit(answer)
+    gold_number, answer_number = _number(gold), _number(answer)
+    if gold_unit is None or answer_unit is None:
+        return _one_unit_missing(gold_number, gold_unit, answer_number, answer_unit, rules)
+    if gold_unit.dimensions == answer_unit.dimensions:
+        if gold_unit.factor == answer_unit.factor:
+            return same_scalar(gold_number, answer_number, rules)
+        scale = answer_unit.factor / gold_unit.factor
+        rules.flags.add("unit_converted")
+        return _is_evaluated(gold_number, answer_number) and _is_right(
+            gold_number, Node("mul", (answer_number, Node("num", (), scale, None))), rules
+        )
+    angles = {gold_unit.dimensions, answer_unit.dimensions}
+    if angles == {_DEGREE, _RADIAN}:
+        rules.flags.add("unit_converted")
+        in_radians = [Node("deg", (n,)) if u.dimensions == _DEGREE else n for n, u in
+                      ((gold_number, gold_unit), (answer_number, answer_unit))]  # fmt: skip
+        return same_value(*in_radians)
+    rules.flags.add("unit_mismatch")
+    return False
+
+
+def _one_unit_missing(gold: Node, gold_unit: Unit | None, answer: Node, answer_unit: Unit | None, rules: Rules) -> bool:
+    unit = gold_unit or answer_unit
+    assert unit is not None  # one of the two is there
+    if gold_unit is not None and rules.require_unit:
+        rules.flags.add("unit_missing")
+        return False
+    if same_scalar(gold, answer, rules):
+        rules.flags.add("unit_missing" if gold_unit is not None else "unit_ignored")
+        return True
+    if unit.dimensions in (_DEGREE, _RADIAN):
+        # An angle in degrees may answer for its radians: 90 degrees is pi/2.
+        wrapped = [Node("deg", (n,)) if u is not None and u.dimensions == _DEGREE else n for n, u in
+                   ((gold, gold_unit), (answer, answer_unit))]  # fmt: skip
+        has_pi = any(node == Node("sym", (), "pi") for node in (*walk(gold), *walk(answer)))
+        if has_pi and same_value(*wrapped):
+            rules.flags.discard("unevaluated")
+            rules.flags.add("unit_converted")
+            return True
+    return False
+
+
+def _unit(node: Node) -> Unit | None:
+    return node.value if node.op == "quantity" else None
+
+
+def _number(node: Node) -> Node:
+    return node.args[0] if node.op == "quantity" else node
+
+
+def _infinite(node: Node) -> str:
+    if node.op == "inf":
+        return "inf"
+    return "-inf" if node.op == "neg" and node.args[0].op == "inf" else ""
+
+
+def _is_right(gold: Node, answer: Node, rules: Rules) -> bool:
+    if _percent_agrees(gold, answer, rules):
+        return True
+    if same_value(gold, answer):
+        return _same_base(gold, answer, rules)
+    if not is_closed(gold) or not is_closed(answer):
+        return False
+    if rules.tolerance is not None and _within(gold, answer, rules.tolerance):
+        rules.flags.add("tolerance")
+        return True
+    return _is_rounded(gold, answer, rules)
+
+
+def _percent_agrees(gold: Node, answer: Node, rules: Rules) -> bool:
+    """Where the question asks for percent, the sign may be left out on either side."""
+    if not rules.is_percent_question or (gold.op == "percent") == (answer.op == "percent"):
+        return False
+    bare = [node.args[0] if node.op == "percent" else node for node in (gold, answer)]
+    if not same_value(*bare):
+        return False
+    rules.flags.add("percent_sign")
+    return True
+
+
+def _same_base(gold: Node, answer: Node, rules: Rules) -> bool:
+    """A number in base 8 is asked for in base 8: 42 is the value of 52_8, not the answer."""
+    bases = [node.args[0].value if node.op == "neg" and node.args[0].op == "based" else node.value
+             if node.op == "based" or (node.op == "neg" and node.args[0].op == "based") else 10
+             for node in (gold, answer)]  # fmt: skip
+    if bases[0] == bases[1]:
+        return True
+    rules.flags.add("other_base")
+    return bases[0] == 10
+
+
+def _is_evaluated(gold: Node, answer: Node) -> bool:
+    if not is_closed(gold):
+        return not {op for op in undone(answer) if op in ("big", "mod")} - undone(gold)
+    if is_plain_number(gold):
+        return is_plain_number(answer) and not undone(answer)
+    return not undone(answer) - undone(gold)
+
+
+def _within(gold: Node, answer: Node, tolerance: Fraction) -> bool:
+    difference = _difference(gold, answer)
+    return difference is not None and abs(difference) <= tolerance
+
+
+def _is_rounded(gold: Node, answer: Node, rules: Rules) -> bool:
+    """True where the answer is a decimal of enough digits for a gold value without a finite one."""
+    written = literal_number(answer) or _mantissa(answer)
+    if written is None or written.note is None or written.note.form not in ("dec", "sci"):
+        return False
+    if written.note.significant < rules.significant_digits or _has_finite_decimal(gold):
+        return False
+    difference = _difference(gold, answer)
+    size = _difference(Node("num", (), Fraction(0), None), answer)
+    if difference is None or not size:
+        return False
+    # One unit of the last digit that was written: rounded and cut off digits alike.
+    last = abs(size) / abs(written.value) * Fraction(1, 10**written.note.places) if written.value else Fraction(0)
+    if written.note.form == "sci":
+        last = abs(size) * Fraction(1, 10 ** (written.note.significant - 1))
+    if abs(difference) > last:
+        return False
+    rules.flags.add("rounded")
+    return True
+
+
+def _mantissa(node: Node) -> Node | None:
+    """The decimal of `1.26 \\times 10^{30}`."""
+    inner = node.args[0] if node.op == "neg" else node
+    if inner.op != "mul" or len(inner.args) != 2 or not is_plain_number(inner):
+        return None
+    return literal_number(inner.args[0])
+
+
+def _has_finite_decimal(node: Node) -> bool:
+    """True for what is written, or can be written, as a decimal: then nothing needs rounding."""
+    if not is_plain_number(node):
+        try:
+            value = exact(node).as_rational()
+        except (NotScalar, TooBig, Unreadable):
+            return False
+        # A long power (2^{100}) may be answered in scientific notation; 3 as \sqrt{9} may not.
+        return value is not None and abs(value) < 10**15 and _is_decimal(value)
+    try:
+        found = exact(node).as_rational()
+    except (NotScalar, TooBig, Unreadable):
+        return False
+    return found is not None and _is_decimal(found)
+
+
+def _is_decimal(value: Fraction) -> bool:
+    bottom = value.denominator
+    for prime in (2, 5):
+        while bottom % prime == 0:
+            bottom //= prime
+    return bottom == 1
+
+
+def _difference(gold: Node, answer: Node) -> Fraction | None:
+    """answer - gold as a rational number, exact or to 60 digits; None where it is not real or not known."""
+    difference = Node("add", (answer, Node("neg", (gold,))))
+    try:
+        found = exact(difference).as_rational()
+        if found is not None:
+            return found
+    except (NotScalar, TooBig):
+        pass
+    try:
+        value: Any = numeric.value(difference)
+    except numeric.Undecided:
+        return None
+    if getattr(value, "imag", 0) != 0:
+        return None
+    real = value.real
+    sign, mantissa, exponent, _ = real._mpf_
+    if abs(exponent) > 10_000 or math.isinf(float(real)):
+        return None
+    size = Fraction(int(mantissa)) * Fraction(2) ** int(exponent)
+    return -size if sign else size

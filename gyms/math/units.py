@@ -1,0 +1,199 @@
+"""Units of measurement: names, sizes and dimensions, exact; and labels ("pens") that are names alone.
+
+A unit is a factor to the base units and the powers of its dimensions, so 36 km/h and 10 m/s compare as numbers. The
+table is what school problems use. A word that is not in it is a label: it has no size, and equals only itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import NamedTuple
+
+from gyms.math.vocabulary import words
+
+__all__ = ["Unit", "currency", "known", "label", "parse_unit"]
+
+
+class Unit(NamedTuple):
+    """A unit: `factor` base units, with the powers of its dimensions; `label` for a word of unknown size."""
+
+    factor: Fraction
+    dimensions: tuple[tuple[str, int], ...]
+
+    @property
+    def is_label(self) -> bool:
+        """True where the unit is a word of unknown size."""
+        return any(name.startswith("label:") for name, _ in self.dimensions)
+
+    def times(self, other: Unit, power: int = 1) -> Unit:
+        """This unit times a power of another."""
+        powers = dict(self.dimensions)
+        for name, exponent in other.dimensions:
+            powers[name] = powers.get(name, 0) + power * exponent
+        return Unit(
+            self.factor * other.factor**power, tuple(sorted((name, power) for name, power in powers.items() if power))
+        )
+
+
+def _table() -> Mapping[str, Unit]:
+    table: dict[str, Unit] = {}
+
+    def add(dimensions: Mapping[str, int], sizes: Mapping[str, str | int | Fraction]) -> None:
+        for names, factor in sizes.items():
+            for name in names.split():
+                table[name] = Unit(Fraction(factor), tuple(sorted(dimensions.items())))
+
+    add(
+        {"length": 1},
+        {
+            "m meter meters metre metres": 1, "cm centimeter centimeters centimetre centimetres": "0.01",
+            "mm millimeter millimeters millimetre millimetres": "0.001", "dm decimeter decimeters": "0.1",
+            "km kms kilometer kilometers kilometre kilometres": 1000, "in inch inches": "0.0254",
+            "ft foot feet": "0.3048", "yd yds yard yards": "0.9144", "mi mile miles": "1609.344",
+            "nm nanometer nanometers": "1e-9", "um micrometer micrometers micron microns": "1e-6",
+        },
+    )  # fmt: skip
+    add(
+        {"mass": 1},
+        {
+            "kg kgs kilogram kilograms": 1, "g gram grams": "0.001", "mg milligram milligrams": "0.000001",
+            "t ton tons tonne tonnes": 1000, "lb lbs pound pounds": "0.45359237",
+            "oz ounce ounces": Fraction("0.45359237") / 16,
+        },
+    )  # fmt: skip
+    add(
+        {"time": 1},
+        {
+            "s sec secs second seconds": 1, "ms millisecond milliseconds": "0.001", "min mins minute minutes": 60,
+            "h hr hrs hour hours": 3600, "day days": 86400, "week weeks": 604800,
+        },
+    )  # fmt: skip
+    add({"month": 1}, {"month months": 1, "yr yrs year years": 12, "decade decades": 120, "century centuries": 1200})
+    add(
+        {"length": 3},
+        {
+            "L l liter liters litre litres": "0.001", "mL ml milliliter milliliters millilitre millilitres": "0.000001",
+            "cc": "0.000001", "gallon gallons gal": "0.003785411784", "quart quarts qt": "0.000946352946",
+            "pint pints": "0.000473176473", "cup cups": "0.0002365882365",
+        },
+    )  # fmt: skip
+    add({"length": 2}, {"acre acres": "4046.8564224", "hectare hectares ha": 10000})
+    add({"length": 1, "time": -1}, {"mph": Fraction("0.44704"), "kph kmph": Fraction(1000, 3600)})
+    add({"mass": 1, "length": 1, "time": -2}, {"N newton newtons": 1})
+    add({"mass": 1, "length": 2, "time": -2}, {"J joule joules": 1, "kJ kilojoule kilojoules": 1000})
+    add({"mass": 1, "length": 2, "time": -3}, {"W watt watts": 1, "kW kilowatt kilowatts": 1000})
+    add({"mass": 1, "length": -1, "time": -2}, {"Pa pascal pascals": 1, "kPa": 1000})
+    add({"time": -1}, {"Hz hertz": 1, "kHz": 1000, "MHz": 1000000})
+    add({"volt": 1}, {"V volt volts": 1})
+    add({"ampere": 1}, {"A ampere amperes amp amps": 1})
+    add({"ohm": 1}, {"ohm ohms": 1})
+    add({"kelvin": 1}, {"K kelvin kelvins": 1})
+    add({"celsius": 1}, {"degC celsius": 1})
+    add({"fahrenheit": 1}, {"degF fahrenheit": 1})
+    add({"mole": 1}, {"mol mole moles": 1})
+    add({"angle": 1}, {"deg degs degree degrees": 1})
+    add({"radian": 1}, {"rad rads radian radians": 1})
+    add({"dollar": 1}, {"dollar dollars usd USD buck bucks": 1, "cent cents penny pennies": "0.01"})
+    add({"euro": 1}, {"euro euros eur EUR": 1})
+    add({"gbp": 1}, {"gbp GBP pence": 1})
+    add({"yen": 1}, {"yen JPY": 1})
+    add({"yuan": 1}, {"yuan RMB CNY": 1})
+    add({"rupee": 1}, {"rupee rupees INR": 1})
+    table["pence"] = Unit(Fraction(1, 100), (("gbp", 1),))
+    return table
+
+
+_TABLE = _table()
+_SINGLE_LETTER = frozenset(name for name in _TABLE if len(name) == 1)
+_CURRENCIES = {"dollar": "dollar", "euro": "euro", "pound": "gbp", "yen": "yen", "rupee": "rupee"}
+_NOT_LABELS = words(
+    "and or not to than from plus minus times more less over half halves third thirds quarter quarters tenth "
+    "tenths fifth fifths hundredth hundredths squared cubed root factorial negative zero one two three four five "
+    "six seven eight nine ten hundred thousand million billion trillion dozen if when where for but nor either "
+    "neither is are was equals mod modulo below above about approximately around roughly maybe no except unless "
+    "without least most between"
+)
+_ONE = Unit(Fraction(1), ())
+_PIECE = re.compile(r"([A-Za-z]+)|(\^)\s*\{?\s*(-?\d)\s*\}?|([/*]|\\cdot|\\times)|(\s+|-|\.)")
+_PREFIX_POWERS = {"square": 2, "sq": 2, "cubic": 3, "cu": 3}
+_SUFFIX_POWERS = {"squared": 2, "cubed": 3}
+MAX_LABEL_WORDS = 3
+
+
+def known(name: str) -> bool:
+    """True for the name of a unit of more than one letter."""
+    return name in _TABLE and name not in _SINGLE_LETTER
+
+
+def currency(command: str) -> Unit:
+    """The unit of a currency sign, by the name of its command without backslash."""
+    return Unit(Fraction(1), ((_CURRENCIES[command], 1),))
+
+
+def label(words: list[str]) -> Unit | None:
+    """A label of one to three plain words, singular and plural alike; None where a word would change the value."""
+    names = [word.casefold() for word in words]
+    if not 0 < len(names) <= MAX_LABEL_WORDS or any(name in _NOT_LABELS or len(name) < 2 for name in names):
+        return None
+    singular = " ".join(name[:-1] if name.endswith("s") and not name.endswith("ss") else name for name in names)
+    return Unit(Fraction(1), ((f"label:{singular}", 1),))
+
+
+def parse_unit(text: str) -> Unit | None:
+    """The unit that a text such as `km/h`, `cm^{2}`, `square feet`, `meters per second` or `pens` names, or None.
+
+    Dividing words change the dimension: `m/s/s`, `per`, `a` is not read. Digits other than exponents are not units.
+    """
+    pieces = _pieces(text)
+    if not pieces:
+        return None
+    unit = _from_table(pieces)
+    if unit is not None:
+        return unit
+    words = [piece for piece in pieces if piece.isalpha()]
+    return label(words) if len(words) == len(pieces) else None
+
+
+def _pieces(text: str) -> list[str]:
+    pieces: list[str] = []
+    place = 0
+    text = text.strip()
+    while place < len(text):
+        match = _PIECE.match(text, place)
+        if match is None:
+            return []
+        word, caret, power, operator, _ = match.groups()
+        if word:
+            pieces.append("/" if word == "per" else word)
+        elif caret:
+            pieces.append("^" + power)
+        elif operator:
+            pieces.append("/" if operator == "/" else "*")
+        place = match.end()
+    return pieces
+
+
+def _from_table(pieces: list[str]) -> Unit | None:
+    unit, sign, prefix = _ONE, 1, 1
+    last: Unit | None = None
+    for piece in pieces:
+        if piece in ("/", "*"):
+            if last is None and unit != _ONE:
+                return None
+            sign, last = (-1 if piece == "/" else 1), None
+        elif piece.startswith("^") or piece.lower() in _SUFFIX_POWERS:
+            if last is None:
+                return None
+            power = int(piece[1:]) if piece.startswith("^") else _SUFFIX_POWERS[piece.lower()]
+            unit, last = unit.times(last, sign * (power - 1)), None
+        elif piece.lower() in _PREFIX_POWERS:
+            prefix = _PREFIX_POWERS[piece.lower()]
+        else:
+            found = _TABLE.get(piece) or _TABLE.get(piece.lower())
+            if found is None:
+                return None
+            last = found.times(found, prefix - 1)
+            unit, prefix = unit.times(last, sign), 1
+    return unit if unit.dimensions else None

@@ -1,0 +1,354 @@
+"""One verdict on one response: extract, read, compare. Pure: the same arguments give the same verdict, anywhere.
+
+Nothing here waits, forks, or sets a signal; the caps of `caps` bound the time, and the scoring worker that calls it can
+be killed. `verify` is what the gym, the tests and the benchmark call.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from typing import Any
+
+from gyms.api import Status
+from gyms.math.caps import MAX_RESPONSE_CHARS, TooComplex, Unreadable
+from gyms.math.compare import equivalent, share_right
+from gyms.math.exact import key_of
+from gyms.math.extract import Extracted, extract
+from gyms.math.normal import literal, normalise
+from gyms.math.read import read
+from gyms.math.relations import FalseEquation
+from gyms.math.scalars import Rules
+from gyms.math.tree import Node, walk
+from gyms.math.units import parse_unit
+from gyms.math.vocabulary import words
+
+__all__ = ["BadGold", "Gold", "Verdict", "partial_value", "read_gold", "verify", "verify_gold"]
+
+ANSWER_TYPES = words(
+    "auto number expression set list tuple interval matrix equation inequality text choice quantity ratio"
+)
+"""What a task may say its answer is; `auto`: as the gold answer is written."""
+_CHOICE = re.compile(
+    r"\(?([A-Za-z])(?:[).:]+(?:\s.*)?|\s*)|(?:option|choice|answer)\s+\(?([A-Za-z])\)?[.:]?", re.I | re.S
+)
+_ARTICLES = re.compile(r"^(?:the|an?)\s+")
+_TRANSFORMS = re.compile(
+    r"\b(?:simplif|express|convert|write|evaluate|compute|calculate|factor|expand|rewrite|reduce)", re.I
+)
+
+
+MIN_ECHO_CHARS = 12
+"""A shorter text may stand in the question by accident."""
+
+
+class BadGold(ValueError):
+    """The gold answer or what the task says of it cannot be used; the message says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What became of one response."""
+
+    status: Status
+    is_right: bool = False
+    answer: str | None = None
+    """The answer as it was extracted."""
+    flags: frozenset[str] = frozenset()
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gold:
+    """A gold answer that was read, with what the task says of it."""
+
+    text: str
+    node: Node
+    is_choice: bool = False
+    question: str = ""
+    tolerance: Fraction | None = None
+    significant_digits: int = 6
+    require_unit: bool = False
+    finals: str = "agree"
+    """`agree`: finals that differ score 0; `last`: the last one counts."""
+
+    @property
+    def has_unit(self) -> bool:
+        """True where the gold answer is a quantity."""
+        return any(node.op == "quantity" for node in walk(self.node))
+
+
+def verify(
+    gold: str,
+    response: str,
+    *,
+    question: str = "",
+    answer_type: str = "auto",
+    tolerance: float | str | Fraction | None = None,
+    units: str | bool | None = None,
+    significant_digits: int = 6,
+    finals: str = "agree",
+) -> Verdict:
+    """Verify a response, or a bare answer, against a gold answer.
+
+    Args:
+        gold: the gold answer, bare or with its own box (`\\boxed{12}`).
+        response: what the model said.
+        question: the problem's text, where known: an echo of it is no answer.
+        answer_type: one of ANSWER_TYPES.
+        tolerance: largest absolute difference of numbers; None: exact, but for the rules of docs/math.md.
+        units: the unit of the gold answer where it is not written in it; True: an answer must have its unit.
+        significant_digits: digits that a decimal needs to stand for 1/3 or pi.
+        finals: `agree` or `last`, see `Gold`.
+
+    A gold answer that cannot be used gives the status `bad_task`.
+
+    Example:
+        verify("1/2", "so it is \\\\boxed{0.5}").is_right
+    """
+    try:
+        found = read_gold(
+            gold, question=question, answer_type=answer_type, tolerance=tolerance, units=units,
+            significant_digits=significant_digits, finals=finals,
+        )  # fmt: skip
+    except BadGold as error:
+        return Verdict(status=Status.BAD_TASK, detail=str(error))
+    return verify_gold(found, response)
+
+
+def read_gold(
+    gold: Any,
+    *,
+    question: str = "",
+    answer_type: str = "auto",
+    tolerance: Any = None,
+    units: Any = None,
+    significant_digits: int = 6,
+    finals: str = "agree",
+) -> Gold:
+    """Read a gold answer; BadGold where it, or what the task says of it, cannot be used."""
+    if isinstance(gold, bool) or not isinstance(gold, str | int | float):
+        raise BadGold(f"the gold answer must be a string or a number, got {type(gold).__name__}")
+    if not isinstance(answer_type, str) or answer_type not in ANSWER_TYPES:
+        raise BadGold(f"type = {answer_type!r} is not known; expected one of {sorted(ANSWER_TYPES)}")
+    text = _gold_text(str(gold))
+    try:
+        node = _read_answer(text, answer_type, unit_hint=isinstance(units, str))
+        key_of(node)
+    except Unreadable as error:
+        raise BadGold(f"the gold answer {text[:60]!r} cannot be read: {error}") from None
+    return Gold(
+        text=text,
+        node=_with_units(node, units),
+        is_choice=answer_type == "choice" or (node.op == "sym" and _looks_like_choice(text, node.value)),
+        question=question,
+        tolerance=_tolerance(tolerance),
+        significant_digits=significant_digits,
+        require_unit=units is True,
+        finals=finals,
+    )
+
+
+def verify_gold(gold: Gold, response: str) -> Verdict:
+    """Verify a response against a gold answer that was read."""
+    if len(response) > MAX_RESPONSE_CHARS:
+        return Verdict(status=Status.TOO_COMPLEX, detail=f"the response has over {MAX_RESPONSE_CHARS} characters")
+    found = extract(response)
+    if found.problem:
+        return Verdict(status=Status.NO_ANSWER, detail=found.problem, flags=found.flags)
+    if found.finals:
+        return _judge_finals(gold, found)
+    return _judge_unmarked(gold, found, response)
+
+
+def partial_value(gold: Gold, verdict: Verdict) -> float:
+    """The share of a collection's parts that an answer has right, in [0, 1); 0 for a conflict or a refused form."""
+    if verdict.answer is None or verdict.flags & {"conflict", "unevaluated", "restated", "false_equation"}:
+        return 0.0
+    rules = Rules(tolerance=gold.tolerance, significant_digits=gold.significant_digits)
+    try:
+        return share_right(gold.node, read(verdict.answer, unit_hint=gold.has_unit), rules)
+    except (Unreadable, FalseEquation):
+        return 0.0
+
+
+def _judge_finals(gold: Gold, found: Extracted) -> Verdict:
+    answer = found.finals[-1].strip()
+    verdict = _judge(gold, answer, found.flags)
+    if len(found.finals) > 1 and gold.finals == "agree" and verdict.is_right:
+        others = found.finals[:-1]
+        if len(others) > 7 or not all(_agrees(gold, other, answer) for other in others):
+            return Verdict(
+                status=Status.OK, answer=answer, flags=verdict.flags | {"conflict"}, detail="the final answers differ"
+            )
+    return verdict
+
+
+def _agrees(gold: Gold, other: str, answer: str) -> bool:
+    """Whether another final says what the right answer says: it is the answer's text, or right as well."""
+    return normalise(other) == normalise(answer) or _judge(gold, other, frozenset()).is_right or not _says_value(other)
+
+
+def _says_value(text: str) -> bool:
+    """False for prose behind "the answer is", which claims no value."""
+    plain = text.strip()
+    return len(plain) <= 200 and bool(re.search(r"[\d\\$]", plain) or len(plain.split()) <= 3)
+
+
+def _judge_unmarked(gold: Gold, found: Extracted, response: str) -> Verdict:
+    if gold.question and _is_echo(response, gold.question):
+        return Verdict(status=Status.NO_ANSWER, flags=frozenset({"echo"}), detail="the response repeats the question")
+    verdict: Verdict | None = None
+    for candidate in found.candidates:
+        judged = _judge(gold, candidate, found.flags)
+        if judged.status is Status.TOO_COMPLEX and verdict is None:
+            return judged
+        if judged.is_right or (judged.status is Status.OK and judged.detail != "words"):
+            return judged
+        verdict = verdict or judged
+    if verdict is None or verdict.status is not Status.OK:
+        return Verdict(status=Status.NO_ANSWER, detail="no final answer is marked", flags=found.flags)
+    return verdict
+
+
+def _is_echo(response: str, question: str) -> bool:
+    squeezed = "".join(response.split()).casefold()
+    return not squeezed or (
+        len(squeezed) > 1 and squeezed in "".join(question.split()).casefold() and len(squeezed) > 12
+    )
+
+
+def _judge(gold: Gold, text: str, flags: frozenset[str]) -> Verdict:
+    """One extracted answer against the gold answer."""
+    rules = Rules(
+        tolerance=gold.tolerance,
+        significant_digits=gold.significant_digits,
+        require_unit=gold.require_unit,
+        is_percent_question=_asks_percent(gold.question),
+    )
+    answer = text.strip()[:500]
+    try:
+        is_right = _is_right(gold, text, rules)
+        words = "words" if not is_right and _is_words(text, gold) else ""
+    except FalseEquation:
+        rules.flags.add("false_equation")
+        return Verdict(
+            status=Status.OK, answer=answer, flags=flags | rules.flags, detail="the answer is a false equation"
+        )
+    except TooComplex as error:
+        return Verdict(status=Status.TOO_COMPLEX, answer=answer, flags=flags, detail=str(error))
+    except Unreadable as error:
+        return Verdict(status=Status.INVALID_ANSWER, answer=answer, flags=flags, detail=str(error))
+    if is_right and _is_restated(gold, text):
+        rules.flags.add("restated")
+        is_right = False
+    return Verdict(
+        status=Status.OK, is_right=is_right, answer=answer, flags=flags | frozenset(rules.flags), detail=words
+    )
+
+
+def _is_right(gold: Gold, text: str, rules: Rules) -> bool:
+    if gold.is_choice:
+        letter = _choice(text)
+        return letter is not None and letter.upper() == gold.node.value.upper()
+    if gold.node.op == "text":
+        said = _ARTICLES.sub("", literal(text.rpartition("=")[2]))
+        return said == _ARTICLES.sub("", gold.node.value)
+    if gold.node.op == "word" and literal(text) == gold.node.value:
+        return True
+    return equivalent(gold.node, read(text, unit_hint=gold.has_unit), rules)
+
+
+def _is_words(text: str, gold: Gold) -> bool:
+    """True where the answer is plain words and the gold answer is not: prose, in an unmarked candidate."""
+    if gold.node.op in ("text", "word") or gold.is_choice:
+        return len(text.split()) > 6
+    try:
+        return read(text).op in ("text", "word")
+    except Unreadable:
+        return True
+
+
+def _choice(text: str) -> str | None:
+    plain = " ".join(re.sub(r"\\(?:text(?:bf|it|rm)?|mathrm|mathbf|mbox)\s*|[{}$*\\]", " ", text).split())
+    match = _CHOICE.fullmatch(plain)
+    return None if match is None else (match[1] or match[2])
+
+
+def _looks_like_choice(text: str, name: str) -> bool:
+    """A letter from A to J in brackets or in `\\text`: `(C)`, `\\text{C}`; a bare letter may be a variable."""
+    return (
+        len(name) == 1 and name in "ABCDEFGHIJ" and re.fullmatch(r".*(?:\\text|\\mathrm|\\mbox|\().*", text) is not None
+    )
+
+
+def _is_restated(gold: Gold, text: str) -> bool:
+    """True where the answer stands in the question letter by letter, and the gold answer is another way to say it."""
+    if not gold.question or not _TRANSFORMS.search(gold.question):
+        return False
+    said, wanted, asked = (_squeezed(part) for part in (text, gold.text, gold.question))
+    if said == wanted or len(said) < 3 or not re.search(r"[-+*/^!]|\\", said):
+        return False
+    return re.search(rf"(?<![\w.]){re.escape(said)}(?![\w.])", asked) is not None
+
+
+def _squeezed(text: str) -> str:
+    return "".join(normalise(text).split())
+
+
+def _asks_percent(question: str) -> bool:
+    return bool(question) and re.search(r"percent|per cent|%", question, re.I) is not None
+
+
+def _gold_text(text: str) -> str:
+    if not text.strip():
+        raise BadGold("the gold answer is empty")
+    if "boxed" in text or "####" in text:
+        found = extract(text)
+        if found.problem or not found.finals:
+            raise BadGold(f"the gold answer holds no readable final answer: {found.problem or 'no box'}")
+        return found.finals[-1].strip()
+    return text.strip()
+
+
+@lru_cache(maxsize=1024)
+def _read_answer(text: str, answer_type: str, *, unit_hint: bool) -> Node:
+    if answer_type == "text":
+        return Node("text", (), literal(text))
+    if answer_type == "choice":
+        letter = _choice(text)
+        if letter is None:
+            raise Unreadable(f"{text[:40]!r} is no choice")
+        return Node("sym", (), letter.upper())
+    return read(text, unit_hint=unit_hint)
+
+
+def _with_units(node: Node, units: Any) -> Node:
+    if units is None or isinstance(units, bool):
+        if units is True and not any(part.op == "quantity" for part in walk(node)):
+            raise BadGold("units = true needs a unit in the gold answer")
+        return node
+    unit = parse_unit(normalise(units)) if isinstance(units, str) else None
+    if unit is None:
+        raise BadGold(f"units = {units!r} is no unit; expected a name such as 'km/h', or true")
+    if node.op == "quantity":
+        if node.value.dimensions != unit.dimensions:
+            raise BadGold(f"units = {units!r} contradicts the unit of the gold answer")
+        return node
+    return Node("quantity", (node,), unit)
+
+
+def _tolerance(tolerance: Any) -> Fraction | None:
+    if tolerance is None:
+        return None
+    try:
+        if isinstance(tolerance, bool):
+            raise ValueError
+        found = Fraction(str(tolerance)) if not isinstance(tolerance, Fraction) else tolerance
+    except (ValueError, ZeroDivisionError):
+        raise BadGold(f"tolerance = {tolerance!r} is no number; expected an absolute difference such as 0.01") from None
+    if found < 0:
+        raise BadGold(f"tolerance = {tolerance!r} is negative")
+    return found
