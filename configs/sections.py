@@ -90,6 +90,15 @@ class ModelConfig(Section):
     """Most tokens of prompt and response together that the engines serve."""
     chat_template: bool = True
     """Render prompts with the tokenizer's chat template. False: the contents of the messages, joined."""
+    system_prompt: str | None = None
+    """System message put before prompts that have none of their own; "" is an empty one, which stops a template from
+    adding its default. Only with `chat_template`."""
+
+    @model_validator(mode="after")
+    def _system_prompt_needs_template(self) -> ModelConfig:
+        if self.system_prompt is not None and not self.chat_template:
+            raise ValueError("model.system_prompt is set but model.chat_template = false has no roles; remove one")
+        return self
 
     @model_validator(mode="after")
     def _folder_needs_path(self) -> ModelConfig:

@@ -21,6 +21,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from rl.attention import attention_name
 from rl.batch import LearningSample, Minibatch
 from rl.loss import PolicyLoss, importance_weights, k2_seq, k25_token, negative_log_likelihood
 from rl.packing import MicroBatch, Tree, pack
@@ -91,7 +92,7 @@ class Learner:
         self.settings = settings
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         model = AutoModelForCausalLM.from_pretrained(
-            str(settings.model_folder), dtype=torch.float32, attn_implementation="sdpa"
+            str(settings.model_folder), dtype=torch.float32, attn_implementation=attention_name(self.device)
         )
         self.model: Any = model.to(self.device).eval()
         self.model.config.use_cache = False

@@ -58,7 +58,7 @@ def check(config: Config) -> Checked:
     gyms, specs = check_gyms(config)
     model_folder = prepare_model_folder(config, folder)
     num_parameters = check_model(config, model_folder)
-    chat = ChatFormat(model_folder, use_template=config.model.chat_template)
+    chat = ChatFormat(model_folder, use_template=config.model.chat_template, system_prompt=config.model.system_prompt)
     for entry in gyms:
         check_prompts(config, entry, chat)
     check_memory(config, num_parameters)

@@ -57,7 +57,7 @@ class Report:
     def close(self) -> None:
         """Finish wandb's run."""
         if self._wandb is not None:
-            self._wandb.finish(quiet=True)
+            self._wandb.finish()
 
     def say(self, text: str) -> None:
         """One line for people."""

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from gyms.api import Message
+from gyms.api import Message, message
 
 __all__ = ["ChatFormat"]
 
@@ -25,12 +25,14 @@ class ChatFormat:
     Args:
         model_folder: Hugging Face folder with a tokenizer.
         use_template: render with the tokenizer's chat template; False joins the messages' contents as they are.
+        system_prompt: put before prompts that do not begin with a system message of their own; None adds nothing, and
+            the template may then add its default.
 
     Raises:
         ValueError: the folder has no tokenizer, no chat template where one is wanted, or no end token.
     """
 
-    def __init__(self, model_folder: Path, *, use_template: bool) -> None:
+    def __init__(self, model_folder: Path, *, use_template: bool, system_prompt: str | None = None) -> None:
         from transformers import AutoTokenizer
 
         try:
@@ -39,6 +41,7 @@ class ChatFormat:
             raise ValueError(f"model.path = {model_folder} has no tokenizer that can be loaded: {error}") from error
         self.tokenizer = tokenizer
         self.use_template = use_template
+        self.system_prompt = system_prompt
         if use_template and not tokenizer.chat_template:
             raise ValueError(
                 f"model.path = {model_folder} has no chat template; set model.chat_template = false to use bare prompts"
@@ -66,6 +69,8 @@ class ChatFormat:
 
     def prompt_ids(self, messages: Sequence[Message]) -> tuple[int, ...]:
         """Token ids of a prompt, up to where the assistant begins to write."""
+        if self.system_prompt is not None and not (messages and messages[0]["role"] == "system"):
+            messages = [message("system", self.system_prompt), *messages]
         if self.use_template:
             text = self.tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, tokenize=False)
         else:
@@ -87,5 +92,6 @@ class ChatFormat:
             "template": self.tokenizer.chat_template if self.use_template else None,
             "end_token_ids": self.end_token_ids,
             "vocabulary": len(self.tokenizer),
+            **({} if self.system_prompt is None else {"system_prompt": self.system_prompt}),
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]

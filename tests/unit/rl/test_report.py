@@ -117,3 +117,13 @@ def test_the_final_table_has_a_row_for_every_policy_and_says_where_the_run_is(re
 def test_a_run_without_evaluations_or_steps_has_a_final_word_too(report, console):
     report.final([], [])
     assert "run folder: /runs/mine" in shown(console)
+
+
+def test_wandb_writes_an_offline_folder_where_no_key_is_configured_and_closes(tmp_path, monkeypatch, console):
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    facts = {"num_steps": 1, "model": {"source": "tiny", "context_length": 2048}, "gyms": [{"name": "sums"}]}
+    report = Report(Config.model_validate(facts), tmp_path, console)
+    report.step(0, {"reward/mean": 0.5, "rollout/logprob_gap_mean": None}, [])
+    report.close()
+    assert list((tmp_path / "wandb").glob("offline-run-*/*.wandb"))

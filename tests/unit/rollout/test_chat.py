@@ -78,6 +78,16 @@ def test_the_hash_changes_with_the_template_with_its_use_and_with_the_end_tokens
     assert ChatFormat(folder, use_template=True).template_hash == hashes[-1]
 
 
+def test_a_system_prompt_comes_first_unless_the_prompt_has_its_own(folder):
+    set_template(folder, TEMPLATE)
+    plain, ours = ChatFormat(folder, use_template=True), ChatFormat(folder, use_template=True, system_prompt="7")
+    system, question = message("system", "7"), message("user", "1+2")
+    assert ours.prompt_ids([question]) == plain.prompt_ids([system, question]) != plain.prompt_ids([question])
+    own = [message("system", "3"), question]
+    assert ours.prompt_ids(own) == plain.prompt_ids(own)
+    assert ours.template_hash != plain.template_hash
+
+
 def test_a_missing_template_is_refused_with_the_setting_that_does_without(folder):
     with pytest.raises(ValueError, match=r"has no chat template; set model\.chat_template = false"):
         ChatFormat(folder, use_template=True)

@@ -1,0 +1,78 @@
+"""Attention under a tree mask on a CPU: plain matrix products, where torch's fused kernel is slow.
+
+The fused CPU kernel's backward pass with a mask takes a quarter of an update of SmolLM2 (rows of about 140 tokens,
+bf16); written out, the same attention takes a twentieth, because the scores of short rows fit into the cache. Long rows
+keep the fused kernel, whose memory grows with S instead of S squared. Which one is used follows from the shape alone,
+so the pass of old log-probabilities and the update agree bit for bit. On GPUs the fused kernel is the fast one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["attention_name", "tree_attention"]
+
+MAX_SCORES = 1 << 26
+"""Most attention scores (rows x heads x S x S) that are written out: 128 MiB in bf16."""
+_NAME = "written_out"
+
+
+def attention_name(device: torch.device) -> str:
+    """The `attn_implementation` for a learner on this device."""
+    if device.type != "cpu":
+        return "sdpa"
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.masking_utils import sdpa_mask
+
+    AttentionInterface.register(_NAME, _attention)
+    AttentionMaskInterface.register(_NAME, sdpa_mask)
+    return _NAME
+
+
+def tree_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, *, scale: float) -> Tensor:
+    """softmax(scale q k^T where the mask allows) v, the softmax in fp32.
+
+    Args:
+        query: [R, H, S, D].
+        key: [R, G, S, D]; G divides H, each key head serves H / G neighbouring query heads.
+        value: [R, G, S, D].
+        mask: [R, 1, S, S] bool; every query sees at least one key.
+        scale: factor of the scores.
+
+    Returns:
+        [R, H, S, D] in the dtype of `query`.
+    """
+    num_rows, num_heads, length, width = query.shape
+    shared = num_heads // key.shape[1]
+    grouped = (query * scale).view(num_rows, -1, shared, length, width)
+    scores = grouped @ key[:, :, None].transpose(-1, -2)
+    scores = scores.masked_fill(~mask[:, :, None], -torch.inf)
+    weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(query.dtype)
+    return (weights @ value[:, :, None]).view(num_rows, num_heads, length, width)
+
+
+def _attention(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """transformers' attention interface; [R, S, H, D] comes back."""
+    num_scores = query.shape[0] * query.shape[1] * query.shape[2] * key.shape[2]
+    is_plain = not dropout and kwargs.get("position_bias") is None and kwargs.get("sliding_window") is None
+    if attention_mask is None or attention_mask.dtype != torch.bool or num_scores > MAX_SCORES or not is_plain:
+        from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+        result, _ = sdpa_attention_forward(
+            module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
+        )
+        return result, None
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    return tree_attention(query, key, value, attention_mask, scale=scale).transpose(1, 2).contiguous(), None

@@ -1,0 +1,67 @@
+"""Written-out attention against torch's own, forward and backward."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from rl import attention
+from rl.attention import attention_name, tree_attention
+from rl.packing import Tree, pack
+
+
+def tree_mask() -> torch.Tensor:
+    trees = [
+        Tree(prefix=(1, 2, 3), continuations=((4, 5), (6, 7, 8)), ids=(0, 1)),
+        Tree(prefix=(1, 2), continuations=((4,), (6, 7), (9, 9)), ids=(2, 3, 4)),
+    ]
+    (micro,) = pack(trees, max_tokens=64)
+    return micro.attention_mask
+
+
+@pytest.mark.parametrize(("num_heads", "num_key_heads"), [(4, 4), (6, 2), (3, 1)])
+def test_it_agrees_with_torch_in_value_and_gradient_for_shared_key_heads_too(num_heads, num_key_heads):
+    mask = tree_mask()
+    rows, length = mask.shape[0], mask.shape[-1]
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(rows, heads, length, 16) for heads in (num_heads, num_key_heads, num_key_heads)]
+    inputs = [torch.randn(shape, generator=generator, dtype=torch.float64, requires_grad=True) for shape in shapes]
+    weights = torch.randn((rows, num_heads, length, 16), generator=generator, dtype=torch.float64)
+
+    ours = tree_attention(*inputs, mask, scale=0.3)
+    theirs = torch.nn.functional.scaled_dot_product_attention(*inputs, attn_mask=mask, scale=0.3, enable_gqa=True)
+    torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-6)  # the softmax is in fp32
+    for mine, other in zip(
+        torch.autograd.grad((ours * weights).sum(), inputs),
+        torch.autograd.grad((theirs * weights).sum(), inputs),
+        strict=True,
+    ):
+        torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-5)
+
+
+def test_a_gpu_keeps_the_fused_kernel():
+    assert attention_name(torch.device("cuda")) == "sdpa"
+
+
+@pytest.mark.parametrize("limit", [0, attention.MAX_SCORES])
+def test_a_model_gives_the_same_logits_with_long_and_short_rows(limit, monkeypatch, tmp_path):
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    shape = {
+        "vocab_size": 32, "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+        "intermediate_size": 64,
+    }  # fmt: skip
+    torch.manual_seed(0)
+    LlamaForCausalLM(LlamaConfig(**shape)).save_pretrained(tmp_path)
+    monkeypatch.setattr(attention, "MAX_SCORES", limit)
+    (micro,) = pack([Tree(prefix=(1, 2, 3), continuations=((4, 5), (6, 7, 8)), ids=(0, 1))], max_tokens=64)
+    found = []
+    for name in (attention_name(torch.device("cpu")), "sdpa"):
+        model = LlamaForCausalLM.from_pretrained(tmp_path, attn_implementation=name)
+        with torch.no_grad():
+            found.append(
+                model(
+                    input_ids=micro.input_ids, position_ids=micro.position_ids, attention_mask=micro.attention_mask
+                ).logits
+            )
+    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
