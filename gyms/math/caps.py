@@ -24,7 +24,7 @@ __all__ = [
     "power_bits",
 ]
 
-MAX_RESPONSE_CHARS = 400_000
+MAX_RESPONSE_CHARS = 200_000
 """Longest response that is looked at."""
 MAX_ANSWER_CHARS = 2_000
 """Longest extracted answer."""

@@ -279,7 +279,7 @@ def _unordered(gold: Sequence[Node], answer: Sequence[Node], rules: Rules) -> bo
     common = Counter(gold_keys) & Counter(answer_keys)
     rest_gold = _beyond(gold, gold_keys, Counter(common))
     rest_answer = _beyond(answer, answer_keys, Counter(common))
-    forms = {key: item for key, item in zip(gold_keys, gold, strict=True)}
+    forms = dict(zip(gold_keys, gold, strict=True))
     if not all(
         equivalent(forms[key], item, rules) for key, item in zip(answer_keys, answer, strict=True) if key in common
     ):

@@ -21,10 +21,11 @@ from gyms.math.tree import Node
 
 __all__ = ["NotScalar", "Ratio", "TooBig", "exact", "key_of", "rational"]
 
-Monomial = tuple[tuple[str, Fraction], ...]
+Power = int | Fraction
+Monomial = tuple[tuple[str, Power], ...]
 Poly = Mapping[Monomial, Fraction]
 
-MAX_PRODUCTS = 4_000
+MAX_PRODUCTS = 1_000
 """Most products of terms in one exact form: what bounds its time."""
 MAX_POWER = 40
 """Highest power of a sum that is multiplied out."""
@@ -146,7 +147,7 @@ def _constant(value: Fraction) -> Ratio:
 
 
 def _atom(name: str, exponent: Fraction | int = 1) -> Ratio:
-    return Ratio({((name, Fraction(exponent)),): Fraction(1)}, _ONE)
+    return Ratio({((name, exponent),): Fraction(1)}, _ONE)
 
 
 def _symbol(name: str) -> Ratio:
@@ -173,7 +174,7 @@ def _arithmetic(op: str, parts: list[Ratio]) -> Ratio:
     if op == "percent":
         return Ratio(_scaled(parts[0].top, Fraction(1, 100)), parts[0].bottom)
     if op == "deg":
-        return Ratio(_product(parts[0].top, {(("k:pi", Fraction(1)),): Fraction(1, 180)}), parts[0].bottom)
+        return Ratio(_product(parts[0].top, {(("k:pi", 1),): Fraction(1, 180)}), parts[0].bottom)
     return parts[0]
 
 
@@ -220,10 +221,9 @@ def _product(left: Poly, right: Poly) -> Poly:
     for mono, value in left.items():
         for other, factor in right.items():
             scale, merged = _merged(mono, other)
-            total[merged] = total.get(merged, Fraction(0)) + _capped(value * factor * scale)
-            if not total[merged]:
-                del total[merged]
-    return total
+            term = value * factor if scale == 1 else value * factor * scale
+            total[merged] = _capped(total[merged] + term if merged in total else term)
+    return {mono: value for mono, value in total.items() if value}
 
 
 def _capped(value: Fraction) -> Fraction:
@@ -232,29 +232,32 @@ def _capped(value: Fraction) -> Fraction:
     return value
 
 
-def _merged(left: Monomial, right: Monomial) -> tuple[Fraction, Monomial]:
+def _merged(left: Monomial, right: Monomial) -> tuple[int | Fraction, Monomial]:
     """Product of two monomials: a rational factor, and a monomial whose prime powers are in [0, 1)."""
-    if not right and not left:
-        return Fraction(1), ()
     powers = dict(left)
     for atom, power in right:
-        powers[atom] = powers.get(atom, Fraction(0)) + power
-    scale = Fraction(1)
-    for atom, power in list(powers.items()):
-        if atom.startswith("p:"):
+        powers[atom] = powers.get(atom, 0) + power
+    scale: int | Fraction = 1
+    for atom, power in powers.items():
+        if atom[0] == "p":
             whole = math.floor(power)
             if whole:
                 prime = int(atom[2:])
                 power_bits(prime.bit_length(), whole)
                 scale *= Fraction(prime) ** whole
-                powers[atom] = power - whole
+            powers[atom] = power - whole
         elif atom == "i":
             quarter = int(power % 4)
             scale *= -1 if quarter >= 2 else 1
-            powers[atom] = Fraction(quarter % 2)
-        elif abs(power) > 10**6:
+            powers[atom] = quarter % 2
+        elif not -(10**6) < power < 10**6:
             raise TooBig
-    return scale, tuple(sorted((atom, power) for atom, power in powers.items() if power))
+    return scale, tuple(sorted((atom, _tidy(power)) for atom, power in powers.items() if power))
+
+
+def _tidy(power: Power) -> Power:
+    """An integer where it is one: integers are faster to add and to hash."""
+    return power if type(power) is int or power.denominator != 1 else int(power)
 
 
 def _power(base: Ratio, exponent: Ratio, node: Node) -> Ratio:
@@ -309,7 +312,7 @@ def _fractional_power(base: Ratio, power: Fraction) -> Ratio:
         ((mono, scale),) = base.top.items()
         if all(atom.startswith(("p:", "k:")) for atom, _ in mono) and scale > 0:
             rest, merged = _merged(tuple((atom, exponent * power) for atom, exponent in mono), ())
-            return _arithmetic("mul", [_rational_root(scale, power), Ratio({merged: rest}, _ONE)])
+            return _arithmetic("mul", [_rational_root(scale, power), Ratio({merged: Fraction(rest)}, _ONE)])
         if scale == 1 and len(mono) == 1 and mono[0][1] == 1 and mono[0][0].startswith("s:"):
             return _atom(mono[0][0], power)
     return _atom(f"o:({_ratio_key(base)})", power)
@@ -335,10 +338,10 @@ def _rational_root(value: Fraction, power: Fraction) -> Ratio:
             powers[prime] = powers.get(prime, Fraction(0)) + direction * count * power
     scale, merged = _merged(tuple(powers.items()), ())
     is_prime = all(int(atom[2:]) < 1_000_000 for atom in powers)
-    root = Ratio({merged: _capped(scale)}, _ONE)
+    root = Ratio({merged: _capped(Fraction(scale))}, _ONE)
     if not is_prime:
         # A large factor of unknown kind: its root is exact, but not known to be independent.
-        root = Ratio({tuple(("o:" + a if int(a[2:]) >= 1_000_000 else a, e) for a, e in merged): scale}, _ONE)
+        root = Ratio({tuple(("o:" + a if int(a[2:]) >= 1_000_000 else a, e) for a, e in merged): Fraction(scale)}, _ONE)
     return _arithmetic("mul", [sign, root])
 
 

@@ -9,21 +9,29 @@ commas, "and" or "or" are one final: a list.
 *Unmarked.* Without any final the whole text, its last line, what stands behind its last "is" or "=", its last formula
 and its last number are candidates, in this order.
 
-Every pattern is linear: tags and boxes are found by one scan and matched by one pass over the braces.
+Every pattern is linear: marks are found from the end, at most MAX_MARKS of a kind, and what they hold is bounded.
 """
 
 from __future__ import annotations
 
 import re
+from itertools import islice
 from typing import NamedTuple
 
 from gyms.math.caps import MAX_NESTING
 
-__all__ = ["Extracted", "extract", "final_segment"]
+__all__ = ["MAX_DISTINCT_FINALS", "TOO_LONG", "Extracted", "extract", "final_segment"]
 
 MAX_DISTINCT_FINALS = 8
 """More different finals than this are a conflict without a look at them."""
 MAX_UNMARKED_CHARS = 400
+MAX_MARKS = 64
+"""Most marks of a kind that are looked at, from the end."""
+MAX_NEEDLE_OFFSET = 10
+"""Characters of a mark before the needle that it is found by."""
+MAX_BOX_CHARS = 4_000
+"""A box is looked at so far."""
+TOO_LONG = f"the final box has over {MAX_BOX_CHARS} characters"
 
 _THINK_OPEN = re.compile(r"<(?:think|thinking|reasoning|thought)>|\u25c1think\u25b7|<\|begin_of_thought\|>", re.I)
 _THINK_CLOSE = re.compile(r"</(?:think|thinking|reasoning|thought)>|\u25c1/think\u25b7|<\|end_of_thought\|>", re.I)
@@ -41,7 +49,7 @@ _PHRASE = re.compile(
     re.I,
 )
 _CONNECTORS = re.compile(
-    r"(?:[\s,;.&~$]|\\[()\[\],;:! ]|\\q?quad|\\text\{|\\mbox\{|[{}]|\band\b|\bor\b|\bfor\b|\bpart\b|\([a-d1-4]\))*"
+    r"(?:[\s,;&~$]|\\[()\[\],;:! ]|\\q?quad|\\text\{|\\mbox\{|[{}]|\band\b|\bor\b|\bfor\b|\bpart\b|\([a-d1-4]\))*"
 )
 _AFTER_BOX = re.compile(r"[ ]*\$?[ ]*(\\?%|percent\b|\\text\{[ ]*percent[ ]*\}|\^\{?\\circ\}?|\u00b0)")
 _SENTENCE_END = re.compile(r"[.!?](?=[\s*\"']|$)(?<![A-D]\.)|\n|(?:<\|)|$")
@@ -65,6 +73,8 @@ class Extracted(NamedTuple):
     """What was found: `finals`, last one last; without any, unmarked `candidates`, best first."""
 
     finals: tuple[str, ...] = ()
+    phrases: frozenset[str] = frozenset()
+    """Finals that are only told by "the answer is": prose behind it claims nothing."""
     candidates: tuple[str, ...] = ()
     problem: str = ""
     """Why there is no answer, where there is none."""
@@ -89,6 +99,8 @@ def extract(response: str) -> Extracted:
 
 def final_segment(response: str) -> str | None:
     """What follows the thinking; None where it is never closed."""
+    if "<" not in response and "\u25c1" not in response:
+        return response
     end = 0
     for match in _THINK_CLOSE.finditer(response):
         end = match.end()
@@ -161,28 +173,14 @@ class _Final(NamedTuple):
     start: int
     end: int
     text: str
-    is_box: bool
+    is_mark: bool
     is_loose: bool = False
 
 
 def _marked_in(segment: str) -> Extracted:
     boxes, problem = _boxes(segment)
-    finals = _joined(segment, boxes)
-    hashes = [
-        _Final(m.start(), m.end(), m[1].strip(), False) for m in _HASHES.finditer(segment) if not _BOX.search(m[1])
-    ]
-    answers = [final for final in hashes if re.search(r"[\d\\$]", final.text) and not _is_heading(final.text)]
-    if not boxes and not answers and hashes:
-        answers = hashes[-1:]
-    finals = sorted([*finals, *answers])
-    last_mark = finals[-1].end if finals else 0
-    for match in _PHRASE.finditer(segment):
-        if match[1] or match.start() >= last_mark or not finals:
-            text = _phrase_content(segment, match.end())
-            is_free = not _BOX.search(text) and "####" not in text and not _PHRASE.search(text)
-            if text and is_free and (not finals or _CLAIM.search(text)):
-                finals.append(_Final(match.start(), match.end(), text, False))
-    finals.sort()
+    finals = sorted([*_joined(segment, boxes), *_hashes(segment, has_box=bool(boxes))])
+    finals = sorted([*finals, *_phrases(segment, last_mark=finals[-1].end if finals else 0, has_mark=bool(finals))])
     if problem and (not finals or problem[0] > finals[-1].start):
         return Extracted(problem=problem[1])
     if not finals:
@@ -190,9 +188,42 @@ def _marked_in(segment: str) -> Extracted:
     if not finals[-1].text.strip(" \t\n$.{}"):
         return Extracted(problem="the final answer is empty")
     flags = frozenset({"loose_box"}) if any(final.is_loose for final in finals) else frozenset[str]()
-    texts = [final.text for final in finals]
-    distinct = list(dict.fromkeys(reversed(texts)))[: MAX_DISTINCT_FINALS + 1]
-    return Extracted(tuple(reversed(distinct)), flags=flags)
+    distinct = list(dict.fromkeys(final.text for final in reversed(finals)))[: MAX_DISTINCT_FINALS + 1]
+    marked = {final.text for final in finals if final.is_mark}
+    return Extracted(tuple(reversed(distinct)), frozenset(distinct) - marked, flags=flags)
+
+
+def _hashes(segment: str, *, has_box: bool) -> list[_Final]:
+    """Lines behind `####`; headings count only where nothing else is marked."""
+    marks = [match for match in _last(_HASHES, "####", segment) if not _BOX.search(match[1])]
+    lines = [_Final(match.start(), match.end(), match[1].strip(), True) for match in marks]
+    answers = [line for line in lines if _CLAIM.search(line.text) and not _is_heading(line.text)]
+    return answers if answers or has_box else lines[-1:]
+
+
+def _phrases(segment: str, *, last_mark: int, has_mark: bool) -> list[_Final]:
+    """What "the answer is" says behind the last mark, and what "the final answer is" says anywhere."""
+    found: list[_Final] = []
+    for match in _last(_PHRASE, "nswer", segment):
+        if match[1] or match.start() >= last_mark:
+            text = _phrase_content(segment, match.end())
+            is_free = not _BOX.search(text) and "####" not in text and not _PHRASE.search(text)
+            if text and is_free and (not has_mark or _CLAIM.search(text)):
+                found.append(_Final(match.start(), match.end(), text, False))
+    return found
+
+
+def _last(pattern: re.Pattern[str], needle: str, text: str) -> list[re.Match[str]]:
+    """The last MAX_MARKS matches of a pattern; `needle` stands in every match, and is quick to find."""
+    place = len(text)
+    for _ in range(MAX_MARKS):
+        before = text.rfind(needle, 0, place)
+        if before < 0:
+            break
+        place = before
+    if place == len(text):
+        return []
+    return list(islice(pattern.finditer(text, max(0, place - MAX_NEEDLE_OFFSET)), MAX_MARKS))
 
 
 def _is_heading(text: str) -> bool:
@@ -200,38 +231,42 @@ def _is_heading(text: str) -> bool:
 
 
 def _boxes(segment: str) -> tuple[list[_Final], tuple[int, str] | None]:
-    """Outermost boxes, and where the last box stands if it is never closed."""
-    starts = list(_BOX.finditer(segment))
-    if not starts:
-        return [], None
-    closing = _matching_braces(segment)
+    """Outermost boxes, and where the last box stands if it is empty or never closed."""
     boxes: list[_Final] = []
     problem: tuple[int, str] | None = None
+    starts = sorted((*_last(_BOX, "boxed", segment), *_last(_BOX, "fbox", segment)), key=lambda match: match.start())
     for match in starts:
         if boxes and match.start() < boxes[-1].end:
             continue  # inside the box before: nested
         place = match.end()
         is_loose = not match.group().startswith("\\boxed")
         if segment[place : place + 1] == "{":
-            if place not in closing:
-                problem = (match.start(), "the final box is never closed")
-                continue
-            end = closing[place]
-            text = segment[place + 1 : end]
-            inner = _BOX.match(text.strip())
-            while (
-                inner is not None and text.strip()[inner.end() : inner.end() + 1] == "{" and text.strip().endswith("}")
-            ):
-                text = text.strip()[inner.end() + 1 : -1]
-                inner = _BOX.match(text.strip())
-            boxes.append(_Final(match.start(), end + 1, text, True, is_loose))
+            end = _closing_brace(segment, place)
+            if end is None:
+                is_long = len(segment) > place + MAX_BOX_CHARS
+                problem = (match.start(), TOO_LONG if is_long else "the final box is never closed")
+            else:
+                boxes.append(_Final(match.start(), end + 1, _unwrapped(segment[place + 1 : end]), True, is_loose))
         else:
             bare = _BARE.match(segment, place)
             if bare is None:
                 problem = (match.start(), "the final box is empty")
-                continue
-            boxes.append(_Final(match.start(), bare.end(), bare.group().rstrip(".,;:!?)"), True, True))
+            else:
+                boxes.append(_Final(match.start(), bare.end(), bare.group().rstrip(".,;:!?)"), True, True))
     return boxes, problem
+
+
+def _closing_brace(text: str, start: int) -> int | None:
+    """Where the brace at `start` is closed, within MAX_BOX_CHARS."""
+    depth = 0
+    for match in _BRACE.finditer(text, start, start + MAX_BOX_CHARS):
+        if match.group() == "{":
+            depth += 1
+        elif match.group() == "}":
+            depth -= 1
+            if not depth:
+                return match.start()
+    return None
 
 
 def _unwrapped(text: str) -> str:
@@ -245,18 +280,6 @@ def _unwrapped(text: str) -> str:
     return text
 
 
-def _matching_braces(text: str) -> dict[int, int]:
-    """Place of each opening brace that is closed -> place of its closing brace."""
-    stack: list[int] = []
-    closing: dict[int, int] = {}
-    for match in _BRACE.finditer(text):
-        if match.group() == "{":
-            stack.append(match.start())
-        elif match.group() == "}" and stack:
-            closing[stack.pop()] = match.start()
-    return closing
-
-
 def _joined(segment: str, boxes: list[_Final]) -> list[_Final]:
     """Boxes with only connecting words between them as one list; a percent sign or degree mark behind it is its own."""
     groups: list[list[_Final]] = []
@@ -267,7 +290,7 @@ def _joined(segment: str, boxes: list[_Final]) -> list[_Final]:
         else:
             groups.append([box])
     finals: list[_Final] = []
-    for group in groups[-2 * MAX_DISTINCT_FINALS :] if len(groups) > 1000 else groups:
+    for group in groups:
         texts = list(dict.fromkeys(box.text.strip() for box in group))
         text = texts[0] if len(texts) == 1 else ", ".join(texts)
         if any(not item for item in texts):

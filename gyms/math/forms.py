@@ -71,7 +71,9 @@ def _survey(node: Node, found: set[str]) -> Fraction | None:
         return None
     elif node.op == "div" and is_rational:
         return _quotient(node, numbers, found)
-    elif node.op in ("neg", "percent", "mixed", "based"):
+    elif node.op == "neg":
+        return -numbers[0] if is_rational else None
+    elif node.op in ("percent", "mixed", "based"):
         return numbers[0] if is_rational else None
     # Only whether a value is rational matters from here on, not which one.
     return Fraction(1) if is_rational and node.op in ("add", "mul", "div") else None

@@ -107,7 +107,7 @@ class Math(Gym):
         if verdict.status is not Status.OK:
             return Score(status=verdict.status, answer=verdict.answer, flags=verdict.flags, detail=verdict.detail)
         value = float(verdict.is_right)
-        components: ClassVar[Mapping[str, str]] = {"correct": value, "marked": float("unmarked" not in verdict.flags)}
+        components = {"correct": value, "marked": float("unmarked" not in verdict.flags)}
         if self.settings.partial_credit and not verdict.is_right and verdict.answer is not None:
             value = partial_value(gold, verdict)
         return Score(

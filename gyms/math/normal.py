@@ -55,6 +55,7 @@ _SIGN_TABLE = str.maketrans({**_SIGNS, **{mark: rf"\frac{{{f[0]}}}{{{f[2:]}}}" f
 
 _WHITE = str.maketrans("\t\n\r\f\v", "     ")
 _WRAPPERS = re.compile(r"\\(?:text(?:bf|it|rm|sf|tt|normal|up)?|mbox|hbox|mathrm|mathsf|operatorname\*?)[ ]*(?=\{)")
+_TEXT = re.compile(r"\\text\{([^{}]*)\}")
 _FONTS = re.compile(r"\\(?:mathbf|mathit|boldsymbol|bm|mathcal|mathscr|vec|hat|fbox|boxed|bf|rm|it)(?![A-Za-z])")
 _SIZES = re.compile(
     r"\\(?:left|right|middle|[bB]igg?[lrm]?|displaystyle|textstyle|scriptstyle|limits|nolimits|strut|hline|"
@@ -88,6 +89,7 @@ def normalise(text: str) -> str:
         text = _THIN_GROUPS.sub(GROUP, text)
         text = _DEGREES.sub(r"\\deg ", text)
         text = _WRAPPERS.sub(r"\\text", text)
+        text = _TEXT.sub(_unwrapped_number, text)
         text = _TEMPERATURE.sub(r"\\text{deg\1}", text)
         text = _SIZES.sub(" ", text)
         text = _FONTS.sub(" ", text)
@@ -128,6 +130,11 @@ def literal(text: str) -> str:
     text = normalise(text).replace("\\text", " ").replace("_", " ")
     text = re.sub(r"[{}$\\\"'`*.,;:!?()\[\]]", " ", text)
     return " ".join(text.casefold().split())
+
+
+def _unwrapped_number(match: re.Match[str]) -> str:
+    """Numbers in upright letters are numbers: `\\text{42}`."""
+    return f" {match[1]} " if any(map(str.isdigit, match[1])) else match[0]
 
 
 def _ends_in_factorial(text: str) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from fractions import Fraction
 from random import Random
 from typing import Any
 
@@ -19,7 +20,7 @@ import mpmath  # type: ignore[import-untyped]
 from gyms.math.exact import key_of
 from gyms.math.tree import Node, size, walk
 
-__all__ = ["Undecided", "identical", "value"]
+__all__ = ["Undecided", "identical", "real", "value"]
 
 DIGITS = 60
 AGREEING_DIGITS = 40
@@ -28,11 +29,12 @@ NUM_POSITIVE = 3
 MIN_POINTS = 3
 MAX_MAGNITUDE = 10**6
 """Largest argument of a function of which the result or its period must be resolved."""
+MAX_BINARY_EXPONENT = 20_000
 MAX_EVALUATED = 150
 """Most nodes of one side."""
 SEED = 20_240_229
 _CONSTANTS = frozenset(["pi", "e", "i"])
-I = Node("sym", (), "i")
+IMAGINARY = Node("sym", (), "i")
 _local = threading.local()
 
 
@@ -47,6 +49,21 @@ def value(node: Node) -> Any:
     return _evaluate(node, {}, _context())
 
 
+def real(node: Node) -> Fraction | None:
+    """The value of a closed real expression to 60 digits as a rational number; None where it has none."""
+    try:
+        found = value(node)
+    except Undecided:
+        return None
+    if getattr(found, "imag", 0) != 0:
+        return None
+    sign, mantissa, exponent, _ = found.real._mpf_
+    if abs(exponent) > MAX_BINARY_EXPONENT:
+        return None
+    size = Fraction(int(mantissa)) * Fraction(2) ** int(exponent)
+    return -size if sign else size
+
+
 def identical(left: Node, right: Node) -> bool:
     """True where two expressions agree at all random points; Undecided where too few points can be evaluated."""
     if max(size(left), size(right)) > MAX_EVALUATED:
@@ -54,7 +71,7 @@ def identical(left: Node, right: Node) -> bool:
     context = _context()
     names = sorted({_name(node) for side in (left, right) for node in walk(side) if _is_free(node)})
     random = Random(SEED)
-    is_real = not any(node == I for side in (left, right) for node in walk(side))
+    is_real = not any(node == IMAGINARY for side in (left, right) for node in walk(side))
     agreed = 0
     points = NUM_POINTS if names else 1
     for point in range(points):
@@ -125,7 +142,10 @@ def _node_value(node: Node, values: Mapping[str, Any], context: Any) -> Any:
     if op in ("sym", "call"):
         if op == "sym" and node.value in _CONSTANTS:
             return {"pi": +context.pi, "e": +context.e, "i": context.mpc(0, 1)}[node.value]
-        return values[_name(node)]
+        name = _name(node)
+        if name not in values:
+            raise Undecided(f"{name} is a variable")
+        return values[name]
     if op == "fn" and len(node.args) > 2:
         raise Undecided(node.value)
     parts = [_evaluate(part, values, context) for part in node.args] if op != "big" else []

@@ -75,8 +75,6 @@ def read_plain(plain: str, *, unit_hint: bool = False) -> Node:
     nodes = [_item(tokens, unit_hint=unit_hint) for tokens, _ in items]
     if len(nodes) == 1:
         return nodes[0]
-    if len(nodes) > MAX_ITEMS:
-        raise TooComplex(f"a list has over {MAX_ITEMS} items")
     return Node("list", tuple(nodes), "or" if any(separator == "or" for _, separator in items) else ",")
 
 
@@ -137,6 +135,8 @@ def _split(tokens: list[Token]) -> list[tuple[list[Token], str]]:
             items[-1][0].append(token)
         elif items[-1][0]:
             items.append(([], separator))
+            if len(items) > MAX_ITEMS:
+                raise TooComplex(f"a list has over {MAX_ITEMS} items")
         elif len(items) == 1:
             raise Unreadable("the answer begins with a separator")
         elif separator == "or":

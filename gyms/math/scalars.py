@@ -7,10 +7,8 @@ right but only restates the work (`17 \cdot 23`) is refused, with the flag `unev
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
 
 from gyms.math import numeric
 from gyms.math.caps import Unreadable
@@ -44,12 +42,10 @@ def same_scalar(gold: Node, answer: Node, rules: Rules) -> bool:
     """True where the answer is the gold value in an acceptable form. Both are scalar expressions or infinity."""
     if "inf" in (_infinite(gold), _infinite(answer)) or "-inf" in (_infinite(gold), _infinite(answer)):
         return _infinite(gold) == _infinite(answer)
-    if not _is_right(gold, answer, rules):
-        return False
     is_done = _is_evaluated(gold, answer)
     if not is_done:
         rules.flags.add("unevaluated")
-    return is_done
+    return _is_right(gold, answer, rules) and is_done
 
 
 def same_value(left: Node, right: Node) -> bool:
@@ -193,11 +189,12 @@ def _is_rounded(gold: Node, answer: Node, rules: Rules) -> bool:
     size = _difference(Node("num", (), Fraction(0), None), answer)
     if difference is None or not size:
         return False
-    # One unit of the last digit that was written: rounded and cut off digits alike.
+    # One unit of the last digit that was written: the value may be rounded, or cut off.
     last = abs(size) / abs(written.value) * Fraction(1, 10**written.note.places) if written.value else Fraction(0)
     if written.note.form == "sci":
         last = abs(size) * Fraction(1, 10 ** (written.note.significant - 1))
-    if abs(difference) > last:
+    is_cut = abs(difference) < last and (size > 0) == (difference < 0)
+    if abs(difference) > last / 2 and not is_cut:
         return False
     rules.flags.add("rounded")
     return True
@@ -244,15 +241,4 @@ def _difference(gold: Node, answer: Node) -> Fraction | None:
             return found
     except (NotScalar, TooBig):
         pass
-    try:
-        value: Any = numeric.value(difference)
-    except numeric.Undecided:
-        return None
-    if getattr(value, "imag", 0) != 0:
-        return None
-    real = value.real
-    sign, mantissa, exponent, _ = real._mpf_
-    if abs(exponent) > 10_000 or math.isinf(float(real)):
-        return None
-    size = Fraction(int(mantissa)) * Fraction(2) ** int(exponent)
-    return -size if sign else size
+    return numeric.real(difference)

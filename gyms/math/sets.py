@@ -7,12 +7,14 @@ values are enough. A piece is closed or open at each end; pieces that touch are 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cmp_to_key
+from fractions import Fraction
+from functools import cmp_to_key, lru_cache
 from typing import NamedTuple
 
 from gyms.math import numeric
 from gyms.math.caps import Unreadable
 from gyms.math.exact import rational
+from gyms.math.forms import is_closed
 from gyms.math.scalars import Rules, same_scalar, same_value
 from gyms.math.tree import Node, num
 
@@ -137,11 +139,7 @@ def _is_name(node: Node) -> bool:
 def _is_number(node: Node) -> bool:
     if _is_infinite(node):
         return True
-    try:
-        numeric.value(node)
-    except (numeric.Undecided, KeyError):
-        return False
-    return True
+    return is_closed(node) and _approximate(node) is not None
 
 
 def _is_infinite(node: Node) -> bool:
@@ -158,15 +156,22 @@ def _compare(left: Node, right: Node) -> int:
     a, b = rational(left), rational(right)
     if a is not None and b is not None:
         return (a > b) - (a < b)
-    if left == right or same_value(left, right):
+    if left == right:
         return 0
-    try:
-        difference = numeric.value(Node("add", (left, Node("neg", (right,)))))
-    except (numeric.Undecided, KeyError):
-        raise NotReal from None
-    if getattr(difference, "imag", 0) != 0:
+    low, high = _approximate(left), _approximate(right)
+    if low is None or high is None:
         raise NotReal
-    return -1 if difference.real < 0 else 1
+    if abs(low - high) > abs(low + high) * Fraction(1, 10**30):
+        return -1 if low < high else 1
+    if same_value(left, right):
+        return 0
+    raise NotReal
+
+
+@lru_cache(maxsize=512)
+def _approximate(node: Node) -> Fraction | None:
+    """The value of a closed real expression to 60 digits; None where it has none."""
+    return numeric.real(node)
 
 
 def _joined(pieces: list[Piece]) -> list[Piece]:

@@ -6,6 +6,7 @@ be killed. `verify` is what the gym, the tests and the benchmark call.
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from fractions import Fraction
@@ -16,7 +17,7 @@ from gyms.api import Status
 from gyms.math.caps import MAX_RESPONSE_CHARS, TooComplex, Unreadable
 from gyms.math.compare import equivalent, share_right
 from gyms.math.exact import key_of
-from gyms.math.extract import Extracted, extract
+from gyms.math.extract import MAX_DISTINCT_FINALS, TOO_LONG, Extracted, extract
 from gyms.math.normal import literal, normalise
 from gyms.math.read import read
 from gyms.math.relations import FalseEquation
@@ -129,6 +130,8 @@ def read_gold(
     finals: str = "agree",
 ) -> Gold:
     """Read a gold answer; BadGold where it, or what the task says of it, cannot be used."""
+    if isinstance(gold, float) and not math.isfinite(gold):
+        raise BadGold(f"the gold answer is {gold}")
     if isinstance(gold, bool) or not isinstance(gold, str | int | float):
         raise BadGold(f"the gold answer must be a string or a number, got {type(gold).__name__}")
     if not isinstance(answer_type, str) or answer_type not in ANSWER_TYPES:
@@ -157,7 +160,8 @@ def verify_gold(gold: Gold, response: str) -> Verdict:
         return Verdict(status=Status.TOO_COMPLEX, detail=f"the response has over {MAX_RESPONSE_CHARS} characters")
     found = extract(response)
     if found.problem:
-        return Verdict(status=Status.NO_ANSWER, detail=found.problem, flags=found.flags)
+        status = Status.TOO_COMPLEX if found.problem == TOO_LONG else Status.NO_ANSWER
+        return Verdict(status=status, detail=found.problem, flags=found.flags)
     if found.finals:
         return _judge_finals(gold, found)
     return _judge_unmarked(gold, found, response)
@@ -175,11 +179,14 @@ def partial_value(gold: Gold, verdict: Verdict) -> float:
 
 
 def _judge_finals(gold: Gold, found: Extracted) -> Verdict:
-    answer = found.finals[-1].strip()
+    finals = [final.strip() for final in found.finals if final not in found.phrases or _is_readable(final)]
+    if not finals:
+        finals = [found.finals[-1].strip()]
+    answer = finals[-1]
     verdict = _judge(gold, answer, found.flags)
-    if len(found.finals) > 1 and gold.finals == "agree" and verdict.is_right:
-        others = found.finals[:-1]
-        if len(others) > 7 or not all(_agrees(gold, other, answer) for other in others):
+    if len(finals) > 1 and gold.finals == "agree" and verdict.is_right:
+        others = finals[:-1]
+        if len(others) >= MAX_DISTINCT_FINALS or not all(_agrees(gold, other, answer) for other in others):
             return Verdict(
                 status=Status.OK, answer=answer, flags=verdict.flags | {"conflict"}, detail="the final answers differ"
             )
@@ -188,13 +195,18 @@ def _judge_finals(gold: Gold, found: Extracted) -> Verdict:
 
 def _agrees(gold: Gold, other: str, answer: str) -> bool:
     """Whether another final says what the right answer says: it is the answer's text, or right as well."""
-    return normalise(other) == normalise(answer) or _judge(gold, other, frozenset()).is_right or not _says_value(other)
+    return normalise(other) == normalise(answer) or _judge(gold, other, frozenset()).is_right
 
 
-def _says_value(text: str) -> bool:
-    """False for prose behind "the answer is", which claims no value."""
-    plain = text.strip()
-    return len(plain) <= 200 and bool(re.search(r"[\d\\$]", plain) or len(plain.split()) <= 3)
+def _is_readable(text: str) -> bool:
+    """False for prose: it claims no value."""
+    try:
+        read(text)
+    except TooComplex:
+        return True
+    except Unreadable:
+        return False
+    return True
 
 
 def _judge_unmarked(gold: Gold, found: Extracted, response: str) -> Verdict:
@@ -208,7 +220,7 @@ def _judge_unmarked(gold: Gold, found: Extracted, response: str) -> Verdict:
         if judged.is_right or (judged.status is Status.OK and judged.detail != "words"):
             return judged
         verdict = verdict or judged
-    if verdict is None or verdict.status is not Status.OK:
+    if verdict is None or verdict.status is not Status.OK or verdict.detail == "words":
         return Verdict(status=Status.NO_ANSWER, detail="no final answer is marked", flags=found.flags)
     return verdict
 
@@ -291,7 +303,7 @@ def _is_restated(gold: Gold, text: str) -> bool:
     said, wanted, asked = (_squeezed(part) for part in (text, gold.text, gold.question))
     if said == wanted or len(said) < 3 or not re.search(r"[-+*/^!]|\\", said):
         return False
-    return re.search(rf"(?<![\w.]){re.escape(said)}(?![\w.])", asked) is not None
+    return re.search(rf"(?<![\d.]){re.escape(said)}(?!\d|\.\d)", asked) is not None
 
 
 def _squeezed(text: str) -> str:
@@ -303,8 +315,8 @@ def _asks_percent(question: str) -> bool:
 
 
 def _gold_text(text: str) -> str:
-    if not text.strip():
-        raise BadGold("the gold answer is empty")
+    if text.strip().casefold() in ("", "nan", "null"):
+        raise BadGold(f"the gold answer is {text!r}")
     if "boxed" in text or "####" in text:
         found = extract(text)
         if found.problem or not found.finals:

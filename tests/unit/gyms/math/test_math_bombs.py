@@ -1,0 +1,230 @@
+"""Hostile answers are refused in milliseconds, whatever they hold; any string gets the same score everywhere."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gyms.api import Status
+from gyms.math.caps import MAX_ANSWER_CHARS
+from gyms.math.verify import Verdict, verify
+
+BOMBS = [
+    "9**9**9**9",
+    "9^{9^{9^9}}",
+    "10^{10^{10}}",
+    "1000000000!",
+    r"\binom{10^9}{5\cdot10^8}",
+    r"(((2^{99999})^{99999})^{99999})",
+    "1e999999999",
+    "(" * 900 + "1" + ")" * 900,
+    "((((" * 2000,
+    "x^{" * 300 + "}" * 300,
+    r"\sqrt{" * 300 + "2" + "}" * 300,
+    "9" * 1500,
+    "9" * 100_000,
+    "{" * 1500,
+    r"\frac{" * 250,
+    r"3000!\cdot3000!",
+    "5!!!!!!!!!!",
+    "2^{2^{2^{2^{2^{2}}}}}",
+    r"\sqrt{" + "9" * 390 + "}",
+    "9^" * 500 + "9",
+    r"\sum_{" * 200,
+    "!" * 1000,
+    "+".join(["1"] * 900),
+    "1,1" * 400,
+    "10^{-10^{10}}",
+    "(1/3)^{10^{9}}",
+    r"\left(" * 300,
+]
+HEAVY = [
+    r"\prod_{k=1}^{10^7}k",
+    r"\sum_{n=1}^{10^9} n",
+    "(x+y+z+w)^{40}",
+    "(a+b)^{1000}",
+    "(1+x)" * 30,
+    "+".join([r"\sin x"] * 60),
+    "e^{e^{e^{e^{100}}}}",
+    r"\sin(10^{4000})",
+    "x^{10^9}",
+    "+".join(["x"] * 190),
+    r"\{" + ",".join(rf"\sqrt{{{i}}}+\pi" for i in range(60)) + r"\}",
+    r"\cup".join(rf"({i},{i}.5)" for i in range(60)),
+    ",".join([r"\sin x+\cos y"] * 30),
+    r"\int_0^1 x^x e^{x^2}dx",
+    r"\sqrt{2+" * 20 + "2" + "}" * 20,
+    "(" + "+".join(f"x_{i}" for i in range(90)) + ")^2",
+    r"\tan(" * 20 + "x" + ")" * 20,
+    "x/(1+" * 20 + "x" + ")" * 20,
+    "2^{0.333333333333333333}",
+    r"\frac{1}{x+" * 20 + "x" + "}" * 20,
+    "1/(1-1)",
+    "0^0",
+    r"\log 0",
+    "7^{1/" + "9" * 300 + "}",
+]
+GOLDS = [
+    "391",
+    "x+1",
+    r"\{1,2\}",
+    r"(0,\sqrt2)",
+    r"\sin^2 x",
+    r"\sqrt{2+\sqrt3}",
+    r"\begin{pmatrix}1\\2\end{pmatrix}",
+    r"\text{yes}",
+    "5 m",
+    "1, 2",
+]
+
+
+def seconds(gold: str, answer: str) -> tuple[Verdict, float]:
+    best, verdict = float("inf"), verify(gold, rf"\boxed{{{answer}}}")
+    for _ in range(3):  # the best of three: other work on the machine must not fail the test
+        start = time.process_time()
+        verdict = verify(gold, rf"\boxed{{{answer}}}")
+        best = min(best, time.process_time() - start)
+    return verdict, best
+
+
+@pytest.mark.parametrize("bomb", BOMBS, ids=lambda bomb: bomb[:20])
+def test_a_bomb_is_refused_at_once(bomb: str) -> None:
+    verdict, took = seconds("391", bomb)
+    assert verdict.status in (Status.TOO_COMPLEX, Status.INVALID_ANSWER, Status.NO_ANSWER) or not verdict.is_right
+    assert took < 0.02, f"{took:.3f} s"
+
+
+def test_a_power_tower_is_refused_as_too_complex_in_under_10_ms() -> None:
+    for tower in ("9**9**9**9", "9^{9^{9^9}}", "10^{10^{10}}", "1000000000!"):
+        verdict, took = seconds("391", tower)
+        assert verdict.status is Status.TOO_COMPLEX
+        assert took < 0.01
+
+
+@pytest.mark.parametrize("answer", HEAVY, ids=lambda answer: answer[:20])
+def test_heavy_answers_take_milliseconds_against_any_gold(answer: str) -> None:
+    for gold in GOLDS[:6]:
+        verdict, took = seconds(gold, answer)
+        assert not verdict.is_right and not verdict.status.is_masked
+        assert took < 0.12, f"{gold}: {took:.3f} s"
+
+
+SIGNS = [
+    *"0123456789+-*/^_(){}[]|<>=,;:!%&'.xyzie $",
+    "\\frac",
+    "\\sqrt",
+    "\\pi",
+    "\\infty",
+    "\\text{",
+    "\\{",
+    "\\}",
+    "\\cup",
+    "\\le",
+    "\\in",
+    "\\sin ",
+    "\\log_",
+    "^\\circ",
+    "\\pm",
+    "\\cdot",
+    "\\begin{pmatrix}",
+    "\\end{pmatrix}",
+    "\\\\",
+    "\\sum_{",
+    "\\binom",
+    "\\boxed{",
+    "cm",
+    "km/h",
+    " and ",
+    " or ",
+    "\\%",
+    "\\$",
+    "\u00bd",
+    "\u2212",
+    "\u00b2",
+    "\ud800",
+    "\x00",
+    "\u0661",
+    "\\overline{",
+    "\\left(",
+    "\\right)",
+    "10^",
+    "!",
+    "\\mathbb{R}",
+    "\\setminus",
+    "\\emptyset",
+    "no solution",
+    "\\langle",
+    "\\rangle",
+    "\\bmod",
+    "0.",
+    "e5",
+    "\\ln",
+]
+wild = st.lists(st.sampled_from(SIGNS), max_size=40).map("".join)
+
+
+@settings(deadline=None, max_examples=250)
+@given(wild, st.sampled_from(GOLDS))
+def test_any_answer_gets_a_verdict_in_bounded_time(answer: str, gold: str) -> None:
+    start = time.process_time()
+    verdict = verify(gold, rf"\boxed{{{answer}}}")
+    assert time.process_time() - start < 0.25
+    assert not verdict.status.is_masked
+    assert verify(gold, rf"\boxed{{{answer}}}") == verdict
+
+
+@settings(deadline=None, max_examples=150)
+@given(wild)
+def test_any_gold_answer_that_can_be_read_verifies_itself(gold: str) -> None:
+    verdict = verify(gold, gold if "boxed" in gold else rf"\boxed{{{gold}}}")
+    assert verdict.status is Status.BAD_TASK or not verdict.status.is_masked
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.text(max_size=300))
+def test_any_text_is_survived(text: str) -> None:
+    assert not verify("5", text, question="What is 2 + 3?").status.is_masked
+    assert not verify("5", rf"\boxed{{{text}}}").status.is_masked
+    verify(text, r"\boxed{5}")
+
+
+def test_answers_of_the_longest_length_stay_cheap() -> None:
+    for piece in SIGNS:
+        text = (piece * MAX_ANSWER_CHARS)[: MAX_ANSWER_CHARS - 1]
+        for gold in ("391", r"(0,\sqrt2)"):
+            start = time.process_time()
+            assert not verify(gold, rf"\boxed{{{text}}}").is_right
+            assert time.process_time() - start < 0.25, piece
+
+
+def test_verdicts_are_the_same_in_threads() -> None:
+    cases = [(gold, answer) for gold in GOLDS for answer in (*HEAVY[:4], *GOLDS)]
+    expected = [verify(gold, rf"\boxed{{{answer}}}") for gold, answer in cases]
+    found: dict[int, list[Verdict]] = {}
+
+    def run(number: int) -> None:
+        found[number] = [verify(gold, rf"\boxed{{{answer}}}") for gold, answer in cases]
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert list(found.values()) == [expected] * 4
+
+
+def test_verifying_imports_no_evaluator_and_sets_no_signal() -> None:
+    code = (
+        "import signal, sys; before = [signal.getsignal(s) for s in (signal.SIGALRM, signal.SIGTERM)]\n"
+        "from gyms.math.verify import verify\n"
+        "assert verify('391', r'\\boxed{391}').is_right and verify('x+1', r'\\boxed{1+x}').is_right\n"
+        "assert [signal.getsignal(s) for s in (signal.SIGALRM, signal.SIGTERM)] == before\n"
+        "assert not {'sympy', 'torch', 'ray', 'datasets', 'math_verify'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -1,0 +1,203 @@
+"""Where the final answer stands: thinking, boxes, tags, hashes, phrases; and that finding it takes linear time."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from gyms.api import Status
+from gyms.math.extract import extract
+from gyms.math.verify import verify
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        "42",
+        "$42$",
+        "The answer is 42.",
+        "The final answer is $42$. I hope it is correct.",
+        "**Answer:** 42",
+        "Answer: 42",
+        "#### 42",
+        "so\n#### 42\n",
+        "Therefore $x = 42$.",
+        "It is \\boxed{42}",
+        "\\boxed{42}.",
+        "\\[ \\boxed{42} \\]",
+        "\\boxed {42}",
+        "\\boxed{\\boxed{42}}",
+        "\\fbox{42}",
+        "boxed{42}",
+        "\\boxed 42",
+        "\\boxed{42.}",
+        "\\boxed{ 42 }",
+        "\\boxed{\\text{42}}",
+        "\\boxed{42} and so \\boxed{42.0}",
+        "<think>\\boxed{41}</think> \\boxed{42}",
+        "\\boxed{41}</think>\\boxed{42}",
+        "<think>a</think>\\boxed{7}<think>b</think>\\boxed{42}",
+        "<answer>42</answer>",
+        "<answer>\\boxed{42}</answer>",
+        "<think>no</think><answer> 42 </answer>",
+        "```\n\\boxed{41}\n```\nso \\boxed{42}",
+        "\\boxed{\\begin{aligned} 42 \\end{aligned}}"[:0] + "\\boxed{x = 42}",
+        "Final Answer: The final answer is 42.",
+        "The answer is $\\boxed{42}$.",
+        "We get 40 + 2 = 42",
+        "so there are 42 apples.",
+        "\\boxed{42}\n\nI hope this helps!",
+        "\u25c1think\u25b7x\u25c1/think\u25b7\\boxed{42}",
+        "\\boxed{ \\left( 42 \\right) }",
+        "## Step 1\nAdd.\n#### Step 2\nMore.\n#### 42",
+    ],
+)
+def test_an_answer_is_found(response: str) -> None:
+    assert verify("42", response).is_right
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        "",
+        " ",
+        "\n",
+        "\\boxed{42}\n\\boxed{}",
+        "\\boxed{42} and \\boxed{ }",
+        "\\boxed{42} then \\boxed{",
+        "\\boxed{42} then \\boxed{42",
+        "<think>\\boxed{42}",
+        "<think>the answer is 42</think>",
+        "<think>a</think><think>\\boxed{42}",
+        "<answer>42",
+        "<answer><answer>42</answer>",
+        "<answer>42</answer></answer>",
+        "```\n<answer>42</answer>\n```",
+        "<answer></answer>",
+        "\\boxed{42} or \\boxed{43}",
+        "\\boxed{43} or \\boxed{42}",
+        "\\boxed{42}, wait. \\boxed{43}",
+        "\\boxed{43}. No, \\boxed{42}",
+        "#### 42\n#### 43",
+        "#### 43\n#### 42",
+        "\\boxed{43}\n#### 42",
+        "\\boxed{42}. The final answer is 43.",
+        "The final answer is 43. \\boxed{42}",
+        "\\boxed{43}. The answer is 42.",
+        "The answer is 42. The answer is 43.",
+        "41 or 42",
+        "It is 42 or 43.",
+        "<answer>42</answer> <answer>43</answer>",
+        "\\boxed{42, 43}",
+        "The answer is 42 or 43",
+        "#### 42 or 43",
+        "####",
+        "\\boxed{\\text{}}",
+        "$",
+        "$$",
+        "\\boxed{$}",
+        "\\boxed{the correct answer}",
+        "The answer is \\boxed{?}",
+        "1 2 3 41 42",
+        "40, 41, 42",
+        "42!",
+        "\\boxed{4}\\boxed{2}",
+    ],
+)
+def test_no_answer_and_conflicting_answers_score_nothing(response: str) -> None:
+    verdict = verify("42", response)
+    assert not verdict.is_right
+    assert not verdict.status.is_masked
+
+
+def test_the_last_of_differing_boxes_counts_only_on_request() -> None:
+    response = "\\boxed{41}. Checking again gives \\boxed{42}"
+    assert "conflict" in verify("42", response).flags
+    assert verify("42", response, finals="last").is_right
+
+
+def test_boxes_that_stand_side_by_side_are_one_list() -> None:
+    for response in (
+        "\\boxed{1}\\boxed{2}",
+        "$\\boxed{1}$ and $\\boxed{2}$",
+        "\\boxed{2}, \\boxed{1}",
+        "\\boxed{1} \\quad \\text{and} \\quad \\boxed{2}",
+    ):
+        assert verify("1, 2", response).is_right, response
+        assert not verify("2", response).is_right, response
+
+
+def test_a_percent_sign_or_degree_mark_behind_the_box_belongs_to_it() -> None:
+    assert verify(r"20\%", r"It is $\boxed{20}$ percent.").is_right
+    assert verify(r"20\%", r"$\boxed{20}\%$").is_right
+    assert not verify("90 cm", r"$\boxed{90}^\circ$").is_right
+
+
+def test_an_echo_of_the_question_is_no_answer() -> None:
+    question = "Natalia sold 48 clips in April and half as many in May. How many are 48 + 24?"
+    verdict = verify("24", question, question=question)
+    assert verdict.status is Status.NO_ANSWER
+    assert verdict.flags == {"echo"}
+
+
+def test_loose_boxes_and_unmarked_answers_carry_flags() -> None:
+    assert "loose_box" in verify("5", "\\fbox{5}").flags
+    assert "loose_box" not in verify("5", "\\boxed{5}").flags
+    assert "unmarked" in verify("5", "It is 5").flags
+
+
+PIECES = [
+    "\\boxed{",
+    "\\boxed{}",
+    "{",
+    "}",
+    "<answer>",
+    "</answer>",
+    "<think>",
+    "####",
+    "#### 1\n",
+    "the answer is ",
+    "answer: ",
+    "$",
+    "\\(",
+    "\\[",
+    "```\n",
+    "\\boxed{1} ",
+    "1 ",
+    "1,",
+    "\\",
+    "answer (",
+    "answer for ",
+    "<|x",
+    "9/",
+    "\n",
+    "**",
+    "\\text{",
+    "\\boxed ",
+    "\\boxed{1} and ",
+    "\u00bd",
+    "\\{",
+    " ",
+    "\ud800",
+    "final answer",
+    "\\boxed{1\n",
+    "~~~\n",
+]
+
+
+@pytest.mark.parametrize("tail", ["", "\\boxed{5}"])
+def test_the_longest_responses_take_linear_time(tail: str) -> None:
+    for piece in PIECES:
+        took = []
+        for size in (50_000, 199_000):
+            response = (piece * size)[:size] + tail
+            start = time.process_time()
+            assert not verify("5", response, question="What is 2 + 3?").status.is_masked
+            took.append(time.process_time() - start)
+        assert took[1] < 0.25, f"{piece!r} took {took}"
+    assert verify("5", "x" * 200_001).status is Status.TOO_COMPLEX
+
+
+def test_extraction_keeps_order_and_drops_repeats() -> None:
+    assert extract("\\boxed{1}. \\boxed{2}. \\boxed{1}").finals == ("2", "1")
