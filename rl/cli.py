@@ -54,6 +54,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         return _refuse(error)
     if options.dry_run:
+        from rl.cluster import check_running_cluster
+
+        try:
+            check_running_cluster(config)
+        except ValueError as error:
+            return _refuse(error)
         print(
             f"{config.name}: ready. {checked.num_parameters / 1e6:.1f} M parameters from {checked.model_folder}, "
             f"{', '.join(entry.name for entry in checked.gyms)}, run folder {checked.folder.path}"

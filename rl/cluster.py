@@ -18,7 +18,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ from rl.turns import LearnerHandle, ServedPolicy
 from rollout.chat import ChatFormat
 from rollout.engine.engine import EngineBroken, EngineSettings, SwapTiming, VLLMEngine
 
-__all__ = ["Cluster"]
+__all__ = ["Cluster", "check_running_cluster", "cpus_per_bundle"]
 
 NUM_ENGINE_THREADS = 4
 """Concurrent calls into one engine actor: a poll must not block a submit."""
@@ -97,7 +97,7 @@ class Cluster:
 
     def _connect(self) -> None:
         """Join the job's cluster, or start one that ends with this process."""
-        address = self.config.cluster.address or os.environ.get("RAY_ADDRESS")
+        address = _address(self.config)
         self._owns_ray = not ray.is_initialized()
         if not self._owns_ray:
             return
@@ -117,12 +117,7 @@ class Cluster:
         """One bundle per engine: its share of the CPUs, and a GPU where the cluster has one for each."""
         have = ray.cluster_resources()
         num_engines = self.config.engine.num_engines
-        cpus = self.config.cluster.cpus_per_bundle or max(int(have.get("CPU", 0)) // num_engines, 1)
-        if cpus * num_engines > have.get("CPU", 0):
-            raise ValueError(
-                f"the Ray cluster has {have.get('CPU', 0):g} CPUs; engine.num_engines = {num_engines} bundles of "
-                f"cluster.cpus_per_bundle = {cpus} need {cpus * num_engines}; lower one of them"
-            )
+        cpus = cpus_per_bundle(self.config, have)
         self._threads = cpus
         self._has_gpus = have.get("GPU", 0) >= num_engines
         bundle = {"CPU": float(cpus), **({"GPU": 1.0} if self._has_gpus else {})}
@@ -340,6 +335,47 @@ class Cluster:
         """A new learner process with the source's weights; the caller loads a checkpoint into it."""
         ray.kill(self._learner)
         await self.start_learner()
+
+
+def cpus_per_bundle(config: Config, have: Mapping[str, float]) -> int:
+    """CPUs of one engine's bundle, given a cluster's resources.
+
+    Raises:
+        ValueError: the cluster has too few.
+    """
+    num_engines = config.engine.num_engines
+    cpus = config.cluster.cpus_per_bundle or max(int(have.get("CPU", 0)) // num_engines, 1)
+    if cpus * num_engines > have.get("CPU", 0):
+        raise ValueError(
+            f"the Ray cluster has {have.get('CPU', 0):g} CPUs; engine.num_engines = {num_engines} bundles of "
+            f"cluster.cpus_per_bundle = {cpus} need {cpus * num_engines}; lower one of them"
+        )
+    return cpus
+
+
+def check_running_cluster(config: Config) -> None:
+    """Ask the cluster that the run would join, if any, whether it is large enough; starts nothing on it.
+
+    Raises:
+        ValueError: no cluster answers at the address, or it has too few CPUs.
+    """
+    address = _address(config)
+    if address is None:
+        return
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"no Ray cluster answers at {address} (cluster.address, or RAY_ADDRESS): {_first_line(error)}"
+        ) from error
+    try:
+        cpus_per_bundle(config, ray.cluster_resources())
+    finally:
+        ray.shutdown()
+
+
+def _address(config: Config) -> str | None:
+    return config.cluster.address or os.environ.get("RAY_ADDRESS")
 
 
 def _future(reference: Any) -> Awaitable[Any]:

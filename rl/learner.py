@@ -12,6 +12,7 @@ log-probabilities it gets alone).
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -289,7 +290,10 @@ class Learner:
 
     def save(self, file: Path) -> None:
         """Write masters and optimiser to one file."""
-        torch.save({"masters": self.masters.parameters, "optimizer": self.optimizer.state_dict()}, file)
+        with file.open("wb") as stream:
+            torch.save({"masters": self.masters.parameters, "optimizer": self.optimizer.state_dict()}, stream)
+            stream.flush()
+            os.fsync(stream.fileno())  # the manifest that names this file must not reach the disk before it
 
     def load(self, file: Path) -> None:
         """Read what `save` wrote; the model is put back on the grid."""
@@ -344,7 +348,7 @@ def check_head_and_mask(learner: Learner) -> None:
         ids = micro.input_ids.to(learner.device)
         own = learner.model(input_ids=ids, use_cache=False).logits.float()[0, list(micro.columns)]
         ours = learner.logits(micro)
-        if not torch.allclose(own, ours, rtol=0.05, atol=0.1):
+        if not _agree(own, ours):
             raise ValueError(
                 f"{type(learner.model).__name__} computes its logits in another way than head(base(ids)): off by "
                 f"{(own - ours).abs().max():.3g}; models that scale or cap their logits are not supported"
@@ -353,8 +357,18 @@ def check_head_and_mask(learner: Learner) -> None:
         alone = [pack([Tree(prefix=prefix, continuations=(b,), ids=(0,))], max_tokens=64)[0] for b in branches]
         expected = torch.cat([learner.logits(micro) for micro in alone])
         found = learner.logits(together)
-        if not torch.allclose(expected, found, rtol=0.05, atol=0.25):
+        if not _agree(expected, found):
             raise ValueError(
                 f"{type(learner.model).__name__} does not keep siblings apart under a tree mask: off by "
                 f"{(expected - found).abs().max():.3g}; sliding windows and recurrent layers are not supported"
             )
+
+
+def _agree(expected: Tensor, found: Tensor) -> bool:
+    """[M, V] logits that differ by rounding only: their root mean square against the logits' spread over V.
+
+    bf16 keeps 8 bits, and tens of layers add up their roundings; a branch that sees its siblings, or a head of another
+    scale, is off by about the spread itself.
+    """
+    spread = (expected - expected.mean(dim=1, keepdim=True)).square().mean().sqrt()
+    return bool((expected - found).square().mean().sqrt() <= 0.05 * spread)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -109,11 +108,6 @@ def logprob_gap(batch: LearningBatch) -> tuple[float | None, float | None]:
 def fault_causes(groups: Sequence[Group]) -> list[str]:
     """What each masked-for-our-fault sample failed of."""
     return [f"{s.score.status}: {s.score.detail}" for g in groups for s in g.samples if s.score.status.is_masked]
-
-
-def status_counts(groups: Sequence[Group]) -> dict[str, int]:
-    """How many samples ended in each status."""
-    return dict(Counter(str(s.score.status) for g in groups for s in g.samples))
 
 
 def rollout_row(step: int, group: Group, k: int, scored: ScoredSample) -> dict[str, Any]:

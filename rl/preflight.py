@@ -6,19 +6,22 @@ configs, build the model on the meta device, and score a few gold answers; no we
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from configs.schema import Config
-from gyms.api import Gym, Status
+from gyms.api import Gym, Score, Status, Task
 from gyms.load import GymSpec, load_gym
 from gyms.mixture import GymEntry, check_disjoint
+from reward.scorer import Scorer
 from rl.ptx import PtxData, load_conversations
 from rl.run_folder import RunFolder
 from rl.tiny_model import build_tiny_model
@@ -105,10 +108,11 @@ def check_gyms(config: Config) -> tuple[tuple[GymEntry, ...], tuple[GymSpec, ...
             for split in ("train", "heldout"):
                 if not len(gym.tasks(split)):
                     raise ValueError(f"gyms.{i} ({settings.name}) has no {split} tasks; check gyms.{i}.args")
-            check_gold(gym, i, settings.name)
+            spec = GymSpec(name=settings.name, reference=settings.gym, args=settings.args)
+            check_gold(gym, i, spec)
             check_disjoint(gym, name=settings.name)
         entries.append(GymEntry(name=settings.name, gym=gym, share=settings.share, budget=settings.budget))
-        specs.append(GymSpec(name=settings.name, reference=settings.gym, args=settings.args))
+        specs.append(spec)
     return tuple(entries), tuple(specs)
 
 
@@ -126,18 +130,29 @@ def _gym_code(index: int, name: str) -> Iterator[None]:
         ) from error
 
 
-def check_gold(gym: Gym, index: int, name: str) -> None:
-    """The first worked answers score 1; a verifier that refuses them would teach nonsense."""
-    for task in [gym.tasks("train")[0], gym.tasks("heldout")[0]]:
-        answer = gym.gold(task)
-        if answer is None:
-            continue
-        score = gym.score(task, answer)
+def check_gold(gym: Gym, index: int, spec: GymSpec) -> None:
+    """The first worked answers score 1; a verifier that refuses them would teach nonsense.
+
+    Scored here, but for gyms that run submitted code: those get a worker with its sandbox, as in the run.
+    """
+    name = spec.name
+    tasks = [gym.tasks(split)[0] for split in ("train", "heldout")]
+    golds = [(task, answer) for task in tasks if (answer := gym.gold(task)) is not None]
+    scores = _score_in_worker(spec, golds) if gym.needs.sandbox else [gym.score(task, answer) for task, answer in golds]
+    for (task, answer), score in zip(golds, scores, strict=True):
         if score.status is not Status.OK or score.value != 1.0:
             raise ValueError(
                 f"gyms.{index} ({name}): the gold answer {answer!r} of task {task.id!r} scores {score.value} "
                 f"({score.status}); run `python -m gyms validate {name}` and mend the gym"
             )
+
+
+def _score_in_worker(spec: GymSpec, pairs: Sequence[tuple[Task, str]]) -> list[Score]:
+    async def score_all() -> list[Score]:
+        return [await scorer.score(f"gold/{i}", spec.name, *pair) for i, pair in enumerate(pairs)]
+
+    with Scorer([spec]) as scorer:
+        return asyncio.run(score_all())
 
 
 def gym_fingerprint(gym: Gym) -> dict[str, Any]:
@@ -244,7 +259,9 @@ def load_ptx(config: Config, gyms: tuple[GymEntry, ...], chat: ChatFormat) -> Pt
     )
     limit = min(config.model.context_length, config.learner.max_microbatch_tokens)
     data = PtxData(conversations, chat, max_tokens=limit)
-    _ = data[0]
+    num = min(len(data), NUM_PROBED_TASKS)
+    for i in range(num):
+        _ = data[i * len(data) // num]  # refuses what is too long
     return data
 
 
@@ -284,9 +301,21 @@ def check_memory(config: Config, num_parameters: int) -> None:
         )
 
 
-def available_memory() -> int:
-    """Bytes that this machine can give without swapping; a container's own limit is not looked at."""
-    for line in Path("/proc/meminfo").read_text().splitlines():
+def available_memory(root: Path = Path("/")) -> int:
+    """Bytes that this machine, or the container this process is in, can give without swapping."""
+    for line in (root / "proc/meminfo").read_text().splitlines():
         if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
+            return min(int(line.split()[1]) * 1024, *_container_memory(root))
     raise RuntimeError("/proc/meminfo has no MemAvailable")
+
+
+def _container_memory(root: Path) -> list[int]:
+    """What control groups, version 2 or 1, leave to this container; endless where none has a limit."""
+    free = [sys.maxsize]
+    for limit, used in (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")):
+        for folder in (root / "sys/fs/cgroup", root / "sys/fs/cgroup/memory"):
+            if (folder / limit).is_file() and (folder / used).is_file():
+                most = (folder / limit).read_text().strip()
+                if most != "max":
+                    free.append(max(int(most) - int((folder / used).read_text()), 0))
+    return free

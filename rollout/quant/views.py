@@ -26,7 +26,7 @@ from torch import nn
 
 from rollout.quant.scheme import QuantScheme, check_coverage
 
-__all__ = ["ParameterViews", "View", "check_shapes", "plain_views", "quantized_views", "unquantized_tensors"]
+__all__ = ["ParameterViews", "View", "check_shapes", "plain_views", "quantized_views"]
 
 _KERNEL_MULTIPLE = 32
 """The engine's CPU kernel takes input and output dimensions that are multiples of this."""
@@ -185,11 +185,6 @@ def plain_views(model: nn.Module, table: Sequence[ParameterViews]) -> list[Param
         parameter_name = first_names.get(id(tensor), name)
         rest.append(ParameterViews(parameter_name=parameter_name, parameter=tensor, parts=tuple(parts)))
     return rest
-
-
-def unquantized_tensors(model: nn.Module, table: Sequence[ParameterViews]) -> dict[str, torch.Tensor]:
-    """Checkpoint name -> live tensor (own dtype, shared memory) of everything outside `table`; see `plain_views`."""
-    return {name: tensor for entry in plain_views(model, table) for name, tensor in entry.views}
 
 
 def _matrices(model: nn.Module) -> Iterator[tuple[str, nn.Parameter, nn.Module]]:

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, MistralConfig
 
 from configs.load import load_config
+from gyms.load import GymSpec
 from rl.preflight import available_memory, check, check_gold, gym_fingerprint, resolve_run_folder
 
 GYM = '''
@@ -179,7 +180,7 @@ def test_a_gym_without_worked_answers_passes(configured):
     (entry,) = check(configured()).gyms
     gym = entry.gym
     gym.gold = lambda task: None
-    check_gold(gym, 0, "sums")
+    check_gold(gym, 0, GymSpec(name="sums", reference="arithmetic"))
 
 
 def test_changed_tasks_change_the_fingerprint_of_a_gym(configured, tmp_path):
@@ -279,6 +280,25 @@ def test_too_little_memory_is_refused_with_what_would_need_less(configured):
     message = refusal(configured(f"engine.kv_cache_bytes={1 << 50}"))
     assert "GiB are free" in message and "engine.kv_cache_bytes" in message
     assert 0 < available_memory() < 1 << 50
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, 8 << 30),
+        ({"memory.max": "max", "memory.current": "5"}, 8 << 30),
+        ({"memory.max": str(3 << 30), "memory.current": str(1 << 30)}, 2 << 30),
+        ({"memory/memory.limit_in_bytes": str(4 << 30), "memory/memory.usage_in_bytes": str(5 << 30)}, 0),
+    ],
+)
+def test_a_container_limit_counts_as_memory(files, expected, tmp_path):
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/meminfo").write_text(f"MemTotal: 99 kB\nMemAvailable: {8 << 20} kB\n")
+    for name, text in files.items():
+        file = tmp_path / "sys/fs/cgroup" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text + "\n")
+    assert available_memory(tmp_path) == expected
 
 
 def test_an_object_store_that_the_machine_cannot_hold_is_refused(configured):

@@ -30,9 +30,16 @@ from transformers.pytorch_utils import Conv1D
 
 from rollout.quant.grid import fake_quantize
 from rollout.quant.scheme import DEFAULT_IGNORE, QuantScheme
-from rollout.quant.views import check_shapes, plain_views, quantized_views, unquantized_tensors
+from rollout.quant.views import check_shapes, plain_views, quantized_views
 
 SCHEME = QuantScheme()
+
+
+def unquantized_tensors(model, table) -> dict[str, torch.Tensor]:
+    """Checkpoint name -> tensor of everything outside the table."""
+    return {name: tensor for entry in plain_views(model, table) for name, tensor in entry.views}
+
+
 TINY = {
     "vocab_size": 48,
     "hidden_size": 64,

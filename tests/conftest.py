@@ -1,0 +1,7 @@
+"""Settings that all tests share."""
+
+from hypothesis import HealthCheck, settings
+
+# A busy machine must not fail a test: examples may take as long as pytest's own timeout allows.
+settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("house")
