@@ -115,7 +115,7 @@ def _has_opening_praise(text: str) -> bool:
             noun = next((i for i in range(place + 1, min(place + 5, end)) if clause[i] in _PRAISED), None)
             if noun is not None and (pointed or end - noun - 1 <= 2):
                 return True
-            return stop != [","] and set(clause[place:]) <= _PRAISE | _FILLERS
+            return stop in (["."], ["!"]) and set(clause[place:]) <= _PRAISE | _FILLERS
         if word not in _POINTERS | _FILLERS:
             return False
         pointed = pointed or word in _POINTERS

@@ -20,7 +20,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from gyms.api import Gym, GymSettings, Score, Services, Split, Status, Task
 from gyms.arithmetic import Arithmetic, ArithmeticSettings
-from gyms.critic_pool import CriticPool, KnownPair, critic_form, known_pairs, tasks_of
+from gyms.critic_pool import CriticPool, KnownPair, critic_form, known_pairs, task_of
 from gyms.critic_prompt import PromptStyle
 from gyms.critic_verdict import Outcome, UnreadableVerdict, Verdict
 
@@ -201,8 +201,9 @@ class _PairTasks(Sequence[Task]):
         place = index + len(self) if index < 0 else index
         if not 0 <= place < len(self):
             raise IndexError(f"task index {index} is out of range: the split has {len(self)} tasks")
-        pair, order = divmod(place, 2)
-        return tasks_of(self._pairs[pair], style=self._settings.style, labels=self._settings.names)[order]
+        pair = self._pairs[place // 2]
+        order: Literal["ab", "ba"] = "ba" if place % 2 else "ab"
+        return task_of(pair, order, style=self._settings.style, labels=self._settings.names)
 
 
 def _reversed(digits: str) -> str:

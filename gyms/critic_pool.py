@@ -13,14 +13,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from gyms.api import Split, Task
 from gyms.chat_checks import has_content
 from gyms.critic_prompt import PairPrompt, PromptStyle
 from gyms.critic_verdict import VerdictForm
 
-__all__ = ["CriticPool", "KnownPair", "critic_form", "known_pairs", "split_of", "tasks_of"]
+__all__ = ["CriticPool", "KnownPair", "critic_form", "known_pairs", "split_of", "task_of", "tasks_of"]
 
 RIGHT = 1.0
 """Reward from which an answer counts as right."""
@@ -102,24 +102,28 @@ def critic_form(style: PromptStyle, labels: tuple[str, str]) -> VerdictForm:
 def tasks_of(pair: KnownPair, *, style: PromptStyle, labels: tuple[str, str]) -> tuple[Task, Task]:
     """The two tasks of a pair: right answer first, and second."""
 
-    def task(order: str, first: str, second: str, winner: str) -> Task:
-        limit = max(len(pair.question), len(first), len(second), 1)
-        prompt = PairPrompt(
-            key=f"{pair.id}/{order}",
-            question=pair.question,
-            first=first,
-            second=second,
-            style=style,
-            max_question_chars=2 * limit,
-            max_answer_chars=2 * limit,
-        )
-        return Task(
-            id=f"{pair.id}/{order}",
-            prompt=prompt.messages(critic_form(style, labels)),
-            data={"winner": winner, **asdict(pair)},
-        )
+    return task_of(pair, "ab", style=style, labels=labels), task_of(pair, "ba", style=style, labels=labels)
 
-    return task("ab", pair.right, pair.wrong, "first"), task("ba", pair.wrong, pair.right, "second")
+
+def task_of(pair: KnownPair, order: Literal["ab", "ba"], *, style: PromptStyle, labels: tuple[str, str]) -> Task:
+    """One task of a pair; `ab` shows the right answer first."""
+    first, second = (pair.right, pair.wrong) if order == "ab" else (pair.wrong, pair.right)
+    limit = 2 * max(len(pair.question), len(first), len(second), 1)  # never cut: cleaning may lengthen a text
+    prompt = PairPrompt(
+        key=f"{pair.id}/{order}",
+        question=pair.question,
+        first=first,
+        second=second,
+        style=style,
+        max_question_chars=limit,
+        max_answer_chars=limit,
+    )
+    facts = {field: getattr(pair, field) for field in ("id", "problem", "question", "right", "wrong")}
+    return Task(
+        id=f"{pair.id}/{order}",
+        prompt=prompt.messages(critic_form(style, labels)),
+        data={"winner": "first" if order == "ab" else "second", **facts},
+    )
 
 
 def split_of(problem: str, heldout_frac: float) -> Split:

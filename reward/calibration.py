@@ -27,6 +27,7 @@ __all__ = [
     "compare_both_orders",
     "summarise",
     "together",
+    "verified_pairs",
 ]
 
 _T = TypeVar("_T")

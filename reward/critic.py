@@ -7,7 +7,7 @@ One call of `judge_group` per complete group, as soon as it is complete, so that
    orders agree on it, everything else is a tie, because judges prefer a position more often than they admit.
 3. Bradley-Terry strengths become values in [0, 1] (ranking.py).
 
-A failed comparison is no opinion. An answer more than half of whose comparisons failed is `judge_failed`: masked and
+A failed comparison is no opinion. An answer with verdicts on too few of its comparisons is `judge_failed`: masked and
 counted, never 0. The others are ranked by what is left, which the prior keeps finite. A judge that fails costs its
 samples; an engine that breaks raises through here to the loop.
 """
@@ -46,9 +46,10 @@ class CriticSettings:
     num_opponents: int = 3
     """The call budget: opponents of each answer in groups of more than 4 different answers; at least 2."""
     prior: float = 0.1
-    """Pull of all strengths towards each other, > 0; a lone win is worth 0.89 with 0.1 and 0.69 with 1."""
-    min_decided_frac: float = 0.5
-    """An answer needs verdicts on at least this fraction of its scheduled comparisons, and on one at the least."""
+    """Pull of all strengths towards each other, > 0; a lone win is worth 0.89 with 0.1 and 0.66 with 1."""
+    min_decided_frac: float = 0.3
+    """An answer needs verdicts on at least this fraction of its scheduled comparisons, and on one at the least. Few
+    verdicts move it little: the prior holds it near one half."""
     group_seconds: float = 600.0
     """Longest that one group may take; comparisons that are not done then have failed."""
 

@@ -21,8 +21,11 @@ import numpy as np
 
 __all__ = ["Game", "fit_strengths", "log_posterior", "values_of"]
 
-MAX_STEPS = 200
-TOLERANCE = 1e-12
+MAX_STEPS = 100
+NEGLIGIBLE = 1e-22
+"""Newton steps end where the next one would gain this little (nats)."""
+CLOSE = 1e-6
+"""Below this gain (nats) Newton's method converges by itself."""
 VALUE_DIGITS = 9
 """Values are rounded: answers that are equal by symmetry then have equal rewards to the last bit."""
 
@@ -53,23 +56,22 @@ def fit_strengths(num_players: int, games: Sequence[Game], *, prior: float = 0.1
         ValueError: a prior that is not above 0, a game with itself or an unknown player, or a score outside [0, 1].
     """
     _check(num_players, games, prior)
+    points = np.zeros((num_players, num_players))  # [i, j]: points of i against j
+    for game in games:
+        points[game.first, game.second] += game.first_score
+        points[game.second, game.first] += 1.0 - game.first_score
     strengths = np.zeros(num_players)
-    value = log_posterior(strengths.tolist(), games, prior=prior)
     for _ in range(MAX_STEPS):
-        gradient, curvature = _derivatives(strengths, games, prior)
-        if float(np.abs(gradient).max(initial=0.0)) < TOLERANCE:
-            break
+        gradient, curvature = _derivatives(strengths, points, prior)
         step = np.linalg.solve(curvature, gradient)
-        size = 1.0
-        while size > 1e-9:  # concave, so a short enough Newton step always climbs
-            candidate = strengths + size * step
-            reached = log_posterior(candidate.tolist(), games, prior=prior)
-            if reached >= value:
-                break
-            size /= 2
-        else:
+        gain = float(gradient @ step)
+        if gain < NEGLIGIBLE:
             break
-        strengths, value = candidate, reached
+        # Far from the top a full Newton step may leap over it; the function is concave, so a shorter one climbs.
+        size = 1.0
+        while gain > CLOSE and _height(strengths + size * step, points, prior) < _height(strengths, points, prior):
+            size /= 2
+        strengths = strengths + size * step
     return strengths.tolist()
 
 
@@ -95,21 +97,20 @@ def values_of(strengths: Sequence[float]) -> list[float]:
     return [round(mean / (num - 1), VALUE_DIGITS) for mean in means]
 
 
-def _derivatives(strengths: np.ndarray, games: Sequence[Game], prior: float) -> tuple[np.ndarray, np.ndarray]:
+def _derivatives(strengths: np.ndarray, points: np.ndarray, prior: float) -> tuple[np.ndarray, np.ndarray]:
     """Gradient of the log posterior [N], and minus its Hessian [N, N]."""
-    gradient = -prior * strengths
-    curvature = prior * np.eye(len(strengths))
-    for game in games:
-        i, j = game.first, game.second
-        expected = _sigmoid(float(strengths[i] - strengths[j]))
-        gradient[i] += game.first_score - expected
-        gradient[j] -= game.first_score - expected
-        weight = expected * (1.0 - expected)
-        curvature[i, i] += weight
-        curvature[j, j] += weight
-        curvature[i, j] -= weight
-        curvature[j, i] -= weight
+    num_games = points + points.T
+    expected = np.exp(-np.logaddexp(0.0, strengths[None, :] - strengths[:, None]))
+    gradient = (points - num_games * expected).sum(axis=1) - prior * strengths
+    weights = num_games * expected * (1.0 - expected)
+    curvature = np.diag(weights.sum(axis=1) + prior) - weights
     return gradient, curvature
+
+
+def _height(strengths: np.ndarray, points: np.ndarray, prior: float) -> float:
+    """The log posterior, of points instead of games."""
+    losses = np.logaddexp(0.0, strengths[None, :] - strengths[:, None])
+    return float(-(points * losses).sum() - 0.5 * prior * (strengths**2).sum())
 
 
 def _sigmoid(x: float) -> float:
