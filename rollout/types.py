@@ -41,6 +41,10 @@ class SampleRequest:
     """Sampling temperature >= 0; 0 is greedy."""
     seed: int
     """Seed of this sample's own random generator, in [0, 2**63): a function of (run seed, step, draw, k)."""
+    choices: tuple[str, ...] = ()
+    """Where not empty, the only responses that decoding allows."""
+    json_schema: str = ""
+    """Where not empty, a JSON schema that decoding enforces; at most one of the two is given."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

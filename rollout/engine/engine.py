@@ -242,16 +242,26 @@ class VLLMEngine:
 
     def _add(self, request: SampleRequest) -> None:
         from vllm import SamplingParams
-        from vllm.sampling_params import RequestOutputKind
+        from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
         if request.id in self._requests:
             raise ValueError(f"request {request.id!r} is in flight already")
+        form = None
+        if request.choices or request.json_schema:
+            form = StructuredOutputsParams(
+                choice=list(request.choices) or None,
+                json=request.json_schema or None,
+                disable_any_whitespace=bool(
+                    request.json_schema
+                ),  # else a small model writes blanks until its budget ends
+            )
         params = SamplingParams(
             temperature=request.temperature,
             seed=request.seed,
             max_tokens=request.budget,
             logprobs=0,
             stop_token_ids=list(self.settings.stop_token_ids),
+            structured_outputs=form,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
         self._requests[request.id] = request

@@ -252,3 +252,16 @@ def test_a_swap_that_can_not_be_undone_breaks_the_engine_loudly(tiny_folder: Pat
         engine.commit_weights(1)
     with pytest.raises(EngineBroken):
         engine.submit([request(0)])
+
+
+def test_decoding_allows_the_given_choices_alone_and_leaves_its_neighbours_as_they_are(engine):
+    free = [request(i, temperature=1.0, budget=6) for i in range(4)]
+    alone = draw(engine, free)
+    bound = [replace(request(10 + i, budget=4), choices=("1", "23")) for i in range(8)]
+    found = draw(engine, [*free, *bound])
+    assert {sample.id: sample.token_ids for sample in found.values() if sample.id in alone} == {
+        name: sample.token_ids for name, sample in alone.items()
+    }
+    said = [found[one.id] for one in bound]
+    assert {sample.text for sample in said} == {"1", "23"}
+    assert all(sample.finish_reason is FinishReason.STOP for sample in said)
