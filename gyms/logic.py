@@ -1,0 +1,412 @@
+"""Logic puzzles of reasoning-gym: about a hundred generators of questions, behind verifiers that can be trained on.
+
+*Tasks.* `logic` mixes the data sets of its setting in turn; `reasoning_gym:chain_sum` as a gym's reference is one of
+them alone. Task i is made from a fixed seed and i, in every process alike. Train and held-out never share a problem:
+which of the two a problem belongs to is decided by a hash of its text, and problems are drawn until one fits. The
+seed, the parameters and everything else that could give the answer away stay out of the prompt.
+
+*Answers.* The last `<answer>...</answer>` counts, after the thoughts have ended; without tags the last line, or the
+whole response where the right answer has several lines. An opened tag that is not closed is no answer. See
+gyms/logic_verify.py for what is right.
+
+Data sets that cannot be trusted as a reward are in EXCLUDED, with the reason; those that are only slow to generate in
+SLOW, and can be asked for by name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import hashlib
+import importlib.util
+import io
+import re
+import sys
+import types
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any, ClassVar, NoReturn, overload
+
+from pydantic import ConfigDict, Field, model_validator
+
+from gyms.api import Gym, GymSettings, Needs, Score, Services, Split, Status, Task, message
+from gyms.logic_verify import CHECKS, SHAPES, is_right
+
+__all__ = ["EXCLUDED", "SLOW", "Logic", "LogicSettings", "gym_of_dataset"]
+
+_HASHED = "its tasks depend on the hash seed of the process, so a task is not the same twice"
+EXCLUDED: Mapping[str, str] = {
+    "composite": "a mixture of other data sets; name those instead",
+    "isomorphic_strings": _HASHED,
+    "list_functions": _HASHED,
+    "polynomial_multiplication": _HASHED,
+    "ransom_note": _HASHED,
+    "time_intervals": "its questions depend on today's date, so a task is not the same twice",
+    "word_ladder": _HASHED,
+    "zebra_puzzles": "needs pycosat, which is not installed (it needs a C compiler): pip install pycosat",
+}
+"""Data set -> why it is not asked. Stored entries are verified all the same; zebra_puzzles is asked where pycosat is
+installed."""
+
+SLOW: Mapping[str, str] = {
+    "acre": "builds all its tasks at once",
+    "arc_agi": "loads 4 s of data",
+    "codeio": "runs stored programs, some of which need libraries that are not installed",
+    "futoshiki": "seconds for one task",
+    "game_of_life": "a third of a second for one task",
+    "game_of_life_halting": "half a second for one task",
+    "countdown": "a third of a second for one task",
+    "group_anagrams": "loads seconds of data",
+    "intermediate_integration": "seconds for one task",
+    "knight_swap": "up to half a minute for one task",
+    "quantum_lock": "a second for one task",
+    "rearc": "loads seconds of data",
+    "rubiks_cube": "a quarter of a second for one task",
+    "simple_integration": "half a second for one task",
+    "sokoban": "seconds for one task",
+    "sudoku": "a second for one task",
+    "polynomial_equations": "seconds for one task",
+    "spell_backward": "loads seconds of data",
+    "puzzle24": "a second for one task",
+    "figlet_font": "loads seconds of data",
+}
+"""Data set -> why it is not in the default mixture."""
+
+CHANCE: Mapping[str, float] = {
+    "acre": 0.6,
+    "binary_alternation": 0.4,
+    "calendar_arithmetic": 0.2,
+    "circuit_logic": 0.8,
+    "color_cube_rotation": 0.2,
+    "coin_flip": 0.25,
+    "count_bits": 0.25,
+    "course_schedule": 0.7,
+    "family_relationships": 0.3,
+    "game_of_life_halting": 0.8,
+    "gcd": 0.5,
+    "isomorphic_strings": 0.7,
+    "largest_island": 0.3,
+    "letter_counting": 0.6,
+    "mahjong_puzzle": 0.5,
+    "number_sequence": 0.4,
+    "polynomial_equations": 0.45,
+    "ransom_note": 0.75,
+    "rectangle_count": 0.35,
+    "rotten_oranges": 0.5,
+    "self_reference": 0.6,
+    "shortest_path": 0.5,
+    "syllogism": 0.8,
+    "aiw": 0.4,
+    "power_function": 0.3,
+    "products": 0.2,
+    "maze": 0.5,
+}
+"""Data set -> mean value that the best constant answer may get in a handful of tasks; 0.05 for the others.
+
+Over 150 tasks the most frequent answer has two thirds of this at most (measured with reasoning-gym 0.1.25)."""
+
+HELDOUT_SHARE = 4
+"""One problem in so many is held out."""
+_MAX_TRIES = 200
+_SIZE = 2_000_000_000
+_SIZES: Mapping[str, int] = {"acre": 2000, "gsm_symbolic": 100_000, "list_functions": 100_000}
+"""Tasks that a data set is told to have; those that build all of them at once get fewer."""
+_STRIDE = 1_000_003
+MAX_RESPONSE_CHARS = 200_000
+MAX_ANSWER_CHARS = 20_000
+_INSTRUCTION = "\n\nGive your final answer between <answer> and </answer>, and nothing else between them."
+_ENTRY_KEYS = ("question", "answer", "metadata")
+
+
+class LogicSettings(GymSettings):
+    """Which puzzles are asked."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    datasets: tuple[str, ...] = ()
+    """Data sets of reasoning-gym, asked in turn; none: all that are neither excluded nor slow."""
+    dataset_args: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Data set -> its own configuration, e.g. `{"chain_sum": {"max_terms": 4}}`."""
+    seed: int = Field(default=0, ge=0, le=10**6)
+    """Seed of the generators; the split does not depend on it."""
+    size: int = Field(default=10_000, ge=1, le=1_000_000)
+    """Train tasks."""
+    heldout_size: int = Field(default=200, ge=1, le=100_000)
+    """Held-out tasks."""
+
+    @model_validator(mode="after")
+    def _check_names(self) -> LogicSettings:
+        for name in (*self.datasets, *self.dataset_args):
+            check_name(name)
+        for name, args in self.dataset_args.items():
+            if {"seed", "size"} & set(args):
+                raise ValueError(f"dataset_args.{name}: seed and size are settings of the gym, not of a data set")
+        return self
+
+
+class Logic(Gym):
+    """Asks reasoning-gym's puzzles; see the head of this file for tasks and answers."""
+
+    Settings = LogicSettings
+    settings: LogicSettings
+    needs = Needs(wall_seconds=30.0)
+    components: ClassVar[Mapping[str, str]] = {"fraction": "1 where the puzzle is solved, else 0"}
+    baseline = 0.2
+    default_datasets: ClassVar[tuple[str, ...]] = ()
+    """Data sets where the settings name none; empty: the default mixture."""
+
+    def __init__(self, settings: LogicSettings, services: Services) -> None:
+        super().__init__(settings, services)
+        library()  # slow to import: while the gym is built, not while it scores
+        self.datasets = settings.datasets or self.default_datasets or default_mixture()
+        """Names of the data sets, in the order in which they are asked."""
+
+    def tasks(self, split: Split) -> Sequence[Task]:
+        size = self.settings.size if split == "train" else self.settings.heldout_size
+        return _Tasks(self.settings, self.datasets, split, size)
+
+    def score(self, task: Task, response: str) -> Score:
+        entry = dict(task.data)
+        fault = fault_of(entry)
+        if fault:
+            return Score(status=Status.BAD_TASK, detail=f"task {task.id!r:.100}: {fault}")
+        if len(response) > MAX_RESPONSE_CHARS:
+            return Score(status=Status.TOO_COMPLEX, detail=f"the response has over {MAX_RESPONSE_CHARS} characters")
+        # A restated puzzle is no answer, even where its last line happens to be right.
+        response = response.replace(str(entry["question"]).strip(), "")
+        answer = answer_in(response, has_lines=entry["answer"] is None or "\n" in str(entry["answer"]).strip())
+        if answer is None:
+            return Score(status=Status.NO_ANSWER)
+        if len(answer) > MAX_ANSWER_CHARS:
+            return Score(status=Status.TOO_COMPLEX, detail=f"the answer has over {MAX_ANSWER_CHARS} characters")
+        return _verified(task, entry, answer)
+
+    def gold(self, task: Task) -> str | None:
+        """The data set's own answer; None where it gives none (several are right, none is stored)."""
+        answer = task.data["answer"]
+        return None if answer is None else f"<answer>{answer}</answer>"
+
+
+def gym_of_dataset(name: str) -> type[Gym]:
+    """The gym class behind the reference `reasoning_gym:<name>`: `logic` with that data set alone."""
+    check_name(name)
+    body = {
+        "__doc__": f"Asks reasoning-gym's {name}.",
+        "__module__": __name__,
+        "default_datasets": (name,),
+        "baseline": CHANCE.get(name, 0.05),
+    }
+    return type(f"ReasoningGym_{name}", (Logic,), body)
+
+
+def default_mixture() -> tuple[str, ...]:
+    """All data sets that are neither excluded nor slow, by name."""
+    return tuple(name for name in sorted(library().DATASETS) if name not in EXCLUDED and name not in SLOW)
+
+
+def check_name(name: str) -> None:
+    """ValueError where a data set is unknown or excluded, with the reason."""
+    if name in EXCLUDED and not (name == "zebra_puzzles" and has_pycosat()):
+        raise ValueError(f"reasoning-gym's {name!r} is not offered: {EXCLUDED[name]}")
+    if name not in library().DATASETS:
+        raise ValueError(f"reasoning-gym has no data set {name!r}; it has {', '.join(sorted(library().DATASETS))}")
+
+
+def fault_of(entry: Mapping[str, Any]) -> str:
+    """Why a task's data is no entry of reasoning-gym that can be verified; empty where it is one."""
+    missing = [key for key in _ENTRY_KEYS if key not in entry]
+    if missing:
+        return f"no {missing[0]!r}; expected an entry of reasoning-gym with question, answer and metadata"
+    metadata = entry["metadata"]
+    if not isinstance(metadata, Mapping) or not isinstance(metadata.get("source_dataset"), str):
+        return "no metadata.source_dataset"
+    if metadata["source_dataset"] not in library().DATASETS:
+        return f"reasoning-gym has no data set {metadata['source_dataset']!r:.60}"
+    answer = entry["answer"]
+    if answer is None:
+        is_open = metadata["source_dataset"] in SHAPES
+        return "" if is_open else f"no answer, which {metadata['source_dataset']} cannot be verified without"
+    if not isinstance(answer, str | int | float) or isinstance(answer, bool) or not str(answer).strip():
+        return f"answer = {answer!r:.60}, expected a text"
+    return ""
+
+
+def is_fit(entry: Mapping[str, Any]) -> bool:
+    """Whether an entry may be asked: it can be verified, and copying the puzzle's last line does not solve it."""
+    lines = str(entry["question"]).strip().splitlines()
+    return not fault_of(entry) and str(entry["answer"]).strip() != (lines[-1].strip() if lines else "")
+
+
+def answer_in(response: str, *, has_lines: bool) -> str | None:
+    """The answer of a response, or None; linear in its length.
+
+    Args:
+        has_lines: without tags, take the whole response rather than its last line.
+    """
+    _, thought_ends, text = response.rpartition("</think>")
+    if not thought_ends and "<think>" in text:
+        return None  # thoughts that never ended
+    start = text.rfind("<answer>")
+    end = text.rfind("</answer>")
+    if start >= 0 or end >= 0:
+        if end < start or start < 0:
+            return None
+        return text[start + len("<answer>") : end].strip() or None
+    lines = [line for line in text.strip().splitlines() if line.strip()]
+    if not lines:
+        return None
+    last = text.strip() if has_lines else lines[-1].strip()
+    return re.sub(r"^(?:the )?(?:final )?answer(?: is)?\s*:?\s+", "", last, flags=re.IGNORECASE) or None
+
+
+def _verified(task: Task, entry: dict[str, Any], answer: str) -> Score:
+    """The score of an extracted answer.
+
+    reasoning-gym's checks raise on odd answers. Whose fault that is, is told by its own answer: where that one passes,
+    the model's answer is unreadable; where it does not, the task is broken.
+    """
+    name = entry["metadata"]["source_dataset"]
+    rules = _rules_of(name) if name in SHAPES else _no_rules
+    gold = entry["answer"]
+    if gold is not None and (name in SHAPES or name in CHECKS):
+        with _quiet():
+            try:
+                holds = is_right(name, str(gold), entry, rules)
+            except Exception as error:  # foreign code, or a task that is not what it says
+                return Score(status=Status.BAD_TASK, detail=f"task {task.id!r:.100}: {_told(error)}")
+        if not holds:
+            return Score(status=Status.BAD_TASK, detail=f"task {task.id!r:.100}: its own answer does not solve it")
+    with _quiet():
+        try:
+            value = float(is_right(name, answer, entry, rules))
+        except Exception as error:
+            if gold is not None and name in SHAPES and _raises(rules, str(gold), entry):
+                return Score(status=Status.BAD_TASK, detail=f"task {task.id!r:.100}: {_told(error)}")
+            return Score(status=Status.INVALID_ANSWER, answer=answer[:200], detail=_told(error))
+    return Score(status=Status.OK, value=value, answer=answer[:200], components={"fraction": value})
+
+
+def _raises(rules: Any, gold: str, entry: dict[str, Any]) -> bool:
+    """Whether the data set's check cannot even take its own answer."""
+    try:
+        rules(gold, copy.deepcopy(entry))
+    except Exception:  # foreign code
+        return True
+    return False
+
+
+def _told(error: Exception) -> str:
+    return f"reasoning-gym raised {type(error).__name__}: {error!s:.200}"
+
+
+def _no_rules(answer: str, entry: dict[str, Any]) -> float:
+    return 0.0
+
+
+@lru_cache(maxsize=128)
+def _rules_of(name: str) -> Any:
+    """The `score_answer` of a data set, which is made once."""
+    with _quiet():
+        return library().create_dataset(name, seed=0, size=1).score_answer
+
+
+@lru_cache(maxsize=1)
+def library() -> Any:
+    """reasoning_gym.factory, with all data sets registered.
+
+    The package imports pycosat for one data set. Where that is missing, a placeholder takes its place, whose use
+    raises with the reason.
+    """
+    if not has_pycosat():
+        sys.modules.setdefault("pycosat", _placeholder())
+    import reasoning_gym  # type: ignore[import-untyped]  # seconds
+    import reasoning_gym.factory  # type: ignore[import-untyped]
+
+    return reasoning_gym.factory
+
+
+@lru_cache(maxsize=1)
+def has_pycosat() -> bool:
+    """Whether the solver that zebra_puzzles needs is installed."""
+    found = sys.modules.get("pycosat")
+    return hasattr(found, "solve") if found is not None else importlib.util.find_spec("pycosat") is not None
+
+
+def _placeholder() -> types.ModuleType:
+    module = types.ModuleType("pycosat", "Stands in for pycosat, which is not installed.")
+
+    def refuse(*_: object, **__: object) -> NoReturn:
+        raise RuntimeError(f"zebra_puzzles {EXCLUDED['zebra_puzzles'].partition(': ')[0]}")
+
+    module.itersolve = refuse  # type: ignore[attr-defined]
+    return module
+
+
+@contextlib.contextmanager
+def _quiet() -> Any:
+    """Some data sets print while they work."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        yield
+
+
+class _Tasks(Sequence[Task]):
+    """Tasks of one split, made when they are indexed."""
+
+    def __init__(self, settings: LogicSettings, names: tuple[str, ...], split: Split, size: int) -> None:
+        self._settings = settings
+        self._names = names
+        self._split = split
+        self._size = size
+        self._made: dict[str, Any] = {}
+
+    def __len__(self) -> int:
+        return self._size
+
+    @overload
+    def __getitem__(self, index: int) -> Task: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Task]: ...
+    def __getitem__(self, index: int | slice) -> Task | Sequence[Task]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(self._size))]
+        place = index + self._size if index < 0 else index
+        if not 0 <= place < self._size:
+            raise IndexError(f"task index {index} is out of range: the split has {self._size} tasks")
+        number, which = divmod(place, len(self._names))
+        name = self._names[which]
+        entry = self._entry(name, number)
+        return Task(
+            id=f"{name}/{self._split}/{number}",
+            prompt=(message("user", f"{entry['question']}{_INSTRUCTION}"),),
+            data=entry,
+        )
+
+    def _entry(self, name: str, number: int) -> dict[str, Any]:
+        """The first entry from `number` on, in steps, that belongs to this split and can be verified."""
+        dataset = self._dataset(name)
+        size = _SIZES.get(name, _SIZE)
+        for attempt in range(_MAX_TRIES):
+            with _quiet():
+                entry = dict(dataset[(number + attempt * _STRIDE) % size])
+            entry["metadata"] = {**entry.get("metadata", {}), "source_dataset": name}
+            if is_heldout(entry["question"]) == (self._split == "heldout") and is_fit(entry):
+                return entry
+        raise ValueError(f"reasoning-gym's {name} gave no {self._split} problem in {_MAX_TRIES} tries; leave it out")
+
+    def _dataset(self, name: str) -> Any:
+        if name not in self._made:
+            args = self._settings.dataset_args.get(name, {})
+            try:
+                with _quiet():
+                    self._made[name] = library().create_dataset(
+                        name, seed=self._settings.seed, size=_SIZES.get(name, _SIZE), **args
+                    )
+            except (TypeError, AssertionError, ValueError) as error:
+                raise ValueError(f"dataset_args.{name} = {args}: {error or 'refused by reasoning-gym'}") from error
+        return self._made[name]
+
+
+def is_heldout(question: str) -> bool:
+    """Which split a problem belongs to, by its text alone."""
+    digest = hashlib.blake2b(" ".join(question.split()).encode("utf-8", "replace"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") % HELDOUT_SHARE == 0
