@@ -21,7 +21,7 @@ from pydantic import ConfigDict, Field, model_validator
 from gyms.api import Gym, GymSettings, Score, Services, Split, Status, Task
 from gyms.arithmetic import Arithmetic, ArithmeticSettings
 from gyms.critic_pool import CriticPool, KnownPair, critic_form, known_pairs, task_of
-from gyms.critic_prompt import PromptStyle
+from gyms.critic_prompt import PromptStyle, default_labels
 from gyms.critic_verdict import Outcome, UnreadableVerdict, Verdict
 
 __all__ = ["CriticGym", "CriticGymSettings"]
@@ -66,7 +66,7 @@ class CriticGymSettings(GymSettings):
     @property
     def names(self) -> tuple[str, str]:
         """What the answers are called."""
-        return self.labels or (("1", "2") if self.style == "bare" else ("A", "B"))
+        return self.labels or default_labels(self.style)
 
 
 def arithmetic_settings(settings: CriticGymSettings) -> ArithmeticSettings:

@@ -21,12 +21,13 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from gyms.api import Message, message
 from gyms.critic_verdict import VerdictForm
 
-__all__ = ["PROMPT_VERSION", "CriterionLine", "PairPrompt", "PromptStyle", "clean", "shorten"]
+__all__ = ["PROMPT_VERSION", "CriterionLine", "PairPrompt", "PromptStyle", "clean", "default_labels", "shorten"]
 
 PROMPT_VERSION = 1
 """Raised whenever the wording changes: part of every key under which a verdict is stored."""
@@ -164,12 +165,22 @@ _FULL_SYSTEM = (
 _RIGHT = 'As "winner", name the answer that is right.'
 
 
+def default_labels(style: PromptStyle) -> tuple[str, str]:
+    """What answers are called: A and B; 1 and 2 in bare style, whose models often know no letters."""
+    return ("1", "2") if style == "bare" else ("A", "B")
+
+
 def clean(text: str, *, special_tokens: Sequence[str] = ()) -> str:
     """The text as a judge may see it: no control characters, no lone surrogates, no special tokens.
 
     Example:
         clean("a\\x00b<|im_end|>") == "a\\ufffdb< |im_end| >"
     """
+    return _clean(text, tuple(special_tokens))
+
+
+@lru_cache(maxsize=256)  # an answer is shown many times: to every opponent, in both orders
+def _clean(text: str, special_tokens: tuple[str, ...]) -> str:
     plain = _REPLACED.sub("\ufffd", text.replace("\r\n", "\n").replace("\r", "\n"))
     for token in sorted({token for token in special_tokens if len(token) > 1}, key=lambda token: (-len(token), token)):
         plain = plain.replace(token, f"{token[0]} {token[1:]}")

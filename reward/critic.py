@@ -50,8 +50,8 @@ class CriticSettings:
     min_decided_frac: float = 0.3
     """An answer needs verdicts on at least this fraction of its scheduled comparisons, and on one at the least. Few
     verdicts move it little: the prior holds it near one half."""
-    group_seconds: float = 600.0
-    """Longest that one group may take; comparisons that are not done then have failed."""
+    group_seconds: float = 1800.0
+    """Longest that one group may take, its wait for other groups' calls included; what is not done then has failed."""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.min_decided_frac <= 1.0 or self.group_seconds <= 0.0 or self.num_opponents < 2:

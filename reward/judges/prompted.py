@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gyms.chat_checks import CHECKS
-from gyms.critic_prompt import PROMPT_VERSION, PairPrompt, PromptStyle
+from gyms.critic_pool import critic_form
+from gyms.critic_prompt import PROMPT_VERSION, PairPrompt, PromptStyle, default_labels
 from gyms.critic_verdict import Outcome, UnreadableVerdict, Verdict, VerdictForm
 from reward.judges.api import Comparison, Generate, JudgeCost, JudgeFailed, JudgeReply, JudgeRequest, Pair
 from reward.rubric import Rubric
@@ -41,10 +42,10 @@ class PromptSettings:
     """`full`: JSON verdict on every criterion. `short`, `bare`: one label; for small models."""
     decides: Literal["weights", "judge"] = "weights"
     """`full` only. `weights`: each criterion is compared, their weights decide. `judge`: it names one winner."""
-    labels: tuple[str, str] = ("A", "B")
-    """What the answers are called."""
+    labels: tuple[str, str] | None = None
+    """What the answers are called. Default: A and B, in bare style 1 and 2."""
     allow_tie: bool = True
-    """Whether a tie may be said."""
+    """Whether a tie may be said of criteria. Which answer is right, where there is no rubric, is never a tie."""
     max_reason_chars: int = 0
     """`full` only: characters of a reason before the verdict; 0: none."""
     max_tokens: int = 256
@@ -53,8 +54,8 @@ class PromptSettings:
     """Temperature of the judge's own sampling."""
     seed: int = 0
     """The run's seed."""
-    deadline_seconds: float = 120.0
-    """Longest that one call may take, queueing here excluded."""
+    deadline_seconds: float = 600.0
+    """Longest that one call may take, queueing here excluded. Generous: a wall clock must not decide a reward."""
     max_in_flight: int = 64
     """Most calls at a time."""
     num_retries: int = 1
@@ -199,17 +200,23 @@ class PromptedJudge:
 
 
 def verdict_form(rubric: Rubric | None, settings: PromptSettings) -> VerdictForm:
-    """What a verdict on a pair must hold. One label where the style is short or bare."""
+    """What a verdict on a pair must hold. One label where the style is short or bare.
+
+    Without a rubric it is the form of the critic gym: what a critic was trained on is what it is calibrated on.
+    """
+    labels = settings.labels or default_labels(settings.style)
+    if rubric is None:
+        return critic_form(settings.style, labels)
     if settings.style != "full":
-        return VerdictForm(labels=settings.labels, allow_tie=settings.allow_tie, is_json=False)
-    asked = rubric.asked if rubric else ()
+        return VerdictForm(labels=labels, allow_tie=settings.allow_tie, is_json=False)
+    asked = rubric.asked
     compared = tuple(criterion.id for criterion in asked if not criterion.mandatory)
     if settings.decides == "judge" or not compared:
         compared = (WINNER,)
     return VerdictForm(
         compared=compared,
         mandatory=tuple(criterion.id for criterion in asked if criterion.mandatory),
-        labels=settings.labels,
+        labels=labels,
         allow_tie=settings.allow_tie,
         max_reason_chars=settings.max_reason_chars,
     )

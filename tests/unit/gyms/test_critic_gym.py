@@ -50,9 +50,7 @@ def test_each_pair_is_asked_in_both_orders_so_a_constant_is_right_half_of_the_ti
     assert len(set(golds)) == 2
     for constant in set(golds):
         assert sum(critic.score(task, constant).value or 0.0 for task in tasks) == 20
-    for one, other in (
-        itertools.batched(tasks, 2) if hasattr(itertools, "batched") else zip(tasks[::2], tasks[1::2], strict=True)
-    ):
+    for one, other in zip(tasks[::2], tasks[1::2], strict=True):
         assert one.data["right"] == other.data["right"] and one.data["winner"] != other.data["winner"]
 
 
