@@ -150,6 +150,8 @@ class Scorer:
         responses: Sequence[str],
     ) -> list[Score]:
         gate = self._gate(gym_name)
+        if not responses:
+            return []
         turn = gate.enter()
         try:
             await asyncio.wrap_future(turn)

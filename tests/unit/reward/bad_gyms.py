@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import ctypes
 import os
+import random
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
-from gyms.api import Gym, GymSettings, Needs, Score, Services, Split, Status, Task, message
+from gyms.api import CaseResult, Gym, GymSettings, Needs, Score, Services, Split, Status, Task, message
 
 
 class Obedient(Gym):
@@ -106,6 +108,48 @@ class Obedient(Gym):
         (self.services.scratch / "file").write_text("x")
         return Score(status=Status.OK, value=1.0, answer=str(self.services.scratch))
 
+    def do_daemon(self, argument: str) -> Score:
+        """Leaves a process that went into a session of its own, twice removed, and answers."""
+        if os.fork() == 0:
+            os.setsid()
+            if os.fork() == 0:
+                Path(argument).write_text(str(os.getpid()))
+                time.sleep(600)
+            os._exit(0)
+        while not Path(argument).exists() or not Path(argument).read_text():
+            time.sleep(0.005)
+        return self.do_well("")
+
+    def do_forkbomb(self, argument: str) -> Score:
+        for _ in range(5):
+            os.fork()
+        time.sleep(60)
+        raise AssertionError("not killed")
+
+    def do_quit(self, argument: str) -> Score:
+        sys.exit(3)
+
+    def do_none(self, argument: str) -> Score:
+        return None  # type: ignore[return-value]
+
+    def do_true(self, argument: str) -> Score:
+        return Score(status=Status.OK, value=True)
+
+    def do_inf(self, argument: str) -> Score:
+        return Score(status=Status.OK, value=float("inf"))
+
+    def do_random(self, argument: str) -> Score:
+        return Score(status=Status.OK, value=random.random())
+
+    def do_set(self, argument: str) -> Score:
+        return Score(status=Status.OK, value=1.0, answer="".join({"a", "b", "c", "d", "e"}))
+
+    def do_kill(self, argument: str) -> Score:
+        """Kills its keeper."""
+        os.kill(os.getppid(), 9)
+        time.sleep(60)
+        raise AssertionError("not killed")
+
     def do_judge(self, argument: str) -> Score:
         with Path(argument).open("a") as calls:
             calls.write("x")
@@ -131,3 +175,46 @@ class HangsInBuild(Obedient):
 
 class NoDeadline(Obedient):
     needs = Needs(wall_seconds=float("inf"))
+
+
+class Burns(Obedient):
+    """Uses CPU time; the wall clock alone would let it."""
+
+    needs = Needs(wall_seconds=30.0, cpu_seconds=0.3)
+
+
+class Hoards(Obedient):
+    """Fills memory until something stops it."""
+
+    needs = Needs(wall_seconds=20.0, memory_bytes=1 << 30)
+
+    def do_hoard(self, argument: str) -> Score:
+        held = []
+        while True:
+            held.append(bytearray(64 << 20))
+
+
+class Declares(Obedient):
+    """Declares one component."""
+
+    components: ClassVar[Mapping[str, str]] = {"right": "1 where it is right"}
+
+    def do_extra(self, argument: str) -> Score:
+        return Score(status=Status.OK, value=1.0, components={"wrong": 1.0})
+
+    def do_right(self, argument: str) -> Score:
+        cases = (CaseResult(id="a", passed=True, seconds=0.5), CaseResult(id="b", passed=False, reason="no"))
+        return Score(status=Status.OK, value=1.0, components={"right": 1.0}, cases=cases, provenance={"tier": "none"})
+
+
+class Groups(Obedient):
+    """Scores siblings together."""
+
+    scores_groups = True
+
+    def score_group(self, task: Task, responses: Sequence[str]) -> Sequence[Score]:
+        if responses[0] == "short":
+            return [self.do_well("")]
+        if responses[0] == "none":
+            return None  # type: ignore[return-value]
+        return [Score(status=Status.OK, value=i / len(responses)) for i in range(len(responses))]
