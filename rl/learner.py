@@ -339,10 +339,8 @@ def check_head_and_mask(learner: Learner) -> None:
     Raises:
         ValueError: the model scales or caps its logits outside its head, or has layers that ignore the tree mask.
     """
-    prefix, branches = (1, 2, 3), ((4, 5, 6, 7), (8, 9, 10))
-    limit = min(int(learner.model.config.vocab_size), 11)
-    prefix = tuple(t % limit for t in prefix)
-    branches = tuple(tuple(t % limit for t in branch) for branch in branches)
+    tokens = tuple(int(learner.model.config.vocab_size) * (2 * i + 1) // 20 for i in range(10))  # over the vocabulary
+    prefix, branches = tokens[:3], (tokens[3:7], tokens[7:])
     with torch.no_grad():
         micro = pack([Tree(prefix=prefix, continuations=branches[:1], ids=(0,))], max_tokens=64)[0]
         ids = micro.input_ids.to(learner.device)
@@ -367,8 +365,8 @@ def check_head_and_mask(learner: Learner) -> None:
 def _agree(expected: Tensor, found: Tensor) -> bool:
     """[M, V] logits that differ by rounding only: their root mean square against the logits' spread over V.
 
-    bf16 keeps 8 bits, and tens of layers add up their roundings; a branch that sees its siblings, or a head of another
-    scale, is off by about the spread itself.
+    bf16 keeps 8 bits, and tens of layers add up their roundings: on SmolLM2, 0.09 of the spread between bf16 and fp32.
+    A branch that sees its siblings was off by 0.7 there.
     """
     spread = (expected - expected.mean(dim=1, keepdim=True)).square().mean().sqrt()
-    return bool((expected - found).square().mean().sqrt() <= 0.05 * spread)
+    return bool((expected - found).square().mean().sqrt() <= 0.3 * spread)
