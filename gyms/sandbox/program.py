@@ -1,17 +1,18 @@
 """What goes into a sandbox and what comes out: plain data, no mechanism.
 
 A `Program` holds source and inputs, never an expected result: whoever gives the verdict compares outside. A `Run` is
-what was observed from outside; the exit status of a submitted program is a fact about it, never a verdict.
+what was observed from outside; the exit status of a submitted program is a fact about it, never a verdict, and what it
+reports of its calls are values, never verdicts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
-__all__ = ["Ending", "Language", "Limits", "Program", "Run", "Sandbox", "SandboxError"]
+__all__ = ["Call", "Ending", "Exam", "Language", "Limits", "Outcome", "Program", "Run", "Sandbox", "SandboxError"]
 
 Language = Literal["python", "cpp", "javascript"]
 
@@ -37,13 +38,17 @@ class SandboxError(RuntimeError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What one run may use."""
+    """What one run may use.
+
+    Raises ValueError where a limit is not positive.
+    """
 
     cpu_seconds: float = 10.0
     """CPU time of all processes of the run, in seconds."""
     wall_seconds: float = 30.0
     """Wall clock from start to the last byte, in seconds; the backstop for programs that sleep."""
     memory_bytes: int = 512 << 20
+    """Memory of all processes of the run, at least 64 MiB; for Python and C++ also the address space of each."""
     processes: int = 32
     """Processes and threads at one time."""
     file_bytes: int = 16 << 20
@@ -51,13 +56,38 @@ class Limits:
     output_bytes: int = 1 << 20
     """Most bytes kept of each of standard output, standard error and the result channel."""
 
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1 << 50:
+                raise ValueError(f"limit {name} = {value!r}: expected a number above 0")
+        if self.memory_bytes < 64 << 20:
+            raise ValueError(f"limit memory_bytes = {self.memory_bytes}: an interpreter needs at least {64 << 20}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One call of a submitted module: a function with plain arguments, or an expression over the module's names.
+
+    Example:
+        Call(function="add", arguments=(1, 2))
+        Call(expression="sorted(pairs([3, 1]))")
+    """
+
+    function: str = ""
+    arguments: tuple[Any, ...] = ()
+    keywords: Mapping[str, Any] = field(default_factory=dict)
+    expression: str = ""
+    """Instead of a function. It is visible to the program: it must not hold the expected result."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """One run of submitted code: source, standard input, limits.
+    """One run of submitted code: source, standard input or calls, limits.
 
     Example:
-        Program(language="python", source="print(input())", stdin=b"hello\\n")
+        Program(source="print(input())", stdin=b"hello\\n")
+        Program(source="def add(a, b): return a + b", calls=(Call(function="add", arguments=(1, 2)),))
     """
 
     source: str
@@ -65,7 +95,41 @@ class Program:
     stdin: bytes = b""
     files: Mapping[str, bytes] = field(default_factory=dict)
     """Plain file name -> content, put into the working folder before the run."""
+    calls: tuple[Call, ...] = ()
+    """Python only: the source is loaded as a module and these are called, in one process, inputs made anew for each."""
+    setup: tuple[str, ...] = ()
+    """Python only: source that runs in the module's names after it is loaded. Visible to the program."""
     limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exam:
+    """Trusted test code for a submission that runs elsewhere: every call crosses the wall as plain data.
+
+    Example:
+        Exam(tests="def check(f):\\n    assert f(2) == 4\\ncheck(candidate)", proxies={"candidate": "square"})
+    """
+
+    tests: str
+    """Python source. Each `assert` is a case; with `is_pytest`, a test file whose tests `import solution`."""
+    prelude: tuple[str, ...] = ()
+    """Trusted source that runs before: helpers, a reference solution."""
+    proxies: Mapping[str, str] = field(default_factory=dict)
+    """Name in the tests -> function of the submission."""
+    is_pytest: bool = False
+    allows_objects: bool = False
+    """True where the tests use classes of the submission: lower trust, for their methods then answer comparisons."""
+    module_names: tuple[str, ...] = ()
+    """Further module names under which the tests may import the submission, besides `solution`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a program says of one call: a plain value, or that it raised. Its own word: never a verdict."""
+
+    value: Any = None
+    error: str = ""
+    """Type and text of the exception; empty where there is a value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +141,8 @@ class Run:
     """Exit status, or minus the signal's number."""
     stdout: bytes = b""
     stderr: bytes = b""
+    results: bytes = b""
+    """The result channel, undecoded; `gyms.sandbox.results` reads it."""
     cpu_seconds: float = 0.0
     wall_seconds: float = 0.0
     tier: str = ""
@@ -84,15 +150,27 @@ class Run:
 
 
 class Sandbox(Protocol):
-    """Runs programs, one at a time from one caller; SandboxError where the sandbox itself fails."""
+    """Runs programs; SandboxError where the sandbox itself fails. Safe to call from any thread, one at a time."""
 
     @property
     def tier(self) -> str:
         """Name of the isolation in use."""
         ...
 
+    def refusal(self, language: Language) -> str:
+        """Why programs of a language cannot be run here; empty where they can."""
+        ...
+
     def run(self, program: Program) -> Run:
         """Run it to its end or its limit; nothing of it is left when this returns."""
+        ...
+
+    def run_all(self, program: Program, stdins: Sequence[bytes]) -> list[Run]:
+        """Run it once for each standard input, each time in a fresh process; it is compiled once."""
+        ...
+
+    def examine(self, program: Program, exam: Exam) -> tuple[Run, Run]:
+        """Run trusted tests in one job against the submission in another; the submission's run and the tests'."""
         ...
 
     def close(self) -> None:

@@ -1,0 +1,37 @@
+"""Sends the far side's code to a fresh interpreter as text, so that it needs no path to the project."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from pathlib import Path
+
+__all__ = ["BOOTSTRAP", "bundle"]
+
+_ORDER = ("values", "kernel", "seccomp", "landlock", "remote", "runner", "examiner", "root", "job", "zygote", "once")
+_PACKAGE = "gyms.sandbox.inside"
+
+BOOTSTRAP = """
+import json, os, sys, types
+fd, entry, argument = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+with open(fd, 'rb') as pipe:
+    sources = json.loads(pipe.read())
+for name in ('gyms', 'gyms.sandbox', 'gyms.sandbox.inside'):
+    sys.modules[name] = types.ModuleType(name)
+    sys.modules[name].__path__ = []
+for name, source in sources:
+    module = types.ModuleType('gyms.sandbox.inside.' + name)
+    sys.modules[module.__name__] = module
+    setattr(sys.modules['gyms.sandbox.inside'], name, module)
+    exec(compile(source, '<' + name + '>', 'exec', dont_inherit=True), module.__dict__)
+del sources, source, module, name, pipe
+sys.modules['gyms.sandbox.inside.' + entry].main(argument)
+"""
+"""Program text for `python -c`: descriptor of the bundle, module to start, descriptor to hand it."""
+
+
+@lru_cache(maxsize=1)
+def bundle() -> bytes:
+    """The far side's modules as [[name, source], ...], in the order of their imports."""
+    folder = Path(__file__).parent / "inside"
+    return json.dumps([[name, (folder / f"{name}.py").read_text("utf-8")] for name in _ORDER]).encode()

@@ -1,0 +1,292 @@
+"""A sandbox that keeps a warm interpreter and has it fork: the host's half of `inside/zygote.py`.
+
+Three tiers run this way and differ in what a job is wrapped in: `zygote` (namespaces, seccomp, no capabilities),
+`landlock` (Landlock and seccomp, where namespaces are refused) and `insecure` (limits alone).
+
+The zygote is started when it is first needed, again after every few thousand jobs, and again where it died; a run that
+met a dead zygote is tried once more on a new one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import select
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gyms.sandbox.bundle import BOOTSTRAP, bundle
+from gyms.sandbox.program import Limits, Run, SandboxError
+from gyms.sandbox.pump import Job, drive
+from gyms.sandbox.view import Interpreter
+
+__all__ = ["ForkServer", "Launch", "Profile", "spec_of"]
+
+START_SECONDS = 60.0
+JOBS_PER_ZYGOTE = 4000
+_serials = itertools.count()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """What a job is wrapped in; sent to the zygote as it is."""
+
+    tier: str
+    has_namespaces: bool
+    has_seccomp: bool
+    is_init_one: bool
+    """True where the job's init is process 1 of a namespace."""
+    landlock: dict[str, list[str]] = field(default_factory=dict)
+    """`readable` and `writable` paths; empty: no Landlock."""
+    uid: int = 0
+    """User and group to become where the host is root; 0: none."""
+    has_proc: bool = True
+    view: dict[str, Any] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """For the far side, without the view."""
+        names = ("tier", "has_namespaces", "has_seccomp", "is_init_one", "landlock", "has_proc")
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """One job as `inside.runner` reads it."""
+
+    body: dict[str, Any]
+    limits: Limits
+    stdin: bytes = b""
+    caps_address_space: bool = True
+    results_bytes: int = 0
+    """Cap of the result channel where it is not `limits.output_bytes`."""
+
+
+class ForkServer:
+    """Runs launches on one zygote; see the head of this file."""
+
+    def __init__(self, interpreter: Interpreter, profile: Profile) -> None:
+        self.interpreter = interpreter
+        self.profile = profile
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+        self._owner = 0
+        self._num_jobs = 0
+
+    def run(self, launches: Sequence[Launch], *, linked: bool = False) -> list[Run]:
+        """Run the launches at the same time; `linked`: two of them, with a pipe each way between them."""
+        with self._lock:
+            for is_last in (False, True):
+                try:
+                    self._ensure()
+                    return self._run(launches, linked)
+                except (SandboxError, OSError) as error:
+                    self._stop()
+                    if is_last:
+                        raise SandboxError(f"the sandbox ({self.profile.tier}) failed twice: {error}") from error
+        raise AssertionError("unreachable")
+
+    def start(self) -> None:
+        """Start the zygote now; SandboxError with the reason where it cannot be."""
+        with self._lock:
+            self._ensure()
+
+    def close(self) -> None:
+        """Stop the zygote and everything below it."""
+        with self._lock:
+            self._stop()
+
+    def _run(self, launches: Sequence[Launch], linked: bool) -> list[Run]:
+        with contextlib.ExitStack() as stack:
+            jobs = []
+            pipes = [os.pipe() for _ in range(2)] if linked else []
+            links = stack.enter_context(contextlib.ExitStack())
+            for fd in itertools.chain.from_iterable(pipes):
+                links.callback(os.close, fd)
+            for place, launch in enumerate(launches):
+                spec = spec_of(launch, self._folder(stack), self.profile)
+                body = json.dumps(launch.body).encode()
+                job = Job(body, launch.stdin, launch.limits, results_bytes=launch.results_bytes)
+                stack.callback(job.close)
+                link = [pipes[place][0], pipes[1 - place][1]] if linked else []
+                self._start_job(job, spec, link)
+                jobs.append(job)
+            links.close()  # the end of one job is the end of the other's input
+            drive(jobs)
+            self._num_jobs += len(jobs)
+            return [job.run(self.profile.tier) for job in jobs]
+
+    def _folder(self, stack: contextlib.ExitStack) -> str:
+        """The working folder of a job: its own /tmp, or a folder made for it and removed after it."""
+        if self.profile.has_namespaces:
+            return "/tmp"
+        folder = tempfile.mkdtemp(prefix="run-")
+        stack.callback(_remove, folder)
+        if self.profile.uid:
+            os.chown(folder, self.profile.uid, self.profile.uid)
+        return folder
+
+    def _start_job(self, job: Job, spec: dict[str, Any], link: list[int]) -> None:
+        assert self._control is not None
+        serial = next(_serials)
+        message = json.dumps({"serial": serial, **spec}).encode()
+        socket.send_fds(self._control, [message], [*job.child_ends, *link])
+        job.close_child_ends()
+        reply, fds = _receive(self._control, START_SECONDS)
+        if reply.get("started") != serial or len(fds) != 1:
+            for fd in fds:
+                os.close(fd)
+            raise SandboxError(f"the zygote answered {reply!r}, expected the start of job {serial}")
+        job.pidfd = fds[0]
+        job.begin()
+
+    def _ensure(self) -> None:
+        if self._owner != os.getpid():
+            self._forget()  # this process was forked: the zygote belongs to its parent
+        is_alive = self._process is not None and self._process.poll() is None
+        if not is_alive or self._num_jobs >= JOBS_PER_ZYGOTE:
+            self._stop()
+            self._start()
+
+    def _start(self) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        source_read, source_write = os.pipe()
+        try:
+            os.set_inheritable(theirs.fileno(), True)
+            arguments = [str(source_read), "zygote", str(theirs.fileno())]
+            process = subprocess.Popen(
+                [self.interpreter.executable, "-S", "-s", "-P", "-B", "-X", "utf8", "-c", BOOTSTRAP, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                cwd="/",
+                env=_environment(),
+                pass_fds=(source_read, theirs.fileno()),
+                start_new_session=True,
+            )
+        except OSError as error:
+            ours.close()
+            os.close(source_write)
+            raise SandboxError(f"cannot start {self.interpreter.executable}: {error}") from error
+        finally:
+            theirs.close()
+            os.close(source_read)
+        self._process, self._control, self._owner, self._num_jobs = process, ours, os.getpid(), 0
+        config = {
+            "host_pid": os.getpid(),
+            "uid": self.profile.uid,
+            "view": self.profile.view,
+            "profile": self.profile.as_json(),
+        }
+        try:
+            with contextlib.suppress(BrokenPipeError), os.fdopen(source_write, "wb") as pipe:
+                pipe.write(bundle())
+            ours.send(json.dumps(config).encode())
+            reply, _ = _receive(ours, START_SECONDS)
+        except (OSError, SandboxError) as error:
+            self._stop()
+            raise SandboxError(f"the zygote did not start: {error}") from error
+        if "ready" not in reply:
+            self._stop()
+            raise SandboxError(str(reply.get("failed", reply)))
+
+    def _stop(self) -> None:
+        if self._owner != os.getpid():
+            self._forget()
+            return
+        if self._control is not None:
+            self._control.close()
+            self._control = None
+        if self._process is not None:
+            try:
+                self._process.wait(5.0)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            self._process = None
+
+    def _forget(self) -> None:
+        if self._control is not None:
+            self._control.close()
+        if self._process is not None:
+            self._process.returncode = 0  # not our child: nothing to wait for, and no warning about it
+        self._control, self._process = None, None
+
+
+def spec_of(launch: Launch, folder: str, profile: Profile) -> dict[str, Any]:
+    """Limits of a job as `inside.job` reads them."""
+    limits = launch.limits
+    return {
+        "folder": folder,
+        "cpu_seconds": limits.cpu_seconds,
+        "wall_seconds": limits.wall_seconds,
+        "memory_bytes": int(limits.memory_bytes),
+        "file_bytes": int(limits.file_bytes),
+        "max_tasks": int(limits.processes) + _tasks_beside(profile),
+        "caps_address_space": launch.caps_address_space,
+    }
+
+
+def _tasks_beside(profile: Profile) -> int:
+    """Tasks that the kernel counts beside the job's own: its user's, in its user namespace."""
+    if profile.is_init_one and _kernel() >= (5, 14):
+        return 4  # the zygote, and an init for each of two linked jobs
+    if profile.uid:
+        return 5
+    count = 0
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            with contextlib.suppress(OSError):
+                if folder.stat().st_uid == os.getuid():
+                    count += sum(1 for _ in (folder / "task").iterdir())
+    return count + 5
+
+
+def _kernel() -> tuple[int, int]:
+    major, minor = os.uname().release.split(".")[:2]
+    return int(major), int("".join(itertools.takewhile(str.isdigit, minor)))
+
+
+def _environment() -> dict[str, str]:
+    """A fixed hash seed, so that a program that prints a set prints the same each time; and what the loader needs."""
+    library_path = os.environ.get("LD_LIBRARY_PATH")
+    return {"PYTHONHASHSEED": "0"} | ({"LD_LIBRARY_PATH": library_path} if library_path else {})
+
+
+def _receive(control: socket.socket, seconds: float) -> tuple[dict[str, Any], list[int]]:
+    poller = select.poll()
+    poller.register(control, select.POLLIN)
+    if not poller.poll(1000 * seconds):
+        raise SandboxError(f"the zygote did not answer within {seconds:g} s")
+    message, fds, _, _ = socket.recv_fds(control, 1 << 16, 4)
+    if not message:
+        raise SandboxError("the zygote ended")
+    reply = json.loads(message)
+    return reply, fds
+
+
+def _remove(folder: str) -> None:
+    """Remove what a job left, whatever modes it gave it."""
+
+    def unlock(function: Any, path: str, _: Any) -> None:
+        with contextlib.suppress(OSError):
+            Path(path).parent.chmod(0o700)
+            if not Path(path).is_symlink():
+                Path(path).chmod(0o700)
+            function(path)
+
+    for _ in range(3):
+        shutil.rmtree(folder, onerror=unlock)
+        if not os.path.lexists(folder):
+            return
+        time.sleep(0.01)

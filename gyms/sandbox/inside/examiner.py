@@ -1,0 +1,136 @@
+"""Trusted test code, run in a job of its own against a submission in another one (remote.py).
+
+`assert` statements become cases: each is counted by itself, a failed one does not stop the rest, and a case passes
+where it was reached and every time that it was reached it held. Trivial asserts (`assert True`) are no cases. What is
+reported is written once, at the end, to a channel that no submission has.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import os
+import sys
+import types
+from typing import Any
+
+from gyms.sandbox.inside import remote, runner
+
+__all__ = ["examine"]
+
+_CASE = "__case__"
+
+
+def examine(body: dict[str, Any]) -> None:
+    """Run the tests and report; never returns."""
+    report = runner.Reporter(runner.RESULT_FD)
+    replies = open(runner.LINK_IN, "rb", closefd=False)  # noqa: SIM115
+    requests = open(runner.LINK_OUT, "wb", closefd=False)  # noqa: SIM115
+    link = remote.Link(replies, requests, allows_objects=bool(body.get("allows_objects")))
+    link.wait_until_loaded()
+    if link.failure:
+        report.send({"failure": link.failure})
+    elif body["mode"] == "examine":
+        report.send(_run_asserts(body, link))
+    else:
+        report.send(_run_pytest(body, link))
+    os._exit(0)
+
+
+class _Cases(ast.NodeTransformer):
+    """`assert test` -> `__case__(number, lambda: test)`."""
+
+    def __init__(self) -> None:
+        self.labels: list[str] = []
+
+    def visit_Assert(self, node: ast.Assert) -> ast.AST:
+        """One case; trivial asserts go."""
+        if isinstance(node.test, ast.Constant):
+            return ast.copy_location(ast.Pass(), node)
+        self.labels.append(ast.unparse(node.test)[:200])
+        nothing = ast.arguments(posonlyargs=[], args=[], kwonlyargs=[], kw_defaults=[], defaults=[])
+        test = ast.Lambda(args=nothing, body=node.test)
+        number = ast.Constant(len(self.labels) - 1)
+        call = ast.Call(func=ast.Name(_CASE, ast.Load()), args=[number, test], keywords=[])
+        return ast.copy_location(ast.Expr(call), node)
+
+
+def _run_asserts(body: dict[str, Any], link: remote.Link) -> dict[str, Any]:
+    names: dict[str, Any] = {"__builtins__": builtins, "__name__": "tests"}
+    try:
+        tree = ast.parse(body["tests"])
+        for source in body["prelude"]:
+            exec(compile(source, "prelude.py", "exec", dont_inherit=True), names)
+    except Exception as error:
+        return {"broken": f"{type(error).__name__}: {error}"[:300]}
+    rewriter = _Cases()
+    tree = ast.fix_missing_locations(rewriter.visit(tree))
+    ran = [0] * len(rewriter.labels)
+    reasons = [""] * len(rewriter.labels)
+
+    def case(number: int, test: Any) -> None:
+        ran[number] += 1
+        try:
+            held = bool(test())
+            reason = "" if held else "does not hold"
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"[:300]
+        reasons[number] = reasons[number] or reason
+
+    names[_CASE] = case
+    for name, target in body["proxies"].items():
+        names[name] = link.function(target)
+    stopped = ""
+    try:
+        exec(compile(tree, "tests.py", "exec", dont_inherit=True), names)
+    except Exception as error:
+        stopped = f"{type(error).__name__}: {error}"[:300]
+    cases = [
+        [label, bool(count) and not reason, reason or ("" if count else stopped or "was not reached")]
+        for label, count, reason in zip(rewriter.labels, ran, reasons, strict=True)
+    ]
+    return {"cases": cases, "stopped": stopped}
+
+
+class _Plugin:
+    """Collects what became of every test."""
+
+    def __init__(self) -> None:
+        self.collected: list[str] = []
+        self.outcomes: dict[str, str] = {}
+        self.reasons: dict[str, str] = {}
+
+    def pytest_collection_finish(self, session: Any) -> None:
+        """Which tests there are."""
+        self.collected = [item.nodeid for item in session.items]
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        """A test passed only if its set-up, call and tear-down all did, without an expected failure."""
+        word = "xfail" if hasattr(report, "wasxfail") else report.outcome
+        seen = self.outcomes.get(report.nodeid, "passed")
+        self.outcomes[report.nodeid] = word if seen == "passed" else seen
+        if word != "passed":
+            self.reasons.setdefault(report.nodeid, str(report.longrepr)[-300:])
+
+    def pytest_collectreport(self, report: Any) -> None:
+        """A file that cannot be collected has no tests; say why."""
+        if report.failed:
+            self.reasons["collection"] = str(report.longrepr)[-300:]
+
+
+def _run_pytest(body: dict[str, Any], link: remote.Link) -> dict[str, Any]:
+    sys.path.insert(0, body["libraries"])
+    try:
+        import pytest
+    except ImportError as error:
+        return {"broken": f"pytest cannot be imported in the sandbox: {error}"}
+    solution = types.ModuleType("solution")
+    solution.__dict__.update(link.exported())
+    sys.modules["solution"] = solution
+    for name in body["module_names"]:
+        sys.modules[name] = solution
+    plugin = _Plugin()
+    arguments = ["-q", "-c", os.devnull, "--rootdir=.", "--noconftest", "-pno:cacheprovider", "-pno:faulthandler"]
+    status = int(pytest.main([*arguments, body["file"]], plugins=[plugin]))
+    cases = [[node, plugin.outcomes.get(node, "not run"), plugin.reasons.get(node, "")] for node in plugin.collected]
+    return {"pytest": cases, "status": status, "collection": plugin.reasons.get("collection", "")}

@@ -1,0 +1,256 @@
+"""One job: the init that isolates, limits and watches it, and the process that becomes the submitted program.
+
+Init is process 1 of its namespace: signals from inside do not reach it, orphans come to it, and the kernel ends
+everything when it exits. It runs none of the submitted code. It decides by CPU time and resident memory of *all*
+processes of the job, by the wall clock as backstop, and writes one line, how the job ended, to a pipe that the program
+does not have.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import select
+import signal
+import stat
+import time
+from typing import Any
+
+from gyms.sandbox.inside import kernel, landlock, root, runner, seccomp
+
+__all__ = ["prepare", "run_init"]
+
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+_FIRST_TICK, _TICK = 0.1, 0.05
+_NUM_FILES = 2048
+_OPEN_FILES = 256
+
+_filter: list[seccomp.Instruction] = []
+Spec = dict[str, Any]
+
+
+def prepare(profile: Spec) -> None:
+    """Whatever is the same for all jobs, done before the first fork."""
+    if profile["has_seccomp"] and profile["is_init_one"]:
+        _filter[:] = seccomp.program()
+
+
+def run_init(spec: Spec, fds: list[int], profile: Spec) -> None:
+    """Run one job to its end and report it; never returns.
+
+    `fds`: program, standard input, output and error, result channel, status, and a link's two ends where there is one.
+    """
+    program, stdin, stdout, stderr, result, init_status, *link = fds
+    start = time.monotonic()
+    try:
+        kernel.set_dumpable(False)
+        if profile["has_namespaces"]:
+            kernel.unshare(kernel.CLONE_NEWNS)
+            root.mount_scratch(spec["file_bytes"], _NUM_FILES)
+            if profile["has_proc"]:
+                root.mount_proc()
+            kernel.drop_all_capabilities()
+        elif not profile["is_init_one"]:
+            kernel.prctl(36, 1)  # PR_SET_CHILD_SUBREAPER: orphans come to us
+        init = os.getpid()
+        child = os.fork()
+        if child == 0:
+            _become_program(spec, (program, stdin, stdout, stderr, result, init_status, *link), profile, init)
+    except (OSError, ValueError) as error:
+        os.write(init_status, json.dumps({"failed": f"{type(error).__name__}: {error}"}).encode())
+        os._exit(1)
+    for fd in (program, stdin, stdout, stderr, result, *link):
+        os.close(fd)
+    report = _watch(child, spec, profile, start)
+    os.write(init_status, json.dumps(report).encode())
+    os._exit(0)
+
+
+def _become_program(spec: Spec, fds: tuple[int, ...], profile: Spec, init: int) -> None:
+    """In the child: arrange descriptors, give up everything, run; never returns."""
+    status = fds[5]
+    try:
+        os.setsid()
+        if not profile["is_init_one"]:
+            kernel.die_with_parent(signal.SIGKILL)
+            if os.getppid() != init:
+                os._exit(1)
+        high = [_duplicate_above(fd, 100) for fd in fds]
+        program, stdin, stdout, stderr, result, status, *link = high
+        for source, target in ((stdin, 0), (stdout, 1), (stderr, 2), (result, 3), (program, 4)):
+            os.dup2(source, target, inheritable=target < 3)
+        for place, source in enumerate(link):
+            os.dup2(source, 5 + place, inheritable=False)
+        os.dup2(status, 4 + 1 + len(link), inheritable=False)
+        status = 5 + len(link)
+        os.closerange(status + 1, 1 << 20)
+        os.chdir(spec["folder"])
+        os.umask(0o022)
+        body = runner.read_body(4)
+        os.close(4)
+        runner.write_files(body, spec["folder"])
+        set_limits(spec)
+        kernel.set_dumpable(True)
+        kernel.forbid_new_privileges()
+        if profile.get("landlock"):
+            landlock.restrict(profile["landlock"]["readable"], [spec["folder"], *profile["landlock"]["writable"]])
+        if profile["has_seccomp"]:
+            seccomp.install(_filter or seccomp.program(own_signals_only=True))
+        os.close(status)
+    except BaseException as error:  # the submission has not run yet: whatever went wrong here is ours
+        with contextlib.suppress(OSError):
+            os.write(status, json.dumps({"failed": f"{type(error).__name__}: {error}"}).encode() + b"\n")
+        os._exit(1)
+    try:
+        runner.run(body)
+    finally:
+        os._exit(1)
+
+
+def _duplicate_above(fd: int, lowest: int) -> int:
+    import fcntl
+
+    return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, lowest)
+
+
+def set_limits(spec: Spec) -> None:
+    """rlimits of the program and all that it starts, each by itself; the watch counts them together."""
+    cpu = int(spec["cpu_seconds"]) + 1
+    limits = [
+        (resource.RLIMIT_CPU, cpu, cpu + 1),
+        (resource.RLIMIT_FSIZE, spec["file_bytes"], spec["file_bytes"]),
+        (resource.RLIMIT_NOFILE, _OPEN_FILES, _OPEN_FILES),
+        (resource.RLIMIT_CORE, 0, 0),
+        (resource.RLIMIT_MEMLOCK, 0, 0),
+        (resource.RLIMIT_MSGQUEUE, 0, 0),
+        (resource.RLIMIT_RTPRIO, 0, 0),
+        (resource.RLIMIT_NPROC, spec["max_tasks"], spec["max_tasks"]),
+    ]
+    if spec["caps_address_space"]:
+        limits.append((resource.RLIMIT_AS, spec["memory_bytes"], spec["memory_bytes"]))
+    for kind, soft, hard in limits:
+        highest = resource.getrlimit(kind)[1]
+        if highest != resource.RLIM_INFINITY:
+            soft, hard = min(soft, highest), min(hard, highest)
+        resource.setrlimit(kind, (soft, hard))
+
+
+def _watch(child: int, spec: Spec, profile: Spec, start: float) -> Spec:
+    """Wait for the program's end, or end it where all of the job together exceeds a limit."""
+    pidfd = os.pidfd_open(child)
+    poller = select.poll()
+    poller.register(pidfd, select.POLLIN)
+    deadline = start + spec["wall_seconds"]
+    ending, seen_cpu, wait = "", 0.0, _FIRST_TICK
+    while not poller.poll(1000 * max(0.0, min(wait, deadline - time.monotonic()))):
+        wait = _TICK
+        if time.monotonic() >= deadline:
+            ending = "wall_limit"
+        elif profile["has_proc"]:
+            cpu, memory = _usage(profile)
+            seen_cpu = max(seen_cpu, cpu)
+            if cpu > spec["cpu_seconds"]:
+                ending = "cpu_limit"
+            elif memory > spec["memory_bytes"] or _folder_bytes(spec, profile) > spec["file_bytes"]:
+                ending = "memory_limit"
+            _reap_orphans(child)
+        if ending:
+            os.kill(child, signal.SIGKILL)
+            break
+    _, status, usage = os.wait4(child, 0)
+    cpu = max(seen_cpu, usage.ru_utime + usage.ru_stime)
+    code = os.waitstatus_to_exitcode(status)
+    if not ending:
+        ran_out = code in (-signal.SIGXCPU, -signal.SIGKILL) and cpu >= spec["cpu_seconds"]
+        ending = "cpu_limit" if ran_out else "killed" if code < 0 else "exited"
+    if not profile["is_init_one"]:
+        _kill_descendants()
+    return {"ending": ending, "exit": code, "cpu": cpu}
+
+
+def _reap_orphans(child: int) -> None:
+    """Collect what was left to us, without taking the program's own end."""
+    with contextlib.suppress(ChildProcessError):
+        while (found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and found.si_pid != child:
+            os.waitpid(found.si_pid, 0)
+
+
+def _processes() -> list[tuple[int, int, int, int]]:
+    """(pid, parent, CPU ticks with those of children waited for, resident pages) of every process in /proc."""
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open(f"/proc/{name}/stat", "rb") as file:
+                    fields = file.read().rpartition(b")")[2].split()
+            except OSError:
+                continue  # it ended meanwhile
+            found.append((int(name), int(fields[1]), sum(map(int, fields[11:15])), int(fields[21])))
+    return found
+
+
+def _descendants() -> list[tuple[int, int, int, int]]:
+    """All processes below this one."""
+    everything = _processes()
+    below, found = {os.getpid()}, []
+    grew = True
+    while grew:
+        grew = False
+        for process in everything:
+            if process[1] in below and process[0] not in below:
+                below.add(process[0])
+                found.append(process)
+                grew = True
+    return found
+
+
+def _usage(profile: Spec) -> tuple[float, int]:
+    """CPU seconds and bytes of memory of the job, init excluded; memory shared after a fork counts once."""
+    processes = [p for p in _processes() if p[0] != 1] if profile["is_init_one"] else _descendants()
+    cpu = sum(ticks for _, _, ticks, _ in processes) / _TICKS_PER_SECOND
+    own = resource.getrusage(resource.RUSAGE_CHILDREN)  # orphans that we have already collected
+    memory = processes[0][3] * _PAGE if len(processes) == 1 else sum(_proportional(p[0], p[3]) for p in processes)
+    return cpu + own.ru_utime + own.ru_stime, memory
+
+
+def _proportional(pid: int, resident_pages: int) -> int:
+    try:
+        with open(f"/proc/{pid}/smaps_rollup", "rb") as file:
+            for line in file:
+                if line.startswith(b"Pss:"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass  # it ended, or hides itself: count all that it has
+    return resident_pages * _PAGE
+
+
+def _folder_bytes(spec: Spec, profile: Spec) -> int:
+    """Size of the working folder where it is a plain folder of the host's; a memory file system caps itself."""
+    if profile["has_namespaces"] or profile["tier"] == "bwrap":
+        return 0
+    total = count = 0
+    for folder, _, names in os.walk(spec["folder"]):
+        for name in names:
+            with contextlib.suppress(OSError):
+                info = os.lstat(os.path.join(folder, name))
+                total += info.st_blocks * 512 if stat.S_ISREG(info.st_mode) else 0
+        count += len(names) + 1
+    return total if count <= _NUM_FILES else spec["file_bytes"] + 1
+
+
+def _kill_descendants() -> None:
+    """Without a process namespace: kill until nothing is below us. New ones are capped in number, so this ends."""
+    for _ in range(1000):
+        left = _descendants()
+        for pid, *_ in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        if not left:
+            return
+        time.sleep(0.002)

@@ -1,0 +1,246 @@
+"""Calls across a wall: test code in one job, the submission in another, plain data between them.
+
+The side with the tests holds proxies; the side with the submission answers. A reply is a plain value, or an error's
+name and text, which the proxy raises as the built-in exception of that name. Instances of the submission's own classes
+stay where they are and are named by number, but only where the tests use classes: elsewhere a result that is not plain
+is an error, so that no object of the submission's ever takes part in a comparison.
+"""
+
+from __future__ import annotations
+
+import builtins
+import json
+from collections.abc import Callable
+from typing import Any, BinaryIO
+
+from gyms.sandbox.inside import values
+
+__all__ = ["Link", "Lost", "serve"]
+
+_MAX_REPLY = 16 << 20
+_FORWARDED = tuple(
+    f"__{name}__"
+    for name in (
+        *("call", "len", "iter", "next", "getitem", "setitem", "delitem", "contains", "str", "repr", "lt", "le", "gt"),
+        *("ge", "add", "radd", "sub", "rsub", "mul", "rmul", "truediv", "floordiv", "mod", "pow", "neg", "abs", "bool"),
+        *("int", "float", "enter", "exit", "and", "or", "xor", "invert", "matmul"),
+    )
+)
+
+
+class Lost(Exception):
+    """The submission's process has ended, or answers garbage."""
+
+
+def serve(names: dict[str, Any], requests: BinaryIO, report: Any) -> None:
+    """Answer requests until the link closes; in the submission's process."""
+    objects: list[Any] = []
+    while line := requests.readline():
+        request = json.loads(line)
+        try:
+            result = _answer(request, names, objects)
+            try:
+                reply = {"v": values.encode(result)}
+            except TypeError:
+                if not request["o"] or type(result).__module__ != "solution":
+                    raise
+                objects.append(result)
+                reply = {"r": len(objects) - 1, "c": type(result).__name__}
+        except Exception as error:
+            reply = {"e": _text(error), "t": type(error).__name__}
+        report.send(reply)
+
+
+def _answer(request: dict[str, Any], names: dict[str, Any], objects: list[Any]) -> Any:
+    kind = request["kind"]
+    if kind == "names":
+        return [[name, _kind(value)] for name, value in names.items() if not name.startswith("_")]
+    if kind == "value":
+        return names[request["name"]]
+    arguments = [_argument(a, objects) for a in request["a"]]
+    keywords = {name: _argument(a, objects) for name, a in request["k"].items()}
+    if kind == "call":
+        return names[request["name"]](*arguments, **keywords)
+    target = objects[request["id"]] if kind == "method" else names[request["class"]]
+    if request["name"].startswith("__") and kind == "method":
+        return getattr(type(target), request["name"])(target, *arguments, **keywords)
+    found = getattr(target, request["name"])
+    return found(*arguments, **keywords) if request["calls"] else ("callable", "") if callable(found) else ("", found)
+
+
+def _kind(value: Any) -> str:
+    return "class" if isinstance(value, type) else "function" if callable(value) else "value"
+
+
+def _argument(encoded: dict[str, Any], objects: list[Any]) -> Any:
+    return objects[encoded["r"]] if "r" in encoded else values.decode(encoded["v"])
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)[:300]
+    except BaseException:
+        return ""
+
+
+class Link:
+    """The tests' end: asks, and builds the proxies that ask."""
+
+    def __init__(self, replies: BinaryIO, requests: BinaryIO, *, allows_objects: bool) -> None:
+        self._replies = replies
+        self._requests = requests
+        self._allows_objects = allows_objects
+        self._classes: dict[str, type] = {}
+        self.failure = ""
+        """Why the submission could not be loaded; empty where it was."""
+
+    def wait_until_loaded(self) -> None:
+        """Read the first reply: whether the submission could be loaded at all."""
+        try:
+            first = self._read()
+        except Lost:
+            self.failure = "import: it ended while it was loaded"
+            return
+        if "e" in first:
+            self.failure = f"{first.get('k')}: {first['e']}"
+
+    def ask(self, **request: Any) -> Any:
+        """One request and its reply, as a value or a proxy; raises what the submission raised."""
+        try:
+            self._requests.write(json.dumps({"o": self._allows_objects, **request}).encode() + b"\n")
+            self._requests.flush()
+        except OSError:
+            raise Lost("the submission's process has ended") from None
+        reply = self._read()
+        if "e" in reply:
+            raise self._error(reply)
+        if "r" in reply and self._allows_objects and type(reply["r"]) is int and type(reply.get("c")) is str:
+            return self.remote_class(reply["c"]).of(reply["r"])  # type: ignore[attr-defined]
+        try:
+            return values.decode(reply["v"])
+        except (KeyError, ValueError):
+            raise Lost("the submission's process answered garbage") from None
+
+    def _read(self) -> dict[str, Any]:
+        line = self._replies.readline(_MAX_REPLY)
+        if not line.endswith(b"\n"):
+            raise Lost("the submission's process has ended")
+        try:
+            reply = json.loads(line)
+        except (ValueError, RecursionError):
+            raise Lost("the submission's process answered garbage") from None
+        if type(reply) is not dict:
+            raise Lost("the submission's process answered garbage")
+        return reply
+
+    @staticmethod
+    def _error(reply: dict[str, Any]) -> Exception:
+        kind = getattr(builtins, str(reply.get("t")), None)
+        if isinstance(kind, type) and issubclass(kind, Exception) and kind is not AssertionError:
+            try:
+                return kind(str(reply["e"]))
+            except TypeError:  # UnicodeDecodeError and its like need more than a text
+                return RuntimeError(f"{reply.get('t')}: {reply['e']}")
+        return RuntimeError(f"{reply.get('t')}: {reply['e']}")
+
+    def encode(self, argument: Any) -> dict[str, Any]:
+        """An argument on its way over."""
+        number = argument.__dict__.get("_remote_id") if isinstance(argument, _Remote) else None
+        return {"v": values.encode(argument)} if number is None else {"r": number}
+
+    def function(self, name: str) -> Callable[..., Any]:
+        """A function of the submission's, as the tests call it."""
+
+        def proxy(*arguments: Any, **keywords: Any) -> Any:
+            return self.ask(kind="call", name=name, **self.sent(arguments, keywords))
+
+        proxy.__name__ = proxy.__qualname__ = name
+        return proxy
+
+    def sent(self, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> dict[str, Any]:
+        """Arguments as a request carries them."""
+        return {"a": [self.encode(a) for a in arguments], "k": {k: self.encode(v) for k, v in keywords.items()}}
+
+    def remote_class(self, name: str) -> type:
+        """A class of the submission's, as the tests use it."""
+        if name not in self._classes:
+            members = {"_link": self, **{special: _forwarder(special) for special in _FORWARDED}}
+            self._classes[name] = type(name, (_Remote,), members)
+        return self._classes[name]
+
+    def exported(self) -> dict[str, Any]:
+        """Everything public of the submission, as proxies and plain values."""
+        found: dict[str, Any] = {}
+        for name, kind in self.ask(kind="names"):
+            if kind == "class" and self._allows_objects:
+                found[name] = self.remote_class(name)
+            elif kind == "value":
+                try:
+                    found[name] = self.ask(kind="value", name=name)
+                except (TypeError, RuntimeError):
+                    continue  # a module, say: the tests import their own
+            else:
+                found[name] = self.function(name)
+        return found
+
+
+class _Remote:
+    """An instance that lives in the submission's process."""
+
+    _link: Link
+
+    def __new__(cls, *arguments: Any, **keywords: Any) -> Any:
+        return cls._link.ask(kind="call", name=cls.__name__, **cls._link.sent(arguments, keywords))
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        pass  # the instance was made on the other side
+
+    @classmethod
+    def of(cls, number: int) -> Any:
+        made = object.__new__(cls)
+        made.__dict__["_remote_id"] = number
+        return made
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        link, number = self._link, self.__dict__["_remote_id"]
+        what, value = link.ask(kind="method", id=number, name=name, calls=False, a=[], k={})
+        if what != "callable":
+            return value
+
+        def method(*arguments: Any, **keywords: Any) -> Any:
+            sent = link.sent(arguments, keywords)
+            return link.ask(kind="method", id=number, name=name, calls=True, **sent)
+
+        return method
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        sent = self._link.sent((name, value), {})
+        self._link.ask(kind="method", id=self.__dict__["_remote_id"], name="__setattr__", calls=True, **sent)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Remote):
+            return False  # whatever the submission says: an object of its own is no plain value
+        sent = self._link.sent((other,), {})
+        return self._link.ask(kind="method", id=self.__dict__["_remote_id"], name="__eq__", calls=True, **sent) is True
+
+    def __hash__(self) -> int:
+        return hash(self.__dict__["_remote_id"])
+
+
+def _forwarder(name: str) -> Callable[..., Any]:
+    def forward(self: _Remote, *arguments: Any) -> Any:
+        link = self._link
+        try:
+            return link.ask(
+                kind="method", id=self.__dict__["_remote_id"], name=name, calls=True, **link.sent(arguments, {})
+            )
+        except AttributeError:
+            if name == "__bool__":
+                return True
+            if name in ("__str__", "__repr__"):
+                return f"<{type(self).__name__}>"
+            raise TypeError(f"{type(self).__name__} has no {name}") from None
+
+    return forward

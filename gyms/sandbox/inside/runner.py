@@ -1,0 +1,235 @@
+"""The last trusted code before a submitted program, in the program's own process: nothing here can be relied on after.
+
+A submission may rewrite all of this in memory. What it gains is to report values of its choice for the calls that it
+was asked; what the right values are is not here, and the verdict is made elsewhere.
+
+    script    the source, as a main program, with standard input and output
+    calls     the source as a module, then each call, its result encoded at once on the result channel
+    serve     the source as a module, then calls as they are asked for over a link (examiner.py asks)
+    exec      another program: a compiled one, or node
+    compile   a compiler; the file that it makes goes to the result channel
+    examine, pytest   trusted test code, in a job that never sees the submission (examiner.py)
+"""
+
+from __future__ import annotations
+
+import atexit
+import base64
+import builtins
+import io
+import json
+import os
+import subprocess
+import sys
+import threading
+import traceback
+import types
+from collections.abc import Callable
+from typing import Any
+
+from gyms.sandbox.inside import remote, values
+
+__all__ = ["Reporter", "call", "load_module", "read_body", "run", "told", "write_files"]
+
+RESULT_FD, LINK_IN, LINK_OUT = 3, 5, 6
+_MAX_ERROR = 300
+Body = dict[str, Any]
+
+
+def read_body(fd: int) -> Body:
+    """The program's description, to the end of its pipe."""
+    with open(fd, "rb", closefd=False) as file:
+        body: Body = json.loads(file.read())
+    return body
+
+
+def write_files(body: Body, folder: str) -> None:
+    """Put the program's files into the working folder."""
+    for name, content in body["files"].items():
+        path = os.path.join(folder, name)
+        with open(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_EXCL | os.O_NOFOLLOW, 0o755), "wb") as file:
+            file.write(base64.b64decode(content))
+
+
+def run(body: Body) -> None:
+    """Become the program; never returns."""
+    mode = body["mode"]
+    if mode == "exec":
+        _exec(body)
+    from gyms.sandbox.inside import examiner  # here, not above: it imports this file
+
+    _forget_ourselves()
+    _open_standard_streams()
+    if mode == "script":
+        _run_script(body)
+    elif mode == "calls":
+        _run_calls(body)
+    elif mode == "serve":
+        _serve(body)
+    elif mode == "compile":
+        _compile(body)
+    else:
+        examiner.examine(body)
+    os._exit(0)
+
+
+def _exec(body: Body) -> None:
+    try:
+        os.execve(body["argv"][0], body["argv"], body["environment"])
+    except OSError as error:
+        os.write(2, f"{body['argv'][0]}: {error}\n".encode())
+    os._exit(127)
+
+
+def _forget_ourselves() -> None:
+    for name in [name for name in sys.modules if name == "gyms" or name.startswith("gyms.")]:
+        sys.modules.pop(name, None)
+    sys.argv[:] = ["main.py"]
+    sys.setrecursionlimit(1000)
+
+
+def _open_standard_streams() -> None:
+    sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)), "utf-8", "surrogateescape")
+    for name, fd in (("stdout", 1), ("stderr", 2)):
+        raw = io.FileIO(fd, "w", closefd=False)
+        stream = io.TextIOWrapper(
+            io.BufferedWriter(raw), "utf-8", "surrogateescape", line_buffering=fd == 2, write_through=False
+        )
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+    sys.__stdin__ = sys.stdin  # type: ignore[misc]
+
+
+def _new_module(name: str) -> types.ModuleType:
+    module = types.ModuleType(name)
+    module.__dict__["__builtins__"] = builtins
+    sys.modules[name] = module
+    return module
+
+
+def _run_script(body: Body) -> None:
+    """As `python main.py` would: exit status, exit handlers and threads included."""
+    status = 0
+    module = _new_module("__main__")
+    try:
+        exec(compile(body["source"], "main.py", "exec", dont_inherit=True), module.__dict__)
+    except SystemExit as error:
+        status = _exit_status(error.code)
+    except BaseException:
+        status = 1
+        traceback.print_exc()
+    try:
+        threading._shutdown()  # type: ignore[attr-defined]  # waits for threads, as the interpreter's own end does
+        atexit._run_exitfuncs()
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except (OSError, ValueError):
+                status = status or 120
+        os._exit(status)
+
+
+def _exit_status(code: object) -> int:
+    if code is None:
+        return 0
+    if isinstance(code, int):
+        return code & 0xFF
+    print(code, file=sys.stderr)
+    return 1
+
+
+class Reporter:
+    """Writes one JSON line after another to a descriptor, from the process that made it alone."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._pid = os.getpid()
+        self._write, self._getpid, self._exit, self._dumps = os.write, os.getpid, os._exit, json.dumps
+
+    def send(self, line: Any) -> None:
+        """One line; a forked copy of this process ends here instead."""
+        if self._getpid() != self._pid:
+            self._exit(0)
+        data = self._dumps(line).encode("ascii") + b"\n"
+        while data:
+            data = data[self._write(self._fd, data) :]
+
+
+def told(error: BaseException) -> str:
+    """An exception in one line, whatever its own `__str__` does."""
+    name = type(error).__name__
+    try:
+        return f"{name}: {error}"[:_MAX_ERROR]
+    except BaseException:
+        return name
+
+
+def load_module(body: Body, report: Reporter) -> dict[str, Any]:
+    """The submission's names, after running it as a module; reports and ends where that fails."""
+    module = _new_module("solution")
+    try:
+        code = compile(body["source"], "solution.py", "exec", dont_inherit=True)
+    except BaseException as error:
+        report.send({"n": -1, "e": told(error), "k": "syntax"})
+        os._exit(0)
+    try:
+        exec(code, module.__dict__)
+        for extra in body.get("setup", ()):
+            exec(compile(extra, "setup.py", "exec", dont_inherit=True), module.__dict__)
+    except BaseException as error:
+        report.send({"n": -1, "e": told(error), "k": "import"})
+        os._exit(0)
+    report.send({"n": -1, "v": True})
+    return module.__dict__
+
+
+def _run_calls(body: Body) -> None:
+    report = Reporter(RESULT_FD)
+    names = load_module(body, report)
+    pristine = {name: getattr(builtins, name) for name in body["pristine"]}
+    for number, request in enumerate(body["calls"]):
+        if "x" in request:
+            environment = {**names, **pristine}
+            code = compile(request["x"], "call", "eval", dont_inherit=True)
+            call(lambda c=code, e=environment: eval(c, e), number, report)
+        else:
+            function, arguments, keywords = request["f"], values.decode(request["a"]), values.decode(request["k"])
+            call(lambda f=function, a=arguments, k=keywords: names[f](*a, **k), number, report)
+    os._exit(0)
+
+
+def call(function: Callable[[], Any], number: int, report: Reporter) -> None:
+    """Call, encode at once, report; an exit of the program, rather than an error, ends it here."""
+    ends = False
+    try:
+        line = {"n": number, "v": values.encode(function())}
+    except Exception as error:
+        line = {"n": number, "e": told(error), "t": type(error).__name__}
+    except BaseException as error:
+        line = {"n": number, "e": told(error), "t": type(error).__name__}
+        ends = True
+    report.send(line)
+    if ends:
+        os._exit(0)
+
+
+def _serve(body: Body) -> None:
+    report = Reporter(LINK_OUT)
+    names = load_module(body, report)
+    remote.serve(names, open(LINK_IN, "rb", closefd=False), report)  # noqa: SIM115
+    os._exit(0)
+
+
+def _compile(body: Body) -> None:
+    """Run the compiler; standard error goes where the program's would; its product to the result channel."""
+    done = subprocess.run(body["argv"], input=body["source"].encode("utf-8", "replace"), env=body["environment"])
+    if done.returncode == 0:
+        try:
+            fd = os.open(body["product"], os.O_RDONLY | os.O_NOFOLLOW)
+        except OSError:
+            os._exit(1)
+        while chunk := os.read(fd, 1 << 16):
+            while chunk:
+                chunk = chunk[os.write(RESULT_FD, chunk) :]
+    os._exit(0 if done.returncode == 0 else 1)
