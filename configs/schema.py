@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pydantic import model_validator
 
+from configs.judge import CalibrationConfig, JudgeConfig, JudgeEndpointConfig
 from configs.sections import (
     CheckpointConfig,
     ClusterConfig,
@@ -35,12 +36,15 @@ from configs.sections import (
 )
 
 __all__ = [
+    "CalibrationConfig",
     "CheckpointConfig",
     "ClusterConfig",
     "Config",
     "EngineConfig",
     "EvalConfig",
     "GymConfig",
+    "JudgeConfig",
+    "JudgeEndpointConfig",
     "LearnerConfig",
     "ModelConfig",
     "PtxConfig",
@@ -80,6 +84,8 @@ class Config(Section):
     """The vLLM engines."""
     reward: RewardConfig = RewardConfig()
     """How responses are scored."""
+    judge: JudgeConfig = JudgeConfig()
+    """The critic, for gyms that need a judge."""
     learner: LearnerConfig = LearnerConfig()
     """The policy update."""
     ptx: PtxConfig = PtxConfig()
