@@ -1,0 +1,162 @@
+"""One row out for each row in, in order, whatever the rows hold."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gyms.__main__ import main
+from gyms.api import Score, Status
+from reward.rescore import rescore
+from reward.rows import MAX_ROW_BYTES, parse_row, result_of
+from reward.scorer import Scorer
+
+BAD_GYMS = Path(__file__).parent / "bad_gyms.py"
+SUM = {"gym": "gyms.arithmetic:Arithmetic", "task": {"answer": "42", "operands": [17, 25]}}
+KEYS = {"id", "status", "value", "reward", "masked", "components", "answer", "flags", "seconds"}
+
+
+def run(tmp_path: Path, lines: list[str | bytes], *options: str) -> list[dict[str, Any]]:
+    source, output = tmp_path / "rows.jsonl", tmp_path / "out" / "scores.jsonl"
+    source.write_bytes(b"\n".join(line if isinstance(line, bytes) else line.encode() for line in lines))
+    assert main(["score", "--input", str(source), "--output", str(output), "--workers", "2", *options]) == 0
+    return [json.loads(line, parse_constant=lambda name: pytest.fail(name)) for line in output.read_text().splitlines()]
+
+
+def row(**fields: Any) -> str:
+    return json.dumps({**SUM, **fields})
+
+
+def test_every_line_has_its_row_in_order(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    obedient = f"{BAD_GYMS}:Obedient"
+    lines: list[str | bytes] = [
+        row(id=1, response="42"),
+        row(id=2, response="41"),
+        row(id=3, response="I give up"),
+        "not json",
+        "",
+        "[1, 2]",
+        "null",
+        '{"id": "only"}',
+        row(id="no task", task=None, response="42"),
+        row(id="no response", response=None),
+        row(id="no gold", task={}, response="42"),
+        row(id="nope", gym="nope", response="42"),
+        row(id="no module", gym="no_such_module:Gym", response="42"),
+        row(id="args", args={"bogus": 1}, response="42"),
+        row(id="args list", args=[], response="42"),
+        row(id=1, response="42"),
+        row(id={"k": [1]}, response="\ud800 42"),
+        b'{"id": NaN, ' + row(response="42").encode()[1:],
+        b"\xff\xfe garbage \x00",
+        row(id="exit", gym=obedient, response="exit"),
+        row(id="hang", gym=obedient, response="hang"),
+        row(id="well", gym=obedient, response="well"),
+        '{"id": ' + "1" * 5000 + "}",
+        "[" * 100_000,
+        row(id="big", response="42 " * 50_000),
+        row(response="42"),
+    ]
+    rows = run(tmp_path, lines, "--json")
+    assert len(rows) == len(lines) and all(set(found) >= KEYS for found in rows)
+    assert all(found["masked"] == Status(found["status"]).is_masked for found in rows)
+    statuses = [found["status"] for found in rows]
+    assert statuses[:3] == ["ok", "ok", "no_answer"]
+    assert [(found["value"], found["reward"]) for found in rows[:3]] == [(1.0, 1.0), (0.0, 0.0), (0.0, 0.0)]
+    assert set(statuses[3:12]) == {"bad_task"}
+    assert statuses[12:14] == ["verifier_error"] * 2 and statuses[14] == "bad_task"
+    assert statuses[15:18] == ["ok"] * 3 and [found["id"] for found in rows[15:18]] == [1, {"k": [1]}, None]
+    assert statuses[18:22] == ["bad_task", "verifier_error", "verifier_error", "ok"]
+    assert "hung in score" in rows[20]["detail"] and rows[20]["id"] == "hang"
+    assert statuses[22:] == ["bad_task", "bad_task", "too_complex", "ok"] and rows[25]["id"] is None
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["rows"] == len(lines) and summary["masked"] == sum(found["masked"] for found in rows)
+
+
+@given(line=st.binary(max_size=200) | st.text(max_size=100).map(str.encode))
+def test_any_bytes_are_a_row_or_a_fault(line: bytes) -> None:
+    found = parse_row(line, number=1)
+    assert found.fault or found.task is not None
+    json.dumps(result_of(found.id, Score(status=Status.BAD_TASK), minimum=0.0), allow_nan=False)
+
+
+def test_a_line_that_is_too_long_is_one_bad_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reward.rescore.MAX_ROW_BYTES", 1000)
+    monkeypatch.setattr("reward.rows.MAX_ROW_BYTES", 1000)
+    output = io.StringIO()
+    source = io.BytesIO(b"x" * 5000 + b"\n" + row(id=2, response="42").encode() + b"\n")
+    with Scorer([]) as scorer:
+        scores = list(rescore(source, output, scorer))
+    assert [score.status for score in scores] == [Status.BAD_TASK, Status.OK]
+    assert MAX_ROW_BYTES > 1000 and len(output.getvalue().splitlines()) == 2
+
+
+def test_value_is_the_fraction_and_reward_what_is_learned() -> None:
+    score = Score(status=Status.OK, value=0.0, components={"fraction": 0.75})
+    assert (result_of(1, score, minimum=0.0)["value"], result_of(1, score, minimum=0.0)["reward"]) == (0.75, 0.0)
+    fault = result_of(1, Score(status=Status.TIMEOUT), minimum=0.1)
+    assert (fault["value"], fault["reward"], fault["masked"]) == (0.0, 0.1, False)
+    ours = result_of(1, Score(status=Status.JUDGE_FAILED), minimum=0.1)
+    assert (ours["value"], ours["reward"], ours["masked"]) == (None, 0.0, True)
+
+
+def test_rows_come_from_stdin_and_go_to_stdout() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "gyms", "score", "--input", "-", "--output", "-", "--workers", "1"],
+        input=row(id="a", response="42") + "\n",
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[3],
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["reward"] == 1.0 and "scored 1 rows" in done.stderr
+
+
+def test_ctrl_c_keeps_whole_rows_and_leaves_no_process(tmp_path: Path) -> None:
+    source, output = tmp_path / "rows.jsonl", tmp_path / "scores.jsonl"
+    slow = [row(id=i, gym=f"{BAD_GYMS}:Obedient", response="sleep 0.2") for i in range(200)]
+    source.write_text("\n".join(slow))
+    command = [sys.executable, "-m", "gyms", "score", "--input", str(source), "--output", str(output)]
+    process = subprocess.Popen(
+        command, cwd=Path(__file__).parents[3], stderr=subprocess.PIPE, env={**os.environ, "TMPDIR": str(tmp_path)}
+    )
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("scoring-worker-*")):
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.05)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 130, process.stderr.read()
+    assert b"stopped:" in process.stderr.read()
+    process.stderr.close()
+    for line in output.read_text().splitlines():
+        json.loads(line)
+    assert not list(tmp_path.glob("scoring-worker-*"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--input", "none.jsonl", "--output", "-"], "cannot be read"),
+        (["--input", "pyproject.toml", "--output", "pyproject.toml"], "is the input file"),
+        (["--input", "pyproject.toml", "--output", "-", "--workers", "-1"], "must be above 0"),
+    ],
+)
+def test_wrong_use_is_told_in_one_line(
+    options: list[str], message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(Path(__file__).parents[3])
+    assert main(["score", *options]) == 2
+    assert message in capsys.readouterr().err
