@@ -205,11 +205,11 @@ class AtomParser(BracketParser):
         if token.text in _SEPARATING_WORDS:
             raise Unreadable(f"cannot read {self.rest()!r}")
         after = self.tokens[self.place + 1] if self.place + 1 < len(self.tokens) else None
-        if len(token.text) == 1 and token.text in _CALLED and after is not None and after.kind == "(":
-            self.skip()
+        if len(token.text) == 1 and token.text in _CALLED and (primes := self._primes_of_call()) is not None:
+            self.place += 1 + primes
             inner = self.bracketed("(")
             args = inner.args if inner.op == "tuple" else (inner,)
-            return self.node("call", args, token.text)
+            return self.node("call", args, token.text + "'" * primes)
         if len(token.text) > 1 and after is not None and after.kind in ("^", "_", "!", "'"):
             # Only the last letter carries what follows: ab^2 is a b^2.
             self.tokens[self.place : self.place + 1] = [
@@ -218,6 +218,14 @@ class AtomParser(BracketParser):
             return self._word(self.tokens[self.place])
         self.skip()
         return self._letters(token.text)
+
+    def _primes_of_call(self) -> int | None:
+        """How many primes stand between a function's name and its bracket; None where no bracket follows."""
+        place = self.place + 1
+        while place < len(self.tokens) and self.tokens[place].kind == "'":
+            place += 1
+        is_call = place < len(self.tokens) and self.tokens[place].kind == "("
+        return place - self.place - 1 if is_call else None
 
     def _command(self, token: Token) -> Node:
         name = token.text[1:]

@@ -48,6 +48,8 @@ def equivalent(gold: Node, answer: Node, rules: Rules) -> bool:
         return _tuples(gold, answer, rules)
     if gold.op == "ratio" or answer.op == "ratio":
         return _ratios(gold, answer, rules)
+    if gold.op == answer.op == "quantity" and gold.value == answer.value and gold.args[0].op == "ratio":
+        return equivalent(gold.args[0], answer.args[0], rules)
     if gold.op == "quantity" or answer.op == "quantity":
         return same_quantity(gold, answer, rules)
     return same_scalar(gold, answer, rules)
@@ -116,9 +118,13 @@ def _relations(gold: Node, answer: Node, rules: Rules) -> bool:
             return not undone(answer) - undone(gold) - {"mul", "add", "abs"}
         if gold_gives is None and answer_gives is None:
             return _sets(gold, answer, rules)
-        if gold.value == answer.value == ("in",):
-            return equivalent(gold.args[1], answer.args[1], rules)
-        return False
+        parts = [
+            node.args[1] if node.value == ("in",) else gives.value if gives is not None else None
+            for node, gives in ((gold, gold_gives), (answer, answer_gives))
+        ]
+        if ("in",) not in (gold.value, answer.value) or parts[0] is None or parts[1] is None:
+            return False
+        return equivalent(parts[0], parts[1], rules)
     given, other, is_gold = (gold, answer, True) if gold.op == "rel" else (answer, gold, False)
     gives = gold_gives if is_gold else answer_gives
     if given.value == ("in",):
@@ -129,7 +135,7 @@ def _relations(gold: Node, answer: Node, rules: Rules) -> bool:
             return False
         rules.flags.add("assignment")
         return equivalent(gives.value, other, rules) if is_gold else equivalent(other, gives.value, rules)
-    if other.op == "list":
+    if other.op == "list" and not all(part.op == "rel" for part in other.args):
         return False
     return _sets(gold, answer, rules)
 
@@ -181,7 +187,7 @@ def _collections(gold: Node, answer: Node, rules: Rules) -> bool:
         return _listed_relations(gold, answer, rules)
     for node, other in ((gold, answer), (answer, gold)):
         if node.op == "list" and other.op != "list" and node.args[0].op in ("rel", "tuple", "union"):
-            if other.op in ("union", "diff", "reals") or (node.args[0].op == "rel" and other.op == "tuple"):
+            if other.op in ("union", "diff", "reals") or (node.args[0].op == "rel" and other.op in ("tuple", "empty")):
                 return _sets(gold, answer, rules)
             break
     for node, other in ((gold, answer), (answer, gold)):

@@ -381,7 +381,7 @@ def _integer_operation(op: str, node: Node) -> Ratio:
             return _constant(abs(first))
         if op in ("floor", "ceil"):
             return _constant(Fraction(math.floor(first) if op == "floor" else math.ceil(first)))
-        if op == "mod" and numbers[1] > 0:
+        if op == "mod" and numbers[1] > 0 and node.value != "pmod":
             return _constant(first % numbers[1])
         if all(value.denominator == 1 and value >= 0 for value in numbers):
             if max(numbers) > MAX_FACTORIAL:

@@ -37,8 +37,9 @@ _THINK_OPEN = re.compile(r"<(?:think|thinking|reasoning|thought)>|\u25c1think\u2
 _THINK_CLOSE = re.compile(r"</(?:think|thinking|reasoning|thought)>|\u25c1/think\u25b7|<\|end_of_thought\|>", re.I)
 _SOLUTION_MARKS = re.compile(r"<\|(?:begin|end)_of_solution\|>")
 _ANSWER_TAG = re.compile(r"<(/?)answer>", re.I)
+_ANSWER_BLOCK = re.compile(r"<answer>.*?</answer>", re.I | re.S)
 _FENCE = re.compile(r"^[ ]{0,3}(```+|~~~+)", re.M)
-_BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])[ ]*|(?<![A-Za-z\\])(?:boxed|fbox)(?=\{)")
+_BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])\s{0,3}|(?<![A-Za-z\\])(?:boxed|fbox)(?=\{)")
 _BRACE = re.compile(r"\\.|[{}]", re.S)
 _BARE = re.compile(r"[^\s{}$\\]{1,40}")
 _HASHES = re.compile(r"(?<!#)####(?!#)[ \t]*([^\n]*)")
@@ -61,12 +62,13 @@ _NUMBER = (
     r"(?:/\d+)?(?:[ ]?(?:%|\\%|percent\b))?)"
 )
 _NUMBERS = re.compile(rf"(?<![\w.\\^_]){_NUMBER}")
+_BECAUSE = re.compile(r"[ ,](?:because|since|as|which|so|where|when|making|meaning|for)\b")
 _LEAD_IN = re.compile(
     r"(?:\b(?:is|are|equals|be|get|gives|have|that|answer|thus|so|therefore|hence)\b|[:=\u2248]|\\approx)", re.I
 )
 _LISTED = re.compile(r"[\s,.]*(?:and|or|,)[\s,]*")
 _DISPLAY = re.compile(r"\\\[[^\[\]]{0,300}\\\]|\$\$[^$]{0,300}\$\$")
-_HEDGE = re.compile(r"(?:[\d)}$]|\bor\b|\bor maybe\b|\band\b|[,/;])[ $]*$", re.I)
+_HEDGE = re.compile(r"(?:[\d)}$]|\bor\b|\bor maybe\b|\band\b|\bnot\b|n't\b|[,/;])[ $]*$", re.I)
 
 
 class Extracted(NamedTuple):
@@ -90,7 +92,8 @@ def extract(response: str) -> Extracted:
     if blocks is None:
         return Extracted(problem="the answer tags are not well formed")
     if blocks:
-        return _from_blocks(blocks)
+        outside = _ANSWER_BLOCK.sub(" ", _without_code(segment))
+        return _from_blocks(blocks, _boxes(outside)[0])
     found = _marked(segment)
     if found.problem or found.finals:
         return found
@@ -108,8 +111,9 @@ def final_segment(response: str) -> str | None:
     return None if _THINK_OPEN.search(segment) else _SOLUTION_MARKS.sub(" ", segment)
 
 
-def _from_blocks(blocks: list[str]) -> Extracted:
-    finals: list[str] = []
+def _from_blocks(blocks: list[str], boxes: list[_Final]) -> Extracted:
+    """What the answer tags hold; boxes outside must agree with it."""
+    finals = [box.text for box in boxes]
     flags: frozenset[str] = frozenset()
     for block in blocks:
         found = _marked(block)
@@ -121,7 +125,8 @@ def _from_blocks(blocks: list[str]) -> Extracted:
             finals[-1:] = found.finals
     if not finals[-1]:
         return Extracted(problem="the final answer is empty")
-    return Extracted(tuple(finals), flags=flags)
+    distinct = list(dict.fromkeys(reversed(finals)))[: MAX_DISTINCT_FINALS + 1]
+    return Extracted(tuple(reversed(distinct)), flags=flags)
 
 
 def _answer_blocks(segment: str) -> list[str] | None:
@@ -198,6 +203,8 @@ def _hashes(segment: str, *, has_box: bool) -> list[_Final]:
     marks = [match for match in _last(_HASHES, "####", segment) if not _BOX.search(match[1])]
     lines = [_Final(match.start(), match.end(), match[1].strip(), True) for match in marks]
     answers = [line for line in lines if _CLAIM.search(line.text) and not _is_heading(line.text)]
+    if answers and not lines[-1].text:
+        answers.append(lines[-1])  # an empty final answer: there is no way back to an earlier one
     return answers if answers or has_box else lines[-1:]
 
 
@@ -317,10 +324,11 @@ def _phrase_content(segment: str, start: int) -> str:
     end = _SENTENCE_END.search(window)
     text = window[: end.start()] if end else window
     text = text.strip().strip("\"'*").strip()
+    because = _BECAUSE.search(text)
+    text = text[: because.start()].strip(" ,") if because else text
     if len(text.split()) > 3:
         text = re.split(r"\b(?:is|are|equals)\b[ ]*", text)[-1].strip()
-    because = re.search(r"[ ,](?:because|since|as|which|so|where|when|making|meaning|for)\b", text)
-    return text[: because.start()].strip(" ,") if because else text
+    return text
 
 
 def _unmarked(segment: str) -> tuple[str, ...]:

@@ -16,6 +16,8 @@ from gyms.math.tree import Node, walk
 __all__ = ["is_closed", "is_plain_number", "literal_number", "undone"]
 
 _CONSTANTS = frozenset(["pi", "e", "i"])
+MAX_BITS = 4_096
+"""Longest numbers of which `undone` keeps the value."""
 MIN_BARE_EXPONENT = 5
 """10^5 and larger count as numbers; 10^2 is work."""
 _ALWAYS_WORK = frozenset(["fact", "binom", "big", "mod", "floor", "ceil", "abs"])
@@ -74,9 +76,13 @@ def _survey(node: Node, found: set[str]) -> Fraction | None:
     elif node.op == "neg":
         return -numbers[0] if is_rational else None
     elif node.op in ("percent", "mixed", "based"):
-        return numbers[0] if is_rational else None
-    # Only whether a value is rational matters from here on, not which one.
-    return Fraction(1) if is_rational and node.op in ("add", "mul", "div") else None
+        scale = Fraction(1, 100) if node.op == "percent" else 1
+        return sum(numbers, Fraction(0)) * scale if is_rational else None
+    if not is_rational or node.op not in ("add", "mul"):
+        return None
+    if sum(value.numerator.bit_length() + value.denominator.bit_length() for value in numbers) > MAX_BITS:
+        return Fraction(1)  # it is work already; its value decides nothing
+    return sum(numbers, Fraction(0)) if node.op == "add" else Fraction(math.prod(numbers))
 
 
 def _family(function: str) -> str:
@@ -91,7 +97,7 @@ def _quotient(node: Node, numbers: list[Fraction], found: set[str]) -> Fraction:
     top, bottom = numbers
     if not all(_is_integer(part) for part in node.args) or (bottom and abs(bottom) != 1 and top % bottom == 0):
         found.add("div")
-    return Fraction(1)
+    return top / bottom if bottom else Fraction(1)
 
 
 def _is_perfect(radicand: Fraction, index: Fraction) -> bool:

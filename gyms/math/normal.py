@@ -74,7 +74,8 @@ _ENVIRONMENT = re.compile(r"\\begin")
 _DELIMITERS = re.compile(r"\\[()\[\]]|\$\$")
 _DOLLAR_MATH = re.compile(r"\$([^$]*)\$")
 _DOLLAR_SIGN = re.compile(r"\\\$|\$(?=[ ]?[-+.\d])|(?<=\d)[ ]?\$")
-_DOTS = re.compile(r"[ .,;:!?]+$")
+_DOTS = re.compile(r"(?<![\\ .,;:!?])[ .,;:!?]+$")
+_LINE_ENDS = re.compile(r"(?:[ ]*\\\\)+[ ]*$")
 _DASH_SIGN = re.compile("^[ ]*[\u2013\u2014](?=[ ]*[\\d.\\\\(])")
 
 
@@ -87,6 +88,7 @@ def normalise(text: str) -> str:
         if "\\\\" in text and not (_ENVIRONMENT.search(text) and _SINGLE.search(text)):
             text = _DOUBLED.sub(r"\\", text)
         text = _THIN_GROUPS.sub(GROUP, text)
+        text = _LINE_ENDS.sub("", text)
         text = _DEGREES.sub(r"\\deg ", text)
         text = _WRAPPERS.sub(r"\\text", text)
         text = _TEXT.sub(_unwrapped_number, text)

@@ -102,7 +102,8 @@ class Parser(AtomParser):
             elif token.text in ("\\bmod", "\\mod", "\\pmod") or (token.kind == "word" and token.text == "mod"):
                 self.skip()
                 left = terms[0] if len(terms) == 1 else self.node("add", tuple(terms))
-                terms = [self.node("mod", (left, self._signed_product()))]
+                kind = "pmod" if token.text == "\\pmod" else ""
+                terms = [self.node("mod", (left, self._signed_product()), kind)]
             else:
                 break
         return terms[0] if len(terms) == 1 else self.node("add", tuple(terms))

@@ -21,7 +21,7 @@ from gyms.math.parse import parse
 from gyms.math.tokens import Token, tokenise
 from gyms.math.tree import Node, num, sym
 from gyms.math.units import Unit, currency, known, parse_unit
-from gyms.math.vocabulary import FUNCTIONS
+from gyms.math.vocabulary import ENGLISH, FUNCTIONS
 
 __all__ = ["read", "read_plain"]
 
@@ -112,7 +112,7 @@ def _words(plain: str) -> Node | None:
 
 def _word(run: str) -> Node:
     """A run of letters: a word, and where it is short or a name, the product or constant it may be."""
-    if len(run) > MAX_LETTERS and run.casefold() not in ("infinity", "infty"):
+    if run.casefold() in ENGLISH or (len(run) > MAX_LETTERS and run.casefold() not in ("infinity", "infty")):
         return Node("text", (), literal(run))
     return Node("word", (parse(tokenise(run)),), literal(run))
 

@@ -59,6 +59,8 @@ def _pieces(node: Node, is_pair: bool) -> list[Piece]:
         return [Piece(item, item, True, True) for item in node.args]
     if node.op == "tuple" and len(node.args) == 2 and node.value in ("()", "[]", "(]", "[)"):
         return _interval(node)
+    if node.op == "list" and node.value == "," and all(part.op == "rel" for part in node.args):
+        return _all_of([_joined(_pieces(part, is_pair)) for part in node.args])
     if node.op == "union" or (node.op == "list" and node.args[0].op in ("rel", "union", "tuple")):
         return [piece for part in node.args for piece in _pieces(part, is_pair)]
     if node.op == "diff":
@@ -69,6 +71,14 @@ def _pieces(node: Node, is_pair: bool) -> list[Piece]:
     if node.op == "rel":
         return _relation(node)
     raise NotReal
+
+
+def _all_of(conditions: list[list[Piece]]) -> list[Piece]:
+    """`x > 1, x < 3` is both; conditions that exclude each other (`x < 1, x > 3`) are meant as either."""
+    common = conditions[0]
+    for condition in conditions[1:]:
+        common = _difference(common, _difference(pieces_of(Node("reals")), condition))
+    return common or [piece for condition in conditions for piece in condition]
 
 
 def _interval(node: Node) -> list[Piece]:

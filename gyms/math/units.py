@@ -100,6 +100,8 @@ def _table() -> Mapping[str, Unit]:
     add({"gbp": 1}, {"gbp GBP pence": 1})
     add({"yen": 1}, {"yen JPY": 1})
     add({"yuan": 1}, {"yuan RMB CNY": 1})
+    add({"am": 1}, {"am AM": 1})
+    add({"pm": 1}, {"pm PM": 1})
     add({"rupee": 1}, {"rupee rupees INR": 1})
     table["pence"] = Unit(Fraction(1, 100), (("gbp", 1),))
     return table
@@ -116,7 +118,7 @@ _NOT_LABELS = words(
     "without least most between"
 )
 _ONE = Unit(Fraction(1), ())
-_PIECE = re.compile(r"([A-Za-z]+)|(\^)\s*\{?\s*(-?\d)\s*\}?|([/*]|\\cdot|\\times)|(\s+|-|\.)")
+_PIECE = re.compile(r"([A-Za-z]+)|(\^)\s*\{?\s*(-?\s*\d)\s*\}?|([/*]|\\cdot|\\times)|(\s+|-|\.)")
 _PREFIX_POWERS = {"square": 2, "sq": 2, "cubic": 3, "cu": 3}
 _SUFFIX_POWERS = {"squared": 2, "cubed": 3}
 MAX_LABEL_WORDS = 3
@@ -168,7 +170,7 @@ def _pieces(text: str) -> list[str]:
         if word:
             pieces.append("/" if word == "per" else word)
         elif caret:
-            pieces.append("^" + power)
+            pieces.append("^" + "".join(power.split()))
         elif operator:
             pieces.append("/" if operator == "/" else "*")
         place = match.end()

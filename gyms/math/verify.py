@@ -32,9 +32,12 @@ ANSWER_TYPES = words(
     "auto number expression set list tuple interval matrix equation inequality text choice quantity ratio"
 )
 """What a task may say its answer is; `auto`: as the gold answer is written."""
-_CHOICE = re.compile(
-    r"\(?([A-Za-z])(?:[).:]+(?:\s.*)?|\s*)|(?:option|choice|answer)\s+\(?([A-Za-z])\)?[.:]?", re.I | re.S
-)
+_CHOICE = re.compile(r"(?:(?:option|choice|answer)\s*:?\s*)?\(?([A-Za-z])(?:[).:]+(?P<rest>\s.*)?|\s*)", re.I | re.S)
+_OTHER_CHOICE = re.compile(r"^\s*(?:or|and|[,/&])(?![A-Za-z])|(?<![A-Za-z])\(?[A-J][.):]")
+_NAMED_CHOICE = re.compile(r"\(([A-J])\)|(?<![\w'(])([B-HJ]|A(?!\s+(?!and\b|or\b|nor\b)[a-z]))(?![\w'])")
+_DENIAL = re.compile(r"\b(?:not|wrong|incorrect|false|except|neither|never|isn|but)\b", re.I)
+MAX_CHOICE_WORDS = 8
+"""A longer sentence may name a choice for any reason."""
 _ARTICLES = re.compile(r"^(?:the|an?)\s+")
 _TRANSFORMS = re.compile(
     r"\b(?:simplif|express|convert|write|evaluate|compute|calculate|factor|expand|rewrite|reduce)", re.I
@@ -263,13 +266,14 @@ def _judge(gold: Gold, text: str, flags: frozenset[str]) -> Verdict:
 
 def _is_right(gold: Gold, text: str, rules: Rules) -> bool:
     if gold.is_choice:
-        letter = _choice(text)
+        letter = _choice(text) or _only_letter(text)
         return letter is not None and letter.upper() == gold.node.value.upper()
-    if gold.node.op == "text":
+    if gold.node.op in ("text", "word"):
         said = _ARTICLES.sub("", literal(text.rpartition("=")[2]))
-        return said == _ARTICLES.sub("", gold.node.value)
-    if gold.node.op == "word" and literal(text) == gold.node.value:
-        return True
+        if said == _ARTICLES.sub("", gold.node.value):
+            return True
+        if gold.node.op == "text":
+            return False
     return equivalent(gold.node, read(text, unit_hint=gold.has_unit), rules)
 
 
@@ -286,7 +290,18 @@ def _is_words(text: str, gold: Gold) -> bool:
 def _choice(text: str) -> str | None:
     plain = " ".join(re.sub(r"\\(?:text(?:bf|it|rm)?|mathrm|mathbf|mbox)\s*|[{}$*\\]", " ", text).split())
     match = _CHOICE.fullmatch(plain)
-    return None if match is None else (match[1] or match[2])
+    if match is None or _OTHER_CHOICE.search(match["rest"] or ""):
+        return None
+    return match[1]
+
+
+def _only_letter(text: str) -> str | None:
+    """The only choice that a sentence names, as in "I choose B."; "A" and "I" are words unless in brackets."""
+    plain = re.sub(r"\\(?:text(?:bf|it|rm)?|mathrm|mathbf|mbox)\s*|[{}$*\\]", " ", text)
+    if len(plain.split()) > MAX_CHOICE_WORDS or _DENIAL.search(plain):
+        return None
+    named = {one or other for one, other in _NAMED_CHOICE.findall(plain)}
+    return named.pop() if len(named) == 1 else None
 
 
 def _looks_like_choice(text: str, name: str) -> bool:

@@ -27,6 +27,9 @@ from gyms.math.verify import verify
         "\\boxed{42}.",
         "\\[ \\boxed{42} \\]",
         "\\boxed {42}",
+        "\\boxed\n{42}",
+        "# so\n### 42",
+        "6*7 = 42",
         "\\boxed{\\boxed{42}}",
         "\\fbox{42}",
         "boxed{42}",
@@ -102,6 +105,11 @@ def test_an_answer_is_found(response: str) -> None:
         "1 2 3 41 42",
         "40, 41, 42",
         "42!",
+        "#### 42\n####",
+        "The answer isn't 42",
+        "Not 42",
+        "The answer is not 42 but 43.",
+        "6*7",
         "\\boxed{4}\\boxed{2}",
     ],
 )
@@ -139,6 +147,42 @@ def test_an_echo_of_the_question_is_no_answer() -> None:
     verdict = verify("24", question, question=question)
     assert verdict.status is Status.NO_ANSWER
     assert verdict.flags == {"echo"}
+
+
+def test_answer_tags_and_boxes_outside_them_must_agree() -> None:
+    assert verify("42", "<answer>42</answer> and \\boxed{42}").is_right
+    assert "conflict" in verify("42", "\\boxed{43} <answer>42</answer>").flags
+
+
+@pytest.mark.parametrize(
+    "response",
+    ["B", "(B)", "I choose B.", "The answer is (B).", "The answer is B because C is wrong.", "\\boxed{B) 5}"],
+)
+def test_a_choice_is_found(response: str) -> None:
+    assert verify("(B)", response).is_right
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        "A and B",
+        "A, B",
+        "A B C D",
+        "ABCD",
+        "\\boxed{A}\\boxed{B}",
+        "\\boxed{(B) or (C)}",
+        "\\boxed{ABCD}",
+        "B or C",
+        "not B",
+        "B is wrong; A is right",
+        "The answer is A or B",
+        "\\boxed{\\text{(A) or (B)}}",
+        "\\boxed{B. C.}",
+        "\\boxed{B, C}",
+    ],
+)
+def test_several_choices_are_none(response: str) -> None:
+    assert not verify("(B)", response).is_right
 
 
 def test_loose_boxes_and_unmarked_answers_carry_flags() -> None:
