@@ -107,7 +107,7 @@ class Chat(Gym):
 
     def score(self, task: Task, response: str) -> Score:
         names = task.data.get("checks", ())
-        if not isinstance(names, Sequence) or isinstance(names, str) or not set(names) <= set(CHECKS):
+        if not isinstance(names, list | tuple) or not all(_is_known(name) for name in names):
             return Score(status=Status.BAD_TASK, detail=f"task {task.id!r}: data['checks'] must name chat_checks")
         if len(response) > MAX_CHARS:
             return Score(status=Status.TOO_COMPLEX, detail=f"the response has over {MAX_CHARS} characters")
@@ -205,9 +205,13 @@ def _up_to_last_user(messages: Sequence[Any]) -> list[Any]:
 
 
 def _require_known(checks: Iterable[Any], where: str) -> None:
-    unknown = [name for name in checks if name not in CHECKS]
+    unknown = [name for name in checks if not _is_known(name)]
     if unknown:
         raise ValueError(f"{where}: there is no check {unknown[0]!r}. Known checks: {', '.join(CHECKS)}")
+
+
+def _is_known(name: Any) -> bool:
+    return isinstance(name, str) and name in CHECKS
 
 
 def _load_dataset(source: str, config: str, split: str) -> Iterable[Mapping[str, Any]]:

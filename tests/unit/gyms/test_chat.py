@@ -61,8 +61,9 @@ def test_the_checkable_properties_of_a_task_are_its_cases() -> None:
 
 
 def test_a_malformed_task_is_ours_and_a_flood_the_models() -> None:
-    bad = Task(id="t", prompt=(message("user", "Hi?"),), data={"checks": ("no_such",)})
-    assert chat().score(bad, "Hello.").status is Status.BAD_TASK
+    for checks in (("no_such",), (["no_list"],), "no_list", 3, {"no_list": 1}):
+        bad = Task(id="t", prompt=(message("user", "Hi?"),), data={"checks": checks})
+        assert chat().score(bad, "Hello.").status is Status.BAD_TASK
     assert chat().score(chat().tasks("train")[0], "x" * 100_001).status is Status.TOO_COMPLEX
 
 
@@ -96,6 +97,7 @@ def test_rows_come_from_local_files(tmp_path: Path) -> None:
         ({"prompt": "x", "rubric": 3}, "'rubric' must be packs"),
         ({"prompt": "x", "criteria": {"id": "x"}}, "'criteria' must be a list"),
         ({"prompt": "x", "checks": ["no_such"]}, "there is no check 'no_such'"),
+        ({"prompt": "x", "checks": [["no_list"]]}, "there is no check"),
         ({"prompt": "x", "checks": "no_list"}, "'checks' must be a list"),
     ],
 )
