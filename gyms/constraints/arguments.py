@@ -198,6 +198,12 @@ class Conjunctions(Args):
 class Options(Args):
     options: Text
 
+    @model_validator(mode="after")
+    def _has_options(self) -> Options:
+        if not any(character.isalnum() for character in self.options):
+            raise ValueError(f"options = {self.options!r} names no option")
+        return self
+
 
 class SentenceKeyword(Args):
     word: Word

@@ -131,12 +131,8 @@ def options(text: str, args: a.Options) -> bool:
 
 def options_of(listed: str) -> list[str]:
     """The options of `yes/no/maybe`, `this or that`, `a), b), c)`."""
-    for separator in (r"/", r"\bor\b", r","):
-        parts = [" ".join(part.split()) for part in re.split(separator, listed)]
-        parts = [part for part in parts if part]
-        if len(parts) > 1:
-            return parts
-    return [listed.strip()]
+    parts = re.split(r"/" if "/" in listed else r",|\bor\b", listed)
+    return [" ".join(part.split()) for part in parts if part.strip()]
 
 
 def options_upstream(text: str, args: a.Options) -> bool:

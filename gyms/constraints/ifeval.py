@@ -206,7 +206,7 @@ def number_highlighted_sections_upstream(text: str, args: a.NumHighlights) -> bo
 
 def multiple_sections(text: str, args: a.Sections) -> bool:
     marks = list(re.finditer(rf"(?<!\w){re.escape(args.section_spliter.strip())}[^\S\n]?(\d{{1,9}})(?!\d)", text))
-    ends = [mark.start() for mark in marks[1:]] + [len(text)]
+    ends = [mark.start() for mark in marks[1:]] + [len(text)] * bool(marks)
     filled = {mark.group(1) for mark, end in zip(marks, ends, strict=True) if re.search(r"\w", text[mark.end() : end])}
     return len(filled) >= args.num_sections
 

@@ -138,7 +138,7 @@ def _in_script(letters: list[str], language: str) -> int:
     base = language.partition("-")[0]
     ranges = _SCRIPTS.get(_SAME_SCRIPT.get(base, base), _LATIN_RANGE)
     inside = re.compile(f"[{ranges}]")
-    return sum(inside.match(letter) is not None for letter in letters)
+    return len(inside.findall("".join(letters)))
 
 
 def _is_detected(text: str, language: str) -> bool:

@@ -73,6 +73,14 @@ _NEVER_LAST = frozenset(
     """)
 )
 
+_STARTERS = frozenset(
+    split_words(
+        """a an the it he she they we i you this that these those then there but and so or if when while after before
+        in on at for from to as my our his her its their what who how why not no yes all some each every one"""
+    )
+)
+"""Words that start a sentence rather than follow an initial, as in "plan B. Then"."""
+
 
 def prepared(text: str) -> str:
     r"""The text as a reader sees it: no invisible characters, `\n` line ends, no look-alike letters inside words."""
@@ -201,12 +209,8 @@ def _is_abbreviation(paragraph: str, dot: int, after: int) -> bool:
         start -= 1
     word = paragraph[start:dot]
     if len(word) == 1 and word.isalpha():
-        return word.isupper() and word != "I" and paragraph[after].isupper() and _is_initial(paragraph, start)
+        follows = _WORD_RUN.match(paragraph, after)
+        is_name = follows is not None and follows.group().lower() not in _STARTERS
+        return word.isupper() and word != "I" and is_name and paragraph[after].isupper()
     low = word.lower()
     return low in _NEVER_LAST or (low in _ABBREVIATIONS and not paragraph[after].isupper())
-
-
-def _is_initial(paragraph: str, start: int) -> bool:
-    """True where a single capital letter stands after a capitalised word or another initial, as in "John F."."""
-    before = paragraph[max(0, start - 40) : start].split()
-    return not before or before[-1][0].isupper()
