@@ -64,7 +64,7 @@ def _is_consistent(sides: list[Node], signs: list[str]) -> bool:
             left, right = (side.args[0] if side.op == "quantity" else side for side in (left, right))
         if sign == "=" and not same_value(left, right):
             if is_closed(left) and is_closed(right):
-                raise FalseEquation
+                raise FalseEquation("a false equation of numbers")
             return False
     return True
 

@@ -169,7 +169,7 @@ def _is_evaluated(gold: Node, answer: Node) -> bool:
     if not is_closed(gold):
         return not {op for op in undone(answer) if op in ("big", "mod")} - undone(gold)
     if is_plain_number(gold):
-        return is_plain_number(answer) and not undone(answer)
+        return is_plain_number(answer) and not undone(answer) - undone(gold)
     return not undone(answer) - undone(gold)
 
 

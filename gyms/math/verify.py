@@ -16,7 +16,6 @@ from typing import Any
 from gyms.api import Status
 from gyms.math.caps import MAX_RESPONSE_CHARS, TooComplex, Unreadable
 from gyms.math.compare import equivalent, share_right
-from gyms.math.exact import key_of
 from gyms.math.extract import MAX_DISTINCT_FINALS, TOO_LONG, Extracted, extract
 from gyms.math.normal import literal, normalise
 from gyms.math.read import read
@@ -142,8 +141,7 @@ def read_gold(
     text = _gold_text(str(gold))
     try:
         node = _read_answer(text, answer_type, unit_hint=isinstance(units, str))
-        key_of(node)
-    except Unreadable as error:
+    except (Unreadable, FalseEquation) as error:
         raise BadGold(f"the gold answer {text[:60]!r} cannot be read: {error}") from None
     return Gold(
         text=text,
@@ -349,7 +347,10 @@ def _read_answer(text: str, answer_type: str, *, unit_hint: bool) -> Node:
         if letter is None:
             raise Unreadable(f"{text[:40]!r} is no choice")
         return Node("sym", (), letter.upper())
-    return read(text, unit_hint=unit_hint)
+    node = read(text, unit_hint=unit_hint)
+    if not equivalent(node, node, Rules()):
+        raise Unreadable("it does not equal itself: it mixes what cannot be compared")
+    return node
 
 
 def _with_units(node: Node, units: Any) -> Node:

@@ -65,6 +65,8 @@ RIGHT = [
     ("i", r"\sqrt{-1}"),
     (r"e^{i\pi}", "-1"),
     # forms that the gold answer itself has
+    (r"\frac{-4}{2}", r"\frac{-4}{2}"),
+    (r"\frac{-4}{2}", "-2"),
     ("5!", "5!"),
     ("5!", "120"),
     ("2^{10}", "1024"),
@@ -382,6 +384,8 @@ def test_a_tolerance_widens_and_units_bind() -> None:
         {"gold": r"\foo{5}"},
         {"gold": "9**9**9**9"},
         {"gold": "1/0"},
+        {"gold": "4=5"},
+        {"gold": r"\sqrt{x<2}"},
         {"gold": "5", "tolerance": -1},
         {"gold": "5", "tolerance": "wide"},
         {"gold": "5", "tolerance": float("nan")},
