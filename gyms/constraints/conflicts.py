@@ -26,6 +26,9 @@ from gyms.constraints.text import stripped as bare
 
 __all__ = ["EXCLUSIVE_PAIRS", "contradiction"]
 
+MAX_FIXED_CHARS = 1_000_000
+"""A fixed response longer than this is not written out."""
+
 Bound = tuple[str, int, int | None]
 """(quantity, at least, at most); None: no upper bound."""
 
@@ -458,7 +461,7 @@ def _only_responses(instruction: Instruction, compat: bool) -> list[str]:
     match instruction.id:
         case "copy:copy" | "copy:copying_simple":
             texts = [args.prompt_to_repeat]
-        case "copy:copying_multiple":
+        case "copy:copying_multiple" if args.N * len(args.prompt_to_repeat) <= MAX_FIXED_CHARS:
             texts = [mark.join([args.prompt_to_repeat.strip()] * args.N) for mark in ("******", "\n******\n")]
         case "repeat:repeat_simple":
             texts = [SIMPLE_SENTENCE]

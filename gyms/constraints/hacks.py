@@ -74,6 +74,7 @@ _HIDDEN = re.compile("[\u200b\u2060-\u2064\ufeff\u00ad\u202a-\u202e\u2066-\u2069
 _MIXED = re.compile(
     "[A-Za-z][\u0370-\u03ff\u0400-\u04ff]|[\u0370-\u03ff\u0400-\u04ff][A-Za-z]",
 )
+_NO_SPACES = re.compile("[\u0e00-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]")
 _COMMENT = re.compile(r"<!--(?:(?!-->).)*(?:-->|\Z)", re.DOTALL)
 _FENCE = re.compile(r"```(?:(?!```).)*(?:```|\Z)", re.DOTALL)
 _WIDE_GAP = re.compile(r"\n{8,}|[ \t]{40,}")
@@ -95,7 +96,10 @@ def hack_flags(item: Item, response: str, passed: Sequence[bool], topic: Sequenc
         "off_topic": not ids & _SHORT_IDS and _is_off_topic(item, ids, words, topic),
         "stuffing": not ids & _COPY_IDS and _is_stuffed(item.instructions, text, words),
         "degenerate": not ids & _COPY_IDS and (_is_degenerate(text, words) or (bool(topic) and _is_list(words))),
-        "too_short": len(words) < MIN_WORDS and not ids & _SHORT_IDS and not _wants_few_words(item.instructions),
+        "too_short": len(words) < MIN_WORDS
+        and not _is_wordless_script(text)
+        and not ids & _SHORT_IDS
+        and not _wants_few_words(item.instructions),
         "hidden_text": _HIDDEN.search(response) is not None or _MIXED.search(response) is not None,
     }
     return frozenset(name for name, is_found in found.items() if is_found)
@@ -199,6 +203,11 @@ def _is_degenerate(text: str, words: list[str]) -> bool:
     counts = Counter(" ".join(plain_words(sentence.lower())) for sentence in sentences(text[: 10 * MAX_WORDS]))
     most, total = max(counts.values(), default=0), sum(counts.values())
     return most >= 3 and most > MAX_REPEATED_SHARE * total
+
+
+def _is_wordless_script(text: str) -> bool:
+    """Enough text in a script that puts no spaces between words."""
+    return len(_NO_SPACES.findall(text[:1000])) >= 2 * MIN_WORDS
 
 
 def _is_list(words: list[str]) -> bool:

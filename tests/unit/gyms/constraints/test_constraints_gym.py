@@ -145,6 +145,12 @@ def test_copying_is_no_hack_where_it_is_asked_for():
     assert flags(copied, ids=["combination:repeat_prompt"], kwargs=kwargs) == frozenset()
 
 
+def test_text_without_spaces_is_not_too_short():
+    japanese = "\u4eca\u65e5\u306f\u3068\u3066\u3082\u5929\u6c17\u304c\u3044\u3044\u306e\u3067"
+    assert "too_short" not in flags(japanese)
+    assert "too_short" in flags(japanese[:3])
+
+
 @pytest.mark.parametrize("difficulty", [1, 3])
 def test_the_gym_keeps_the_contract(difficulty):
     check_gym(gym(difficulty=difficulty, num_train=40, num_heldout=10), max_tasks=2)

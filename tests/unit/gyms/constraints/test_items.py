@@ -242,3 +242,8 @@ def test_another_package_may_offer_an_id_but_not_a_built_in_one(monkeypatch):
                     read_item(row(("my:no_z", {})))
         finally:
             registry._offered.cache_clear()
+
+
+def test_a_huge_number_of_copies_is_not_written_out():
+    pair = ("copy:copying_multiple", {"prompt_to_repeat": "x" * 40_000, "N": 1_000_000})
+    assert len(read_item(row(pair, NO_COMMA)).instructions) == 2
