@@ -1,5 +1,8 @@
 """Rollout: every draw becomes a group of K scored siblings, each scored as soon as it is finished.
 
+Where siblings are scored together (a judge compares them, or a gym scores groups), that happens as soon as the group is
+complete, while other groups still decode.
+
 Scoring overlaps decoding: a response leaves the engine when it ends and goes to its verifier while its siblings still
 decode. A truncated response never reaches a verifier; its own rule decides. Seeds are functions of (run seed, step,
 draw, k), so the order in which things finish changes nothing but the time.
@@ -18,10 +21,11 @@ from reward.rules import TruncationRule, reward_of
 from rl.batch import Group, ScoredSample
 from rollout.types import Sample, SampleRequest
 
-__all__ = ["Policy", "ScoresResponses", "collect", "gather_or_cancel", "sample_seed"]
+__all__ = ["JudgesGroups", "Policy", "ScoresResponses", "collect", "gather_or_cancel", "sample_seed"]
 
 
 _T = TypeVar("_T")
+Siblings = Sequence[ScoredSample]
 
 
 class Policy(Protocol):
@@ -42,6 +46,15 @@ class ScoresResponses(Protocol):
     async def score(self, request_id: str, gym_name: str, task: Task, response: str) -> Score: ...
 
 
+class JudgesGroups(Protocol):
+    """What scores the siblings of one draw together: `rl.judging.Judging`."""
+
+    judged: frozenset[str]
+    """Names of the gyms whose groups it judges."""
+
+    async def judge_group(self, request_id: str, task: Task, responses: Sequence[str | None]) -> Sequence[Score]: ...
+
+
 def sample_seed(seed: int, *key: int | str) -> int:
     """A seed in [0, 2**63) for one sample: a hash of the run's seed and the sample's coordinates."""
     text = "/".join(map(str, (seed, *key)))
@@ -59,6 +72,7 @@ async def collect(
     key: int | str,
     truncation: TruncationRule,
     minimum: Callable[[str], float],
+    judge: JudgesGroups | None = None,
     on_group: Callable[[Group], None] = lambda group: None,
 ) -> list[Group]:
     """Sample and score `samples_per_prompt` responses for every draw; groups in draw order.
@@ -66,10 +80,11 @@ async def collect(
     Args:
         key: the step, or the name of an evaluation; part of every sample's seed.
         minimum: a gym's reward for faults of the model, by gym name.
+        judge: scores the groups of the gyms that need one; None (evaluation): those gyms' own `score` is asked.
         on_group: called when a group is complete (progress).
     """
 
-    async def one(position: int, draw: Draw, k: int, prompt_ids: tuple[int, ...]) -> ScoredSample:
+    async def drawn(position: int, draw: Draw, k: int, prompt_ids: tuple[int, ...]) -> Sample:
         request = SampleRequest(
             id=f"{key}/{draw.index}/{k}",
             prompt_ids=prompt_ids,
@@ -77,17 +92,33 @@ async def collect(
             temperature=temperature,
             seed=sample_seed(seed, key, draw.index, k),
         )
-        sample = await policy.sample(request, lane=position)
+        return await policy.sample(request, lane=position)
+
+    async def alone(position: int, draw: Draw, k: int, prompt_ids: tuple[int, ...]) -> ScoredSample:
+        sample = await drawn(position, draw, k, prompt_ids)
         if sample.is_truncated:
-            score = Score(status=Status.TRUNCATED)
-        else:
-            score = await scorer.score(request.id, draw.gym, draw.task, sample.text)
+            return scored(draw, sample, Score(status=Status.TRUNCATED))
+        return scored(draw, sample, await scorer.score(sample.id, draw.gym, draw.task, sample.text))
+
+    async def together(judge: JudgesGroups, position: int, draw: Draw, prompt_ids: tuple[int, ...]) -> Siblings:
+        samples = await gather_or_cancel([drawn(position, draw, k, prompt_ids) for k in range(samples_per_prompt)])
+        texts = [None if sample.is_truncated else sample.text for sample in samples]
+        scores = await judge.judge_group(f"{key}/{draw.index}", draw.task, texts)
+        return [
+            scored(draw, sample, Score(status=Status.TRUNCATED) if sample.is_truncated else score)
+            for sample, score in zip(samples, scores, strict=True)
+        ]
+
+    def scored(draw: Draw, sample: Sample, score: Score) -> ScoredSample:
         reward = reward_of(score, minimum=minimum(draw.gym), truncation=truncation)
         return ScoredSample(sample=sample, score=score, reward=reward)
 
     async def group(position: int, draw: Draw) -> Group:
         prompt_ids = policy.prompt_ids(draw.task)
-        samples = await gather_or_cancel([one(position, draw, k, prompt_ids) for k in range(samples_per_prompt)])
+        if judge is not None and draw.gym in judge.judged:
+            samples = await together(judge, position, draw, prompt_ids)
+        else:
+            samples = await gather_or_cancel([alone(position, draw, k, prompt_ids) for k in range(samples_per_prompt)])
         complete = Group(draw=draw, samples=tuple(samples))
         on_group(complete)
         return complete

@@ -106,8 +106,13 @@ def logprob_gap(batch: LearningBatch) -> tuple[float | None, float | None]:
 
 
 def fault_causes(groups: Sequence[Group]) -> list[str]:
-    """What each masked-for-our-fault sample failed of."""
-    return [f"{s.score.status}: {s.score.detail}" for g in groups for s in g.samples if s.score.status.is_masked]
+    """What each masked-for-our-fault sample failed of. A closed gate masks on purpose and is no fault."""
+    return [
+        f"{s.score.status}: {s.score.detail}"
+        for g in groups
+        for s in g.samples
+        if s.score.status.is_masked and "gate_closed" not in s.score.flags
+    ]
 
 
 def rollout_row(step: int, group: Group, k: int, scored: ScoredSample) -> dict[str, Any]:

@@ -34,6 +34,7 @@ from rl.cluster import Cluster
 from rl.collect import collect
 from rl.evaluate import evaluate
 from rl.faults import ActorLost, DeadlineExceeded
+from rl.judging import Judging
 from rl.learner import UpdateMetrics
 from rl.metrics import fault_causes, rollout_row, step_metrics
 from rl.preflight import Checked
@@ -75,6 +76,7 @@ class Run:
             on_phase=self._on_phase,
         )
         self.scorer = Scorer(checked.specs, num_workers=self.config.reward.num_workers)
+        self.judging = Judging(self.config, checked.gyms, checked.chat)
         self._minimum = {entry.name: entry.gym.minimum for entry in checked.gyms}
         self._heldout: tuple[Draw, ...] = heldout(checked.gyms, self.config.eval.num_tasks, self.config.seed)
         self._phases: dict[str, float] = {}
@@ -132,6 +134,7 @@ class Run:
         weights = await self.cluster.publish(checkpoint.run["weight_version"])
         self.state = RunState(num_steps=self.config.num_steps, weights=weights)
         self.state.load_state_dict(checkpoint.run, weights)
+        self.judging.load_state_dict(checkpoint.run["judging"])
         self.state.is_stopping = self._is_stopping
         self.cluster.step = self.state.step
         self.folder.drop_from(self.state.step, num_evals=self.state.num_evals)
@@ -193,11 +196,24 @@ class Run:
         with self._span("save"):
             staging = staging_folder(self.folder.checkpoints, self.state.step)
             await self.cluster.save_learner(staging / "learner.pt")
-            fingerprint = self.checked.fingerprint
-            write_manifest(staging, self.folder.checkpoints, run=self.state.state_dict(), fingerprint=fingerprint)
+            facts = {**self.state.state_dict(), "judging": self.judging.state_dict()}
+            write_manifest(staging, self.folder.checkpoints, run=facts, fingerprint=self.checked.fingerprint)
             prune(self.folder.checkpoints, self.config.checkpoint.keep)
 
     # -- the parts of a step ------------------------------------------------------------------------------------------
+
+    async def calibrate_if_due(self, policy: ServedPolicy) -> None:
+        """Ask the judge about pairs with a known winner; below its threshold rubric rewards are masked."""
+        if not self.judging.is_due(self.state.step):
+            return
+        with self._span("calibrate"):
+            found = await self.judging.calibrate(policy, self.state.step)
+        told = (
+            "none decided" if found.accuracy is None else f"accuracy {found.accuracy:.3f}, flips {found.flip_rate:.2f}"
+        )
+        self.report.say(
+            f"judge on {found.num_pairs} held-out pairs: {told}; {self.judging.gate.reason or 'its verdicts count'}"
+        )
 
     async def rollout(self, policy: ServedPolicy, *, temperature: float) -> list[Group]:
         """K scored samples for every draw of this step.
@@ -206,6 +222,7 @@ class Run:
             TooManyFaults: more samples were masked for faults of ours than reward.max_masked_frac.
         """
         step, wanted = self.state.step, self.config.rollout
+        self.judging.serve(policy)
         chosen = draws(self.config.seed, step, wanted.prompts_per_step, self.checked.gyms)
         with self._span("rollout"), self.report.progress(f"step {step + 1}: rollout", len(chosen), "groups") as advance:
             groups = await collect(
@@ -218,6 +235,7 @@ class Run:
                 key=step,
                 truncation=self._truncation,
                 minimum=self._minimum.__getitem__,
+                judge=self.judging,
                 on_group=lambda group: advance(1),
             )
         rows = [rollout_row(step, group, k, scored) for group in groups for k, scored in enumerate(group.samples)]
@@ -316,7 +334,8 @@ class Run:
             stall_seconds=stall,
             num_weight_bytes=served.num_bytes,
         )
-        row |= self._take_eval_metrics()
+        row |= self._take_eval_metrics() | self.judging.take_metrics()
+        self.judging.learn_from(batch.groups)
         self.folder.append(self.folder.metrics, row)
         self.report.step(self.state.step, row, batch.groups)
         self.state.advance(weights)

@@ -52,6 +52,7 @@ async def one_step(run: Run) -> None:
 
     async with run.cluster.generating(run.state.weights) as policy:   # swap, verify ALL engines: pi_old = INT4(theta)
         await run.evaluate_if_due(policy)
+        await run.calibrate_if_due(policy)                            # may the critic's verdicts count?
         groups = await run.rollout(policy, temperature=temperature)   # y_1..y_K ~ pi_old(.|x), |y| <= budget(x), scored
     batch = run.learning_batch(groups)                                # A_i = r_i - mean_j r_j, masks, minibatches
 
@@ -59,7 +60,7 @@ async def one_step(run: Run) -> None:
         batch = await run.add_old_logprobs(learner, batch)            # log pi_old, before any update
         updates = await run.update(learner, batch)                    # policy loss + ptx_coef * NLL, through INT4
         weights = await run.publish(learner)                          # pack theta: an immutable, versioned artefact
-    run.step_done(batch, updates, weights, temperature=temperature)   # step += 1, theta is the policy
+    run.step_done(batch, updates, weights, temperature=temperature)   # step += 1; verified groups teach the critic
     await run.save_if_due()
 
 

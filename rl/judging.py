@@ -1,0 +1,159 @@
+"""The run's critic: who judges, whether its verdicts count, and what verified groups teach it (docs/judge.md).
+
+Three things hang together here, because they share the served policy and a checkpoint: the critic that judges complete
+groups, the gate that a calibration opens or closes, and the pool of known pairs that verified groups fill. A run whose
+gyms are all verifiable has none of it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from configs.schema import Config
+from gyms.api import Score, Services, Task
+from gyms.critic_gym import CriticGym, CriticGymSettings
+from gyms.mixture import GymEntry
+from reward.calibration import Calibration, VerifiedPair, calibrate
+from reward.critic import GroupCritic
+from reward.critic_config import build_critic, build_gate
+from reward.judges.api import JudgeFailed, JudgeReply, JudgeRequest
+from rl.batch import Group
+from rl.collect import Policy
+from rollout.chat import ChatFormat
+from rollout.types import SampleRequest
+
+__all__ = ["Judging", "calibration_pairs"]
+
+
+class Judging:
+    """Judges complete groups while `policy` serves.
+
+    Args:
+        config: the run's.
+        gyms: those of the run; a `critic` gym among them shares its pool of known pairs.
+        chat: the policy's template and tokenizer.
+
+    Raises:
+        ValueError: the judge's endpoint has no key, or the critic gym learns another style than the judge uses.
+    """
+
+    def __init__(self, config: Config, gyms: Sequence[GymEntry], chat: ChatFormat) -> None:
+        self.config = config
+        self.judged = frozenset(entry.name for entry in gyms if entry.gym.needs.judge)
+        self._by_name = {entry.name: entry.gym for entry in gyms}
+        self._chat = chat
+        self._policy: Policy | None = None
+        self._num_asked = 0
+        own = [entry.gym for entry in gyms if isinstance(entry.gym, CriticGym)]
+        if own and self.judged and own[0].settings.style != config.judge.style:
+            raise ValueError(
+                f'the critic gym learns the style "{own[0].settings.style}" and judge.style is "{config.judge.style}": '
+                "what is learned there would not judge here; give both the same style"
+            )
+        self.critic_gym = own[0] if own else CriticGym(CriticGymSettings(style=config.judge.style), Services())
+        self.gate = build_gate(config.judge.calibration)
+        self.critic: GroupCritic = build_critic(
+            config.judge,
+            seed=config.seed,
+            generate=self._generate,
+            gate=self.gate,
+            special_tokens=tuple(getattr(chat.tokenizer, "all_special_tokens", ())),
+        )
+
+    def is_due(self, step: int) -> bool:
+        """Whether a calibration comes before this step's rollout."""
+        every = self.config.judge.calibration.every
+        return bool(self.judged) and (step == 0 or self.gate.step is None or (every > 0 and step % every == 0))
+
+    async def calibrate(self, policy: Policy, step: int) -> Calibration:
+        """Ask about held-out pairs whose right answer is known; opens or closes the gate."""
+        pairs = calibration_pairs(self.critic_gym, self.config.judge.calibration.num_pairs)
+        self._policy = policy
+        found = await calibrate(self.critic.judge, pairs, key=f"calibration/{step}")
+        self.gate.update(step, found)
+        return found
+
+    def serve(self, policy: Policy) -> None:
+        """The policy that answers from now on; a phase hands in its own."""
+        self._policy = policy
+
+    async def judge_group(self, request_id: str, task: Task, responses: Sequence[str | None]) -> Sequence[Score]:
+        """Scores of a complete group; None stands for a response that never finished."""
+        return await self.critic.judge_group(request_id, task, responses)
+
+    def learn_from(self, groups: Sequence[Group]) -> None:
+        """Closed loop (Kimi K2, section 3.2.2): verified groups become known pairs of the critic gym."""
+        for group in groups:
+            gym = self._by_name[group.draw.gym]
+            if gym.needs.judge or isinstance(gym, CriticGym):
+                continue
+            self.critic_gym.add_group(
+                group.draw.task,
+                [scored.sample.text for scored in group.samples],
+                [
+                    None if scored.reward.is_masked or scored.sample.is_truncated else scored.reward.value
+                    for scored in group.samples
+                ],
+                problem=f"{group.draw.gym}: {gym.fingerprint(group.draw.task)}",
+                is_heldout=False,
+            )
+
+    def take_metrics(self) -> dict[str, float]:
+        """`judge/...` metrics since the last call; empty where no gym is judged."""
+        return {**self.critic.take_report().metrics(), **self.gate.metrics()} if self.judged else {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain data for a checkpoint: the gate and the pool."""
+        return {"gate": self.gate.state_dict(), "pool": self.critic_gym.pool.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self.gate.load_state_dict(state["gate"])
+        self.critic_gym.pool.load_state_dict(state["pool"])
+
+    async def _generate(self, requests: Sequence[JudgeRequest]) -> Sequence[JudgeReply]:
+        """The served policy as a judge: one request each (reward/judges/prompted.py)."""
+        return [await self._reply(request) for request in requests]
+
+    async def _reply(self, request: JudgeRequest) -> JudgeReply:
+        assert self._policy is not None, "the judge was asked while no engine serves"
+        prompt_ids = self._chat.prompt_ids(request.messages)
+        context = self.config.model.context_length
+        if len(prompt_ids) + request.max_tokens > context:
+            raise JudgeFailed(
+                "too_long",
+                f"{len(prompt_ids)} tokens and a verdict of {request.max_tokens} exceed model.context_length = "
+                f"{context}; lower judge.max_answer_chars, or raise the context",
+            )
+        self._num_asked += 1
+        sample = await self._policy.sample(
+            SampleRequest(
+                id=f"judge/{request.id}",
+                prompt_ids=prompt_ids,
+                budget=request.max_tokens,
+                temperature=request.temperature,
+                seed=request.seed,
+                choices=request.choices,
+                json_schema=json.dumps(request.schema) if request.schema else "",
+            ),
+            lane=self._num_asked,
+        )
+        return JudgeReply(
+            text=sample.text,
+            is_truncated=sample.is_truncated,
+            num_prompt_tokens=len(prompt_ids),
+            num_tokens=sample.num_tokens,
+        )
+
+
+def calibration_pairs(gym: CriticGym, num_pairs: int) -> list[VerifiedPair]:
+    """Held-out pairs of a critic gym, spread evenly; its tasks come in twos, one for each order."""
+    tasks = gym.tasks("heldout")
+    num = min(num_pairs, len(tasks) // 2)
+    chosen = [tasks[2 * (i * (len(tasks) // 2) // num)] for i in range(num)]
+    return [
+        VerifiedPair(id=t.data["id"], question=t.data["question"], right=t.data["right"], wrong=t.data["wrong"])
+        for t in chosen
+    ]
