@@ -22,7 +22,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from gyms.constraints.conflicts import required_texts
+from gyms.constraints.bounds import required_texts
 from gyms.constraints.item import Instruction, Item
 from gyms.constraints.text import plain_words, prepared, sentences
 from gyms.constraints.wordlists import STOP_WORDS, split_words
