@@ -35,7 +35,6 @@ def build_critic(
     """
     prompt = PromptSettings(
         style=config.style,
-        labels=("1", "2") if config.style == "bare" else ("A", "B"),  # the critic gym's own
         decides=config.decides,
         allow_tie=config.allow_tie,
         max_tokens=config.max_tokens,
