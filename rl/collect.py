@@ -45,6 +45,10 @@ class ScoresResponses(Protocol):
 
     async def score(self, request_id: str, gym_name: str, task: Task, response: str) -> Score: ...
 
+    async def score_group(
+        self, request_id: str, gym_name: str, task: Task, responses: Sequence[str]
+    ) -> Sequence[Score]: ...
+
 
 class JudgesGroups(Protocol):
     """What scores the siblings of one draw together: `rl.judging.Judging`."""
@@ -73,6 +77,7 @@ async def collect(
     truncation: TruncationRule,
     minimum: Callable[[str], float],
     judge: JudgesGroups | None = None,
+    grouped: frozenset[str] = frozenset(),
     on_group: Callable[[Group], None] = lambda group: None,
 ) -> list[Group]:
     """Sample and score `samples_per_prompt` responses for every draw; groups in draw order.
@@ -81,6 +86,7 @@ async def collect(
         key: the step, or the name of an evaluation; part of every sample's seed.
         minimum: a gym's reward for faults of the model, by gym name.
         judge: scores the groups of the gyms that need one; None (evaluation): those gyms' own `score` is asked.
+        grouped: gyms that score their siblings together (`Gym.scores_groups`).
         on_group: called when a group is complete (progress).
     """
 
@@ -100,14 +106,16 @@ async def collect(
             return scored(draw, sample, Score(status=Status.TRUNCATED))
         return scored(draw, sample, await scorer.score(sample.id, draw.gym, draw.task, sample.text))
 
-    async def together(judge: JudgesGroups, position: int, draw: Draw, prompt_ids: tuple[int, ...]) -> Siblings:
+    async def together(position: int, draw: Draw, prompt_ids: tuple[int, ...]) -> Siblings:
         samples = await gather_or_cancel([drawn(position, draw, k, prompt_ids) for k in range(samples_per_prompt)])
-        texts = [None if sample.is_truncated else sample.text for sample in samples]
-        scores = await judge.judge_group(f"{key}/{draw.index}", draw.task, texts)
-        return [
-            scored(draw, sample, Score(status=Status.TRUNCATED) if sample.is_truncated else score)
-            for sample, score in zip(samples, scores, strict=True)
-        ]
+        name, texts = f"{key}/{draw.index}", [sample.text for sample in samples if not sample.is_truncated]
+        if judge is not None and draw.gym in judge.judged:
+            whole = [None if sample.is_truncated else sample.text for sample in samples]
+            judged = await judge.judge_group(name, draw.task, whole)
+            found = iter([score for score, text in zip(judged, whole, strict=True) if text is not None])
+        else:
+            found = iter(await scorer.score_group(name, draw.gym, draw.task, texts) if texts else [])
+        return [scored(draw, s, Score(status=Status.TRUNCATED) if s.is_truncated else next(found)) for s in samples]
 
     def scored(draw: Draw, sample: Sample, score: Score) -> ScoredSample:
         reward = reward_of(score, minimum=minimum(draw.gym), truncation=truncation)
@@ -115,8 +123,8 @@ async def collect(
 
     async def group(position: int, draw: Draw) -> Group:
         prompt_ids = policy.prompt_ids(draw.task)
-        if judge is not None and draw.gym in judge.judged:
-            samples = await together(judge, position, draw, prompt_ids)
+        if draw.gym in grouped or (judge is not None and draw.gym in judge.judged):
+            samples = await together(position, draw, prompt_ids)
         else:
             samples = await gather_or_cancel([alone(position, draw, k, prompt_ids) for k in range(samples_per_prompt)])
         complete = Group(draw=draw, samples=tuple(samples))

@@ -77,6 +77,7 @@ class Run:
         )
         self.scorer = Scorer(checked.specs, num_workers=self.config.reward.num_workers)
         self.judging = Judging(self.config, checked.gyms, checked.chat)
+        self._grouped = frozenset(entry.name for entry in checked.gyms if entry.gym.scores_groups)
         self._minimum = {entry.name: entry.gym.minimum for entry in checked.gyms}
         self._heldout: tuple[Draw, ...] = heldout(checked.gyms, self.config.eval.num_tasks, self.config.seed)
         self._phases: dict[str, float] = {}
@@ -236,6 +237,7 @@ class Run:
                 truncation=self._truncation,
                 minimum=self._minimum.__getitem__,
                 judge=self.judging,
+                grouped=self._grouped,
                 on_group=lambda group: advance(1),
             )
         rows = [rollout_row(step, group, k, scored) for group in groups for k, scored in enumerate(group.samples)]

@@ -127,6 +127,20 @@ def test_a_truncated_response_never_reaches_the_scorer(rule, value, is_masked):
         assert (first.reward.value, first.reward.is_masked) == (value, is_masked)
 
 
+def test_a_gym_that_scores_siblings_together_gets_the_finished_ones_at_once_and_in_order():
+    class Together(CannedScorer):
+        async def score_group(self, request_id, gym_name, task, responses):
+            self.seen.append(f"{request_id} {gym_name} {' '.join(responses)}")
+            return [Score(status=Status.OK, value=1.0 / (i + 1)) for i in range(len(responses))]
+
+    scorer = Together()
+    policy = CannedPolicy(is_truncated=lambda request: request.id in ("5/40/1", "5/41/0", "5/41/1", "5/41/2"))
+    groups = run(policy, scorer, grouped=frozenset({"sums"}))
+    assert scorer.seen[:2] == ["5/40 sums 5/40/0 5/40/2", "5/42 sums 5/42/0 5/42/1 5/42/2"]
+    assert [s.reward.value for s in groups[0].samples] == [1.0, -0.25, 0.5]
+    assert {s.score.status for s in groups[1].samples} == {Status.TRUNCATED}
+
+
 def test_a_fault_of_the_model_earns_its_gyms_minimum():
     class Unreadable(CannedScorer):
         async def score(self, request_id, gym_name, task, response):

@@ -146,6 +146,9 @@ class NeverAsked:
     async def score(self, request_id: str, gym_name: str, task, response: str) -> Score:
         raise AssertionError("judged groups are not scored by their gym")
 
+    async def score_group(self, request_id: str, gym_name: str, task, responses) -> list[Score]:
+        raise AssertionError("judged groups are not scored by their gym")
+
 
 def test_a_run_without_judged_gyms_reports_nothing_and_calibrates_never(chat):
     judging, gyms = judging_of(chat)
