@@ -7,7 +7,7 @@ reports of its calls are values, never verdicts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, Protocol
@@ -165,8 +165,14 @@ class Sandbox(Protocol):
         """Run it to its end or its limit; nothing of it is left when this returns."""
         ...
 
-    def run_all(self, program: Program, stdins: Sequence[bytes]) -> list[Run]:
-        """Run it once for each standard input, each time in a fresh process; it is compiled once."""
+    def run_all(
+        self, program: Program, stdins: Sequence[bytes], stop: Callable[[list[Run]], bool] | None = None
+    ) -> list[Run]:
+        """Run it once for each standard input, each time in a fresh process; it is compiled once.
+
+        Fewer runs than inputs where `stop` said so of the runs up to now, or where compiling failed: then one run says
+        why.
+        """
         ...
 
     def examine(self, program: Program, exam: Exam) -> tuple[Run, Run]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -67,7 +67,9 @@ class ProgramSandbox:
         """Run it to its end or its limit."""
         return self.run_all(program, [program.stdin])[0]
 
-    def run_all(self, program: Program, stdins: Sequence[bytes]) -> list[Run]:
+    def run_all(
+        self, program: Program, stdins: Sequence[bytes], stop: Callable[[list[Run]], bool] | None = None
+    ) -> list[Run]:
         """Run it once for each standard input, each time in a fresh process; it is compiled once."""
         refused = self.refusal(program.language)
         if refused:
@@ -75,7 +77,7 @@ class ProgramSandbox:
         if program.language == "cpp":
             compiled = self._compile(program)
             if compiled.ending is not Ending.EXITED or compiled.exit_status != 0 or not compiled.results:
-                return [replace(compiled, ending=Ending.COMPILE_FAILED, results=b"")] * len(stdins)
+                return [replace(compiled, ending=Ending.COMPILE_FAILED, results=b"")]
             body = _exec_body(["./main"], {"main": compiled.results, **program.files})
             launch = Launch(body=body, limits=_with_room(program.limits, len(compiled.results)))
         elif program.language == "javascript":
@@ -85,7 +87,12 @@ class ProgramSandbox:
             launch = Launch(body=body, limits=program.limits, caps_address_space=False)
         else:
             launch = Launch(body=python_body(program), limits=program.limits)
-        return [self._runner.run([replace(launch, stdin=stdin)])[0] for stdin in stdins]
+        runs: list[Run] = []
+        for stdin in stdins:
+            runs += self._runner.run([replace(launch, stdin=stdin)])
+            if stop is not None and stop(runs):
+                break
+        return runs
 
     def examine(self, program: Program, exam: Exam) -> tuple[Run, Run]:
         """Run trusted tests in one job against the submission in another."""

@@ -114,10 +114,9 @@ def _from_list(tag: str, body: list[Any], depth: int) -> Any:
     if tag == "d":
         if any(type(pair) is not list or len(pair) != 2 for pair in body):
             raise ValueError("a dict is a list of pairs")
-        try:
-            return {_decode(k, depth + 1): _decode(v, depth + 1) for k, v in body}
-        except TypeError:
-            raise ValueError("a dict's key is not hashable") from None
+        pairs = [(_decode(k, depth + 1), _decode(v, depth + 1)) for k, v in body]
+        _require_spread([k for k, _ in pairs])
+        return dict(pairs)
     if tag == "c":
         if len(body) != 2 or any(type(part) is not str for part in body):
             raise ValueError("a complex number is two floats")
@@ -131,7 +130,15 @@ def _from_list(tag: str, body: list[Any], depth: int) -> Any:
         return fractions.Fraction(parts[0], parts[1])
     if tag not in ("s", "z"):
         raise ValueError(f"unknown tag {tag!r}")
+    _require_spread(parts)
+    return set(parts) if tag == "s" else frozenset(parts)
+
+
+def _require_spread(parts: list[Any]) -> None:
+    """Refuse what cannot be hashed, and many values of one hash: a table of those costs the square of their number."""
     try:
-        return set(parts) if tag == "s" else frozenset(parts)
+        hashes = [hash(part) for part in parts]
     except TypeError:
-        raise ValueError("a set's element is not hashable") from None
+        raise ValueError("a set's element or a dict's key is not hashable") from None
+    if len(parts) > 100 and len(set(hashes)) < len(parts) // 2:
+        raise ValueError("too many values of one hash")

@@ -1,0 +1,1 @@
+"""Programs as answers: tests as data, a verdict made outside of the sandbox."""

@@ -1,0 +1,282 @@
+"""Code: programs as answers, run in a sandbox, judged outside of it on plain data.
+
+The response's last complete code block (extract.py) is run against the task's tests (plan.py). `value` is 1 when every
+test passed and 0 otherwise; the fraction of tests passed is the component `fraction`, and is the value where
+`partial_credit` is set. A program that runs past a limit is a `timeout`, one that cannot be loaded or ends by itself
+before its tests do a `crashed`, invalid source an `invalid_answer`; all of these are the model's faults. A malformed
+task is a `bad_task`, and a failing sandbox raises: neither is held against the model.
+
+Tasks: small built-in problems, or HumanEval's or MBPP's rows (`path`, `source`). One published set is split into train
+and held-out by a hash of each task's id.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ConfigDict, Field, model_validator
+
+from gyms.api import CaseResult, Gym, GymSettings, Needs, Score, Services, Split, Status, Task, message
+from gyms.code.builtin import PROBLEMS
+from gyms.code.extract import Extracted, extract
+from gyms.code.plan import Plan, is_humaneval, is_mbpp, make_plan
+from gyms.code.verify import Verdict, verify
+from gyms.sandbox.program import Limits, SandboxError
+
+__all__ = ["Code", "CodeSettings", "compose"]
+
+MAX_RESPONSE_CHARS = 1_000_000
+MAX_SOURCE_CHARS = 200_000
+MAX_ANSWER_CHARS = 20_000
+MAX_CASES = 200
+"""Test results that a score carries; failed ones first where there are more."""
+
+
+class CodeSettings(GymSettings):
+    """Where tasks come from, how much a program may use, and what is paid."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    path: Path | None = None
+    """JSONL file, plain or .gz, of HumanEval's, MBPP's or this gym's own rows; None: the built-in problems."""
+    source: str = ""
+    """Data set for `datasets.load_dataset` instead of `path`, e.g. "openai/openai_humaneval"."""
+    config: str = ""
+    """Configuration of that data set, where it has several."""
+    source_split: str = "test"
+    """Split of that data set; train and held-out tasks are both taken from it."""
+    heldout_fraction: float = Field(default=0.1, gt=0.0, lt=1.0)
+    """Fraction of the rows of `path` or `source` that is held out."""
+    split_seed: int = 0
+    """Seed of the split; keep it over a project, or held-out problems become train problems."""
+    partial_credit: bool = False
+    """True: the value is the fraction of tests passed. False: 1 where all passed, else 0."""
+    cpu_seconds: float = Field(default=8.0, gt=0.0, le=600.0)
+    """CPU time of one run, in seconds, where the task does not say: for call tests, all calls together."""
+    wall_seconds: float = Field(default=24.0, gt=0.0, le=1200.0)
+    """Wall clock of one run, in seconds, where the task does not say: the backstop for programs that sleep."""
+    memory_mb: int = Field(default=512, ge=64, le=65536)
+    """Memory of one run in MiB where the task does not say."""
+    total_seconds: float = Field(default=120.0, gt=0.0, le=2400.0)
+    """Wall clock of all runs of one response; inputs after it are not tried, and failed."""
+    suffix: str = "\n\nAnswer with one code block that holds the whole program."
+    """Appended to every prompt."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> CodeSettings:
+        if self.path is not None and self.source:
+            raise ValueError("path and source are both given; give one of them")
+        return self
+
+
+class Code(Gym):
+    """Asks for programs; see the head of this file for the verifier."""
+
+    Settings = CodeSettings
+    settings: CodeSettings
+    needs = Needs(wall_seconds=300.0, sandbox=True)
+    components: Mapping[str, str] = {"fraction": "fraction of the tests that passed"}  # type: ignore[misc]
+
+    def __init__(self, settings: CodeSettings, services: Services) -> None:
+        super().__init__(settings, services)
+        self._splits: dict[Split, Sequence[Task]] = {}
+        self._plans: dict[str, Plan] = {}
+
+    def tasks(self, split: Split) -> Sequence[Task]:
+        """Read at the first call, so that scoring workers, which never ask, need no data."""
+        if not self._splits:
+            self._splits = self._read()
+        return self._splits[split]
+
+    def score(self, task: Task, response: str) -> Score:
+        if len(response) > MAX_RESPONSE_CHARS:
+            return Score(status=Status.TOO_COMPLEX, detail=f"the response has over {MAX_RESPONSE_CHARS} characters")
+        try:
+            plan = self._plan(task)
+        except ValueError as error:
+            return Score(status=Status.BAD_TASK, detail=str(error)[:500])
+        found = extract(response, plan.language)
+        if found is None:
+            return Score(status=Status.NO_ANSWER, detail="the response has no complete code block")
+        if len(found.code) > MAX_SOURCE_CHARS:
+            return Score(status=Status.TOO_COMPLEX, detail=f"the program has over {MAX_SOURCE_CHARS} characters")
+        sandbox = self.services.sandbox
+        if sandbox is None:
+            raise SandboxError("the code gym was built without a sandbox; pass Services(sandbox=open_sandbox())")
+        refused = sandbox.refusal(plan.language)
+        if refused:
+            raise SandboxError(refused)
+        verdict = verify(plan, compose(plan, found), sandbox, self.settings.total_seconds)
+        return self._scored(plan, found, verdict, sandbox.tier)
+
+    def gold(self, task: Task) -> str | None:
+        """The reference solution in a code block, where the task has one."""
+        data = task.data
+        code = data.get("solution") or data.get("code")
+        if not code and isinstance(data.get("canonical_solution"), str):
+            code = str(data.get("prompt", "")) + data["canonical_solution"]
+        if not isinstance(code, str):
+            return None
+        fence = "`" * max(3, 1 + max((len(run) for run in re.findall(r"`+", code)), default=0))
+        return f"{fence}{data.get('language', 'python')}\n{code.rstrip()}\n{fence}"
+
+    def fingerprint(self, task: Task) -> str:
+        """The prompt's words, whatever their case, punctuation and spacing."""
+        return " ".join(re.findall(r"\w+", " ".join(m["content"] for m in task.prompt).casefold()))
+
+    def _plan(self, task: Task) -> Plan:
+        """Made once for the siblings of a task."""
+        data = dict(task.data)
+        if "prompt" not in data and task.prompt:
+            data["prompt"] = task.prompt[-1]["content"]
+        key = hashlib.blake2b(repr((task.id, data)).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+        if key not in self._plans:
+            settings = self.settings
+            limits = Limits(
+                cpu_seconds=settings.cpu_seconds,
+                wall_seconds=settings.wall_seconds,
+                memory_bytes=settings.memory_mb << 20,
+                output_bytes=4 << 20,
+            )
+            plan = make_plan(data, limits)
+            if len(self._plans) >= 64:
+                self._plans.clear()
+            self._plans[key] = plan
+        return self._plans[key]
+
+    def _scored(self, plan: Plan, found: Extracted, verdict: Verdict, tier: str) -> Score:
+        passed = sum(case.passed for case in verdict.cases)
+        fraction = passed / len(verdict.cases) if verdict.cases else 0.0
+        is_right = bool(verdict.cases) and passed == len(verdict.cases)
+        flags = set() if found.has_fence else {"no_fence"}
+        if plan.pytests:
+            flags.add("pytest")
+        status, value = Status.OK, 1.0 if is_right else fraction if self.settings.partial_credit else 0.0
+        if verdict.is_syntax and not found.has_fence:
+            status = Status.NO_ANSWER  # prose: without a fence, only valid source is a program
+        elif verdict.fault is Status.BAD_TASK:
+            status = Status.BAD_TASK
+        elif verdict.fault is not Status.OK and not is_right:
+            flags.add(str(verdict.fault))
+            if not (self.settings.partial_credit and passed):
+                status = verdict.fault
+        return Score(
+            status=status,
+            value=value if status is Status.OK else None,
+            components={} if status is Status.BAD_TASK else {"fraction": fraction},
+            answer=found.code.strip()[:MAX_ANSWER_CHARS],
+            flags=frozenset(flags),
+            cases=_kept(verdict.cases),
+            provenance={"sandbox_tier": tier, "language": plan.language},
+            detail=verdict.detail[:500],
+        )
+
+    def _read(self) -> dict[Split, Sequence[Task]]:
+        if self.settings.path is None and not self.settings.source:
+            return {"train": self._builtin("train"), "heldout": self._builtin("heldout")}
+        train: list[Task] = []
+        heldout: list[Task] = []
+        for where, row in self._rows():
+            task_id = str(row.get("task_id", where))
+            try:
+                task = make_task(row, task_id, self.settings.suffix)
+            except ValueError as error:
+                raise ValueError(f"{where}: {error}") from None
+            (heldout if self._is_heldout(task) else train).append(task)
+        if not train or not heldout:
+            raise ValueError(f"{self.settings.path or self.settings.source}: too few rows to hold some out")
+        return {"train": tuple(train), "heldout": tuple(heldout)}
+
+    def _builtin(self, split: Split) -> tuple[Task, ...]:
+        rows = PROBLEMS[split]
+        return tuple(make_task(row, f"builtin/{row['entry_point']}", self.settings.suffix) for row in rows)
+
+    def _is_heldout(self, task: Task) -> bool:
+        text = f"{self.settings.split_seed} {self.fingerprint(task)}"
+        digest = hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).digest()
+        return int.from_bytes(digest, "big") < self.settings.heldout_fraction * 2**64
+
+    def _rows(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        if self.settings.path is not None:
+            for number, row in read_rows(self.settings.path):
+                yield f"{self.settings.path}:{number}", row
+            return
+        for number, row in enumerate(_load_dataset(self.settings)):
+            yield f"{self.settings.source}[{number}]", row
+
+
+def compose(plan: Plan, found: Extracted) -> str:
+    """The program to run: the extracted code, with the part of the prompt that it continues or relies on."""
+    prompt, code = plan.completes, found.code
+    if not prompt:
+        return code
+    name = re.escape(plan.entry_point)
+    if re.search(rf"^(?:async +)?def +{name}\b|^{name} *=|^class +{name}\b", code, re.M):
+        if "from __future__" in code:
+            return code
+        before = re.search(rf"^(?:async +)?def +{name}\b", prompt, re.M)
+        return f"{prompt[: before.start()] if before else ''}\n{code}"
+    return f"{prompt}{code}" if prompt.endswith("\n") else f"{prompt}\n{code}"
+
+
+def make_task(row: Mapping[str, Any], task_id: str, suffix: str) -> Task:
+    """The task of one row; ValueError where the row is of no known form."""
+    if is_humaneval(row):
+        text = f"Complete this function.\n\n```python\n{str(row['prompt']).rstrip()}\n```"
+    elif is_mbpp(row):
+        request, tests = row.get("text") or row.get("prompt"), row["test_list"]
+        if not isinstance(request, str) or not request.strip() or not tests:
+            raise ValueError("an MBPP row needs text and test_list")
+        called = re.match(r"\s*assert\s+\(*\s*(?:\w+\()*?(\w+)\(", str(tests[0]))
+        text = f"{request}\n\nName it `{called.group(1)}`." if called else request
+    elif isinstance(row.get("tests"), list):
+        text = str(row.get("text") or row.get("prompt") or "")
+        if not text.strip():
+            raise ValueError("a row needs text or prompt")
+    else:
+        raise ValueError(f"not a row of HumanEval, MBPP or this gym; it has the keys {sorted(map(str, row))}")
+    data = {key: value for key, value in row.items() if value is not None}
+    return Task(id=task_id, prompt=(message("user", text + suffix),), data=data)
+
+
+def read_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Line number and object of each line of a JSONL file, plain or gzipped; ValueError naming file and line."""
+    if not path.is_file():
+        raise ValueError(f"there is no file {path} (looked for {path.resolve()}); give the path of a JSONL file")
+    with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise ValueError(f"{path}:{number}: not a line of JSON ({error})") from None
+            if not isinstance(row, Mapping):
+                raise ValueError(f"{path}:{number}: expected a JSON object")
+            yield number, row
+
+
+def _load_dataset(settings: CodeSettings) -> Iterable[Mapping[str, Any]]:
+    """Rows through `datasets`; imported here because it is slow to import and only the driver needs it."""
+    import datasets  # type: ignore[import-untyped]
+
+    try:
+        rows: Any = datasets.load_dataset(settings.source, settings.config or None, split=settings.source_split)
+        return rows
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"data set source = {settings.source!r}, config = {settings.config!r}, split {settings.source_split!r} "
+            f"cannot be loaded ({error}); check the name and the network, or give a local file as path"
+        ) from error
+
+
+def _kept(cases: tuple[CaseResult, ...]) -> tuple[CaseResult, ...]:
+    if len(cases) <= MAX_CASES:
+        return cases
+    return tuple(sorted(cases, key=lambda case: case.passed)[:MAX_CASES])

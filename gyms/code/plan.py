@@ -1,0 +1,369 @@
+"""From a task's data to a plan: what is run, and what is compared. ValueError where the task is malformed.
+
+A task gives its tests in one of these forms:
+
+    tests: [...]                     data, each entry one of
+        {"call": "add(1, 2)", "expected": 3}             or "literal": "{1: (2, 3)}" for what JSON cannot say
+        {"stdin": "1 2\\n", "stdout": "3\\n"}
+        {"assert": "assert add(1, 2) == 3"}              or the assert as a plain string
+        {"pytest": "source", "ids": ["test_add", ...]}   the tests `import solution`; lower trust
+    HumanEval's row                  prompt, entry_point, test, canonical_solution
+    MBPP's row                       text, code, test_list, test_setup_code
+
+Asserts become data where they can; where one cannot, all of a row's asserts are run as an exam: trusted code in a job
+of its own, which reaches the submission only through calls that carry plain data.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from gyms.code.asserts import NotPlain, called_names, constant, convert_asserts, parse, parse_call
+from gyms.code.checks import CallTest, Check, InputTest
+from gyms.code.compare import OUTPUT_COMPARATORS, VALUE_COMPARATORS
+from gyms.code.extract import LANGUAGES
+from gyms.sandbox.inside import values
+from gyms.sandbox.program import Exam, Language, Limits
+
+__all__ = ["Plan", "PytestTest", "is_humaneval", "is_mbpp", "make_plan"]
+
+MAX_TESTS = 5000
+MAX_TEST_CHARS = 20_000_000
+MAX_LIMITS = {"cpu_seconds": 600.0, "wall_seconds": 1200.0, "memory_bytes": 64 << 30, "processes": 1024}
+_LIMIT_NAMES = {
+    "cpu": "cpu_seconds",
+    "cpu_s": "cpu_seconds",
+    "wall": "wall_seconds",
+    "wall_s": "wall_seconds",
+    "seconds": "wall_seconds",
+    "timeout": "wall_seconds",
+    "memory": "memory_bytes",
+    "procs": "processes",
+    "output": "output_bytes",
+    "files": "file_bytes",
+}
+_MEBIBYTES = {"memory_mb": "memory_bytes", "mem_mb": "memory_bytes", "output_mb": "output_bytes"}
+_IDENTIFIER = re.compile(r"[^\W\d]\w{0,199}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PytestTest:
+    """Tests as pytest source: all ids must have passed, and nothing counts that is not among them."""
+
+    exam: Exam
+    ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How a submission is verified."""
+
+    language: Language
+    limits: Limits
+    calls: tuple[CallTest, ...] = ()
+    inputs: tuple[InputTest, ...] = ()
+    exams: tuple[Exam, ...] = ()
+    pytests: tuple[PytestTest, ...] = ()
+    setup: tuple[str, ...] = ()
+    """Trusted source that runs with the submission, such as the trees that its tests are about. Without results."""
+    entry_point: str = ""
+    completes: str = ""
+    """Prompt that a response may continue, HumanEval's way; empty where a response is a whole program."""
+    notes: frozenset[str] = field(default_factory=frozenset)
+
+
+def make_plan(data: Mapping[str, Any], limits: Limits) -> Plan:
+    """The plan of a task's data; ValueError with what is wrong where it is malformed."""
+    language = _language(data.get("language", "python"))
+    limits = _limits(data.get("limits"), limits)
+    if data.get("tests") is not None:
+        plan = _data_plan(data, Plan(language=language, limits=limits))
+    elif is_humaneval(data):
+        plan = _humaneval_plan(data, Plan(language=language, limits=limits))
+    elif is_mbpp(data):
+        plan = _mbpp_plan(data, Plan(language=language, limits=limits))
+    else:
+        raise ValueError(f"the task has no tests; it has {sorted(map(str, data))}")
+    if language != "python" and (plan.calls or plan.exams or plan.pytests or plan.setup):
+        raise ValueError(f"tests that call functions need python; {language} programs are tested by stdin and stdout")
+    if not (plan.calls or plan.inputs or plan.exams or plan.pytests):
+        raise ValueError("the task has no tests")
+    _refuse_contradictions(plan)
+    return plan
+
+
+def is_humaneval(data: Mapping[str, Any]) -> bool:
+    """Whether the data has the fields of a HumanEval row."""
+    return all(isinstance(data.get(name), str) for name in ("prompt", "entry_point", "test"))
+
+
+def is_mbpp(data: Mapping[str, Any]) -> bool:
+    """Whether the data has the fields of an MBPP row, or of its sanitized edition."""
+    return isinstance(data.get("test_list"), list | tuple)
+
+
+def _language(name: object) -> Language:
+    for language, names in LANGUAGES.items():
+        if isinstance(name, str) and name.strip().lower() in names:
+            return language  # type: ignore[return-value]
+    raise ValueError(f"language = {name!r}: expected one of {', '.join(LANGUAGES)}")
+
+
+def _limits(given: object, default: Limits) -> Limits:
+    """The default with a task's own limits in place of some."""
+    if given is None:
+        return default
+    if not isinstance(given, Mapping):
+        raise ValueError(f"limits is {type(given).__name__}, expected an object")
+    known = {f.name for f in fields(Limits)}
+    changed: dict[str, Any] = {}
+    for name, value in given.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1 << 50:
+            raise ValueError(f"limits.{name} = {value!r}: expected a number above 0")
+        target = _LIMIT_NAMES.get(name, _MEBIBYTES.get(name, name))
+        if target not in known:
+            raise ValueError(f"limits.{name} is not known; expected some of {', '.join(sorted(known))}")
+        amount = value * (1 << 20) if name in _MEBIBYTES else value
+        changed[target] = amount if target.endswith("seconds") else int(amount)
+        if changed[target] > MAX_LIMITS.get(target, 1 << 30):
+            highest = MAX_LIMITS.get(target, 1 << 30)
+            raise ValueError(f"limits.{name} = {value!r}: at most {highest} is allowed")
+    return replace(default, **changed)
+
+
+def _data_plan(data: Mapping[str, Any], plan: Plan) -> Plan:
+    tests = data["tests"]
+    if isinstance(tests, Mapping):
+        tests = [tests]
+    if not isinstance(tests, Sequence) or isinstance(tests, str | bytes):
+        raise ValueError(f"tests is {type(tests).__name__}, expected a list")
+    if not 0 < len(tests) <= MAX_TESTS:
+        raise ValueError(f"the task has {len(tests)} tests; expected 1 to {MAX_TESTS}")
+    entry_point = _entry_point(data)
+    comparator, tolerance = data.get("comparator"), data.get("tolerance", 1e-6)
+    calls: list[CallTest] = []
+    inputs: list[InputTest] = []
+    pytests: list[PytestTest] = []
+    asserts: list[str] = []
+    for number, test in enumerate(tests):
+        if isinstance(test, str):
+            test = {"assert": test}
+        if not isinstance(test, Mapping):
+            raise ValueError(f"tests[{number}] is {type(test).__name__}, expected an object")
+        where = f"tests[{number}]"
+        own = {"comparator": comparator, "tolerance": tolerance, **test}
+        kinds = [kind for kind in ("call", "stdout", "assert", "pytest") if kind in test]
+        if len(kinds) != 1:
+            raise ValueError(f"{where} has {sorted(map(str, test))}: expected one of call, stdin with stdout, pytest")
+        if kinds == ["call"]:
+            calls.append(_call_test(own, where))
+        elif kinds == ["stdout"]:
+            inputs.append(_input_test(own, where, number))
+        elif kinds == ["assert"]:
+            asserts.append(_text(test["assert"], f"{where}.assert"))
+        else:
+            pytests.append(_pytest_test(test, where, entry_point))
+    setup = tuple(_texts(data.get("setup", ()), "setup"))
+    plan = replace(plan, calls=tuple(calls), inputs=tuple(inputs), pytests=tuple(pytests), setup=setup)
+    plan = replace(plan, entry_point=entry_point, completes=_completable(data, entry_point))
+    return _with_asserts(plan, asserts, setup, _text(data.get("solution", ""), "solution")) if asserts else plan
+
+
+def _entry_point(data: Mapping[str, Any]) -> str:
+    name = data.get("entry_point") or ""
+    if name and (not isinstance(name, str) or not all(map(_IDENTIFIER.fullmatch, name.split(".")))):
+        raise ValueError(f"entry_point = {name!r}: expected the name of a function")
+    return name
+
+
+def _completable(data: Mapping[str, Any], entry_point: str) -> str:
+    """The prompt, where it is source that defines the entry point."""
+    prompt = data.get("prompt")
+    is_source = isinstance(prompt, str) and entry_point and re.search(rf"^def {re.escape(entry_point)}\b", prompt, re.M)
+    return prompt if is_source else ""  # type: ignore[return-value]
+
+
+def _call_test(test: Mapping[str, Any], where: str) -> CallTest:
+    source = _text(test["call"], f"{where}.call")
+    try:
+        call = parse_call(source)
+    except ValueError as error:
+        raise ValueError(f"{where}.call: {error}") from None
+    if ("expected" in test) == ("literal" in test):
+        raise ValueError(f"{where}: a call needs 'expected', or 'literal' for what JSON cannot say; one of the two")
+    if "literal" in test:
+        try:
+            expected = constant(ast.parse(_text(test["literal"], f"{where}.literal"), mode="eval").body)
+        except (NotPlain, SyntaxError, RecursionError, MemoryError) as error:
+            raise ValueError(f"{where}.literal is not a Python literal: {error}") from None
+        comparator = "exact"
+    else:
+        expected, comparator = test["expected"], "json"
+    comparator = _comparator(test.get("comparator"), comparator, VALUE_COMPARATORS, where)
+    try:
+        values.encode(expected)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{where}.expected is no plain value: {error}") from None
+    check = Check(expected=expected, comparator=comparator, tolerance=_tolerance(test, where))
+    return CallTest(id=source[:200], call=call, check=check)
+
+
+def _input_test(test: Mapping[str, Any], where: str, number: int) -> InputTest:
+    stdin = _text(test.get("stdin", "") or "", f"{where}.stdin")
+    stdout = _text(test["stdout"], f"{where}.stdout")
+    comparator = _comparator(test.get("comparator"), "lines", OUTPUT_COMPARATORS, where)
+    encoded = stdin.encode("utf-8", "surrogatepass")
+    return InputTest(
+        id=f"stdin {number}", stdin=encoded, stdout=stdout, comparator=comparator, tolerance=_tolerance(test, where)
+    )
+
+
+def _comparator(given: object, default: str, known: Sequence[str], where: str) -> str:
+    if given is None:
+        return default
+    if given not in VALUE_COMPARATORS and given not in OUTPUT_COMPARATORS:
+        every = dict.fromkeys((*VALUE_COMPARATORS, *OUTPUT_COMPARATORS))
+        raise ValueError(f"{where}: comparator = {given!r}: expected one of {', '.join(every)}")
+    if given not in known:
+        raise ValueError(f"{where}: comparator = {given!r} does not fit this kind of test; expected {', '.join(known)}")
+    return str(given)
+
+
+def _tolerance(test: Mapping[str, Any], where: str) -> float:
+    value = test.get("tolerance", 1e-6)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e9:
+        raise ValueError(f"{where}: tolerance = {value!r}: expected a number of at least 0")
+    return float(value)
+
+
+def _pytest_test(test: Mapping[str, Any], where: str, entry_point: str) -> PytestTest:
+    source = _text(test["pytest"], f"{where}.pytest")
+    ids = test.get("ids")
+    if not isinstance(ids, list | tuple) or not ids or not all(isinstance(i, str) and i for i in ids):
+        raise ValueError(f"{where}.ids: expected a list of the ids of the tests that must pass, got {ids!r:.100}")
+    if len(set(ids)) != len(ids):
+        raise ValueError(f"{where}.ids names a test twice")
+    tree = parse(source)
+    imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
+    imported |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    own = imported & {"solution", "submission", "main", "answer", "candidate"}
+    if not own:
+        source = "from solution import *\n" + source
+    has_classes = any(_is_class_call(node) for node in ast.walk(tree))
+    names = tuple(sorted(own - {"solution"}))
+    exam = Exam(tests=source, is_pytest=True, allows_objects=has_classes, module_names=names)
+    return PytestTest(exam=exam, ids=tuple(ids))
+
+
+def _is_class_call(node: ast.AST) -> bool:
+    """A call of something with a capital letter that is not built in: the tests make instances."""
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name | ast.Attribute):
+        return False
+    name = node.func.id if isinstance(node.func, ast.Name) else node.func.attr
+    return name[:1].isupper() and not hasattr(builtins, name)
+
+
+def _with_asserts(plan: Plan, asserts: Sequence[str], prelude: Sequence[str], reference: str) -> Plan:
+    """Asserts as calls where each can be split, otherwise as one exam."""
+    trees = [parse(source) for source in asserts]
+    try:
+        tests = [test for tree in trees for test in convert_asserts(tree.body, {})]
+        return replace(plan, calls=(*plan.calls, *tests))
+    except NotPlain:
+        pass
+    known = {name for source in prelude for name in _defined(parse(source))}
+    proxied = set().union(*map(called_names, trees)) - known
+    proxied -= {name for tree in trees for name in _defined(tree)}
+    tests_source = "\n".join(ast.unparse(parse(source)) for source in asserts)
+    exam = Exam(
+        tests=tests_source,
+        prelude=tuple(source for source in (reference, *prelude) if source.strip()),
+        proxies={name: name for name in sorted(proxied)},
+    )
+    return replace(plan, exams=(*plan.exams, exam))
+
+
+def _defined(tree: ast.Module) -> set[str]:
+    """Names that source binds at its top level."""
+    found: set[str] = set()
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            found |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
+    return found
+
+
+def _humaneval_plan(data: Mapping[str, Any], plan: Plan) -> Plan:
+    entry_point = _entry_point(data)
+    if not entry_point:
+        raise ValueError("entry_point is empty")
+    source = data["test"]
+    tree = parse(source)
+    check = next((n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == "check"), None)
+    if check is None or not check.args.args:
+        raise ValueError("test defines no function check(candidate)")
+    plan = replace(plan, entry_point=entry_point, completes=data["prompt"])
+    helpers = [n for n in tree.body if not isinstance(n, ast.Assign) and n is not check]
+    if not helpers:
+        try:
+            tests = convert_asserts(check.body, {check.args.args[0].arg: entry_point})
+            if all(test.call.function == entry_point or entry_point in test.call.expression for test in tests):
+                return replace(plan, calls=tuple(tests))
+        except NotPlain:
+            tree = parse(source)  # converting has renamed what it looked at
+    solution = data.get("canonical_solution")
+    reference = data["prompt"] + (solution if isinstance(solution, str) else "    pass\n")
+    proxies = {"candidate": entry_point}
+    if not isinstance(solution, str):
+        proxies[entry_point] = entry_point
+    exam = Exam(tests=f"{source}\n\ncheck(candidate)\n", prelude=(reference,), proxies=proxies)
+    return replace(plan, exams=(exam,))
+
+
+def _mbpp_plan(data: Mapping[str, Any], plan: Plan) -> Plan:
+    asserts = _texts(data["test_list"], "test_list")
+    if not asserts:
+        raise ValueError("test_list is empty")
+    setup = [_text(data.get("test_setup_code") or "", "test_setup_code")]
+    setup += _texts(data.get("test_imports") or (), "test_imports")
+    setup = [source for source in setup if source.strip()]
+    plan = replace(plan, setup=tuple(setup))
+    return _with_asserts(plan, asserts, setup, _text(data.get("code") or "", "code"))
+
+
+def _text(value: object, where: str) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{where} is {type(value).__name__}, expected text")
+    if len(value) > MAX_TEST_CHARS:
+        raise ValueError(f"{where} has {len(value)} characters; at most {MAX_TEST_CHARS} are read")
+    return value
+
+
+def _texts(given: object, where: str) -> list[str]:
+    if isinstance(given, str):
+        given = [given]
+    if not isinstance(given, Sequence) or isinstance(given, bytes):
+        raise ValueError(f"{where} is {type(given).__name__}, expected a list of texts")
+    return [_text(value, where) for value in given]
+
+
+def _refuse_contradictions(plan: Plan) -> None:
+    """One call, or one input, with two different results can never pass."""
+    seen: dict[str, str] = {}
+    for test in plan.calls:
+        check = test.check
+        if check.comparator or check.operation == "==":
+            wanted = json.dumps(values.encode(check.expected), sort_keys=True) + check.comparator
+            if seen.setdefault(test.id.split(" == ")[0] if check.operation else test.id, wanted) != wanted:
+                raise ValueError(f"two tests want different results of {test.id:.100}")
+    outputs: dict[bytes, str] = {}
+    for given in plan.inputs:
+        if outputs.setdefault(given.stdin, given.stdout) != given.stdout:
+            raise ValueError(f"two tests want different outputs for the input of {given.id}")
