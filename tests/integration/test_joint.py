@@ -1,0 +1,132 @@
+"""Verifiable and judged gyms in one run, on the real stack: the policy as its own judge, and a judge that fails."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from tests.integration.harness import Runs
+
+GYMS = """
+[[gyms]]
+name = "arithmetic"
+share = 0.4
+budget = 5
+args = { operation = "add", min_operand = 10, max_operand = 99, style = "bare", reverse_digits = true }
+
+[[gyms]]
+name = "critic"
+share = 0.3
+budget = 3
+args = { style = "bare", min_pool = 4, sums = { min_operand = 10, max_operand = 99, reverse_digits = true } }
+
+[[gyms]]
+name = "chat"
+share = 0.3
+budget = 12
+
+[model]
+context_length = 512
+[rollout]
+max_prompt_tokens = 400
+[judge]
+style = "bare"
+allow_tie = false
+max_tokens = 4
+"""
+
+
+@pytest.fixture
+def joint(tmp_path: Path) -> Path:
+    file = tmp_path / "joint.toml"
+    file.write_text(GYMS)
+    return file
+
+
+def judged_samples(runs: Runs, run_dir: Path, num_steps: int) -> list[dict]:
+    files = sorted((run_dir / "rollouts").glob("*.jsonl"))
+    rows = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+    assert {row["step"] for row in rows} == set(range(num_steps))
+    return [row for row in rows if row["gym"] == "chat" and row["status"] != "truncated"]
+
+
+def test_the_policy_judges_itself_and_its_pool_and_gate_are_in_the_checkpoint(runs, joint, tmp_path):
+    run_dir = tmp_path / "run"
+    short = [
+        str(joint),
+        "judge.calibration.min_accuracy=0",
+        "judge.calibration.num_pairs=24",
+        "rollout.prompts_per_step=12",
+    ]
+    runs.finish(run_dir, [*short, "num_steps=3"])
+    rows = runs.rows(run_dir)
+    assert all(row["judge/calls"] > 0 and row["judge/gate_open"] == 1.0 for row in rows)
+    assert 0.0 <= rows[0]["judge/calibration_accuracy"] <= 1.0
+    samples = judged_samples(runs, run_dir, 3)
+    assert samples and all(row["status"] == "ok" for row in samples)
+    saved = json.loads((run_dir / "checkpoints" / "step_000003" / "run.json").read_text())["run"]["judging"]
+    assert saved["gate"]["is_open"] and set(saved["pool"]) == {"train", "heldout"}
+
+
+def test_below_its_threshold_rubric_rewards_are_masked_and_the_run_goes_on(runs, joint, tmp_path):
+    run_dir = tmp_path / "run"
+    text = runs.finish(run_dir, [str(joint), "judge.calibration.min_accuracy=1.0", "num_steps=2"])
+    assert "rubric rewards are masked since the calibration of step 0" in text
+    samples = judged_samples(runs, run_dir, 2)
+    asked = [row for row in samples if row["status"] != "ok"]  # an answer without content is worth 0 without a judge
+    assert asked and all(row["is_masked"] and "gate_closed" in row["flags"] for row in asked)
+
+
+class Unreliable(BaseHTTPRequestHandler):
+    """An endpoint that says "1" or breaks, three times of ten; counts its calls."""
+
+    num_calls = 0
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        type(self).num_calls += 1
+        if type(self).num_calls % 10 in (2, 5, 8):
+            self.send_response(400)
+            self.end_headers()
+            return
+        reply = {"choices": [{"message": {"content": "1"}, "finish_reason": "stop"}], "usage": {}}
+        body = json.dumps(reply).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing: the test's output is read by people."""
+
+
+@pytest.fixture
+def endpoint() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Unreliable)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/v1"
+    server.shutdown()
+
+
+def test_with_a_judge_that_fails_three_calls_of_ten_the_run_goes_on_and_masks(runs, joint, endpoint, tmp_path):
+    run_dir = tmp_path / "run"
+    runs.finish(
+        run_dir,
+        [
+            str(joint), "num_steps=3", "judge.source=endpoint", f"judge.endpoint.base_url={endpoint}",
+            "judge.endpoint.model=unreliable", "judge.num_retries=0", "judge.endpoint.num_tries=1",
+            "judge.calibration.min_accuracy=0", "judge.calibration.min_pairs=1", "judge.min_decided_frac=0.6",
+            "reward.max_masked_frac=0.6", "rollout.prompts_per_step=12",
+        ],
+    )  # fmt: skip
+    samples = judged_samples(runs, run_dir, 3)
+    failed = [row for row in samples if row["status"] == "judge_failed"]
+    assert failed and len(failed) < len(samples)
+    assert all(row["is_masked"] and row["value"] is None for row in failed)
+    assert any(row["faults/masked_frac"] > 0 for row in runs.rows(run_dir))
