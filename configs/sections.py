@@ -299,6 +299,9 @@ class PtxConfig(Section):
     """Weight of the mean negative log-likelihood per token."""
     batch_size: Positive = 16
     """Conversations per optimiser update."""
+    num_conversations: Positive | None = None
+    """How many conversations of the source this loss sees, a fixed sample of them; None: all. The warm-up sees all. A
+    small set holds on to what the warm-up taught without teaching the task further."""
 
 
 class WarmupConfig(Section):

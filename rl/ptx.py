@@ -64,14 +64,20 @@ class PtxData:
             )
         return sample
 
-    def batch(self, update: int, *, seed: int, stream: int, batch_size: int) -> list[PtxSample]:
-        """The conversations of update number `update` (from 0) of a stream; every epoch shows each one once."""
-        first = update * batch_size
-        return [self[self._shuffled(i, seed, stream)] for i in range(first, first + batch_size)]
+    def batch(
+        self, update: int, *, seed: int, stream: int, batch_size: int, num_conversations: int | None = None
+    ) -> list[PtxSample]:
+        """The conversations of update number `update` (from 0) of a stream; every epoch shows each one once.
 
-    def _shuffled(self, position: int, seed: int, stream: int) -> int:
-        epoch, offset = divmod(position, len(self))
-        return permute(offset, len(self), f"ptx {seed} {stream} {epoch}")
+        With `num_conversations` an epoch is a fixed sample of that many, the same for every update of a seed.
+        """
+        first, size = update * batch_size, min(num_conversations or len(self), len(self))
+        return [self[self._shuffled(i, size, seed, stream)] for i in range(first, first + batch_size)]
+
+    def _shuffled(self, position: int, size: int, seed: int, stream: int) -> int:
+        epoch, offset = divmod(position, size)
+        place = permute(offset, size, f"ptx {seed} {stream} {epoch}")
+        return place if size == len(self) else permute(place, len(self), f"ptx sample {seed} {stream}")
 
 
 def tokenise(conversation: Conversation, chat: ChatFormat) -> PtxSample:

@@ -290,7 +290,13 @@ class Run:
         ptx = self.config.ptx
         if self.checked.ptx is None or ptx.coef == 0:
             return []
-        return self.checked.ptx.batch(update, seed=self.config.seed, stream=TRAIN_STREAM, batch_size=ptx.batch_size)
+        return self.checked.ptx.batch(
+            update,
+            seed=self.config.seed,
+            stream=TRAIN_STREAM,
+            batch_size=ptx.batch_size,
+            num_conversations=ptx.num_conversations,
+        )
 
     async def warm_up_updates(self, learner: LearnerHandle) -> None:
         """The supervised phase: PTX loss alone, through the grid; then the optimiser starts anew."""

@@ -133,6 +133,18 @@ def test_every_epoch_shows_each_conversation_once_in_an_order_of_its_own(data, b
     assert epochs[0] != epochs[1] != epochs[2]
 
 
+def test_a_small_set_is_a_fixed_sample_shown_in_a_new_order_every_epoch(data):
+    shown = [s for u in range(6) for s in data.batch(u, seed=0, stream=0, batch_size=4, num_conversations=8)]
+    epochs = [shown[i * 8 : (i + 1) * 8] for i in range(3)]
+    assert len(set(epochs[0])) == 8 and Counter(epochs[0]) == Counter(epochs[1]) == Counter(epochs[2])
+    assert epochs[0] != epochs[1]
+    others = data.batch(0, seed=1, stream=0, batch_size=8, num_conversations=8)
+    assert Counter(others) != Counter(epochs[0])
+    assert Counter(data.batch(0, seed=0, stream=0, batch_size=50, num_conversations=99)) == Counter(
+        data[i] for i in range(50)
+    )
+
+
 def test_a_conversation_that_is_too_long_is_refused_with_its_number(bare):
     data = PtxData([conversation("1=", "1"), conversation("1" * 9, "2")], bare, max_tokens=10)
     assert len(data[0].token_ids) == 2
