@@ -252,6 +252,9 @@ class AtomParser(BracketParser):
             if group == sym("R"):
                 return Node("reals")
             raise Unreadable("only the set of the real numbers is known")
+        if name in ("angle", "triangle") and (after := self.peek()) is not None and after.text.isupper():
+            self.skip()
+            return self.node("call", (self._letters(after.text),), name)
         if name in ("overline", "bar", "overrightarrow", "widehat", "angle", "triangle"):
             return self.node("call", (self._argument(),), name)
         raise Unreadable(f"the command {token.text[:20]} is not known")

@@ -8,16 +8,17 @@ expressions by `scalars`. No rule looks at the text of an answer: only trees are
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections import Counter
 from collections.abc import Sequence
 
 from gyms.math.caps import Unreadable
 from gyms.math.exact import key_of
 from gyms.math.forms import is_closed, undone
-from gyms.math.relations import Assigned, assigned, free_names, same_relation
+from gyms.math.relations import Assigned, assigned, composed, free_names, same_relation
 from gyms.math.scalars import Rules, same_quantity, same_scalar, same_value
 from gyms.math.sets import NotReal, pieces_of, same_pieces
-from gyms.math.tree import Node, num, walk
+from gyms.math.tree import Node, num, sym, walk
 from gyms.math.vocabulary import words
 
 __all__ = ["equivalent", "share_right"]
@@ -35,6 +36,8 @@ def equivalent(gold: Node, answer: Node, rules: Rules) -> bool:
     if gold.op == "text" or answer.op == "text" or (gold.op == "word" and answer.op == "word"):
         return gold.value == answer.value and isinstance(gold.value, str)
     gold, answer = _plain(gold), _plain(answer)
+    if "tuple" in (gold.op, answer.op):
+        gold, answer = _point(gold), _point(answer)
     for op in ("dne", "many"):
         if gold.op == op or answer.op == op:
             return gold.op == answer.op
@@ -62,6 +65,20 @@ def _plain(node: Node) -> Node:
     if node.op == "quantity" and _has_sign(node.args[0]):
         return Node("list", tuple(Node("quantity", (part,), node.value) for part in _signed(node.args[0])), ",")
     return Node("list", _signed(node), ",") if _has_sign(node) and node.op not in ("list", "set", "tuple") else node
+
+
+def _point(node: Node) -> Node:
+    """`P(1, 2)`, and `x = 1, y = 2` in the order of the alphabet, as the point that they tell."""
+    if node.op == "call" and len(node.args) > 1 and str(node.value).isupper():
+        return Node("tuple", node.args, "()")
+    if node.op == "mul" and len(node.args) == 2 and node.args[1].op == "tuple" and node.args[0].op == "sym":
+        return node.args[1] if node.args[0].value.isupper() else node
+    if node.op == "list" and all(part.op == "rel" for part in node.args):
+        gives = [assigned(part) for part in node.args]
+        names = [one.name.value for one in gives if one is not None and one.name is not None and one.name.op == "sym"]
+        if len(set(names)) == len(gives) and names == sorted(names) and all(len(name) == 1 for name in names):
+            return Node("tuple", tuple(one.value for one in gives if one is not None), "()")
+    return node
 
 
 def _has_sign(node: Node) -> bool:
@@ -114,6 +131,8 @@ def _relations(gold: Node, answer: Node, rules: Rules) -> bool:
             return _same_name(gold_gives, answer_gives, rules) and equivalent(
                 gold_gives.value, answer_gives.value, rules
             )
+        if gold_gives is not None and answer_gives is not None and _is_function_of(gold_gives, answer_gives):
+            return equivalent(gold_gives.value, answer_gives.value, rules)
         if free_names(gold) == free_names(answer) and same_relation(gold, answer):
             return not undone(answer) - undone(gold) - {"mul", "add", "abs"}
         if gold_gives is None and answer_gives is None:
@@ -126,7 +145,7 @@ def _relations(gold: Node, answer: Node, rules: Rules) -> bool:
             return False
         return equivalent(parts[0], parts[1], rules)
     given, other, is_gold = (gold, answer, True) if gold.op == "rel" else (answer, gold, False)
-    gives = gold_gives if is_gold else answer_gives
+    gives = gold_gives if is_gold else answer_gives or composed(answer)
     if given.value == ("in",):
         inner = given.args[1]
         return equivalent(inner, other, rules) if is_gold else equivalent(other, inner, rules)
@@ -138,6 +157,15 @@ def _relations(gold: Node, answer: Node, rules: Rules) -> bool:
     if other.op == "list" and not all(part.op == "rel" for part in other.args):
         return False
     return _sets(gold, answer, rules)
+
+
+def _is_function_of(gold: Assigned, answer: Assigned) -> bool:
+    """Whether both name one function: `y = ...` and `f(x) = ...`, of the names in its value."""
+    names = [gold.name, answer.name]
+    called = [name for name in names if name is not None and name.op == "call" and name.args[0].op == "sym"]
+    if len(called) != 1 or sym("y") not in names or sym("y") == called[0].args[0]:
+        return False
+    return free_names(gold.value) == free_names(answer.value) == free_names(called[0])
 
 
 def _same_name(gold: Assigned, answer: Assigned, rules: Rules) -> bool:
@@ -343,6 +371,10 @@ def _matrices(gold: Node, answer: Node, rules: Rules) -> bool:
         if any(node.op == "matrix" for node in walk(other)):
             rules.flags.add("unevaluated")
             return False
+        if other.op == "tuple" and matrix.value == (len(other.args), _width(other)) and 1 not in matrix.value:
+            # Rows in brackets, as programs print them: [[1, 2], [3, 4]].
+            cells = Node("matrix", tuple(cell for row in other.args for cell in row.args), matrix.value)
+            return _matrices(matrix, cells, rules) if matrix is gold else _matrices(cells, matrix, rules)
         if other.op != "tuple" or 1 not in matrix.value or len(other.args) != len(matrix.args):
             return False
         if other.value not in ("()", "<>"):
@@ -351,8 +383,16 @@ def _matrices(gold: Node, answer: Node, rules: Rules) -> bool:
     return all(equivalent(g, a, rules) for g, a in zip(gold.args, answer.args, strict=True))
 
 
+def _width(rows: Node) -> int:
+    """The common length of rows that are tuples; 0 where they have none."""
+    widths = {len(row.args) if row.op == "tuple" and row.value == "[]" else 0 for row in rows.args}
+    return widths.pop() if len(widths) == 1 and rows.value == "[]" else 0
+
+
 def _ratios(gold: Node, answer: Node, rules: Rules) -> bool:
     """`3:4` is 3/4; but 1:15 and 2:30 are times of the day, which are compared as written."""
+    if gold.op == "ratio" and _is_time(gold.note) and math.gcd(*(int(part.value) for part in gold.args)) > 1:
+        return gold.args == answer.args and answer.op == "ratio"  # no ratio would be written so
     if gold.op == answer.op:
         if len(gold.args) != len(answer.args):
             return False

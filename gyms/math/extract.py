@@ -29,6 +29,10 @@ MAX_MARKS = 64
 """Most marks of a kind that are looked at, from the end."""
 MAX_NEEDLE_OFFSET = 10
 """Characters of a mark before the needle that it is found by."""
+MAX_CHECK_CHARS = 20
+"""Longest "verifying our" before an answer that is only looked at again."""
+MAX_CHECK_CHARS = 20
+"""Longest "verifying our" before an answer that is only looked at again."""
 MAX_BOX_CHARS = 4_000
 """A box is looked at so far."""
 TOO_LONG = f"the final box has over {MAX_BOX_CHARS} characters"
@@ -53,6 +57,7 @@ _CONNECTORS = re.compile(
     r"(?:[\s,;&~$]|\\[()\[\],;:! ]|\\q?quad|\\text\{|\\mbox\{|[{}]|\band\b|\bor\b|\bfor\b|\bpart\b|\([a-d1-4]\))*"
 )
 _AFTER_BOX = re.compile(r"[ ]*\$?[ ]*(\\?%|percent\b|\\text\{[ ]*percent[ ]*\}|\^\{?\\circ\}?|\u00b0)")
+_CHECK = re.compile(r"\b(?:check|verify|test|checking|verifying)[ ]+(?:our|the|this|my|your)[ ]+$", re.I)
 _SENTENCE_END = re.compile(r"[.!?](?=[\s*\"']|$)(?<![A-D]\.)|\n|(?:<\|)|$")
 _CLAIM = re.compile(r"[\d\\$]")
 _MATH = re.compile(r"\$\$?([^$]+)\$\$?|\\\(((?:[^\\]|\\(?!\)))*)\\\)|\\\[((?:[^\\]|\\(?!\]))*)\\\]")
@@ -66,6 +71,8 @@ _BECAUSE = re.compile(r"[ ,](?:because|since|as|which|so|where|when|making|meani
 _LEAD_IN = re.compile(
     r"(?:\b(?:is|are|equals|be|get|gives|have|that|answer|thus|so|therefore|hence)\b|[:=\u2248]|\\approx)", re.I
 )
+_ANSWER_LABEL = re.compile(r"^\**(?:A|Ans|Ans\.)\**[ ]*:[ ]*\**[ ]*(?=[-\d$\\])")
+_BARE_NUMBER = re.compile(rf"[\s*$]{{0,9}}(?:{_NUMBER})?[\s*$.]{{0,9}}")
 _LISTED = re.compile(r"[\s,.]*(?:and|or|,)[\s,]*")
 _DISPLAY = re.compile(r"\\\[[^\[\]]{0,300}\\\]|\$\$[^$]{0,300}\$\$")
 _HEDGE = re.compile(r"(?:[\d)}$]|\bor\b|\bor maybe\b|\band\b|\bnot\b|n't\b|[,/;])[ $]*$", re.I)
@@ -212,6 +219,8 @@ def _phrases(segment: str, *, last_mark: int, has_mark: bool) -> list[_Final]:
     """What "the answer is" says behind the last mark, and what "the final answer is" says anywhere."""
     found: list[_Final] = []
     for match in _last(_PHRASE, "nswer", segment):
+        if _CHECK.search(segment, max(0, match.start() - MAX_CHECK_CHARS), match.start()):
+            continue
         if match[1] or match.start() >= last_mark:
             text = _phrase_content(segment, match.end())
             is_free = not _BOX.search(text) and "####" not in text and not _PHRASE.search(text)
@@ -336,6 +345,10 @@ def _unmarked(segment: str) -> tuple[str, ...]:
     text = _without_code(segment).strip()
     if not text:
         text = segment.strip()
+    text = _ANSWER_LABEL.sub("", text)
+    numbers = text.split("\n", MAX_MARKS)
+    if len(set(filter(None, map(str.strip, numbers)))) > 1 and all(map(_BARE_NUMBER.fullmatch, numbers)):
+        return ()  # a column of guesses
     found: list[str] = []
     if len(text) <= MAX_UNMARKED_CHARS:
         found.append(text)

@@ -18,6 +18,8 @@ __all__ = ["GROUP", "literal", "normalise", "strip_dress"]
 GROUP = "\x1f"
 """Stands between the digit groups of one number."""
 
+MAX_INFIX = 8
+"""Deepest nesting of infix fractions."""
 _SUPERSCRIPTS = str.maketrans(
     "\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079\u207a\u207b\u207f", "0123456789+-n"
 )
@@ -56,10 +58,13 @@ _SIGN_TABLE = str.maketrans({**_SIGNS, **{mark: rf"\frac{{{f[0]}}}{{{f[2:]}}}" f
 _WHITE = str.maketrans("\t\n\r\f\v", "     ")
 _WRAPPERS = re.compile(r"\\(?:text(?:bf|it|rm|sf|tt|normal|up)?|mbox|hbox|mathrm|mathsf|operatorname\*?)[ ]*(?=\{)")
 _TEXT = re.compile(r"\\text\{([^{}]*)\}")
-_FONTS = re.compile(r"\\(?:mathbf|mathit|boldsymbol|bm|mathcal|mathscr|vec|hat|fbox|boxed|bf|rm|it)(?![A-Za-z])")
+_FONTS = re.compile(
+    r"\\(?:mathbf|mathit|boldsymbol|bm|pmb|mathcal|mathscr|vec|hat|underline|fbox|boxed|bf|rm|it)(?![A-Za-z])"
+)
 _SIZES = re.compile(
     r"\\(?:left|right|middle|[bB]igg?[lrm]?|displaystyle|textstyle|scriptstyle|limits|nolimits|strut|hline|"
-    r"phantom\{[^{}]*\}|hspace\*?\{[^{}]*\}|vspace\*?\{[^{}]*\}|label\{[^{}]*\}|tag\{[^{}]*\})(?![A-Za-z])\.?"
+    r"phantom\{[^{}]*\}|hspace\*?\{[^{}]*\}|vspace\*?\{[^{}]*\}|label\{[^{}]*\}|tag\{[^{}]*\}|"
+    r"(?:text)?color[ ]*\{[^{}]*\})(?![A-Za-z])\.?"
 )
 _SPACES = re.compile(r"\\q?quad|\\(?:thinspace|enspace|space|nobreak)(?![A-Za-z])|(?<!\\)\\[,;:!> /\n]|~")
 _THIN_GROUPS = re.compile(r"(?<=\d)(?:\{,\}|,\\!|\\,|\\!|\\ |\{\\,\}|')[ ]*(?=\d{3}(?!\d))")
@@ -76,6 +81,21 @@ _DOLLAR_MATH = re.compile(r"\$([^$]*)\$")
 _DOLLAR_SIGN = re.compile(r"\\\$|\$(?=[ ]?[-+.\d])|(?<=\d)[ ]?\$")
 _DOTS = re.compile(r"(?<![\\ .,;:!?])[ .,;:!?]+$")
 _LINE_ENDS = re.compile(r"(?:[ ]*\\\\)+[ ]*$")
+_ROW_SPACE = re.compile(r"\\\\\[[ ]*-?[\d.]+[ ]*(?:pt|em|ex|mm|cm|in|mu|px)[ ]*\]")
+_BRACED_SIGN = re.compile(r"\{([:=<>])\}")
+_UPRIGHT = re.compile(r"\\text\{[ ]*([ie])[ ]*\}")
+_OVER = re.compile(r"\{([^{}]*)\\(over|choose)(?![A-Za-z])([^{}]*)\}")
+_BARE_OVER = re.compile(r"\\(?:over|choose)(?![A-Za-z])")
+_BASES = {"two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8", "nine": "9"}
+_BASE_NAMES = "|".join(_BASES)
+_NAMED_BASE = re.compile(
+    rf"(?<=\d)(?:[ ]*_[ ]*(?:\\text)?\{{[ ]*(?:\\text[ ]*)?\{{?[ ]*({_BASE_NAMES})[ ]*\}}?[ ]*\}}"
+    rf"|[ ]+(?:\(?in[ ]+)?base[- ](\d+|{_BASE_NAMES})\)?$)"
+)
+_UNIT_IN_BRACKETS = re.compile(
+    r"(?<=[\d}])[ ]*\([ ]*(?:\\text\{)?[ ]*([A-Za-z]{3,20}(?:[ ][a-z]{2,20})?)[ ]*\}?[ ]*\)$"
+)
+_UNICODE_ROOT = re.compile("([\u221a\u221b])[ ]*(\\d+(?:\\.\\d+)?)")
 _DASH_SIGN = re.compile("^[ ]*[\u2013\u2014](?=[ ]*[\\d.\\\\(])")
 
 
@@ -83,6 +103,7 @@ def normalise(text: str) -> str:
     """The answer in one spelling; see the head of this file."""
     if not text.isascii():
         text = _to_ascii(text)
+    text = _ROW_SPACE.sub(r"\\\\", text) if "\\\\[" in text else text
     text = strip_dress(text.translate(_WHITE))
     if "\\" in text:
         if "\\\\" in text and not (_ENVIRONMENT.search(text) and _SINGLE.search(text)):
@@ -97,12 +118,52 @@ def normalise(text: str) -> str:
         text = _FONTS.sub(" ", text)
         text = _SPACES.sub(" ", text)
         text = _FRACTIONS.sub(r"\\frac", text)
+        text = _UPRIGHT.sub(r" \1 ", text)
+        text = _with_fractions(text)
         text = text.replace("\\%", "%")
     else:
         text = _THIN_GROUPS.sub(GROUP, text).replace("~", " ")
     text = _PERCENT.sub("%", text)
+    text = _BRACED_SIGN.sub(r"\1", text)
+    if "_" in text or "base" in text:
+        text = _NAMED_BASE.sub(_numbered_base, text)
+    text = _UNIT_IN_BRACKETS.sub(r" \\text{\1}", text)
     text = _UNION.sub(r"\\cup ", text)
-    return " ".join(text.split(None)).strip() if text.strip() else ""
+    return _without_braces(" ".join(text.split(None)))
+
+
+def _with_fractions(text: str) -> str:
+    """TeX's infix fractions, `{1 \\over 2}` and `{5 \\choose 2}`, as commands with two arguments."""
+    if _BARE_OVER.search(text):
+        for _ in range(MAX_INFIX):
+            text, count = _OVER.subn(_prefixed, text)
+            if not count:
+                break
+        if _BARE_OVER.search(text):
+            text = _OVER.sub(_prefixed, f"{{{text}}}")
+    return text
+
+
+def _prefixed(match: re.Match[str]) -> str:
+    return rf"\{'frac' if match[2] == 'over' else 'binom'}{{{match[1]}}}{{{match[3]}}}"
+
+
+def _numbered_base(match: re.Match[str]) -> str:
+    """`101_{two}` and "101 base 2" as `101_{2}`."""
+    base = match[1] or match[2]
+    return f"_{{{_BASES.get(base, base)}}}"
+
+
+def _without_braces(text: str) -> str:
+    """Without one pair of braces around everything; around a list they may mean a set."""
+    if text[:1] != "{" or text[-1:] != "}" or "," in text or "{" in text[-2:]:
+        return text
+    depth = 0
+    for place, character in enumerate(text):
+        depth += (character == "{") - (character == "}")
+        if not depth:
+            return text[1:-1].strip() if place == len(text) - 1 and text[-2] != "\\" else text
+    return text
 
 
 def strip_dress(text: str) -> str:
@@ -145,6 +206,7 @@ def _ends_in_factorial(text: str) -> bool:
 
 def _to_ascii(text: str) -> str:
     text = _DASH_SIGN.sub("-", text)
+    text = _UNICODE_ROOT.sub(r"\1{\2}", text)
     text = _SUPER_RUN.sub(lambda run: "^{" + run.group().translate(_SUPERSCRIPTS) + "}", text)
     text = _SUB_RUN.sub(lambda run: "_{" + run.group().translate(_SUBSCRIPTS) + "}", text)
     text = text.translate(_SIGN_TABLE)

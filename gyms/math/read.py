@@ -23,12 +23,15 @@ from gyms.math.tree import Node, num, sym
 from gyms.math.units import Unit, currency, known, parse_unit
 from gyms.math.vocabulary import ENGLISH, FUNCTIONS
 
-__all__ = ["read", "read_plain"]
+__all__ = ["read", "read_labelled", "read_plain"]
 
 _SPECIAL_WORDS = {
     "empty": (
         "no solution|no solutions|no real solution|no real solutions|there is no solution|there are no solutions|none|"
-        "empty set|the empty set|no real roots|no roots|no such number|no such numbers|no answer exists"
+        "empty set|the empty set|no real roots|no roots|no solution exists|no solutions exist|"
+        "no real solution exists|no real solutions exist|"
+        "there is no real solution|there are no real solutions|no real values|no values|no such value|"
+        "no such number|no such numbers|no answer exists"
     ),
     "dne": "dne|does not exist|undefined|not defined|limit does not exist|the limit does not exist|d.n.e|do not exist",
     "many": "infinitely many|infinitely many solutions|infinite solutions|infinite number of solutions",
@@ -41,6 +44,12 @@ _LETTER = re.compile(r"[(\[]?[ ]*(?:\\text[ ]*\{[ ]*)?[(\[]?([A-Z])[)\]]?[ .:]*\
 _WORDS = re.compile(r"[A-Za-z][A-Za-z '.,\-]*")
 _LONG_WORD = re.compile(r"[A-Za-z]{3,}")
 _TEXT = re.compile(r"\\text[ ]*\{([^{}]*)\}")
+_LABEL = re.compile(
+    r"(?:\\text[ ]*\{[ ]*)?[A-Za-z][A-Za-z' ]{1,39}(?:[ ]*\}[ ]*[:=]|[:=][ ]*\}|\bis[ ]*\}|[:=]|\bis[ ])[ ]*(?=\S)"
+)
+_DENIAL = re.compile(
+    r"\b(?:not|no|or|and|wrong|incorrect|neither|never|except|but|false|if|maybe|guess|lambda)\b|n't", re.I
+)
 _SEPARATORS = {"and", "or", "AND", "OR"}
 _MULTIPLIERS = {
     "hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12,
@@ -58,6 +67,20 @@ def read(text: str, *, unit_hint: bool = False) -> Node:
     """
     check_text(text)
     return read_plain(normalise(text), unit_hint=unit_hint)
+
+
+def read_labelled(text: str, *, unit_hint: bool = False) -> Node:
+    """`read`, and where that fails what stands behind a name in words: `Area = 18`, `\\text{Total: }18`."""
+    try:
+        return read(text, unit_hint=unit_hint)
+    except TooComplex:
+        raise
+    except Unreadable:
+        plain = normalise(text)
+        label = _LABEL.match(plain)
+        if label is None or not _LONG_WORD.search(label[0]) or _DENIAL.search(label[0]):
+            raise
+        return read_plain(plain[label.end() :], unit_hint=unit_hint)
 
 
 @lru_cache(maxsize=2048)

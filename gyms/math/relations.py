@@ -10,17 +10,20 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import NamedTuple
 
+from gyms.math import numeric
 from gyms.math.exact import NotScalar, TooBig, exact
 from gyms.math.forms import is_closed
 from gyms.math.scalars import same_value
-from gyms.math.tree import Node, walk
+from gyms.math.tree import Node, sym, walk
 from gyms.math.vocabulary import words
 
-__all__ = ["Assigned", "FalseEquation", "assigned", "free_names", "same_relation"]
+__all__ = ["Assigned", "FalseEquation", "assigned", "composed", "free_names", "same_relation"]
 
 _SCALAR = words(
     "num sym add mul neg div pow root fact percent deg abs floor ceil mixed based mod fn call big quantity inf word"
 )
+MAX_ROUNDING = Fraction(1, 20)
+"""Largest relative difference that a sign of approximation may hide."""
 _FLIPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
 
 
@@ -62,11 +65,32 @@ def _is_consistent(sides: list[Node], signs: list[str]) -> bool:
             return False
         if left.op == "quantity" or right.op == "quantity":
             left, right = (side.args[0] if side.op == "quantity" else side for side in (left, right))
+        if sign == "~" and is_closed(left) and is_closed(right) and not _are_near(left, right):
+            raise FalseEquation("an approximation that is none")
         if sign == "=" and not same_value(left, right):
             if is_closed(left) and is_closed(right):
                 raise FalseEquation("a false equation of numbers")
             return False
     return True
+
+
+def _are_near(left: Node, right: Node) -> bool:
+    """Whether one number may stand for the other behind a sign of approximation."""
+    a, b = numeric.real(left), numeric.real(right)
+    return a is None or b is None or abs(a - b) <= MAX_ROUNDING * max(abs(a), abs(b))
+
+
+def composed(node: Node) -> Assigned | None:
+    """The value that an answer such as `m + n = 18` or `x^2 + y^2 = 18` gives to what the question asked for.
+
+    Only for an answer to a gold answer that is no equation; `2x = 18` says something else, and is none.
+    """
+    if node.value != ("=",) or not is_closed(node.args[1]) or is_closed(node.args[0]):
+        return None
+    parts = [part.args[0] if part.op == "neg" else part for part in node.args[0].args]
+    bases = [part.args[0] if part.op == "pow" else part for part in parts]
+    is_plain = node.args[0].op in ("add", "mul") and all(base.op == "sym" for base in bases) and len(bases) > 1
+    return Assigned(node.args[0], node.args[1]) if is_plain else None
 
 
 def _is_name(node: Node) -> bool:
@@ -79,6 +103,9 @@ def _is_name(node: Node) -> bool:
         return _is_name(node.args[0])
     if node.op in ("mul", "word"):
         letters = node.args[0].args if node.op == "word" else node.args
+        if node.op == "mul" and letters[0] == sym("m") and letters[-1].op == "call":
+            letters = letters[1:]  # the measure of an angle
+            return all(part.op == "call" for part in letters)
         return all(part.op == "sym" and part.value[0].isupper() for part in letters)
     if node.op in ("div", "ratio", "tuple"):
         return all(_is_name(part) for part in node.args)

@@ -100,6 +100,7 @@ def _table() -> Mapping[str, Unit]:
     add({"gbp": 1}, {"gbp GBP pence": 1})
     add({"yen": 1}, {"yen JPY": 1})
     add({"yuan": 1}, {"yuan RMB CNY": 1})
+    add({"unit": 1}, {"unit units": 1})
     add({"am": 1}, {"am AM": 1})
     add({"pm": 1}, {"pm PM": 1})
     add({"rupee": 1}, {"rupee rupees INR": 1})

@@ -18,7 +18,7 @@ from gyms.math.caps import MAX_RESPONSE_CHARS, TooComplex, Unreadable
 from gyms.math.compare import equivalent, share_right
 from gyms.math.extract import MAX_DISTINCT_FINALS, TOO_LONG, Extracted, extract
 from gyms.math.normal import literal, normalise
-from gyms.math.read import read
+from gyms.math.read import read, read_labelled
 from gyms.math.relations import FalseEquation
 from gyms.math.scalars import Rules
 from gyms.math.tree import Node, walk
@@ -37,6 +37,7 @@ _NAMED_CHOICE = re.compile(r"\(([A-J])\)|(?<![\w'(])([B-HJ]|A(?!\s+(?!and\b|or\b
 _DENIAL = re.compile(r"\b(?:not|wrong|incorrect|false|except|neither|never|isn|but)\b", re.I)
 MAX_CHOICE_WORDS = 8
 """A longer sentence may name a choice for any reason."""
+_RATIO_WORD = re.compile(r"(?<=\d)\s*(?:\\text\{)?\s*\bto\b\s*\}?\s*(?=\d)")
 _ARTICLES = re.compile(r"^(?:the|an?)\s+")
 _TRANSFORMS = re.compile(
     r"\b(?:simplif|express|convert|write|evaluate|compute|calculate|factor|expand|rewrite|reduce)", re.I
@@ -272,7 +273,9 @@ def _is_right(gold: Gold, text: str, rules: Rules) -> bool:
             return True
         if gold.node.op == "text":
             return False
-    return equivalent(gold.node, read(text, unit_hint=gold.has_unit), rules)
+    if gold.node.op == "ratio":
+        text = _RATIO_WORD.sub(":", text)
+    return equivalent(gold.node, read_labelled(text, unit_hint=gold.has_unit), rules)
 
 
 def _is_words(text: str, gold: Gold) -> bool:

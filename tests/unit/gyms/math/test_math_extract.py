@@ -245,3 +245,19 @@ def test_the_longest_responses_take_linear_time(tail: str) -> None:
 
 def test_extraction_keeps_order_and_drops_repeats() -> None:
     assert extract("\\boxed{1}. \\boxed{2}. \\boxed{1}").finals == ("2", "1")
+
+
+def test_a_column_of_guesses_has_no_answer() -> None:
+    assert not verify("12", "10\n11\n12").is_right
+    assert verify("12", "12\n\n12").is_right
+
+
+def test_an_answer_behind_a_is_read() -> None:
+    assert verify("12", "A: 12").is_right
+    assert verify("3:4", "3:4").is_right
+
+
+def test_checking_an_answer_is_not_answering_again() -> None:
+    text = r"so $\boxed{44}$. We may check our answer: $17\cdot 44 = 748 = 9\cdot 83+1 \equiv 1\pmod{83}$."
+    assert verify("44", text).is_right
+    assert not verify("44", r"so $\boxed{44}$. Check. The answer: $45$").is_right
