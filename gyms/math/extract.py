@@ -73,6 +73,10 @@ _LEAD_IN = re.compile(
 )
 _ANSWER_LABEL = re.compile(r"^\**(?:A|Ans|Ans\.)\**[ ]*:[ ]*\**[ ]*(?=[-\d$\\])")
 _BARE_NUMBER = re.compile(rf"[\s*$]{{0,9}}(?:{_NUMBER})?[\s*$.]{{0,9}}")
+_MONEY = re.compile(
+    r"=[ ]*\\?\$[ ]?(\d{1,3}(?:,\d{3})+(?:\.\d\d)?|\d+(?:\.\d\d)?)(?![\d.,]*\d|[ ]?[-+*/=^$\\])(?=[^$\d=]*$)"
+)
+"""What a sum of money comes to, at the end of a sentence: the signs before it are no formula's."""
 _LISTED = re.compile(r"[\s,.]*(?:and|or|,)[\s,]*")
 _DISPLAY = re.compile(r"\\\[[^\[\]]{0,300}\\\]|\$\$[^$]{0,300}\$\$")
 _HEDGE = re.compile(r"(?:[\d)}$]|\bor\b|\bor maybe\b|\band\b|\bnot\b|n't\b|[,/;])[ $]*$", re.I)
@@ -375,6 +379,9 @@ def _sentence_candidates(sentence: str) -> list[str]:
     numbers = list(_NUMBERS.finditer(sentence))
     leads = list(_LEAD_IN.finditer(sentence))
     found = [sentence]
+    money = _MONEY.findall(sentence)
+    if money and "$" in sentence.partition("=")[0] + sentence.rpartition("=")[0]:
+        return [rf"\${money[-1]}"]
     if formulas and not (numbers and numbers[-1].start() >= formulas[-1].end()):
         last = len(formulas) - 1
         while last > 0 and _LISTED.fullmatch(sentence[formulas[last - 1].end() : formulas[last].start()]):

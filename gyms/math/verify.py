@@ -37,6 +37,8 @@ _NAMED_CHOICE = re.compile(r"\(([A-J])\)|(?<![\w'(])([B-HJ]|A(?!\s+(?!and\b|or\b
 _DENIAL = re.compile(r"\b(?:not|wrong|incorrect|false|except|neither|never|isn|but)\b", re.I)
 MAX_CHOICE_WORDS = 8
 """A longer sentence may name a choice for any reason."""
+_PROSE_SUM = re.compile(r"(?:[A-Za-z']{2,}[ ,]+)+[^=]*\d[^=]*=")
+"""A sentence around a sum: what stands behind the equals sign is the answer."""
 _RATIO_WORD = re.compile(r"(?<=\d)\s*(?:\\text\{)?\s*\bto\b\s*\}?\s*(?=\d)")
 _ARTICLES = re.compile(r"^(?:the|an?)\s+")
 _TRANSFORMS = re.compile(
@@ -214,8 +216,13 @@ def _is_readable(text: str) -> bool:
 def _judge_unmarked(gold: Gold, found: Extracted, response: str) -> Verdict:
     if gold.question and _is_echo(response, gold.question):
         return Verdict(status=Status.NO_ANSWER, flags=frozenset({"echo"}), detail="the response repeats the question")
+    asked = gold.question.strip()
+    if len(asked) >= MIN_ECHO_CHARS and asked in response:
+        found = extract(response.replace(asked, "\n"))  # the question's own numbers are no answer
     verdict: Verdict | None = None
     for candidate in found.candidates:
+        if _PROSE_SUM.match(candidate) and candidate != found.candidates[-1]:
+            continue
         judged = _judge(gold, candidate, found.flags)
         if judged.status is Status.TOO_COMPLEX and verdict is None:
             return judged

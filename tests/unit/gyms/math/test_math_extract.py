@@ -261,3 +261,26 @@ def test_checking_an_answer_is_not_answering_again() -> None:
     text = r"so $\boxed{44}$. We may check our answer: $17\cdot 44 = 748 = 9\cdot 83+1 \equiv 1\pmod{83}$."
     assert verify("44", text).is_right
     assert not verify("44", r"so $\boxed{44}$. Check. The answer: $45$").is_right
+
+
+@pytest.mark.parametrize(
+    ("gold", "sentence"),
+    [
+        ("88", "Altogether, Artie will make $36 + $18 + $34 = $88"),
+        ("1300", "If each book sells at 20$, then she earned 20*65 = $1300 in the second year"),
+        ("21", "Dean has $38 \u2212 $17 = $21 left."),
+        ("57500", "so her salary is $1150/week * 50 weeks/year = $57,500"),
+        ("7", "He paid 5+2=7 dollars."),
+        ("2", "And 120/60=2 hours."),
+    ],
+)
+def test_a_sum_in_a_last_sentence_is_answered_by_what_it_comes_to(gold: str, sentence: str) -> None:
+    assert verify(gold, sentence).is_right
+    assert not verify(str(int(gold) + 1), sentence).is_right
+
+
+def test_the_questions_own_numbers_are_no_answer_where_it_is_repeated() -> None:
+    question = "The book costs $4. A pen costs $1 less than a magazine. How much is the pen?"
+    assert not verify("1", f"The question is: {question}", question=question).is_right
+    assert verify("1", f"{question}\n1", question=question).is_right
+    assert verify("1", f"{question} So it is $1.", question=question).is_right
