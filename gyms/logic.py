@@ -115,6 +115,7 @@ _STRIDE = 1_000_003
 MAX_RESPONSE_CHARS = 200_000
 MAX_ANSWER_CHARS = 20_000
 _INSTRUCTION = "\n\nGive your final answer between <answer> and </answer>, and nothing else between them."
+_OPEN, _CLOSE = re.compile("<answer>", re.IGNORECASE), re.compile("</answer>", re.IGNORECASE)
 _ENTRY_KEYS = ("question", "answer", "metadata")
 
 
@@ -246,8 +247,7 @@ def answer_in(response: str, *, has_lines: bool) -> str | None:
     _, thought_ends, text = response.rpartition("</think>")
     if not thought_ends and "<think>" in text:
         return None  # thoughts that never ended
-    start = text.rfind("<answer>")
-    end = text.rfind("</answer>")
+    start, end = (max((found.start() for found in tag.finditer(text)), default=-1) for tag in (_OPEN, _CLOSE))
     if start >= 0 or end >= 0:
         if end < start or start < 0:
             return None

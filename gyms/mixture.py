@@ -15,7 +15,7 @@ a run, and a gym whose split changes size under a running experiment changes its
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -155,12 +155,12 @@ def _whole_weights(shares: tuple[float, ...]) -> tuple[int, ...]:
     return weights
 
 
-def _sampled(gym: Gym, split: Split, max_tasks: int) -> list[Task]:
+def _sampled(gym: Gym, split: Split, max_tasks: int) -> Iterator[Task]:
+    """Tasks one by one: all of them together may not fit into memory."""
     tasks = gym.tasks(split)
     size = len(tasks)
-    if size <= max_tasks:
-        return [tasks[i] for i in range(size)]
-    return [tasks[i * size // max_tasks] for i in range(max_tasks)]
+    for place in range(min(size, max_tasks)):
+        yield tasks[place * max(size, max_tasks) // max_tasks]
 
 
 def _shortened(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from gyms.api import Score, Services, Status, Task
 from gyms.load import resolve
 from gyms.logic import EXCLUDED, SLOW, Logic, LogicSettings, answer_in, gym_of_dataset, library
-from gyms.logic_verify import is_same
+from gyms.logic_verify import SHAPES, is_same
 from gyms.testing import check_gym
 
 QUICK = (
@@ -190,3 +191,24 @@ def test_excluded_datasets_are_refused_with_the_reason() -> None:
         resolve("reasoning_gym:nope")
     assert not set(EXCLUDED) & set(SLOW)
     assert set(EXCLUDED) | set(SLOW) <= set(library().DATASETS)
+
+
+def test_moves_that_almost_have_the_right_form_take_no_time(gym: Logic) -> None:
+    moves = "\n".join(["Move disk 1 from Peg 1 to Peg 2"] * 200)
+    rules = {"metadata": {"source_dataset": "tower_of_hanoi"}, "question": "?", "answer": None}
+    started = time.process_time()
+    for answer in (f"{moves}\n$", f"${moves}", moves.replace("\n", "\n \n") + "!"):
+        assert SHAPES["tower_of_hanoi"].fullmatch(answer) is None
+        assert gym.score(Task(id="t", prompt=(), data=rules), f"<answer>{answer}</answer>").value != 1.0
+    assert SHAPES["tower_of_hanoi"].fullmatch(moves) is not None
+    assert time.process_time() - started < 1.0
+
+
+@pytest.mark.parametrize("name", ["chain_sum", "caesar_cipher", "fraction_simplification", "syllogism"])
+def test_a_full_stop_and_capital_tags_do_not_cost_a_right_answer(name: str) -> None:
+    gym = resolve("logic")(LogicSettings(datasets=(name,)), Services())
+    task = gym.tasks("train")[0]
+    answer = task.data["answer"]
+    for response in (f"<answer>{answer}.</answer>", f"The answer is {answer}.", f"<Answer>{answer}</Answer>"):
+        assert gym.score(task, response).value == 1.0, response
+    assert gym.score(task, f"<answer>{answer}...</answer>").value != 1.0

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import weakref
 from collections import Counter
 from collections.abc import Sequence
 from fractions import Fraction
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -111,3 +113,27 @@ def test_overlapping_splits_are_refused_with_an_example() -> None:
     with pytest.raises(ValueError, match=r"gym 'words': train task 'train/y' and held-out task 'heldout/y'"):
         check_disjoint(ListGym(["x", "y"], ["y", "z"]), name="words")
     check_disjoint(ListGym(["x", "y"], ["z"]))
+
+
+def test_the_search_for_overlaps_keeps_one_task_at_a_time() -> None:
+    kept: list[weakref.ref[Heavy]] = []
+
+    class Heavy(str):
+        """A text that can be watched."""
+
+    class HeavyTasks(Sequence[Task]):
+        def __len__(self) -> int:
+            return 50
+
+        def __getitem__(self, index: Any) -> Any:
+            assert sum(one() is not None for one in kept) < 4
+            text = Heavy(f"question {index}")
+            kept.append(weakref.ref(text))
+            return Task(id=str(index), prompt=(message("user", f"train {index}"),), data={"text": text})
+
+    class HeavyGym(ListGym):
+        def tasks(self, split: Split) -> Sequence[Task]:
+            return HeavyTasks() if split == "train" else super().tasks(split)
+
+    check_disjoint(HeavyGym(["x"], ["y"]))
+    assert len(kept) == 50

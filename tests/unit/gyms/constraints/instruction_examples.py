@@ -89,7 +89,8 @@ CASES: list[tuple[str, dict, list[str], list[str]]] = [
     (
         "detectable_format:number_bullet_lists",
         {"num_bullets": 2},
-        ["* a\n* b", "- a\n- b", "Intro\n* a\n\t* nested", "* a\r\n* b\r\n", "*\u00a0a\n*\u00a0b"],
+        ["* a\n* b", "- a\n- b", "Intro\n* a\n\t* nested", "* a\r\n* b\r\n", "*\u00a0a\n*\u00a0b",
+         "* a\n\n* * *\n\n* b"],
         ["* a", "* a\n* b\n* c", "*a*\n*b*", "---\n- a", "\u2022 a\n\u2022 b", "1. a\n2. b", "**a**\n**b**"],
     ),
     (
