@@ -60,7 +60,7 @@ def refused(capsys, *arguments: str) -> str:
         ("learner.num_minibatches=7", "is not a multiple of learner.num_minibatches = 7"),
         ("name=../up", "name may hold letters, digits"),
         ("gyms.0.gym=nowhere:Gym", "importing 'nowhere' failed: ModuleNotFoundError"),
-        ("gyms.0.gym=arithmatic", "did you mean 'arithmetic'?"),
+        ("gyms.0.gym=arithmatic", "did you mean 'arithmetic'"),
         ("gyms.0.args.num_held_out=4", "gyms.0.args.num_held_out: unknown setting (did you mean 'num_heldout' or"),
         ("quant.group_size=48", "quant.group_size = 48"),
         (f"engine.kv_cache_bytes={1 << 50}", "GiB are free"),
