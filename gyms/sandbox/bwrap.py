@@ -65,6 +65,7 @@ class BubblewrapRunner:
                 body = json.dumps(launch.body).encode()
                 job = Job(body, launch.stdin, launch.limits, results_bytes=launch.results_bytes)
                 stack.callback(job.close)
+                job.backstop_seconds += START_SECONDS  # its init's own clock starts when the interpreter is up
                 link = [pipes[place][0], pipes[1 - place][1]] if linked else []
                 process = self._start(job, launch, link)
                 stack.callback(_end, process, job)

@@ -14,18 +14,17 @@ import itertools
 import json
 import os
 import select
-import shutil
 import socket
 import subprocess
 import tempfile
 import threading
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from gyms.sandbox.bundle import BOOTSTRAP, bundle
+from gyms.sandbox.inside.job import remove_folder
 from gyms.sandbox.program import Limits, Run, SandboxError
 from gyms.sandbox.pump import Job, drive
 from gyms.sandbox.view import Interpreter
@@ -82,6 +81,8 @@ class ForkServer:
         self._control: socket.socket | None = None
         self._owner = 0
         self._num_jobs = 0
+        self._base = ""
+        self._folders = contextlib.ExitStack()
 
     def run(self, launches: Sequence[Launch], *, linked: bool = False) -> list[Run]:
         """Run the launches at the same time; `linked`: two of them, with a pipe each way between them."""
@@ -130,8 +131,12 @@ class ForkServer:
         """The working folder of a job: its own /tmp, or a folder made for it and removed after it."""
         if self.profile.has_namespaces:
             return "/tmp"
-        folder = tempfile.mkdtemp(prefix="run-")
-        stack.callback(_remove, folder)
+        return self._new_folder("run-", self._base, stack)
+
+    def _new_folder(self, prefix: str, parent: str | None, stack: contextlib.ExitStack) -> str:
+        """A folder of the jobs' user, removed when the stack ends."""
+        folder = tempfile.mkdtemp(prefix=prefix, dir=parent)
+        stack.callback(remove_folder, folder)
         if self.profile.uid:
             os.chown(folder, self.profile.uid, self.profile.uid)
         return folder
@@ -159,6 +164,8 @@ class ForkServer:
             self._start()
 
     def _start(self) -> None:
+        if not self.profile.has_namespaces:
+            self._base = self._new_folder("sandbox-", None, self._folders)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         source_read, source_write = os.pipe()
         try:
@@ -186,6 +193,7 @@ class ForkServer:
             "host_pid": os.getpid(),
             "uid": self.profile.uid,
             "view": self.profile.view,
+            "base": self._base,
             "profile": self.profile.as_json(),
         }
         try:
@@ -214,6 +222,7 @@ class ForkServer:
                 self._process.kill()
                 self._process.wait()
             self._process = None
+        self._folders.close()
 
     def _forget(self) -> None:
         if self._control is not None:
@@ -221,6 +230,7 @@ class ForkServer:
         if self._process is not None:
             self._process.returncode = 0  # not our child: nothing to wait for, and no warning about it
         self._control, self._process = None, None
+        self._folders.pop_all()
 
 
 def spec_of(launch: Launch, folder: str, profile: Profile) -> dict[str, Any]:
@@ -273,20 +283,3 @@ def _receive(control: socket.socket, seconds: float) -> tuple[dict[str, Any], li
         raise SandboxError("the zygote ended")
     reply = json.loads(message)
     return reply, fds
-
-
-def _remove(folder: str) -> None:
-    """Remove what a job left, whatever modes it gave it."""
-
-    def unlock(function: Any, path: str, _: Any) -> None:
-        with contextlib.suppress(OSError):
-            Path(path).parent.chmod(0o700)
-            if not Path(path).is_symlink():
-                Path(path).chmod(0o700)
-            function(path)
-
-    for _ in range(3):
-        shutil.rmtree(folder, onerror=unlock)
-        if not os.path.lexists(folder):
-            return
-        time.sleep(0.01)

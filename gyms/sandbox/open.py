@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import os
+from pathlib import Path
 from typing import Literal
 
 from gyms.sandbox.forkserver import ForkServer, Profile
 from gyms.sandbox.inside import landlock, seccomp
 from gyms.sandbox.program import Sandbox, SandboxError
 from gyms.sandbox.session import ProgramSandbox
-from gyms.sandbox.view import interpreters, is_readable_by_others, readable_paths, view
+from gyms.sandbox.view import Interpreter, interpreters, is_readable_by_others, readable_paths, view
 
 __all__ = ["TIERS", "Tier", "open_sandbox", "open_tier"]
 
@@ -59,7 +60,8 @@ def open_tier(tier: Tier) -> Sandbox:
     if tier == "bwrap":
         from gyms.sandbox.bwrap import BubblewrapRunner
 
-        runner = BubblewrapRunner(_interpreter(needs_others=os.geteuid() == 0), _slot_uid())
+        uid = _slot_uid()
+        runner = BubblewrapRunner(_interpreter(needs_others=uid != 0), uid)
         runner.start()
         return ProgramSandbox(runner)
     server = _fork_server(tier)
@@ -89,13 +91,23 @@ def _fork_server(tier: Tier) -> ForkServer:
 
 
 def _slot_uid() -> int:
-    """Where we are root: a user of this sandbox's own, so that its processes are told apart. Otherwise 0."""
+    """Where we are root: a user of this sandbox's own, so that its processes are told apart. Otherwise 0.
+
+    Also 0 for the root of a container that has a single user: it is a plain user to the kernel.
+    """
     if os.geteuid() != 0:
         return 0
-    return _FIRST_UID + (os.getpid() * 31 + next(_slots)) % _NUM_UIDS
+    uid = _FIRST_UID + (os.getpid() * 31 + next(_slots)) % _NUM_UIDS
+    ranges = [tuple(map(int, line.split())) for line in Path("/proc/self/uid_map").read_text().splitlines()]
+    if any(first <= uid < first + number for first, _, number in ranges):
+        return uid
+    if any(first == 0 and outside != 0 for first, outside, _ in ranges):
+        return 0
+    raise SandboxError("this process is root and has no other user to become; run it as a plain user")
 
 
-def _interpreter(*, needs_others: bool):  # type: ignore[no-untyped-def]
+def _interpreter(*, needs_others: bool) -> Interpreter:
+    """The first interpreter that the jobs' user can read."""
     for interpreter in interpreters():
         if not needs_others or all(map(is_readable_by_others, (interpreter.executable, interpreter.stdlib))):
             return interpreter

@@ -43,6 +43,8 @@ class Job:
         self._caps = dict.fromkeys(_INCOMING, limits.output_bytes) | {"status": _STATUS_BYTES}
         if results_bytes:
             self._caps["results"] = results_bytes
+        self.backstop_seconds = limits.wall_seconds + BACKSTOP_SECONDS
+        """From the start of the job to when the host ends it, should its init not have done so."""
         self.child_ends: list[int] = []
         for content in (body, stdin):
             theirs, ours = os.pipe()
@@ -177,7 +179,7 @@ def drive(jobs: Sequence[Job]) -> None:
             registered = wanted
             owners = {fd: job for job in waiting for fd in job.fds}
         now = time.monotonic()
-        deadline = min(job.started + job.limits.wall_seconds + BACKSTOP_SECONDS for job in waiting)
+        deadline = min(job.started + job.backstop_seconds for job in waiting)
         if now > deadline + BACKSTOP_SECONDS:
             raise SandboxError("a job did not end when it was killed")
         for fd, _ in poller.poll(1000 * max(0.05, min(1.0, deadline - now))):
@@ -185,7 +187,7 @@ def drive(jobs: Sequence[Job]) -> None:
                 owners[fd].handle(fd)
         if time.monotonic() > deadline:
             for job in waiting:
-                if not job.has_ended and time.monotonic() > job.started + job.limits.wall_seconds + BACKSTOP_SECONDS:
+                if not job.has_ended and time.monotonic() > job.started + job.backstop_seconds:
                     job.kill(Ending.WALL_LIMIT)
 
 

@@ -30,7 +30,7 @@ LIBRARIES = "/opt/tests"
 """Where pytest and what it needs is shown."""
 _SYSTEM = ("/usr", "/lib", "/lib64", "/lib32", "/bin", "/sbin")
 _PACKAGES = ("site-packages", "dist-packages")
-_TEST_LIBRARIES = ("pytest", "_pytest", "pluggy", "iniconfig", "packaging", "pygments", "exceptiongroup", "tomli")
+_TEST_LIBRARIES = ("pytest", "_pytest", "pluggy", "iniconfig", "packaging", "pygments", "exceptiongroup", "tomli", "py")
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,12 +28,13 @@ def examine(body: dict[str, Any]) -> None:
     requests = open(runner.LINK_OUT, "wb", closefd=False)  # noqa: SIM115
     link = remote.Link(replies, requests, allows_objects=bool(body.get("allows_objects")))
     link.wait_until_loaded()
-    if link.failure:
-        report.send({"failure": link.failure})
-    elif body["mode"] == "examine":
-        report.send(_run_asserts(body, link))
-    else:
-        report.send(_run_pytest(body, link))
+    found: dict[str, Any] = {}
+    if not link.failure:
+        try:
+            found = _run_asserts(body, link) if body["mode"] == "examine" else _run_pytest(body, link)
+        except Exception as error:  # the tests' own errors are caught further in: this is what the other side sent
+            link.failure = f"import: it answers garbage ({type(error).__name__})"
+    report.send({"failure": link.failure} if link.failure else found)
     os._exit(0)
 
 

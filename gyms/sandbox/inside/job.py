@@ -13,6 +13,7 @@ import json
 import os
 import resource
 import select
+import shutil
 import signal
 import stat
 import time
@@ -20,7 +21,7 @@ from typing import Any
 
 from gyms.sandbox.inside import kernel, landlock, root, runner, seccomp
 
-__all__ = ["prepare", "run_init"]
+__all__ = ["kill_descendants", "prepare", "remove_folder", "run_init"]
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
@@ -54,7 +55,7 @@ def run_init(spec: Spec, fds: list[int], profile: Spec) -> None:
                 root.mount_proc()
             kernel.drop_all_capabilities()
         elif not profile["is_init_one"]:
-            kernel.prctl(36, 1)  # PR_SET_CHILD_SUBREAPER: orphans come to us
+            kernel.become_subreaper()
         init = os.getpid()
         child = os.fork()
         if child == 0:
@@ -167,7 +168,7 @@ def _watch(child: int, spec: Spec, profile: Spec, start: float) -> Spec:
         ran_out = code in (-signal.SIGXCPU, -signal.SIGKILL) and cpu >= spec["cpu_seconds"]
         ending = "cpu_limit" if ran_out else "killed" if code < 0 else "exited"
     if not profile["is_init_one"]:
-        _kill_descendants()
+        kill_descendants()
     return {"ending": ending, "exit": code, "cpu": cpu}
 
 
@@ -228,8 +229,8 @@ def _proportional(pid: int, resident_pages: int) -> int:
 
 
 def _folder_bytes(spec: Spec, profile: Spec) -> int:
-    """Size of the working folder where it is a plain folder of the host's; a memory file system caps itself."""
-    if profile["has_namespaces"] or profile["tier"] == "bwrap":
+    """Size of the working folder, too large where it has too many files; our own memory file system caps both itself."""
+    if profile["has_namespaces"]:
         return 0
     total = count = 0
     for folder, _, names in os.walk(spec["folder"]):
@@ -238,10 +239,24 @@ def _folder_bytes(spec: Spec, profile: Spec) -> int:
                 info = os.lstat(os.path.join(folder, name))
                 total += info.st_blocks * 512 if stat.S_ISREG(info.st_mode) else 0
         count += len(names) + 1
-    return total if count <= _NUM_FILES else spec["file_bytes"] + 1
+        if count > _NUM_FILES:
+            return int(spec["file_bytes"]) + 1
+    return total
 
 
-def _kill_descendants() -> None:
+def remove_folder(path: str) -> None:
+    """Remove a working folder and all in it, whatever modes a program gave them."""
+    for folder, _, _ in os.walk(path, onerror=None):
+        with contextlib.suppress(OSError):
+            os.chmod(folder, 0o700)
+            for name in os.listdir(folder):
+                below = os.path.join(folder, name)
+                if not os.path.islink(below):
+                    os.chmod(below, 0o700)
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def kill_descendants() -> None:
     """Without a process namespace: kill until nothing is below us. New ones are capped in number, so this ends."""
     for _ in range(1000):
         left = _descendants()

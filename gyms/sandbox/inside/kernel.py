@@ -18,6 +18,7 @@ __all__ = [
     "CLONE_NEWPID",
     "CLONE_NEWUSER",
     "CLONE_NEWUTS",
+    "become_subreaper",
     "bind_read_only",
     "die_with_parent",
     "drop_all_capabilities",
@@ -43,6 +44,7 @@ CLONE_NEWNET = 0x40000000
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 1, 2, 4, 8, 32
 MS_BIND, MS_REC, MS_PRIVATE = 4096, 16384, 1 << 18
 _MNT_DETACH = 2
+_PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 1, 4, 24, 38
 _CAPABILITY_VERSION_3 = 0x20080522
 _AT_FDCWD, _AT_RECURSIVE = -100, 0x8000
@@ -125,6 +127,11 @@ def bind_read_only(source: str, target: str, *, devices: bool = False) -> None:
 def die_with_parent(signal_number: int) -> None:
     """Have the kernel send this process a signal when the thread that made it ends."""
     prctl(_PR_SET_PDEATHSIG, signal_number)
+
+
+def become_subreaper() -> None:
+    """Have orphans among this process's descendants become its children."""
+    prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def set_dumpable(is_dumpable: bool) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from gyms.sandbox.inside import kernel
 from gyms.sandbox.inside.kernel import MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_PRIVATE, MS_RDONLY, MS_REC, MS_REMOUNT
 
-__all__ = ["build_root", "mount_proc", "mount_scratch", "seal_root"]
+__all__ = ["build_root", "mount_proc", "mount_scratch", "seal_root", "try_mount_proc"]
 
 _BASE = "/tmp"
 _OLD = "/.outside"
@@ -52,15 +52,20 @@ def build_root(view: dict[str, Any]) -> None:
 
 def seal_root() -> bool:
     """Take the outside away; after this nothing but the view is left. False where no /proc could be mounted."""
-    has_proc = True
-    try:
-        mount_proc()
-    except OSError:
-        has_proc = False  # a container that covers parts of its own /proc may not mount another; jobs go without
+    has_proc = try_mount_proc()
     kernel.umount_lazily(_OLD)
     os.rmdir(_OLD)
     kernel.mount("none", "/", None, MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV)
     return has_proc
+
+
+def try_mount_proc() -> bool:
+    """False in a container that covers parts of its own /proc: it may not mount another, and jobs go without."""
+    try:
+        mount_proc()
+    except OSError:
+        return False
+    return True
 
 
 def mount_proc() -> None:

@@ -62,8 +62,8 @@ def _isolate(config: dict[str, Any], control: socket.socket) -> None:
     proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)
     in_namespaces = config["profile"]["has_namespaces"]
     was_root = os.geteuid() == 0
-    if in_namespaces and was_root:
-        kernel.unshare(kernel.CLONE_NEWNS)
+    has_root = in_namespaces and was_root and bool(config["uid"]) and _may_mount()
+    if has_root:
         root.build_root(config["view"])  # now: later, mounts made here are locked, and folders of root's unreadable
         root.seal_root()
     if was_root and config["uid"]:
@@ -80,13 +80,28 @@ def _isolate(config: dict[str, Any], control: socket.socket) -> None:
             os.write(fd, text.encode())
             os.close(fd)
     stage0 = os.getpid()
+    if not in_namespaces:
+        kernel.become_subreaper()  # what a killed zygote leaves behind comes to us
     zygote = os.fork()
     if zygote == 0:
-        _become_zygote(config, control, proc, host, stage0, was_root)
+        _become_zygote(config, control, proc, host, stage0, has_root)
         os._exit(0)
     control.close()
     os.close(proc)
     _wait_for_either(host, zygote)
+    if not in_namespaces:
+        job.kill_descendants()
+        job.remove_folder(config["base"])
+    os._exit(0)
+
+
+def _may_mount() -> bool:
+    """Enter a mount namespace with the rights that we have; False for a root without the right to mount."""
+    try:
+        kernel.unshare(kernel.CLONE_NEWNS)
+    except PermissionError:
+        return False
+    return True
 
 
 def _wait_for_either(host: int, zygote: int) -> None:
@@ -95,24 +110,21 @@ def _wait_for_either(host: int, zygote: int) -> None:
     poller = select.poll()
     poller.register(host, select.POLLIN)
     poller.register(child, select.POLLIN)
-    while not any(fd == child for fd, _ in poller.poll()):
+    if not any(fd == child for fd, _ in poller.poll()):
         os.kill(zygote, signal.SIGKILL)
-        break
     os.waitpid(zygote, 0)
-    os._exit(0)
 
 
 def _become_zygote(
-    config: dict[str, Any], control: socket.socket, proc: int, host: int, stage0: int, was_root: bool
+    config: dict[str, Any], control: socket.socket, proc: int, host: int, stage0: int, has_root: bool
 ) -> None:
     kernel.die_with_parent(signal.SIGKILL)
     os.close(host)
     own_pids = -1
     if config["profile"]["has_namespaces"]:
         own_pids = os.open("self/ns/pid", os.O_RDONLY, dir_fd=proc)
-        if was_root:
-            has_proc = True
-            root.mount_proc()
+        if has_root:
+            has_proc = root.try_mount_proc()
         else:
             root.build_root(config["view"])
             has_proc = root.seal_root()
@@ -121,6 +133,8 @@ def _become_zygote(
         kernel.drop_bounding_set()
     elif os.getppid() != stage0:
         return
+    else:
+        kernel.become_subreaper()
     os.close(proc)
     null = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):
@@ -142,8 +156,10 @@ def serve(control: socket.socket, profile: dict[str, Any], own_pids: int) -> Non
             if fd in jobs:
                 pid = jobs.pop(fd)
                 poller.unregister(fd)
-                os.waitpid(pid, 0)
+                _, status = os.waitpid(pid, 0)
                 os.close(fd)
+                if own_pids < 0 and status != 0 and not jobs:
+                    job.kill_descendants()  # an init that was killed left its job to us
                 continue
             message, fds, _, _ = socket.recv_fds(control, _MAX_MESSAGE, _NUM_FDS)
             if not message:

@@ -1,0 +1,447 @@
+"""Attacks on the sandbox, under every tier that works here: each is contained, and nothing of it is left after.
+
+Clean means: no process, zombie, mount, descriptor or file more than before, and the next program runs as ever.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from gyms.sandbox import Call, Ending, Limits, Program, Run, Sandbox, SandboxError, open_sandbox
+from gyms.sandbox.results import read_results
+
+pytestmark = pytest.mark.integration
+
+TIERS = ("zygote", "bwrap", "landlock")
+SHORT = Limits(cpu_seconds=1.0, wall_seconds=4.0, memory_bytes=256 << 20, processes=16, file_bytes=4 << 20)
+SLACK_SECONDS = 6.0
+"""How late an end may come on a busy machine."""
+
+
+@pytest.fixture(scope="module", params=TIERS)
+def sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
+    try:
+        opened = open_sandbox(request.param)
+    except SandboxError as error:
+        pytest.skip(f"tier {request.param} does not work here: {error}")
+    assert opened.run(Program(source="print('warm')")).stdout == b"warm\n"
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(autouse=True)
+def clean(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Compare the machine before and after each test."""
+    if "sandbox" not in request.fixturenames:
+        yield
+        return
+    box = request.getfixturevalue("sandbox")
+    box.run(Program(source="pass"))
+    before = traces()
+    yield
+    for _ in range(100):
+        if traces() == before:
+            break
+        time.sleep(0.02)
+    assert traces() == before
+    assert box.run(Program(source="print(6 * 7)")).stdout == b"42\n"
+
+
+def descendants() -> set[int]:
+    """Processes below this one, and processes of the users that sandboxes run as, zombies included."""
+    parents, users = {}, {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+                users[int(folder.name)] = folder.stat().st_uid
+            except OSError:
+                continue
+    below = {os.getpid()}
+    while new := {pid for pid, parent in parents.items() if parent in below and pid not in below}:
+        below |= new
+    return below
+
+
+def traces() -> tuple[frozenset[int], int, frozenset[str], frozenset[str]]:
+    descriptors = len(list(Path("/proc/self/fd").iterdir()))
+    mounts = frozenset(Path("/proc/self/mounts").read_text().splitlines())
+    files = frozenset(str(path) for path in Path(tempfile.gettempdir()).glob("sandbox-*/*"))
+    return frozenset(descendants()), descriptors, mounts, files
+
+
+def run(sandbox: Sandbox, source: str, limits: Limits = SHORT, **given: object) -> Run:
+    start = time.monotonic()
+    found = sandbox.run(Program(source=source, limits=limits, **given))  # type: ignore[arg-type]
+    assert time.monotonic() - start < limits.wall_seconds + SLACK_SECONDS
+    return found
+
+
+LIMITED = {
+    "busy loop": ("while True: pass", {Ending.CPU_LIMIT}),
+    "busy loop at import of a large literal": (
+        "x = [i for i in range(10**12)]",
+        {Ending.CPU_LIMIT, Ending.MEMORY_LIMIT, Ending.EXITED},
+    ),
+    "busy child": ("import os\nif os.fork() == 0:\n    while True: pass\nos.wait()", {Ending.CPU_LIMIT}),
+    "four busy children share one limit": (
+        "import os, time\nfor _ in range(4):\n    if os.fork() == 0:\n        while True: pass\ntime.sleep(60)",
+        {Ending.CPU_LIMIT},
+    ),
+    "a fork chain that leaves its dead behind": (
+        "import os, signal\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
+        "while True:\n    if os.fork():\n        os._exit(0) if os.getpid() != 2 else None\n    sum(range(10**5))",
+        {Ending.CPU_LIMIT, Ending.WALL_LIMIT, Ending.EXITED},
+    ),
+    "ignores SIGXCPU": (
+        "import signal\nsignal.signal(signal.SIGXCPU, signal.SIG_IGN)\nwhile True: pass",
+        {Ending.CPU_LIMIT},
+    ),
+    "sleeps": ("import time\ntime.sleep(1e6)", {Ending.WALL_LIMIT}),
+    "sleeps in an exit handler": ("import atexit, time\natexit.register(time.sleep, 1e6)", {Ending.WALL_LIMIT}),
+    "a thread that never ends": (
+        "import threading, time\nthreading.Thread(target=time.sleep, args=(1e6,)).start()",
+        {Ending.WALL_LIMIT},
+    ),
+    "reads for ever": ("import sys\nwhile True: sys.stdin.read()", {Ending.CPU_LIMIT}),
+    "endless output": ("import sys\nwhile True: sys.stdout.write('x' * 65536)", {Ending.OUTPUT_LIMIT}),
+    "endless errors": ("import sys\nwhile True: sys.stderr.write('x' * 65536)", {Ending.OUTPUT_LIMIT}),
+    "both in turn": (
+        "import sys\nwhile True:\n    sys.stdout.write('x' * 4096)\n    sys.stderr.write('y' * 4096)",
+        {Ending.OUTPUT_LIMIT},
+    ),
+    "eight children with 100 MB each": (
+        "import os, time\nfor _ in range(8):\n    if os.fork() == 0:\n        x = b'x' * (100 << 20)\n"
+        "        time.sleep(60)\ntime.sleep(60)",
+        {Ending.MEMORY_LIMIT},
+    ),
+    "shared anonymous memory": (
+        "import mmap, os, time\nfor _ in range(4):\n    if os.fork() == 0:\n        m = mmap.mmap(-1, 100 << 20)\n"
+        "        for i in range(0, 100 << 20, 4096): m[i] = 1\n        time.sleep(60)\ntime.sleep(60)",
+        {Ending.MEMORY_LIMIT},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LIMITED)
+def test_a_program_that_takes_too_much_is_ended_at_its_limit(sandbox: Sandbox, name: str) -> None:
+    source, endings = LIMITED[name]
+    found = run(sandbox, source)
+    assert found.ending in endings, found
+
+
+def test_children_get_the_memory_of_the_whole_program_between_them(sandbox: Sandbox) -> None:
+    found = run(sandbox, "x = []\nwhile True: x.append(b'x' * (1 << 20))")
+    assert found.exit_status != 0
+    assert b"MemoryError" in found.stderr or found.ending is Ending.MEMORY_LIMIT
+
+
+BOMBS = {
+    "fork bomb": "import os\nwhile True:\n    try:\n        os.fork()\n    except OSError:\n        pass",
+    "thread bomb": "import threading, time\nwhile True:\n    threading.Thread(target=time.sleep, args=(99,)).start()",
+    "detached daemons": (
+        "import os, time\nfor _ in range(8):\n    if os.fork() == 0:\n        os.setsid()\n"
+        "        if os.fork() == 0:\n            time.sleep(600)\n        os._exit(0)\nprint('left')"
+    ),
+    "a daemon keeps the output open": (
+        "import os, time\nif os.fork() == 0:\n    os.setsid()\n    time.sleep(600)\nprint('parent is done', flush=True)"
+    ),
+    "kills all it can": (
+        "import os\nfor pid in (-1, os.getppid(), 0):\n    try: os.kill(pid, 9)\n    except OSError: pass"
+    ),
+    "stops its parent": "import os, signal\nos.kill(os.getppid(), signal.SIGSTOP)\nprint('stopped')",
+    "zombies": "import os\nfor _ in range(10):\n    if os.fork() == 0: os._exit(0)",
+    "aborts": "import os\nos.abort()",
+    "kills itself": "import os\nos.kill(os.getpid(), 9)",
+    "deep recursion": "import sys\nsys.setrecursionlimit(10**9)\ndef f(n): return f(n + 1) + len(repr([[]] * 2))\nf(0)",
+    "crashes the interpreter": "import ctypes\nctypes.string_at(0)",
+    "deeply nested source": "eval('(' * 10**6)",
+    "strange files": (
+        "import os\nos.mkfifo('fifo')\nos.symlink('/etc/passwd', 'link')\nos.mkdir('d')\nopen('d/x', 'w').close()\n"
+        "os.chmod('d/x', 0)\nos.chmod('d', 0)\nos.makedirs('/'.join(['n'] * 200))"
+    ),
+    "closes everything": "import os\nos.closerange(0, 200)",
+    "writes over all descriptors": (
+        'import os\nfor fd in range(200):\n    try: os.write(fd, b\'{"ending": "exited"}\')\n    except OSError: pass'
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_whatever_a_program_does_to_its_own_processes_stays_inside(sandbox: Sandbox, name: str) -> None:
+    run(sandbox, BOMBS[name])  # the clean fixture is the assertion
+
+
+def test_a_program_that_kills_itself_is_seen_to_have_been_killed(sandbox: Sandbox) -> None:
+    found = run(sandbox, BOMBS["kills itself"])
+    assert (found.ending, found.exit_status) == (Ending.KILLED, -signal.SIGKILL)
+
+
+def test_processes_are_capped(sandbox: Sandbox) -> None:
+    source = """
+import os, time
+made = 0
+try:
+    for _ in range(200):
+        if os.fork() == 0:
+            time.sleep(30)
+            os._exit(0)
+        made += 1
+except OSError as error:
+    print(made, error.errno, flush=True)
+os._exit(0)
+"""
+    made, number = map(int, run(sandbox, source).stdout.split())
+    assert 8 <= made <= SHORT.processes + 8
+    assert number == 11  # EAGAIN
+
+
+def test_files_are_capped_in_size_and_number(sandbox: Sandbox) -> None:
+    patient = replace(SHORT, cpu_seconds=20.0, wall_seconds=40.0)
+    large = run(sandbox, "f = open('x', 'wb')\nwhile True: f.write(b'x' * 65536)", patient)
+    assert b"File too large" in large.stderr or b"No space" in large.stderr or large.ending is Ending.MEMORY_LIMIT
+    many = (
+        "for i in range(100):\n    with open(f'f{i}', 'wb') as f: f.write(b'x' * (1 << 20))\nimport time; time.sleep(9)"
+    )
+    several = run(sandbox, many, patient)
+    assert b"No space" in several.stderr or several.ending is Ending.MEMORY_LIMIT
+    tiny = "for i in range(100000): open(f'f{i}', 'w').close()\nimport time; time.sleep(9)"
+    inodes = run(sandbox, tiny, patient)
+    assert b"No space" in inodes.stderr or inodes.ending is Ending.MEMORY_LIMIT
+    sparse = run(sandbox, "import os\nfd = os.open('s', os.O_CREAT | os.O_WRONLY)\nos.ftruncate(fd, 50 << 30)")
+    assert sparse.exit_status != 0
+
+
+ESCAPES = {
+    "shadow": "open('/etc/shadow').read()",
+    "passwd": "open('/etc/passwd').read()",
+    "the project": f"import os; os.listdir({str(Path(__file__).parents[2])!r})",
+    "root's folder": "import os; assert os.listdir('/root') not in ([], ['.pyenv']); open('/root/.bashrc')",
+    "installed packages": "import pydantic",
+    "this project's own code": "import gyms.code.builtin",
+    "core pattern": "open('/proc/sys/kernel/core_pattern', 'w')",
+    "a setting of the kernel": "open('/proc/sys/vm/drop_caches', 'w')",
+    "sysrq": "open('/proc/sysrq-trigger', 'w')",
+    "the interpreter's library": "import os; open(os.__file__, 'a')",
+    "a start-up file": "import os; open(os.path.dirname(os.__file__) + '/sitecustomize.py', 'w')",
+    "the root folder": "open('/x', 'w')",
+    "the device folder": "open('/dev/x', 'w')",
+    "a program beside the interpreter": "open('/usr/bin/x', 'w')",
+    "init's memory": "import os; open(f'/proc/{os.getppid()}/mem', 'rb')",
+    "init's environment": "import os; assert open(f'/proc/{os.getppid()}/environ').read().strip(chr(0)); ",
+    "init's descriptors": "import os; assert os.listdir(f'/proc/{os.getppid()}/fd')",
+    "internet socket": "import socket; socket.socket()",
+    "unix socket": "import socket; socket.socket(socket.AF_UNIX)",
+    "netlink socket": "import socket; socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)",
+    "vsock": "import socket; socket.socket(40, socket.SOCK_STREAM)",
+    "raw socket": "import socket; socket.socket(socket.AF_INET, socket.SOCK_RAW)",
+    "name look-up": "import socket; socket.getaddrinfo('example.com', 80)",
+    "internet socket pair": "import socket; socket.socketpair(socket.AF_INET)",
+    "chroot": "import os; os.chroot('/tmp')",
+    "becoming root": "import os; os.setuid(0); assert os.getuid() == 0",
+    "device node": "import os, stat; os.mknod('dev', stat.S_IFBLK | 0o600, os.makedev(254, 0))",
+    "limits of init": "import os, resource; resource.prlimit(os.getppid(), resource.RLIMIT_CPU, (0, 0))",
+    "raising its own limit": "import resource; resource.setrlimit(resource.RLIMIT_CPU, (999, 999))",
+    "scheduling": "import os; os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(50))",
+}
+RAW_CALLS = {
+    "unshare": (272, 0x10000000),
+    "setns": (308, 0, 0),
+    "mount": (165, 0, 0, 0, 0, 0),
+    "clone with a new user namespace": (56, 0x10000000 | 17, 0, 0, 0, 0),
+    "clone3": (435, 0, 0),
+    "io_uring_setup": (425, 8, 0),
+    "bpf": (321, 0, 0, 0),
+    "userfaultfd": (323, 1),
+    "keyctl": (250, 0, 0),
+    "add_key": (248, 0, 0, 0, 0, 0),
+    "perf_event_open": (298, 0, 0, 0, 0, 0),
+    "ptrace": (101, 0, 0, 0, 0),
+    "process_vm_readv": (310, 1, 0, 0, 0, 0, 0),
+    "personality": (135, 0x0040000),
+    "memfd_create": (319, 0, 0),
+    "shmget": (29, 0, 4096, 0o1600),
+    "clock_settime": (227, 0, 0),
+    "open_by_handle_at": (304, -100, 0, 0),
+    "pidfd_getfd": (438, 0, 0, 0),
+    "kexec_load": (246, 0, 0, 0, 0),
+    "x32 getpid": (0x40000000 | 39,),
+}
+
+
+@pytest.mark.parametrize("name", ESCAPES)
+def test_nothing_outside_can_be_reached(sandbox: Sandbox, name: str) -> None:
+    found = run(sandbox, ESCAPES[name] + "\nprint('REACHED')")
+    assert b"REACHED" not in found.stdout, found
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the numbers are those of x86-64")
+@pytest.mark.parametrize("name", RAW_CALLS)
+def test_dangerous_system_calls_are_refused(sandbox: Sandbox, name: str) -> None:
+    number, *arguments = RAW_CALLS[name]
+    source = f"""
+import ctypes, errno
+libc = ctypes.CDLL(None, use_errno=True)
+libc.syscall.restype = ctypes.c_long
+result = libc.syscall(*map(ctypes.c_long, {[number, *arguments]}))
+refused = result == -1 and ctypes.get_errno() in (errno.EPERM, errno.ENOSYS)
+print('REFUSED' if refused else f'{{result}} {{ctypes.get_errno()}}')
+"""
+    found = run(sandbox, source)
+    assert found.stdout == b"REFUSED\n" or found.ending is Ending.KILLED, found
+
+
+def test_nothing_is_inherited(sandbox: Sandbox) -> None:
+    secret = os.open("/etc/passwd", os.O_RDONLY)
+    os.set_inheritable(secret, True)
+    os.environ["SECRET_TOKEN"] = "hunter2"
+    try:
+        source = """
+import os
+open_fds = []
+for fd in range(3, 1000):
+    try:
+        os.fstat(fd)
+        open_fds.append(fd)
+    except OSError:
+        pass
+print(open_fds, dict(os.environ))
+"""
+        found = run(sandbox, source)
+    finally:
+        os.close(secret)
+        del os.environ["SECRET_TOKEN"]
+    assert found.stdout == b"[3] {}\n"  # 3 is the result channel
+
+
+def test_process_listings_show_the_program_alone_and_no_argument(sandbox: Sandbox) -> None:
+    source = """
+import os
+for name in sorted(os.listdir('/proc')) if os.path.isdir('/proc') else []:
+    if name.isdigit():
+        print(name, open(f'/proc/{name}/cmdline', 'rb').read().strip(b'\\0'))
+"""
+    found = run(sandbox, source)
+    lines = found.stdout.decode().splitlines()
+    assert len(lines) <= 2
+    assert all("/" not in line and "import" not in line for line in lines), lines
+
+
+def test_the_next_program_finds_nothing_of_the_last(sandbox: Sandbox) -> None:
+    mark = "trace" + "-of-the-first"
+    leave = f"""
+import builtins, os, sys
+mark = {mark!r}
+open('{mark}', 'w').write(mark)
+builtins.{mark.replace("-", "_")} = 1
+sys.modules['json'].dumps = None
+"""
+    run(sandbox, leave)
+    look = """
+import os, json, builtins, sys
+found = [n for n in os.listdir('.')] + [n for n in dir(builtins) if 'trace' in n]
+print(found, json.dumps(1))
+needle = 'trace' + '-of-the-' + 'first'
+maps = open('/proc/self/maps').read() if os.path.exists('/proc/self/maps') else ''
+with open('/proc/self/mem', 'rb') if maps else open('/dev/null', 'rb') as memory:
+    for line in maps.splitlines():
+        span, mode = line.split()[:2]
+        if mode.startswith('rw'):
+            low, high = (int(x, 16) for x in span.split('-'))
+            memory.seek(low)
+            try:
+                if memory.read(high - low).count(('first' + '-eht-fo-' + 'ecart')[::-1].encode()) > 8:
+                    print('SEEN')
+            except OSError:
+                pass
+"""
+    assert run(sandbox, look).stdout.splitlines()[0] == b"[] 1"
+
+
+def test_input_is_never_waited_for_and_never_blocks(sandbox: Sandbox) -> None:
+    assert run(sandbox, "print('done')", stdin=b"x" * 10_000_000).stdout == b"done\n"
+    read = run(sandbox, "import sys\nprint(len(sys.stdin.read()))", stdin=b"x" * 10_000_000)
+    assert read.stdout == b"10000000\n"
+    assert b"EOFError" in run(sandbox, "input()").stderr
+
+
+def test_large_output_on_both_channels_arrives_whole(sandbox: Sandbox) -> None:
+    source = "import sys\nfor _ in range(8):\n    sys.stdout.write('o' * 65536)\n    sys.stderr.write('e' * 65536)"
+    found = run(sandbox, source)
+    assert found.ending is Ending.EXITED
+    assert (len(found.stdout), len(found.stderr)) == (524288, 524288)
+
+
+def test_results_that_are_cut_off_or_forged_are_no_values(sandbox: Sandbox) -> None:
+    calls = (Call(function="f"), Call(function="f"))
+    cut = run(sandbox, 'import os\ndef f():\n    os.write(3, b\'{"n": 0, "v": [1, 2\')\n    os._exit(0)', calls=calls)
+    assert read_results(cut.results, 2).outcomes == ()
+    forged = 'import os\ndef f():\n    os.write(3, b\'{"n": 0, "v": {"i": "0x1"}}\\n\' * 9)\n    os._exit(0)'
+    assert len(read_results(run(sandbox, forged, calls=calls).results, 2).outcomes) == 1
+
+
+def test_all_of_it_ends_when_the_caller_is_killed(sandbox: Sandbox) -> None:
+    source = (
+        "import os, time\\nfor _ in range(3):\\n    if os.fork() == 0:\\n        os.setsid()\\n"
+        "        time.sleep(987654)\\ntime.sleep(987654)"
+    )
+    script = (
+        f"from gyms.sandbox import *\nbox = open_sandbox({sandbox.tier!r})\nbox.run(Program(source='pass'))\n"
+        f"print('ready', flush=True)\nbox.run(Program(source='{source}', limits=Limits(wall_seconds=600.0)))"
+    )
+    before, folders_before = everything(), folders()
+    root = Path(__file__).parents[2]
+    caller = subprocess.Popen([sys.executable, "-c", script], cwd=root, stdout=subprocess.PIPE)
+    assert caller.stdout is not None
+    assert caller.stdout.readline() == b"ready\n"
+    time.sleep(1.0)
+    started = everything() - before
+    assert len(started) >= 5
+    caller.kill()
+    caller.wait()
+    caller.stdout.close()
+    deadline = time.monotonic() + 10.0
+    while (left := {pid for pid in started & everything() if not is_zombie(pid)}) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not left
+    while (folders() - folders_before) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert folders() == folders_before
+
+
+def folders() -> set[str]:
+    return {path.name for path in Path(tempfile.gettempdir()).glob("sandbox-*")}
+
+
+def everything() -> set[int]:
+    return {int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit()}
+
+
+def is_zombie(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in ("Z", "X")
+    except OSError:
+        return True
+
+
+def test_a_killed_zygote_is_replaced_and_its_jobs_are_gone() -> None:
+    before = descendants()
+    box = open_sandbox()
+    if box.tier != "zygote":
+        pytest.skip("no zygote here")
+    box.run(Program(source="pass"))
+    for pid in descendants() - before:
+        os.kill(pid, signal.SIGKILL)
+    assert box.run(Program(source="print(1)")).stdout == b"1\n"
+    box.close()
+    assert descendants() <= before
