@@ -66,10 +66,13 @@ def parse_call(source: str) -> Call:
         raise ValueError(f"{source!r:.100}: {error}; expected a call such as add(1, 2)") from None
 
 
-def convert_asserts(statements: list[ast.stmt], aliases: Mapping[str, str]) -> list[CallTest]:
+def convert_asserts(
+    statements: list[ast.stmt], aliases: Mapping[str, str], own: frozenset[str] = frozenset()
+) -> list[CallTest]:
     """One test for each assert; NotPlain where any statement cannot be split. Trivial asserts (`assert True`) go.
 
-    `aliases`: names in the asserts -> functions of the submission (`candidate`).
+    `aliases`: names in the asserts -> functions of the submission (`candidate`). `own`: names that are the submission's
+    even where a built-in has them (one published task wants a function `sum`).
     """
     tests = []
     for statement in statements:
@@ -80,15 +83,16 @@ def convert_asserts(statements: list[ast.stmt], aliases: Mapping[str, str]) -> l
         if isinstance(statement.test, ast.Constant):
             continue
         label = ast.unparse(statement.test)[:200]
-        call, check = _split(_renamed(statement.test, aliases))
+        call, check = _split(_renamed(statement.test, aliases), own)
         tests.append(CallTest(id=label, call=call, check=check))
     return tests
 
 
-def called_names(tree: ast.AST) -> set[str]:
-    """Names of functions called that are not built in."""
+def called_names(tree: ast.AST, own: frozenset[str] = frozenset()) -> set[str]:
+    """Names of functions called that are not built in, or are the submission's nevertheless."""
     calls = (node.func for node in ast.walk(tree) if isinstance(node, ast.Call))
-    return {func.id for func in calls if isinstance(func, ast.Name) and not hasattr(builtins, func.id)}
+    names = {func.id for func in calls if isinstance(func, ast.Name)}
+    return {name for name in names if name in own or not hasattr(builtins, name)}
 
 
 def _is_remark(statement: ast.stmt) -> bool:
@@ -103,41 +107,42 @@ def _renamed(test: ast.expr, aliases: Mapping[str, str]) -> ast.expr:
     return test
 
 
-def _split(test: ast.expr) -> tuple[Call, Check]:
+def _split(test: ast.expr, own: frozenset[str]) -> tuple[Call, Check]:
     if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
-        return _subject(test.operand), Check(expected=False, operation="truth")
+        return _subject(test.operand, own), Check(expected=False, operation="truth")
     if isinstance(test, ast.Compare):
         if len(test.ops) != 1:
             raise NotPlain("a chained comparison")
-        return _split_comparison(test.left, test.ops[0], test.comparators[0])
+        return _split_comparison(test, own)
     if isinstance(test, ast.Call) and _is_isclose(test.func):
-        return _split_isclose(test)
-    return _subject(test), Check(expected=True, operation="truth")
+        return _split_isclose(test, own)
+    return _subject(test, own), Check(expected=True, operation="truth")
 
 
-def _split_comparison(left: ast.expr, op: ast.cmpop, right: ast.expr) -> tuple[Call, Check]:
+def _split_comparison(test: ast.Compare, own: frozenset[str]) -> tuple[Call, Check]:
+    left, op, right = test.left, test.ops[0], test.comparators[0]
     forward, backward = _COMPARISONS[type(op)]
-    if isinstance(left, ast.Call) and isinstance(left.func, ast.Name) and left.func.id == "abs":
+    if isinstance(left, ast.Call) and isinstance(left.func, ast.Name) and left.func.id == "abs" and "abs" not in own:
         if not isinstance(op, ast.Lt | ast.LtE) or len(left.args) != 1 or not isinstance(left.args[0], ast.BinOp):
             raise NotPlain("a distance that is not compared with <")
         difference = left.args[0]
         if not isinstance(difference.op, ast.Sub):
             raise NotPlain("abs of something else than a difference")
-        call, expected = _subject_and_constant(difference.left, difference.right)
+        call, expected = _subject_and_constant(difference.left, difference.right, own)
         operation = "near" if isinstance(op, ast.Lt) else "near or at"
         return call, Check(expected=expected, operation=operation, tolerance=float(constant(right)))
     try:
         expected = constant(right)
     except NotPlain:
-        return _subject(right), Check(expected=constant(left), operation=backward)
-    return _subject(left), Check(expected=expected, operation=forward)
+        return _subject(right, own), Check(expected=constant(left), operation=backward)
+    return _subject(left, own), Check(expected=expected, operation=forward)
 
 
-def _subject_and_constant(a: ast.expr, b: ast.expr) -> tuple[Call, Any]:
+def _subject_and_constant(a: ast.expr, b: ast.expr, own: frozenset[str]) -> tuple[Call, Any]:
     try:
-        return _subject(a), constant(b)
+        return _subject(a, own), constant(b)
     except NotPlain:
-        return _subject(b), constant(a)
+        return _subject(b, own), constant(a)
 
 
 def _is_isclose(func: ast.expr) -> bool:
@@ -146,19 +151,20 @@ def _is_isclose(func: ast.expr) -> bool:
     )
 
 
-def _split_isclose(test: ast.Call) -> tuple[Call, Check]:
+def _split_isclose(test: ast.Call, own: frozenset[str]) -> tuple[Call, Check]:
     if len(test.args) != 2 or not {keyword.arg for keyword in test.keywords} <= {"rel_tol", "abs_tol"}:
         raise NotPlain("an unusual isclose")
     tolerances = {keyword.arg: float(constant(keyword.value)) for keyword in test.keywords}
-    call, expected = _subject_and_constant(test.args[0], test.args[1])
+    call, expected = _subject_and_constant(test.args[0], test.args[1], own)
     relative, absolute = tolerances.get("rel_tol", 1e-9), tolerances.get("abs_tol", 0.0)
     return call, Check(expected=expected, operation="isclose", tolerance=relative, absolute=absolute)
 
 
-def _subject(node: ast.expr) -> Call:
+def _subject(node: ast.expr, own: frozenset[str] = frozenset()) -> Call:
     """The call of the submission in a side of an assert; NotPlain where the side is not one."""
-    _require_subject(node)
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id not in WRAPPERS:
+    _require_subject(node, own)
+    wrappers = WRAPPERS - own
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id not in wrappers:
         try:
             arguments = tuple(constant(argument) for argument in node.args)
             keywords = {str(k.arg): constant(k.value) for k in node.keywords if k.arg is not None}
@@ -170,21 +176,21 @@ def _subject(node: ast.expr) -> Call:
     return Call(expression=ast.unparse(node))
 
 
-def _require_subject(node: ast.expr) -> None:
+def _require_subject(node: ast.expr, own: frozenset[str]) -> None:
     if isinstance(node, ast.Subscript):
         constant_index(node.slice)
-        _require_subject(node.value)
+        _require_subject(node.value, own)
     elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
         if isinstance(node.func.value, ast.Constant):
             raise NotPlain("a method of a literal")
         _refuse_verdicts(node)
     elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
         name = node.func.id
-        if name in WRAPPERS and node.args:
-            _require_subject(node.args[0])
+        if name in WRAPPERS - own and node.args:
+            _require_subject(node.args[0], own)
             for other in [*node.args[1:], *(keyword.value for keyword in node.keywords)]:
                 constant(other)
-        elif hasattr(builtins, name):
+        elif hasattr(builtins, name) and name not in own:
             raise NotPlain(f"a call of {name}")
         else:
             _refuse_verdicts(node)

@@ -3,7 +3,8 @@
 The last complete fenced block whose language is the task's, or which names none. Text after it does not matter, prose
 is never run. Where the response has no fence at all, the whole of it is the program, provided that it is valid source
 (which only the sandbox finds out): base models answer so. A response whose only fences are unclosed, or in other
-languages, has no answer. Whatever stands before the end of a thinking segment (`</think>`) is not part of the answer.
+languages, has no answer. A fence is a line of its own. Whatever stands before the end of a thinking segment
+(`</think>`) is not part of the answer.
 """
 
 from __future__ import annotations
@@ -39,19 +40,22 @@ def extract(response: str, language: str) -> Extracted | None:
         return None
     found: str | None = None
     saw_fence = False
-    opened: tuple[str, bool, list[str]] | None = None  # fence, whether its language is ours, lines
+    opened: tuple[str, str, list[str]] | None = None  # fence, name of its language, lines
     for line in answer.split("\n"):
         if opened is None:
             match = _FENCE.fullmatch(line)
             if match is not None:
                 saw_fence = True
-                word = match.group(2).strip().strip("{}").lstrip(".").split(" ")[0].lower()
-                opened = (match.group(1), not word or word in LANGUAGES[language], [])
+                opened = (match.group(1), _language(match), [])
             continue
-        fence, is_ours, lines = opened
+        fence, name, lines = opened
+        again = None if name else _FENCE.fullmatch(line)
+        if again is not None and _language(again):  # the nameless fence was the end of one that began in mid-line
+            opened = (again.group(1), _language(again), [])
+            continue
         closing = _CLOSING.fullmatch(line)
         if closing is not None and closing.group(1).startswith(fence):
-            if is_ours:
+            if not name or name in LANGUAGES[language]:
                 found = "\n".join(lines)
             opened = None
         else:
@@ -59,6 +63,10 @@ def extract(response: str, language: str) -> Extracted | None:
     if saw_fence:
         return Extracted(found, has_fence=True) if found is not None and found.strip() else None
     return Extracted(answer, has_fence=False) if answer.strip() else None
+
+
+def _language(match: re.Match[str]) -> str:
+    return match.group(2).strip().strip("{}").lstrip(".").split(" ")[0].lower()
 
 
 def _after_thinking(response: str) -> str | None:

@@ -272,14 +272,17 @@ def _is_class_call(node: ast.AST) -> bool:
 def _with_asserts(plan: Plan, asserts: Sequence[str], prelude: Sequence[str], reference: str) -> Plan:
     """Asserts as calls where each can be split, otherwise as one exam."""
     trees = [parse(source) for source in asserts]
+    own = frozenset(_defined(parse(reference))) | ({plan.entry_point} - {""})
     try:
-        tests = [test for tree in trees for test in convert_asserts(tree.body, {})]
+        tests = [test for tree in trees for test in convert_asserts(tree.body, {}, own)]
         return replace(plan, calls=(*plan.calls, *tests))
     except NotPlain:
         pass
     known = {name for source in prelude for name in _defined(parse(source))}
-    proxied = set().union(*map(called_names, trees)) - known
+    proxied = set().union(*(called_names(tree, own) for tree in trees)) - known
     proxied -= {name for tree in trees for name in _defined(tree)}
+    if not proxied:
+        raise ValueError("the asserts call no function of the submission")
     tests_source = "\n".join(ast.unparse(parse(source)) for source in asserts)
     exam = Exam(
         tests=tests_source,
@@ -313,7 +316,7 @@ def _humaneval_plan(data: Mapping[str, Any], plan: Plan) -> Plan:
     helpers = [n for n in tree.body if not isinstance(n, ast.Assign) and n is not check]
     if not helpers:
         try:
-            tests = convert_asserts(check.body, {check.args.args[0].arg: entry_point})
+            tests = convert_asserts(check.body, {check.args.args[0].arg: entry_point}, frozenset({entry_point}))
             if all(test.call.function == entry_point or entry_point in test.call.expression for test in tests):
                 return replace(plan, calls=tuple(tests))
         except NotPlain:
@@ -321,7 +324,8 @@ def _humaneval_plan(data: Mapping[str, Any], plan: Plan) -> Plan:
     solution = data.get("canonical_solution")
     reference = data["prompt"] + (solution if isinstance(solution, str) else "    pass\n")
     proxies = {"candidate": entry_point}
-    if not isinstance(solution, str):
+    alias = check.args.args[0].arg
+    if not isinstance(solution, str) or not any(isinstance(n, ast.Name) and n.id == alias for n in ast.walk(check)):
         proxies[entry_point] = entry_point
     exam = Exam(tests=f"{source}\n\ncheck(candidate)\n", prelude=(reference,), proxies=proxies)
     return replace(plan, exams=(exam,))

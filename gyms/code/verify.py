@@ -141,6 +141,8 @@ def _verify_exam(exam: Exam, program: Program, sandbox: Sandbox) -> Verdict:
     found = report.get("cases")
     if not isinstance(found, list) or not found:
         return Verdict(cases=(), fault=Status.BAD_TASK, detail=f"the tests assert nothing: {report.get('broken', '')}")
+    if not report.get("num_calls"):
+        return Verdict(cases=(), fault=Status.BAD_TASK, detail="the tests never call the submission")
     cases = tuple(CaseResult(id=str(label), passed=ok is True, reason=str(reason)) for label, ok, reason in found)
     fault, detail = _fault(subject)
     if all(case.passed for case in cases) and report.get("stopped"):

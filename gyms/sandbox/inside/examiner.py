@@ -90,7 +90,7 @@ def _run_asserts(body: dict[str, Any], link: remote.Link) -> dict[str, Any]:
         [label, bool(count) and not reason, reason or ("" if count else stopped or "was not reached")]
         for label, count, reason in zip(rewriter.labels, ran, reasons, strict=True)
     ]
-    return {"cases": cases, "stopped": stopped}
+    return {"cases": cases, "stopped": stopped, "num_calls": link.num_calls}
 
 
 class _Plugin:

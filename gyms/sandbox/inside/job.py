@@ -229,18 +229,18 @@ def _proportional(pid: int, resident_pages: int) -> int:
 
 
 def _folder_bytes(spec: Spec, profile: Spec) -> int:
-    """Size of the working folder, too large where it has too many files; our own memory file system caps both itself."""
+    """Size of the working folder, or too much where it has too many files; our own memory file system caps both."""
     if profile["has_namespaces"]:
         return 0
     total = count = 0
     for folder, _, names in os.walk(spec["folder"]):
+        count += len(names) + 1
+        if count > _NUM_FILES:
+            return int(spec["file_bytes"]) + 1
         for name in names:
             with contextlib.suppress(OSError):
                 info = os.lstat(os.path.join(folder, name))
                 total += info.st_blocks * 512 if stat.S_ISREG(info.st_mode) else 0
-        count += len(names) + 1
-        if count > _NUM_FILES:
-            return int(spec["file_bytes"]) + 1
     return total
 
 

@@ -91,6 +91,7 @@ class Link:
         self._requests = requests
         self._allows_objects = allows_objects
         self._classes: dict[str, type] = {}
+        self.num_calls = 0
         self.failure = ""
         """Why the submission could not be loaded; empty where it was."""
 
@@ -106,6 +107,7 @@ class Link:
 
     def ask(self, **request: Any) -> Any:
         """One request and its reply, as a value or a proxy; raises what the submission raised."""
+        self.num_calls += request["kind"] in ("call", "method")
         try:
             self._requests.write(json.dumps({"o": self._allows_objects, **request}).encode() + b"\n")
             self._requests.flush()

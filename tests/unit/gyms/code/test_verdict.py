@@ -301,3 +301,27 @@ def test_classes_and_set_up_of_asserts_live_beside_the_submission(sandbox: Sandb
 
 def test_the_built_in_gym_keeps_the_contract(sandbox: Sandbox) -> None:
     check_gym(Code(CodeSettings(), Services(sandbox=sandbox)), max_tasks=1)
+
+
+def test_a_function_that_is_named_like_a_built_in_is_the_submissions_own(sandbox: Sandbox) -> None:
+    """Found by a mutant of MBPP 126: its tests were run against the reference instead of the submission."""
+    data = {"text": "x", "code": "def sum(a, b):\n    return a * b\n", "test_list": ["assert sum(10, 15) == 150"]}
+    assert score(sandbox, data, fenced("def sum(a, b):\n    return a * b\n")).value == 1.0
+    assert score(sandbox, data, fenced("def sum(a, b):\n    return a + b\n")).value == 0.0
+    mixed = {**data, "test_list": ["assert sum(10, 15) == sum(15, 10) == 150"]}
+    assert score(sandbox, mixed, fenced("def sum(a, b):\n    return a * b\n")).value == 1.0
+    assert score(sandbox, mixed, fenced("def sum(a, b):\n    return a + b\n")).value == 0.0
+
+
+def test_tests_that_never_reach_the_submission_are_a_bad_task(sandbox: Sandbox) -> None:
+    check = "def check(candidate):\n    for i in range(3):\n        assert i + 1 > i\n"
+    row = {**HUMANEVAL, "test": check}
+    assert score(sandbox, row, fenced(RIGHT)).status is Status.BAD_TASK
+    by_name = {
+        **HUMANEVAL,
+        "test": "def check(candidate):\n    for i in range(3):\n        assert add(i, 1) == i + 1\n",
+    }
+    assert score(sandbox, by_name, fenced(RIGHT)).value == 1.0
+    assert score(sandbox, by_name, fenced("def add(a, b):\n    return 0\n")).value == 0.0
+    unreachable = {"tests": ["assert all(x == x for x in range(3))"]}
+    assert score(sandbox, unreachable, fenced(RIGHT)).status is Status.BAD_TASK

@@ -1,0 +1,85 @@
+"""The program of a response: one fixed rule, for any text."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gyms.code.extract import Extracted, extract
+
+
+def fence(code: str, language: str = "python", mark: str = "```") -> str:
+    return f"{mark}{language}\n{code}\n{mark}\n"
+
+
+@pytest.mark.parametrize(
+    ("response", "code"),
+    [
+        (fence("a = 1"), "a = 1"),
+        (f"First\n{fence('a = 1')}, then\n{fence('b = 2')}and prose", "b = 2"),
+        (fence("a = 1", ""), "a = 1"),
+        (fence("a = 1", "Python"), "a = 1"),
+        (fence("a = 1", "py title=x"), "a = 1"),
+        (fence("a = 1", mark="~~~"), "a = 1"),
+        (fence("a = 1", mark="````"), "a = 1"),
+        ("````python\nx = '''\n```\n'''\n````", "x = '''\n```\n'''"),
+        (fence("a = 1") + fence("ls", "bash"), "a = 1"),
+        (fence("a = 1") + "```python\nb = 2", "a = 1"),
+        ("```python\r\na = 1\r\n```\r\n", "a = 1\r"),
+        ("In a line: ```python\na = 1\n```\nprose\n```python\nb = 2\n```", "b = 2"),
+        ("   ```python\na = 1\n   ```", "a = 1"),
+        (f"<think>{fence('bad = 1')}</think>{fence('good = 1')}", "good = 1"),
+    ],
+)
+def test_the_last_complete_fence_of_the_language_is_the_program(response: str, code: str) -> None:
+    assert extract(response, "python") == Extracted(code, has_fence=True)
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        "",
+        " \n\t",
+        "```python\na = 1",
+        fence("ls", "bash"),
+        fence(""),
+        f"<think>{fence('a = 1')}",
+        f"<think>{fence('a = 1')}</think>",
+        "```python\na = 1\n~~~",
+        "````python\na = 1\n```",
+    ],
+)
+def test_without_a_complete_fence_of_the_language_there_is_no_program(response: str) -> None:
+    assert extract(response, "python") is None
+
+
+def test_a_response_without_any_fence_is_taken_whole() -> None:
+    assert extract("def f():\n    return 1", "python") == Extracted("def f():\n    return 1", has_fence=False)
+
+
+def test_each_language_has_its_own_fences() -> None:
+    both = fence("py", "python") + fence("cpp", "c++") + fence("js", "js")
+    found = {language: extract(both, language) for language in ("python", "cpp", "javascript")}
+    assert {name: each and each.code for name, each in found.items()} == {
+        "python": "py",
+        "cpp": "cpp",
+        "javascript": "js",
+    }
+
+
+@given(st.text(alphabet="`~ \n\rpython<think>/{}", max_size=300))
+def test_any_text_has_a_program_or_none(text: str) -> None:
+    found = extract(text, "python")
+    assert found is None or found.code.strip()
+
+
+@pytest.mark.parametrize(
+    "unit", ["```", "```\n", "`", "~~~python\n", "<think>", "</think>", " ", "\n", "```python\n```\n"]
+)
+def test_extraction_takes_linear_time(unit: str) -> None:
+    start = time.process_time()
+    extract(unit * (1_000_000 // len(unit)), "python")
+    assert time.process_time() - start < 5.0
