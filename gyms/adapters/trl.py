@@ -90,9 +90,7 @@ class RewardFunction(Gym):
             return Score(status=Status.JUDGE_FAILED, detail="the reward function gave None")
         number = float(value)
         if not math.isfinite(number) or not 0.0 <= number <= self.settings.max_value:
-            raise ValueError(
-                f"the reward function gave {number}, expected 0 to {self.settings.max_value:g}"
-            )
+            raise ValueError(f"the reward function gave {number}, expected 0 to {self.settings.max_value:g}")
         return Score(status=Status.OK, value=number / self.settings.max_value, components={"raw": number})
 
 
