@@ -19,15 +19,23 @@ with open(fd, 'rb') as pipe:
 for name in ('gyms', 'gyms.sandbox', 'gyms.sandbox.inside'):
     sys.modules[name] = types.ModuleType(name)
     sys.modules[name].__path__ = []
+sys.modules['gyms.sandbox'].inside = sys.modules['gyms.sandbox.inside']
+inside = sys.modules['gyms.sandbox.inside']
+inside.fork_handlers, inside.register_at_fork = [], os.register_at_fork
+os.register_at_fork = lambda **handlers: inside.fork_handlers.append(handlers)
 for name, source in sources:
     module = types.ModuleType('gyms.sandbox.inside.' + name)
     sys.modules[module.__name__] = module
-    setattr(sys.modules['gyms.sandbox.inside'], name, module)
+    setattr(inside, name, module)
     exec(compile(source, '<' + name + '>', 'exec', dont_inherit=True), module.__dict__)
 del sources, source, module, name, pipe
 sys.modules['gyms.sandbox.inside.' + entry].main(argument)
 """
-"""Program text for `python -c`: descriptor of the bundle, module to start, descriptor to hand it."""
+"""Program text for `python -c`: descriptor of the bundle, module to start, descriptor to hand it.
+
+What modules want done at each fork is held back: `random` and `threading` touch 170 pages there, for every job twice.
+The program's own process does it instead (`inside.job`).
+"""
 
 
 @lru_cache(maxsize=1)

@@ -19,9 +19,10 @@ import stat
 import time
 from typing import Any
 
+from gyms.sandbox import inside
 from gyms.sandbox.inside import kernel, landlock, root, runner, seccomp
 
-__all__ = ["kill_descendants", "prepare", "remove_folder", "run_init"]
+__all__ = ["kill_descendants", "preload", "prepare", "remove_folder", "run_init"]
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
@@ -29,14 +30,32 @@ _FIRST_TICK, _TICK = 0.1, 0.05
 _NUM_FILES = 2048
 _OPEN_FILES = 256
 
-_filter: list[seccomp.Instruction] = []
+_filters: list[seccomp.Prepared] = []
 Spec = dict[str, Any]
 
 
 def prepare(profile: Spec) -> None:
     """Whatever is the same for all jobs, done before the first fork."""
     if profile["has_seccomp"] and profile["is_init_one"]:
-        _filter[:] = seccomp.program()
+        _filters.append(seccomp.Prepared(seccomp.program()))
+    runner.prepare_streams()
+    runner.forget_ourselves()
+
+
+def preload(names: str) -> None:
+    """Import modules for all jobs, and give `random` one state, so that what a program does with it is the same."""
+    for name in names.split():
+        __import__(name)
+    import random
+
+    random.seed(0)
+
+
+def _release_fork_handlers() -> None:
+    """From here on, forks are the program's: do at them what libraries want done (see bundle.py)."""
+    os.register_at_fork = inside.register_at_fork  # type: ignore[attr-defined]
+    for handlers in inside.fork_handlers:  # type: ignore[attr-defined]
+        os.register_at_fork(**handlers)
 
 
 def run_init(spec: Spec, fds: list[int], profile: Spec) -> None:
@@ -99,13 +118,14 @@ def _become_program(spec: Spec, fds: tuple[int, ...], profile: Spec, init: int) 
         if profile.get("landlock"):
             landlock.restrict(profile["landlock"]["readable"], [spec["folder"], *profile["landlock"]["writable"]])
         if profile["has_seccomp"]:
-            seccomp.install(_filter or seccomp.program(own_signals_only=True))
+            (_filters[0] if _filters else seccomp.Prepared(seccomp.program(own_signals_only=True))).install()
         os.close(status)
     except BaseException as error:  # the submission has not run yet: whatever went wrong here is ours
         with contextlib.suppress(OSError):
             os.write(status, json.dumps({"failed": f"{type(error).__name__}: {error}"}).encode() + b"\n")
         os._exit(1)
     try:
+        _release_fork_handlers()
         runner.run(body)
     finally:
         os._exit(1)

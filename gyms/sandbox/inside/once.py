@@ -15,5 +15,6 @@ def main(spec_fd: int) -> None:
     with os.fdopen(spec_fd, "rb") as pipe:
         spec = json.loads(pipe.read())
     zygote.forget_command_line()
+    job.preload("random")
     job.prepare(spec["profile"])
     job.run_init(spec, spec["fds"], spec["profile"])

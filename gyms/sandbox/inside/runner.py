@@ -29,17 +29,31 @@ from typing import Any
 
 from gyms.sandbox.inside import remote, values
 
-__all__ = ["Reporter", "call", "load_module", "read_body", "run", "told", "write_files"]
+__all__ = [
+    "Reporter",
+    "call",
+    "forget_ourselves",
+    "load_module",
+    "prepare_streams",
+    "read_body",
+    "run",
+    "told",
+    "write_files",
+]
 
 RESULT_FD, LINK_IN, LINK_OUT = 3, 5, 6
 _MAX_ERROR = 300
 Body = dict[str, Any]
+_examiner: list[Any] = []
+_streams: dict[str, io.TextIOWrapper] = {}
 
 
 def read_body(fd: int) -> Body:
     """The program's description, to the end of its pipe."""
-    with open(fd, "rb", closefd=False) as file:
-        body: Body = json.loads(file.read())
+    parts = []
+    while part := os.read(fd, 1 << 20):
+        parts.append(part)
+    body: Body = json.loads(b"".join(parts))
     return body
 
 
@@ -56,10 +70,7 @@ def run(body: Body) -> None:
     mode = body["mode"]
     if mode == "exec":
         _exec(body)
-    from gyms.sandbox.inside import examiner  # here, not above: it imports this file
-
-    _forget_ourselves()
-    _open_standard_streams()
+    _use_standard_streams()
     if mode == "script":
         _run_script(body)
     elif mode == "calls":
@@ -69,7 +80,7 @@ def run(body: Body) -> None:
     elif mode == "compile":
         _compile(body)
     else:
-        examiner.examine(body)
+        _examiner[0].examine(body)
     os._exit(0)
 
 
@@ -81,23 +92,38 @@ def _exec(body: Body) -> None:
     os._exit(127)
 
 
-def _forget_ourselves() -> None:
+def forget_ourselves() -> None:
+    """Take this project out of the modules that a program can import; once, for all jobs."""
+    from gyms.sandbox.inside import examiner  # here, not above: it imports this file
+
+    _examiner.append(examiner)
     for name in [name for name in sys.modules if name == "gyms" or name.startswith("gyms.")]:
         sys.modules.pop(name, None)
     sys.argv[:] = ["main.py"]
     sys.setrecursionlimit(1000)
 
 
-def _open_standard_streams() -> None:
-    sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)), "utf-8", "surrogateescape")
+def prepare_streams() -> None:
+    """Make Python's three standard streams once, over pipes: what they then ask of their descriptors, they remember."""
+    ends = os.pipe()
+    for fd, end in ((0, ends[0]), (1, ends[1]), (2, ends[1])):
+        os.dup2(end, fd)
+    read = io.BufferedReader(io.FileIO(0, closefd=False))
+    _streams["stdin"] = io.TextIOWrapper(read, "utf-8", "surrogateescape")
     for name, fd in (("stdout", 1), ("stderr", 2)):
-        raw = io.FileIO(fd, "w", closefd=False)
-        stream = io.TextIOWrapper(
-            io.BufferedWriter(raw), "utf-8", "surrogateescape", line_buffering=fd == 2, write_through=False
-        )
+        write = io.BufferedWriter(io.FileIO(fd, "w", closefd=False))
+        _streams[name] = io.TextIOWrapper(write, "utf-8", "surrogateescape", line_buffering=fd == 2)
+    null = os.open(os.devnull, os.O_RDWR)
+    for fd in (0, 1, 2):
+        os.dup2(null, fd)
+    for fd in {null, *ends} - {0, 1, 2}:
+        os.close(fd)
+
+
+def _use_standard_streams() -> None:
+    for name, stream in _streams.items():
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
-    sys.__stdin__ = sys.stdin  # type: ignore[misc]
 
 
 def _new_module(name: str) -> types.ModuleType:

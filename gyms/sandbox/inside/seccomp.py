@@ -16,7 +16,7 @@ import platform
 
 from gyms.sandbox.inside import kernel
 
-__all__ = ["install", "is_supported", "program"]
+__all__ = ["Prepared", "is_supported", "program"]
 
 _X86, _ARM = 0, 1
 _ARCHITECTURES = {"x86_64": (_X86, 0xC000003E), "aarch64": (_ARM, 0xC00000B7)}
@@ -181,8 +181,14 @@ class _Program(ctypes.Structure):
     _fields_ = [("length", ctypes.c_uint16), ("filters", ctypes.POINTER(_Filter))]
 
 
-def install(instructions: list[Instruction]) -> None:
-    """Filter this process and all that it starts, for good; needs `forbid_new_privileges` before."""
-    filters = (_Filter * len(instructions))(*[_Filter(*instruction) for instruction in instructions])
-    whole = _Program(len(instructions), filters)
-    kernel.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.addressof(whole))
+class Prepared:
+    """A filter laid out in memory as the kernel reads it: made once, for to make it again would cost every job."""
+
+    def __init__(self, instructions: list[Instruction]) -> None:
+        self._filters = (_Filter * len(instructions))(*[_Filter(*instruction) for instruction in instructions])
+        self._program = _Program(len(instructions), self._filters)
+        self._address = ctypes.addressof(self._program)
+
+    def install(self) -> None:
+        """Filter this process and all that it starts, for good; needs `forbid_new_privileges` before."""
+        kernel.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, self._address)

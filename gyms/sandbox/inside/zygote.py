@@ -47,8 +47,7 @@ def main(control_fd: int) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_AS, (hard, hard))  # the host's own limit is not the jobs'
-    for name in _PRELOADED.split():
-        __import__(name)
+    job.preload(_PRELOADED)
     try:
         _isolate(config, control)
     except OSError as error:
