@@ -25,7 +25,7 @@ from pydantic import ConfigDict, Field, model_validator
 from gyms.api import CaseResult, Gym, GymSettings, Needs, Score, Services, Split, Status, Task, message
 from gyms.code.builtin import PROBLEMS
 from gyms.code.extract import Extracted, extract
-from gyms.code.plan import Plan, is_humaneval, is_mbpp, make_plan
+from gyms.code.plan import Plan, called_first, is_humaneval, is_mbpp, make_plan
 from gyms.code.verify import Verdict, verify
 from gyms.sandbox.program import Limits, SandboxError
 
@@ -57,13 +57,13 @@ class CodeSettings(GymSettings):
     """Seed of the split; keep it over a project, or held-out problems become train problems."""
     partial_credit: bool = False
     """True: the value is the fraction of tests passed. False: 1 where all passed, else 0."""
-    cpu_seconds: float = Field(default=8.0, gt=0.0, le=600.0)
+    cpu_seconds: float = Field(default=8.0, gt=0.0, le=100.0)
     """CPU time of one run, in seconds, where the task does not say: for call tests, all calls together."""
-    wall_seconds: float = Field(default=24.0, gt=0.0, le=1200.0)
+    wall_seconds: float = Field(default=24.0, gt=0.0, le=100.0)
     """Wall clock of one run, in seconds, where the task does not say: the backstop for programs that sleep."""
     memory_mb: int = Field(default=512, ge=64, le=65536)
     """Memory of one run in MiB where the task does not say."""
-    total_seconds: float = Field(default=120.0, gt=0.0, le=2400.0)
+    total_seconds: float = Field(default=120.0, gt=0.0, le=120.0)
     """Wall clock of all runs of one response; inputs after it are not tried, and failed."""
     suffix: str = "\n\nAnswer with one code block that holds the whole program."
     """Appended to every prompt."""
@@ -233,8 +233,8 @@ def make_task(row: Mapping[str, Any], task_id: str, suffix: str) -> Task:
         request, tests = row.get("text") or row.get("prompt"), row["test_list"]
         if not isinstance(request, str) or not request.strip() or not tests:
             raise ValueError("an MBPP row needs text and test_list")
-        called = re.match(r"\s*assert\s+\(*\s*(?:\w+\()*?(\w+)\(", str(tests[0]))
-        text = f"{request}\n\nName it `{called.group(1)}`." if called else request
+        name = called_first(str(tests[0]), str(row.get("code") or ""))
+        text = f"{request}\n\nName it `{name}`." if name else request
     elif isinstance(row.get("tests"), list):
         text = str(row.get("text") or row.get("prompt") or "")
         if not text.strip():

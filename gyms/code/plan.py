@@ -31,11 +31,11 @@ from gyms.code.extract import LANGUAGES
 from gyms.sandbox.inside import values
 from gyms.sandbox.program import Exam, Language, Limits
 
-__all__ = ["Plan", "PytestTest", "is_humaneval", "is_mbpp", "make_plan"]
+__all__ = ["Plan", "PytestTest", "called_first", "is_humaneval", "is_mbpp", "make_plan"]
 
 MAX_TESTS = 5000
 MAX_TEST_CHARS = 20_000_000
-MAX_LIMITS = {"cpu_seconds": 600.0, "wall_seconds": 1200.0, "memory_bytes": 64 << 30, "processes": 1024}
+MAX_LIMITS = {"cpu_seconds": 100.0, "wall_seconds": 100.0, "memory_bytes": 64 << 30, "processes": 1024}
 _LIMIT_NAMES = {
     "cpu": "cpu_seconds",
     "cpu_s": "cpu_seconds",
@@ -185,8 +185,17 @@ def _entry_point(data: Mapping[str, Any]) -> str:
 def _completable(data: Mapping[str, Any], entry_point: str) -> str:
     """The prompt, where it is source that defines the entry point."""
     prompt = data.get("prompt")
-    is_source = isinstance(prompt, str) and entry_point and re.search(rf"^def {re.escape(entry_point)}\b", prompt, re.M)
-    return prompt if is_source else ""  # type: ignore[return-value]
+    if not isinstance(prompt, str) or not entry_point:
+        return ""
+    if not re.search(rf"^(?:async +)?def +{re.escape(entry_point)}\b", prompt, re.M):
+        return ""
+    for source in (prompt, f"{prompt.rstrip()}\n    pass\n"):
+        try:
+            parse(source)
+        except ValueError:
+            continue
+        return prompt
+    return ""  # prose around a signature: there is nothing to continue
 
 
 def _call_test(test: Mapping[str, Any], where: str) -> CallTest:
@@ -292,6 +301,17 @@ def _with_asserts(plan: Plan, asserts: Sequence[str], prelude: Sequence[str], re
     return replace(plan, exams=(*plan.exams, exam))
 
 
+def called_first(test: str, reference: str) -> str:
+    """The function of the submission that an assert calls, to be named in a prompt; empty where that is not clear."""
+    try:
+        tree, own = parse(test), frozenset(_defined(parse(reference)))
+    except ValueError:
+        return ""
+    names = called_names(tree, own)
+    names = names & own or names
+    return min(names, key=test.find) if names else ""
+
+
 def _defined(tree: ast.Module) -> set[str]:
     """Names that source binds at its top level."""
     found: set[str] = set()
@@ -312,7 +332,7 @@ def _humaneval_plan(data: Mapping[str, Any], plan: Plan) -> Plan:
     check = next((n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == "check"), None)
     if check is None or not check.args.args:
         raise ValueError("test defines no function check(candidate)")
-    plan = replace(plan, entry_point=entry_point, completes=data["prompt"])
+    plan = replace(plan, entry_point=entry_point, completes=_completable(data, entry_point))
     helpers = [n for n in tree.body if not isinstance(n, ast.Assign) and n is not check]
     if not helpers:
         try:

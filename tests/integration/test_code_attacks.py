@@ -1,4 +1,4 @@
-"""Forged verdicts against tests as pytest source, each of which starts pytest in a sandbox; and from worker to score."""
+"""Forged verdicts against tests as pytest source, each of which starts pytest anew; and the command line."""
 
 from __future__ import annotations
 

@@ -325,3 +325,11 @@ def test_tests_that_never_reach_the_submission_are_a_bad_task(sandbox: Sandbox) 
     assert score(sandbox, by_name, fenced("def add(a, b):\n    return 0\n")).value == 0.0
     unreachable = {"tests": ["assert all(x == x for x in range(3))"]}
     assert score(sandbox, unreachable, fenced(RIGHT)).status is Status.BAD_TASK
+
+
+def test_a_prompt_in_prose_with_a_signature_is_not_continued(sandbox: Sandbox) -> None:
+    prompt = "Write this function:\n\ndef add(a, b):\n\nIt adds."
+    assert score(sandbox, {**ADD, "prompt": prompt, "entry_point": "add"}, fenced(RIGHT)).value == 1.0
+    source = "import math\n\ndef add(a, b):\n"
+    body = fenced("    return int(math.fsum((a, b)))")
+    assert score(sandbox, {**ADD, "prompt": source, "entry_point": "add"}, body).value == 1.0
