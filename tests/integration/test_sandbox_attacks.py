@@ -57,17 +57,16 @@ def clean(request: pytest.FixtureRequest) -> Iterator[None]:
     assert box.run(Program(source="print(6 * 7)")).stdout == b"42\n"
 
 
-def descendants() -> set[int]:
-    """Processes below this one, and processes of the users that sandboxes run as, zombies included."""
-    parents, users = {}, {}
+def descendants(root: int | None = None) -> set[int]:
+    """A process, this one by default, and all below it, zombies included."""
+    parents = {}
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             try:
                 parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-                users[int(folder.name)] = folder.stat().st_uid
             except OSError:
                 continue
-    below = {os.getpid()}
+    below = {root or os.getpid()}
     while new := {pid for pid, parent in parents.items() if parent in below and pid not in below}:
         below |= new
     return below
@@ -399,13 +398,13 @@ def test_all_of_it_ends_when_the_caller_is_killed(sandbox: Sandbox) -> None:
         f"from gyms.sandbox import *\nbox = open_sandbox({sandbox.tier!r})\nbox.run(Program(source='pass'))\n"
         f"print('ready', flush=True)\nbox.run(Program(source='{source}', limits=Limits(wall_seconds=600.0)))"
     )
-    before, folders_before = everything(), folders()
+    folders_before = folders()
     root = Path(__file__).parents[2]
     caller = subprocess.Popen([sys.executable, "-c", script], cwd=root, stdout=subprocess.PIPE)
     assert caller.stdout is not None
     assert caller.stdout.readline() == b"ready\n"
     time.sleep(1.0)
-    started = everything() - before
+    started = descendants(caller.pid)
     assert len(started) >= 5
     caller.kill()
     caller.wait()
