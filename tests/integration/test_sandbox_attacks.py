@@ -47,7 +47,7 @@ def clean(request: pytest.FixtureRequest) -> Iterator[None]:
         return
     box = request.getfixturevalue("sandbox")
     box.run(Program(source="pass"))
-    before = traces()
+    before = settled()
     yield
     for _ in range(100):
         if traces() == before:
@@ -55,6 +55,18 @@ def clean(request: pytest.FixtureRequest) -> Iterator[None]:
         time.sleep(0.02)
     assert traces() == before
     assert box.run(Program(source="print(6 * 7)")).stdout == b"42\n"
+
+
+def settled() -> tuple[frozenset[int], int, frozenset[str], frozenset[str]]:
+    """The traces, once they have not changed for a tenth of a second: what ran before may still be being reaped."""
+    found, num_same = traces(), 0
+    for _ in range(250):
+        time.sleep(0.02)
+        again = traces()
+        found, num_same = again, num_same + 1 if again == found else 0
+        if num_same == 5:
+            break
+    return found
 
 
 def descendants(root: int | None = None) -> set[int]:

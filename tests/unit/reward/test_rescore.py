@@ -130,7 +130,11 @@ def test_ctrl_c_keeps_whole_rows_and_leaves_no_process(tmp_path: Path) -> None:
     source.write_text("\n".join(slow))
     command = [sys.executable, "-m", "gyms", "score", "--input", str(source), "--output", str(output)]
     process = subprocess.Popen(
-        command, cwd=Path(__file__).parents[3], stderr=subprocess.PIPE, env={**os.environ, "TMPDIR": str(tmp_path)}
+        command,
+        cwd=Path(__file__).parents[3],
+        stderr=subprocess.PIPE,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
     )
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob("scoring-worker-*")):
