@@ -46,7 +46,7 @@ def test_a_cpp_program_is_compiled_once_and_run_for_each_input(sandbox: Sandbox)
         "int main( {",
         '#include "/etc/passwd"\nint main() {}',
         '#include "/dev/stdin"\nint main() {}',
-        '#include "/work/secret.h"\nint main() {}',
+        '#include "/srv/secret.h"\nint main() {}',
         'asm(".incbin \\"/etc/shadow\\"");\nint main() {}',
         "template <int N> struct F { static const int v = F<N - 1>::v; };\nint main() { return F<100000>::v; }",
     ],
