@@ -59,14 +59,11 @@ def clean(request: pytest.FixtureRequest) -> Iterator[None]:
 
 def settled() -> tuple[frozenset[int], int, frozenset[str], frozenset[str]]:
     """The traces, once they have not changed for a tenth of a second: what ran before may still be being reaped."""
-    found, num_same = traces(), 0
-    for _ in range(250):
+    seen = [traces()]
+    while len(seen) < 6 or (len(set(seen[-6:])) > 1 and len(seen) < 250):
         time.sleep(0.02)
-        again = traces()
-        found, num_same = again, num_same + 1 if again == found else 0
-        if num_same == 5:
-            break
-    return found
+        seen.append(traces())
+    return seen[-1]
 
 
 def descendants(root: int | None = None) -> set[int]:
@@ -237,7 +234,7 @@ ESCAPES = {
     "shadow": "open('/etc/shadow').read()",
     "passwd": "open('/etc/passwd').read()",
     "the project": f"import os; os.listdir({str(Path(__file__).parents[2])!r})",
-    "root's folder": "import os; assert os.listdir('/root') not in ([], ['.pyenv']); open('/root/.bashrc')",
+    "root's folder": "import os; os.chdir('/root'); assert os.listdir() not in ([], ['.pyenv']); open('.bashrc')",
     "installed packages": "import pydantic",
     "this project's own code": "import gyms.code.builtin",
     "core pattern": "open('/proc/sys/kernel/core_pattern', 'w')",
