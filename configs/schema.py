@@ -143,9 +143,9 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _ptx_has_a_source_where_it_is_used(self) -> Config:
-        if self.ptx.source.gym is not None and self.ptx.source.gym not in {gym.name for gym in self.gyms}:
+        if unknown := set(self.ptx.source.gyms) - {gym.name for gym in self.gyms}:
             raise ValueError(
-                f"ptx.source.gym = {self.ptx.source.gym!r} is none of this config's gyms: "
+                f"ptx.source.gym = {min(unknown)!r} is none of this config's gyms: "
                 f"{', '.join(gym.name for gym in self.gyms)}"
             )
         if not self.ptx.source.is_set:

@@ -266,8 +266,8 @@ class LearnerConfig(Section):
 class PtxSourceConfig(Section):
     """Where curated conversations come from. Exactly one of `gym`, `jsonl`, `dataset` is set."""
 
-    gym: str | None = None
-    """Name of a gym of this config: its training tasks with their worked (gold) answers."""
+    gym: str | tuple[str, ...] | None = None
+    """A gym of this config, or several in equal shares: their training tasks with their worked (gold) answers."""
     jsonl: Path | None = None
     """File of lines `{"messages": [{"role": ..., "content": ...}, ...]}`."""
     dataset: str | None = None
@@ -283,6 +283,11 @@ class PtxSourceConfig(Section):
         if len(chosen) > 1:
             raise ValueError(f"ptx.source names {' and '.join(chosen)}; name one of gym, jsonl, dataset")
         return self
+
+    @property
+    def gyms(self) -> tuple[str, ...]:
+        """The gyms that `gym` names."""
+        return (self.gym,) if isinstance(self.gym, str) else self.gym or ()
 
     @property
     def is_set(self) -> bool:

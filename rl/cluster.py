@@ -17,6 +17,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
@@ -42,6 +43,10 @@ NUM_ENGINE_THREADS = 4
 """Concurrent calls into one engine actor: a poll must not block a submit."""
 ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "1000000000000", "MALLOC_TOP_PAD_": "268435456"}
 """glibc keeps freed memory instead of returning it: activations of every micro-batch would be faulted in again."""
+
+_RAISED = re.compile(r"^(?:\w+\.)*(?P<name>\w+): (?P<text>.*)", re.MULTILINE | re.DOTALL)
+"""What a traceback ends in: the exception's name at the start of a line, and its text."""
+_CHAINED = re.compile(r"^(?:The above exception|During handling of the above exception).*$", re.MULTILINE)
 
 
 class Cluster:
@@ -389,11 +394,14 @@ def _cause(error: ray.exceptions.RayTaskError) -> Exception:
 
 
 def _start_failure(error: ray.exceptions.RayActorError) -> Exception | None:
-    """The exception of an actor whose constructor failed, if that is what happened."""
-    cause = error.__cause__ or getattr(error, "cause", None)
-    if isinstance(cause, ray.exceptions.RayTaskError):
-        return _cause(cause)
-    return None
+    """What an actor's constructor raised, if that is how it died. Ray keeps only the traceback's text."""
+    if not error.actor_init_failed:
+        return None
+    raised = _RAISED.search(_CHAINED.split(str(error))[-1])
+    if raised is None:
+        return RuntimeError(_first_line(error))
+    name, text = raised["name"], raised["text"].strip()
+    return ValueError(text) if name == "ValueError" else RuntimeError(f"{name}: {text}")
 
 
 def _first_line(error: BaseException) -> str:

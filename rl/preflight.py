@@ -249,8 +249,7 @@ def load_ptx(config: Config, gyms: tuple[GymEntry, ...], chat: ChatFormat) -> Pt
         return None
     by_name = {entry.name: entry.gym for entry in gyms}
     conversations = load_conversations(
-        gym=by_name.get(source.gym) if source.gym else None,
-        gym_name=source.gym or "",
+        gyms={name: by_name[name] for name in source.gyms},
         jsonl=source.jsonl,
         dataset=source.dataset,
         split=source.split,

@@ -108,28 +108,29 @@ def tokenise(conversation: Conversation, chat: ChatFormat) -> PtxSample:
 
 
 class GymConversations(Sequence[Conversation]):
-    """A gym's training tasks with their worked answers, as conversations."""
+    """Gyms' training tasks with their worked answers, as conversations: one of each gym in turn, smaller gyms again."""
 
-    def __init__(self, gym: Gym, name: str) -> None:
-        self._gym = gym
-        self._tasks = gym.tasks("train")
-        if not len(self._tasks) or gym.gold(self._tasks[0]) is None:
-            raise ValueError(f"ptx.source.gym = {name!r} has no worked answers (its gold() returns None)")
+    def __init__(self, gyms: Mapping[str, Gym]) -> None:
+        self._gyms = [(gym, gym.tasks("train")) for gym in gyms.values()]
+        for name, (gym, tasks) in zip(gyms, self._gyms, strict=True):
+            if not len(tasks) or gym.gold(tasks[0]) is None:
+                raise ValueError(f"ptx.source.gym = {name!r} has no worked answers (its gold() returns None)")
 
     def __len__(self) -> int:
-        return len(self._tasks)
+        return len(self._gyms) * max(len(tasks) for _, tasks in self._gyms)
 
     def __getitem__(self, index):  # type: ignore[override]
-        task = self._tasks[index]
-        gold = self._gym.gold(task)
+        place, which = divmod(index, len(self._gyms))
+        gym, tasks = self._gyms[which]
+        task = tasks[place % len(tasks)]
+        gold = gym.gold(task)
         assert gold is not None
         return (*task.prompt, message("assistant", gold))
 
 
 def load_conversations(
     *,
-    gym: Gym | None = None,
-    gym_name: str = "",
+    gyms: Mapping[str, Gym] | None = None,
     jsonl: Path | None = None,
     dataset: str | None = None,
     split: str = "train",
@@ -141,8 +142,8 @@ def load_conversations(
     Raises:
         ValueError: a malformed line (file and line number), an empty source, a data set without `messages`.
     """
-    if gym is not None:
-        source: Sequence[Conversation] = GymConversations(gym, gym_name)
+    if gyms:
+        source: Sequence[Conversation] = GymConversations(gyms)
     elif jsonl is not None:
         source = read_jsonl(jsonl)
     else:

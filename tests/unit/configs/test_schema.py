@@ -130,6 +130,8 @@ def test_the_longest_sequence_fits_a_microbatch() -> None:
 def test_a_ptx_gym_is_one_of_this_configs_gyms() -> None:
     assert make(ptx={"source": {"gym": "arithmetic"}, "coef": 0.1}).ptx.source.is_set
     assert "none of this config's gyms: arithmetic" in refusal(ptx={"source": {"gym": "logic"}})
+    message = refusal(ptx={"source": {"gym": ["arithmetic", "logic"]}})
+    assert "ptx.source.gym = 'logic' is none of" in message
 
 
 @pytest.mark.parametrize(

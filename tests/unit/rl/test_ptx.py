@@ -112,7 +112,7 @@ def test_a_conversation_must_end_with_the_assistant(bare, contents):
 @pytest.fixture(scope="module")
 def data(bare) -> PtxData:
     gym = Sums(GymSettings(), Services())
-    return PtxData(load_conversations(gym=gym, gym_name="sums"), bare, max_tokens=16)
+    return PtxData(load_conversations(gyms={"sums": gym}), bare, max_tokens=16)
 
 
 def test_a_batch_is_a_pure_function_of_its_number(data):
@@ -161,25 +161,37 @@ def test_no_conversations_are_refused(bare):
 
 
 def test_a_gym_gives_its_training_tasks_with_their_worked_answers():
-    found = load_conversations(gym=Sums(GymSettings(), Services()), gym_name="sums")
+    found = load_conversations(gyms={"sums": Sums(GymSettings(), Services())})
     assert len(found) == 50
     assert found[7] == (message("user", "7+1="), message("assistant", "8"))
 
 
+def test_several_gyms_take_turns_and_the_smaller_one_begins_again():
+    class Few(Sums):
+        def tasks(self, split):
+            return [Task(id=f"few/{a}", prompt=(message("user", f"{a}-1="),), data={"answer": "0"}) for a in range(3)]
+
+    settings, services = GymSettings(), Services()
+    found = load_conversations(gyms={"sums": Sums(settings, services), "few": Few(settings, services)})
+    assert len(found) == 2 * 50
+    assert [found[i][0]["content"] for i in (0, 1, 2, 3, 6, 7)] == ["0+1=", "0-1=", "1+1=", "1-1=", "3+1=", "0-1="]
+    assert len({found[i][0]["content"] for i in range(100)}) == 50 + 3
+
+
 def test_a_gym_without_worked_answers_is_refused_by_its_name():
     with pytest.raises(ValueError, match=r"ptx\.source\.gym = 'sums' has no worked answers"):
-        load_conversations(gym=Unanswered(GymSettings(), Services()), gym_name="sums")
+        load_conversations(gyms={"sums": Unanswered(GymSettings(), Services())})
 
 
 def test_the_seed_chooses_among_more_conversations_than_are_wanted():
     gym = Sums(GymSettings(), Services())
 
     def chosen(seed):
-        return [c[0]["content"] for c in load_conversations(gym=gym, gym_name="sums", max_examples=10, seed=seed)]
+        return [c[0]["content"] for c in load_conversations(gyms={"sums": gym}, max_examples=10, seed=seed)]
 
     assert chosen(0) == chosen(0) != chosen(1)
     assert len(set(chosen(0))) == 10
-    assert len(load_conversations(gym=gym, gym_name="sums", max_examples=99)) == 50
+    assert len(load_conversations(gyms={"sums": gym}, max_examples=99)) == 50
 
 
 def test_a_jsonl_file_is_read_and_its_empty_lines_are_skipped(tmp_path):
