@@ -50,8 +50,9 @@ class JudgeConfig(Section):
     """`policy`: the served policy judges itself (Kimi K2). `endpoint`: another model does."""
     endpoint: JudgeEndpointConfig = JudgeEndpointConfig()
     """The other model. Only for `source = "endpoint"`."""
-    style: Literal["full", "short", "bare"] = "full"
-    """`full`: a JSON verdict on every criterion. `short`, `bare`: one label; for small models."""
+    style: Literal["full", "short", "bare", "quote"] = "full"
+    """`full`: a JSON verdict on every criterion. `short`, `bare`: one label; for small models. `quote`: the better
+    answer itself; for very small models and short answers."""
     decides: Literal["weights", "judge"] = "weights"
     """`full` only. `weights`: the criteria's weights decide. `judge`: it names one winner."""
     allow_tie: bool = True

@@ -21,8 +21,8 @@ from pydantic import ConfigDict, Field, model_validator
 from gyms.api import Gym, GymSettings, Score, Services, Split, Status, Task
 from gyms.arithmetic import Arithmetic, ArithmeticSettings
 from gyms.critic_pool import CriticPool, KnownPair, critic_form, known_pairs, task_of
-from gyms.critic_prompt import PromptStyle, default_labels
-from gyms.critic_verdict import Outcome, UnreadableVerdict, Verdict
+from gyms.critic_prompt import UNFENCED, PromptStyle, default_labels
+from gyms.critic_verdict import Outcome, UnreadableVerdict, Verdict, VerdictForm
 
 __all__ = ["CriticGym", "CriticGymSettings"]
 
@@ -35,9 +35,10 @@ class CriticGymSettings(GymSettings):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     style: PromptStyle = "short"
-    """`full`: fences and a JSON verdict. `short`: few words, one letter. `bare`: "17+25=24?42?", one character."""
+    """`full`: fences and a JSON verdict. `short`: few words, one letter. `bare`: "17+25=24?42?", one character.
+    `quote`: the same line, the answer itself."""
     labels: tuple[str, str] | None = None
-    """What the answers are called. Default: A and B, in bare style 1 and 2."""
+    """What the answers are called. Default: A and B, in bare style 1 and 2. Not for `quote`."""
     sums: dict[str, Any] = Field(default_factory=dict)
     """Settings of the arithmetic gym that makes the built-in pairs; its style follows `style`."""
     source: Literal["pool", "sums"] = "pool"
@@ -59,19 +60,16 @@ class CriticGymSettings(GymSettings):
     def _sums_are_valid(self) -> CriticGymSettings:
         if "style" in self.sums:
             raise ValueError("sums.style follows style; leave it out")
+        if self.labels and self.style == "quote":
+            raise ValueError('style = "quote" names an answer by repeating it; leave labels out')
         arithmetic_settings(self)
-        critic_form(self.style, self.names)
+        critic_form(self.style, self.labels or default_labels(self.style))
         return self
-
-    @property
-    def names(self) -> tuple[str, str]:
-        """What the answers are called."""
-        return self.labels or default_labels(self.style)
 
 
 def arithmetic_settings(settings: CriticGymSettings) -> ArithmeticSettings:
     """Settings of the gym behind the built-in pairs."""
-    style = "bare" if settings.style == "bare" else "chat"
+    style = "bare" if settings.style in UNFENCED else "chat"
     return ArithmeticSettings.model_validate({**settings.sums, "style": style})
 
 
@@ -91,7 +89,6 @@ class CriticGym(Gym):
             max_train=settings.max_train, max_heldout=settings.max_heldout, heldout_frac=settings.heldout_frac
         )
         self._sums = Arithmetic(arithmetic_settings(settings), services)
-        self._form = critic_form(settings.style, settings.names)
 
     def tasks(self, split: Split) -> Sequence[Task]:
         """Two tasks a pair, a snapshot: pairs that are added later show at the next call."""
@@ -118,17 +115,21 @@ class CriticGym(Gym):
             max_pairs=self.settings.max_pairs_per_group,
             max_chars=self.settings.max_chars,
         )
-        self.pool.add(pairs, split="heldout" if is_heldout else None)
-        return len(pairs)
+        askable = [pair for pair in pairs if self._can_be_asked(pair)]
+        self.pool.add(askable, split="heldout" if is_heldout else None)
+        return len(askable)
 
     def score(self, task: Task, response: str) -> Score:
         winner = task.data.get("winner")
         if winner not in ("first", "second"):
             return Score(status=Status.BAD_TASK, detail=f"task {task.id!r} has no winner 'first' or 'second'")
+        labels = task.data.get("labels")
+        if not isinstance(labels, list | tuple) or len(labels) != 2 or not all(isinstance(x, str) for x in labels):
+            return Score(status=Status.BAD_TASK, detail=f"task {task.id!r} has no two labels")
         if not response.strip():
             return Score(status=Status.NO_ANSWER)
         try:
-            (said,) = self._form.parse(response).better.values()
+            (said,) = self._form(task).parse(response).better.values()
         except UnreadableVerdict as error:
             return Score(status=Status.INVALID_ANSWER, detail=str(error)[:200])
         value = float(said == winner)
@@ -136,11 +137,23 @@ class CriticGym(Gym):
         return Score(status=Status.OK, value=value, answer=str(said), components=parts)
 
     def gold(self, task: Task) -> str:
-        (key,) = self._form.compared
-        return self._form.render(Verdict(better={key: Outcome(task.data["winner"])}))
+        form = self._form(task)
+        return form.render(Verdict(better={form.compared[0]: Outcome(task.data["winner"])}))
 
     def fingerprint(self, task: Task) -> str:
         return str(task.data["problem"])
+
+    def _form(self, task: Task) -> VerdictForm:
+        first, second = task.data["labels"]
+        return critic_form(self.settings.style, (first, second))
+
+    def _can_be_asked(self, pair: KnownPair) -> bool:
+        """False where the answers of a pair look the same once cleaned, and `quote` could not name one."""
+        try:
+            task_of(pair, "ab", style=self.settings.style, labels=self.settings.labels)
+        except ValueError:
+            return False
+        return True
 
 
 class _SumPairs(Sequence[KnownPair]):
@@ -203,7 +216,7 @@ class _PairTasks(Sequence[Task]):
             raise IndexError(f"task index {index} is out of range: the split has {len(self)} tasks")
         pair = self._pairs[place // 2]
         order: Literal["ab", "ba"] = "ba" if place % 2 else "ab"
-        return task_of(pair, order, style=self._settings.style, labels=self._settings.names)
+        return task_of(pair, order, style=self._settings.style, labels=self._settings.labels)
 
 
 def _reversed(digits: str) -> str:

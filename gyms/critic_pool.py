@@ -99,14 +99,19 @@ def critic_form(style: PromptStyle, labels: tuple[str, str]) -> VerdictForm:
     return VerdictForm(labels=labels, allow_tie=False, is_json=style == "full")
 
 
-def tasks_of(pair: KnownPair, *, style: PromptStyle, labels: tuple[str, str]) -> tuple[Task, Task]:
+def tasks_of(pair: KnownPair, *, style: PromptStyle, labels: tuple[str, str] | None = None) -> tuple[Task, Task]:
     """The two tasks of a pair: right answer first, and second."""
-
     return task_of(pair, "ab", style=style, labels=labels), task_of(pair, "ba", style=style, labels=labels)
 
 
-def task_of(pair: KnownPair, order: Literal["ab", "ba"], *, style: PromptStyle, labels: tuple[str, str]) -> Task:
-    """One task of a pair; `ab` shows the right answer first."""
+def task_of(
+    pair: KnownPair, order: Literal["ab", "ba"], *, style: PromptStyle, labels: tuple[str, str] | None = None
+) -> Task:
+    """One task of a pair; `ab` shows the right answer first.
+
+    Raises:
+        ValueError: in `quote`, answers that cannot be told apart as they are shown.
+    """
     first, second = (pair.right, pair.wrong) if order == "ab" else (pair.wrong, pair.right)
     limit = 2 * max(len(pair.question), len(first), len(second), 1)  # never cut: cleaning may lengthen a text
     prompt = PairPrompt(
@@ -118,11 +123,12 @@ def task_of(pair: KnownPair, order: Literal["ab", "ba"], *, style: PromptStyle, 
         max_question_chars=limit,
         max_answer_chars=limit,
     )
+    form = critic_form(style, labels or prompt.labels)
     facts = {field: getattr(pair, field) for field in ("id", "problem", "question", "right", "wrong")}
     return Task(
         id=f"{pair.id}/{order}",
-        prompt=prompt.messages(critic_form(style, labels)),
-        data={"winner": "first" if order == "ab" else "second", **facts},
+        prompt=prompt.messages(form),
+        data={"winner": "first" if order == "ab" else "second", "labels": list(form.labels), **facts},
     )
 
 

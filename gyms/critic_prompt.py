@@ -10,9 +10,10 @@ The question and both answers are material, written by the policy or by anyone. 
   what a tokenizer would read as a special token (`<|im_end|>`, `</s>`, `[INST]`) is broken up by a space. Texts beyond
   their limit keep their head and tail around a line that says how much is missing.
 
-Three styles: `full` (rubric, fences, a JSON verdict), `short` (the same in few words, one label as the verdict; what a
-model of 135 million parameters can learn), and `bare` (`17+25=24?42?`, for models over single characters: no fences,
-but an answer cannot hold the separator).
+Four styles: `full` (rubric, fences, a JSON verdict), `short` (the same in few words, one label as the verdict; what a
+model of 135 million parameters can learn), `bare` (`17+25=24?42?`, for models over single characters: no fences, but
+an answer cannot hold the separator), and `quote` (shown as in `bare`; the verdict is the better answer itself, because
+a very small model learns to repeat an answer long before it learns to name its place).
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ __all__ = ["PROMPT_VERSION", "CriterionLine", "PairPrompt", "PromptStyle", "clea
 
 PROMPT_VERSION = 1
 """Raised whenever the wording changes: part of every key under which a verdict is stored."""
-PromptStyle = Literal["full", "short", "bare"]
+PromptStyle = Literal["full", "short", "bare", "quote"]
+UNFENCED: frozenset[PromptStyle] = frozenset({"bare", "quote"})
+"""Styles that show a pair on one line, for models over single characters."""
 BARE_SEPARATOR = "?"
 
 _REPLACED = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
@@ -89,13 +92,19 @@ class PairPrompt:
         shown = self._cleaned()
         return len(shown[0]) > self.max_question_chars or max(map(len, shown[1:])) > self.max_answer_chars
 
+    @property
+    def labels(self) -> tuple[str, str]:
+        """What the answers are called where nobody chose: in `quote` the answers as they are shown, else short names."""
+        if self.style != "quote":
+            return default_labels(self.style)
+        _, first, second = self._shown()
+        return first, second
+
     def messages(self, form: VerdictForm) -> tuple[Message, ...]:
         """The chat messages that ask for a verdict of this form."""
         question, first, second = self._shown()
-        if self.style == "bare":
-            separator = BARE_SEPARATOR
-            parts = [first.replace(separator, ""), second.replace(separator, "")]
-            return (message("user", f"{question}{parts[0]}{separator}{parts[1]}{separator}"),)
+        if self.style in UNFENCED:
+            return (message("user", f"{question}{first}{BARE_SEPARATOR}{second}{BARE_SEPARATOR}"),)
         code = self._code(question, first, second)
         if self.style == "short":  # the short code: every character is a token of a small model
             return (message("user", self._short(form, code, question, first, second)),)
@@ -106,8 +115,9 @@ class PairPrompt:
 
     def _cleaned(self) -> tuple[str, str, str]:
         texts = [clean(text, special_tokens=self.special_tokens) for text in (self.question, self.first, self.second)]
-        if self.style == "bare":
+        if self.style in UNFENCED:
             texts = [" ".join(text.split()) for text in texts]
+            texts[1:] = [text.replace(BARE_SEPARATOR, "").strip() for text in texts[1:]]
         return texts[0], texts[1], texts[2]
 
     def _shown(self) -> tuple[str, str, str]:
@@ -166,8 +176,8 @@ _RIGHT = 'As "winner", name the answer that is right.'
 
 
 def default_labels(style: PromptStyle) -> tuple[str, str]:
-    """What answers are called: A and B; 1 and 2 in bare style, whose models often know no letters."""
-    return ("1", "2") if style == "bare" else ("A", "B")
+    """What answers are called: A and B; 1 and 2 where models often know no letters. In `quote` they have no names."""
+    return ("1", "2") if style in UNFENCED else ("A", "B")
 
 
 def clean(text: str, *, special_tokens: Sequence[str] = ()) -> str:

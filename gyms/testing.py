@@ -144,8 +144,11 @@ def _check_gold(gym: Gym, tasks: list[Task]) -> None:
 
 
 def _check_no_leak(gym: Gym, tasks: list[Task]) -> None:
-    """A long gold response in its own prompt is a leak; a short one only if it is there in nearly every task."""
-    golds = [(task, gold) for task in tasks if (gold := _gold(gym, task))]
+    """A long gold response in its own prompt is a leak; a short one only if it is there in nearly every task.
+
+    Not where the prompt shows the answers to choose from, which a task lists as `data["labels"]`.
+    """
+    golds = [(task, gold) for task in tasks if (gold := _gold(gym, task)) and not _is_choice(task, gold)]
     leaks = 0
     for task, gold in golds:
         prompt = "\n".join(m["content"] for m in task.prompt)
@@ -155,6 +158,11 @@ def _check_no_leak(gym: Gym, tasks: list[Task]) -> None:
         leaks += is_there
     is_rule = len(golds) >= 5 and leaks > 0.9 * len(golds)
     _require(not is_rule, f"{_name(gym)}: {leaks} of {len(golds)} prompts hold their own gold response")
+
+
+def _is_choice(task: Task, gold: str) -> bool:
+    labels, prompt = task.data.get("labels", ()), "\n".join(m["content"] for m in task.prompt)
+    return len(labels) > 1 and gold in labels and all(str(label) in prompt for label in labels)
 
 
 def _check_baseline(gym: Gym, tasks: list[Task]) -> None:

@@ -39,7 +39,7 @@ class PromptSettings:
     """
 
     style: PromptStyle = "full"
-    """`full`: JSON verdict on every criterion. `short`, `bare`: one label; for small models."""
+    """`full`: JSON verdict on every criterion. `short`, `bare`: one label; for small models. `quote`: the answer."""
     decides: Literal["weights", "judge"] = "weights"
     """`full` only. `weights`: each criterion is compared, their weights decide. `judge`: it names one winner."""
     labels: tuple[str, str] | None = None
@@ -114,7 +114,6 @@ class PromptedJudge:
         by_code = code_verdict(pair)
         if pair.rubric and (not pair.rubric.asked or any(by_code.broken_by.values())):
             return _comparison(by_code, pair.rubric, is_cut=False)
-        form = verdict_form(pair.rubric, settings)
         prompt = PairPrompt(
             key=f"{settings.seed}/{pair.key}",
             question=pair.question,
@@ -127,9 +126,9 @@ class PromptedJudge:
             special_tokens=settings.special_tokens,
         )
         try:
-            if prompt.is_cut and settings.too_long == "fail":
+            if prompt.is_cut and (settings.too_long == "fail" or settings.style == "quote"):
                 raise JudgeFailed("too_long", "a text is longer than judge.max_answer_chars or max_question_chars")
-            verdict = await self._verdict(pair, prompt, form)
+            verdict = await self._verdict(pair, prompt, _form_for(prompt, pair.rubric, settings))
         except JudgeFailed as failure:
             self.cost.failures[failure.cause] += 1
             raise
@@ -199,12 +198,24 @@ class PromptedJudge:
         return self._gate[1]
 
 
-def verdict_form(rubric: Rubric | None, settings: PromptSettings) -> VerdictForm:
-    """What a verdict on a pair must hold. One label where the style is short or bare.
+def _form_for(prompt: PairPrompt, rubric: Rubric | None, settings: PromptSettings) -> VerdictForm:
+    try:
+        return verdict_form(rubric, settings, labels=prompt.labels)
+    except ValueError as error:  # `quote` alone: the answers are the labels
+        raise JudgeFailed("unreadable", f"the answers cannot be told apart as they are shown: {error}") from None
+
+
+def verdict_form(
+    rubric: Rubric | None, settings: PromptSettings, *, labels: tuple[str, str] | None = None
+) -> VerdictForm:
+    """What a verdict on a pair must hold. One label where the style is short, bare or quote.
 
     Without a rubric it is the form of the critic gym: what a critic was trained on is what it is calibrated on.
+
+    Args:
+        labels: what the answers are called where the settings do not say it.
     """
-    labels = settings.labels or default_labels(settings.style)
+    labels = settings.labels or labels or default_labels(settings.style)
     if rubric is None:
         return critic_form(settings.style, labels)
     if settings.style != "full":

@@ -32,9 +32,15 @@ STYLES: list[dict[str, Any]] = [
     {"sums": SMALL},
     {"style": "full", "sums": SMALL},
     {"style": "bare", "sums": {**SMALL, "reverse_digits": True}},
+    {"style": "quote", "sums": {**SMALL, "reverse_digits": True}},
     {"labels": ["X", "Y"], "sums": SMALL},
     {"sums": {"operation": "sub", "max_operand": 30}},
 ]
+
+
+def rendered(critic: CriticGym, task: Task, side: int) -> str:
+    label = task.data["labels"][side]
+    return f'{{"winner": "{label}"}}' if critic.settings.style == "full" else label
 
 
 @pytest.mark.parametrize("args", STYLES, ids=str)
@@ -46,10 +52,8 @@ def test_the_gym_keeps_the_contract(args: dict[str, Any]) -> None:
 def test_each_pair_is_asked_in_both_orders_so_a_constant_is_right_half_of_the_time(args: dict[str, Any]) -> None:
     critic = gym(**args)
     tasks = critic.tasks("train")[:40]
-    golds = [critic.gold(task) for task in tasks]
-    assert len(set(golds)) == 2
-    for constant in set(golds):
-        assert sum(critic.score(task, constant).value or 0.0 for task in tasks) == 20
+    for side in (0, 1):  # the first answer of every task, and the second
+        assert sum(critic.score(task, rendered(critic, task, side)).value or 0.0 for task in tasks) == 20
     for one, other in zip(tasks[::2], tasks[1::2], strict=True):
         assert one.data["right"] == other.data["right"] and one.data["winner"] != other.data["winner"]
 
@@ -63,6 +67,30 @@ def test_the_built_in_pairs_are_a_right_sum_and_a_near_miss() -> None:
         assert 0 < abs(int(pair["wrong"][::-1]) - total) <= 10
 
 
+def test_in_quote_style_the_verdict_is_the_right_answer_itself() -> None:
+    critic = gym(style="quote", sums={**SMALL, "reverse_digits": True})
+    task = critic.tasks("train")[0]
+    right, wrong = task.data["right"], task.data["wrong"]
+    assert task.prompt[0]["content"] == f"{task.data['question']}{right}?{wrong}?"
+    assert critic.gold(task) == right
+    assert critic.score(task, f" {right}\n").value == 1.0 and critic.score(task, wrong).value == 0.0
+    for response in ("1", "first", f"{right}?", right + wrong, "tie"):
+        assert critic.score(task, response).status is Status.INVALID_ANSWER
+
+
+def test_in_quote_style_answers_that_look_alike_are_no_pair() -> None:
+    critic = gym(style="quote", sums={**SMALL, "reverse_digits": True})
+    task = Task(id="t", prompt=(message("user", "2+2="),))
+    assert critic.add_group(task, ["4", "4?"], [1.0, 0.0], problem="2+2", is_heldout=False) == 0
+    assert critic.add_group(task, ["4", "5?"], [1.0, 0.0], problem="2+2", is_heldout=False) == 1
+    assert gym(style="bare").add_group(task, ["4", "4?"], [1.0, 0.0], problem="2+2", is_heldout=False) == 1
+
+
+def test_names_have_no_meaning_in_quote_style() -> None:
+    with pytest.raises(ValueError, match="leave labels out"):
+        gym(style="quote", labels=["X", "Y"])
+
+
 def test_a_verdict_is_read_strictly() -> None:
     critic = gym(style="full")
     task = critic.tasks("train")[0]
@@ -73,6 +101,9 @@ def test_a_verdict_is_read_strictly() -> None:
         assert critic.score(task, response).status is Status.INVALID_ANSWER
     assert critic.score(task, " \n").status is Status.NO_ANSWER
     assert critic.score(Task(id="t", prompt=(), data={"winner": "both"}), "A").status is Status.BAD_TASK
+    for labels in (None, "AB", ["A"], ["A", 2]):
+        spoiled = Task(id="t", prompt=(), data={"winner": "first", "labels": labels})
+        assert critic.score(spoiled, "A").status is Status.BAD_TASK
 
 
 def test_pairs_come_from_right_and_wrong_siblings_only() -> None:

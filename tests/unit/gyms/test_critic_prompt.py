@@ -106,6 +106,14 @@ def test_a_bare_prompt_is_one_line_that_an_answer_cannot_extend() -> None:
     assert bare("42?41?1\n") == "17+25=42411?41?"
 
 
+def test_a_quote_prompt_calls_the_answers_by_what_is_shown_of_them() -> None:
+    prompt = PairPrompt(key="k", question="17+25=", first=" 42? ", second="4\x001", style="quote")
+    assert prompt.labels == ("42", "4\ufffd1")
+    form = VerdictForm(labels=prompt.labels, is_json=False, allow_tie=False)
+    assert prompt.messages(form)[0]["content"] == "17+25=42?4\ufffd1?"
+    assert PairPrompt(key="k", question="q", first="a", second="b", style="bare").labels == ("1", "2")
+
+
 def test_a_short_prompt_holds_no_free_standing_label() -> None:
     prompt = PairPrompt(key="k", question="What is 1 + 1?", first="2", second="3", style="short")
     (only,) = prompt.messages(VerdictForm(is_json=False, allow_tie=False))

@@ -168,18 +168,18 @@ def test_baselines_are_functions_of_the_texts() -> None:
     assert set(coin) == {F, S} and coin == [asyncio.run(random(seed).compare(pair)).outcome for seed in range(40)]
 
 
-@pytest.mark.parametrize("style", ["full", "short", "bare"])
+@pytest.mark.parametrize("style", ["full", "short", "bare", "quote"])
 def test_a_critic_is_calibrated_on_the_prompts_that_it_was_trained_on(style: Any) -> None:
     known = KnownPair(id="p", problem="p", question="17+25=", right="42", wrong="24")
     judge = Scripted(lambda request: JudgeFailed("refused", "no"))
     asyncio.run(calibrate(PromptedJudge(judge, PromptSettings(style=style)), verified_pairs([known])))
-    trained = tasks_of(known, style=style, labels=default_labels(style))
+    trained = tasks_of(known, style=style)
 
     def without_code(messages: Any) -> list[str]:
         return [re.sub(r"[0-9a-f]{6,12}(?=\b)", "", m["content"]) for m in messages]
 
     assert [without_code(r.messages) for r in judge.requests] == [without_code(t.prompt) for t in trained]
-    form = critic_form(style, default_labels(style))
+    form = critic_form(style, ("42", "24") if style == "quote" else default_labels(style))
     assert judge.requests[0].schema == form.schema() and judge.requests[0].choices == (
         () if form.is_json else form.choices
     )

@@ -427,6 +427,22 @@ def test_small_models_answer_with_a_label(style: Any) -> None:
     assert (found[0] or 0) > 0.8 > (found[1] or 0)
 
 
+def test_a_very_small_model_repeats_the_better_answer() -> None:
+    def say(request: JudgeRequest) -> str:
+        assert request.schema is None and set(request.choices) == {"good", "bad"}
+        return "good"
+
+    found = values(judged(Scripted(say), ["good", "bad"], prompt=PromptSettings(style="quote", allow_tie=False)))
+    assert (found[0] or 0) > 0.8 > (found[1] or 0)
+
+
+@pytest.mark.parametrize("answers", [["same", "same?"], ["x" * 50, "y"], ["tie", "no"]])
+def test_answers_that_cannot_be_quoted_have_no_verdict(answers: list[str]) -> None:
+    prompt = PromptSettings(style="quote", max_answer_chars=20, allow_tie=False)
+    scores = judged(Scripted(lambda request: JudgeFailed("refused", "must not be asked")), answers, prompt=prompt)
+    assert [score.status for score in scores] == [Status.JUDGE_FAILED] * 2
+
+
 def test_a_judge_may_weigh_the_criteria_itself() -> None:
     def say(request: JudgeRequest) -> str:
         assert request.schema is not None
