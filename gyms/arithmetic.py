@@ -156,7 +156,12 @@ class Arithmetic(Gym):
             return Score(status=Status.TOO_COMPLEX, detail=f"the response has over {MAX_RESPONSE_CHARS} characters")
         if self.settings.style == "bare":
             return _score_bare(response.strip(), answer)
-        return _score_chat(response, int(answer), [int(number) for number in operands])
+        try:
+            gold, numbers = int(answer), [int(number) for number in operands]
+        except (TypeError, ValueError, OverflowError):
+            detail = f"task {task.id!r}: data['answer'] and data['operands'] must be whole numbers"
+            return Score(status=Status.BAD_TASK, detail=detail)
+        return _score_chat(response, gold, numbers)
 
     def gold(self, task: Task) -> str:
         """Chat style: the whole equation, `17 + 25 = 42`; bare style: the answer.

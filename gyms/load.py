@@ -42,6 +42,7 @@ __all__ = [
     "ENTRY_POINT_GROUP",
     "MAX_WALL_SECONDS",
     "GymSpec",
+    "SpecError",
     "check_needs",
     "distribution_of",
     "gym_names",
@@ -62,6 +63,10 @@ ADAPTERS: Mapping[str, str] = {
 """First word of a reference -> function that makes a gym class of the rest; imported on first use."""
 
 
+class SpecError(ValueError):
+    """There is no such gym, or it refuses its settings: the fault of whoever asked for it, not of the gym's code."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GymSpec:
     """What it takes to build a gym again in another process; picklable, holds no gym code.
@@ -76,10 +81,12 @@ class GymSpec:
     """Entry-point name, `module:Class` or `file.py:Class`."""
     args: Mapping[str, Any] = field(default_factory=dict)
     """The gym's settings as the config gives them."""
+    config_key: str = ""
+    """Where the gym was asked for, in messages, e.g. `gyms.0`; empty: `gyms.<name>`."""
 
     def build(self, services: Services | None = None) -> Gym:
         """The gym, built in this process."""
-        return load_gym(self.name, self.reference, self.args, services)
+        return load_gym(self.name, self.reference, self.args, services, self.config_key or None)
 
 
 def load_gym(
@@ -91,7 +98,8 @@ def load_gym(
 ) -> Gym:
     """The gym called `name`, built from its settings; ValueError with the config key where that is not possible.
 
-    `config_key` is the key of the gym's entry, e.g. `gyms.0`; its default is `gyms.<name>`.
+    It is a SpecError where there is no such gym or its settings are refused. `config_key` is the key of the gym's
+    entry, e.g. `gyms.0`; its default is `gyms.<name>`.
     """
     key = f"gyms.{name}" if config_key is None else config_key
     gym_class = resolve(reference, config_key=f"{key}.gym")
@@ -105,7 +113,8 @@ def load_gym(
     except ValueError as error:
         raise ValueError(f"{key}.gym: gym {name!r} ({reference}) declares {error}") from None
     settings = _validated_settings(gym_class, args, config_key=f"{key}.args")
-    with _plugin_call(f"{key}.args: gym {name!r} ({reference}) cannot be built from its settings"):
+    failure = f"{key}.args: gym {name!r} ({reference}) cannot be built from its settings"
+    with _plugin_call(failure, is_refusal=lambda error: bool(args) and isinstance(error, ValueError)):
         return gym_class(settings, services or Services())
 
 
@@ -128,10 +137,10 @@ def check_needs(needs: Needs) -> None:
 def resolve(reference: str, *, config_key: str = "gym") -> type[Gym]:
     """The gym class behind an entry-point name, an import path, a file path or an adapter's reference."""
     if not isinstance(reference, str) or not reference.strip():
-        raise ValueError(f"{config_key} = {reference!r}: expected the name of a gym")
+        raise SpecError(f"{config_key} = {reference!r}: expected the name of a gym")
     module_part, _, class_name = reference.partition(":")
     if module_part in ADAPTERS:
-        with _plugin_call(f"{config_key} = {reference!r}"):
+        with _plugin_call(f"{config_key} = {reference!r}", is_refusal=lambda error: isinstance(error, ValueError)):
             maker_module, _, maker = ADAPTERS[module_part].partition(":")
             make: Callable[[str], type[Gym]] = getattr(importlib.import_module(maker_module), maker)
             return make(class_name)
@@ -141,7 +150,8 @@ def resolve(reference: str, *, config_key: str = "gym") -> type[Gym]:
         with _plugin_call(f"{config_key} = {reference!r}: importing {entry.value!r} failed"):
             return _checked_class(entry.load(), entry.value, config_key)
     if class_name:
-        with _plugin_call(f"{config_key} = {reference!r}: importing {module_part!r} failed"):
+        failure = f"{config_key} = {reference!r}: importing {module_part!r} failed"
+        with _plugin_call(failure, is_refusal=lambda error: _is_missing(module_part, error)):
             module = importlib.import_module(module_part)
         return _class_of(module, class_name, reference, config_key)
     return _from_entry_point(reference, config_key)
@@ -151,7 +161,7 @@ def _from_entry_point(name: str, config_key: str) -> type[Gym]:
     names = gym_names()
     if name not in names:
         known = ", ".join(names) or "none (is the project installed? `pip install -e .` registers its gyms)"
-        raise ValueError(
+        raise SpecError(
             f"{config_key} = {name!r}: there is no gym of that name{_did_you_mean(name, names)}. "
             f"Installed gyms: {known}. A gym can also be given as module:Class or path/to/file.py:Class"
         )
@@ -180,7 +190,7 @@ def _from_entry_point(name: str, config_key: str) -> type[Gym]:
 def _from_file(file: str, class_name: str, config_key: str) -> type[Gym]:
     path = Path(file).expanduser().resolve()
     if not path.is_file():
-        raise ValueError(f"{config_key}: there is no file {file!r} (looked for {path}); give a path to a Python file")
+        raise SpecError(f"{config_key}: there is no file {file!r} (looked for {path}); give a path to a Python file")
     module = _module_of(path, f"{config_key}: importing {file!r} failed")
     if class_name:
         return _class_of(module, class_name, f"{file}:{class_name}", config_key)
@@ -191,7 +201,7 @@ def _from_file(file: str, class_name: str, config_key: str) -> type[Gym]:
     ]
     if len(own) != 1:
         found = ", ".join(value.__name__ for value in own) or "none"
-        raise ValueError(f"{config_key} = {file!r}: expected one Gym in the file, found {found}; write {file}:Class")
+        raise SpecError(f"{config_key} = {file!r}: expected one Gym in the file, found {found}; write {file}:Class")
     return own[0]
 
 
@@ -216,7 +226,7 @@ def _module_of(path: Path, failure: str) -> ModuleType:
 def _class_of(module: ModuleType, class_name: str, reference: str, config_key: str) -> type[Gym]:
     if not hasattr(module, class_name):
         gyms = [name for name, value in vars(module).items() if inspect.isclass(value) and issubclass(value, Gym)]
-        raise ValueError(
+        raise SpecError(
             f"{config_key} = {reference!r}: the module has no {class_name!r}{_did_you_mean(class_name, gyms)}"
         )
     return _checked_class(getattr(module, class_name), reference, config_key)
@@ -224,7 +234,7 @@ def _class_of(module: ModuleType, class_name: str, reference: str, config_key: s
 
 def _checked_class(found: object, reference: str, config_key: str) -> type[Gym]:
     if not (inspect.isclass(found) and issubclass(found, Gym)):
-        raise ValueError(f"{config_key}: {reference!r} is {found!r}, expected a subclass of gyms.api.Gym")
+        raise SpecError(f"{config_key}: {reference!r} is {found!r}, expected a subclass of gyms.api.Gym")
     return found
 
 
@@ -233,7 +243,7 @@ def _validated_settings(gym_class: type[Gym], args: Mapping[str, Any], *, config
         return gym_class.Settings.model_validate(dict(args))
     except ValidationError as error:
         problems = [_problem(gym_class.Settings, problem, config_key) for problem in error.errors()]
-        raise ValueError("; ".join(problems)) from None
+        raise SpecError("; ".join(problems)) from None
 
 
 def _problem(model: type[BaseModel], problem: Mapping[str, Any], config_key: str) -> str:
@@ -263,15 +273,23 @@ def _did_you_mean(given: str, known: Iterable[str]) -> str:
     return f" (did you mean {' or '.join(repr(name) for name in nearest)}?)" if nearest else ""
 
 
+def _is_missing(module: str, error: BaseException) -> bool:
+    """Whether an import failed because there is no such module, and not because of what stands in it."""
+    is_missing = isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}.")
+    return is_missing or not module.strip(".")
+
+
 @contextmanager
-def _plugin_call(failure: str) -> Iterator[None]:
+def _plugin_call(failure: str, *, is_refusal: Callable[[BaseException], bool] = lambda _: False) -> Iterator[None]:
     """Around one call into a plug-in: whatever it raises, sys.exit included, becomes a ValueError with the cause.
 
-    What it does to the process on the side (folder, signal handlers, logging) is undone.
+    Where `is_refusal` holds of it, a SpecError. What it does to the process on the side (folder, signal handlers,
+    logging) is undone.
     """
     try:
         with contained(failure):
             yield
     except (Exception, SystemExit) as error:
-        cause = str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
-        raise ValueError(f"{failure}: {cause}") from error
+        cause = str(error) if type(error) in (ValueError, SpecError) else f"{type(error).__name__}: {error}"
+        kind = SpecError if isinstance(error, SpecError) or is_refusal(error) else ValueError
+        raise kind(f"{failure}: {cause}") from error

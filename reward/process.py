@@ -39,7 +39,7 @@ from reward.wire import (
     parse_scores,
 )
 
-__all__ = ["BuiltGym", "Request", "Stopped", "WorkerFault", "WorkerProcess"]
+__all__ = ["BuiltGym", "Refused", "Request", "Stopped", "WorkerFault", "WorkerProcess"]
 
 _POLL_SECONDS = 0.02
 _EXIT_SECONDS = 0.5
@@ -61,6 +61,10 @@ class WorkerFault(RuntimeError):
     def __init__(self, cause: str, *, is_alive: bool = False) -> None:
         super().__init__(cause)
         self.is_alive = is_alive
+
+
+class Refused(Exception):
+    """There is no such gym, or it refuses its settings; the worker can go on serving."""
 
 
 class Stopped(Exception):
@@ -111,7 +115,10 @@ class WorkerProcess:
         self._num_served = 0
 
     def score(self, request: Request, is_stopped: IsStopped) -> list[Score]:
-        """The gym's scores; WorkerFault, GarbageReply or Stopped where there is none, and then kill() is due."""
+        """The gym's scores; WorkerFault, GarbageReply or Stopped where there is none, and then kill() is due.
+
+        Refused where the gym does not exist or refuses its settings.
+        """
         if self._process is None:
             self._start(is_stopped)
         if not self._is_built:
@@ -212,6 +219,8 @@ class WorkerProcess:
 
     def _build(self, is_stopped: IsStopped) -> None:
         reply = self._ask("build", b"", self._start_seconds, "the scorer's start_seconds", is_stopped)
+        if reply["kind"] == "refused":
+            raise Refused(f"{reply.get('detail', '')!s:.2000}")
         self.built = _parse_built(reply)
         self._is_built = True
 

@@ -123,7 +123,7 @@ def _submit(row: Row, number: int, specs: dict[str, str], scorer: Scorer) -> tup
     key = row.gym if not row.args else f"{row.gym} {hashlib.blake2b(settings.encode(), digest_size=8).hexdigest()}"
     if key not in specs:
         specs[key] = key
-        scorer.add_gym(GymSpec(name=key, reference=row.gym, args=row.args))
+        scorer.add_gym(GymSpec(name=key, reference=row.gym, args=row.args, config_key="row"))
     return key, scorer.submit(f"line {number}", key, row.task, row.response)
 
 

@@ -34,7 +34,7 @@ from typing import Any, Literal, Self
 from gyms.api import Score, Status, Task
 from gyms.load import GymSpec
 from reward.pool import WorkerPool
-from reward.process import Request, Stopped, WorkerFault, WorkerProcess
+from reward.process import Refused, Request, Stopped, WorkerFault, WorkerProcess
 from reward.waiting import FairQueue, Gate, Job
 from reward.wire import GarbageReply
 
@@ -283,6 +283,8 @@ def _attempt(worker: WorkerProcess, job: Job, is_stopped: Callable[[], bool]) ->
     except Stopped:
         worker.kill()
         return _cancelled(job)
+    except Refused as error:
+        return [Score(status=Status.BAD_TASK, detail=f"gym {job.gym!r}: {error}"[:4000])] * job.request.num_responses
     except WorkerFault as error:
         if not error.is_alive:
             worker.kill()

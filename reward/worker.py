@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from gyms.api import Gym, Needs, Score, Services
-from gyms.load import GymSpec, resolve
+from gyms.load import GymSpec, SpecError, resolve
 from gyms.sandbox.program import Sandbox
 from reward.keeper import fork_worker
 from reward.wire import HEADER_BYTES, MAX_TEXT_CHARS, body_length, pack_frame, score_as_json
@@ -71,6 +71,8 @@ class _Desk:
         try:
             return self._build() if kind == "build" else self._score(kind, payload)
         except BaseException as error:  # sys.exit in a gym ends its call, not the worker
+            if kind == "build" and isinstance(error, SpecError):
+                return {"kind": "refused", "detail": str(error)[:MAX_TEXT_CHARS]}
             return {"kind": "failed", "detail": _told(error), "is_spent": isinstance(error, MemoryError)}
 
     def close(self) -> None:
@@ -78,7 +80,8 @@ class _Desk:
             self._sandbox.close()
 
     def _build(self) -> dict[str, Any]:
-        needs = resolve(self._spec.reference, config_key=f"gyms.{self._spec.name}.gym").needs
+        key = self._spec.config_key or f"gyms.{self._spec.name}"
+        needs = resolve(self._spec.reference, config_key=f"{key}.gym").needs
         if needs.sandbox and self._sandbox is None:
             from gyms.sandbox import open_sandbox  # type: ignore[attr-defined]  # heavy: only where code is run
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gyms.arithmetic import Arithmetic
-from gyms.load import GymSpec, gym_names, load_gym, resolve
+from gyms.load import GymSpec, SpecError, gym_names, load_gym, resolve
 
 GYM_SOURCE = """
 from pydantic import BaseModel
@@ -137,6 +137,16 @@ def test_an_import_error_names_gym_and_cause(tmp_path: Path, source: str, cause:
         with pytest.raises(ValueError, match=cause) as caught:
             load_gym("x", str(path), {}, config_key="gyms.1")
         assert "broken.py" in str(caught.value) and "gyms.1.gym" in str(caught.value)
+
+
+def test_what_does_not_exist_is_told_from_what_is_broken(tmp_path: Path) -> None:
+    broken = write(tmp_path / "broken.py", "import no_such_module_here")
+    for reference in ("no_such_gym", "no_such.module:Gym", "gyms.no_such:Gym", "::", "gyms.arithmetic:Nope", "no.py"):
+        with pytest.raises(SpecError):
+            resolve(reference)
+    with pytest.raises(ValueError) as caught:
+        resolve(str(broken))
+    assert not isinstance(caught.value, SpecError)
 
 
 def test_another_contract_version_is_refused(tmp_path: Path) -> None:

@@ -168,6 +168,17 @@ class CannotBuild(Obedient):
         raise RuntimeError("no licence")
 
 
+class LicenceSettings(GymSettings):
+    licence: str = ""
+
+
+class NeedsLicence(Obedient):
+    Settings = LicenceSettings
+
+    def __init__(self, settings: GymSettings, services: Services) -> None:
+        raise ValueError(f"licence = {settings.licence!r}: expired")  # type: ignore[attr-defined]
+
+
 class HangsInBuild(Obedient):
     def __init__(self, settings: GymSettings, services: Services) -> None:
         time.sleep(60)

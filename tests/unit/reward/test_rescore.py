@@ -75,13 +75,40 @@ def test_every_line_has_its_row_in_order(tmp_path: Path, capsys: pytest.CaptureF
     assert statuses[:3] == ["ok", "ok", "no_answer"]
     assert [(found["value"], found["reward"]) for found in rows[:3]] == [(1.0, 1.0), (0.0, 0.0), (0.0, 0.0)]
     assert set(statuses[3:12]) == {"bad_task"}
-    assert statuses[12:14] == ["verifier_error"] * 2 and statuses[14] == "bad_task"
+    assert statuses[12:15] == ["bad_task"] * 3
+    assert rows[12]["detail"].endswith(
+        "importing 'no_such_module' failed: ModuleNotFoundError: No module named 'no_such_module'"
+    )
+    assert "row.args.bogus: unknown setting. Known settings: operation, " in rows[13]["detail"]
     assert statuses[15:18] == ["ok"] * 3 and [found["id"] for found in rows[15:18]] == [1, {"k": [1]}, None]
     assert statuses[18:22] == ["bad_task", "verifier_error", "verifier_error", "ok"]
     assert "hung in score" in rows[20]["detail"] and rows[20]["id"] == "hang"
     assert statuses[22:] == ["bad_task", "bad_task", "too_complex", "ok"] and rows[25]["id"] is None
     summary = json.loads(capsys.readouterr().out)
     assert summary["rows"] == len(lines) and summary["masked"] == sum(found["masked"] for found in rows)
+
+
+def test_what_a_row_asks_for_wrongly_is_its_own_fault_and_its_neighbours_are_scored(tmp_path: Path) -> None:
+    lines: list[str | bytes] = [
+        row(id="well", args={"max_operand": 49}, response="42"),
+        row(id="wrong value", args={"max_operand": "many"}, response="42"),
+        row(id="wrong pair", args={"min_operand": 9, "max_operand": 3}, response="42"),
+        row(id="no class", gym="gyms.arithmetic:Arithmetics", response="42"),
+        row(id="no file", gym="no_such_file.py:Gym", response="42"),
+        row(id="constructor", gym=f"{BAD_GYMS}:NeedsLicence", args={"licence": "old"}, response="42"),
+        row(id="no operands", task={"answer": "42"}, response="42"),
+        row(id="odd operands", task={"answer": "42", "operands": ["a", None]}, response="42"),
+        row(id="odd gold", task={"answer": "many", "operands": [17, 25]}, response="42"),
+        row(id="gym's own fault", gym=f"{BAD_GYMS}:CannotBuild", response="42"),
+        row(id="same args", args={"max_operand": 49}, response="41"),
+    ]
+    rows = run(tmp_path, lines)
+    assert [found["status"] for found in rows] == ["ok", *["bad_task"] * 8, "verifier_error", "ok"]
+    told = {found["id"]: found["detail"] for found in rows}
+    assert "row.args.max_operand: Input should be a valid integer" in told["wrong value"]
+    assert "row.args" in told["wrong pair"] and "did you mean 'Arithmetic'" in told["no class"]
+    assert "row.gym: there is no file" in told["no file"] and "licence = 'old': expired" in told["constructor"]
+    assert rows[0]["reward"] == 1.0 and rows[-1]["reward"] == 0.0
 
 
 @given(line=st.binary(max_size=200) | st.text(max_size=100).map(str.encode))

@@ -205,7 +205,6 @@ def test_closing_answers_what_still_waits_with_cancelled() -> None:
     [
         ("CannotBuild", "build raised ValueError"),
         ("NoDeadline", "wall_seconds"),
-        ("Missing", "has no 'Missing'"),
     ],
 )
 def test_a_gym_that_cannot_be_built_is_named(class_name: str, cause: str) -> None:
@@ -213,6 +212,16 @@ def test_a_gym_that_cannot_be_built_is_named(class_name: str, cause: str) -> Non
         score = ask(scorer, "well", gym="broken")
         assert score.status is Status.VERIFIER_ERROR
         assert "gym 'broken': " in score.detail and cause in score.detail
+        assert ask(scorer, "well").value == 1.0
+
+
+def test_a_gym_that_does_not_exist_or_refuses_its_settings_is_the_fault_of_who_asked() -> None:
+    refused = GymSpec(name="refused", reference=f"{FILE}:Obedient", args={"bogus": 1}, config_key="row")
+    with Scorer([spec("Missing"), refused, spec("Obedient", "gym")]) as scorer:
+        missing, bogus = ask(scorer, "well", gym="Missing"), ask(scorer, "well", gym="refused")
+        assert missing.status is bogus.status is Status.BAD_TASK
+        assert "gym 'Missing': gyms.Missing.gym = " in missing.detail and "has no 'Missing'" in missing.detail
+        assert bogus.detail == "gym 'refused': row.args.bogus: unknown setting. Known settings: none"
         assert ask(scorer, "well").value == 1.0
 
 
