@@ -94,7 +94,7 @@ class PairPrompt:
 
     @property
     def labels(self) -> tuple[str, str]:
-        """What the answers are called where nobody chose: in `quote` the answers as they are shown, else short names."""
+        """What the answers are called where nobody chose: in `quote` as they are shown, else short names."""
         if self.style != "quote":
             return default_labels(self.style)
         _, first, second = self._shown()

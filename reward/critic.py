@@ -74,7 +74,8 @@ class GroupCritic:
 
     Args:
         judge: compares two answers.
-        gate: says whether verdicts count; while it is closed nothing is asked and every answer is masked.
+        gate: says whether verdicts count; while it is closed nothing is asked and every answer is masked, but for
+            rubrics that code decides alone.
     """
 
     def __init__(self, judge: Compares, settings: CriticSettings, *, gate: CriticGate | None = None) -> None:
@@ -114,7 +115,7 @@ class GroupCritic:
     ) -> list[Score]:
         scores: list[Score | None] = [_without_judge(task, response) for response in responses]
         players = _players([None if score else text for score, text in zip(scores, responses, strict=True)])
-        if players and self.gate is not None and not self.gate.is_open:
+        if players and rubric.asked and self.gate is not None and not self.gate.is_open:
             closed = Score(status=Status.JUDGE_FAILED, flags=frozenset({"gate_closed"}), detail=self.gate.reason)
             return [score or closed for score in scores]
         pairs = pairs_to_compare(

@@ -427,6 +427,17 @@ def test_small_models_answer_with_a_label(style: Any) -> None:
     assert (found[0] or 0) > 0.8 > (found[1] or 0)
 
 
+def test_a_closed_gate_does_not_matter_where_code_decides_alone() -> None:
+    judge = Scripted(lambda request: JudgeFailed("refused", "must not be asked"))
+    gate = CriticGate(min_accuracy=0.6, min_pairs=2)
+    critic = SelfCritic(judge, CriticSettings(seed=0), gate=gate)
+    answers = ["word " * 12, "word " * 45, "word " * 90]
+    scores = asyncio.run(critic.judge_group("g", TASK, answers, load_rubric("counted")))
+    found = values(scores)
+    assert all(score.status is Status.OK for score in scores) and not judge.requests
+    assert (found[0] or 0) > (found[1] or 0) > (found[2] or 0)
+
+
 def test_a_very_small_model_repeats_the_better_answer() -> None:
     def say(request: JudgeRequest) -> str:
         assert request.schema is None and set(request.choices) == {"good", "bad"}
