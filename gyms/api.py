@@ -189,9 +189,10 @@ class Needs:
     memory_bytes: int = 4 << 30
     """Address space of the worker process, in bytes; the sandbox has limits of its own."""
     processes: bool = False
-    """True where the verifier itself starts child processes, outside of the sandbox."""
+    """True where the verifier itself starts child processes, outside of the sandbox; refused where it is not
+    declared (gyms/declared.py: against accidents, not attackers)."""
     network: bool = False
-    """True where the verifier itself talks to the network."""
+    """True where the verifier itself talks to the network; refused likewise."""
     sandbox: bool = False
     """True where submitted code is run: `Services.sandbox` is then never None in a worker."""
     judge: bool = False

@@ -19,6 +19,7 @@ from functools import partial
 from itertools import islice
 
 from gyms.api import API_VERSION, Gym, Score, Split, Status, Task
+from gyms.declared import UndeclaredNeed, watched
 from gyms.load import check_needs
 from gyms.mixture import check_disjoint
 
@@ -205,7 +206,7 @@ def _check_groups(gym: Gym, tasks: list[Task]) -> None:
         }
         singles = [score_checked(gym, task, response) for response in responses]
         for call, run in calls.items():
-            with _call(gym, f"{call} of task {task.id!r}"):
+            with _score_call(gym, f"{call} of task {task.id!r}"):
                 scores = list(run())
             _require(
                 len(scores) == len(responses) and all(isinstance(score, Score) for score in scores),
@@ -227,7 +228,7 @@ def _gold(gym: Gym, task: Task) -> str | None:
 def score_checked(gym: Gym, task: Task, response: str) -> Score:
     """The gym's score; GymContractError where it is not one that a gym may give, or took longer than it declares."""
     before = time.monotonic()
-    with _call(gym, f"score({task.id!r}, {response!r:.60})"):
+    with _score_call(gym, f"score({task.id!r}, {response!r:.60})"):
         score = gym.score(task, response)
     seconds = time.monotonic() - before
     _require(isinstance(score, Score), f"{_name(gym)}: score returned {type(score).__name__}, expected gyms.api.Score")
@@ -258,6 +259,15 @@ def _call(gym: Gym, what: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise GymContractError(f"{_name(gym)}: {what} raised {type(error).__name__}: {error}") from error
+
+
+@contextmanager
+def _score_call(gym: Gym, what: str) -> Iterator[None]:
+    """Around one call of the verifier, which may only do what the gym declares."""
+    with _call(gym, what), watched(gym.needs, only_this_thread=True) as watch:
+        yield
+        if watch.refusal:
+            raise UndeclaredNeed(watch.refusal)
 
 
 def _require(is_kept: bool, message: str) -> None:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from gyms.api import Gym, Needs, Score, Services
+from gyms.declared import watched
 from gyms.load import GymSpec, SpecError, resolve
 from gyms.sandbox.program import Sandbox
 from reward.keeper import fork_worker
@@ -103,13 +104,15 @@ class _Desk:
         assert self._gym is not None  # the host builds first
         task, responses = pickle.loads(payload)
         _seed()
-        if kind == "group":
-            scores = self._gym.score_group(task, responses)
-        elif kind == "batch":
-            scores = self._gym.score_batch(list(zip(task, responses, strict=True)))
-        else:
-            scores = [self._gym.score(task, responses[0])]
-        wrong = _what_is_wrong(scores, len(responses), f"score_{kind}" if kind != "one" else "score")
+        with watched(self._gym.needs) as watch:
+            if kind == "group":
+                scores = self._gym.score_group(task, responses)
+            elif kind == "batch":
+                scores = self._gym.score_batch(list(zip(task, responses, strict=True)))
+            else:
+                scores = [self._gym.score(task, responses[0])]
+        wrong = watch.refusal and f"score: {watch.refusal}"
+        wrong = wrong or _what_is_wrong(scores, len(responses), f"score_{kind}" if kind != "one" else "score")
         if wrong:
             return {"kind": "failed", "detail": wrong}
         return {"kind": "scored", "scores": [score_as_json(score) for score in scores]}

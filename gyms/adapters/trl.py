@@ -51,7 +51,7 @@ class RewardFunction(Gym):
 
     Settings = RewardFunctionSettings
     settings: RewardFunctionSettings
-    needs = Needs(wall_seconds=60.0)
+    needs = Needs(wall_seconds=60.0, processes=True, network=True)  # what a plain function does, it cannot declare
     components: ClassVar[Mapping[str, str]] = {"raw": "the function's own value"}
     default_function: ClassVar[str] = ""
     """The function where the settings name none."""

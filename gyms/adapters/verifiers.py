@@ -34,7 +34,7 @@ class VerifiersEnvironment(Gym):
 
     Settings = VerifiersSettings
     settings: VerifiersSettings
-    needs = Needs(wall_seconds=120.0, network=True)
+    needs = Needs(wall_seconds=120.0, processes=True, network=True)
     environment: ClassVar[str] = ""
 
     def __init__(self, settings: VerifiersSettings, services: Services) -> None:

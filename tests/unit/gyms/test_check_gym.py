@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import socket
+import subprocess
 import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from gyms.api import Gym, GymSettings, Score, Services, Split, Status, Task, message
+from gyms.api import Gym, GymSettings, Needs, Score, Services, Split, Status, Task, message
+from gyms.declared import UndeclaredNeed, watched
 from gyms.testing import GymContractError, check_gym
 
 
@@ -115,6 +120,23 @@ class BlamesItself(Good):
         return score if score.value else Score(status=Status.VERIFIER_ERROR, detail="oops")
 
 
+class StartsProcesses(Good):
+    def score(self, task: Task, response: str) -> Score:
+        subprocess.run(["true"], check=True)
+        return super().score(task, response)
+
+
+class HidesItsLookup(Good):
+    def score(self, task: Task, response: str) -> Score:
+        with contextlib.suppress(Exception):
+            socket.getaddrinfo("localhost", 80)
+        return super().score(task, response)
+
+
+class SaysThatItStartsProcesses(StartsProcesses):
+    needs = Needs(processes=True)
+
+
 class BaselineTooHigh(Good):
     baseline = 1.5
 
@@ -125,6 +147,15 @@ def build(gym_class: type[Gym]) -> Gym:
 
 def test_a_good_gym_passes() -> None:
     check_gym(build(Good))
+
+
+def test_a_gym_may_do_what_it_declares_and_its_checks_leave_others_alone() -> None:
+    check_gym(build(SaysThatItStartsProcesses), max_tasks=1)
+    subprocess.run(["true"], check=True)
+    with watched(Needs(), only_this_thread=True), ThreadPoolExecutor(1) as pool:
+        pool.submit(subprocess.run, ["true"], check=True).result()
+        with pytest.raises(UndeclaredNeed):
+            subprocess.run(["true"], check=True)
 
 
 @pytest.mark.parametrize(
@@ -147,6 +178,8 @@ def test_a_good_gym_passes() -> None:
         (NoHeldout, r"tasks\('heldout'\) is empty"),
         (SaysTruncated, "returned the status truncated, which only the pipeline may give"),
         (BlamesItself, r"is verifier_error with value None \(oops\), a fault of the gym"),
+        (StartsProcesses, r"raised UndeclaredNeed: .*declare Needs\(processes=True\)"),
+        (HidesItsLookup, r"raised UndeclaredNeed: .*declare Needs\(network=True\)"),
         (BaselineTooHigh, "baseline is 1.5, expected a number in"),
     ],
 )

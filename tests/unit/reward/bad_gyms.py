@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import os
 import random
+import socket
 import subprocess
 import sys
 import threading
@@ -19,7 +21,7 @@ from gyms.api import CaseResult, Gym, GymSettings, Needs, Score, Services, Split
 class Obedient(Gym):
     """Scores 1.0, unless the response asks for a disaster."""
 
-    needs = Needs(wall_seconds=0.6)
+    needs = Needs(wall_seconds=0.6, processes=True)
 
     def tasks(self, split: Split) -> Sequence[Task]:
         return [Task(id=f"{split}/0", prompt=(message("user", split),))]
@@ -216,6 +218,54 @@ class Declares(Obedient):
     def do_right(self, argument: str) -> Score:
         cases = (CaseResult(id="a", passed=True, seconds=0.5), CaseResult(id="b", passed=False, reason="no"))
         return Score(status=Status.OK, value=1.0, components={"right": 1.0}, cases=cases, provenance={"tier": "none"})
+
+
+class DeclaresNothing(Obedient):
+    """Does what it does not declare."""
+
+    needs = Needs(wall_seconds=10.0)
+
+    def do_popen(self, argument: str) -> Score:
+        subprocess.run(["true"], check=True)
+        return self.do_well("")
+
+    def do_system(self, argument: str) -> Score:
+        os.system("true")
+        return self.do_well("")
+
+    def do_swallow(self, argument: str) -> Score:
+        """Starts a process and hides that it could not."""
+        try:
+            return self.do_popen("")
+        except Exception:
+            return Score(status=Status.OK, value=0.0)
+
+    def do_connect(self, argument: str) -> Score:
+        with socket.socket() as stream:
+            stream.connect_ex(("127.0.0.1", 9))
+        return self.do_well("")
+
+    def do_lookup(self, argument: str) -> Score:
+        socket.getaddrinfo("localhost", 80)
+        return self.do_well("")
+
+    def do_in_thread(self, argument: str) -> Score:
+        thread = threading.Thread(target=lambda: self.do_swallow(""))
+        thread.start()
+        thread.join()
+        return self.do_well("")
+
+    def do_local(self, argument: str) -> Score:
+        """What is neither: a pair of sockets, one of them by name, a file, a loop of events."""
+        one, other = socket.socketpair()
+        with one, other:
+            one.sendall(b"x")
+        asyncio.run(asyncio.sleep(0))
+        return self.do_well("")
+
+
+class DeclaresAll(DeclaresNothing):
+    needs = Needs(wall_seconds=10.0, processes=True, network=True)
 
 
 class Groups(Obedient):

@@ -43,7 +43,8 @@ def wait_until(condition, seconds: float = 10.0) -> None:
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Scorer]:
-    specs = [spec("Obedient"), spec("Declares", "declares"), spec("Groups", "groups")]
+    names = {"gym": "Obedient", "declares": "Declares", "groups": "Groups", "nothing": "DeclaresNothing"}
+    specs = [spec(class_name, name) for name, class_name in names.items()]
     with Scorer(specs, num_workers=1) as scorer:
         yield scorer
 
@@ -142,6 +143,32 @@ def test_undeclared_components_are_a_fault_and_all_else_of_a_score_arrives(share
     score = ask(shared, "right", "declares")
     assert score.cases == (CaseResult(id="a", passed=True), CaseResult(id="b", passed=False, reason="no"))
     assert score.provenance == {"tier": "none"} and score.seconds > 0.0
+
+
+@pytest.mark.parametrize(
+    ("response", "key"),
+    [
+        ("popen", "processes"),
+        ("system", "processes"),
+        ("fork", "processes"),
+        ("swallow", "processes"),
+        ("in_thread", "processes"),
+        ("connect", "network"),
+        ("lookup", "network"),
+    ],
+)
+def test_what_a_gym_does_not_declare_is_refused_and_named(shared: Scorer, response: str, key: str) -> None:
+    score = ask(shared, response, gym="nothing")
+    assert score.status is Status.VERIFIER_ERROR and score.value is None
+    assert f"declare Needs({key}=True)" in score.detail
+    assert ask(shared, "well", gym="nothing").value == 1.0
+
+
+def test_what_is_declared_or_local_is_let_through(shared: Scorer) -> None:
+    assert ask(shared, "local", gym="nothing").value == 1.0
+    with Scorer([spec("DeclaresAll")]) as scorer:
+        for response in ("popen", "system", "swallow", "connect", "lookup"):
+            assert ask(scorer, response).value == 1.0
 
 
 def test_a_group_is_scored_together_and_its_length_checked(shared: Scorer) -> None:
