@@ -7,7 +7,9 @@ a malformed line can then be named by file and line number, and scoring workers 
 *What counts as the answer.* The last number marked by `####` or `\boxed{...}`, and every other marked number must agree
 with it. A last marker that holds anything but one number (and perhaps its unit) is unreadable rather than passed over,
 so echoing the instruction earns nothing. Without a marker the last number of the text counts. Numbers are compared
-exactly, as fractions: 18, 18.00, $18 and 36/2 are equal, 17.999 is not.
+exactly, as fractions: 18, 18.00 and $18 are equal, 17.999 is not. A division that was left to the reader (36/2 for 18)
+is refused, as in the math gym; 3/4 is a number. The data set's answers to questions about percent are bare numbers, so
+there 18% is 18; elsewhere it is 0.18.
 
 Left out: expressions, units and text answers; the math gym reads those.
 """
@@ -33,9 +35,13 @@ MAX_NUMBER_CHARS = 40
 
 _DIGITS = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)"
 _NUMBER = rf"(?:{_DIGITS}(?:\.[0-9]+)?(?:/[0-9]+)?|(?<![\w.])\.[0-9]+)"
-_NUMBERS = re.compile(rf"(?:(?<![\w)])-)?\$?{_NUMBER}")
+_PERCENT = r"(?:[ ]?(?:\\?%|per ?cent\b))"
+_NUMBERS = re.compile(rf"(?:(?<![\w)])-)?\$?{_NUMBER}{_PERCENT}?")
 _MARKED = re.compile(r"####([^\n]*)|\\boxed[ ]?\{([^{}\n]*(?:\{[^{}\n]*\}[^{}\n]*)*)\}")
-_ONE_NUMBER = re.compile(rf"(?:-?[$\u20ac\u00a3]?|[$\u20ac\u00a3]-)({_NUMBER})%?(?:[ -]?[A-Za-z][A-Za-z /]*)?\.?")
+_ONE_NUMBER = re.compile(
+    rf"(?:-?[$\u20ac\u00a3]?|[$\u20ac\u00a3]-)({_NUMBER})({_PERCENT}?)(?:[ -]?[A-Za-z][A-Za-z /]*)?\.?"
+)
+_ASKS_PERCENT = r"per ?cent|%"
 _ANNOTATION = re.compile(r"<<[^<>]*>>")
 _LATEX = re.compile(r"\\(?:text|mathrm|mbox)\{([^{}]*)\}|\\[!,;: ]|\\(?=[$%])")
 
@@ -92,7 +98,8 @@ class Gsm8k(Gym):
             return Score(status=Status.BAD_TASK, detail=f"task {task.id!r} has no number as data['answer']")
         if len(response) > MAX_RESPONSE_CHARS:
             return Score(status=Status.TOO_COMPLEX, detail=f"the response has over {MAX_RESPONSE_CHARS} characters")
-        return _score_response(response, gold)
+        asked = str(task.data.get("question") or "".join(m["content"] for m in task.prompt[-1:]))
+        return _score_response(response, gold, asks_percent=re.search(_ASKS_PERCENT, asked, re.I) is not None)
 
     def gold(self, task: Task) -> str:
         """The data set's own worked solution, without its calculator annotations."""
@@ -147,8 +154,11 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
             yield number, row
 
 
-def parse_number(text: str) -> Fraction | None:
-    """The value of one number with its usual dress (`$1,234.50`, `18 dollars.`), or None where the text is not one."""
+def parse_number(text: str, *, is_percent_bare: bool = True) -> Fraction | None:
+    """The value of one number with its usual dress (`$1,234.50`, `18 dollars.`), or None where the text is not one.
+
+    18% is 18 where `is_percent_bare`, and 18/100 otherwise.
+    """
     plain = _LATEX.sub(lambda match: match.group(1) or "", text).strip().strip("*$ ").translate({0x2212: "-"})
     if len(plain) > 4 * MAX_NUMBER_CHARS:
         return None
@@ -158,29 +168,32 @@ def parse_number(text: str) -> Fraction | None:
     top, _, bottom = match.group(1).replace(",", "").partition("/")
     if bottom and not int(bottom):
         return None
-    value = Fraction(top) / (int(bottom) if bottom else 1)
+    value = Fraction(top) / (int(bottom) if bottom else 1) / (100 if match.group(2) and not is_percent_bare else 1)
     return -value if "-" in plain[: match.start(1)] else value
 
 
-def _score_response(response: str, gold: Fraction) -> Score:
+def _score_response(response: str, gold: Fraction, *, asks_percent: bool) -> Score:
     marked = [heading or box for heading, box in _MARKED.findall(response)]
     if marked:
-        values = [parse_number(text) for text in marked]
+        values = [parse_number(text, is_percent_bare=asks_percent) for text in marked]
         if values[-1] is None:
             answer = marked[-1].strip()[:MAX_NUMBER_CHARS]
             return Score(status=Status.INVALID_ANSWER, answer=answer, detail="the marked answer is not one number")
         flags = frozenset() if set(values) <= {None, values[-1]} else frozenset({"conflict"})
-        return _verdict(marked[-1].strip(), not flags and values[-1] == gold, flags)
+        return _verdict(marked[-1].strip(), values[-1], gold, flags)
     numbers = _NUMBERS.findall(response)
     if not numbers:
         return Score(status=Status.NO_ANSWER)
     if len(numbers[-1]) > MAX_NUMBER_CHARS:
         return Score(status=Status.TOO_COMPLEX, detail=f"the last number has over {MAX_NUMBER_CHARS} characters")
-    return _verdict(numbers[-1], parse_number(numbers[-1]) == gold, frozenset({"unmarked"}))
+    number = parse_number(numbers[-1], is_percent_bare=asks_percent)
+    return _verdict(numbers[-1], number, gold, frozenset({"unmarked"}))
 
 
-def _verdict(answer: str, is_right: bool, flags: frozenset[str]) -> Score:
-    value = float(is_right)
+def _verdict(answer: str, number: Fraction | None, gold: Fraction, flags: frozenset[str]) -> Score:
+    if number is not None and number.denominator == 1 and re.search(r"[0-9]/[0-9]", answer):
+        flags |= {"unevaluated"}
+    value = float(number == gold and not flags & {"conflict", "unevaluated"})
     return Score(
         status=Status.OK, value=value, answer=answer[:MAX_NUMBER_CHARS], components={"correct": value}, flags=flags
     )

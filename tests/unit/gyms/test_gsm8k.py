@@ -117,13 +117,11 @@ def test_the_same_question_in_other_dress_is_the_same_problem(tmp_path: Path) ->
         "####18",
         "so\n#### $18.00",
         "#### 18 dollars",
-        "#### 36/2",
         "#### 18.",
         "**#### 18**",
         "\\boxed{18}",
         "$\\boxed{\\$18}$",
         "\\boxed{18\\text{ dollars}}",
-        "\\boxed{18\\%}",
         "#### Step 1\n9 * 2 = 18\n#### 18",
         "\\boxed{18}\n#### 18.0",
         "She makes 9 * 2 = $18 every day.",
@@ -156,6 +154,22 @@ def test_final_answers_that_are_wrong_or_conflict(response: str) -> None:
 @pytest.mark.parametrize("response", ["#### <number>", "#### 18 or 19", "18 ####", "\\boxed{9 \\cdot 2}", "\\boxed{}"])
 def test_a_marker_without_one_number_is_unreadable(response: str) -> None:
     assert gym().score(task(), response).status is Status.INVALID_ANSWER
+
+
+@pytest.mark.parametrize("response", ["#### 36/2", "\\boxed{36/2}", "It is 36/2", "#### 18/1", "#### $36/2 dollars"])
+def test_a_division_left_to_the_reader_is_refused(response: str) -> None:
+    score = gym().score(task(), response)
+    assert score.value == 0.0 and "unevaluated" in score.flags
+    assert gym().score(task("0.75"), "#### 3/4").value == gym().score(task("0.75"), "#### 6/8").value == 1.0
+    assert gym().score(task("18"), "36/2 is 18\n#### 18 km/h").value == 1.0
+
+
+@pytest.mark.parametrize("response", ["#### 18%", "\\boxed{18\\%}", "#### 18 percent", "It is 18 %."])
+def test_percent_is_the_bare_number_only_where_the_question_asks_for_it(response: str) -> None:
+    asked = Task(id="t", prompt=(), data={"answer": "18", "question": "What percent of the pens are red?"})
+    assert gym().score(asked, response).value == gym().score(asked, "#### 18").value == 1.0
+    assert gym().score(task(), response).value == 0.0
+    assert gym().score(task("0.18"), response).value == 1.0
 
 
 def test_no_number_is_no_answer_and_bombs_are_refused() -> None:
