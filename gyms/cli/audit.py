@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -21,7 +21,7 @@ from gyms.testing import GARBAGE, score_checked
 
 __all__ = ["PROBES", "Probe", "audit", "findings"]
 
-Respond = Callable[[Task, Sequence[str]], str]
+Respond = Callable[[Task, Mapping[str, str]], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +30,12 @@ class Probe:
 
     name: str
     respond: Respond
-    """Response to a task, given the gold answers of all sampled tasks."""
+    """Response to a task, given the gold answers of all sampled tasks by the task's id."""
     holds_gold: bool = False
     """True where the right answer is in the response on purpose."""
 
 
-def _text(text: str, task: Task, golds: Sequence[str]) -> str:
+def _text(text: str, task: Task, golds: Mapping[str, str]) -> str:
     return text
 
 
@@ -43,20 +43,27 @@ def _prompt(task: Task) -> str:
     return "\n".join(m["content"] for m in task.prompt)
 
 
-def _echo(template: str, task: Task, golds: Sequence[str]) -> str:
+def _echo(template: str, task: Task, golds: Mapping[str, str]) -> str:
     return template.replace("PROMPT", _prompt(task))
 
 
-def _all_golds(template: str, task: Task, golds: Sequence[str]) -> str:
-    return template.join(sorted(set(golds)))
+def _all_golds(template: str, task: Task, golds: Mapping[str, str]) -> str:
+    """Every gold answer, the task's own in the middle: where the first or the last of several answers counts by rule,
+    it does not get lucky. Nothing where there are too few answers to have a middle."""
+    own = golds.get(task.id)
+    others = sorted(set(golds.values()) - {own})
+    half = len(others) // 2
+    if not half:
+        return ""
+    return template.join([*others[:half], *([own] if own is not None else []), *others[half:]])
 
 
-def _own_gold(template: str, task: Task, golds: Sequence[str]) -> str:
+def _own_gold(template: str, task: Task, golds: Mapping[str, str]) -> str:
     own = task.data.get("answer")
     return template.replace("GOLD", str(own)) if isinstance(own, str | int | float) else ""
 
 
-def _restated(template: str, task: Task, golds: Sequence[str]) -> str:
+def _restated(template: str, task: Task, golds: Mapping[str, str]) -> str:
     """The gold number as a sum that was never added up."""
     try:
         number = int(str(task.data.get("answer")))
@@ -134,7 +141,7 @@ def audit(options: argparse.Namespace) -> dict[str, Any]:
 
 def findings(gym: Gym, tasks: Sequence[Task]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """The probes whose mean value is above the baseline, highest first; and the slowest call."""
-    golds = [gold for task in tasks if (gold := gym.gold(task))]
+    golds = {task.id: gold for task in tasks if (gold := gym.gold(task))}
     found = []
     slowest: dict[str, Any] = {"probe": "", "seconds": 0.0}
     for probe in PROBES:
