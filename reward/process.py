@@ -81,6 +81,8 @@ class BuiltGym:
     """Longest CPU time of one score, in seconds; None: not limited."""
     has_sandbox: bool
     """True: the worker gets time to close its sandbox."""
+    needs_judge: bool
+    """True: its scores are only what can be checked without the judge."""
     minimum: float
     """Reward of a fault of the model."""
     components: frozenset[str]
@@ -366,6 +368,7 @@ def _parse_built(reply: dict[str, Any]) -> BuiltGym:
         wall_seconds=float(wall),
         cpu_seconds=None if cpu is None else float(cpu),
         has_sandbox=reply.get("has_sandbox") is True,
+        needs_judge=reply.get("needs_judge") is True,
         minimum=float(minimum),
         components=frozenset(names),
     )

@@ -19,7 +19,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
@@ -34,6 +34,8 @@ _MAX_AHEAD_ROWS = 512
 _MAX_AHEAD_BYTES = 128 << 20
 """Rows are read ahead of the oldest unfinished one up to these."""
 _TELL_SECONDS = 2.0
+_UNJUDGED = "unjudged"
+"""Flag of a score that lacks its judge's part."""
 
 _EPILOG = """\
 each input line:   {"id": 7, "gym": "math", "args": {}, "task": {"answer": "42"}, "response": "... 42"}
@@ -42,6 +44,7 @@ each output line:  {"id": 7, "status": "ok", "value": 1.0, "reward": 1.0, "maske
 
 gym is an entry-point name, module:Class, file.py:Class or reasoning_gym:DATASET; args are its settings.
 value is the fraction that holds, reward what is learned from; rows with masked = true are faults of ours (see detail).
+No judge is asked: a row of a gym that needs one has the flag "unjudged", and its reward is only what code can check.
 
 example:  python -m gyms score --input rows.jsonl --output scores.jsonl --workers 4
 """
@@ -53,6 +56,7 @@ class Summary:
 
     rows: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
+    unjudged: int = 0
     rewards: float = 0.0
     seconds: float = 0.0
 
@@ -62,6 +66,7 @@ class Summary:
         return {
             "rows": self.rows,
             "masked": masked,
+            "unjudged": self.unjudged,
             "mean_reward": self.rewards / kept if kept else None,
             "statuses": dict(sorted(self.statuses.items())),
             "seconds": round(self.seconds, 3),
@@ -97,6 +102,8 @@ def rescore(lines: BinaryIO, output: IO[str], scorer: Scorer, *, window: int = _
         size -= num_bytes
         score = pending if isinstance(pending, Score) else pending.result()[0]
         minimum = scorer.minimum(name) if name else 0.0
+        if name and scorer.needs_judge(name) and not score.status.is_masked:
+            score = replace(score, flags=score.flags | {_UNJUDGED})
         output.write(json.dumps(result_of(row.id, score, minimum=minimum), allow_nan=False) + "\n")
         return score
 
@@ -190,6 +197,7 @@ def _follow(scores: Iterator[Score], summary: Summary, output: IO[str]) -> bool:
             summary.rows += 1
             summary.statuses[str(score.status)] += 1
             summary.rewards += score.value or 0.0
+            summary.unjudged += _UNJUDGED in score.flags
             now = time.monotonic()
             if now - told >= _TELL_SECONDS * (1 if is_terminal else 5):
                 told = now
@@ -201,6 +209,12 @@ def _follow(scores: Iterator[Score], summary: Summary, output: IO[str]) -> bool:
         summary.seconds = time.monotonic() - started
         output.flush()
     _tell(summary, summary.seconds, end="\n")
+    if summary.unjudged:
+        print(
+            f"warning: {summary.unjudged} rows are of gyms that need a judge, which was not asked: their rewards are "
+            f'only what code can check (flag "{_UNJUDGED}")',
+            file=sys.stderr,
+        )
     return True
 
 

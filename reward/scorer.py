@@ -34,7 +34,7 @@ from typing import Any, Literal, Self
 from gyms.api import Score, Status, Task
 from gyms.load import GymSpec
 from reward.pool import WorkerPool
-from reward.process import Refused, Request, Stopped, WorkerFault, WorkerProcess
+from reward.process import BuiltGym, Refused, Request, Stopped, WorkerFault, WorkerProcess
 from reward.waiting import FairQueue, Gate, Job
 from reward.wire import GarbageReply
 
@@ -122,7 +122,13 @@ class Scorer:
 
     def minimum(self, gym_name: str) -> float:
         """The gym's reward for faults of the model; 0 until the gym was first built."""
-        return self._desk.minimums.get(gym_name, 0.0)
+        built = self._desk.built.get(gym_name)
+        return 0.0 if built is None else built.minimum
+
+    def needs_judge(self, gym_name: str) -> bool:
+        """Whether the gym's scores are only what can be checked without its judge; False until it was first built."""
+        built = self._desk.built.get(gym_name)
+        return built is not None and built.needs_judge
 
     @property
     def tally(self) -> Mapping[str, Mapping[str, int]]:
@@ -237,7 +243,7 @@ class _Desk:
         self.pool = pool
         self.queue = FairQueue()
         self.specs: dict[str, GymSpec] = {}
-        self.minimums: dict[str, float] = {}
+        self.built: dict[str, BuiltGym] = {}
         self.tally: dict[str, Counter[str]] = {}
         self.closing = threading.Event()
 
@@ -266,7 +272,7 @@ class _Desk:
             for _ in range(_NUM_ATTEMPTS):
                 scores = _attempt(worker, job, is_stopped)
                 if worker.built is not None:
-                    self.minimums[job.gym] = worker.built.minimum
+                    self.built[job.gym] = worker.built
                 faults = [score for score in scores if score.status in _RETRIED]
                 if not faults:
                     break

@@ -84,7 +84,7 @@ class _Desk:
         key = self._spec.config_key or f"gyms.{self._spec.name}"
         needs = resolve(self._spec.reference, config_key=f"{key}.gym").needs
         if needs.sandbox and self._sandbox is None:
-            from gyms.sandbox import open_sandbox  # type: ignore[attr-defined]  # heavy: only where code is run
+            from gyms.sandbox import open_sandbox  # heavy: only where code is run
 
             self._sandbox = open_sandbox()
         _limit_memory(needs)
@@ -96,6 +96,7 @@ class _Desk:
             "wall_seconds": float(needs.wall_seconds),
             "cpu_seconds": None if needs.cpu_seconds is None else float(needs.cpu_seconds),
             "has_sandbox": needs.sandbox,
+            "needs_judge": needs.judge,
             "minimum": float(self._gym.minimum),
             "components": [str(name) for name in self._gym.components],
         }

@@ -220,6 +220,10 @@ class Declares(Obedient):
         return Score(status=Status.OK, value=1.0, components={"right": 1.0}, cases=cases, provenance={"tier": "none"})
 
 
+class NeedsJudge(Obedient):
+    needs = Needs(wall_seconds=10.0, judge=True)
+
+
 class DeclaresNothing(Obedient):
     """Does what it does not declare."""
 

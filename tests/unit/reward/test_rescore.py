@@ -111,6 +111,17 @@ def test_what_a_row_asks_for_wrongly_is_its_own_fault_and_its_neighbours_are_sco
     assert rows[0]["reward"] == 1.0 and rows[-1]["reward"] == 0.0
 
 
+def test_rows_that_lack_their_judge_say_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    judged = row(id="judged", gym=f"{BAD_GYMS}:NeedsJudge", response="well")
+    rows = run(tmp_path, [row(id="sum", response="42"), judged, judged], "--json")
+    assert [found["flags"] for found in rows] == [[], ["unjudged"], ["unjudged"]]
+    out, err = capsys.readouterr()
+    assert json.loads(out)["unjudged"] == 2
+    assert [line for line in err.splitlines() if line.startswith("warning: 2 rows are of gyms that need a judge")]
+    run(tmp_path, [row(response="42")])
+    assert "warning" not in capsys.readouterr().err
+
+
 @given(line=st.binary(max_size=200) | st.text(max_size=100).map(str.encode))
 def test_any_bytes_are_a_row_or_a_fault(line: bytes) -> None:
     found = parse_row(line, number=1)
