@@ -84,7 +84,7 @@ def open_gym(options: argparse.Namespace) -> Iterator[Gym]:
         stack.enter_context(_deadline(options.name))
         sandbox = None
         if resolve(options.name, config_key="--").needs.sandbox:
-            from gyms.sandbox import open_sandbox  # type: ignore[attr-defined]  # heavy: only where code is run
+            from gyms.sandbox import open_sandbox  # heavy: only where code is run
 
             sandbox = open_sandbox()
             stack.callback(sandbox.close)

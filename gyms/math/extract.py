@@ -31,8 +31,6 @@ MAX_NEEDLE_OFFSET = 10
 """Characters of a mark before the needle that it is found by."""
 MAX_CHECK_CHARS = 20
 """Longest "verifying our" before an answer that is only looked at again."""
-MAX_CHECK_CHARS = 20
-"""Longest "verifying our" before an answer that is only looked at again."""
 MAX_BOX_CHARS = 4_000
 """A box is looked at so far."""
 TOO_LONG = f"the final box has over {MAX_BOX_CHARS} characters"

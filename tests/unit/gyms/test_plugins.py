@@ -126,7 +126,8 @@ def test_the_audit_is_not_misled_by_a_rule_that_takes_the_last_answer(
         "        return [Task(id=f'{split}{i}', prompt=({'role': 'user', 'content': f'Name {i + n}.'},), "
         "data={'answer': ['name' + 'abcdefghij'[i + n]]}) for i in range(5)]\n\n"
         "    def gold(self, task):\n        return task.data['answer'][0]\n\n"
-        "    def score(self, task, response):\n        gold = self.gold(task)\n        return Score(status='ok', value=float(RULE))\n"
+        "    def score(self, task, response):\n        gold = self.gold(task)\n"
+        "        return Score(status='ok', value=float(RULE))\n"
     )
     for rule, is_clean in (("last", True), ("any", False)):
         path.write_text(source.replace("RULE", rules[rule]))
