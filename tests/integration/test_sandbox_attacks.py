@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,6 +18,7 @@ import pytest
 
 from gyms.sandbox import Call, Ending, Limits, Program, Run, Sandbox, SandboxError, open_sandbox
 from gyms.sandbox.results import read_results
+from tests.integration.sandbox_traces import descendants, everything, folders, is_zombie, settled, traces
 
 pytestmark = pytest.mark.integration
 
@@ -55,37 +55,6 @@ def clean(request: pytest.FixtureRequest) -> Iterator[None]:
         time.sleep(0.02)
     assert traces() == before
     assert box.run(Program(source="print(6 * 7)")).stdout == b"42\n"
-
-
-def settled() -> tuple[frozenset[int], int, frozenset[str], frozenset[str]]:
-    """The traces, once they have not changed for a tenth of a second: what ran before may still be being reaped."""
-    seen = [traces()]
-    while len(seen) < 6 or (len(set(seen[-6:])) > 1 and len(seen) < 250):
-        time.sleep(0.02)
-        seen.append(traces())
-    return seen[-1]
-
-
-def descendants(root: int | None = None) -> set[int]:
-    """A process, this one by default, and all below it, zombies included."""
-    parents = {}
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            except OSError:
-                continue
-    below = {root or os.getpid()}
-    while new := {pid for pid, parent in parents.items() if parent in below and pid not in below}:
-        below |= new
-    return below
-
-
-def traces() -> tuple[frozenset[int], int, frozenset[str], frozenset[str]]:
-    descriptors = len(list(Path("/proc/self/fd").iterdir()))
-    mounts = frozenset(Path("/proc/self/mounts").read_text().splitlines())
-    files = frozenset(str(path) for path in Path(tempfile.gettempdir()).glob("sandbox-*/*"))
-    return frozenset(descendants()), descriptors, mounts, files
 
 
 def run(sandbox: Sandbox, source: str, limits: Limits = SHORT, **given: object) -> Run:
@@ -425,21 +394,6 @@ def test_all_of_it_ends_when_the_caller_is_killed(sandbox: Sandbox) -> None:
     while (folders() - folders_before) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert folders() == folders_before
-
-
-def folders() -> set[str]:
-    return {path.name for path in Path(tempfile.gettempdir()).glob("sandbox-*")}
-
-
-def everything() -> set[int]:
-    return {int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit()}
-
-
-def is_zombie(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in ("Z", "X")
-    except OSError:
-        return True
 
 
 def test_a_killed_zygote_is_replaced_and_its_jobs_are_gone() -> None:
