@@ -67,7 +67,7 @@ class GymCheck(pytest.Item):
         spec = GymSpec(name="gym", reference=self._reference, args=args)
         sandbox = None
         if resolve(self._reference, config_key="--gym").needs.sandbox:
-            from gyms.sandbox import open_sandbox  # type: ignore[attr-defined]
+            from gyms.sandbox import open_sandbox
 
             sandbox = open_sandbox()
         try:
