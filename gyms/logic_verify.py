@@ -18,6 +18,7 @@ import ast
 import copy
 import json
 import math
+import operator
 import re
 from collections.abc import Callable, Mapping
 from fractions import Fraction
@@ -264,8 +265,8 @@ _POINTS = (0.37, 0.83, 1.21, 1.79, 2.45, -0.41, -1.13, -2.07)
 def _expression(text: str, variables: set[str]) -> Any:
     """A sympy expression of a formula over `variables`; None where it holds anything that a formula does not.
 
-    sympy's parser evaluates Python, so what it is given is checked first: known names only, no attribute, no call of a
-    number, short numbers, exponents of up to three digits that are no towers.
+    sympy's own parser evaluates Python, so it is not used: the formula is parsed, and built up node by node from known
+    names, numbers and operators. Numbers are short, and exponents have up to three digits and are no towers.
     """
     plain = _unwrapped(text).replace("^", "**")
     if _FORMULA.fullmatch(plain) is None or plain.count("(") > 40:
@@ -282,10 +283,37 @@ def _expression(text: str, variables: set[str]) -> Any:
     scope: dict[str, Any] = {name: sympy.Symbol(name) for name in variables | {"C"}}
     scope |= {name: getattr(sympy, name) for name in _FUNCTIONS} | {"E": sympy.E, "pi": sympy.pi}
     try:
-        found = sympy.parse_expr(plain, local_dict=scope)
-    except (SyntaxError, TypeError, ValueError, AttributeError, RecursionError, ZeroDivisionError):
+        found = _built(ast.parse(plain.strip(), mode="eval").body, scope)
+    except (SyntaxError, TypeError, ValueError, AttributeError, RecursionError, MemoryError):
         return None
     return found if isinstance(found, sympy.Expr) else None
+
+
+_OPERATORS: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.Pow: operator.pow,
+}
+
+
+def _built(node: ast.expr, scope: Mapping[str, Any]) -> Any:
+    """The sympy value of a syntax tree; ValueError for a node that no formula has."""
+    import sympy
+
+    match node:
+        case ast.Constant(value=int() | float() as number) if not isinstance(number, bool):
+            return sympy.Integer(number) if isinstance(number, int) else sympy.Float(number)
+        case ast.Name(id=name) if name in scope and not callable(scope[name]):
+            return scope[name]
+        case ast.UnaryOp(op=ast.USub() | ast.UAdd() as sign, operand=inner):
+            return -_built(inner, scope) if isinstance(sign, ast.USub) else _built(inner, scope)
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
+            return _OPERATORS[type(op)](_built(left, scope), _built(right, scope))
+        case ast.Call(func=ast.Name(id=name), args=[inner], keywords=[]) if callable(scope.get(name)):
+            return scope[name](_built(inner, scope))
+    raise ValueError(f"a formula has no {type(node).__name__}")
 
 
 def _integral(answer: str, entry: Entry) -> bool:
