@@ -14,7 +14,8 @@ RIGHT = [
 ]  # fmt: skip
 WRONG = [
     "x.real", "x()", "(1)(2)", "open(x)", "x if x else x", "lambda", "[x]", "sin(x, x)", "sin", "2 3", "9**9**9",
-    "x**9999", "sin(*x)", "x==x", "x and x", "True", "1j", "x_", "__import__", "sin(x=x)", "", "x +", "1e5", "print(x)", "C(x)",
+    "x**9999", "sin(*x)", "x==x", "x and x", "True", "1j", "x_", "__import__", "sin(x=x)", "", "x +", "1e5",
+    "print(x)", "C(x)",
 ]  # fmt: skip
 
 
