@@ -1,6 +1,7 @@
 """Text that was written to break the checkers: no check raises, none takes long, and all agree with themselves."""
 
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -102,21 +103,26 @@ def test_the_hack_check_never_raises(text):
         assert isinstance(hack_flags(item, text, [False], ("cat",)), frozenset)
 
 
+def cpu_seconds(call: Callable[[], object]) -> float:
+    """Of the fastest of three calls; one that is fast at once is not repeated. A busy machine slows single calls."""
+    fastest = float("inf")
+    for _ in range(3):
+        start = time.process_time()
+        call()
+        fastest = min(fastest, time.process_time() - start)
+        if fastest < 0.3:
+            break
+    return fastest
+
+
 @pytest.mark.parametrize("kind", LONG)
 def test_a_long_hostile_text_takes_no_check_long(kind):
     text = LONG[kind]
     ready = prepared(text)
-    slow = {}
     for key, item in ITEMS.items():
-        start = time.process_time()
-        item.instructions[0].holds(text if item.compat else ready, compat=item.compat)
-        spent = time.process_time() - start
-        if spent > 0.3:
-            slow[key] = spent
-    start = time.process_time()
-    hack_flags(ITEMS["keywords:existence", False], text, [False], ("cat",))
-    assert slow == {}
-    assert time.process_time() - start < 0.3
+        shown = text if item.compat else ready
+        assert cpu_seconds(lambda i=item, t=shown: i.instructions[0].holds(t, compat=i.compat)) < 0.3, key
+    assert cpu_seconds(lambda: hack_flags(ITEMS["keywords:existence", False], text, [False], ("cat",))) < 0.3
 
 
 def test_checks_of_one_item_do_not_disturb_each_other_in_threads():
