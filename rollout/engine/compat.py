@@ -21,6 +21,7 @@ _ENVIRONMENT = {
     "VLLM_CPU_INT4_W4A8": "0",  # W4A16: CPUs with AMX would otherwise quantise activations to int8
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the engine lives in this process: weights are swapped in place
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # learner and engine share the cores in turns
+    "TORCHDYNAMO_DISABLE": "1",  # compile nothing: vLLM's helpers would want a C++ compiler at the first sample
     "VLLM_NO_USAGE_STATS": "1",
     "VLLM_DO_NOT_TRACK": "1",
 }

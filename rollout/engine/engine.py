@@ -89,6 +89,7 @@ class VLLMEngine:
         self.num_quantised_layers = 0
         self._expected = expected_from_folder(settings.model_folder) if settings.quantised else None
         self._llm: Any = None
+        self._prompts: Any = None
         started: Future[None] = Future()
         self._thread = threading.Thread(target=self._run, args=(started,), name="vllm-engine", daemon=True)
         self._thread.start()
@@ -100,6 +101,16 @@ class VLLMEngine:
     def weight_version(self) -> int:
         """Version of the weights being served; -1 before the first artefact."""
         return self._served.manifest.version if self._served is not None else -1
+
+    @property
+    def num_prefilled_tokens(self) -> int:
+        """Prompt tokens computed since the start: what siblings copied and the prefix cache held is not counted."""
+        return self._prompts.num_prefilled_tokens
+
+    @property
+    def num_preemptions(self) -> int:
+        """How often a response gave its KV blocks up to others and was computed again, since the start."""
+        return self._prompts.num_preemptions
 
     def submit(self, requests: Sequence[SampleRequest]) -> None:
         """Queue responses to be drawn. Their ids must not be in flight."""
@@ -196,6 +207,7 @@ class VLLMEngine:
 
     def _build(self) -> Any:
         from vllm import EngineArgs, LLMEngine
+        from vllm.config import KVTransferConfig
 
         request_amx()
         s = self.settings
@@ -212,6 +224,11 @@ class VLLMEngine:
                 enforce_eager=True,
                 enable_chunked_prefill=False,
                 enable_prefix_caching=True,
+                kv_transfer_config=KVTransferConfig(
+                    kv_connector="SharedPrompts",
+                    kv_connector_module_path="rollout.engine.shared_prompts",
+                    kv_role="kv_both",
+                ),
                 logprobs_mode="processed_logprobs",
                 generation_config="vllm",
                 disable_log_stats=True,
@@ -219,6 +236,7 @@ class VLLMEngine:
             )
         )
         self.num_quantised_layers = llm.collective_rpc("k2rl_prepare")[0]
+        self._prompts = llm.engine_core.engine_core.scheduler.connector
         return llm
 
     def _handle_commands(self) -> bool:
