@@ -329,10 +329,21 @@ class EvalConfig(Section):
     """Steps between evaluations during the run; 0: only at the start and at the end."""
     num_tasks: Positive = 300
     """Held-out tasks per gym, the same ones every time."""
+    num_untrained_tasks: Positive | None = None
+    """The first so many of them for the evaluations before the warm-up (as released, rounded to INT4), whose responses
+    often run to their full budget without an answer; at most `num_tasks`. None: all."""
     temperature: Annotated[float, Field(gt=0.0, le=4.0)] = 1.0
     """Temperature of the sampled evaluation (one response per task); greedy is always evaluated."""
     compare_unquantised: bool = False
     """Also evaluate the model as released, in BF16, on an engine of its own before the run (final table)."""
+
+    @model_validator(mode="after")
+    def _untrained_tasks_are_some_of_all(self) -> EvalConfig:
+        if self.num_untrained_tasks is not None and self.num_untrained_tasks > self.num_tasks:
+            raise ValueError(
+                f"num_untrained_tasks = {self.num_untrained_tasks} is more than num_tasks = {self.num_tasks}; lower it"
+            )
+        return self
 
 
 class CheckpointConfig(Section):

@@ -26,7 +26,7 @@ from rl.ptx import PtxData, load_conversations
 from rl.run_folder import RunFolder
 from rl.tiny_model import build_tiny_model
 from rollout.chat import ChatFormat
-from rollout.engine.compat import check_version
+from rollout.engine.compat import check_programs, check_version
 
 __all__ = ["Checked", "check", "is_ray_job", "resolve_run_folder"]
 
@@ -57,6 +57,7 @@ def check(config: Config) -> Checked:
         ValueError: the first thing that is wrong.
     """
     check_version()
+    check_programs()
     folder = resolve_run_folder(config)
     gyms, specs = check_gyms(config)
     model_folder = prepare_model_folder(config, folder)

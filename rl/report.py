@@ -115,22 +115,16 @@ class Report:
     def final(self, evals: Sequence[Mapping[str, Any]], metrics: Sequence[Mapping[str, Any]]) -> None:
         """The table at the end."""
         for name in evals[-1]["gyms"] if evals else ():
-            table = Table(
-                title=f"held-out {name} (n = {evals[-1]['gyms'][name]['greedy']['num']})", title_justify="left"
-            )
-            for column in (
-                "policy",
-                "weights",
-                "greedy",
-                f"sampled, T = {self.config.eval.temperature:g}",
-                "truncated",
-            ):
+            table = Table(title=f"held-out {name}", title_justify="left")
+            hot = f"sampled, T = {self.config.eval.temperature:g}"
+            for column in ("policy", "weights", "n", "greedy", hot, "truncated"):
                 table.add_column(column, justify="left" if column == "policy" else "right")
             for row in evals:
                 if (result := row["gyms"].get(name)) is None:
                     continue
                 cells = [f"{result[key]['mean']:.3f} +- {result[key]['stderr']:.3f}" for key in ("greedy", "sampled")]
-                table.add_row(row["stage"], row["weights"], *cells, f"{result['truncated_frac']:.3f}")
+                num = str(result["greedy"]["num"])
+                table.add_row(row["stage"], row["weights"], num, *cells, f"{result['truncated_frac']:.3f}")
             self.console.print(table)
         for label, key, form in (
             ("log-probability gap, mean over steps", "rollout/logprob_gap_mean", "{:.4f} nats"),

@@ -79,7 +79,10 @@ class Run:
         self.judging = Judging(self.config, checked.gyms, checked.chat)
         self._grouped = frozenset(entry.name for entry in checked.gyms if entry.gym.scores_groups)
         self._minimum = {entry.name: entry.gym.minimum for entry in checked.gyms}
-        self._heldout: tuple[Draw, ...] = heldout(checked.gyms, self.config.eval.num_tasks, self.config.seed)
+        wanted = self.config.eval
+        self._heldout: tuple[Draw, ...] = heldout(checked.gyms, wanted.num_tasks, self.config.seed)
+        num_untrained = wanted.num_untrained_tasks or wanted.num_tasks
+        self._heldout_untrained = heldout(checked.gyms, num_untrained, self.config.seed)
         self._phases: dict[str, float] = {}
         self._num_restarts = 0
         self._task: asyncio.Task[Any] | None = None
@@ -354,14 +357,12 @@ class Run:
 
     async def evaluate(self, policy: ServedPolicy, stage: str, *, weights: str = "INT4") -> None:
         """Greedy and sampled held-out accuracy of what `policy` serves, recorded under the name `stage`."""
-        with (
-            self._span("eval"),
-            self.report.progress(f"evaluate {stage}", 2 * len(self._heldout), "responses") as advance,
-        ):
+        draws = self._heldout if self.state.is_warm else self._heldout_untrained
+        with self._span("eval"), self.report.progress(f"evaluate {stage}", 2 * len(draws), "responses") as advance:
             results = await evaluate(
                 policy,
                 self.scorer,
-                self._heldout,
+                draws,
                 temperature=self.config.eval.temperature,
                 seed=self.config.seed,
                 on_group=lambda group: advance(1),

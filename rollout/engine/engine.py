@@ -113,8 +113,15 @@ class VLLMEngine:
         return self._prompts.num_preemptions
 
     def submit(self, requests: Sequence[SampleRequest]) -> None:
-        """Queue responses to be drawn. Their ids must not be in flight."""
-        self._call(lambda: [self._add(request) for request in requests])
+        """Queue responses to be drawn. Their ids must not be in flight.
+
+        Requests with the same prompt are queued one behind the other, so that they meet and prefill it once.
+        """
+        places: dict[tuple[int, ...], int] = {}
+        for request in requests:
+            places.setdefault(request.prompt_ids, len(places))
+        ordered = sorted(requests, key=lambda request: places[request.prompt_ids])
+        self._call(lambda: [self._add(request) for request in ordered])
 
     def finished(self, *, wait_seconds: float) -> list[Sample]:
         """Samples finished since the last call; waits up to `wait_seconds` for the first.

@@ -99,6 +99,15 @@ def test_a_prompt_is_prefilled_once_and_its_last_token_once_a_sibling(engine: VL
     assert engine.num_prefilled_tokens - before == distinct + 3 * (K - 1)
 
 
+def test_siblings_meet_wherever_they_stand_in_a_long_queue(engine: VLLMEngine, served, alone) -> None:
+    serve(engine, served[1][0])
+    before = engine.num_prefilled_tokens
+    apart = sorted((r for p in range(len(PROMPTS)) for r in siblings(p)), key=lambda r: r.id[-1])  # k by k
+    assert len(apart) > engine.settings.max_num_seqs
+    assert draw(engine, apart) == alone
+    assert engine.num_prefilled_tokens - before < 2 * sum(LENGTHS)  # K times without sharing
+
+
 def test_a_sibling_whose_leader_has_ended_prefills_for_itself(engine: VLLMEngine, alone: dict[str, Sample]) -> None:
     for prompt in range(len(PROMPTS)):
         for request in siblings(prompt):

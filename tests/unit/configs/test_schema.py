@@ -114,6 +114,12 @@ def test_gym_names_are_unique() -> None:
     assert "'arithmetic' twice" in refusal(gyms=[GYM, GYM])
 
 
+def test_no_more_untrained_tasks_than_tasks() -> None:
+    message = refusal(eval={"num_untrained_tasks": 301})
+    assert "num_untrained_tasks = 301 is more than num_tasks = 300; lower it" in message
+    assert make(eval={"num_untrained_tasks": 300}).eval.num_untrained_tasks == 300
+
+
 def test_prompt_and_budget_fit_the_context() -> None:
     fits = {"rollout": {"max_prompt_tokens": 1792}}
     assert make(**fits).model.context_length == 1792 + 256

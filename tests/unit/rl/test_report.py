@@ -78,10 +78,10 @@ def test_on_a_terminal_progress_is_live(report, console):
     assert "evaluate" in shown(terminal) and "3/3" in shown(terminal)
 
 
-def evaluation(stage: str, greedy: float, sampled: float):
+def evaluation(stage: str, greedy: float, sampled: float, num: int = 300):
     result = {
-        "greedy": {"mean": greedy, "stderr": 0.0123, "num": 300},
-        "sampled": {"mean": sampled, "stderr": 0.02, "num": 300},
+        "greedy": {"mean": greedy, "stderr": 0.0123, "num": num},
+        "sampled": {"mean": sampled, "stderr": 0.02, "num": num},
         "truncated_frac": 0.125,
         "masked_frac": 0.0,
     }
@@ -97,16 +97,18 @@ def test_an_evaluation_is_told_with_its_standard_error(report, console):
 
 
 def test_the_final_table_has_a_row_for_every_policy_and_says_where_the_run_is(report, console):
-    evals = [evaluation("rounded to INT4", 0.0, 0.01), evaluation("after RL", 0.9, 0.85)]
+    evals = [evaluation("rounded to INT4", 0.0, 0.01, num=48), evaluation("after RL", 0.9, 0.85)]
     metrics = [
         {"rollout/logprob_gap_mean": gap, "weights/sync_seconds": s, "rollout/truncated_frac": t}
         for gap, s, t in ((0.01, 0.5, 0.5), (None, None, 0.3), (0.03, 0.1, 0.0), (0.02, 0.2, 0.1))
     ]
     report.final(evals, metrics)
     text = shown(console)
-    assert "held-out sums (n = 300)" in text
+    assert "held-out sums" in text
+    (before,) = [line for line in text.splitlines() if "rounded to INT4" in line]
+    assert " 48 " in before
     (after,) = [line for line in text.splitlines() if "after RL" in line]
-    assert "0.900 +- 0.012" in after and "0.850 +- 0.020" in after and "INT4" in after
+    assert " 300 " in after and "0.900 +- 0.012" in after and "0.850 +- 0.020" in after and "INT4" in after
     assert "log-probability gap, mean over steps: 0.0200 nats" in text
     assert "pack and swap, median: 0.200 s" in text
     assert "truncated in training, last step: 0.100" in text
