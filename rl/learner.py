@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -74,6 +74,12 @@ class UpdateMetrics:
     """Root mean square of rho."""
     clipped_frac: float
     """Fraction of tokens without policy gradient (`k25_token`)."""
+    logprob_gap_sum: float
+    """Sum of |log pi_old of the learner - log p of the engine| in nats over the tokens that carried a gradient."""
+    logprob_gap_max: float
+    """The largest of them; 0 where there were none."""
+    num_tokens: int
+    """Sampled tokens that carried a gradient."""
     num_samples: int
     """Samples that carried a gradient."""
     seconds: float
@@ -137,7 +143,11 @@ class Learner:
         return batch.scatter(picked_M)
 
     def add_old_logprobs(self, minibatches: Sequence[Minibatch]) -> tuple[Minibatch, ...]:
-        """The minibatches with log pi_old of every sample, computed in the very micro-batches of the updates."""
+        """The minibatches with log pi_old of every sample, computed in the very micro-batches of the updates.
+
+        A step's first minibatch needs none: it is updated from theta_old itself, so its own log-probabilities are these,
+        bit for bit.
+        """
         return tuple(self._with_old_logprobs(minibatch) for minibatch in minibatches)
 
     @torch.no_grad()
@@ -171,18 +181,19 @@ class Learner:
         """One optimiser update: policy loss of the minibatch plus ptx_coef times the PTX loss, through the grid.
 
         Args:
-            minibatch: samples with `old_logprobs`.
+            minibatch: samples with `old_logprobs`; without them, theta is theta_old and this pass gives them.
             ptx: conversations for this update; ignored where `ptx_coef` is 0.
             lr: learning rate, >= 0.
         """
         started = time.perf_counter()
-        losses = [self._backward_policy(micro, samples, minibatch) for micro, samples in self._micro_batches(minibatch)]
+        micro_batches = self._micro_batches(minibatch)
+        parts = [self._backward_policy(micro, samples, minibatch) for micro, samples in micro_batches]
+        losses = [part.loss for part in parts]
         use_ptx = bool(ptx) and self.settings.ptx_coef > 0
         ptx_loss = self._backward_ptx(ptx, coef=self.settings.ptx_coef) if use_ptx else 0.0
         grad_norm = self._optimizer_step(lr) if losses or use_ptx else 0.0
-        count = (
-            len(minibatch.samples) if self.settings.loss == "k2_seq" else sum(map(_num_loss_tokens, minibatch.samples))
-        )
+        num_tokens = sum(map(_num_loss_tokens, minibatch.samples))
+        count = len(minibatch.samples) if self.settings.loss == "k2_seq" else num_tokens
         total = _sum_losses(losses)
         return UpdateMetrics(
             policy_loss=total.loss.item(),
@@ -191,7 +202,10 @@ class Learner:
             learning_rate=lr,
             log_ratio_mean=total.log_ratio_sum.item() / max(count, 1),
             log_ratio_std=math.sqrt(total.log_ratio_square_sum.item() / max(count, 1)),
-            clipped_frac=total.clipped_sum.item() / max(sum(map(_num_loss_tokens, minibatch.samples)), 1),
+            clipped_frac=total.clipped_sum.item() / max(num_tokens, 1),
+            logprob_gap_sum=math.fsum(part.gap_sum for part in parts),
+            logprob_gap_max=max((part.gap_max for part in parts), default=0.0),
+            num_tokens=num_tokens,
             num_samples=len(minibatch.samples),
             seconds=time.perf_counter() - started,
         )
@@ -205,7 +219,8 @@ class Learner:
             metrics.append(
                 UpdateMetrics(
                     policy_loss=0.0, ptx_loss=loss, grad_norm=self._optimizer_step(lr), learning_rate=lr,
-                    log_ratio_mean=0.0, log_ratio_std=0.0, clipped_frac=0.0, num_samples=0,
+                    log_ratio_mean=0.0, log_ratio_std=0.0, clipped_frac=0.0, logprob_gap_sum=0.0, logprob_gap_max=0.0,
+                    num_tokens=0, num_samples=0,
                     seconds=time.perf_counter() - started,
                 )
             )  # fmt: skip
@@ -215,11 +230,12 @@ class Learner:
         """Start the optimiser's moments anew: after the warm-up, whose loss was another one."""
         self.optimizer = self._new_optimizer()
 
-    def _backward_policy(self, micro: MicroBatch, samples: Sequence[LearningSample], whole: Minibatch) -> PolicyLoss:
+    def _backward_policy(self, micro: MicroBatch, samples: Sequence[LearningSample], whole: Minibatch) -> _Part:
         s = self.settings
         logprobs_NT = self.logprobs(micro, _per_token([sample.temperatures for sample in samples]))
-        assert all(sample.old_logprobs is not None for sample in samples), "add_old_logprobs comes before update"
-        old_NT = _padded([sample.old_logprobs or () for sample in samples], micro, self.device)
+        known = [sample.old_logprobs for sample in samples if sample.old_logprobs is not None]
+        assert len(known) in (0, len(samples)), "log pi_old of some samples only"
+        old_NT = _padded(known, micro, self.device) if known else logprobs_NT.detach()
         engine_NT = _padded([sample.engine_logprobs for sample in samples], micro, self.device)
         mask_NT = _padded([sample.loss_mask for sample in samples], micro, self.device)
         advantages_N = torch.tensor([sample.advantage for sample in samples], device=self.device)
@@ -235,7 +251,10 @@ class Learner:
                 clip_low=s.clip_low, clip_high=s.clip_high, weights_NT=weights_NT,
             )  # fmt: skip
         result.loss.backward()
-        return PolicyLoss(*(part.detach() for part in result))
+        gap_NT = (old_NT - engine_NT).abs() * mask_NT
+        return _Part(
+            loss=PolicyLoss(*(part.detach() for part in result)), gap_sum=gap_NT.sum().item(), gap_max=gap_NT.max().item()
+        )
 
     def _backward_ptx(self, samples: Sequence[PtxSample], *, coef: float) -> float:
         """Adds coef times the gradient of the mean NLL; returns the mean NLL."""
@@ -305,6 +324,14 @@ class Learner:
         self.optimizer = self._new_optimizer()
         self.optimizer.load_state_dict(state["optimizer"])
         self.masters.refresh()
+
+
+class _Part(NamedTuple):
+    """What a micro-batch added to an update."""
+
+    loss: PolicyLoss
+    gap_sum: float
+    gap_max: float
 
 
 def _num_loss_tokens(sample: LearningSample) -> int:

@@ -33,7 +33,7 @@ def step_metrics(
         sync_seconds, stall_seconds: hand-over of the weights served in this step; None where no swap was needed.
     """
     scored = [sample for group in batch.groups for sample in group.samples]
-    gap_mean, gap_max = logprob_gap(batch)
+    gap_mean, gap_max = logprob_gap(updates)
     generate_seconds = phases.get("rollout", 0.0)
     num_tokens = sum(s.sample.num_tokens for s in scored)
     row: Row = {
@@ -91,18 +91,13 @@ def _learner_metrics(updates: Sequence[UpdateMetrics]) -> Row:
     return row | {"learner/num_samples": sum(update.num_samples for update in updates)}
 
 
-def logprob_gap(batch: LearningBatch) -> tuple[float | None, float | None]:
+def logprob_gap(updates: Sequence[UpdateMetrics]) -> tuple[float | None, float | None]:
     """Mean and maximum of |log p_learner - log p_engine| over the sampled tokens that are learned from."""
-    gaps = [
-        abs(old - engine)
-        for minibatch in batch.minibatches
-        for sample in minibatch.samples
-        for old, engine, counted in zip(
-            sample.old_logprobs or (), sample.engine_logprobs, sample.loss_mask, strict=bool(sample.old_logprobs)
-        )
-        if counted
-    ]
-    return (_mean(gaps), max(gaps)) if gaps else (None, None)
+    num_tokens = sum(update.num_tokens for update in updates)
+    if not num_tokens:
+        return None, None
+    total = math.fsum(update.logprob_gap_sum for update in updates)
+    return total / num_tokens, max(update.logprob_gap_max for update in updates)
 
 
 def fault_causes(groups: Sequence[Group]) -> list[str]:

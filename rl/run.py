@@ -260,9 +260,15 @@ class Run:
         )
 
     async def add_old_logprobs(self, learner: LearnerHandle, batch: LearningBatch) -> LearningBatch:
-        """log pi_old, recomputed by the learner over all minibatches before the first update."""
+        """log pi_old, recomputed by the learner before the first update.
+
+        The first minibatch is left out: it is updated from theta_old itself, so that its update computes them anyway.
+        """
+        first, *later = batch.minibatches
+        if not later:
+            return batch
         with self._span("old_logprobs"):
-            return await learner.add_old_logprobs(batch)
+            return batch.with_minibatches((first, *await learner.add_old_logprobs(later)))
 
     async def update(self, learner: LearnerHandle, batch: LearningBatch) -> list[UpdateMetrics]:
         """One optimiser update per minibatch: policy loss + ptx_coef * NLL, through the grid."""

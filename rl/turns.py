@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from gyms.api import Task
-from rl.batch import LearningBatch, Minibatch
+from rl.batch import Minibatch
 from rl.checkpoint import PublishedWeights
 from rl.faults import ActorLost, DeadlineExceeded
 from rl.learner import UpdateMetrics
@@ -36,10 +36,9 @@ class LearnerHandle:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
 
-    async def add_old_logprobs(self, batch: LearningBatch) -> LearningBatch:
+    async def add_old_logprobs(self, minibatches: Sequence[Minibatch]) -> tuple[Minibatch, ...]:
         """log pi_old of every sample, before the first update."""
-        minibatches = await self._ask("add_old_logprobs", batch.minibatches)
-        return batch.with_minibatches(minibatches)
+        return await self._ask("add_old_logprobs", minibatches)
 
     async def update(self, minibatch: Minibatch, ptx: Sequence[PtxSample], *, lr: float) -> UpdateMetrics:
         """One optimiser update."""

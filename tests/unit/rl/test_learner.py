@@ -222,6 +222,32 @@ def test_losses_and_gradient_norm_equal_those_of_the_plain_algorithm(settings, l
     assert found.log_ratio_std > 0.01
 
 
+@pytest.mark.parametrize("loss", ["k2_seq", "k25_token"])
+def test_a_first_update_needs_no_old_logprobs_and_changes_the_same_bits_without_them(settings, loss):
+    informed, plain = make(settings, loss=loss), make(settings, loss=loss)
+    with_old, without = informed.add_old_logprobs([minibatch()])[0], minibatch()
+    assert without.samples[0].old_logprobs is None
+    found, bare = informed.update(with_old, PTX, lr=1e-2), plain.update(without, PTX, lr=1e-2)
+    assert dataclasses.replace(found, seconds=0.0) == dataclasses.replace(bare, seconds=0.0)
+    assert all(torch.equal(p, plain.masters.parameters[name]) for name, p in informed.masters.parameters.items())
+
+
+def test_the_gap_is_summed_over_the_sampled_tokens_alone(settings):
+    learner = make(settings)
+    batch = learner.add_old_logprobs([minibatch()])[0]
+    gaps = [
+        abs(old - engine)
+        for one in batch.samples
+        for old, engine, is_sampled in zip(one.old_logprobs, one.engine_logprobs, one.loss_mask, strict=True)
+        if is_sampled
+    ]
+    found = learner.update(batch, PTX, lr=1e-2)
+    # fp32 sums of some 20 gaps of order 1: each addition rounds by 2**-24 of at most the sum
+    assert found.logprob_gap_sum == pytest.approx(sum(gaps), rel=len(gaps) * 2**-23)
+    assert found.logprob_gap_max == pytest.approx(max(gaps), rel=2**-22)
+    assert found.num_tokens == len(gaps)
+
+
 def test_an_update_is_one_step_of_clipped_adamw_on_the_masters(settings):
     learner = make(settings, max_grad_norm=0.05)
     batch = learner.add_old_logprobs([minibatch()])[0]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,6 +27,9 @@ def update(**changes) -> UpdateMetrics:
         "log_ratio_mean": 0.0,
         "log_ratio_std": 0.0,
         "clipped_frac": 0.0,
+        "logprob_gap_sum": 0.5,
+        "logprob_gap_max": 0.25,
+        "num_tokens": 10,
         "num_samples": 4,
         "seconds": 1.0,
     }
@@ -111,30 +113,11 @@ def test_times_and_bytes_are_passed_on(groups):
     }
 
 
-def with_old(batch, old: dict[int, tuple[float, ...]]):
-    return batch.with_minibatches(
-        tuple(
-            replace(m, samples=tuple(replace(s, old_logprobs=old[s.number]) for s in m.samples))
-            for m in batch.minibatches
-        )
-    )
-
-
-def test_the_gap_is_the_mean_distance_of_learner_and_engine_over_learned_tokens(groups):
-    batch = batch_of(groups[:1])
-    assert logprob_gap(batch) == (None, None)  # no old log-probabilities yet
-    batch = with_old(batch, {0: (-1.1, -1.5, -3.0), 1: (-4.2,)})
-    mean, maximum = logprob_gap(batch)
-    assert mean == pytest.approx((0.1 + 0.5 + 0.0 + 0.2) / 4)
-    assert maximum == pytest.approx(0.5)
-
-
-def test_an_observation_is_not_in_the_gap(groups):
-    batch = with_old(batch_of(groups[:1]), {0: (-1.1, -1.5, -3.0), 1: (-4.2,)})
-    (minibatch,) = batch.minibatches
-    samples = (replace(minibatch.samples[0], loss_mask=(True, False, True)), minibatch.samples[1])
-    mean, maximum = logprob_gap(batch.with_minibatches((replace(minibatch, samples=samples),)))
-    assert mean == pytest.approx(0.3 / 3) and maximum == pytest.approx(0.2)
+def test_the_gap_is_a_mean_over_tokens_and_a_maximum_over_updates():
+    one = update(logprob_gap_sum=0.8, logprob_gap_max=0.5, num_tokens=4)
+    other = update(logprob_gap_sum=0.4, logprob_gap_max=0.4, num_tokens=1)
+    assert logprob_gap([one, other]) == (pytest.approx(1.2 / 5), 0.5)
+    assert logprob_gap([]) == logprob_gap([update(num_tokens=0)]) == (None, None)
 
 
 def test_a_number_without_data_is_null_and_never_left_out(groups, group, scored):
