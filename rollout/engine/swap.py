@@ -31,6 +31,8 @@ from vllm.model_executor.layers.utils import dispatch_cpu_unquantized_gemm
 from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead, VocabParallelEmbedding
 from vllm.model_executor.model_loader.reload import layerwise
 
+from rollout.engine.compat import is_deferred_attention
+
 __all__ = ["IncompleteSwap", "SwapExtension", "effective_weights"]
 
 CPU_LINEAR_ROWS = 32
@@ -60,7 +62,7 @@ def require_complete(model: torch.nn.Module) -> None:
         if isinstance(module, VocabParallelEmbedding) and info.loaded_weights:
             continue  # its rows are padded to a multiple of 64: given whole, the count still falls short
         own = [p for p in module._parameters.values() if p is not None and owners[id(p)] == 1]
-        is_attention = layerwise.is_deferred_attention_layer(module)  # scales of its own, finalised by vLLM
+        is_attention = is_deferred_attention(module)  # scales of its own, finalised by vLLM
         if own and not is_attention and not _is_tied_head(model, name):
             missing.append(f"{name} ({info.load_numel} of {info.load_numel_total} elements)")
     if missing:
