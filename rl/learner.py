@@ -145,8 +145,7 @@ class Learner:
     def add_old_logprobs(self, minibatches: Sequence[Minibatch]) -> tuple[Minibatch, ...]:
         """The minibatches with log pi_old of every sample, computed in the very micro-batches of the updates.
 
-        A step's first minibatch needs none: it is updated from theta_old itself, so its own log-probabilities are these,
-        bit for bit.
+        A step's first minibatch needs none: it is updated from theta_old itself, so its own pass gives the same bits.
         """
         return tuple(self._with_old_logprobs(minibatch) for minibatch in minibatches)
 
@@ -252,9 +251,8 @@ class Learner:
             )  # fmt: skip
         result.loss.backward()
         gap_NT = (old_NT - engine_NT).abs() * mask_NT
-        return _Part(
-            loss=PolicyLoss(*(part.detach() for part in result)), gap_sum=gap_NT.sum().item(), gap_max=gap_NT.max().item()
-        )
+        loss = PolicyLoss(*(part.detach() for part in result))
+        return _Part(loss=loss, gap_sum=gap_NT.sum().item(), gap_max=gap_NT.max().item())
 
     def _backward_ptx(self, samples: Sequence[PtxSample], *, coef: float) -> float:
         """Adds coef times the gradient of the mean NLL; returns the mean NLL."""

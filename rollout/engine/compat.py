@@ -14,13 +14,21 @@ from typing import Any
 
 from packaging.version import Version
 
-__all__ = ["SUPPORTED", "check_programs", "check_version", "is_deferred_attention", "prepare_environment", "request_amx"]
+__all__ = [
+    "RECOMMENDED",
+    "SUPPORTED",
+    "check_programs",
+    "check_version",
+    "is_deferred_attention",
+    "prepare_environment",
+    "request_amx",
+]
 
 SUPPORTED = ("0.26.0", "0.33.0")
-"""[from, below): the versions whose internals that we use were read: `model_loader.reload`, the KV connector's contract.
+"""[from, below): the versions whose internals were read, as far as we use them: `model_loader.reload`, KV connectors.
 
-The engine's tests pass on CPU with 0.27.0 to 0.32.0 (`make test-vllm VLLM=0.27.0`). 0.26.0 is the last that is built for
-torch 2.11, which many CUDA images carry; on CPU it needs that torch, so there it was read and not run.
+The engine's tests pass on CPU with 0.27.0 to 0.32.0 (`make test-vllm VLLM=0.27.0`). 0.26.0 is the last that is built
+for torch 2.11, which many CUDA images carry; on a CPU it wants that torch as well, so it was read and not run.
 """
 RECOMMENDED = "0.32.0"
 """What requirements/ pins."""

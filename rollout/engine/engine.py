@@ -218,7 +218,7 @@ class VLLMEngine:
 
         request_amx()
         s = self.settings
-        llm = LLMEngine.from_engine_args(
+        llm: Any = LLMEngine.from_engine_args(  # Any: the in-process client has parts that its base class lacks
             EngineArgs(
                 model=str(s.model_folder),
                 dtype="bfloat16",

@@ -1,4 +1,4 @@
-"""What a run exports is served by vLLM over the OpenAI API, by the command that README shows, and answers as trained."""
+"""vLLM serves what a run exports over the OpenAI API, by the command that README shows, and it answers as trained."""
 
 from __future__ import annotations
 
