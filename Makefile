@@ -39,6 +39,12 @@ $(1) -m pip --version >/dev/null 2>&1 \
 	|| { echo "error: $(1) has no pip: on Debian, apt-get install python3-pip" >&2; exit 1; }
 endef
 
+# What the wheels load from the system: torch and vLLM were built against it. A slim Debian has no libnuma1.
+define check_library
+$(PYTHON) -c 'import ctypes; ctypes.CDLL("$(1)")' 2>/dev/null \
+	|| { echo "error: there is no $(1), which $(3) needs: on Debian, apt-get install $(2)" >&2; exit 1; }
+endef
+
 .PHONY: venv
 venv: $(VENV)/.installed  ## install everything into .venv (about 2 minutes, 4 GB), unless it is there
 
@@ -54,6 +60,8 @@ $(VENV)/.installed: $(LOCK) pyproject.toml
 .PHONY: packages
 packages:
 	@$(call check_python,$(PYTHON))
+	@$(call check_library,libnuma.so.1,libnuma1,vLLM's engine for CPUs)
+	@$(call check_library,libstdc++.so.6,libstdc++6,torch)
 	@[ ! -e $(VENV) ] || [ -e $(VENV)/.made-by-make ] \
 		|| { echo "error: $(VENV) was not made by this Makefile: move it away, or use \`make VENV=other ...\`" >&2; exit 1; }
 	@echo "installing $$(wc -l < $(LOCK)) pinned packages into $(VENV): about 2 minutes"

@@ -7,6 +7,7 @@ and one name there. A check tries things out and never raises for what it finds.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import os
 import platform
 import shutil
@@ -152,6 +153,27 @@ def programs() -> Iterator[Finding]:
         )
 
 
+def system_libraries() -> Iterator[Finding]:
+    """What the wheels of torch and vLLM load from the system; a slim Debian lacks the first."""
+    for file, package, user in (
+        ("libnuma.so.1", "libnuma1", "vLLM's engine for CPUs"),
+        ("libstdc++.so.6", "libstdc++6", "torch"),
+    ):
+        try:
+            ctypes.CDLL(file)
+        except OSError:
+            is_there = False
+        else:
+            is_there = True
+        yield Finding(
+            group="System libraries",
+            name=file,
+            state="ok" if is_there else "note",
+            found="loads" if is_there else f"not installed; on Debian: {package}",
+            matters=f"runs alone: {user}",
+        )
+
+
 def plugins() -> Iterator[Finding]:
     """Installed gyms by name; a name that two packages offer, or that is none, cannot be used."""
     for name, entries in gym_names().items():
@@ -189,6 +211,7 @@ CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     shared_memory,
     sandbox,
     programs,
+    system_libraries,
     plugins,
     libraries,
 )

@@ -29,6 +29,17 @@ def interpreter(folder: Path, *, fails_at: str) -> Path:
 
 
 @pytest.mark.parametrize(
+    ("library", "package"),
+    [("libnuma.so.1", "libnuma1"), ("libstdc++.so.6", "libstdc++6")],
+)
+def test_a_system_library_that_is_missing_is_one_line(tmp_path: Path, library: str, package: str) -> None:
+    python = interpreter(tmp_path, fails_at=library)
+    status, said = made("packages", f"PYTHON={python}", f"VENV={tmp_path / 'venv'}")
+    assert status != 0 and len(said) == 1 and said[0].startswith(f"error: there is no {library}, which ")
+    assert said[0].endswith(f"on Debian, apt-get install {package}") and not (tmp_path / "venv").exists()
+
+
+@pytest.mark.parametrize(
     ("fails_at", "message"),
     [
         ("version_info", "3.11, 3.12 or 3.13 is needed"),

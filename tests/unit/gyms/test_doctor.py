@@ -28,7 +28,14 @@ def test_doctor_tells_of_machine_sandbox_programs_gyms_and_libraries(capsys: pyt
     assert status == (1 if any(finding["state"] == "failed" for finding in found.values()) else 0)
     assert found["Machine/python"]["found"].startswith(".".join(map(str, sys.version_info[:3])))
     assert "GiB free" in found["Machine//dev/shm"]["found"]
-    assert {"Programs/bwrap", "Programs/g++", "Programs/node", "Sandbox/auto", "Gyms/math"} <= set(found)
+    assert {
+        "Programs/bwrap",
+        "Programs/g++",
+        "Programs/node",
+        "Sandbox/auto",
+        "Gyms/math",
+        "System libraries/libnuma.so.1",
+    } <= set(found)
     assert found["Libraries/torch"]["matters"] == "extra `train`"
     assert all(finding["found"] and "\n" not in finding["found"] for finding in found.values())
     assert all(finding["matters"] for finding in found.values() if finding["state"] != "ok")
