@@ -1,5 +1,5 @@
 # Two commands: `make demo` and `make test`. Each installs what is missing, once, into .venv.
-# Needs Python 3.11 with pip, and make. PYTHON= picks the interpreter, VENV= the folder.
+# Needs Python 3.11, 3.12 or 3.13 with pip, and make. PYTHON= picks the interpreter, VENV= the folder.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -27,6 +27,24 @@ help:  ## this list
 
 # ---------------------------------------------------------------- set-up
 
+# What an interpreter must have, each with a line of its own. Not needed: git, a compiler, Debian's python3-venv.
+define check_python
+command -v $(1) >/dev/null \
+	|| { echo "error: there is no $(1): on Debian, apt-get install python3; or name another with PYTHON=" >&2; exit 1; }; \
+$(1) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+	|| { echo "error: $(1) is $$($(1) -V): 3.11, 3.12 or 3.13 is needed, such as \`make PYTHON=python3.11 ...\`" >&2; exit 1; }; \
+$(1) -c 'import venv' 2>/dev/null \
+	|| { echo "error: $(1) has no module venv: on Debian, apt-get install python3-venv" >&2; exit 1; }; \
+$(1) -m pip --version >/dev/null 2>&1 \
+	|| { echo "error: $(1) has no pip: on Debian, apt-get install python3-pip" >&2; exit 1; }
+endef
+
+# What the wheels load from the system: torch and vLLM were built against it. A slim Debian has no libnuma1.
+define check_library
+$(PYTHON) -c 'import ctypes; ctypes.CDLL("$(1)")' 2>/dev/null \
+	|| { echo "error: there is no $(1), which $(3) needs: on Debian, apt-get install $(2)" >&2; exit 1; }
+endef
+
 .PHONY: venv
 venv: $(VENV)/.installed  ## install everything into .venv (about 2 minutes, 4 GB), unless it is there
 
@@ -41,10 +59,9 @@ $(VENV)/.installed: $(LOCK) pyproject.toml
 
 .PHONY: packages
 packages:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
-		|| { echo "error: $(PYTHON) is not Python 3.11: try \`make PYTHON=python3.11 ...\`" >&2; exit 1; }
-	@$(PYTHON) -m pip --version >/dev/null \
-		|| { echo "error: $(PYTHON) has no pip: on Debian, apt-get install python3-pip" >&2; exit 1; }
+	@$(call check_python,$(PYTHON))
+	@$(call check_library,libnuma.so.1,libnuma1,vLLM's engine for CPUs)
+	@$(call check_library,libstdc++.so.6,libstdc++6,torch)
 	@[ ! -e $(VENV) ] || [ -e $(VENV)/.made-by-make ] \
 		|| { echo "error: $(VENV) was not made by this Makefile: move it away, or use \`make VENV=other ...\`" >&2; exit 1; }
 	@echo "installing $$(wc -l < $(LOCK)) pinned packages into $(VENV): about 2 minutes"
@@ -53,8 +70,8 @@ packages:
 	@$(PYTHON) -m pip -qq --disable-pip-version-check --python $(PY) install --no-deps "$$(grep '^pip==' $(LOCK))"
 	@torch=$$(grep '^torch==' $(LOCK)); log=$(VENV)/torch.log; \
 	$(PIP) -qq install --no-deps --no-compile "$$torch" 2> $$log || { \
-		if grep -q 'No matching distribution' $$log; then \
-			echo "error: $$torch is not in pip's configured sources; see README 'Where torch comes from'" >&2; \
+		if grep -qE 'No matching distribution|ResolutionImpossible' $$log; then \
+			echo "error: $$torch (for $$($(PY) -V)) is not in pip's configured sources; see README 'Where torch comes from'" >&2; \
 		else cat $$log >&2; fi; exit 1; }
 	@$(PIP) -qq install --no-deps --no-compile -r $(LOCK)
 	@echo "importing once (compiles what is really used, and proves that it imports)"
@@ -101,6 +118,25 @@ test-vllm: venv  ## the engine's tests with another vLLM of the supported range:
 		&& mv $(OVERLAY).partial $(OVERLAY); }
 	PYTHONPATH=$(abspath $(OVERLAY)) $(PY) -m pytest tests/integration/test_engine.py \
 		tests/integration/test_shared_prompts.py tests/integration/test_guided_decoding.py
+
+# A gym author's environment: no extras, so no torch; tests/unit/conftest.py leaves out what needs one.
+PYTHONS ?= python3.11 python3.12 python3.13
+
+.PHONY: pythons
+pythons:  ## the unit tests that need no torch, in a light environment for each of PYTHONS (5 minutes each)
+	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; tested=; \
+	for python in $(PYTHONS); do \
+		command -v $$python >/dev/null || { echo "$$python: not installed, left out"; continue; }; \
+		$(call check_python,$$python); \
+		echo "$$python: $$($$python -V)"; \
+		$$python -m venv --without-pip --clear $$folder/venv; \
+		$$python -m pip -qq --disable-pip-version-check --python $$folder/venv/bin/python install -c $(LOCK) \
+			--editable . hypothesis pytest pytest-timeout; \
+		$$folder/venv/bin/python -m pytest tests/unit; \
+		tested+=" $$python"; \
+	done; \
+	[ -n "$$tested" ] || { echo "error: none of $(PYTHONS) is installed; name some with PYTHONS=" >&2; exit 1; }; \
+	echo "passed with$$tested"
 
 .PHONY: lint
 lint: venv  ## ruff (lint, format) and types

@@ -49,6 +49,9 @@ WANTED = {
 }
 """What a type of pydantic error asks for, in TOML's words. Other types keep pydantic's words."""
 
+_MAX_DEPTH = 100
+"""Tables and lists inside one another; pydantic reads JSON of twice as many levels."""
+
 
 Entry = tuple[dict[str, Any], str, str, FieldInfo | None]
 """A setting that was given: the table that holds it, its name there, its full key, its field (None: unknown)."""
@@ -70,9 +73,21 @@ def load_config(files: Sequence[Path], overrides: Sequence[str] = ()) -> Config:
             data = _merged(data, _read_toml(Path(file)))
         for override in overrides:
             _apply(data, override)
+        _refuse_deep(data)
         return _validated(data)
     except RecursionError as error:
-        raise ConfigError("the settings are nested too deeply") from error
+        raise ConfigError(f"the settings are nested too deeply: more than {_MAX_DEPTH} levels") from error
+
+
+def _refuse_deep(data: dict[str, Any]) -> None:
+    """Level by level and without recursion: how deep an interpreter can go differs between versions of Python."""
+    level: list[Any] = [data]
+    for _ in range(_MAX_DEPTH):
+        inner = [part for value in level for part in (value.values() if isinstance(value, dict) else value)]
+        level = [part for part in inner if isinstance(part, dict | list)]
+        if not level:
+            return
+    raise ConfigError(f"the settings are nested too deeply: more than {_MAX_DEPTH} levels")
 
 
 def to_json(config: Config) -> str:

@@ -130,9 +130,9 @@ def _range(field: Mapping[str, Any]) -> str:
     return ", ".join(bounds)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m configs.reference") -> int:
     """Write the page to stdout, or with `--check FILE` compare; the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m configs.reference", description="The reference of all settings")
+    parser = argparse.ArgumentParser(prog=prog, description="The reference of all settings")
     parser.add_argument("--check", type=Path, metavar="FILE", help="exit with 1 where FILE is stale")
     file: Path | None = parser.parse_args(arguments).check
     if file is None:

@@ -24,6 +24,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from gyms.api import CaseResult, Gym, GymSettings, Message, Needs, Score, Services, Split, Status, Task, message
 from gyms.chat_checks import CHECKS, MAX_CHARS, has_content
+from gyms.extras import require
 from gyms.gsm8k import read_jsonl
 
 __all__ = ["Chat", "ChatSettings"]
@@ -216,7 +217,7 @@ def _is_known(name: Any) -> bool:
 
 def _load_dataset(source: str, config: str, split: str) -> Iterable[Mapping[str, Any]]:
     """Rows through `datasets`; imported here because it is slow to import and only the driver needs it."""
-    import datasets  # type: ignore[import-untyped]
+    datasets = require("datasets", user=f"source = {source!r}")
 
     try:
         rows: Any = datasets.load_dataset(source, config or None, split=split)

@@ -26,6 +26,7 @@ from typing import Any
 from pydantic import ConfigDict, model_validator
 
 from gyms.api import Gym, GymSettings, Score, Services, Split, Status, Task, message
+from gyms.extras import require
 
 __all__ = ["Gsm8k", "Gsm8kSettings", "load_split", "read_jsonl"]
 
@@ -201,7 +202,7 @@ def _verdict(answer: str, number: Fraction | None, gold: Fraction, flags: frozen
 
 def load_split(source: str, config: str, split: str) -> Iterable[Mapping[str, Any]]:
     """Rows of a split through `datasets`; imported here because it is slow to import and only the driver needs it."""
-    import datasets  # type: ignore[import-untyped]
+    datasets = require("datasets", user=f"source = {source!r}")
 
     try:
         rows: Any = datasets.load_dataset(source, config or None, split=split)

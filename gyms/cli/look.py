@@ -12,15 +12,16 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gyms.api import Gym, Services
+from gyms.cli.show import Block, Grid, listed
 from gyms.load import distribution_of, gym_names, load_gym, resolve
 from gyms.plugins import is_legal_name
 from gyms.testing import check_gym
 
-__all__ = ["info", "list_gyms", "open_gym", "validate"]
+__all__ = ["info", "list_gyms", "open_gym", "show_info", "show_list", "show_validate", "validate"]
 
 _CHECK_SECONDS = 60.0
 _VALIDATE_SECONDS = 1800.0
@@ -29,16 +30,34 @@ _VALIDATE_SECONDS = 1800.0
 
 def list_gyms(options: argparse.Namespace) -> dict[str, Any]:
     """Installed gyms and the packages that offer them; imports none of them, unless --check is given."""
-    facts: dict[str, Any] = {}
+    gyms = []
     for name, found in gym_names().items():
-        facts[name] = " AND ".join(f"{entry.value} of {distribution_of(entry)}" for entry in found)
+        problem = ""
         if len(found) > 1:
-            facts[name] += " (a collision: uninstall one, or write package:name)"
+            problem = "several packages offer this name: uninstall one, or write package:name"
         elif not is_legal_name(name):
-            facts[name] += " (not a legal name: lower-case letters, digits, '_', '-', '.')"
-        elif getattr(options, "check", False):
-            facts[name] += f" ({_probe(name)})"
-    return facts
+            problem = "not a legal name: lower-case letters, digits, '_', '-', '.'"
+        elif options.check:
+            problem = _probe(name)
+        for entry in found:
+            gyms.append({"name": name, "gym": entry.value, "package": distribution_of(entry), "problem": problem})
+    return {
+        "is_well": not any(gym["problem"] for gym in gyms),
+        "is_checked": options.check,
+        "gyms": gyms,
+    }
+
+
+def show_list(facts: Mapping[str, Any]) -> Iterator[Block]:
+    """A row for each gym, with its problem where one has any."""
+    gyms = facts["gyms"]
+    if not gyms:
+        yield "no gyms are installed (`pip install -e .` registers the built-in ones)"
+        return
+    columns = ["name", "gym", "package"]
+    if facts["is_checked"] or not facts["is_well"]:
+        columns.append("problem")
+    yield Grid(columns=columns, rows=[[gym[column] or "none" for column in columns] for gym in gyms])
 
 
 def info(options: argparse.Namespace) -> dict[str, Any]:
@@ -56,7 +75,41 @@ def info(options: argparse.Namespace) -> dict[str, Any]:
         "components": dict(gym_class.components),
         "scores_groups": gym_class.scores_groups,
         "settings": schema.get("properties", {}),
+        "required": schema.get("required", []),
     }
+
+
+def show_info(facts: Mapping[str, Any]) -> Iterator[Block]:
+    """What it is, its settings, what it needs, what its scores hold."""
+    yield f"{facts['gym']}  ({facts['class']})\n{facts['about']}".rstrip()
+    settings = [
+        [
+            name,
+            "required" if name in facts["required"] else json.dumps(field.get("default", "a default of its own")),
+            " ".join(str(field.get("description", "")).split()),
+        ]
+        for name, field in facts["settings"].items()
+    ]
+    if settings:
+        yield Grid(
+            title="Settings (args of a run, --args here)", columns=("setting", "default", "meaning"), rows=settings
+        )
+    yield Grid(title="What one score may use", columns=("", ""), rows=_needs(facts["needs"]))
+    rows = [[name, meaning] for name, meaning in facts["components"].items()]
+    rows.append(
+        ["value", f"from {facts['minimum']:g} to 1; a useless answer gets at most {facts['baseline']:g} on average"]
+    )
+    yield Grid(title="What a score holds", columns=("", ""), rows=rows)
+
+
+def _needs(needs: Mapping[str, Any]) -> list[list[str]]:
+    cpu = needs["cpu_seconds"]
+    granted = [name for name in ("sandbox", "judge", "processes", "network") if needs[name]]
+    return [
+        ["time", f"{needs['wall_seconds']:g} s" + (f", {cpu:g} s of CPU" if cpu else "")],
+        ["memory", f"{needs['memory_bytes'] / 2**30:g} GiB of address space"],
+        ["besides", listed(granted, none="nothing: no sandbox, judge, processes or network")],
+    ]
 
 
 def validate(options: argparse.Namespace) -> dict[str, Any]:
@@ -64,7 +117,13 @@ def validate(options: argparse.Namespace) -> dict[str, Any]:
     with open_gym(options) as gym:
         check_gym(gym, max_tasks=options.max_tasks)
         sizes = {split: len(gym.tasks(split)) for split in ("train", "heldout")}
-    return {"gym": options.name, "is_valid": True, "num_tasks": sizes}
+    return {"gym": options.name, "is_valid": True, "num_tasks": sizes, "max_tasks": options.max_tasks}
+
+
+def show_validate(facts: Mapping[str, Any]) -> Iterator[Block]:
+    """One line: it keeps the contract."""
+    sizes = ", ".join(f"{size} {split}" for split, size in facts["num_tasks"].items())
+    yield f"{facts['gym']} keeps the contract. Tasks: {sizes}; at most {facts['max_tasks']} of each were tried."
 
 
 @contextlib.contextmanager
@@ -84,9 +143,12 @@ def open_gym(options: argparse.Namespace) -> Iterator[Gym]:
         stack.enter_context(_deadline(options.name))
         sandbox = None
         if resolve(options.name, config_key="--").needs.sandbox:
-            from gyms.sandbox import open_sandbox  # heavy: only where code is run
+            from gyms.sandbox import SandboxError, open_sandbox  # heavy: only where code is run
 
-            sandbox = open_sandbox()
+            try:
+                sandbox = open_sandbox()
+            except SandboxError as error:
+                raise ValueError(f"{options.name} needs a sandbox: {error}") from error
             stack.callback(sandbox.close)
         yield load_gym(options.name, options.name, args, Services(sandbox=sandbox), config_key="--")
 
@@ -111,7 +173,7 @@ def _deadline(name: str) -> Iterator[None]:
 
 
 def _probe(name: str) -> str:
-    """`ok`, or why the gym cannot be imported; in a process of its own, since importing runs foreign code."""
+    """Nothing, or why the gym cannot be imported; in a process of its own, since importing runs foreign code."""
     code = "import sys\nfrom gyms.load import resolve\ntry:\n    resolve(sys.argv[1])\nexcept ValueError as error:\n"
     code += "    sys.exit(str(error))\n"
     try:
@@ -125,8 +187,8 @@ def _probe(name: str) -> str:
             start_new_session=True,
         )
     except subprocess.TimeoutExpired:
-        return f"broken: importing it takes over {_CHECK_SECONDS:g} s"
+        return f"importing it takes over {_CHECK_SECONDS:g} s"
     if done.returncode == 0:
-        return "ok"
+        return ""
     said = done.stderr.strip().splitlines()
-    return f"broken: {said[-1] if said else f'importing it ended with status {done.returncode}'}"
+    return said[-1] if said else f"importing it ended with status {done.returncode}"

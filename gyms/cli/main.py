@@ -1,8 +1,8 @@
 """The parser of `python -m gyms`, and what its commands have in common.
 
-A command is a function from parsed options to facts (a dict), or to None where it printed by itself. `--json` prints
-the facts as one JSON object. The exit status is 0 when all is well, 1 when a gym breaks its contract or an attack paid,
-2 when something cannot be loaded or was asked for wrongly, 130 after Ctrl-C.
+A command is a function from parsed options to facts (a dict), or to None where it printed by itself; with it comes a
+function from the facts to what people are shown (gyms/cli/show.py). With `--json` the facts are the only thing on
+standard output, as one JSON document, errors included; what a gym prints goes to standard error.
 
 Further commands come from the entry-point group `gyms_commands`: `score` lives in the reward room, whose workers it
 needs and which this room must not import.
@@ -14,38 +14,73 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from gyms.cli.audit import audit
-from gyms.cli.doctor import doctor
-from gyms.cli.look import info, list_gyms, validate
-from gyms.cli.scaffold import new
+from gyms.cli import audit, doctor, look, scaffold
+from gyms.cli.show import Block, Grid, show, stdout_to_stderr
 from gyms.plugins import COMMAND_GROUP, entry_points_of
 from gyms.testing import GymContractError
 
 __all__ = ["main"]
 
-_EPILOG = """\
+_VERDICTS = ("is_valid", "is_clean", "is_well")
+"""Facts that decide the exit status: 1 where one of them is False."""
+
+_EXIT = """\
+Exit status:
+  0  all is well
+  1  a check failed: a gym breaks its contract or cannot be imported, an attack paid, this machine lacks what is needed
+  2  wrong use, or what was named cannot be loaded
+  130  Ctrl-C
+With --json standard output holds one JSON document and nothing else; errors are {"is_valid": false, "error": "..."}.
+"""
+
+_EPILOG = f"""\
 A gym NAME is an entry point (see `list`), module:Class, file.py:Class, reasoning_gym:DATASET, or package:name where two
 packages offer one name.
 
   python -m gyms list --check                      which gyms are installed, and which of them cannot be imported
   python -m gyms info math                         its settings with their meaning, its needs and limits
-  python -m gyms validate math --args '{...}'      does it keep the contract: gold scores 1, garbage nothing, ...
+  python -m gyms validate math --args '{{...}}'      does it keep the contract: gold scores 1, garbage nothing, ...
   python -m gyms audit math                        does any of the usual hacks score above its baseline
   python -m gyms score --input rows.jsonl --output scores.jsonl
-  python -m gyms doctor                            which sandbox tiers and toolchains work here, and why others do not
+  python -m gyms doctor                            which sandbox tiers and programs work here, and why others do not
   python -m gyms new my_gym                        an installable plug-in with a passing test, to be filled in
 
-Exit status: 0 well, 1 a gym broke its contract or an attack paid, 2 wrong use.
-"""
+{_EXIT}"""
 
 
-def main(argv: list[str] | None = None) -> int:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Command:
+    run: Callable[[argparse.Namespace], dict[str, Any]]
+    show: Callable[[Mapping[str, Any]], Iterable[Block]]
+    help: str
+
+
+_COMMANDS = {
+    "list": _Command(run=look.list_gyms, show=look.show_list, help="installed gyms, and the packages that offer them"),
+    "info": _Command(run=look.info, show=look.show_info, help="a gym's settings, needs and limits"),
+    "validate": _Command(run=look.validate, show=look.show_validate, help="check a gym against the contract"),
+    "audit": _Command(run=audit.audit, show=audit.show_audit, help="try the usual hacks on a gym"),
+    "doctor": _Command(
+        run=doctor.doctor, show=doctor.show_doctor, help="what works on this machine: sandbox, programs, libraries"
+    ),
+    "new": _Command(run=scaffold.new, show=scaffold.show_new, help="start an installable gym plug-in"),
+}
+
+
+def main(argv: list[str] | None = None, *, prog: str = "") -> int:
     """Run the command line; the exit status."""
-    options = _parser().parse_args(argv)
+    options = _parser(prog or _called_as()).parse_args(argv)
     try:
         facts = options.run(options)
+        if facts is not None and options.json:
+            print(json.dumps(facts))
+        elif facts is not None:
+            show(options.show(facts))
+        sys.stdout.flush()
     except GymContractError as error:
         return _fail(options, str(error), status=1)
     except ValueError as error:
@@ -55,63 +90,65 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    if facts is not None:
-        print(json.dumps(facts) if options.json else _as_text(facts))
-    return 1 if facts is not None and facts.get("is_clean") is False else 0
+    return 1 if facts is not None and any(facts.get(verdict) is False for verdict in _VERDICTS) else 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def _called_as() -> str:
+    return "gyms" if os.path.basename(sys.argv[0]) == "gyms" else "python -m gyms"  # noqa: PTH119
+
+
+def _parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m gyms",
+        prog=prog,
         description="Look at gyms, check them, attack them, score stored answers with them.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.set_defaults(show=_show_facts)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for run, name, help_text in (
-        (list_gyms, "list", "installed gyms, and the packages that offer them"),
-        (info, "info", "a gym's settings, needs and limits"),
-        (validate, "validate", "check a gym against the contract"),
-        (audit, "audit", "try the usual hacks on a gym"),
-        (doctor, "doctor", "what works on this machine: sandbox tiers, toolchains, plug-ins"),
-        (new, "new", "start an installable gym plug-in"),
-    ):
-        command = commands.add_parser(name, help=help_text, description=run.__doc__)
-        command.set_defaults(run=run)
-        command.add_argument("--json", action="store_true", help="print one JSON object")
+    for name, command in _COMMANDS.items():
+        added = commands.add_parser(
+            name,
+            help=command.help,
+            description=command.run.__doc__,
+            epilog=_EXIT,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        added.set_defaults(run=_apart(command.run), show=command.show)
+        added.add_argument("--json", action="store_true", help="print the facts as one JSON document")
         if name in ("info", "validate", "audit"):
-            command.add_argument("name", metavar="NAME", help="entry point, module:Class, file.py:Class, ...")
+            added.add_argument("name", metavar="NAME", help="entry point, module:Class, file.py:Class, ...")
         if name in ("validate", "audit"):
-            command.add_argument("--args", default="{}", metavar="JSON", help="the gym's settings")
-            command.add_argument("--max-tasks", type=int, default=50, metavar="N", help="tasks looked at of each split")
+            added.add_argument("--args", default="{}", metavar="JSON", help="the gym's settings")
+            added.add_argument("--max-tasks", type=int, default=50, metavar="N", help="tasks looked at of each split")
         if name == "list":
-            command.add_argument("--check", action="store_true", help="import each gym, in a process of its own")
+            added.add_argument("--check", action="store_true", help="import each gym, in a process of its own")
         if name == "new":
-            command.add_argument("name", metavar="NAME", help="name of the gym: lower-case letters, digits, _")
-            command.add_argument("--into", default=".", metavar="FOLDER", help="place of its folder; default: here")
+            added.add_argument("name", metavar="NAME", help="name of the gym: lower-case letters, digits, _")
+            added.add_argument("--into", default=".", metavar="FOLDER", help="place of its folder; default: here")
     for entry in entry_points_of(COMMAND_GROUP):
         entry.load()(commands)
     return parser
 
 
-def _as_text(facts: dict[str, Any]) -> str:
-    lines = []
-    for key, value in facts.items():
-        if isinstance(value, dict) and value and all(isinstance(field, dict) for field in value.values()):
-            lines.append(f"{key}:")
-            lines += [f"  {_line(name, field)}" for name, field in value.items()]
-        elif isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
-            lines.append(f"{key}:")
-            lines += ["  " + ", ".join(f"{name} {item}" for name, item in entry.items()) for entry in value]
-        else:
-            lines.append(f"{key}: {value}")
-    return "\n".join(lines) or "no gyms are installed (`pip install -e .` registers the built-in ones)"
+def _apart(run: Callable[[argparse.Namespace], dict[str, Any]]) -> Callable[[argparse.Namespace], dict[str, Any]]:
+    def run_apart(options: argparse.Namespace) -> dict[str, Any]:
+        with stdout_to_stderr():
+            return run(options)
+
+    return run_apart
 
 
-def _line(name: str, field: dict[str, Any]) -> str:
-    if "description" in field or "default" in field:
-        return f"{name} = {field.get('default')!r}: {field.get('description', '')}"
-    return f"{name}: " + ", ".join(f"{key} {value}" for key, value in field.items())
+def _show_facts(facts: Mapping[str, Any]) -> Iterable[Block]:
+    """For commands of other packages: a row for each fact."""
+    rows = [[name.replace("_", " "), _as_text(value)] for name, value in facts.items()]
+    yield Grid(columns=("", ""), rows=rows)
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_as_text(part)}" for name, part in value.items()) or "none"
+    return "-" if value is None else "yes" if value is True else "no" if value is False else str(value)
 
 
 def _fail(options: argparse.Namespace, message: str, *, status: int) -> int:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import keyword
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from string import Template
 from typing import Any
 
-__all__ = ["new"]
+from gyms.cli.show import Block
+
+__all__ = ["new", "show_new"]
 
 _LEGAL = re.compile(r"[a-z][a-z0-9_]{0,49}")
 
@@ -164,3 +167,9 @@ def new(options: argparse.Namespace) -> dict[str, Any]:
         "files": [str(path) for path in files],
         "next": f"edit {folder / (stem + '.py')}, then: pytest {folder}",
     }
+
+
+def show_new(facts: Mapping[str, Any]) -> Iterator[Block]:
+    """The files, and what to do next."""
+    yield "\n".join(["wrote", *(f"  {name}" for name in facts["files"])])
+    yield f"next: {facts['next']}"

@@ -27,6 +27,7 @@ from gyms.code.builtin import PROBLEMS
 from gyms.code.extract import Extracted, extract
 from gyms.code.plan import Plan, called_first, is_humaneval, is_mbpp, make_plan
 from gyms.code.verify import Verdict, verify
+from gyms.extras import require
 from gyms.sandbox.program import Limits, SandboxError
 
 __all__ = ["Code", "CodeSettings", "compose"]
@@ -264,7 +265,7 @@ def read_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
 
 def _load_dataset(settings: CodeSettings) -> Iterable[Mapping[str, Any]]:
     """Rows through `datasets`; imported here because it is slow to import and only the driver needs it."""
-    import datasets  # type: ignore[import-untyped]
+    datasets = require("datasets", user=f"source = {settings.source!r}")
 
     try:
         rows: Any = datasets.load_dataset(settings.source, settings.config or None, split=settings.source_split)

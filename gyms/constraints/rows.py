@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from gyms.api import Task, message
 from gyms.constraints.item import ItemError, read_item
+from gyms.extras import require
 from gyms.gsm8k import read_jsonl
 
 __all__ = ["read_rows", "split_rows"]
@@ -78,7 +79,7 @@ def _is_heldout(prompt: str, fraction: float) -> bool:
 
 def _load_dataset(source: str, split: str) -> Iterable[Mapping[str, Any]]:
     """Rows of a split through `datasets`; imported here because it is slow to import and only the driver needs it."""
-    import datasets  # type: ignore[import-untyped]
+    datasets = require("datasets", user=f"source = {source!r}")
 
     try:
         rows: Any = datasets.load_dataset(source, split=split)

@@ -19,9 +19,9 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, cast
 
+from gyms.extras import check_installed
 from reward.judges.api import Compares
 from reward.judges.baselines import first, longer, random
-from reward.judges.endpoint import Endpoint, EndpointSettings
 from reward.judges.labels import HumanLabels, read_pairs
 from reward.judges.prompted import PromptedJudge, PromptSettings
 
@@ -77,6 +77,9 @@ def _builtin(name: str, argument: str, settings: PromptSettings, key_env: str, e
         model, _, url = argument.rpartition("@")
         if not model or not url:
             raise ValueError(f"judge 'openai' needs a model and an address, openai:MODEL@URL; got {argument!r}")
+        check_installed(["httpx"], user=f"judge 'openai:{argument}'")
+        from reward.judges.endpoint import Endpoint, EndpointSettings
+
         client = Endpoint(EndpointSettings(base_url=url, model=model, key_env=key_env, **endpoint))
         return PromptedJudge(client.generate, settings, name=client.name, close=client.aclose)
     if name == "random":

@@ -171,7 +171,10 @@ def test_the_schemas_own_messages_pass_through() -> None:
         (["gyms=[{}]"], "gyms.0.name is missing"),
         (["learner.lr=inf"], "wanted a finite number"),
         (["seed=0x" + "f" * 5000], "a number is too long"),
+        (["gyms.0.args." + "a." * 100 + "b=1"], "nested too deeply: more than 100 levels"),
+        (["gyms.0.args." + "a." * 300 + "b=1"], "nested too deeply"),
         (["gyms.0.args." + "a." * 3000 + "b=1"], "nested too deeply"),
+        (["gyms.0.args." + "a." * 100_000 + "b=1"], "nested too deeply"),
         (["gyms.0.args.x=" + "[" * 3000], "nested too deeply"),
     ],
 )

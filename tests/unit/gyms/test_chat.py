@@ -109,6 +109,7 @@ def test_a_bad_row_is_refused_with_its_place(tmp_path: Path, row: dict[str, Any]
 
 
 def test_a_data_set_is_split_by_its_prompts(tmp_path: Path) -> None:
+    pytest.importorskip("datasets")
     rows = [{"text": f"Question {i}?"} for i in range(60)]
     folder = tmp_path / "data"
     folder.mkdir()

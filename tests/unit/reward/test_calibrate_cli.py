@@ -115,6 +115,8 @@ def test_a_file_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
 def test_a_judge_that_is_none_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], judge: str, message: str
 ) -> None:
+    if "@" in judge:
+        pytest.importorskip("httpx")
     with pytest.raises(ValueError, match=message):
         load_judge(judge, PromptSettings())
     assert main(["--pairs", str(written(tmp_path, ROWS)), "--judge", judge]) == 2
@@ -123,6 +125,7 @@ def test_a_judge_that_is_none_is_refused(
 def test_a_key_that_is_not_set_is_named_and_bad_arguments_end_with_2(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pytest.importorskip("httpx")
     monkeypatch.delenv("NO_SUCH_KEY", raising=False)
     path = str(written(tmp_path, ROWS))
     assert main(["--pairs", path, "--judge", "openai:m@http://localhost:1", "--key-env", "NO_SUCH_KEY"]) == 2
