@@ -23,12 +23,13 @@ from tests.unit.gyms.code.test_verdict import HUMANEVAL, PYTEST, STDIN, fenced
 HUGE = 10**5000
 ENDINGS = st.sampled_from([ending for ending in Ending if ending is not Ending.COMPILE_FAILED])
 NUMBERS = st.integers() | st.floats() | st.integers(-1, 1).map(lambda n: n * HUGE) | st.fractions() | st.decimals()
+KEYS = st.integers(-1, 1).map(lambda n: n * HUGE)
 PLAIN = st.recursive(
     st.none() | st.booleans() | NUMBERS | st.text(max_size=5) | st.binary(max_size=5) | st.complex_numbers(),
     lambda part: (
         st.lists(part, max_size=4)
         | st.tuples(part, part)
-        | st.dictionaries(st.text(max_size=3) | NUMBERS, part, max_size=3)
+        | st.dictionaries(st.text(max_size=3) | KEYS, part, max_size=3)
     ),
     max_leaves=8,
 )
@@ -151,9 +152,7 @@ def test_tests_that_are_brought_down_by_an_answer_are_the_models_fault(sandbox: 
 
 
 def test_tests_that_end_themselves_keep_what_they_found(sandbox: Sandbox) -> None:
-    check = (
-        "def check(candidate):\n    for i in (1, 2):\n        assert candidate(i, 2) == i + 2\n    raise SystemExit\n"
-    )
+    check = "def check(f):\n    for i in (1, 2):\n        assert f(i, 2) == i + 2\n    raise SystemExit\n"
     data = {**HUMANEVAL, "test": check}
     assert scored(sandbox, data, fenced("def add(a, b):\n    return a + b")).value == 1.0
     assert scored(sandbox, data, fenced("def add(a, b):\n    return a")).value == 0.0
