@@ -44,7 +44,7 @@ class RowSettings(GymSettings):
     """Where the rows hold what this gym reads, e.g. `{ question = "prompt.-1.content" }`; dots go into objects and
     lists, -1 is the last. Wins over `format`."""
     format: str = AUTO
-    """Published form of the rows (docs/gyms.md lists them). `auto`: told by the columns; `own`: this gym's own."""
+    """Published form of the rows (docs/rows.md lists them). `auto`: told by the columns; `own`: this gym's own."""
     skip_malformed: bool = False
     """True: leave out malformed rows, count them and tell the first three. False: refuse the data."""
 

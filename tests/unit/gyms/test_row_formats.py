@@ -342,3 +342,10 @@ def test_every_format_says_where_it_is_from() -> None:
     for name, form in FORMATS.items():
         assert form.name == name and form.published and form.needs
     assert len({form.published for form in FORMATS.values()}) >= len(FORMATS) - 1
+
+
+def test_the_table_of_the_documentation_lists_every_format() -> None:
+    page = (Path(__file__).parents[3] / "docs/rows.md").read_text()
+    for form in FORMATS.values():
+        needs = ", ".join(f"`{path}`" for path in form.needs)
+        assert f"| `{form.name}` | {form.kind} | {needs} | {form.published} |\n" in page
