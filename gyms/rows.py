@@ -126,30 +126,30 @@ def make_all(
 ) -> tuple[list[Made], Skipped]:
     """What `make(row, where)` makes of each row; where it raises ValueError, or the row is one, the row is malformed.
 
-    The first malformed row is an error, or with `skip_malformed` all of them are left out, counted, and told once in
-    the log. None: an error, from whoever has no such setting.
+    Malformed rows are an error that counts them and tells the first three, or with `skip_malformed` they are left out,
+    and that is logged once. None: the first one is an error, from whoever has no such setting.
     """
     made: list[Made] = []
     reasons: list[str] = []
-    num_skipped = 0
+    num_malformed = 0
     for where, row in rows:
         try:
             if isinstance(row, ValueError):
                 raise row
             made.append(make(row, where))
         except ValueError as error:
-            if not skip_malformed:
-                hint = (
-                    "" if skip_malformed is None else ". Mend it, or set skip_malformed = true to leave out such rows"
-                )
-                raise ValueError(f"{error}{hint}") from None
-            num_skipped += 1
+            if skip_malformed is None:
+                raise
+            num_malformed += 1
             if len(reasons) < MAX_TOLD:
-                reasons.append(str(error)[:300])
-    skipped = Skipped(num_rows=num_skipped, reasons=tuple(reasons))
-    if num_skipped and not made:
+                reasons.append(" ".join(str(error).split())[:300])
+    skipped = Skipped(num_rows=num_malformed, reasons=tuple(reasons))
+    if num_malformed and not skip_malformed:
+        told = reasons[0] if num_malformed == 1 else skipped
+        raise ValueError(f"{told}. Mend the data, or set skip_malformed = true to leave out such rows")
+    if num_malformed and not made:
         raise ValueError(f"skip_malformed leaves nothing: all rows are malformed, {skipped}")
-    if num_skipped:
+    if num_malformed:
         _log.warning("skip_malformed left out %s", skipped)
     return made, skipped
 

@@ -149,7 +149,7 @@ def test_malformed_rows_of_a_mixture_are_left_out_and_counted(tmp_path: Path) ->
     rows[7]["ground_truth"] = '{"func_name": "validate_lowercase", "N": null}'
     rows[9]["messages"] = [*USER, {"role": "assistant", "content": "42"}, *USER]
     args = {"train_file": written(tmp_path / "t.jsonl", rows)}
-    with pytest.raises(ValueError, match=r"t\.jsonl:(8|10): .*skip_malformed = true"):
+    with pytest.raises(ValueError, match=r"^2 malformed rows: .*t\.jsonl:8: .*t\.jsonl:10: .*skip_malformed = true"):
         load_gym("g", "gsm8k", {**args, "heldout_frac": 0.2}).tasks("train")
     gym: Any = load_gym("g", "gsm8k", {**args, "heldout_frac": 0.2, "skip_malformed": True})
     assert len(gym.tasks("train")) + len(gym.tasks("heldout")) == 38

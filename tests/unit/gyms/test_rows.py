@@ -152,8 +152,14 @@ def test_left_out_rows_are_counted_and_the_first_three_told_once(caplog: pytest.
         return row["n"]
 
     rows = [(f"f:{n}", {"n": n}) for n in range(10)]
-    with pytest.raises(ValueError, match=r"^f:1: 1 is odd\. Mend it, or set skip_malformed = true"):
+    with pytest.raises(
+        ValueError, match=r"^5 malformed rows: f:1: .*\(and 2 more\)\. Mend .* set skip_malformed = true"
+    ):
         make_all(rows, make, skip_malformed=False)
+    with pytest.raises(ValueError, match=r"^f:1: 1 is odd\. Mend the data, or set skip_malformed = true"):
+        make_all(rows[:3], make, skip_malformed=False)
+    with pytest.raises(ValueError, match="^f:1: 1 is odd$"):
+        make_all(rows, make, skip_malformed=None)
     with caplog.at_level(logging.WARNING):
         made, skipped = make_all(rows, make, skip_malformed=True)
     assert made == [0, 2, 4, 6, 8]
