@@ -21,8 +21,10 @@ from typing import Any
 from gyms.sandbox import inside
 from gyms.sandbox.inside import kernel, landlock, root, runner, seccomp, usage
 
-__all__ = ["kill_descendants", "preload", "prepare", "remove_folder", "run_init"]
+__all__ = ["STATUS", "kill_descendants", "preload", "prepare", "remove_folder", "run_init"]
 
+STATUS = 5
+"""Place of the status pipe among a job's descriptors."""
 _FIRST_TICK, _TICK = 0.1, 0.05
 
 _filters: list[seccomp.Prepared] = []
@@ -86,7 +88,7 @@ def run_init(spec: Spec, fds: list[int], profile: Spec) -> None:
 
 def _become_program(spec: Spec, fds: tuple[int, ...], profile: Spec, init: int) -> None:
     """In the child: arrange descriptors, give up everything, run; never returns."""
-    status = fds[5]
+    status = fds[STATUS]
     try:
         os.setsid()
         if not profile["is_init_one"]:
