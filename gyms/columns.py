@@ -70,8 +70,8 @@ def mapped_rows(
 ) -> Iterator[Located]:
     """Each row as the gym reads it, or why it is malformed.
 
-    The form is settled by the first row, and its error names the columns that there are. A later row that does not fit
-    is that row's fault alone.
+    The form is settled by the first row, and its error names the columns that there are; where malformed rows are
+    skipped, by the first row that has a form. A later row that does not fit is that row's fault alone.
 
     Args:
         kind: which of the published formats come into question: a `RowFormat.kind`.
@@ -86,7 +86,13 @@ def mapped_rows(
             yield where, row
             continue
         if is_first and not settings.columns:
-            form = _form(row, settings.format, kind, wanted, own, where)
+            try:
+                form = _form(row, settings.format, kind, wanted, own, where)
+            except ValueError as error:
+                if not settings.skip_malformed:
+                    raise
+                yield where, error
+                continue
         try:
             yield where, _mapped(row, settings.columns, form, where, (*wanted, *optional), is_first=is_first)
         except ValueError as error:

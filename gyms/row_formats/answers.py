@@ -17,12 +17,17 @@ Row = Mapping[str, Any]
 
 
 def one_answer(value: Any) -> Any:
-    """The answer behind what data sets wrap it in: a list of one, or JSON text of such a list."""
-    if isinstance(value, str) and value.lstrip().startswith('["'):
+    """The answer behind what data sets wrap it in: a list of one, or JSON text of such a list.
+
+    A JSON object is none: that is how mixtures hold tests of programs, and instructions.
+    """
+    if isinstance(value, str) and value.lstrip().startswith(('["', '{"')):
         try:
             value = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             return value
+    if isinstance(value, Mapping):
+        raise ValueError(f"the reference answer is an object with {sorted(map(str, value))[:5]}, expected an answer")
     if isinstance(value, list):
         if len(value) != 1:
             raise ValueError(f"{len(value)} reference answers; one is wanted: {value!r:.80}")

@@ -25,7 +25,7 @@ _USUAL = ("/tmp", "/var/tmp", "/dev/shm")
 def candidates() -> list[str]:
     """Folders to look at, in order: what TMPDIR names, then the usual ones."""
     given = os.environ.get("TMPDIR", "")
-    return list(dict.fromkeys([*([os.path.abspath(given)] if given else []), *_USUAL]))
+    return list(dict.fromkeys([*([str(Path(given).absolute())] if given else []), *_USUAL]))
 
 
 def working_place(uid: int) -> str:
@@ -58,7 +58,7 @@ def fault_of(path: str, uid: int) -> str:
             return "nothing may be executed there (mounted noexec)"
         if system.f_bavail * system.f_frsize < MIN_FREE_BYTES or (system.f_files and not system.f_favail):
             return "it is full"
-        os.rmdir(tempfile.mkdtemp(prefix="sandbox-", dir=path))
+        Path(tempfile.mkdtemp(prefix="sandbox-", dir=path)).rmdir()
     except OSError as error:
         return f"{error.strerror or error}"
     return ""

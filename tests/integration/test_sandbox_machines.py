@@ -168,7 +168,7 @@ def test_a_folder_that_will_not_do_is_passed_over_and_told(place: Path, monkeypa
     assert check_temporary_folder() is None
     place.chmod(0o700)
     assert fault_of(str(job), 60_500) == f"users other than its owner cannot enter {place}"
-    assert os.listdir(job) == []
+    assert list(job.iterdir()) == []
 
 
 def test_where_no_folder_will_do_each_is_told(place: Path) -> None:

@@ -158,7 +158,7 @@ def test_left_out_rows_are_counted_and_the_first_three_told_once(caplog: pytest.
         make_all(rows, make, skip_malformed=False)
     with pytest.raises(ValueError, match=r"^f:1: 1 is odd\. Mend the data, or set skip_malformed = true"):
         make_all(rows[:3], make, skip_malformed=False)
-    with pytest.raises(ValueError, match="^f:1: 1 is odd$"):
+    with pytest.raises(ValueError, match=r"^f:1: 1 is odd$"):
         make_all(rows, make, skip_malformed=None)
     with caplog.at_level(logging.WARNING):
         made, skipped = make_all(rows, make, skip_malformed=True)
