@@ -364,3 +364,24 @@ def test_the_table_of_the_documentation_lists_every_format() -> None:
     for form in FORMATS.values():
         needs = ", ".join(f"`{path}`" for path in form.needs)
         assert f"| `{form.name}` | {form.kind} | {needs} | {form.published} |\n" in page
+
+
+def test_columns_serve_every_gym_that_reads_rows(tmp_path: Path) -> None:
+    checks = [{"call": "add(1, 2)", "expected": 3}]
+    rows = [
+        {"ask": {"text": f"Add two numbers, {n}."}, "cases": checks, "ids": ["punctuation:no_comma"], "with": [None]}
+        for n in range(40)
+    ]
+    file = written(tmp_path / "rows.jsonl", rows)
+    for gym_name, args in (
+        ("code", {"path": file, "columns": {"prompt": "ask.text", "tests": "cases"}}),
+        (
+            "constraints",
+            {"path": file, "columns": {"prompt": "ask.text", "instruction_id_list": "ids", "kwargs": "with"}},
+        ),
+        ("chat", {"train_file": file, "heldout_frac": 0.2, "columns": {"prompt": "ask.text"}}),
+    ):
+        gym = load_gym("g", gym_name, args)
+        tasks = [*gym.tasks("train"), *gym.tasks("heldout")]
+        assert len(tasks) == 40, gym_name
+        assert all(task.prompt[0]["content"].startswith("Add two numbers, ") for task in tasks)
