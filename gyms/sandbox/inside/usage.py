@@ -26,14 +26,18 @@ def processes() -> list[tuple[int, int, int, int]]:
     """(pid, parent, CPU ticks with those of children waited for, resident pages) of every process in /proc."""
     found = []
     for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                with open(f"/proc/{name}/stat", "rb") as file:
-                    fields = file.read().rpartition(b")")[2].split()
-            except OSError:
-                continue  # it ended meanwhile
+        if name.isdigit() and (fields := _stat(name)):
             found.append((int(name), int(fields[1]), sum(map(int, fields[11:15])), int(fields[21])))
     return found
+
+
+def _stat(pid: object) -> list[bytes]:
+    """What /proc says of a process, from its state on; nothing where it ended meanwhile."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()
+    except OSError:
+        return []
 
 
 def descendants() -> list[tuple[int, int, int, int]]:
@@ -57,9 +61,7 @@ def of_job(profile: dict[str, Any]) -> tuple[float, int]:
     cpu = sum(ticks for _, _, ticks, _ in found) / _TICKS_PER_SECOND
     own = resource.getrusage(resource.RUSAGE_CHILDREN)  # orphans that we have already collected
     memory = found[0][3] * _PAGE if len(found) == 1 else sum(_proportional(p[0], p[3]) for p in found)
-    return cpu + own.ru_utime + own.ru_stime, memory + _buffers(
-        [p[0] for p in found if p[3]]
-    )  # the dead have no memory, nor descriptors
+    return cpu + own.ru_utime + own.ru_stime, memory + _buffers([pid for pid, *_ in found])
 
 
 def _proportional(pid: int, resident_pages: int) -> int:
@@ -86,7 +88,8 @@ def _buffers(pids: list[int]) -> int:
         try:
             names = os.listdir(folder)
         except PermissionError:
-            hidden += 1
+            fields = _stat(pid)
+            hidden += bool(fields) and int(fields[21]) > 0  # one that is ending, or dead, hides them too
             continue
         except OSError:
             continue  # it ended meanwhile
