@@ -269,9 +269,10 @@ class PtxSourceConfig(Section):
     gym: str | tuple[str, ...] | None = None
     """A gym of this config, or several in equal shares: their training tasks with their worked (gold) answers."""
     jsonl: Path | None = None
-    """File of lines `{"messages": [{"role": ..., "content": ...}, ...]}`."""
+    """File of rows `{"messages": [{"role": ..., "content": ...}, ...]}`, or of a published form (docs/rows.md): JSON
+    lines, a JSON array or Parquet, packed or not."""
     dataset: str | None = None
-    """Hub name or local folder for `datasets.load_dataset`, with a `messages` column."""
+    """Hub name or local folder for `datasets.load_dataset`, with such rows."""
     split: str = "train"
     """Split of `dataset`."""
     max_examples: Positive | None = None

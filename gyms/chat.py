@@ -7,25 +7,27 @@ is not that. It says what code can say about one answer alone: nothing (no conte
 (gyms/chat_checks.py), with the flag "unjudged". That is what a held-out evaluation reports, where an answer has no
 siblings: it shows whether a rising rubric reward is an improvement that can be counted. Nobody should train on it.
 
-*Where prompts come from.* A small set that comes with the project, local JSONL files, or any data set of the
-`datasets` library. A row is `{"prompt": text or messages}` with optional `id`, `rubric` (packs joined by `+`),
-`criteria` (further lines of the rubric, for this prompt) and `checks` (names of chat_checks.py). The rubric is data for
-the judge and is validated there.
+*Where prompts come from.* A small set that comes with the project, local files, or any data set of the `datasets`
+library, in a form of gyms/row_formats/chat.py or this gym's own. A row of it is `{"prompt": text or messages}` with
+optional `id`, `rubric` (packs joined by `+`), `criteria` (further lines of the rubric, for this prompt) and `checks`
+(names of chat_checks.py). The rubric is data for the judge and is validated there.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import ConfigDict, Field, model_validator
 
-from gyms.api import CaseResult, Gym, GymSettings, Message, Needs, Score, Services, Split, Status, Task, message
+from gyms.api import CaseResult, Gym, Message, Needs, Score, Services, Split, Status, Task, message
 from gyms.chat_checks import CHECKS, MAX_CHARS, has_content
-from gyms.extras import require
-from gyms.gsm8k import read_jsonl
+from gyms.columns import RowSettings, mapped_rows
+from gyms.heldout import is_heldout
+from gyms.rows import Located, Skipped, make_all, read_file, read_source, require_two_files
 
 __all__ = ["Chat", "ChatSettings"]
 
@@ -35,7 +37,7 @@ _BUILTIN = Path(__file__).parent / "chat_prompts.jsonl"
 _ROLES = {"system", "user", "assistant"}
 
 
-class ChatSettings(GymSettings):
+class ChatSettings(RowSettings):
     """Where the prompts come from and what they are judged by."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
@@ -46,16 +48,15 @@ class ChatSettings(GymSettings):
     """Configuration of the data set; empty: its default."""
     dataset_split: str = "train"
     """Split of the data set; `heldout_frac` of its prompts are held out."""
-    column: str = "prompt"
-    """Column of the data set that holds the prompt: text, or messages (what follows the last user message is cut)."""
     heldout_frac: float = Field(default=0.1, gt=0.0, lt=1.0)
-    """Fraction of a data set's prompts that is held out, chosen by a hash of the prompt."""
+    """Fraction of a data set's prompts that is held out, chosen by a hash of the prompt. Where it is given and there is
+    no `heldout_file`: of `train_file`."""
     max_prompts: int | None = Field(default=None, ge=2)
     """Read only this many rows of the data set. None: all."""
     train_file: Path | None = None
-    """Local JSONL file of train rows instead of a data set; needs `heldout_file`."""
+    """Local file of train rows instead of a data set: JSONL, JSON or Parquet, packed or not."""
     heldout_file: Path | None = None
-    """Local JSONL file of held-out rows; needs `train_file`."""
+    """Local file of held-out rows; needs `train_file`."""
     rubric: str = ""
     """Rubric packs joined by `+` for every prompt. Empty: what the row names, else `core+prescriptive`."""
     checks: tuple[str, ...] = ()
@@ -65,9 +66,13 @@ class ChatSettings(GymSettings):
 
     @model_validator(mode="after")
     def _one_source(self) -> ChatSettings:
-        if (self.train_file is None) != (self.heldout_file is None):
-            given, missing = ("train_file", "heldout_file") if self.train_file else ("heldout_file", "train_file")
-            raise ValueError(f"{given} is given without {missing}; local data needs both files")
+        require_two_files(self.train_file, self.heldout_file, split="heldout_frac")
+        if self.train_file and not self.heldout_file and "heldout_frac" not in self.model_fields_set:
+            raise ValueError(
+                "train_file is given without heldout_file; give both, or hold out a share: heldout_frac = 0.1"
+            )
+        if self.heldout_file and not self.train_file:
+            raise ValueError("heldout_file is given without train_file; local data needs both files")
         if self.source and self.train_file:
             raise ValueError("source and train_file are both given; prompts come from one place")
         _require_known(self.checks, "checks")
@@ -91,18 +96,27 @@ class Chat(Gym):
     def __init__(self, settings: ChatSettings, services: Services) -> None:
         super().__init__(settings, services)
         self._splits: dict[Split, Sequence[Task]] = {}
+        self.skipped = Skipped()
 
     def tasks(self, split: Split) -> Sequence[Task]:
         """Read at the first call, so that scoring workers, which never ask, need no data."""
         if not self._splits:
             found: dict[Split, list[Task]] = {"train": [], "heldout": []}
             seen: set[str] = set()
-            for number, (place, where, row) in enumerate(self._rows()):
-                task = make_task(row, f"{place}/{row.get('id') or number}", self.settings, where)
-                problem = self.fingerprint(task)
-                if problem not in seen:  # data sets repeat prompts; the first one stays
-                    seen.add(problem)
-                    found[place].append(task)
+            for place, rows in self._sources():
+                extra = ("id", "rubric", "criteria", "checks")
+                mapped = mapped_rows(
+                    rows, self.settings, kind="chat", wanted=("prompt",), own=(("prompt",),), optional=extra
+                )
+                made, skipped = make_all(mapped, self._made, skip_malformed=self.settings.skip_malformed)
+                self.skipped += skipped
+                for task in made:
+                    problem = self.fingerprint(task)
+                    if problem not in seen:  # data sets repeat prompts; the first one stays
+                        seen.add(problem)
+                        split_of = place or self._split_of(problem)
+                        number = len(found[split_of])
+                        found[split_of].append(replace(task, id=f"{split_of}/{task.id or number}"))
             self._splits.update(found)
         return self._splits[split]
 
@@ -130,37 +144,35 @@ class Chat(Gym):
         """The prompt's words, whatever their case and spacing."""
         return _normal("\n".join(m["content"] for m in task.prompt)).casefold()
 
-    def _rows(self) -> Iterable[tuple[Split, str, Mapping[str, Any]]]:
-        """Split, place for messages, and row."""
+    def _split_of(self, problem: str) -> Split:
+        return "heldout" if is_heldout(problem, fraction=self.settings.heldout_frac) else "train"
+
+    def _made(self, row: Mapping[str, Any], where: str) -> Task:
+        if self.settings.source:  # what else a data set has under the names of this gym's columns is not for it
+            named = {"prompt", *self.settings.columns}
+            row = {name: value for name, value in row.items() if name in named}
+            prompt = row.get("prompt")
+            if isinstance(prompt, Sequence) and not isinstance(prompt, str):
+                row = {**row, "prompt": _up_to_last_user(prompt)}
+        return make_task(row, str(row.get("id") or ""), self.settings, where)
+
+    def _sources(self) -> Iterable[tuple[Split | None, Iterable[Located]]]:
+        """Rows with the split that they belong to; None: each by its prompt."""
         settings = self.settings
         if settings.source:
-            yield from self._dataset_rows()
-            return
-        if settings.train_file and settings.heldout_file:
-            files: tuple[tuple[Split, Path], ...] = (
-                ("train", settings.train_file),
-                ("heldout", settings.heldout_file),
+            rows = read_source(
+                settings.source, settings.config, settings.dataset_split, instead="train_file and heldout_file"
             )
-            for split, path in files:
-                yield from ((split, f"{path}:{line}", row) for line, row in read_jsonl(path))
-            return
-        for line, row in read_jsonl(_BUILTIN):
-            yield row["split"], f"{_BUILTIN.name}:{line}", row
-
-    def _dataset_rows(self) -> Iterable[tuple[Split, str, Mapping[str, Any]]]:
-        settings = self.settings
-        rows = _load_dataset(settings.source, settings.config, settings.dataset_split)
-        for number, row in enumerate(rows):
-            if number == settings.max_prompts:
-                return
-            where = f"{settings.source}/{settings.dataset_split}[{number}]"
-            if settings.column not in row:
-                raise ValueError(f"{where}: there is no column {settings.column!r}; it has {sorted(map(str, row))}")
-            prompt = row[settings.column]
-            if isinstance(prompt, Sequence) and not isinstance(prompt, str):
-                prompt = _up_to_last_user(prompt)
-            split: Split = "heldout" if _fraction(str(prompt)) < settings.heldout_frac else "train"
-            yield split, where, {"prompt": prompt, "id": str(number)}
+            yield None, islice(rows, settings.max_prompts)
+        elif settings.train_file and settings.heldout_file:
+            yield "train", read_file(settings.train_file)
+            yield "heldout", read_file(settings.heldout_file)
+        elif settings.train_file:
+            yield None, read_file(settings.train_file)
+        else:
+            own = [(where, row) for where, row in read_file(_BUILTIN) if isinstance(row, Mapping)]
+            for split in ("train", "heldout"):
+                yield split, [(where, row) for where, row in own if row["split"] == split]
 
 
 def make_task(row: Mapping[str, Any], task_id: str, settings: ChatSettings, where: str) -> Task:
@@ -213,25 +225,6 @@ def _require_known(checks: Iterable[Any], where: str) -> None:
 
 def _is_known(name: Any) -> bool:
     return isinstance(name, str) and name in CHECKS
-
-
-def _load_dataset(source: str, config: str, split: str) -> Iterable[Mapping[str, Any]]:
-    """Rows through `datasets`; imported here because it is slow to import and only the driver needs it."""
-    datasets = require("datasets", user=f"source = {source!r}")
-
-    try:
-        rows: Any = datasets.load_dataset(source, config or None, split=split)
-        return rows
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"data set source = {source!r}, config = {config!r}, split {split!r} cannot be loaded ({error}); check the "
-            f"name and the network, or give local files as train_file and heldout_file"
-        ) from error
-
-
-def _fraction(text: str) -> float:
-    digest = hashlib.blake2b(_normal(text).casefold().encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return int.from_bytes(digest, "big") / 2**64
 
 
 def _normal(text: str) -> str:

@@ -19,12 +19,12 @@ from gyms.api import Split, Task
 from gyms.chat_checks import has_content
 from gyms.critic_prompt import PairPrompt, PromptStyle
 from gyms.critic_verdict import VerdictForm
+from gyms.heldout import is_heldout
 
 __all__ = ["CriticPool", "KnownPair", "critic_form", "known_pairs", "split_of", "task_of", "tasks_of"]
 
 RIGHT = 1.0
 """Reward from which an answer counts as right."""
-_RESOLUTION = 1 << 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +134,7 @@ def task_of(
 
 def split_of(problem: str, heldout_frac: float) -> Split:
     """Where a problem belongs: a hash of it decides, so no list has to be kept."""
-    return "heldout" if int(_hash("split", problem)[:8], 16) < heldout_frac * _RESOLUTION else "train"
+    return "heldout" if is_heldout(problem, fraction=heldout_frac) else "train"
 
 
 class CriticPool:

@@ -28,6 +28,7 @@ EXTRAS: Mapping[str, str] = {
     "wandb": "train",
     "xxhash": "train",
     "datasets": "hub",
+    "pyarrow": "hub",
     "httpx": "judge",
     "reasoning_gym": "logic",
     "sympy": "logic",

@@ -1,8 +1,9 @@
 r"""Grade-school word problems (GSM8K): rows of question and worked answer, verified by their final number.
 
-*Where rows come from.* From the hub through the `datasets` library, or from two local JSONL files in GSM8K's published
-form (`question`, and `answer` ending in `#### 18`). Local files are read line by line here rather than by `datasets`:
-a malformed line can then be named by file and line number, and scoring workers never import a large library.
+*Where rows come from.* From the hub through the `datasets` library, or from local files, in GSM8K's published form
+(`question`, and `answer` ending in `#### 18`), in any form of gyms/row_formats/answers.py, or by the columns that the
+settings name; an answer without `####` must be one number. Local files are read by gyms/rows.py rather than by
+`datasets`: a malformed row can then be named by file and line, and scoring workers never import a large library.
 
 *What counts as the answer.* The last number marked by `####` or `\boxed{...}`, and every other marked number must agree
 with it. A last marker that holds anything but one number (and perhaps its unit) is unreadable rather than passed over,
@@ -16,19 +17,23 @@ Left out: expressions, units and text answers; the math gym reads those.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
+from itertools import compress
+from operator import not_
 from pathlib import Path
 from typing import Any
 
-from pydantic import ConfigDict, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
-from gyms.api import Gym, GymSettings, Score, Services, Split, Status, Task, message
-from gyms.extras import require
+from gyms.api import Gym, Score, Services, Split, Status, Task, message
+from gyms.columns import RowSettings, mapped_rows
+from gyms.heldout import is_heldout
+from gyms.rows import Located, Skipped, make_all, read_file, read_source, require_two_files
 
-__all__ = ["Gsm8k", "Gsm8kSettings", "load_split", "read_jsonl"]
+__all__ = ["Gsm8k", "Gsm8kSettings"]
 
 MAX_RESPONSE_CHARS = 200_000
 MAX_NUMBER_CHARS = 40
@@ -43,31 +48,41 @@ _ONE_NUMBER = re.compile(
     rf"(?:-?[$\u20ac\u00a3]?|[$\u20ac\u00a3]-)({_NUMBER})({_PERCENT}?)(?:[ -]?[A-Za-z][A-Za-z /]*)?\.?"
 )
 _ASKS_PERCENT = r"per ?cent|%"
+_OWN = (("question", "answer"), ("problem", "answer"))
 _ANNOTATION = re.compile(r"<<[^<>]*>>")
 _LATEX = re.compile(r"\\(?:text|mathrm|mbox)\{([^{}]*)\}|\\[!,;: ]|\\(?=[$%])")
 
 
-class Gsm8kSettings(GymSettings):
+class Gsm8kSettings(RowSettings):
     """Where the rows come from and what the prompt asks for."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     source: str = "openai/gsm8k"
-    """Data set for `datasets.load_dataset`: a hub name or a folder with `train` and `test` files."""
+    """Data set for `datasets.load_dataset`: a hub name, or a folder with `train` and `test` files."""
     config: str = "main"
     """Configuration of the data set; empty for a folder."""
     train_file: Path | None = None
-    """Local JSONL file of train rows instead of `source`; needs `heldout_file`."""
+    """Local file of train rows instead of `source`: JSONL, JSON or Parquet, packed or not."""
     heldout_file: Path | None = None
-    """Local JSONL file of held-out rows; needs `train_file`."""
+    """Local file of held-out rows; needs `train_file`."""
+    heldout_frac: float | None = Field(default=None, gt=0.0, lt=1.0)
+    """Without `heldout_file`: the fraction of `train_file` that is held out, by a hash of the question."""
     suffix: str = "\n\nThink step by step. End with a line of the form: #### <number>"
     """Appended to every question."""
 
     @model_validator(mode="after")
     def _both_files_or_none(self) -> Gsm8kSettings:
-        if (self.train_file is None) != (self.heldout_file is None):
-            given, missing = ("train_file", "heldout_file") if self.train_file else ("heldout_file", "train_file")
-            raise ValueError(f"{given} is given without {missing}; local data needs both files")
+        require_two_files(self.train_file, self.heldout_file, split="heldout_frac")
+        if self.heldout_frac is not None:
+            if self.train_file is None or self.heldout_file is not None:
+                raise ValueError("heldout_frac splits train_file where there is no heldout_file; give train_file alone")
+        elif self.train_file is not None and self.heldout_file is None:
+            raise ValueError(
+                "train_file is given without heldout_file; give both, or hold out a share: heldout_frac = 0.1"
+            )
+        if self.heldout_file is not None and self.train_file is None:
+            raise ValueError("heldout_file is given without train_file; local data needs both files")
         return self
 
 
@@ -82,16 +97,31 @@ class Gsm8k(Gym):
     def __init__(self, settings: Gsm8kSettings, services: Services) -> None:
         super().__init__(settings, services)
         self._splits: dict[Split, Sequence[Task]] = {}
+        self.skipped = Skipped()
 
     def tasks(self, split: Split) -> Sequence[Task]:
         """Read at the first call, so that scoring workers, which never ask, need no data."""
         if split not in self._splits:
-            rows = self._rows(split)
-            self._splits[split] = tuple(
-                make_task(row, f"{split}/{number}", self.settings.suffix, where)
-                for number, (where, row) in enumerate(rows)
+            settings = self.settings
+            rows = mapped_rows(
+                self._rows(split), settings, kind="answer", wanted=_OWN[0], own=_OWN, optional=("solution",)
             )
+            made, skipped = make_all(rows, make_task, skip_malformed=settings.skip_malformed)
+            self.skipped += skipped
+            if settings.heldout_frac is None:
+                self._splits[split] = self._asked(split, made)
+            else:
+                is_held = [is_heldout(self.fingerprint(task), fraction=settings.heldout_frac) for task in made]
+                self._splits["heldout"] = self._asked("heldout", list(compress(made, is_held)))
+                self._splits["train"] = self._asked("train", list(compress(made, map(not_, is_held))))
         return self._splits[split]
+
+    def _asked(self, split: Split, tasks: Sequence[Task]) -> Sequence[Task]:
+        """Numbered, and with the suffix."""
+        return tuple(
+            replace(task, id=f"{split}/{n}", prompt=(message("user", task.data["question"] + self.settings.suffix),))
+            for n, task in enumerate(tasks)
+        )
 
     def score(self, task: Task, response: str) -> Score:
         gold = parse_number(str(task.data.get("answer", "")))
@@ -110,49 +140,30 @@ class Gsm8k(Gym):
         """The question's words and numbers, whatever their case, punctuation and spacing."""
         return " ".join(re.findall(r"\w+(?:\.\w+)*", str(task.data["question"]).casefold()))
 
-    def _rows(self, split: Split) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """Where each row stands, for messages, and the row."""
-        path = self.settings.train_file if split == "train" else self.settings.heldout_file
+    def _rows(self, split: Split) -> Iterator[Located]:
+        settings = self.settings
+        path = settings.train_file if split == "train" or settings.heldout_frac is not None else settings.heldout_file
         if path is not None:
-            yield from ((f"{path}:{line}", row) for line, row in read_jsonl(path))
-            return
+            return read_file(path)
         name = "train" if split == "train" else "test"
-        for number, row in enumerate(load_split(self.settings.source, self.settings.config, name)):
-            yield f"{self.settings.source}/{name}[{number}]", row
+        return read_source(settings.source, settings.config, name, instead="train_file and heldout_file")
 
 
-def make_task(row: Mapping[str, Any], task_id: str, suffix: str, where: str) -> Task:
-    """The task of one row; ValueError naming where the row stands if it is not a GSM8K row."""
-    question, solution = row.get("question"), row.get("answer")
-    if not isinstance(question, str) or not question.strip() or not isinstance(solution, str):
-        raise ValueError(
-            f"{where}: a row needs the strings 'question' and 'answer', got the keys {sorted(map(str, row))}"
-        )
-    answer = solution.rpartition("####")[2].strip() if "####" in solution else ""
+def make_task(row: Mapping[str, Any], where: str) -> Task:
+    """The task of one row, its prompt the bare question; ValueError with the row's place if it is not a GSM8K row."""
+    question, given = row.get("question") or row.get("problem"), row.get("answer")
+    if not isinstance(question, str) or not question.strip() or not isinstance(given, str | int | float):
+        raise ValueError(f"{where}: a row needs 'question' and 'answer', got the keys {sorted(map(str, row))}")
+    worked = str(given)
+    answer = worked.rpartition("####")[2].strip() if "####" in worked else worked.strip()
     if parse_number(answer) is None:
-        raise ValueError(f"{where}: 'answer' must end in '#### <number>', got {solution[-40:]!r}")
+        raise ValueError(f"{where}: 'answer' must be a number or end in '#### <number>', got {worked[-40:]!r}")
+    solution = worked if "####" in worked else f"{row.get('solution') or ''}\n#### {answer}".strip()
     return Task(
-        id=task_id,
-        prompt=(message("user", question + suffix),),
+        id=where,
+        prompt=(message("user", question),),
         data={"answer": answer, "solution": _ANNOTATION.sub("", solution), "question": question},
     )
-
-
-def read_jsonl(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """Line number and object of each non-empty line; ValueError with file and line where one is not an object."""
-    if not path.is_file():
-        raise ValueError(f"there is no file {path} (looked for {path.resolve()}); give the path of a JSONL file")
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line.decode("utf-8"))
-            except (ValueError, RecursionError) as error:
-                raise ValueError(f"{path}:{number}: not a line of JSON ({error}); got {_start(line)}") from None
-            if not isinstance(row, Mapping):
-                raise ValueError(f"{path}:{number}: expected a JSON object, got {_start(line)}")
-            yield number, row
 
 
 def parse_number(text: str, *, is_percent_bare: bool = True) -> Fraction | None:
@@ -198,21 +209,3 @@ def _verdict(answer: str, number: Fraction | None, gold: Fraction, flags: frozen
     return Score(
         status=Status.OK, value=value, answer=answer[:MAX_NUMBER_CHARS], components={"correct": value}, flags=flags
     )
-
-
-def load_split(source: str, config: str, split: str) -> Iterable[Mapping[str, Any]]:
-    """Rows of a split through `datasets`; imported here because it is slow to import and only the driver needs it."""
-    datasets = require("datasets", user=f"source = {source!r}")
-
-    try:
-        rows: Any = datasets.load_dataset(source, config or None, split=split)
-        return rows
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"data set source = {source!r}, config = {config!r}, split {split!r} cannot be loaded ({error}); check the "
-            f"name and the network, or give local files as train_file and heldout_file"
-        ) from error
-
-
-def _start(line: bytes) -> str:
-    return repr(line[:60])

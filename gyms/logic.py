@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import hashlib
 import importlib.util
 import io
 import re
@@ -31,6 +30,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from gyms.api import Gym, GymSettings, Needs, Score, Services, Split, Status, Task, message
 from gyms.extras import require
+from gyms.heldout import is_heldout
 from gyms.logic_verify import CHECKS, SHAPES, is_right
 
 __all__ = ["EXCLUDED", "SLOW", "Logic", "LogicSettings", "gym_of_dataset"]
@@ -106,8 +106,8 @@ CHANCE: Mapping[str, float] = {
 
 Over 150 tasks the most frequent answer has two thirds of this at most (measured with reasoning-gym 0.1.25)."""
 
-HELDOUT_SHARE = 4
-"""One problem in so many is held out."""
+HELDOUT_FRAC = 0.25
+"""Fraction of the problems that is held out."""
 _MAX_TRIES = 200
 _SIZE = 2_000_000_000
 _SIZES: Mapping[str, int] = {"acre": 2000, "gsm_symbolic": 100_000, "list_functions": 100_000}
@@ -387,7 +387,7 @@ class _Tasks(Sequence[Task]):
             with _quiet():
                 entry = dict(dataset[(number + attempt * _STRIDE) % size])
             entry["metadata"] = {**entry.get("metadata", {}), "source_dataset": name}
-            if is_heldout(entry["question"]) == (self._split == "heldout") and is_fit(entry):
+            if is_heldout(entry["question"], fraction=HELDOUT_FRAC) == (self._split == "heldout") and is_fit(entry):
                 return entry
         raise ValueError(f"reasoning-gym's {name} gave no {self._split} problem in {_MAX_TRIES} tries; leave it out")
 
@@ -402,9 +402,3 @@ class _Tasks(Sequence[Task]):
             except (TypeError, AssertionError, ValueError) as error:
                 raise ValueError(f"dataset_args.{name} = {args}: {error or 'refused by reasoning-gym'}") from error
         return self._made[name]
-
-
-def is_heldout(question: str) -> bool:
-    """Which split a problem belongs to, by its text alone."""
-    digest = hashlib.blake2b(" ".join(question.split()).encode("utf-8", "replace"), digest_size=8).digest()
-    return int.from_bytes(digest, "big") % HELDOUT_SHARE == 0

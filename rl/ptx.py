@@ -1,22 +1,24 @@
 """Curated conversations for the PTX loss and the warm-up: where they come from, how they become tokens, which are next.
 
-Sources: a gym of the run (its training tasks with their worked answers), a JSONL file, or `datasets`. Loss falls on
-assistant tokens only, their end token included. A conversation is tokenised piece by piece, exactly as it would be at
-rollout time (prompt first, then what the assistant wrote), so that training and sampling never disagree on tokens.
+Sources: a gym of the run (its training tasks with their worked answers), a file, or `datasets`; rows of `messages`,
+or of a published form of conversations (gyms/row_formats/chat.py). Loss falls on assistant tokens only, their end token
+included. A conversation is tokenised piece by piece, exactly as it would be at rollout time (prompt first, then what
+the assistant wrote), so that training and sampling never disagree on tokens.
 
 Which conversations update u sees is a pure function of (seed, stream, u): epochs are keyed permutations.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gyms.api import Gym, Message, message
+from gyms.columns import RowSettings, mapped_rows
 from gyms.permutation import permute
+from gyms.rows import Located, make_all, read_file, read_source
 from rollout.chat import ChatFormat
 
 __all__ = ["PtxData", "PtxSample", "load_conversations", "tokenise"]
@@ -145,53 +147,37 @@ def load_conversations(
     if gyms:
         source: Sequence[Conversation] = GymConversations(gyms)
     elif jsonl is not None:
-        source = read_jsonl(jsonl)
+        if not jsonl.is_file():
+            raise ValueError(f"ptx.source.jsonl = {jsonl} does not exist")
+        source = _read(read_file(jsonl), f"ptx.source.jsonl = {jsonl}")
     else:
         assert dataset is not None
-        source = read_dataset(dataset, split)
+        source = _read(read_source(dataset, "", split, instead="ptx.source.jsonl"), f"ptx.source.dataset = {dataset!r}")
     if max_examples is None or max_examples >= len(source):
         return source
     chosen = [permute(i, len(source), f"ptx subset {seed}") for i in range(max_examples)]
     return [source[i] for i in chosen]
 
 
-def read_jsonl(path: Path) -> list[Conversation]:
-    """Conversations of a JSONL file, one `{"messages": [...]}` a line; empty lines are skipped."""
-    if not path.is_file():
-        raise ValueError(f"ptx.source.jsonl = {path} does not exist")
-    found = []
-    with path.open("rb") as lines:  # bytes, so that a line that is not UTF-8 has a number too
-        for number, line in enumerate(lines, start=1):
-            if line.strip():
-                try:
-                    found.append(_checked(json.loads(line.decode())))
-                except (ValueError, TypeError) as error:
-                    raise ValueError(f"{path}:{number}: not a conversation: {error}") from error
-                except RecursionError as error:
-                    raise ValueError(f"{path}:{number}: not a conversation: nested too deeply") from error
+def _read(rows: Iterable[Located], what: str) -> list[Conversation]:
+    """Conversations of rows with `messages`, or of a published form of conversations."""
+    mapped = mapped_rows(rows, RowSettings(), kind="conversations", wanted=("messages",), own=(("messages",),))
+    found, _ = make_all(mapped, _checked, skip_malformed=None)
     if not found:
-        raise ValueError(f"ptx.source.jsonl = {path} holds no conversations")
+        raise ValueError(f"{what} holds no conversations")
     return found
 
 
-def read_dataset(name: str, split: str) -> list[Conversation]:
-    """Conversations of a `datasets` source with a `messages` column."""
-    from datasets import load_dataset
-
-    rows = load_dataset(name, split=split)
-    if "messages" not in (rows.column_names or []):
-        raise ValueError(f"ptx.source.dataset = {name!r} has no `messages` column; it has {rows.column_names}")
-    return [_checked(row) for row in rows]
-
-
-def _checked(row: Any) -> Conversation:
-    if not isinstance(row, Mapping) or not isinstance(row.get("messages"), list) or not row["messages"]:
-        raise ValueError('want {"messages": [{"role": ..., "content": ...}, ...]}')
-    for m in row["messages"]:
-        if not isinstance(m, Mapping) or not isinstance(m.get("content"), str):
-            raise ValueError("a message needs `role` and a text `content`")
-        if m.get("role") not in ("system", "user", "assistant"):
-            raise ValueError(f"role {m.get('role')!r} is none of system, user, assistant")
-    if row["messages"][-1]["role"] != "assistant":
-        raise ValueError("the last message must be the assistant's")
-    return tuple({"role": m["role"], "content": m["content"]} for m in row["messages"])
+def _checked(row: Mapping[str, Any], where: str) -> Conversation:
+    messages = row.get("messages")
+    if not isinstance(messages, list) or not messages:
+        fault = 'want {"messages": [{"role": ..., "content": ...}, ...]}'
+    elif not all(isinstance(m, Mapping) and isinstance(m.get("content"), str) for m in messages):
+        fault = "a message needs `role` and a text `content`"
+    elif unknown := [m.get("role") for m in messages if m.get("role") not in ("system", "user", "assistant")]:
+        fault = f"role {unknown[0]!r} is none of system, user, assistant"
+    elif messages[-1]["role"] != "assistant":
+        fault = "the last message must be the assistant's"
+    else:
+        return tuple({"role": m["role"], "content": m["content"]} for m in messages)
+    raise ValueError(f"{where}: not a conversation: {fault}")

@@ -8,7 +8,7 @@ them. Its values are divided by `max_value`; what is not a finite number in [0, 
 and masks the sample, a None masks it too (TRL's sign for "not judged by me").
 
 Completions are plain texts, or lists with one chat message where `chat` is true, as TRL has it for chat data. Tasks
-come from a JSONL file of rows with `prompt` and whatever columns the function wants.
+come from a file of rows (JSONL, JSON, Parquet) with `prompt` and whatever columns the function wants.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ import importlib.util
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import ConfigDict, Field
 
 from gyms.api import Gym, GymSettings, Needs, Score, Services, Split, Status, Task, message
-from gyms.gsm8k import read_jsonl
+from gyms.rows import make_all, read_file
 
 __all__ = ["RewardFunction", "RewardFunctionSettings", "gym_of_function"]
 
@@ -37,9 +38,9 @@ class RewardFunctionSettings(GymSettings):
     function: str = ""
     """`module:function` or `file.py:function`; empty where the gym's reference names it."""
     train_file: Path | None = None
-    """JSONL file of train rows: `prompt`, and the columns that the function wants."""
+    """File of train rows: `prompt`, and the columns that the function wants."""
     heldout_file: Path | None = None
-    """JSONL file of held-out rows."""
+    """File of held-out rows."""
     max_value: float = Field(default=1.0, gt=0.0)
     """The function's highest value; becomes 1."""
     chat: bool = False
@@ -64,9 +65,10 @@ class RewardFunction(Gym):
         path = self.settings.train_file if split == "train" else self.settings.heldout_file
         if path is None:
             raise ValueError(
-                f"a reward function has no tasks of its own: give {split}_file, a JSONL file with `prompt`"
+                f"a reward function has no tasks of its own: give {split}_file, a file of rows with `prompt`"
             )
-        return [_task(row, f"{split}/{line}", f"{path}:{line}") for line, row in read_jsonl(path)]
+        made, _ = make_all(read_file(path), _task, skip_malformed=None)
+        return [replace(task, id=f"{split}/{number}") for number, task in enumerate(made)]
 
     def score(self, task: Task, response: str) -> Score:
         return self.score_group(task, [response])[0]
@@ -123,7 +125,7 @@ def load_function(reference: str) -> Callable[..., Any]:
     return function
 
 
-def _task(row: Mapping[str, Any], task_id: str, where: str) -> Task:
+def _task(row: Mapping[str, Any], where: str) -> Task:
     prompt = row.get("prompt")
     if isinstance(prompt, str):
         messages = (message("user", prompt),)
@@ -131,4 +133,4 @@ def _task(row: Mapping[str, Any], task_id: str, where: str) -> Task:
         messages = tuple({"role": str(m["role"]), "content": str(m["content"])} for m in prompt)
     else:
         raise ValueError(f"{where}: a row needs 'prompt', a text or a list of messages, got the keys {sorted(row)}")
-    return Task(id=task_id, prompt=messages, data={name: value for name, value in row.items() if name != "prompt"})
+    return Task(id=where, prompt=messages, data={name: value for name, value in row.items() if name != "prompt"})

@@ -21,9 +21,12 @@ NaN equals NaN (but for `python`), -0.0 equals 0.0. For standard output:
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterable
 from typing import Any
+
+from gyms.sandbox.inside import values
 
 __all__ = ["OUTPUT_COMPARATORS", "VALUE_COMPARATORS", "outputs_match", "values_match"]
 
@@ -37,9 +40,11 @@ Equal = Callable[[Any, Any], bool]
 
 def values_match(comparator: str, expected: Any, value: Any, tolerance: float = 1e-6) -> bool:
     """Whether a decoded value is the expected one under the named comparator."""
+    if comparator not in VALUE_COMPARATORS:
+        raise ValueError(f"comparator {comparator!r}: expected one of {', '.join(VALUE_COMPARATORS)}")
     try:
         return _matches(comparator, expected, value, tolerance)
-    except (ArithmeticError, RecursionError, TypeError):  # a signalling NaN, an int past float: not what was expected
+    except (ArithmeticError, RecursionError, TypeError, ValueError):  # a signalling NaN, an int past float
         return False
 
 
@@ -58,9 +63,7 @@ def _matches(comparator: str, expected: Any, value: Any, tolerance: float) -> bo
         return _same_json(expected, value, _equal_numbers)
     if comparator == "multiset":
         return _as_multisets(list(expected), list(value), lambda a, b: _same_json(a, b, _equal_numbers))
-    if comparator == "set":
-        return _covers(expected, value) and _covers(value, expected)
-    raise ValueError(f"comparator {comparator!r}: expected one of {', '.join(VALUE_COMPARATORS)}")
+    return _covers(expected, value) and _covers(value, expected)
 
 
 def _is_number(value: Any) -> bool:
@@ -133,7 +136,7 @@ def _as_multisets(expected: list[Any], value: list[Any], same: Equal) -> bool:
     """Whether each element has its own counterpart; `same` is an equivalence, so the first one found will do."""
     if len(expected) != len(value):
         return False
-    if sorted(map(repr, expected)) == sorted(map(repr, value)):
+    if sorted(map(_text, expected)) == sorted(map(_text, value)):
         return True  # the common case, without squares
     if len(expected) > MAX_UNORDERED:
         return False
@@ -146,11 +149,19 @@ def _as_multisets(expected: list[Any], value: list[Any], same: Equal) -> bool:
     return True
 
 
+def _text(value: Any) -> str:
+    """A text that only equal values have; `repr`, but for integers of more digits than it prints."""
+    try:
+        return repr(value)
+    except ValueError:
+        return json.dumps(values.encode(value))
+
+
 def _covers(some: Iterable[Any], others: Iterable[Any]) -> bool:
     """Every element of `others` has an equal one in `some`."""
     known = list(some)
-    texts = {repr(part) for part in known}
-    rest = [part for part in others if repr(part) not in texts]
+    texts = {_text(part) for part in known}
+    rest = [part for part in others if _text(part) not in texts]
     if len(rest) * len(known) > MAX_UNORDERED**2:
         return False
     return all(any(_same_json(part, other, _equal_numbers) for other in known) for part in rest)

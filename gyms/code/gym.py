@@ -6,28 +6,28 @@ test passed and 0 otherwise; the fraction of tests passed is the component `frac
 before its tests do a `crashed`, invalid source an `invalid_answer`; all of these are the model's faults. A malformed
 task is a `bad_task`, and a failing sandbox raises: neither is held against the model.
 
-Tasks: small built-in problems, or HumanEval's or MBPP's rows (`path`, `source`). One published set is split into train
-and held-out by a hash of each task's id.
+Tasks: small built-in problems, or rows (`path`, `source`): HumanEval's, MBPP's, this gym's own, or one of the published
+forms of gyms/row_formats/code.py. One set is split into train and held-out by a hash of each prompt.
 """
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ConfigDict, Field, model_validator
 
-from gyms.api import CaseResult, Gym, GymSettings, Needs, Score, Services, Split, Status, Task, message
+from gyms.api import CaseResult, Gym, Needs, Score, Services, Split, Status, Task, message
 from gyms.code.builtin import PROBLEMS
 from gyms.code.extract import Extracted, extract
 from gyms.code.plan import Plan, called_first, is_humaneval, is_mbpp, make_plan
 from gyms.code.verify import Verdict, verify
-from gyms.extras import require
+from gyms.columns import RowSettings, mapped_rows
+from gyms.heldout import is_heldout
+from gyms.rows import Located, Skipped, make_all, read_file, read_source
 from gyms.sandbox.program import Limits, SandboxError
 
 __all__ = ["Code", "CodeSettings", "compose"]
@@ -35,17 +35,20 @@ __all__ = ["Code", "CodeSettings", "compose"]
 MAX_RESPONSE_CHARS = 1_000_000
 MAX_SOURCE_CHARS = 200_000
 MAX_ANSWER_CHARS = 20_000
+_OPTIONAL = ("text", "solution", "setup", "language", "limits", "entry_point", "comparator", "tolerance", "task_id")
+_OWN = (("prompt", "entry_point", "test"), ("test_list",), ("prompt", "tests"), ("text", "tests"))
 MAX_CASES = 200
 """Test results that a score carries; failed ones first where there are more."""
 
 
-class CodeSettings(GymSettings):
+class CodeSettings(RowSettings):
     """Where tasks come from, how much a program may use, and what is paid."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     path: Path | None = None
-    """JSONL file, plain or .gz, of HumanEval's, MBPP's or this gym's own rows; None: the built-in problems."""
+    """File of HumanEval's, MBPP's or this gym's own rows, or of a published form: JSONL, JSON or Parquet, packed or
+    not. None: the built-in problems."""
     source: str = ""
     """Data set for `datasets.load_dataset` instead of `path`, e.g. "openai/openai_humaneval"."""
     config: str = ""
@@ -88,6 +91,7 @@ class Code(Gym):
         super().__init__(settings, services)
         self._splits: dict[Split, Sequence[Task]] = {}
         self._plans: dict[str, Plan] = {}
+        self.skipped = Skipped()
 
     def tasks(self, split: Split) -> Sequence[Task]:
         """Read at the first call, so that scoring workers, which never ask, need no data."""
@@ -181,35 +185,39 @@ class Code(Gym):
     def _read(self) -> dict[Split, Sequence[Task]]:
         if self.settings.path is None and not self.settings.source:
             return {"train": self._builtin("train"), "heldout": self._builtin("heldout")}
+        settings = self.settings
+        rows = mapped_rows(
+            self._rows(), settings, kind="code", wanted=("prompt", "tests"), own=_OWN, optional=_OPTIONAL
+        )
+        made, self.skipped = make_all(rows, self._made, skip_malformed=settings.skip_malformed)
+        share, seed = settings.heldout_fraction, settings.split_seed
         train: list[Task] = []
         heldout: list[Task] = []
-        for where, row in self._rows():
-            task_id = str(row.get("task_id", where))
-            try:
-                task = make_task(row, task_id, self.settings.suffix)
-            except ValueError as error:
-                raise ValueError(f"{where}: {error}") from None
-            (heldout if self._is_heldout(task) else train).append(task)
+        for task in made:
+            is_held = is_heldout(self.fingerprint(task), fraction=share, seed=seed)
+            (heldout if is_held else train).append(task)
         if not train or not heldout:
-            raise ValueError(f"{self.settings.path or self.settings.source}: too few rows to hold some out")
+            raise ValueError(
+                f"{settings.path or settings.source}: heldout_fraction = {share} makes {len(train)} train and "
+                f"{len(heldout)} held-out tasks of {len(made)} rows; both need at least one"
+            )
         return {"train": tuple(train), "heldout": tuple(heldout)}
+
+    def _made(self, row: Mapping[str, Any], where: str) -> Task:
+        try:
+            return make_task(row, str(row.get("task_id", where)), self.settings.suffix)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
 
     def _builtin(self, split: Split) -> tuple[Task, ...]:
         rows = PROBLEMS[split]
         return tuple(make_task(row, f"builtin/{row['entry_point']}", self.settings.suffix) for row in rows)
 
-    def _is_heldout(self, task: Task) -> bool:
-        text = f"{self.settings.split_seed} {self.fingerprint(task)}"
-        digest = hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).digest()
-        return int.from_bytes(digest, "big") < self.settings.heldout_fraction * 2**64
-
-    def _rows(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        if self.settings.path is not None:
-            for number, row in read_rows(self.settings.path):
-                yield f"{self.settings.path}:{number}", row
-            return
-        for number, row in enumerate(_load_dataset(self.settings)):
-            yield f"{self.settings.source}[{number}]", row
+    def _rows(self) -> Iterable[Located]:
+        settings = self.settings
+        if settings.path is not None:
+            return read_file(settings.path)
+        return read_source(settings.source, settings.config, settings.source_split, instead="path")
 
 
 def compose(plan: Plan, found: Extracted) -> str:
@@ -244,37 +252,6 @@ def make_task(row: Mapping[str, Any], task_id: str, suffix: str) -> Task:
         raise ValueError(f"not a row of HumanEval, MBPP or this gym; it has the keys {sorted(map(str, row))}")
     data = {key: value for key, value in row.items() if value is not None}
     return Task(id=task_id, prompt=(message("user", text + suffix),), data=data)
-
-
-def read_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """Line number and object of each line of a JSONL file, plain or gzipped; ValueError naming file and line."""
-    if not path.is_file():
-        raise ValueError(f"there is no file {path} (looked for {path.resolve()}); give the path of a JSONL file")
-    with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise ValueError(f"{path}:{number}: not a line of JSON ({error})") from None
-            if not isinstance(row, Mapping):
-                raise ValueError(f"{path}:{number}: expected a JSON object")
-            yield number, row
-
-
-def _load_dataset(settings: CodeSettings) -> Iterable[Mapping[str, Any]]:
-    """Rows through `datasets`; imported here because it is slow to import and only the driver needs it."""
-    datasets = require("datasets", user=f"source = {settings.source!r}")
-
-    try:
-        rows: Any = datasets.load_dataset(settings.source, settings.config or None, split=settings.source_split)
-        return rows
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"data set source = {settings.source!r}, config = {settings.config!r}, split {settings.source_split!r} "
-            f"cannot be loaded ({error}); check the name and the network, or give a local file as path"
-        ) from error
 
 
 def _kept(cases: tuple[CaseResult, ...]) -> tuple[CaseResult, ...]:

@@ -15,7 +15,7 @@ from gyms.code.checks import InputTest
 from gyms.code.compare import outputs_match
 from gyms.code.plan import Plan, PytestTest
 from gyms.sandbox.program import Ending, Exam, Program, Run, Sandbox, SandboxError
-from gyms.sandbox.results import read_last_line, read_results
+from gyms.sandbox.results import has_begun, read_last_line, read_results, told
 
 __all__ = ["Verdict", "verify"]
 
@@ -129,8 +129,8 @@ def _verify_inputs(tests: Sequence[InputTest], program: Program, sandbox: Sandbo
 
 
 def _last_line(stderr: bytes) -> str:
-    lines = stderr.decode("utf-8", "replace").strip().splitlines()
-    return lines[-1][:300] if lines else ""
+    lines = stderr.decode("utf-8", "replace").strip().split("\n")
+    return lines[-1][:300]
 
 
 def _verify_exam(exam: Exam, program: Program, sandbox: Sandbox) -> Verdict:
@@ -143,10 +143,10 @@ def _verify_exam(exam: Exam, program: Program, sandbox: Sandbox) -> Verdict:
         return Verdict(cases=(), fault=Status.BAD_TASK, detail=f"the tests assert nothing: {report.get('broken', '')}")
     if not report.get("num_calls"):
         return Verdict(cases=(), fault=Status.BAD_TASK, detail="the tests never call the submission")
-    cases = tuple(CaseResult(id=str(label), passed=ok is True, reason=str(reason)) for label, ok, reason in found)
+    cases = tuple(CaseResult(id=told(label), passed=ok is True, reason=told(reason)) for label, ok, reason in found)
     fault, detail = _fault(subject)
     if all(case.passed for case in cases) and report.get("stopped"):
-        cases = (*cases, CaseResult(id="the tests' end", passed=False, reason=str(report["stopped"])))
+        cases = (*cases, CaseResult(id="the tests' end", passed=False, reason=told(report["stopped"])))
     return Verdict(cases=cases, fault=Status.OK if all(case.passed for case in cases) else fault, detail=detail)
 
 
@@ -158,11 +158,11 @@ def _verify_pytest(test: PytestTest, program: Program, sandbox: Sandbox) -> Verd
         return Verdict(cases=missing, fault=verdict.fault, detail=verdict.detail, is_syntax=verdict.is_syntax)
     if "broken" in report:
         raise SandboxError(str(report["broken"]))
-    found = {_test_name(str(name)): (str(outcome), str(reason)) for name, outcome, reason in report.get("pytest", [])}
+    found = {_test_name(str(name)): (str(outcome), told(reason)) for name, outcome, reason in report.get("pytest", [])}
     wanted = [_test_name(name) for name in test.ids]
     cases = []
     for name, key in zip(test.ids, wanted, strict=True):
-        outcome, reason = found.get(key, ("was not collected", str(report.get("collection", ""))))
+        outcome, reason = found.get(key, ("was not collected", told(report.get("collection"))))
         said = "" if outcome == "passed" else f"{outcome}: {reason}"[:300]
         cases.append(CaseResult(id=name, passed=outcome == "passed", reason=said))
     if found and not set(wanted) & set(found):
@@ -180,7 +180,7 @@ def _exam_report(subject: Run, tests: Run) -> tuple[dict, Verdict | None]:  # ty
     """The exam's report, or the verdict where there is none to read."""
     report = read_last_line(tests.results)
     if report is not None and "failure" in report:
-        kind, _, reason = str(report["failure"]).partition(": ")
+        kind, _, reason = told(report["failure"]).partition(": ")
         fault, detail = _fault(subject)
         if fault is Status.OK:
             fault, detail = (Status.INVALID_ANSWER if kind == "syntax" else Status.CRASHED), reason
@@ -194,10 +194,13 @@ def _exam_report(subject: Run, tests: Run) -> tuple[dict, Verdict | None]:  # ty
         fault, detail = _fault(subject)
         if fault is Status.OK and tests.ending in _TIMEOUTS:
             fault, detail = Status.TIMEOUT, "the tests ran past their limit"
-        if fault is Status.OK:
+        if fault is Status.OK and not has_begun(tests.results):
             raise SandboxError(
-                f"the tests' process ended with {tests.ending} and no report: {_last_line(tests.stderr)}"
+                f"the tests' process ended with {tests.ending} before it began: {_last_line(tests.stderr)}"
             )
+        if fault is Status.OK:  # it stood until it read what the submission sent
+            fault = Status.CRASHED
+            detail = f"what it answered ended the tests ({_LIMITS.get(tests.ending, tests.ending)})"
         return {}, Verdict(cases=(CaseResult(id="tests", passed=False, reason=detail),), fault=fault, detail=detail)
     return report, None
 

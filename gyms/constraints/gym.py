@@ -20,26 +20,29 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from gyms.api import CaseResult, Gym, GymSettings, Needs, Score, Services, Split, Status, Task
+from gyms.api import CaseResult, Gym, Needs, Score, Services, Split, Status, Task
+from gyms.columns import RowSettings, mapped_rows
 from gyms.constraints.hacks import hack_flags
 from gyms.constraints.item import Instruction, Item, ItemError, read_item
 from gyms.constraints.prompts import PromptTasks
 from gyms.constraints.rows import read_rows, split_rows
 from gyms.constraints.text import prepared
 from gyms.constraints.thinking import final_text
+from gyms.rows import Skipped
 
 __all__ = ["Constraints", "ConstraintsSettings"]
 
 MAX_RESPONSE_CHARS = 2_000_000
 
 
-class ConstraintsSettings(GymSettings):
+class ConstraintsSettings(RowSettings):
     """Where the tasks come from and how they are scored."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     path: Path | None = None
-    """Local JSONL file of rows with `prompt`, `instruction_id_list` and `kwargs`, instead of procedural prompts."""
+    """Local file of rows with `prompt`, `instruction_id_list` and `kwargs`, or of a published form, instead of
+    procedural prompts: JSONL, JSON or Parquet, packed or not."""
     source: str | None = None
     """Data set of such rows for `datasets.load_dataset`, e.g. a hub name, instead of procedural prompts."""
     source_split: str = "train"
@@ -88,6 +91,7 @@ class Constraints(Gym):
     def __init__(self, settings: ConstraintsSettings, services: Services) -> None:
         super().__init__(settings, services)
         self._splits: dict[Split, Sequence[Task]] = {}
+        self.skipped = Skipped()
 
     def tasks(self, split: Split) -> Sequence[Task]:
         """Procedural prompts, or the rows of `path` or `source`: read at the first call, which workers never make."""
@@ -102,15 +106,22 @@ class Constraints(Gym):
                 "train": PromptTasks(given.seed, "train", given.num_train, given.difficulty),
                 "heldout": PromptTasks(given.seed, "heldout", given.num_heldout, given.difficulty),
             }
-        rows = read_rows(given.path, given.source, given.source_split)
-        tasks = split_rows(
+        rows = mapped_rows(
+            read_rows(given.path, given.source, given.source_split),
+            given,
+            kind="instructions",
+            wanted=("prompt", "instruction_id_list", "kwargs"),
+            own=(("prompt", "instruction_id_list"),),
+            optional=("mode", "compat", "key"),
+        )
+        train, heldout, self.skipped = split_rows(
             rows,
             heldout_fraction=given.heldout_fraction,
             skip_malformed=given.skip_malformed,
             mode=given.mode,
             compat=given.compat,
         )
-        return {"train": tasks[0], "heldout": tasks[1]}
+        return {"train": train, "heldout": heldout}
 
     def score(self, task: Task, response: str) -> Score:
         try:

@@ -13,21 +13,25 @@ Scoring needs no data source: a task that is handed in brings its gold answer in
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from gyms.api import Gym, GymSettings, Needs, Score, Services, Split, Status, Task, message
+from gyms.api import Gym, Needs, Score, Services, Split, Status, Task, message
+from gyms.columns import RowSettings, mapped_rows
+from gyms.heldout import is_heldout
 from gyms.math.builtin import problems
-from gyms.math.data import fingerprint, is_heldout, make_task, rows_of_file, rows_of_source
+from gyms.math.data import OWN_COLUMNS, fingerprint, make_task
 from gyms.math.verify import BadGold, Gold, Verdict, partial_value, read_gold, verify_gold
+from gyms.rows import Located, Skipped, make_all, read_file, read_source, require_two_files
 
 __all__ = ["Math", "MathSettings"]
 
 
-class MathSettings(GymSettings):
+class MathSettings(RowSettings):
     """Where the problems come from, what the prompt asks for, and how strictly an answer is read."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
@@ -41,9 +45,9 @@ class MathSettings(GymSettings):
     heldout_split: str = "test"
     """Name of the data set's held-out split; empty: `heldout_fraction` of the train split is held out."""
     train_file: Path | None = None
-    """Local JSONL file of train rows, instead of `source`."""
+    """Local file of train rows, instead of `source`: JSONL, JSON or Parquet, packed or not."""
     heldout_file: Path | None = None
-    """Local JSONL file of held-out rows; without it `heldout_fraction` of `train_file` is held out."""
+    """Local file of held-out rows; without it `heldout_fraction` of `train_file` is held out."""
     dialect: Literal["auto", "gsm8k", "math", "rows"] = "auto"
     """Form of the rows; `auto` tells GSM8K by the `####` in its answers."""
     heldout_fraction: float = Field(default=0.1, gt=0.0, lt=1.0)
@@ -67,6 +71,7 @@ class MathSettings(GymSettings):
             raise ValueError("source and train_file are both given; the train rows come from one of them")
         if self.heldout_file is not None and not (self.source or self.train_file is not None):
             raise ValueError("heldout_file is given without train_file or source")
+        require_two_files(self.train_file, self.heldout_file, split="heldout_fraction")
         return self
 
 
@@ -86,14 +91,22 @@ class Math(Gym):
     def __init__(self, settings: MathSettings, services: Services) -> None:
         super().__init__(settings, services)
         self._splits: dict[Split, Sequence[Task]] = {}
+        self.skipped = Skipped()
 
     def tasks(self, split: Split) -> Sequence[Task]:
         """Read at the first call, so that scoring workers, which never ask, need no data."""
         if not self._splits:
-            heldout = tuple(self._make("heldout"))
+            if self._is_split_by_hash():
+                share, seed = self.settings.heldout_fraction, self.settings.split_seed
+                train, heldout = [], []
+                for task in self._made("train"):
+                    is_held = is_heldout(self.fingerprint(task), fraction=share, seed=seed)
+                    (heldout if is_held else train).append(task)
+            else:
+                heldout, train = self._made("heldout"), self._made("train")
             taken = {self.fingerprint(task) for task in heldout}
-            train = tuple(task for task in self._make("train") if self.fingerprint(task) not in taken)
-            self._splits = {"train": train, "heldout": heldout}
+            train = [task for task in train if self.fingerprint(task) not in taken]
+            self._splits = {"train": self._asked("train", train), "heldout": self._asked("heldout", heldout)}
         return self._splits[split]
 
     def score(self, task: Task, response: str) -> Score:
@@ -143,43 +156,47 @@ class Math(Gym):
             finals=self.settings.finals,
         )
 
-    def _make(self, split: Split) -> Iterator[Task]:
+    def _asked(self, split: Split, tasks: Sequence[Task]) -> Sequence[Task]:
+        """Numbered, and with the suffix."""
+        return tuple(
+            replace(task, id=f"{split}/{number}", prompt=(message("user", _question(task) + self.settings.suffix),))
+            for number, task in enumerate(tasks)
+        )
+
+    def _made(self, split: Split) -> list[Task]:
+        """Tasks of a split, each problem once."""
         settings = self.settings
         if not settings.source and settings.train_file is None:
-            for number, (question, answer) in enumerate(problems(split)):
-                yield Task(
-                    id=f"{split}/{number}",
-                    prompt=(message("user", question + settings.suffix),),
-                    data={"answer": answer, "question": question},
-                )
-            return
-        seen: set[str] = set()
-        for number, (where, row) in enumerate(self._rows(split)):
-            task = make_task(row, f"{split}/{number}", dialect=settings.dialect, suffix=settings.suffix, where=where)
-            mark = self.fingerprint(task)
-            if mark not in seen:
-                seen.add(mark)
-                yield task
+            return [
+                Task(id="", prompt=(message("user", question),), data={"answer": answer, "question": question})
+                for question, answer in problems(split)
+            ]
+        wanted, optional = ("question", "answer"), ("solution", "type", "tolerance", "units")
+        rows = mapped_rows(
+            self._rows(split), settings, kind="answer", wanted=wanted, own=OWN_COLUMNS, optional=optional
+        )
+        made, skipped = make_all(
+            rows,
+            lambda row, where: make_task(row, dialect=settings.dialect, where=where),
+            skip_malformed=settings.skip_malformed,
+        )
+        self.skipped += skipped
+        return list({self.fingerprint(task): task for task in reversed(made)}.values())[::-1]
 
-    def _rows(self, split: Split) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """Rows of a split: its own file or data set split, or its share of the only one."""
+    def _is_split_by_hash(self) -> bool:
+        """Whether train and held-out rows come from one file or one split of a data set."""
+        settings = self.settings
+        is_builtin = not settings.source and settings.train_file is None
+        return not is_builtin and settings.heldout_file is None and not (settings.source and settings.heldout_split)
+
+    def _rows(self, split: Split) -> Iterable[Located]:
+        """Rows of a split of its own; where there is one source, all are read as train."""
         settings = self.settings
         own_file = settings.train_file if split == "train" else settings.heldout_file
         if own_file is not None:
-            rows = rows_of_file(own_file)
-        elif settings.source and (split == "train" or settings.heldout_split):
-            name = settings.train_split if split == "train" else settings.heldout_split
-            rows = rows_of_source(settings.source, settings.config, name)
-        elif settings.train_file is not None:
-            rows = rows_of_file(settings.train_file)
-        else:
-            rows = rows_of_source(settings.source, settings.config, settings.train_split)
-        has_own_heldout = settings.heldout_file is not None or (bool(settings.source) and bool(settings.heldout_split))
-        for where, row in rows:
-            question = str(row.get("question") or row.get("problem") or "")
-            is_held = is_heldout(question, fraction=settings.heldout_fraction, seed=settings.split_seed)
-            if has_own_heldout or is_held == (split == "heldout"):
-                yield where, row
+            return read_file(own_file)
+        name = settings.train_split if split == "train" else settings.heldout_split
+        return read_source(settings.source, settings.config, name, instead="train_file and heldout_file")
 
 
 def _question(task: Task) -> str:

@@ -8,7 +8,20 @@ from pathlib import Path
 
 __all__ = ["BOOTSTRAP", "bundle"]
 
-_ORDER = ("values", "kernel", "seccomp", "landlock", "remote", "runner", "examiner", "root", "job", "zygote", "once")
+_ORDER = (
+    "values",
+    "kernel",
+    "seccomp",
+    "landlock",
+    "remote",
+    "runner",
+    "examiner",
+    "root",
+    "usage",
+    "job",
+    "zygote",
+    "once",
+)
 _PACKAGE = "gyms.sandbox.inside"
 
 BOOTSTRAP = """

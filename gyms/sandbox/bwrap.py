@@ -54,6 +54,12 @@ class BubblewrapRunner:
 
     def run(self, launches: Sequence[Launch], *, linked: bool = False) -> list[Run]:
         """Run the launches at the same time; `linked`: two of them, with a pipe each way between them."""
+        try:
+            return self._run(launches, linked)
+        except OSError as error:
+            raise SandboxError(f"the sandbox (bwrap) failed: {error}") from error
+
+    def _run(self, launches: Sequence[Launch], linked: bool) -> list[Run]:
         with self._lock, contextlib.ExitStack() as stack:
             pipes = [os.pipe() for _ in range(2)] if linked else []
             links = contextlib.ExitStack()

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gyms.sandbox.inside import landlock, seccomp
-from gyms.sandbox.open import TIERS, open_tier
+from gyms.sandbox.open import TIERS, has_handles, open_tier
+from gyms.sandbox.places import candidates, check_temporary_folder
 from gyms.sandbox.program import Ending, Limits, Program, SandboxError
 from gyms.sandbox.view import test_libraries, tool
 
@@ -53,6 +54,7 @@ def _mechanisms() -> list[Probe]:
     cap = _text("/proc/sys/user/max_user_namespaces")
     refused = _text("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == "1"
     machine = os.uname().machine
+    place = check_temporary_folder()
     return [
         Probe(
             "root", os.geteuid() == 0, "programs run as a user of their own" if os.geteuid() == 0 else "a plain user"
@@ -64,7 +66,8 @@ def _mechanisms() -> list[Probe]:
         ),
         Probe("seccomp", seccomp.is_supported() and _has_seccomp(), f"filter for {machine}"),
         Probe("landlock_abi", version > 0, f"version {version}" if version else "not in this kernel, or switched off"),
-        Probe("pidfd", hasattr(os, "pidfd_open"), "processes are killed by handle, never by number"),
+        Probe("temporary_folder", not place, place or f"programs may work in {candidates()[0]}"),
+        Probe("pidfd", has_handles(), "processes are killed by handle, never by number"),
     ]
 
 

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gyms.sandbox import places
 from gyms.sandbox.bundle import BOOTSTRAP, bundle
 from gyms.sandbox.inside.job import remove_folder
 from gyms.sandbox.program import Limits, Run, SandboxError
@@ -133,7 +134,7 @@ class ForkServer:
             return "/tmp"
         return self._new_folder("run-", self._base, stack)
 
-    def _new_folder(self, prefix: str, parent: str | None, stack: contextlib.ExitStack) -> str:
+    def _new_folder(self, prefix: str, parent: str, stack: contextlib.ExitStack) -> str:
         """A folder of the jobs' user, removed when the stack ends."""
         folder = tempfile.mkdtemp(prefix=prefix, dir=parent)
         stack.callback(remove_folder, folder)
@@ -165,7 +166,7 @@ class ForkServer:
 
     def _start(self) -> None:
         if not self.profile.has_namespaces:
-            self._base = self._new_folder("sandbox-", None, self._folders)
+            self._base = self._new_folder("sandbox-", places.working_place(self.profile.uid), self._folders)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         source_read, source_write = os.pipe()
         try:

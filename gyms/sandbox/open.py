@@ -53,10 +53,26 @@ def open_sandbox(tier: Tier | Literal["auto"] = "auto", *, allow_insecure: bool 
 
 def open_tier(tier: Tier) -> Sandbox:
     """A sandbox of exactly this tier; SandboxError with the reason where it does not work here."""
-    if os.name != "posix" or not hasattr(os, "pidfd_open"):
-        raise SandboxError("needs Linux 5.3 or newer")
+    if not has_handles():
+        raise SandboxError("needs Linux 5.3 or newer, and a container that allows pidfd_open")
     if tier != "insecure" and not seccomp.is_supported():
         raise SandboxError(f"system-call numbers of {os.uname().machine} are not known here")
+    try:
+        return _opened(tier)
+    except OSError as error:  # no /proc, no room for processes, descriptors or files, calls that a container refuses
+        raise SandboxError(f"{error}") from error
+
+
+def has_handles() -> bool:
+    """Whether this kernel gives handles on processes: they are killed by these, never by number."""
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except (AttributeError, OSError):
+        return False
+    return True
+
+
+def _opened(tier: Tier) -> Sandbox:
     if tier == "bwrap":
         from gyms.sandbox.bwrap import BubblewrapRunner
 
@@ -66,8 +82,7 @@ def open_tier(tier: Tier) -> Sandbox:
         return ProgramSandbox(runner)
     server = _fork_server(tier)
     server.start()
-    sandbox = ProgramSandbox(server)
-    return sandbox
+    return ProgramSandbox(server)
 
 
 def _fork_server(tier: Tier) -> ForkServer:

@@ -13,7 +13,7 @@ from typing import Any
 from gyms.sandbox.inside import values
 from gyms.sandbox.program import Outcome
 
-__all__ = ["Loaded", "read_last_line", "read_results"]
+__all__ = ["Loaded", "has_begun", "read_last_line", "read_results", "told"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ def read_results(results: bytes, num_calls: int) -> Loaded:
     if first is None or first.get("n") != -1:
         return Loaded(False)
     if first.get("v") is not True:
-        return Loaded(False, str(first.get("e", ""))[:300] or "it could not be loaded", first.get("k") == "syntax")
+        return Loaded(False, told(first.get("e")) or "it could not be loaded", first.get("k") == "syntax")
     outcomes: list[Outcome] = []
     for line in lines[1 : num_calls + 1]:
         reply = _line(line)
@@ -48,9 +48,15 @@ def read_results(results: bytes, num_calls: int) -> Loaded:
 
 
 def read_last_line(results: bytes) -> dict[str, Any] | None:
-    """The one report of trusted test code; None where it did not come to its end."""
+    """The report of trusted test code, behind the line that says it began; None where it did not come to its end."""
     lines = results.split(b"\n")
-    return _line(lines[-2]) if len(lines) >= 2 and not lines[-1] else None
+    return _line(lines[-2]) if len(lines) >= 3 and not lines[-1] else None
+
+
+def has_begun(results: bytes) -> bool:
+    """Whether trusted test code came up, before it read anything of the submission."""
+    first = _line(results.partition(b"\n")[0])
+    return first is not None and first.get("begun") is True
 
 
 def _line(data: bytes) -> dict[str, Any] | None:
@@ -61,9 +67,14 @@ def _line(data: bytes) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
+def told(error: object) -> str:
+    """What a program says of an error, fit to be written down: a short text, without halves of surrogate pairs."""
+    return error[:300].encode("utf-8", "replace").decode() if isinstance(error, str) else ""
+
+
 def _outcome(reply: dict[str, Any]) -> Outcome:
     if "v" not in reply:
-        return Outcome(error=str(reply.get("e", ""))[:300] or "raised")
+        return Outcome(error=told(reply.get("e")) or "raised")
     try:
         return Outcome(value=values.decode(reply["v"]))
     except (ValueError, OverflowError, RecursionError) as error:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 from pathlib import Path
+
+from gyms.sandbox.places import working_place
 
 __all__ = ["Traces", "descendants", "everything", "folders", "is_zombie", "settled", "traces"]
 
@@ -40,12 +41,17 @@ def descendants(root: int | None = None) -> set[int]:
 def traces() -> Traces:
     descriptors = len(list(Path("/proc/self/fd").iterdir()))
     mounts = frozenset(Path("/proc/self/mounts").read_text().splitlines())
-    files = frozenset(str(path) for path in Path(tempfile.gettempdir()).glob("sandbox-*/*"))
+    files = frozenset(str(path) for path in _place().glob("sandbox-*/*"))
     return frozenset(descendants()), descriptors, mounts, files
 
 
 def folders() -> set[str]:
-    return {path.name for path in Path(tempfile.gettempdir()).glob("sandbox-*")}
+    return {str(path) for path in _place().glob("sandbox-*")}
+
+
+def _place() -> Path:
+    """Where programs work; a TMPDIR of mode 1777 keeps the traces of other runs apart."""
+    return Path(working_place(60_500 if os.geteuid() == 0 else 0))
 
 
 def everything() -> set[int]:

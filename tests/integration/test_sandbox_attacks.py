@@ -102,6 +102,18 @@ LIMITED = {
         "        time.sleep(60)\ntime.sleep(60)",
         {Ending.MEMORY_LIMIT},
     ),
+    "full buffers of sockets": (
+        "import os, socket, time\nfor _ in range(8):\n    if os.fork() == 0:\n        kept = []\n        try:\n"
+        "            while True: kept += socket.socketpair()\n        except OSError: pass\n        for s in kept:\n"
+        "            s.setblocking(False)\n            try:\n                while True: s.send(b'x' * 4096)\n"
+        "            except OSError: pass\n        time.sleep(60)\ntime.sleep(60)",
+        {Ending.MEMORY_LIMIT},
+    ),
+    "full buffers of sockets in a process that hides them": (
+        "import ctypes, os, socket, time\nfor _ in range(8):\n    if os.fork() == 0:\n"
+        "        ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)\n        time.sleep(60)\ntime.sleep(60)",
+        {Ending.MEMORY_LIMIT},
+    ),
     "shared anonymous memory": (
         "import mmap, os, time\nfor _ in range(4):\n    if os.fork() == 0:\n        m = mmap.mmap(-1, 100 << 20)\n"
         "        for i in range(0, 100 << 20, 4096): m[i] = 1\n        time.sleep(60)\ntime.sleep(60)",
@@ -157,6 +169,15 @@ BOMBS = {
 @pytest.mark.parametrize("name", BOMBS)
 def test_whatever_a_program_does_to_its_own_processes_stays_inside(sandbox: Sandbox, name: str) -> None:
     run(sandbox, BOMBS[name])  # the clean fixture is the assertion
+
+
+def test_an_event_loop_and_dead_children_are_no_memory(sandbox: Sandbox) -> None:
+    source = (
+        "import asyncio, os, time\nfor _ in range(9):\n    if os.fork() == 0: os._exit(0)\n"
+        "async def main():\n    await asyncio.sleep(0.5)\n    return 42\nprint(asyncio.run(main()))"
+    )
+    found = run(sandbox, source, replace(SHORT, memory_bytes=128 << 20))
+    assert found.stdout == b"42\n", found
 
 
 def test_a_program_that_kills_itself_is_seen_to_have_been_killed(sandbox: Sandbox) -> None:
@@ -252,6 +273,9 @@ RAW_CALLS = {
     "open_by_handle_at": (304, -100, 0, 0),
     "pidfd_getfd": (438, 0, 0, 0),
     "kexec_load": (246, 0, 0, 0, 0),
+    "sendmsg": (46, 0, 0, 0),
+    "sendmmsg": (307, 0, 0, 0, 0),
+    "setsockopt": (54, 0, 0, 0, 0, 0),
     "x32 getpid": (0x40000000 | 39,),
 }
 

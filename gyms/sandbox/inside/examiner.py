@@ -2,7 +2,10 @@
 
 `assert` statements become cases: each is counted by itself, a failed one does not stop the rest, and a case passes
 where it was reached and every time that it was reached it held. Trivial asserts (`assert True`) are no cases. What is
-reported is written once, at the end, to a channel that no submission has.
+reported is written once, at the end, to a channel that no submission has; a line before says that this process came up
+by itself. Should there be no report after that line, what the submission sent has brought the tests down.
+
+What tests print goes nowhere: a failed test would print what the submission sent, and may be ended for its length.
 """
 
 from __future__ import annotations
@@ -24,6 +27,10 @@ _CASE = "__case__"
 def examine(body: dict[str, Any]) -> None:
     """Run the tests and report; never returns."""
     report = runner.Reporter(runner.RESULT_FD)
+    report.send({"begun": True})
+    null = os.open(os.devnull, os.O_WRONLY)
+    for fd in (1, 2):
+        os.dup2(null, fd)
     replies = open(runner.LINK_IN, "rb", closefd=False)  # noqa: SIM115
     requests = open(runner.LINK_OUT, "wb", closefd=False)  # noqa: SIM115
     link = remote.Link(replies, requests, allows_objects=bool(body.get("allows_objects")))
@@ -62,7 +69,7 @@ def _run_asserts(body: dict[str, Any], link: remote.Link) -> dict[str, Any]:
         tree = ast.parse(body["tests"])
         for source in body["prelude"]:
             exec(compile(source, "prelude.py", "exec", dont_inherit=True), names)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return {"broken": f"{type(error).__name__}: {error}"[:300]}
     rewriter = _Cases()
     tree = ast.fix_missing_locations(rewriter.visit(tree))
@@ -84,6 +91,8 @@ def _run_asserts(body: dict[str, Any], link: remote.Link) -> dict[str, Any]:
     stopped = ""
     try:
         exec(compile(tree, "tests.py", "exec", dont_inherit=True), names)
+    except SystemExit as error:  # the tests' own: an exit of the submission does not cross
+        stopped = f"SystemExit: {error}"[:300] if error.code else ""
     except Exception as error:
         stopped = f"{type(error).__name__}: {error}"[:300]
     cases = [

@@ -15,20 +15,17 @@ import resource
 import select
 import shutil
 import signal
-import stat
 import time
 from typing import Any
 
 from gyms.sandbox import inside
-from gyms.sandbox.inside import kernel, landlock, root, runner, seccomp
+from gyms.sandbox.inside import kernel, landlock, root, runner, seccomp, usage
 
-__all__ = ["kill_descendants", "preload", "prepare", "remove_folder", "run_init"]
+__all__ = ["STATUS", "kill_descendants", "preload", "prepare", "remove_folder", "run_init"]
 
-_PAGE = os.sysconf("SC_PAGE_SIZE")
-_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+STATUS = 5
+"""Place of the status pipe among a job's descriptors."""
 _FIRST_TICK, _TICK = 0.1, 0.05
-_NUM_FILES = 2048
-_OPEN_FILES = 256
 
 _filters: list[seccomp.Prepared] = []
 Spec = dict[str, Any]
@@ -69,7 +66,7 @@ def run_init(spec: Spec, fds: list[int], profile: Spec) -> None:
         kernel.set_dumpable(False)
         if profile["has_namespaces"]:
             kernel.unshare(kernel.CLONE_NEWNS)
-            root.mount_scratch(spec["file_bytes"], _NUM_FILES)
+            root.mount_scratch(spec["file_bytes"], usage.MAX_FILES)
             if profile["has_proc"]:
                 root.mount_proc()
             kernel.drop_all_capabilities()
@@ -91,7 +88,7 @@ def run_init(spec: Spec, fds: list[int], profile: Spec) -> None:
 
 def _become_program(spec: Spec, fds: tuple[int, ...], profile: Spec, init: int) -> None:
     """In the child: arrange descriptors, give up everything, run; never returns."""
-    status = fds[5]
+    status = fds[STATUS]
     try:
         os.setsid()
         if not profile["is_init_one"]:
@@ -143,7 +140,7 @@ def set_limits(spec: Spec) -> None:
     limits = [
         (resource.RLIMIT_CPU, cpu, cpu + 1),
         (resource.RLIMIT_FSIZE, spec["file_bytes"], spec["file_bytes"]),
-        (resource.RLIMIT_NOFILE, _OPEN_FILES, _OPEN_FILES),
+        (resource.RLIMIT_NOFILE, usage.OPEN_FILES, usage.OPEN_FILES),
         (resource.RLIMIT_CORE, 0, 0),
         (resource.RLIMIT_MEMLOCK, 0, 0),
         (resource.RLIMIT_MSGQUEUE, 0, 0),
@@ -171,18 +168,18 @@ def _watch(child: int, spec: Spec, profile: Spec, start: float) -> Spec:
         if time.monotonic() >= deadline:
             ending = "wall_limit"
         elif profile["has_proc"]:
-            cpu, memory = _usage(profile)
+            cpu, memory = usage.of_job(profile)
             seen_cpu = max(seen_cpu, cpu)
             if cpu > spec["cpu_seconds"]:
                 ending = "cpu_limit"
-            elif memory > spec["memory_bytes"] or _folder_bytes(spec, profile) > spec["file_bytes"]:
+            elif memory > spec["memory_bytes"] or usage.of_folder(spec, profile) > spec["file_bytes"]:
                 ending = "memory_limit"
             _reap_orphans(child)
         if ending:
             os.kill(child, signal.SIGKILL)
             break
-    _, status, usage = os.wait4(child, 0)
-    cpu = max(seen_cpu, usage.ru_utime + usage.ru_stime)
+    _, status, used = os.wait4(child, 0)
+    cpu = max(seen_cpu, used.ru_utime + used.ru_stime)
     code = os.waitstatus_to_exitcode(status)
     if not ending:
         ran_out = code in (-signal.SIGXCPU, -signal.SIGKILL) and cpu >= spec["cpu_seconds"]
@@ -197,71 +194,6 @@ def _reap_orphans(child: int) -> None:
     with contextlib.suppress(ChildProcessError):
         while (found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and found.si_pid != child:
             os.waitpid(found.si_pid, 0)
-
-
-def _processes() -> list[tuple[int, int, int, int]]:
-    """(pid, parent, CPU ticks with those of children waited for, resident pages) of every process in /proc."""
-    found = []
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                with open(f"/proc/{name}/stat", "rb") as file:
-                    fields = file.read().rpartition(b")")[2].split()
-            except OSError:
-                continue  # it ended meanwhile
-            found.append((int(name), int(fields[1]), sum(map(int, fields[11:15])), int(fields[21])))
-    return found
-
-
-def _descendants() -> list[tuple[int, int, int, int]]:
-    """All processes below this one."""
-    everything = _processes()
-    below, found = {os.getpid()}, []
-    grew = True
-    while grew:
-        grew = False
-        for process in everything:
-            if process[1] in below and process[0] not in below:
-                below.add(process[0])
-                found.append(process)
-                grew = True
-    return found
-
-
-def _usage(profile: Spec) -> tuple[float, int]:
-    """CPU seconds and bytes of memory of the job, init excluded; memory shared after a fork counts once."""
-    processes = [p for p in _processes() if p[0] != 1] if profile["is_init_one"] else _descendants()
-    cpu = sum(ticks for _, _, ticks, _ in processes) / _TICKS_PER_SECOND
-    own = resource.getrusage(resource.RUSAGE_CHILDREN)  # orphans that we have already collected
-    memory = processes[0][3] * _PAGE if len(processes) == 1 else sum(_proportional(p[0], p[3]) for p in processes)
-    return cpu + own.ru_utime + own.ru_stime, memory
-
-
-def _proportional(pid: int, resident_pages: int) -> int:
-    try:
-        with open(f"/proc/{pid}/smaps_rollup", "rb") as file:
-            for line in file:
-                if line.startswith(b"Pss:"):
-                    return int(line.split()[1]) * 1024
-    except OSError:
-        pass  # it ended, or hides itself: count all that it has
-    return resident_pages * _PAGE
-
-
-def _folder_bytes(spec: Spec, profile: Spec) -> int:
-    """Size of the working folder, or too much where it has too many files; our own memory file system caps both."""
-    if profile["has_namespaces"]:
-        return 0
-    total = count = 0
-    for folder, _, names in os.walk(spec["folder"]):
-        count += len(names) + 1
-        if count > _NUM_FILES:
-            return int(spec["file_bytes"]) + 1
-        for name in names:
-            with contextlib.suppress(OSError):
-                info = os.lstat(os.path.join(folder, name))
-                total += info.st_blocks * 512 if stat.S_ISREG(info.st_mode) else 0
-    return total
 
 
 def remove_folder(path: str) -> None:
@@ -279,7 +211,7 @@ def remove_folder(path: str) -> None:
 def kill_descendants() -> None:
     """Without a process namespace: kill until nothing is below us. New ones are capped in number, so this ends."""
     for _ in range(1000):
-        left = _descendants()
+        left = usage.descendants()
         for pid, *_ in left:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

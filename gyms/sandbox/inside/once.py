@@ -14,7 +14,12 @@ def main(spec_fd: int) -> None:
     """Read limits and descriptor numbers, run the job, end."""
     with os.fdopen(spec_fd, "rb") as pipe:
         spec = json.loads(pipe.read())
-    zygote.forget_command_line()
-    job.preload("random")
-    job.prepare(spec["profile"])
+    try:
+        zygote.forget_command_line()
+        zygote.lift_limits()
+        job.preload("random")
+        job.prepare(spec["profile"])
+    except Exception as error:
+        os.write(spec["fds"][job.STATUS], json.dumps({"failed": f"{type(error).__name__}: {error}"}).encode())
+        os._exit(1)
     job.run_init(spec, spec["fds"], spec["profile"])

@@ -18,6 +18,7 @@ from gyms.sandbox.inside import values
 __all__ = ["Link", "Lost", "serve"]
 
 _MAX_REPLY = 16 << 20
+_MAX_ERROR = 300
 _FORWARDED = tuple(
     f"__{name}__"
     for name in (
@@ -78,7 +79,7 @@ def _argument(encoded: dict[str, Any], objects: list[Any]) -> Any:
 
 def _text(error: BaseException) -> str:
     try:
-        return str(error)[:300]
+        return str(error)[:_MAX_ERROR]
     except BaseException:
         return ""
 
@@ -103,7 +104,8 @@ class Link:
             self.failure = "import: it ended while it was loaded"
             return
         if "e" in first:
-            self.failure = f"{first.get('k')}: {first['e']}"
+            kind = "syntax" if first.get("k") == "syntax" else "import"
+            self.failure = f"{kind}: {str(first['e'])[:_MAX_ERROR]}"
 
     def ask(self, **request: Any) -> Any:
         """One request and its reply, as a value or a proxy; raises what the submission raised."""
@@ -137,13 +139,14 @@ class Link:
 
     @staticmethod
     def _error(reply: dict[str, Any]) -> Exception:
-        kind = getattr(builtins, str(reply.get("t")), None)
+        name, text = (str(reply.get(key))[:_MAX_ERROR] for key in ("t", "e"))  # cut again: it may not have been `_text`
+        kind = getattr(builtins, name, None)
         if isinstance(kind, type) and issubclass(kind, Exception) and kind is not AssertionError:
             try:
-                return kind(str(reply["e"]))
+                return kind(text)
             except TypeError:  # UnicodeDecodeError and its like need more than a text
-                return RuntimeError(f"{reply.get('t')}: {reply['e']}")
-        return RuntimeError(f"{reply.get('t')}: {reply['e']}")
+                return RuntimeError(f"{name}: {text}")
+        return RuntimeError(f"{name}: {text}")
 
     def encode(self, argument: Any) -> dict[str, Any]:
         """An argument on its way over."""

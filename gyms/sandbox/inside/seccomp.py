@@ -24,6 +24,9 @@ _ARCHITECTURES = {"x86_64": (_X86, 0xC000003E), "aarch64": (_ARM, 0xC00000B7)}
 # name: (number on x86-64, number on arm64); None: the architecture has no such call.
 _REFUSED: dict[str, tuple[int | None, int | None]] = {
     "socket": (41, 198),
+    "setsockopt": (54, 208),  # a larger buffer: memory that our watch would count too low
+    "sendmsg": (46, 211),  # descriptors on their way, and the buffers behind them, that no process has
+    "sendmmsg": (307, 269),
     "ptrace": (101, 117),
     "process_vm_readv": (310, 270),
     "process_vm_writev": (311, 271),

@@ -25,6 +25,10 @@ __all__ = ["ValueTooLarge", "decode", "encode"]
 
 MAX_DEPTH = 100
 MAX_NODES = 1_000_000
+MAX_FRACTION_BITS = 1 << 15
+"""Longest numerator or denominator: a fraction is reduced when it is read, which costs the square of its length."""
+MAX_OF_ONE_HASH = 100
+"""Most values of one hash among a set's elements or a dict's keys: a table of those costs the square of them."""
 _SMALL = 10**15
 _DICTS = (dict, collections.Counter, collections.OrderedDict, collections.defaultdict)
 
@@ -62,6 +66,7 @@ def _encode(value: Any, depth: int, count: list[int]) -> Any:
     if kind is complex:
         return {"c": [value.real.hex(), value.imag.hex()]}
     if kind is fractions.Fraction:
+        _require_short(value.numerator, value.denominator)
         return {"q": [_encode(value.numerator, depth + 1, count), _encode(value.denominator, depth + 1, count)]}
     if kind is decimal.Decimal:
         return {"m": str(value)}
@@ -127,6 +132,7 @@ def _from_list(tag: str, body: list[Any], depth: int) -> Any:
     if tag == "q":
         if len(parts) != 2 or any(type(part) is not int for part in parts) or parts[1] == 0:
             raise ValueError("a fraction is two integers")
+        _require_short(*parts)
         return fractions.Fraction(parts[0], parts[1])
     if tag not in ("s", "z"):
         raise ValueError(f"unknown tag {tag!r}")
@@ -134,11 +140,16 @@ def _from_list(tag: str, body: list[Any], depth: int) -> Any:
     return set(parts) if tag == "s" else frozenset(parts)
 
 
+def _require_short(numerator: int, denominator: int) -> None:
+    if max(numerator.bit_length(), denominator.bit_length()) > MAX_FRACTION_BITS:
+        raise ValueTooLarge(f"a fraction of numbers of over {MAX_FRACTION_BITS} bits")
+
+
 def _require_spread(parts: list[Any]) -> None:
-    """Refuse what cannot be hashed, and many values of one hash: a table of those costs the square of their number."""
+    """Refuse what cannot be hashed, and many values of one hash."""
     try:
         hashes = [hash(part) for part in parts]
     except TypeError:
         raise ValueError("a set's element or a dict's key is not hashable") from None
-    if len(parts) > 100 and len(set(hashes)) < len(parts) // 2:
+    if len(parts) > MAX_OF_ONE_HASH and max(collections.Counter(hashes).values()) > MAX_OF_ONE_HASH:
         raise ValueError("too many values of one hash")

@@ -28,7 +28,7 @@ from typing import Any
 
 from gyms.sandbox.inside import job, kernel, root
 
-__all__ = ["forget_command_line", "main"]
+__all__ = ["forget_command_line", "lift_limits", "main"]
 
 _PRELOADED = (
     "abc array ast base64 bisect cmath collections collections.abc contextlib copy dataclasses datetime decimal enum "
@@ -37,21 +37,35 @@ _PRELOADED = (
 )
 _MAX_MESSAGE = 1 << 16
 _NUM_FDS = 8
+_LEAST_FILES = 128
 
 
 def main(control_fd: int) -> None:
     """Serve jobs on a control socket until the host closes it or dies; the first message configures."""
     control = socket.socket(fileno=control_fd)
     config = json.loads(control.recv(_MAX_MESSAGE))
-    forget_command_line()
-    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_AS, (hard, hard))  # the host's own limit is not the jobs'
-    job.preload(_PRELOADED)
     try:
+        forget_command_line()
+        lift_limits()
+        job.preload(_PRELOADED)
         _isolate(config, control)
-    except OSError as error:
-        control.send(json.dumps({"failed": str(error)}).encode())
+    except Exception as error:  # what this machine lacks is known by its error alone: the host tells it
+        told = str(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+        control.send(json.dumps({"failed": told}).encode())
+
+
+def lift_limits() -> None:
+    """Where the host has limits of its own on memory and descriptors, they are not the jobs': take what is allowed.
+
+    OSError where that is too little.
+    """
+    for kind in (resource.RLIMIT_AS, resource.RLIMIT_NOFILE):
+        soft, hard = resource.getrlimit(kind)
+        if soft != hard:
+            resource.setrlimit(kind, (hard, hard))
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if files != resource.RLIM_INFINITY and files < _LEAST_FILES:
+        raise OSError(f"only {files} files may be open (RLIMIT_NOFILE); a sandbox needs {_LEAST_FILES}: ulimit -n 1024")
 
 
 def _isolate(config: dict[str, Any], control: socket.socket) -> None:

@@ -89,8 +89,8 @@ def test_rows_come_from_local_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "message_"),
     [
-        ({}, r"t\.jsonl:1: 'prompt' must be text"),
-        ({"prompt": "  "}, "'prompt' must be text"),
+        ({}, r"t\.jsonl:1: the columns are \[\], wanted were prompt"),
+        ({"prompt": "  "}, r"t\.jsonl:1: 'prompt' must be text"),
         ({"prompt": 3}, "'prompt' must be text"),
         ({"prompt": [{"role": "robot", "content": "x"}]}, "'prompt' must be text"),
         ({"prompt": [{"role": "assistant", "content": "x"}]}, "must be the user's"),
@@ -114,11 +114,13 @@ def test_a_data_set_is_split_by_its_prompts(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     folder.mkdir()
     written(folder / "train.jsonl", rows)
-    gym = chat(source=str(folder), column="text", heldout_frac=0.3)
+    gym = chat(source=str(folder), columns={"prompt": "text"}, heldout_frac=0.3)
     train, held = gym.tasks("train"), gym.tasks("heldout")
     assert len(train) + len(held) == 60 and 8 <= len(held) <= 30
     check_gym(gym)
-    with pytest.raises(ValueError, match=r"there is no column 'prompt'; it has \['text'\]"):
+    with pytest.raises(
+        ValueError, match=r'the columns are \[text\], wanted were prompt.*columns = \{ prompt = "text" \}'
+    ):
         chat(source=str(folder)).tasks("train")
     with pytest.raises(ValueError, match="cannot be loaded"):
         chat(source=str(tmp_path / "none")).tasks("train")

@@ -66,13 +66,13 @@ def test_a_malformed_line_is_named_by_file_and_line(tmp_path: Path) -> None:
     path = tmp_path / "train.jsonl"
     path.write_text(json.dumps(ROWS[0]) + "\n\n{'question': 1}\n")
     with pytest.raises(ValueError, match=r"train\.jsonl:3: not a line of JSON"):
-        gym(train_file=str(path), heldout_file=str(path)).tasks("train")
+        gym(train_file=str(path), heldout_frac=0.5).tasks("train")
     path.write_text(json.dumps(ROWS[0]) + "\n[1, 2]\n")
     with pytest.raises(ValueError, match=r"train\.jsonl:2: expected a JSON object"):
-        gym(train_file=str(path), heldout_file=str(path)).tasks("train")
+        gym(train_file=str(path), heldout_frac=0.5).tasks("train")
     path.write_bytes(b'{"question": "\xff\xfe"}\n')
     with pytest.raises(ValueError, match=r"train\.jsonl:1: not a line of JSON"):
-        gym(train_file=str(path), heldout_file=str(path)).tasks("train")
+        gym(train_file=str(path), heldout_frac=0.5).tasks("train")
 
 
 @pytest.mark.parametrize("answer", ["no marker 7", "#### seven", "####", None])
@@ -84,7 +84,7 @@ def test_a_row_without_a_final_number_is_named(tmp_path: Path, answer: str | Non
 
 def test_a_missing_file_and_a_lone_file_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="there is no file"):
-        gym(train_file="no.jsonl", heldout_file="no.jsonl").tasks("train")
+        gym(train_file="no.jsonl", heldout_file="none.jsonl").tasks("train")
     with pytest.raises(ValueError, match=r"gyms\.gsm\.args: train_file is given without heldout_file"):
         gym(train_file="no.jsonl")
 

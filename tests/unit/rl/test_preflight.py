@@ -272,7 +272,7 @@ def test_a_malformed_line_of_curated_data_is_refused_by_file_and_number(configur
     line = '{"messages": [{"role": "user", "content": "1"}, {"role": "assistant", "content": "2"}]}'
     file.write_text(f"{line}\n{line[:-3]}\n")
     message = refusal(configured(f"ptx.source.jsonl={file}", "ptx.coef=0.1"))
-    assert message.startswith(f"{file}:2: not a conversation: ")
+    assert message.startswith(f"{file}:2: not a line of JSON")
     check(configured(f"ptx.source.jsonl={file}"))  # not used: not read
 
 

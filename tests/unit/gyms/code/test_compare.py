@@ -67,8 +67,31 @@ def test_values(comparator: str, expected: Any, value: Any, matches: bool) -> No
     assert values_match(comparator, expected, value) is matches
 
 
+HUGE = 10**5000
+"""More digits than Python writes: `repr` and `str` of it raise."""
+
+
+@pytest.mark.parametrize("comparator", [name for name in VALUE_COMPARATORS if name != "python"])
+def test_integers_that_cannot_be_written_are_compared(comparator: str) -> None:
+    assert values_match(comparator, [1, [HUGE], {"a": HUGE}], [1, [HUGE], {"a": HUGE}])
+    assert not values_match(comparator, [1, HUGE], [1, HUGE + 1])
+    assert not values_match(comparator, [1, 2], [1, HUGE])
+    assert not values_match(comparator, {"1": 2}, {HUGE: 2})
+
+
+def test_an_unknown_comparator_is_an_error_of_ours() -> None:
+    with pytest.raises(ValueError, match="comparator"):
+        values_match("nearly", 1, 1)
+
+
 PLAIN = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.integers(0, 2).map(lambda n: HUGE + n)
+    | st.floats()
+    | st.text()
+    | st.binary(),
     lambda part: st.lists(part, max_size=4) | st.tuples(part) | st.dictionaries(st.text(max_size=3), part, max_size=3),
     max_leaves=8,
 )

@@ -153,6 +153,37 @@ def test_colliding_hashes_and_nesting_bombs_cost_no_time() -> None:
     assert time.process_time() - start < 5.0
 
 
+def test_values_of_many_hashes_are_carried_even_where_half_share_one() -> None:
+    step = 2**61 - 1
+    mixed = {"s": [*range(1, 5001), *({"i": hex(step * n)} for n in range(1 << 10, 5000))]}
+    with pytest.raises(ValueError, match="one hash"):
+        decode(mixed)
+    powers = {2.0**n for n in range(1000)}
+    assert there_and_back(powers) == powers
+
+
+def test_long_fractions_are_refused_before_they_are_reduced() -> None:
+    """Two numbers of n bits cost n squared to reduce: a million bits took seconds each, a channel holds several."""
+    long = {"i": hex(3**1_000_000)}
+    start = time.process_time()
+    for _ in range(20):
+        with pytest.raises(ValueTooLarge):
+            decode({"q": [long, {"i": hex(7**700_000)}]})
+        with pytest.raises(ValueTooLarge):
+            decode({"q": [1, long]})
+    first = time.process_time() - start
+    assert first < 20 * _seconds_to_reduce(3**1_000_000, 7**700_000)
+    with pytest.raises(ValueTooLarge):
+        encode(fractions.Fraction(1, 3**100_000))
+    assert there_and_back(fractions.Fraction(1, 3**9000)) == fractions.Fraction(1, 3**9000)
+
+
+def _seconds_to_reduce(a: int, b: int) -> float:
+    start = time.process_time()
+    fractions.Fraction(a, b)
+    return time.process_time() - start
+
+
 def test_exact_numbers_of_the_library_are_carried() -> None:
     assert there_and_back(fractions.Fraction(-1, 3)) == fractions.Fraction(-1, 3)
     assert there_and_back(decimal.Decimal("1.50")).as_tuple() == decimal.Decimal("1.50").as_tuple()

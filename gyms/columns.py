@@ -1,0 +1,190 @@
+"""From a row as it was published to the row that a gym reads: columns named by paths, formats told by their columns.
+
+    columns = { question = "prompt.-1.content", answer = "reward_model.ground_truth" }
+
+A path goes into objects by key and into lists by place, from the end where it is negative; text that holds JSON is
+gone into as well. gyms/row_formats has the published formats; `format = "auto"` takes the one whose columns the row
+has, if it is exactly one. A row that already has what the gym reads is taken as it is.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from pydantic import ConfigDict, Field, field_validator
+
+from gyms.api import GymSettings
+from gyms.row_formats import FORMATS
+from gyms.row_formats.form import Kind, RowFormat, at
+from gyms.rows import Located
+
+__all__ = ["RowSettings", "mapped_rows"]
+
+AUTO, OWN = "auto", "own"
+_ALIKE: Mapping[str, tuple[str, ...]] = {
+    "question": ("problem", "prompt", "query", "instruction", "input", "messages", "text"),
+    "answer": ("ground_truth", "final_answer", "expected_answer", "label", "target", "gold", "solution", "output"),
+    "prompt": ("question", "problem", "messages", "instruction", "text", "query", "input", "problem_description"),
+    "tests": ("test_cases", "test_list", "test", "test_code", "input_output", "public_test_cases", "asserts"),
+    "messages": ("conversations", "conversation", "chat", "dialog", "prompt"),
+    "instruction_id_list": ("instruction_ids", "constraints", "instructions"),
+    "kwargs": ("arguments", "args", "parameters"),
+}
+"""Names that data sets give to what a gym reads, likeliest first; for the mapping that a message proposes."""
+
+
+class RowSettings(GymSettings):
+    """Settings of a gym that reads rows."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    columns: dict[str, str] = Field(default_factory=dict)
+    """Where the rows hold what this gym reads, e.g. `{ question = "prompt.-1.content" }`; dots go into objects and
+    lists, -1 is the last. Wins over `format`."""
+    format: str = AUTO
+    """Published form of the rows (docs/rows.md lists them). `auto`: told by the columns; `own`: this gym's own."""
+    skip_malformed: bool = False
+    """True: leave out malformed rows, count them and tell the first three. False: refuse the data."""
+
+    @field_validator("format")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        known = [AUTO, OWN, *FORMATS]
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f" (did you mean {near[0]!r}?)" if near else ""
+            raise ValueError(f"there is no format {name!r}{hint}; expected one of {', '.join(known)}")
+        return name
+
+
+def mapped_rows(
+    rows: Iterable[Located],
+    settings: RowSettings,
+    *,
+    kind: Kind,
+    wanted: Sequence[str],
+    own: Sequence[Sequence[str]],
+    optional: Sequence[str] = (),
+) -> Iterator[Located]:
+    """Each row as the gym reads it, or why it is malformed.
+
+    The form is settled by the first row, and its error names the columns that there are; where malformed rows are
+    skipped, by the first row that has a form. A later row that does not fit is that row's fault alone.
+
+    Args:
+        kind: which of the published formats come into question: a `RowFormat.kind`.
+        wanted: what the gym reads and cannot do without.
+        own: sets of columns of which a row of the gym's own form has all of one.
+        optional: what it reads besides.
+    """
+    form: RowFormat | None = None
+    is_first = True
+    for where, row in rows:
+        if isinstance(row, ValueError):
+            yield where, row
+            continue
+        if is_first and not settings.columns:
+            try:
+                form = _form(row, settings.format, kind, wanted, own, where)
+            except ValueError as error:
+                if not settings.skip_malformed:
+                    raise
+                yield where, error
+                continue
+        try:
+            yield where, _mapped(row, settings.columns, form, where, (*wanted, *optional), is_first=is_first)
+        except ValueError as error:
+            if is_first and settings.columns:
+                raise
+            yield where, error
+        is_first = False
+
+
+def _form(
+    row: Mapping[str, Any], name: str, kind: Kind, wanted: Sequence[str], own: Sequence[Sequence[str]], where: str
+) -> RowFormat | None:
+    """The format of rows like this one; None: the gym's own."""
+    if name == OWN:
+        return None
+    if name != AUTO:
+        form = FORMATS[name]
+        if form.kind != kind:
+            fit = ", ".join(n for n, f in FORMATS.items() if f.kind == kind)
+            raise ValueError(f"format = {name!r} is for {form.kind} rows; this gym reads {kind} rows: {fit}")
+        return form
+    fitting = [form for form in FORMATS.values() if form.kind == kind and form.fits(row)]
+    if len(fitting) == 1:
+        return fitting[0]
+    if any(all(row.get(column) is not None for column in columns) for columns in own):
+        return None
+    if fitting:
+        names = " or ".join(repr(form.name) for form in fitting)
+        raise ValueError(f"{where}: the columns {_named(row)} fit several published formats; set format = {names}")
+    raise ValueError(_lost(row, wanted, where))
+
+
+def _mapped(
+    row: Mapping[str, Any],
+    columns: Mapping[str, str],
+    form: RowFormat | None,
+    where: str,
+    read: Sequence[str],
+    *,
+    is_first: bool,
+) -> Mapping[str, Any]:
+    if columns:
+        found = {name: value for name, value in row.items() if name in read}
+        for name, path in columns.items():
+            try:
+                found[name] = at(row, path)
+            except KeyError:
+                told = f"; the columns are {_named(row)}" if is_first else ""
+                raise ValueError(f"{where}: columns.{name} = {path!r} leads nowhere{told}") from None
+        return found
+    if form is None:
+        return row
+    try:
+        return form.convert(row)
+    except (KeyError, IndexError, TypeError, AttributeError) as error:
+        raise ValueError(f"{where}: not a row of the format {form.name!r} ({type(error).__name__}: {error})") from None
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
+
+
+def _lost(row: Mapping[str, Any], wanted: Sequence[str], where: str) -> str:
+    """What is said of a row that fits nothing: what there is, what was wanted, the likeliest mapping."""
+    paths = list(_paths(row))
+    guesses = {name: guess for name in wanted if (guess := _nearest(name, paths))}
+    listed = ", ".join(f'{name} = "{path}"' for name, path in guesses.items())
+    hint = f"; perhaps columns = {{ {listed} }}" if guesses else "; name them with columns = { ... }"
+    return f"{where}: the columns are {_named(row)}, wanted were {', '.join(wanted)}{hint}"
+
+
+def _nearest(name: str, paths: Sequence[str]) -> str:
+    if name in paths:
+        return name
+    for alike in _ALIKE.get(name, ()):
+        for path in paths:
+            if path.rpartition(".")[2] == alike or (path.split(".")[0] == alike and path.endswith(".-1.content")):
+                return path
+    ends = {path.rpartition(".")[2].lower(): path for path in reversed(paths)}
+    near = difflib.get_close_matches(name, list(ends), n=1, cutoff=0.7)
+    return ends[near[0]] if near else ""
+
+
+def _paths(row: Mapping[str, Any]) -> Iterator[str]:
+    """Columns, and what lies one level below them; a conversation as the text of its last message."""
+    for name, value in row.items():
+        if isinstance(value, Mapping):
+            yield from (f"{name}.{key}" for key in value)
+        elif isinstance(value, list) and value and isinstance(value[-1], Mapping) and "content" in value[-1]:
+            yield f"{name}.-1.content"
+        else:
+            yield str(name)
+
+
+def _named(row: Mapping[str, Any]) -> str:
+    names = sorted(map(str, row))
+    return "[" + ", ".join(names[:20]) + (", ...]" if len(names) > 20 else "]")

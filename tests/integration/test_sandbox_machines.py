@@ -1,0 +1,185 @@
+"""Machines that lack something: every tier works or says in one line why not, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from gyms.sandbox.inside import seccomp
+from gyms.sandbox.places import candidates, check_temporary_folder, fault_of, working_place
+from gyms.sandbox.program import SandboxError
+from tests.integration.sandbox_traces import descendants, everything, folders, is_zombie
+
+pytestmark = pytest.mark.integration
+
+ROOT = Path(__file__).parents[2]
+TIERS = ("zygote", "bwrap", "landlock")
+TRY = """
+import sys
+from gyms.sandbox import *
+try:
+    box = open_sandbox(sys.argv[1])
+    run = box.run(Program(source="print(6 * 7)"))
+    print("WORKS" if run.stdout == b"42\\n" else run)
+    if not box.refusal("cpp"):
+        run = box.run(Program(source='#include <cstdio>\\nint main() { puts("43"); }', language="cpp"))
+        print("COMPILES" if run.stdout == b"43\\n" else run)
+    box.close()
+except SandboxError as error:
+    print("REFUSED", str(error).replace("\\n", "|"))
+"""
+REFUSE = """
+import resource
+from gyms.sandbox.inside import kernel, seccomp
+def refuse(*numbers, error):
+    code = [(0x20, 0, 0, 0)]
+    for number in numbers:
+        code += [(0x15, 0, 1, number), (0x06, 0, 0, 0x00050000 | error)]
+    kernel.forbid_new_privileges()
+    seccomp.Prepared([*code, (0x06, 0, 0, 0x7FFF0000)]).install()
+"""
+X86 = os.uname().machine == "x86_64"
+LACKS = {
+    "user namespaces": "refuse(272, error=1)",
+    "user namespaces, and even the call": "refuse(272, error=38)",
+    "Landlock": "refuse(444, 445, 446, error=38)",
+    "handles on processes": "refuse(434, error=38)",
+    "a filter for system calls": "refuse(157, 317, error=22)",
+    "mounts": "refuse(165, 155, 442, error=1)",
+    "descriptors": "resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))",
+    "nearly all descriptors": "resource.setrlimit(resource.RLIMIT_NOFILE, (12, 12))",
+    "memory": "resource.setrlimit(resource.RLIMIT_AS, (200 << 20, 200 << 20))",
+}
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A folder that any user may enter, unlike pytest's."""
+    with TemporaryDirectory(dir="/tmp", prefix="place-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def tried(tier: str, before: str = "", **environment: str) -> list[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", before + TRY, tier],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.stdout.splitlines()
+
+
+@pytest.mark.skipif(not X86, reason="the numbers are those of x86-64")
+@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize("what", LACKS)
+def test_a_machine_that_lacks_something_is_told_so_in_one_line(what: str, tier: str) -> None:
+    before = folders()
+    said = tried(tier, REFUSE + LACKS[what])
+    assert said == ["WORKS", "COMPILES"] or said == ["WORKS"] or (len(said) == 1 and said[0].startswith("REFUSED ")), (
+        said
+    )
+    assert folders() == before
+
+
+def test_soft_limits_of_the_caller_are_not_the_jobs() -> None:
+    for tier in TIERS:
+        (normal, *_) = tried(tier)
+        (lowered, *_) = tried(tier, "import resource\nresource.setrlimit(resource.RLIMIT_NOFILE, (64, 4096))")
+        assert lowered.split()[0] == normal.split()[0]
+
+
+def long(place: Path) -> Path:
+    return place / ("x" * 200) / ("y" * 200)
+
+
+PLACES = {
+    "owned by root alone": (lambda place: place / "job", 0o755),
+    "closed": (lambda place: place / "closed", 0o700),
+    "with a space": (lambda place: place / "a place", 0o1777),
+    "very long": (long, 0o1777),
+    "not there": (lambda place: place / "none", None),
+    "a file": (lambda place: Path("/dev/null"), None),
+    "relative": (lambda place: Path("no/such"), None),
+}
+
+
+@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize("name", PLACES)
+def test_any_temporary_folder_will_do_and_nothing_is_left_when_the_caller_is_killed(
+    name: str, tier: str, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make, mode = PLACES[name]
+    folder = make(place)
+    if mode is not None:
+        folder.mkdir(parents=True)
+        folder.chmod(mode)
+    monkeypatch.setenv("TMPDIR", str(folder))
+    said = tried(tier)
+    if said[0].startswith("REFUSED"):
+        pytest.skip(said[0])
+    assert said[0] == "WORKS" and said[1:] in ([], ["COMPILES"])
+    before = folders()
+    caller = subprocess.Popen(
+        [sys.executable, "-c", TRY.replace("print(6 * 7)", "import time; time.sleep(987)"), tier], cwd=ROOT
+    )
+    deadline = time.monotonic() + 60.0
+    while len(started := descendants(caller.pid)) < 3 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(1.0)
+    started = descendants(caller.pid)
+    caller.send_signal(signal.SIGKILL)
+    caller.wait()
+    deadline = time.monotonic() + 20.0
+    while (left := alive(started) or folders() - before) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not left
+
+
+def alive(pids: set[int]) -> set[int]:
+    return {pid for pid in pids & everything() if not is_zombie(pid)}
+
+
+def test_a_folder_that_will_not_do_is_passed_over_and_told(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = place / "job"
+    job.mkdir(mode=0o755)
+    job.chmod(0o755)
+    monkeypatch.setenv("TMPDIR", str(job))
+    assert candidates()[0] == str(job)
+    assert "cannot write to it (mode 0755)" in fault_of(str(job), 60_500)
+    assert fault_of(str(job), 0) == "" or os.geteuid() != 0
+    assert working_place(60_500) != str(job)
+    if os.geteuid() == 0:
+        told = check_temporary_folder()
+        assert told is not None and str(job) in told and "mode 1777" in told
+    job.chmod(0o1777)
+    assert fault_of(str(job), 60_500) == "" and working_place(60_500) == str(job)
+    assert check_temporary_folder() is None
+    place.chmod(0o700)
+    assert fault_of(str(job), 60_500) == f"users other than its owner cannot enter {place}"
+    assert list(job.iterdir()) == []
+
+
+def test_where_no_folder_will_do_each_is_told(place: Path) -> None:
+    code = (
+        "from gyms.sandbox import places\nplaces._USUAL = ()\nimport os\nos.environ['TMPDIR'] = '/proc'\n"
+        "places.working_place(0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    last = done.stderr.strip().splitlines()[-1]
+    assert SandboxError.__name__ in last and "/proc: " in last and "mode 1777" in last
+
+
+def test_another_kind_of_processor_is_told() -> None:
+    assert seccomp.is_supported() == (os.uname().machine in ("x86_64", "aarch64"))
