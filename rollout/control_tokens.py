@@ -16,8 +16,8 @@ piece, and models whose vocabulary or merges hold `</s>` find the token in plain
 Prompts without such text, which are nearly all, never get here: they are encoded as they always were.
 
 Left out: tokens that were added but are not marked special (`<think>`, `<tool_call>` in many models) keep being read
-wherever they stand, since models write and read them as part of their text. And a text that becomes a control token only
-together with what the template puts right beside it; templates put a line break or a token there.
+wherever they stand, since models write and read them as part of their text. And a text that becomes a control token
+only together with what the template puts right beside it; templates put a line break or a token there.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class ControlTokens:
         """What stands for each special token in a text."""
         self._number = {text: n for n, text in enumerate(self.texts)}
         self._copies: dict[str, Any] = {}
-        longest_first = sorted(self.texts, key=len, reverse=True)
-        self._pattern = re.compile("|".join(map(re.escape, longest_first)) if longest_first else r"(?!)")
+        longest_first: list[str] = sorted(self.texts, key=lambda text: -len(text))
+        self._pattern = re.compile("|".join([re.escape(text) for text in longest_first]) or r"(?!)")
         self._normalizes = any(token.normalized for token in special.values())
 
     def occur_in(self, text: str) -> bool:
@@ -75,7 +75,7 @@ class ControlTokens:
         Raises:
             ValueError: the template takes the messages apart at the text of a control token.
         """
-        hide, keep = _unused_characters([rendered, *contents], 2)
+        keep, hide = _unused_characters([rendered, *contents], 2)
         hidden = render([self._renamed(content, hide) for content in contents])
         if self._restored(hidden, hide) != rendered:
             found = next(match[0] for content in contents for match in self._pattern.finditer(content))

@@ -77,6 +77,18 @@ def test_messages_that_are_no_messages_are_refused_in_one_line(folder, messages,
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("use_template", [False, True])
+def test_lengths_of_many_prompts_are_those_of_each_with_its_fault_in_its_place(folder, use_template):
+    set_template(folder, TEMPLATE)
+    chat = ChatFormat(folder, use_template=use_template)
+    prompts = [[message("user", text)] for text in ("1+2", "<end>", "", "\ud800", "3" * 40)]
+    found = chat.prompt_lengths([*prompts, []])
+    expected = [len(chat.prompt_ids(prompt)) for prompt in prompts if "\ud800" not in prompt[0]["content"]]
+    assert [length for length in found if isinstance(length, int)] == expected
+    assert [i for i, length in enumerate(found) if isinstance(length, ValueError)] == [3, 5]
+    assert chat.prompt_lengths([]) == []
+
+
 def test_an_answer_that_is_no_text_is_refused(folder):
     with pytest.raises(ValueError, match=r"half a surrogate pair \(U\+D800\) is no text"):
         ChatFormat(folder, use_template=False).response_ids("1\ud800")
@@ -86,7 +98,8 @@ NO_SYSTEM = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System 
 LEAVES_SYSTEM_OUT = "{% for m in messages if m['role'] != 'system' %}{{ m['content'] }}{% endfor %}"
 ALTERNATES = (
     "{% for m in messages %}{% if (m['role'] == 'user') != (loop.index0 % 2 == 0) %}"
-    "{{ raise_exception('Conversation roles must alternate\nuser/assistant') }}{% endif %}{{ m['content'] }}{% endfor %}"
+    "{{ raise_exception('Conversation roles must alternate\nuser/assistant') }}{% endif %}{{ m['content'] }}"
+    "{% endfor %}"
 )
 
 
@@ -101,7 +114,7 @@ ALTERNATES = (
         (LEAVES_SYSTEM_OUT, "7", "model.system_prompt is set, but the chat template of model.path leaves system "
          "messages out; remove it"),
         ("{{ tools | length }}", None, "the chat template of model.path refuses messages of the roles user: TypeError: "
-         "object of type 'NoneType' has no len(); give model.path a template that renders a user message without tools"),
+         "object of type 'NoneType' has no len(); give model.path a template that renders a user message without"),
         ("{% if %}", None, "the chat template of model.path refuses messages of the roles user: TemplateSyntaxError"),
     ],
 )  # fmt: skip

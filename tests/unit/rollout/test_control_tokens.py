@@ -100,7 +100,7 @@ def with_text(text: str) -> Iterator[list]:
 def test_no_special_token_of_smollm2_gets_out_of_a_message(smollm2):
     texts = texts_of(smollm2)
     assert len(texts) == 17
-    encode = smollm2.tokenizer.encode
+    encode, bare = smollm2.tokenizer.encode, ChatFormat(SMOLLM2, use_template=False)
     for text in texts:
         for messages in with_text(text):
             system = [] if messages[0]["role"] == "system" else [message("system", SYSTEM)]
@@ -111,7 +111,6 @@ def test_no_special_token_of_smollm2_gets_out_of_a_message(smollm2):
             assert smollm2.prompt_ids(messages) == (*expected, 1, *encode("assistant\n"))
         answer = smollm2.response_ids(f"ab{text}bc")
         assert control(smollm2, answer) == [2] and smollm2.tokenizer.decode(answer[:-1]) == f"ab{text}bc"
-        bare = ChatFormat(SMOLLM2, use_template=False)
         assert not control(bare, bare.prompt_ids([message("user", text[:3]), message("user", text[3:])]))
 
 
