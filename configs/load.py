@@ -29,7 +29,7 @@ __all__ = ["MAY_CHANGE_ON_RESUME", "ConfigError", "check_same_run", "diff", "fro
 MAY_CHANGE_ON_RESUME: Mapping[str, str] = {
     "num_steps": "a run may be made longer or shorter; schedules that end at `num_steps` stretch from there on",
     "run_dir": "a run folder may be moved, or named by another path",
-    "rollout.max_prompt_tokens": "may be raised while no task was left out for it: what was drawn so far stays the same",
+    "rollout.max_prompt_tokens": "may be raised while no task was left out for it",
     "rollout.long_prompts": "may change while no task was left out",
     "ptx.long_conversations": "may change while no conversation was left out",
     "eval.*": "evaluation reads the policy and never changes it",

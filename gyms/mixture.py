@@ -27,14 +27,12 @@ from functools import lru_cache
 from itertools import islice
 
 from gyms.api import Gym, Split, Task
-from gyms.permutation import permute
+from gyms.permutation import MAX_CANDIDATES, candidates, permute
 
 __all__ = ["Draw", "GymEntry", "check_disjoint", "draws", "heldout"]
 
 MAX_PATTERN = 100_000
 """Longest pattern of shares, in draws."""
-MAX_REPLACED = 10_000
-"""Tasks looked at for one draw; a smaller split is looked through as a whole."""
 
 Fits = Callable[[str, Task], bool]
 """Whether a task of the gym of that name can be asked."""
@@ -103,7 +101,7 @@ def heldout(entries: Sequence[GymEntry], num: int, seed: int, *, fits: Fits = _a
         size = len(tasks)
         shuffled = (
             tasks[permute(place, size, f"heldout {seed} {entry.name}")]
-            for place in range(min(size, num + MAX_REPLACED))
+            for place in range(min(size, num + MAX_CANDIDATES))
         )
         for task in islice((task for task in shuffled if fits(entry.name, task)), num):
             found.append(Draw(index=len(found), gym=entry.name, task=task, budget=entry.budget))
@@ -158,20 +156,13 @@ def _draw(
     entry = entries[gym]
     tasks = train[entry.name]
     epoch, place = divmod(rounds * _whole_weights(shares)[gym] + num_before, len(tasks))
-    for num_dropped, chosen in enumerate(_candidates(place, len(tasks), f"train {seed} {epoch} {entry.name}")):
+    for num_dropped, chosen in enumerate(candidates(place, len(tasks), f"train {seed} {epoch} {entry.name}")):
         if fits(entry.name, task := tasks[chosen]):
             return Draw(index=index, gym=entry.name, task=task, budget=entry.budget, num_dropped=num_dropped)
     raise ValueError(
-        f"gym {entry.name!r}: of {min(len(tasks), MAX_REPLACED)} train tasks, drawn one after the other, none has a "
+        f"gym {entry.name!r}: of {min(len(tasks), MAX_CANDIDATES)} train tasks, drawn one after the other, none has a "
         "prompt that can be used"
     )
-
-
-def _candidates(place: int, size: int, key: str) -> Iterator[int]:
-    """The task of a place, then those that may stand in for it."""
-    yield permute(place, size, key)
-    for further in range(min(size, MAX_REPLACED)):
-        yield permute((place + further) % size, size, f"{key} instead")
 
 
 @lru_cache(maxsize=16)

@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from rl.preflight import check
 
     try:
-        checked = check(config)
+        checked = check(config, say=lambda text: print(text, file=sys.stderr))
     except ValueError as error:
         return _refuse(error)
     if options.dry_run:
@@ -60,9 +60,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             check_running_cluster(config)
         except ValueError as error:
             return _refuse(error)
+        for note in checked.notes:
+            print(f"note: {note}")
+        onward = "" if checked.checkpoint is None else f"goes on from step {checked.checkpoint.step}, "
         print(
-            f"{config.name}: ready. {checked.num_parameters / 1e6:.1f} M parameters from {checked.model_folder}, "
-            f"{', '.join(entry.name for entry in checked.gyms)}, run folder {checked.folder.path}"
+            f"{config.name}: ready. {onward}{checked.num_parameters / 1e6:.1f} M parameters from "
+            f"{checked.model_folder}, {', '.join(entry.name for entry in checked.gyms)}, run folder "
+            f"{checked.folder.path}"
         )
         return 0
     return _train(checked)
@@ -75,6 +79,8 @@ def _train(checked) -> int:
 
     checked.folder.create()
     report = Report(checked.config, checked.folder.path)
+    for note in checked.notes:
+        report.say(note)
     try:
         is_done = asyncio.run(train(Run(checked, report)))
     except (KeyboardInterrupt, asyncio.CancelledError):

@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,16 +22,17 @@ from gyms.api import Gym, Score, Status, Task
 from gyms.load import GymSpec, load_gym
 from gyms.mixture import GymEntry, check_disjoint
 from reward.scorer import Scorer
+from rl.checkpoint import Checkpoint
+from rl.judging import Judging
+from rl.prompts import Askable, check_conversations, check_prompts
 from rl.ptx import PtxData, load_conversations
+from rl.resume import check_draws_so_far, check_fingerprint, resumed
 from rl.run_folder import RunFolder
 from rl.tiny_model import build_tiny_model
 from rollout.chat import ChatFormat
 from rollout.engine.compat import check_version
 
 __all__ = ["Checked", "check", "is_ray_job", "resolve_run_folder"]
-
-NUM_PROBED_TASKS = 200
-"""Train and held-out tasks per gym whose prompts are rendered and measured before the run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,23 +49,47 @@ class Checked:
     num_parameters: int
     fingerprint: dict[str, Any]
     """What must be the same when a run goes on: chat template and gyms' tasks."""
+    askable: Askable
+    """Which tasks can be asked."""
+    checkpoint: Checkpoint | None
+    """Where the run goes on from; None where it begins."""
+    notes: tuple[str, ...]
+    """What people should know and what is no reason to stop, a line each."""
 
 
-def check(config: Config) -> Checked:
+def check(config: Config, *, say: Callable[[str], None] = lambda text: None) -> Checked:
     """Check a config against this machine, its model, its gyms and its data.
+
+    Args:
+        say: takes lines on how far a long check is.
 
     Raises:
         ValueError: the first thing that is wrong.
     """
     check_version()
     folder = resolve_run_folder(config)
+    goes_on = resumed(config, folder)
     gyms, specs = check_gyms(config)
     model_folder = prepare_model_folder(config, folder)
     num_parameters = check_model(config, model_folder)
     chat = ChatFormat(model_folder, use_template=config.model.chat_template, system_prompt=config.model.system_prompt)
-    for entry in gyms:
-        check_prompts(config, entry, chat)
+    chat.check()
+    fingerprint = {"chat_template": chat.template_hash, "gyms": {e.name: gym_fingerprint(e.gym) for e in gyms}}
+    checkpoint = None
+    if goes_on is not None:
+        old, checkpoint = goes_on
+        check_fingerprint(checkpoint, fingerprint)
+        check_draws_so_far(old, config, checkpoint, folder.rows(folder.metrics), gyms)
     check_memory(config, num_parameters)
+    Judging(config, gyms, chat)  # refuses what does not go together
+    askable = Askable(chat, max_tokens=config.rollout.max_prompt_tokens, rule=config.rollout.long_prompts)
+    notes: list[str] = []
+    for i, entry in enumerate(gyms):
+        with _gym_code(i, entry.name):
+            notes += check_prompts(config, gyms, i, askable, say)
+    ptx = load_ptx(config, gyms, chat)
+    if ptx is not None:
+        notes += check_conversations(config, ptx, say)
     return Checked(
         config=config,
         folder=folder,
@@ -72,9 +97,12 @@ def check(config: Config) -> Checked:
         chat=chat,
         gyms=gyms,
         specs=specs,
-        ptx=load_ptx(config, gyms, chat),
+        ptx=ptx,
         num_parameters=num_parameters,
-        fingerprint={"chat_template": chat.template_hash, "gyms": {e.name: gym_fingerprint(e.gym) for e in gyms}},
+        fingerprint=fingerprint,
+        askable=askable,
+        checkpoint=checkpoint,
+        notes=tuple(notes),
     )
 
 
@@ -166,23 +194,6 @@ def gym_fingerprint(gym: Gym) -> dict[str, Any]:
     return facts
 
 
-def check_prompts(config: Config, entry: GymEntry, chat: ChatFormat) -> None:
-    """Prompts fit rollout.max_prompt_tokens, for tasks spread over both splits."""
-    for split in ("train", "heldout"):
-        tasks = entry.gym.tasks(split)
-        num = min(len(tasks), NUM_PROBED_TASKS)
-        for i in range(num):
-            task = tasks[i * len(tasks) // num]
-            ids = chat.prompt_ids(task.prompt)
-            if not ids:
-                raise ValueError(f"gym {entry.name!r}: task {task.id!r} renders to an empty prompt")
-            if len(ids) > config.rollout.max_prompt_tokens:
-                raise ValueError(
-                    f"gym {entry.name!r}: task {task.id!r} has a prompt of {len(ids)} tokens, more than "
-                    f"rollout.max_prompt_tokens = {config.rollout.max_prompt_tokens}; raise it or filter the gym"
-                )
-
-
 # -- model ------------------------------------------------------------------------------------------------------------
 
 
@@ -257,11 +268,7 @@ def load_ptx(config: Config, gyms: tuple[GymEntry, ...], chat: ChatFormat) -> Pt
         seed=config.seed,
     )
     limit = min(config.model.context_length, config.learner.max_microbatch_tokens)
-    data = PtxData(conversations, chat, max_tokens=limit)
-    num = min(len(data), NUM_PROBED_TASKS)
-    for i in range(num):
-        _ = data[i * len(data) // num]  # refuses what is too long
-    return data
+    return PtxData(conversations, chat, max_tokens=limit, rule=config.ptx.long_conversations)
 
 
 # -- memory -----------------------------------------------------------------------------------------------------------

@@ -51,12 +51,6 @@ class WrongGold(Sums):
         return "wrong"
 
 
-class Wordy(Sums):
-    def tasks(self, split):
-        tasks = super().tasks(split)
-        return [*tasks, Task(id="long", prompt=(message("user", "1" * 40 + split),))]
-
-
 class Raises(Sums):
     def score(self, task, response):
         raise KeyError("no such answer")
@@ -168,7 +162,6 @@ def test_a_gym_that_cannot_be_imported_is_refused_with_the_cause(configured, tmp
         ("Overlapping", "train task 'train/0' and held-out task 'train/0' are the same problem"),
         ("Empty", "gyms.0 (sums) has no heldout tasks; check gyms.0.args"),
         ("WrongGold", "gyms.0 (sums): the gold answer 'wrong' of task 'train/0' scores 0.0 (ok)"),
-        ("Wordy", "task 'long' has a prompt of 45 tokens, more than rollout.max_prompt_tokens = 16"),
         ("Raises", "gyms.0 (sums) raised KeyError: 'no such answer'; run `python -m gyms validate sums`"),
     ],
 )

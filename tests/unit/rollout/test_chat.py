@@ -86,7 +86,9 @@ def test_lengths_of_many_prompts_are_those_of_each_with_its_fault_in_its_place(f
     expected = [len(chat.prompt_ids(prompt)) for prompt in prompts if "\ud800" not in prompt[0]["content"]]
     assert [length for length in found if isinstance(length, int)] == expected
     assert [i for i, length in enumerate(found) if isinstance(length, ValueError)] == [3, 5]
-    assert chat.prompt_lengths([]) == []
+    assert chat.prompt_lengths([]) == chat.response_lengths([]) == []
+    first, second, fault = chat.response_lengths(["12", "<end>", "\ud800"])
+    assert (first, second) == (3, len(chat.response_ids("<end>"))) and isinstance(fault, ValueError)
 
 
 def test_an_answer_that_is_no_text_is_refused(folder):
