@@ -26,6 +26,9 @@ __all__ = ["ChatFormat"]
 
 ROLES = ("system", "user", "assistant")
 
+_Rendered = tuple[str, Sequence[int] | None]
+"""A text, and its token ids where the tokenizer by itself would read control tokens into it."""
+
 
 class ChatFormat:
     """Renders chat messages to token ids with the tokenizer of one model folder.
@@ -120,24 +123,33 @@ class ChatFormat:
 
     def prompt_lengths(self, prompts: Sequence[Sequence[Message]]) -> list[int | ValueError]:
         """Numbers of tokens that `prompt_ids` gives, or what it raises; quicker than one by one."""
-        found: list[int | ValueError] = [0] * len(prompts)
+        return self._lengths(self._rendered, prompts)
+
+    def response_lengths(self, texts: Sequence[str]) -> list[int | ValueError]:
+        """Numbers of tokens that `response_ids` gives, or what it raises; quicker than one by one."""
+        lengths = self._lengths(self._checked, texts)
+        return [length + 1 if isinstance(length, int) else length for length in lengths]
+
+    def _lengths(self, rendered: Callable[[Any], _Rendered], given: Sequence[Any]) -> list[int | ValueError]:
+        found: list[int | ValueError] = [0] * len(given)
         plain: dict[int, str] = {}
-        for i, messages in enumerate(prompts):
+        for i, one in enumerate(given):
             try:
-                rendered, special = self._rendered(messages)
-                if special is not None:
-                    found[i] = len(special)
-                else:
-                    plain[i] = rendered
+                text, special = rendered(one)
             except ValueError as error:
                 found[i] = error
+                continue
+            if special is None:
+                plain[i] = text
+            else:
+                found[i] = len(special)
         if plain:
             encoded = self.tokenizer(list(plain.values()), add_special_tokens=False)["input_ids"]
             for i, ids in zip(plain, encoded, strict=True):
                 found[i] = len(ids)
         return found
 
-    def _rendered(self, messages: Sequence[Message]) -> tuple[str, Sequence[int] | None]:
+    def _rendered(self, messages: Sequence[Message]) -> _Rendered:
         """The prompt as text, and its token ids where that text does not say all of it."""
         if not messages:
             raise ValueError("a prompt without messages")
@@ -146,11 +158,11 @@ class ChatFormat:
         messages = self._with_system(messages)
         contents = [m["content"] for m in messages]
         rendered = self._render(messages)
+        if not self.use_template:
+            return self._checked(rendered)
         _check_text(rendered)
-        if self.use_template and any(map(self._control.occur_in, contents)):
+        if any(map(self._control.occur_in, contents)):
             return rendered, self._control.encode_rendered(rendered, contents, self._renderer(messages))
-        if not self.use_template and self._control.occur_in(rendered):
-            return rendered, self._control.encode_text(rendered)
         return rendered, None
 
     def response_ids(self, text: str) -> tuple[int, ...]:
@@ -159,9 +171,13 @@ class ChatFormat:
         Raises:
             ValueError: half a surrogate pair in the text.
         """
+        text, special = self._checked(text)
+        return (*(self._encode(text) if special is None else special), self.end_token_id)
+
+    def _checked(self, text: str) -> _Rendered:
+        """A text that no template renders, and its token ids where it holds what only looks like control tokens."""
         _check_text(text)
-        ids = self._control.encode_text(text) if self._control.occur_in(text) else self._encode(text)
-        return (*ids, self.end_token_id)
+        return text, self._control.encode_text(text) if self._control.occur_in(text) else None
 
     def _with_system(self, messages: Sequence[Message]) -> Sequence[Message]:
         if self.system_prompt is None or (messages and messages[0]["role"] == "system"):
