@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import io
 import os
 import sys
 import traceback
@@ -36,6 +37,9 @@ Every setting with its unit and range: docs/configuration.md."""
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse, check, train; returns the exit code."""
+    for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a character must not end a run that shows one
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     options = _parser().parse_intermixed_args(arguments)  # overrides may follow options
     files = [Path(item) for item in options.config if "=" not in item]
     overrides = [item for item in options.config if "=" in item]

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from configs.schema import Config
 from gyms.api import Gym, Score, Status, Task
 from gyms.load import GymSpec, load_gym
@@ -24,6 +26,7 @@ from gyms.mixture import GymEntry, check_disjoint
 from reward.scorer import Scorer
 from rl.checkpoint import Checkpoint
 from rl.judging import Judging
+from rl.machine import check_languages, check_programs, check_ray_folder
 from rl.prompts import Askable, check_conversations, check_prompts
 from rl.ptx import PtxData, load_conversations
 from rl.resume import check_draws_so_far, check_fingerprint, resumed
@@ -69,6 +72,9 @@ def check(config: Config, *, say: Callable[[str], None] = lambda text: None) -> 
     check_version()
     folder = resolve_run_folder(config)
     goes_on = resumed(config, folder)
+    if _is_local(config):
+        check_ray_folder(os.environ, pid=os.getpid())
+        check_programs(on_cpu=not torch.cuda.is_available())
     gyms, specs = check_gyms(config)
     model_folder = prepare_model_folder(config, folder)
     num_parameters = check_model(config, model_folder)
@@ -111,6 +117,11 @@ def is_ray_job() -> bool:
     return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
 
 
+def _is_local(config: Config) -> bool:
+    """Whether the run starts Ray for itself, on this machine."""
+    return not (config.cluster.address or os.environ.get("RAY_ADDRESS") or is_ray_job())
+
+
 def resolve_run_folder(config: Config) -> RunFolder:
     """The absolute run folder."""
     path = config.run_dir or Path("runs") / config.name
@@ -136,6 +147,7 @@ def check_gyms(config: Config) -> tuple[tuple[GymEntry, ...], tuple[GymSpec, ...
             for split in ("train", "heldout"):
                 if not len(gym.tasks(split)):
                     raise ValueError(f"gyms.{i} ({settings.name}) has no {split} tasks; check gyms.{i}.args")
+            check_languages(f"gyms.{i} ({settings.name})", gym)
             spec = GymSpec(name=settings.name, reference=settings.gym, args=settings.args)
             check_gold(gym, i, spec)
             check_disjoint(gym, name=settings.name)
@@ -190,7 +202,7 @@ def gym_fingerprint(gym: Gym) -> dict[str, Any]:
         tasks = gym.tasks(split)
         spread = [tasks[i * (len(tasks) - 1) // 31] for i in range(32)]
         text = "\n".join(f"{t.id}\t{gym.fingerprint(t)}" for t in spread)
-        facts[split] = {"num": len(tasks), "hash": hashlib.sha256(text.encode()).hexdigest()[:16]}
+        facts[split] = {"num": len(tasks), "hash": hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]}
     return facts
 
 
@@ -226,7 +238,6 @@ def prepare_model_folder(config: Config, folder: RunFolder) -> Path:
 
 def check_model(config: Config, model_folder: Path) -> int:
     """Shapes against the grid and the engine, context against the model; returns the number of parameters."""
-    import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
     from rollout.quant.scheme import QuantScheme
@@ -280,7 +291,7 @@ def check_memory(config: Config, num_parameters: int) -> None:
     Masters, gradients and two moments in fp32 (16 bytes), the computing copy (2 or 4), three packed versions (0.6 each,
     or 2 for what stays BF16: taken as 1), the KV cache, 2 GiB for processes and activations.
     """
-    if config.cluster.address is not None or is_ray_job():
+    if not _is_local(config):
         return
     computing = 2 if config.learner.compute_dtype == "bfloat16" else 4
     learner = num_parameters * (16 + computing)

@@ -220,8 +220,8 @@ class ChatFormat:
 
 def _check_message(number: int, given: Message) -> None:
     """A message has a role that a template knows, and its content is text."""
-    if not isinstance(given, Mapping) or not {"role", "content"} <= given.keys():
-        raise ValueError(f"message {number} is {given!r:.80}, expected a role and a content")
+    if not isinstance(given, Mapping) or given.keys() != {"role", "content"}:
+        raise ValueError(f"message {number} is {given!r:.80}, expected a role and a content, and no more")
     if given["role"] not in ROLES:
         raise ValueError(f"message {number} has the role {given['role']!r:.40}, expected one of {', '.join(ROLES)}")
     if not isinstance(given["content"], str):

@@ -64,6 +64,7 @@ def test_no_begin_or_end_token_is_added_behind_the_callers_back(folder):
         ([], "a prompt without messages"),
         ([message("user", "1"), "2"], "message 1 is '2', expected a role and a content"),
         ([{"content": "1"}], "message 0 is {'content': '1'}, expected a role and a content"),
+        ([{"role": "user", "content": "1", "name": "x"}], "'name': 'x'}, expected a role and a content, and no more"),
         ([{"role": "tool", "content": "1"}], "message 0 has the role 'tool', expected one of system, user, assistant"),
         ([{"role": "user", "content": [1]}], "message 0 has a content of type list, expected text"),
         ([message("user", "1\udc80")], r"half a surrogate pair \(U\+DC80\) is no text"),
