@@ -1,8 +1,8 @@
 """What a run needs of the machine beside memory: room for socket names, and programs that others call.
 
 Found out by running with an empty PATH and in deep folders. Without `bash` no actor starts: Ray's workers begin in one.
-Without `lscpu` no engine starts on a CPU: vLLM asks it for cores and NUMA nodes. Without `g++` or `node` every sample of
-a task in C++ or JavaScript is masked. A run calls nothing else by name: no compiler, git, numactl or ps.
+Without `lscpu` no engine starts on a CPU: vLLM asks it for cores and NUMA nodes. Without `g++` or `node` every sample
+of a task in C++ or JavaScript is masked. A run calls nothing else by name: no compiler, git, numactl or ps.
 
 Only the machine that the command runs on can be looked at; on a cluster the nodes may differ.
 """

@@ -33,7 +33,7 @@ MAX_DRAWS = 100_000
 """Draws of a run that are looked at in advance, where a split is larger than that."""
 CHUNK = 256
 """Prompts that are tokenised together."""
-SILENT_SECONDS = 3.0
+SILENT_SECONDS = 10.0
 """Checks that take longer say how far they are, this often."""
 
 

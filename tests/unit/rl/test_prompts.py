@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import pytest
 
@@ -31,7 +32,7 @@ class Listed(Gym):
             def __len__(self):
                 return len(prompts)
 
-            def __getitem__(self, i):
+            def __getitem__(self, i):  # type: ignore[override]
                 prompt = (message("user", prompts[i]),) if isinstance(prompts[i], str) else prompts[i]
                 return prompt if isinstance(prompt, Task | int) else Task(id=f"{split}/{i}", prompt=prompt)
 
@@ -165,7 +166,7 @@ class Endless(Sequence):
     def __len__(self):
         return 10**12
 
-    def __getitem__(self, i):
+    def __getitem__(self, i):  # type: ignore[override]
         return f"{i % 10}" if i % 3 else "1" * 9
 
 
@@ -202,7 +203,7 @@ def test_a_long_check_says_how_far_it_is(check, monkeypatch):
 # -- curated conversations --------------------------------------------------------------------------------------------
 
 
-def conversations(chat, *answers: str, rule="refuse") -> PtxData:
+def conversations(chat, *answers: str, rule: Literal["refuse", "drop"] = "refuse") -> PtxData:
     found = [(message("user", "1="), message("assistant", answer)) for answer in answers]
     return PtxData(found, chat, max_tokens=6, rule=rule)
 
