@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ import torch
 
 from configs.schema import Config
 from gyms.api import Gym, Score, Status, Task
+from gyms.fingerprint import ask_another_process, gym_fingerprint
 from gyms.load import GymSpec, load_gym
 from gyms.mixture import GymEntry, check_disjoint
 from reward.scorer import Scorer
@@ -76,11 +76,13 @@ def check(config: Config, *, say: Callable[[str], None] = lambda text: None) -> 
         check_ray_folder(os.environ, pid=os.getpid())
         check_programs(on_cpu=not torch.cuda.is_available())
     gyms, specs = check_gyms(config)
+    foreign = [s for s, e in zip(specs, gyms, strict=True) if not type(e.gym).__module__.startswith("gyms.")]
     model_folder = prepare_model_folder(config, folder)
     num_parameters = check_model(config, model_folder)
     chat = ChatFormat(model_folder, use_template=config.model.chat_template, system_prompt=config.model.system_prompt)
     chat.check()
     fingerprint = {"chat_template": chat.template_hash, "gyms": {e.name: gym_fingerprint(e.gym) for e in gyms}}
+    check_same_everywhere(foreign, fingerprint["gyms"])
     checkpoint = None
     if goes_on is not None:
         old, checkpoint = goes_on
@@ -195,15 +197,16 @@ def _score_in_worker(spec: GymSpec, pairs: Sequence[tuple[Task, str]]) -> list[S
         return asyncio.run(score_all())
 
 
-def gym_fingerprint(gym: Gym) -> dict[str, Any]:
-    """Sizes of the splits, and a hash of tasks spread over them: changed data are noticed when a run goes on."""
-    facts: dict[str, Any] = {}
-    for split in ("train", "heldout"):
-        tasks = gym.tasks(split)
-        spread = [tasks[i * (len(tasks) - 1) // 31] for i in range(32)]
-        text = "\n".join(f"{t.id}\t{gym.fingerprint(t)}" for t in spread)
-        facts[split] = {"num": len(tasks), "hash": hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]}
-    return facts
+def check_same_everywhere(specs: Sequence[GymSpec], here: Mapping[str, Any]) -> None:
+    """Another process finds the same tasks in these gyms, of which `here` are the fingerprints in this one."""
+    there = ask_another_process(specs) if specs else {}
+    for spec in specs:
+        if there.get(spec.name) != here[spec.name]:
+            what = "differ in another process" if spec.name in there else "cannot be built in another process"
+            raise ValueError(
+                f"the tasks of gym {spec.name!r} ({spec.reference}) {what}; a gym's tasks must be the same in every "
+                "process, or its run cannot go on after a stop: sort what comes from a set, seed what is drawn"
+            )
 
 
 # -- model ------------------------------------------------------------------------------------------------------------
