@@ -98,7 +98,7 @@ class ChatFormat:
                 f"{error}; give model.path a template that renders a user message without tools, or set "
                 "model.chat_template = false to use bare prompts"
             ) from error
-        if not self.system_prompt:
+        if self.system_prompt is None:
             return
         try:
             is_shown = self.system_prompt.strip() in self._render(self._with_system(question))

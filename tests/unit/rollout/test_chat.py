@@ -110,7 +110,8 @@ ALTERNATES = (
     ("template", "system_prompt", "expected"),
     [
         (NO_SYSTEM + TEMPLATE, None, None),
-        (NO_SYSTEM + TEMPLATE, "", None),
+        (TEMPLATE, "", None),
+        (NO_SYSTEM + TEMPLATE, "", "model.system_prompt is set, but the chat template of model.path refuses messages"),
         (TEMPLATE, " 1 ", None),
         (NO_SYSTEM + TEMPLATE, "1", "model.system_prompt is set, but the chat template of model.path refuses messages "
          "of the roles system, user: TemplateError: System role not supported; remove it, or have the gym put it"),
