@@ -29,12 +29,16 @@ __all__ = ["MAY_CHANGE_ON_RESUME", "ConfigError", "check_same_run", "diff", "fro
 MAY_CHANGE_ON_RESUME: Mapping[str, str] = {
     "num_steps": "a run may be made longer or shorter; schedules that end at `num_steps` stretch from there on",
     "run_dir": "a run folder may be moved, or named by another path",
+    "rollout.max_prompt_tokens": "may be raised while no task was left out for it",
+    "rollout.long_prompts": "may change while no task was left out",
+    "ptx.long_conversations": "may change while no conversation was left out",
     "eval.*": "evaluation reads the policy and never changes it",
     "checkpoint.*": "when a run is saved does not change what it computes",
     "report.*": "what is shown does not change what is computed",
     "cluster.*": "a run may move to another machine, and deadlines may be raised after one was missed",
 }
-"""Settings (patterns) that may differ between a run and its resumption, each with the reason. All others may not."""
+"""Settings (patterns) that may differ between a run and its resumption, each with the reason. All others may not. What
+depends on what the run did so far is checked by `rl.resume`."""
 
 WANTED = {
     "bool_type": "true or false",

@@ -89,7 +89,8 @@ class ModelConfig(Section):
     context_length: Positive = 2048
     """Most tokens of prompt and response together that the engines serve."""
     chat_template: bool = True
-    """Render prompts with the tokenizer's chat template. False: the contents of the messages, joined."""
+    """Render prompts with the tokenizer's chat template. False: the contents of the messages, joined. Either way the
+    name of a special token inside a message is text, never the token."""
     system_prompt: str | None = None
     """System message put before prompts that have none of their own; "" is an empty one, which stops a template from
     adding its default. Only with `chat_template`."""
@@ -184,7 +185,10 @@ class RolloutConfig(Section):
     samples_per_prompt: Annotated[int, Field(ge=2)] = 8
     """Siblings per draw (K); their mean reward is the baseline."""
     max_prompt_tokens: Positive = 1024
-    """Tasks with longer prompts are refused at the start of the run, with their id."""
+    """Longest prompt of a task, in tokens; `long_prompts` says what becomes of a longer one."""
+    long_prompts: Literal["refuse", "drop"] = "refuse"
+    """What becomes of tasks whose prompt is longer than `max_prompt_tokens`, is empty, or cannot be rendered. `refuse`:
+    the run does not start. `drop`: another task is drawn in their place; the start says how many there are."""
     temperature: TemperatureConfig = TemperatureConfig()
     """Decaying sampling temperature."""
 
@@ -308,6 +312,9 @@ class PtxConfig(Section):
     num_conversations: Positive | None = None
     """How many conversations of the source this loss sees, a fixed sample of them; None: all. The warm-up sees all. A
     small set holds on to what the warm-up taught without teaching the task further."""
+    long_conversations: Literal["refuse", "drop"] = "refuse"
+    """What becomes of conversations with more tokens than `model.context_length` or `learner.max_microbatch_tokens`, or
+    that the chat template cannot render. `refuse`: the run does not start. `drop`: another one takes their place."""
 
 
 class WarmupConfig(Section):

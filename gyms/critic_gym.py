@@ -13,14 +13,14 @@ judges there. A verdict that does not read exactly as asked is the model's fault
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal, overload
 
 from pydantic import ConfigDict, Field, model_validator
 
 from gyms.api import Gym, GymSettings, Score, Services, Split, Status, Task
 from gyms.arithmetic import Arithmetic, ArithmeticSettings
-from gyms.critic_pool import CriticPool, KnownPair, critic_form, known_pairs, task_of
+from gyms.critic_pool import CriticPool, KnownPair, critic_form, known_pairs, task_of, tasks_of
 from gyms.critic_prompt import UNFENCED, PromptStyle, default_labels
 from gyms.critic_verdict import Outcome, UnreadableVerdict, Verdict, VerdictForm
 
@@ -89,6 +89,8 @@ class CriticGym(Gym):
             max_train=settings.max_train, max_heldout=settings.max_heldout, heldout_frac=settings.heldout_frac
         )
         self._sums = Arithmetic(arithmetic_settings(settings), services)
+        self.fits: Callable[[Task], bool] = lambda task: True
+        """Whether a task that a pair would make is short enough to be asked; whoever knows the tokenizer sets it."""
 
     def tasks(self, split: Split) -> Sequence[Task]:
         """Two tasks a pair, a snapshot: pairs that are added later show at the next call."""
@@ -148,12 +150,12 @@ class CriticGym(Gym):
         return critic_form(self.settings.style, (first, second))
 
     def _can_be_asked(self, pair: KnownPair) -> bool:
-        """False where the answers of a pair look the same once cleaned, and `quote` could not name one."""
+        """False where `quote` could not name one, since the answers look the same once cleaned, and where too long."""
         try:
-            task_of(pair, "ab", style=self.settings.style, labels=self.settings.labels)
+            tasks = tasks_of(pair, style=self.settings.style, labels=self.settings.labels)
         except ValueError:
             return False
-        return True
+        return all(map(self.fits, tasks))
 
 
 class _SumPairs(Sequence[KnownPair]):

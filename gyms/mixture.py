@@ -8,6 +8,11 @@ every whole pattern the counts match the shares exactly; in between no gym stray
 *Task of a draw.* The n-th draw of a gym takes place n mod len(tasks) of epoch n div len(tasks), under a permutation
 keyed by (seed, gym, epoch): every task once per epoch, in a new order each time, with nothing stored.
 
+*A task that cannot be asked* (a prompt that is too long: the caller's `fits` says) leaves its place to another: the
+first one that fits along a second permutation, from the same place on. So the replacement too is a function of (seed,
+draw), whatever was looked at before; it may come twice in an epoch. Held out, the next task of the order takes its
+place.
+
 So a resumed run needs the step number and nothing else. The price: the number of draws a step must stay the same within
 a run, and a gym whose split changes size under a running experiment changes its order.
 """
@@ -15,18 +20,22 @@ a run, and a gym whose split changes size under a running experiment changes its
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
+from itertools import islice
 
 from gyms.api import Gym, Split, Task
-from gyms.permutation import permute
+from gyms.permutation import MAX_CANDIDATES, candidates, permute
 
 __all__ = ["Draw", "GymEntry", "check_disjoint", "draws", "heldout"]
 
 MAX_PATTERN = 100_000
 """Longest pattern of shares, in draws."""
+
+Fits = Callable[[str, Task], bool]
+"""Whether a task of the gym of that name can be asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,26 +68,42 @@ class Draw:
     """The problem."""
     budget: int
     """Most tokens of one response."""
+    num_dropped: int = 0
+    """Tasks that stood in its place and could not be asked."""
 
 
-def draws(seed: int, step: int, num: int, entries: Sequence[GymEntry]) -> tuple[Draw, ...]:
-    """The `num` train draws of a step, in draw order; `num` must be the same at every step of a run."""
+def _any_task(gym: str, task: Task) -> bool:
+    return True
+
+
+def draws(seed: int, step: int, num: int, entries: Sequence[GymEntry], *, fits: Fits = _any_task) -> tuple[Draw, ...]:
+    """The `num` train draws of a step, in draw order; `num` must be the same at every step of a run.
+
+    Args:
+        fits: a pure function; where it says no, another task of the gym takes the place.
+
+    Raises:
+        ValueError: a gym has no train tasks, or none that fits.
+    """
     shares = tuple(entry.share for entry in entries)
     train = {entry.name: entry.gym.tasks("train") for entry in entries}
     empty = [name for name, tasks in train.items() if not len(tasks)]
     if empty:
         raise ValueError(f"gym {empty[0]!r} has no train tasks; remove it from gyms or give it data")
-    return tuple(_draw(seed, index, entries, shares, train) for index in range(step * num, (step + 1) * num))
+    return tuple(_draw(seed, index, entries, shares, train, fits) for index in range(step * num, (step + 1) * num))
 
 
-def heldout(entries: Sequence[GymEntry], num: int, seed: int) -> tuple[Draw, ...]:
-    """The fixed sample of `num` held-out tasks of *each* gym (all where it has fewer), gym after gym."""
+def heldout(entries: Sequence[GymEntry], num: int, seed: int, *, fits: Fits = _any_task) -> tuple[Draw, ...]:
+    """The fixed sample of `num` held-out tasks of *each* gym (all that fit where it has fewer), gym after gym."""
     found: list[Draw] = []
     for entry in entries:
         tasks = entry.gym.tasks("heldout")
         size = len(tasks)
-        for place in range(min(num, size)):
-            task = tasks[permute(place, size, f"heldout {seed} {entry.name}")]
+        shuffled = (
+            tasks[permute(place, size, f"heldout {seed} {entry.name}")]
+            for place in range(min(size, num + MAX_CANDIDATES))
+        )
+        for task in islice((task for task in shuffled if fits(entry.name, task)), num):
             found.append(Draw(index=len(found), gym=entry.name, task=task, budget=entry.budget))
     return tuple(found)
 
@@ -123,6 +148,7 @@ def _draw(
     entries: Sequence[GymEntry],
     shares: tuple[float, ...],
     train: dict[str, Sequence[Task]],
+    fits: Fits,
 ) -> Draw:
     pattern = share_pattern(shares)
     rounds, slot = divmod(index, len(pattern))
@@ -130,8 +156,13 @@ def _draw(
     entry = entries[gym]
     tasks = train[entry.name]
     epoch, place = divmod(rounds * _whole_weights(shares)[gym] + num_before, len(tasks))
-    task = tasks[permute(place, len(tasks), f"train {seed} {epoch} {entry.name}")]
-    return Draw(index=index, gym=entry.name, task=task, budget=entry.budget)
+    for num_dropped, chosen in enumerate(candidates(place, len(tasks), f"train {seed} {epoch} {entry.name}")):
+        if fits(entry.name, task := tasks[chosen]):
+            return Draw(index=index, gym=entry.name, task=task, budget=entry.budget, num_dropped=num_dropped)
+    raise ValueError(
+        f"gym {entry.name!r}: of {min(len(tasks), MAX_CANDIDATES)} train tasks, drawn one after the other, none has a "
+        "prompt that can be used"
+    )
 
 
 @lru_cache(maxsize=16)

@@ -9,8 +9,12 @@ function because Python's `hash` differs between processes. Not for secrets.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 
-__all__ = ["permute"]
+__all__ = ["candidates", "permute"]
+
+MAX_CANDIDATES = 10_000
+"""Places that may stand in for one; a smaller range is gone through as a whole."""
 
 _NUM_ROUNDS = 6
 _MIN_BITS = 4
@@ -30,6 +34,17 @@ def permute(index: int, size: int, key: str) -> int:
     while value >= size:
         value = _feistel(value, half_bits, digest)
     return value
+
+
+def candidates(index: int, size: int, key: str) -> Iterator[int]:
+    """`permute(index, size, key)`, then what may stand in for it, were it of no use.
+
+    A walk from the same place along a second permutation: a function of the arguments alone, which meets every place of
+    a range of up to MAX_CANDIDATES.
+    """
+    yield permute(index, size, key)
+    for further in range(min(size, MAX_CANDIDATES)):
+        yield permute((index + further) % size, size, f"{key} instead")
 
 
 def _feistel(value: int, half_bits: int, key: bytes) -> int:

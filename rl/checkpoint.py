@@ -89,6 +89,11 @@ class Checkpoint:
     """Facts that must be the same when the run goes on: chat template, gyms."""
 
     @property
+    def step(self) -> int:
+        """The next step to do."""
+        return self.run["step"]
+
+    @property
     def learner_file(self) -> Path:
         """Masters and optimiser."""
         return self.folder / LEARNER_FILE

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import io
 import os
 import sys
 import traceback
@@ -37,6 +38,9 @@ Every setting with its unit and range: docs/configuration.md."""
 
 def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m rl.train") -> int:
     """Parse, check, train; returns the exit code."""
+    for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a character must not end a run that shows one
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     options = _parser(prog).parse_intermixed_args(arguments)  # overrides may follow options
     files = [Path(item) for item in options.config if "=" not in item]
     overrides = [item for item in options.config if "=" in item]
@@ -52,7 +56,7 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m rl.tr
         check_installed(EXTRAS, user="a run", extra="cpu")  # a run's gyms and judges may need any of them
         from rl.preflight import check
 
-        checked = check(config)
+        checked = check(config, say=lambda text: print(text, file=sys.stderr))
     except ValueError as error:
         return _refuse(error)
     if options.dry_run:
@@ -62,9 +66,13 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m rl.tr
             check_running_cluster(config)
         except ValueError as error:
             return _refuse(error)
+        for note in checked.notes:
+            print(f"note: {note}")
+        onward = "" if checked.checkpoint is None else f"goes on from step {checked.checkpoint.step}, "
         print(
-            f"{config.name}: ready. {checked.num_parameters / 1e6:.1f} M parameters from {checked.model_folder}, "
-            f"{', '.join(entry.name for entry in checked.gyms)}, run folder {checked.folder.path}"
+            f"{config.name}: ready. {onward}{checked.num_parameters / 1e6:.1f} M parameters from "
+            f"{checked.model_folder}, {', '.join(entry.name for entry in checked.gyms)}, run folder "
+            f"{checked.folder.path}"
         )
         return 0
     return _train(checked)
@@ -77,6 +85,8 @@ def _train(checked) -> int:
 
     checked.folder.create()
     report = Report(checked.config, checked.folder.path)
+    for note in checked.notes:
+        report.say(note)
     try:
         is_done = asyncio.run(train(Run(checked, report)))
     except (KeyboardInterrupt, asyncio.CancelledError):

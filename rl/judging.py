@@ -53,6 +53,8 @@ class Judging:
                 "what is learned there would not judge here; give both the same style"
             )
         self.critic_gym = own[0] if own else CriticGym(CriticGymSettings(style=config.judge.style), Services())
+        if own:
+            own[0].fits = self._can_be_asked
         self.gate = build_gate(config.judge.calibration)
         self.critic: GroupCritic = build_critic(
             config.judge,
@@ -112,6 +114,11 @@ class Judging:
         """Go on from a checkpoint."""
         self.gate.load_state_dict(state["gate"])
         self.critic_gym.pool.load_state_dict(state["pool"])
+
+    def _can_be_asked(self, task: Task) -> bool:
+        """Whether a pair's task is no longer than a prompt may be: what a run learns from must never end it."""
+        (length,) = self._chat.prompt_lengths([task.prompt])
+        return isinstance(length, int) and length <= self.config.rollout.max_prompt_tokens
 
     async def _generate(self, requests: Sequence[JudgeRequest]) -> Sequence[JudgeReply]:
         """The served policy as a judge: one request each (reward/judges/prompted.py)."""

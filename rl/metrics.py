@@ -42,6 +42,7 @@ def step_metrics(
         "rollout/temperature": temperature,
         "rollout/weight_version": weight_version,
         "rollout/num_samples": len(scored),
+        "rollout/num_dropped_prompts": sum(group.draw.num_dropped for group in batch.groups),
         "rollout/num_tokens": num_tokens,
         "rollout/length_mean": _mean([s.sample.num_tokens for s in scored]),
         "rollout/truncated_frac": _mean([s.sample.is_truncated for s in scored]),

@@ -8,30 +8,34 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from configs.schema import Config
 from gyms.api import Gym, Score, Status, Task
+from gyms.fingerprint import ask_another_process, gym_fingerprint
 from gyms.load import GymSpec, load_gym
 from gyms.mixture import GymEntry, check_disjoint
 from reward.scorer import Scorer
+from rl.checkpoint import Checkpoint
+from rl.judging import Judging
+from rl.machine import check_languages, check_programs, check_ray_folder
+from rl.prompts import Askable, check_conversations, check_prompts
 from rl.ptx import PtxData, load_conversations
+from rl.resume import check_draws_so_far, check_fingerprint, resumed
 from rl.run_folder import RunFolder
 from rl.tiny_model import build_tiny_model
 from rollout.chat import ChatFormat
-from rollout.engine.compat import check_programs, check_version
+from rollout.engine.compat import check_version
 
 __all__ = ["Checked", "check", "is_ray_job", "resolve_run_folder"]
-
-NUM_PROBED_TASKS = 200
-"""Train and held-out tasks per gym whose prompts are rendered and measured before the run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,24 +52,52 @@ class Checked:
     num_parameters: int
     fingerprint: dict[str, Any]
     """What must be the same when a run goes on: chat template and gyms' tasks."""
+    askable: Askable
+    """Which tasks can be asked."""
+    checkpoint: Checkpoint | None
+    """Where the run goes on from; None where it begins."""
+    notes: tuple[str, ...]
+    """What people should know and what is no reason to stop, a line each."""
 
 
-def check(config: Config) -> Checked:
+def check(config: Config, *, say: Callable[[str], None] = lambda text: None) -> Checked:
     """Check a config against this machine, its model, its gyms and its data.
+
+    Args:
+        say: takes lines on how far a long check is.
 
     Raises:
         ValueError: the first thing that is wrong.
     """
     check_version()
-    check_programs()
     folder = resolve_run_folder(config)
+    goes_on = resumed(config, folder)
+    if _is_local(config):
+        check_ray_folder(os.environ, pid=os.getpid())
+        check_programs(on_cpu=not torch.cuda.is_available())
     gyms, specs = check_gyms(config)
+    foreign = [s for s, e in zip(specs, gyms, strict=True) if not type(e.gym).__module__.startswith("gyms.")]
     model_folder = prepare_model_folder(config, folder)
     num_parameters = check_model(config, model_folder)
     chat = ChatFormat(model_folder, use_template=config.model.chat_template, system_prompt=config.model.system_prompt)
-    for entry in gyms:
-        check_prompts(config, entry, chat)
+    chat.check()
+    fingerprint = {"chat_template": chat.template_hash, "gyms": {e.name: gym_fingerprint(e.gym) for e in gyms}}
+    check_same_everywhere(foreign, fingerprint["gyms"])
+    checkpoint = None
+    if goes_on is not None:
+        old, checkpoint = goes_on
+        check_fingerprint(checkpoint, fingerprint)
+        check_draws_so_far(old, config, checkpoint, folder.rows(folder.metrics), gyms)
     check_memory(config, num_parameters)
+    Judging(config, gyms, chat)  # refuses what does not go together
+    askable = Askable(chat, max_tokens=config.rollout.max_prompt_tokens, rule=config.rollout.long_prompts)
+    notes: list[str] = []
+    for i, entry in enumerate(gyms):
+        with _gym_code(i, entry.name):
+            notes += check_prompts(config, gyms, i, askable, say)
+    ptx = load_ptx(config, gyms, chat)
+    if ptx is not None:
+        notes += check_conversations(config, ptx, say)
     return Checked(
         config=config,
         folder=folder,
@@ -73,15 +105,23 @@ def check(config: Config) -> Checked:
         chat=chat,
         gyms=gyms,
         specs=specs,
-        ptx=load_ptx(config, gyms, chat),
+        ptx=ptx,
         num_parameters=num_parameters,
-        fingerprint={"chat_template": chat.template_hash, "gyms": {e.name: gym_fingerprint(e.gym) for e in gyms}},
+        fingerprint=fingerprint,
+        askable=askable,
+        checkpoint=checkpoint,
+        notes=tuple(notes),
     )
 
 
 def is_ray_job() -> bool:
     """Whether this process was started by `ray job submit`, in a copy of the working directory."""
     return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+
+
+def _is_local(config: Config) -> bool:
+    """Whether the run starts Ray for itself, on this machine."""
+    return not (config.cluster.address or os.environ.get("RAY_ADDRESS") or is_ray_job())
 
 
 def resolve_run_folder(config: Config) -> RunFolder:
@@ -109,6 +149,7 @@ def check_gyms(config: Config) -> tuple[tuple[GymEntry, ...], tuple[GymSpec, ...
             for split in ("train", "heldout"):
                 if not len(gym.tasks(split)):
                     raise ValueError(f"gyms.{i} ({settings.name}) has no {split} tasks; check gyms.{i}.args")
+            check_languages(f"gyms.{i} ({settings.name})", gym)
             spec = GymSpec(name=settings.name, reference=settings.gym, args=settings.args)
             check_gold(gym, i, spec)
             check_disjoint(gym, name=settings.name)
@@ -156,32 +197,16 @@ def _score_in_worker(spec: GymSpec, pairs: Sequence[tuple[Task, str]]) -> list[S
         return asyncio.run(score_all())
 
 
-def gym_fingerprint(gym: Gym) -> dict[str, Any]:
-    """Sizes of the splits, and a hash of tasks spread over them: changed data are noticed when a run goes on."""
-    facts: dict[str, Any] = {}
-    for split in ("train", "heldout"):
-        tasks = gym.tasks(split)
-        spread = [tasks[i * (len(tasks) - 1) // 31] for i in range(32)]
-        text = "\n".join(f"{t.id}\t{gym.fingerprint(t)}" for t in spread)
-        facts[split] = {"num": len(tasks), "hash": hashlib.sha256(text.encode()).hexdigest()[:16]}
-    return facts
-
-
-def check_prompts(config: Config, entry: GymEntry, chat: ChatFormat) -> None:
-    """Prompts fit rollout.max_prompt_tokens, for tasks spread over both splits."""
-    for split in ("train", "heldout"):
-        tasks = entry.gym.tasks(split)
-        num = min(len(tasks), NUM_PROBED_TASKS)
-        for i in range(num):
-            task = tasks[i * len(tasks) // num]
-            ids = chat.prompt_ids(task.prompt)
-            if not ids:
-                raise ValueError(f"gym {entry.name!r}: task {task.id!r} renders to an empty prompt")
-            if len(ids) > config.rollout.max_prompt_tokens:
-                raise ValueError(
-                    f"gym {entry.name!r}: task {task.id!r} has a prompt of {len(ids)} tokens, more than "
-                    f"rollout.max_prompt_tokens = {config.rollout.max_prompt_tokens}; raise it or filter the gym"
-                )
+def check_same_everywhere(specs: Sequence[GymSpec], here: Mapping[str, Any]) -> None:
+    """Another process finds the same tasks in these gyms, of which `here` are the fingerprints in this one."""
+    there = ask_another_process(specs) if specs else {}
+    for spec in specs:
+        if there.get(spec.name) != here[spec.name]:
+            what = "differ in another process" if spec.name in there else "cannot be built in another process"
+            raise ValueError(
+                f"the tasks of gym {spec.name!r} ({spec.reference}) {what}; a gym's tasks must be the same in every "
+                "process, or its run cannot go on after a stop: sort what comes from a set, seed what is drawn"
+            )
 
 
 # -- model ------------------------------------------------------------------------------------------------------------
@@ -216,7 +241,6 @@ def prepare_model_folder(config: Config, folder: RunFolder) -> Path:
 
 def check_model(config: Config, model_folder: Path) -> int:
     """Shapes against the grid and the engine, context against the model; returns the number of parameters."""
-    import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
     from rollout.quant.scheme import QuantScheme
@@ -258,11 +282,7 @@ def load_ptx(config: Config, gyms: tuple[GymEntry, ...], chat: ChatFormat) -> Pt
         seed=config.seed,
     )
     limit = min(config.model.context_length, config.learner.max_microbatch_tokens)
-    data = PtxData(conversations, chat, max_tokens=limit)
-    num = min(len(data), NUM_PROBED_TASKS)
-    for i in range(num):
-        _ = data[i * len(data) // num]  # refuses what is too long
-    return data
+    return PtxData(conversations, chat, max_tokens=limit, rule=config.ptx.long_conversations)
 
 
 # -- memory -----------------------------------------------------------------------------------------------------------
@@ -274,7 +294,7 @@ def check_memory(config: Config, num_parameters: int) -> None:
     Masters, gradients and two moments in fp32 (16 bytes), the computing copy (2 or 4), three packed versions (0.6 each,
     or 2 for what stays BF16: taken as 1), the KV cache, 2 GiB for processes and activations.
     """
-    if config.cluster.address is not None or is_ray_job():
+    if not _is_local(config):
         return
     computing = 2 if config.learner.compute_dtype == "bfloat16" else 4
     learner = num_parameters * (16 + computing)

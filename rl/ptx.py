@@ -13,17 +13,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from gyms.api import Gym, Message, message
 from gyms.columns import RowSettings, mapped_rows
-from gyms.permutation import permute
+from gyms.permutation import candidates, permute
 from gyms.rows import Located, make_all, read_file, read_source
 from rollout.chat import ChatFormat
 
-__all__ = ["PtxData", "PtxSample", "load_conversations", "tokenise"]
+__all__ = ["TRAIN_STREAM", "WARMUP_STREAM", "PtxData", "PtxSample", "load_conversations", "tokenise"]
 
 Conversation = Sequence[Message]
+
+TRAIN_STREAM, WARMUP_STREAM = 0, 1
+"""The PTX loss of the steps and the warm-up see the conversations in orders of their own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,27 +47,71 @@ class PtxData:
     Args:
         conversations: lists of chat messages, each ending with an assistant message.
         chat: the tokenizer and template of the policy.
-        max_tokens: longer conversations are refused, with their number.
+        max_tokens: longer conversations are of no use.
+        rule: what becomes of conversations of no use (too long, or not to be rendered). "refuse": an error, with their
+            number, where one is asked for. "drop": a batch has others in their place.
     """
 
-    def __init__(self, conversations: Sequence[Conversation], chat: ChatFormat, *, max_tokens: int) -> None:
+    def __init__(
+        self,
+        conversations: Sequence[Conversation],
+        chat: ChatFormat,
+        *,
+        max_tokens: int,
+        rule: Literal["refuse", "drop"] = "refuse",
+    ) -> None:
         if not conversations:
             raise ValueError("ptx.source holds no conversations")
         self._conversations = conversations
         self._chat = chat
-        self._max_tokens = max_tokens
+        self._rule = rule
+        self._problems: dict[int, str] = {}
+        self._usable: set[int] = set()
+        self.max_tokens = max_tokens
 
     def __len__(self) -> int:
         return len(self._conversations)
 
     def __getitem__(self, index: int) -> PtxSample:
         sample = tokenise(self._conversations[index], self._chat)
-        if (length := len(sample.prefix) + len(sample.token_ids)) > self._max_tokens:
-            raise ValueError(
-                f"ptx conversation {index} has {length} tokens, more than {self._max_tokens} "
-                "(the smaller of model.context_length and learner.max_microbatch_tokens)"
-            )
+        if problem := self._too_long(len(sample.prefix) + len(sample.token_ids)):
+            raise ValueError(f"ptx conversation {index} {problem}")
         return sample
+
+    def _too_long(self, length: int) -> str:
+        if length <= self.max_tokens:
+            return ""
+        return (
+            f"has {length} tokens, more than {self.max_tokens} (the smaller of model.context_length and "
+            "learner.max_microbatch_tokens)"
+        )
+
+    def problems(self, indices: Sequence[int]) -> dict[int, str]:
+        """Those of the conversations that are of no use, and why."""
+        new = [i for i in indices if i not in self._problems and i not in self._usable]
+        simple: dict[int, Conversation] = {}
+        for i in new:
+            try:
+                conversation = self._conversations[i]
+                if [m["role"] for m in conversation].index("assistant") == len(conversation) - 1 > 0:
+                    simple[i] = conversation
+                else:
+                    _ = self[i]
+                    self._usable.add(i)
+            except ValueError as error:
+                self._problems[i] = str(error).removeprefix(f"ptx conversation {i} ")
+        prompts = self._chat.prompt_lengths([conversation[:-1] for conversation in simple.values()])
+        answers = self._chat.response_lengths([conversation[-1]["content"] for conversation in simple.values()])
+        for i, prompt, answer in zip(simple, prompts, answers, strict=True):
+            if isinstance(prompt, ValueError) or isinstance(answer, ValueError):
+                problem = str(prompt if isinstance(prompt, ValueError) else answer)
+            else:
+                problem = _no_prefix(prompt) or self._too_long(prompt + answer)
+            if problem:
+                self._problems[i] = problem
+            else:
+                self._usable.add(i)
+        return {i: self._problems[i] for i in indices if i in self._problems}
 
     def batch(
         self, update: int, *, seed: int, stream: int, batch_size: int, num_conversations: int | None = None
@@ -74,12 +121,21 @@ class PtxData:
         With `num_conversations` an epoch is a fixed sample of that many, the same for every update of a seed.
         """
         first, size = update * batch_size, min(num_conversations or len(self), len(self))
-        return [self[self._shuffled(i, size, seed, stream)] for i in range(first, first + batch_size)]
+        return [self[self.drawn(i, size, seed=seed, stream=stream)] for i in range(first, first + batch_size)]
 
-    def _shuffled(self, position: int, size: int, seed: int, stream: int) -> int:
+    def drawn(self, position: int, size: int, *, seed: int, stream: int) -> int:
+        """The conversation at a position of a stream whose epochs are a fixed sample of `size`.
+
+        Raises:
+            ValueError: those of no use are dropped, and none of the sample is of use.
+        """
         epoch, offset = divmod(position, size)
-        place = permute(offset, size, f"ptx {seed} {stream} {epoch}")
-        return place if size == len(self) else permute(place, len(self), f"ptx sample {seed} {stream}")
+        index = 0
+        for place in candidates(offset, size, f"ptx {seed} {stream} {epoch}"):
+            index = place if size == len(self) else permute(place, len(self), f"ptx sample {seed} {stream}")
+            if self._rule == "refuse" or not self.problems([index]):
+                return index
+        raise ValueError(f"of {size} ptx conversations none can be used: conversation {index} {self._problems[index]}")
 
 
 def tokenise(conversation: Conversation, chat: ChatFormat) -> PtxSample:
@@ -92,6 +148,8 @@ def tokenise(conversation: Conversation, chat: ChatFormat) -> PtxSample:
     if not turns or turns[-1] != len(conversation) - 1:
         raise ValueError("a ptx conversation must end with an assistant message")
     prefix = chat.prompt_ids(conversation[: turns[0]])
+    if problem := _no_prefix(len(prefix)):
+        raise ValueError(problem)
     if len(turns) == 1 and turns[0] == len(conversation) - 1:
         tokens = chat.response_ids(conversation[-1]["content"])
         return PtxSample(prefix=prefix, token_ids=tokens, loss_mask=(True,) * len(tokens))
@@ -101,12 +159,19 @@ def tokenise(conversation: Conversation, chat: ChatFormat) -> PtxSample:
         rendered = chat.prompt_ids(conversation[:i])
         so_far = (*prefix, *token_ids)
         if rendered[: len(so_far)] != so_far:
-            raise ValueError("the chat template rewrites earlier messages; use single-turn ptx conversations with it")
+            raise ValueError(
+                "has several turns, and the chat template of model.path rewrites earlier messages (as those do that "
+                "strip thoughts); use single-turn conversations in ptx.source with it"
+            )
         between = rendered[len(so_far) :]
         answer = chat.response_ids(conversation[i]["content"])
         token_ids += [*between, *answer]
         loss_mask += [False] * len(between) + [True] * len(answer)
     return PtxSample(prefix=prefix, token_ids=tuple(token_ids), loss_mask=tuple(loss_mask))
+
+
+def _no_prefix(length: int) -> str:
+    return "" if length else "nothing stands before the assistant's first message"
 
 
 class GymConversations(Sequence[Conversation]):
@@ -126,7 +191,8 @@ class GymConversations(Sequence[Conversation]):
         gym, tasks = self._gyms[which]
         task = tasks[place % len(tasks)]
         gold = gym.gold(task)
-        assert gold is not None
+        if gold is None:
+            raise ValueError(f"task {task.id!r} has no worked answer (its gym's gold() returns None)")
         return (*task.prompt, message("assistant", gold))
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from configs.load import ConfigError, check_same_run, from_json, to_json
+from configs.load import to_json
 from gyms.mixture import Draw, draws, heldout
 from reward.rules import TruncationRule, check_masked_rate
 from reward.scorer import Scorer
@@ -38,7 +38,7 @@ from rl.judging import Judging
 from rl.learner import UpdateMetrics
 from rl.metrics import fault_causes, rollout_row, step_metrics
 from rl.preflight import Checked
-from rl.ptx import PtxSample
+from rl.ptx import TRAIN_STREAM, WARMUP_STREAM, PtxSample
 from rl.report import Report
 from rl.run_folder import write_atomically
 from rl.schedule import learning_rate_at, warmup_learning_rate_at
@@ -47,7 +47,6 @@ from rollout.engine.engine import EngineBroken
 
 __all__ = ["Run"]
 
-TRAIN_STREAM, WARMUP_STREAM = 0, 1
 WARMUP_CHUNK = 10
 """Warm-up updates per remote call: few enough for live progress."""
 
@@ -79,10 +78,10 @@ class Run:
         self.judging = Judging(self.config, checked.gyms, checked.chat)
         self._grouped = frozenset(entry.name for entry in checked.gyms if entry.gym.scores_groups)
         self._minimum = {entry.name: entry.gym.minimum for entry in checked.gyms}
-        wanted = self.config.eval
-        self._heldout: tuple[Draw, ...] = heldout(checked.gyms, wanted.num_tasks, self.config.seed)
+        wanted, fits = self.config.eval, checked.askable.fits
+        self._heldout: tuple[Draw, ...] = heldout(checked.gyms, wanted.num_tasks, self.config.seed, fits=fits)
         num_untrained = wanted.num_untrained_tasks or wanted.num_tasks
-        self._heldout_untrained = heldout(checked.gyms, num_untrained, self.config.seed)
+        self._heldout_untrained = heldout(checked.gyms, num_untrained, self.config.seed, fits=fits)
         self._phases: dict[str, float] = {}
         self._num_restarts = 0
         self._task: asyncio.Task[Any] | None = None
@@ -92,7 +91,6 @@ class Run:
 
     async def __aenter__(self) -> Run:
         self._task = asyncio.current_task()
-        checkpoint = self._check_resume()
         self.folder.create()
         write_atomically(self.folder.config, to_json(self.config))
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self.request_stop)
@@ -100,7 +98,7 @@ class Run:
             await self.cluster.__aenter__()
             advance(1)
         try:
-            await self._restore(checkpoint)
+            await self._restore(self.checked.checkpoint)
         except BaseException:
             await self.__aexit__(None, None, None)
             raise
@@ -110,24 +108,6 @@ class Run:
         asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
         self.scorer.close()
         await self.cluster.__aexit__(*error)
-
-    def _check_resume(self) -> Checkpoint | None:
-        """The newest checkpoint, after making sure that this is the same run.
-
-        Raises:
-            ConfigError: the folder holds a run with another config, chat template or other tasks.
-        """
-        checkpoint = latest_checkpoint(self.folder.checkpoints)
-        if checkpoint is None:
-            return None
-        check_same_run(from_json(self.folder.config.read_text(encoding="utf-8")), self.config)
-        for key, now in self.checked.fingerprint.items():
-            if checkpoint.fingerprint.get(key) != now:
-                raise ConfigError(
-                    f"{key} has changed since the checkpoint {checkpoint.folder}: it was "
-                    f"{checkpoint.fingerprint.get(key)}, now it is {now}; restore it, or start a new run_dir"
-                )
-        return checkpoint
 
     async def _restore(self, checkpoint: Checkpoint | None) -> None:
         if checkpoint is None:
@@ -227,7 +207,8 @@ class Run:
         """
         step, wanted = self.state.step, self.config.rollout
         self.judging.serve(policy)
-        chosen = draws(self.config.seed, step, wanted.prompts_per_step, self.checked.gyms)
+        fits = self.checked.askable.fits
+        chosen = draws(self.config.seed, step, wanted.prompts_per_step, self.checked.gyms, fits=fits)
         with self._span("rollout"), self.report.progress(f"step {step + 1}: rollout", len(chosen), "groups") as advance:
             groups = await collect(
                 policy,

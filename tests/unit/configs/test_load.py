@@ -225,6 +225,9 @@ def test_a_resumed_run_may_change_what_is_listed_and_every_entry_exists() -> Non
     changes = [
         "num_steps=99",
         "run_dir=x",
+        "rollout.max_prompt_tokens=100",
+        "rollout.long_prompts=drop",
+        "ptx.long_conversations=drop",
         "eval.every=1",
         "checkpoint.keep=9",
         "report.wandb=off",

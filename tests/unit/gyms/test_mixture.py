@@ -137,3 +137,38 @@ def test_the_search_for_overlaps_keeps_one_task_at_a_time() -> None:
 
     check_disjoint(HeavyGym(["x"], ["y"]))
     assert len(kept) == 50
+
+
+def test_a_task_that_does_not_fit_leaves_its_draw_to_another_and_no_other_draw_changes() -> None:
+    entries = [entry("a", 1.0, num_train=20), entry("b", 2.0)]
+    long = {"train/t3", "train/t7", "train/t11"}
+
+    def fits(gym: str, task: Task) -> bool:
+        return gym == "b" or task.id not in long
+
+    steps = range(20)
+    plain = [draw for step in steps for draw in draws(5, step, 6, entries)]
+    found = [draw for step in steps for draw in draws(5, step, 6, entries, fits=fits)]
+    replaced = [new for old, new in zip(plain, found, strict=True) if old != new]
+    assert [draw.index for draw in replaced] == [old.index for old in plain if not fits(old.gym, old.task)] != []
+    assert all(fits(draw.gym, draw.task) for draw in found)
+    assert all((draw.num_dropped > 0) == (draw in replaced) for draw in found)
+    assert len({draw.task.id for draw in replaced}) > 3  # not always the same one
+    assert draws(5, 7, 6, entries, fits=fits) == tuple(found[42:48])  # of (seed, step, index) alone
+
+
+def test_the_only_task_that_fits_is_found_and_none_is_an_error() -> None:
+    entries = [entry("a", 1.0, num_train=30)]
+    found = draws(0, 0, 8, entries, fits=lambda gym, task: task.id == "train/t17")
+    assert {draw.task.id for draw in found} == {"train/t17"}
+    with pytest.raises(ValueError, match="gym 'a': of 30 train tasks, drawn one after the other, none has a prompt"):
+        draws(0, 0, 8, entries, fits=lambda gym, task: False)
+
+
+def test_a_heldout_task_that_does_not_fit_leaves_its_place_to_the_next() -> None:
+    entries = [entry("a", 1.0, num_held=9), entry("b", 1.0, num_held=3)]
+    whole = [draw.task.id for draw in heldout(entries, 9, seed=2) if draw.gym == "a"]
+    found = heldout(entries, 4, seed=2, fits=lambda gym, task: gym == "b" or task.id != whole[1])
+    assert [draw.task.id for draw in found if draw.gym == "a"] == [whole[0], *whole[2:5]]
+    assert [draw.index for draw in found] == list(range(7))
+    assert not heldout(entries, 4, seed=2, fits=lambda gym, task: False)

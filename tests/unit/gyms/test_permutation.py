@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gyms.permutation import permute
+from gyms.permutation import candidates, permute
 
 
 @settings(max_examples=40, deadline=None)
@@ -37,3 +37,25 @@ def test_places_are_spread_evenly() -> None:
 def test_a_place_outside_the_range_is_refused() -> None:
     with pytest.raises(ValueError, match=r"index must lie in \[0, 3\), got 3"):
         permute(3, 3, "k")
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 300])
+def test_candidates_begin_with_the_permuted_place_and_meet_every_other(size):
+    for index in {0, size // 2, size - 1}:
+        first, *others = candidates(index, size, "seed 3")
+        assert first == permute(index, size, "seed 3")
+        assert sorted(others) == list(range(size))
+        assert [first, *others] == list(candidates(index, size, "seed 3"))
+
+
+def test_different_places_and_keys_have_different_stand_ins():
+    def stand_in(index, key):
+        _, other, *_ = candidates(index, 1000, key)
+        return other
+
+    assert len({stand_in(i, "seed 3") for i in range(1000)}) == 1000
+    assert sum(stand_in(i, "seed 3") == stand_in(i, "seed 4") for i in range(1000)) < 10
+
+
+def test_a_walk_through_an_endless_range_ends():
+    assert sum(1 for _ in candidates(10**11, 10**12, "seed 3")) == 1 + 10_000

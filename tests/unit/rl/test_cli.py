@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 import transformers
 
-from configs.load import from_json, load_config
+from configs.load import from_json, load_config, to_json
+from rl.checkpoint import staging_folder, write_manifest
 from rl.cli import main
+from rl.preflight import check
+from rl.run_folder import RunFolder
 
 TINY = Path(__file__).parents[3] / "configs" / "tiny_cpu.toml"
 SMALL = (
@@ -39,12 +42,17 @@ def children() -> set[str]:
     return {pid for path in Path("/proc/self/task").glob("*/children") for pid in path.read_text().split()}
 
 
+def without_progress(err: str) -> list[str]:
+    """Lines of stderr but those that a slow machine adds on how far a long check is."""
+    return [line for line in err.splitlines() if not line.endswith(" measured")]
+
+
 def refused(capsys, *arguments: str) -> str:
     """The single line that a refused command leaves on stderr."""
     assert main([str(TINY), *SMALL, *arguments]) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    (line,) = err.splitlines()
+    (line,) = without_progress(err)
     assert line.startswith("not started: ")
     return line.removeprefix("not started: ")
 
@@ -118,7 +126,7 @@ def test_a_dry_run_says_that_all_is_ready_and_starts_nothing(capsys, run_dir, tm
     before = children()
     assert main([str(TINY), *SMALL, run_dir, "--dry-run"]) == 0
     out, err = capsys.readouterr()
-    assert err == ""
+    assert without_progress(err) == []
     assert out.startswith("tiny_cpu: ready. ") and f"run folder {tmp_path / 'run'}" in out and "arithmetic" in out
     assert children() <= before
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["base"]
@@ -142,5 +150,87 @@ def test_help_teaches_with_examples(capsys):
 def test_in_a_process_of_its_own_a_dry_run_says_one_line_and_nothing_else(run_dir):
     command = [sys.executable, "-m", "rl.train", str(TINY), "--dry-run", *SMALL, run_dir]
     done = subprocess.run(command, capture_output=True, text=True, cwd=TINY.parents[1])
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, without_progress(done.stderr)) == (0, [])
     assert len(done.stdout.splitlines()) == 1 and "ready" in done.stdout
+
+
+GYM = '''
+from gyms.api import Gym, Score, Status, Task, message
+
+
+class Odd(Gym):
+    """One prompt in 300 is long, and one holds a character that few terminals have."""
+
+    def tasks(self, split):
+        texts = [f"{i}+1=" for i in range(300)]
+        if split == "train":
+            texts[211] = "1" * 30
+        return [Task(id=f"{split}/\u4e2d/{i}", prompt=(message("user", f"{split}{t}"),)) for i, t in enumerate(texts)]
+
+    def score(self, task, response):
+        return Score(status=Status.OK, value=0.0)
+'''
+
+
+@pytest.fixture
+def odd(tmp_path) -> tuple[str, ...]:
+    (tmp_path / "odd.py").write_text(GYM)
+    gyms = f'gyms=[{{name="odd",gym="{tmp_path / "odd.py"}:Odd",budget=5}}]'
+    return (gyms, "ptx.source.gym=odd", "warmup.num_steps=0", "ptx.coef=0", 'model.tiny.alphabet="0123456789+="')
+
+
+def test_a_long_prompt_is_refused_at_the_dry_run_and_dropped_where_that_is_asked_for(capsys, run_dir, odd):
+    line = refused(capsys, "--dry-run", run_dir, *odd)
+    assert "gyms.0 (odd): 1 of 300 train prompts are longer than rollout.max_prompt_tokens = 16" in line
+    assert main([str(TINY), *SMALL, run_dir, *odd, "--dry-run", "rollout.long_prompts=drop"]) == 0
+    note, ready = capsys.readouterr().out.splitlines()
+    assert note.startswith("note: gyms.0 (odd): 1 of 300 train prompts are longer") and note.endswith(": dropped")
+    assert ready.startswith("tiny_cpu: ready. ")
+
+
+def test_what_a_terminal_cannot_show_is_replaced(run_dir, odd):
+    command = [
+        sys.executable,
+        "-m",
+        "rl.train",
+        str(TINY),
+        "--dry-run",
+        *SMALL,
+        run_dir,
+        *odd,
+        "rollout.long_prompts=drop",
+    ]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=TINY.parents[1], env=environment)
+    assert done.returncode == 0 and "(task 'train/?/211'" in done.stdout
+
+
+def test_a_dry_run_of_a_resume_says_what_the_start_says(capsys, run_dir, tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    assert main([str(TINY), *SMALL, run_dir, "--dry-run"]) == 0
+    checked = check(load_config([TINY], [*SMALL, run_dir]))
+    folder.create()
+    folder.config.write_text(to_json(checked.config))
+    staging = staging_folder(folder.checkpoints, 4)
+    (staging / "learner.pt").touch()
+    write_manifest(staging, folder.checkpoints, run={"step": 4}, fingerprint=checked.fingerprint)
+    capsys.readouterr()
+    assert main([str(TINY), *SMALL, run_dir, "--dry-run"]) == 0
+    assert capsys.readouterr().out.startswith("tiny_cpu: ready. goes on from step 4, ")
+    before = children()
+    for arguments, expected in (
+        (("learner.lr=1",), "learner.lr: the run has"),
+        (("rollout.max_prompt_tokens=15",), "what it drew so far may be longer"),
+    ):
+        said = []
+        for start in ((), ("--dry-run",)):
+            assert main([str(TINY), *SMALL, run_dir, *arguments, *start]) == 2
+            said.append(without_progress(capsys.readouterr().err))
+        assert said[0] == said[1] and expected in "\n".join(said[0])
+    fingerprint = {**checked.fingerprint, "chat_template": "another"}
+    staging = staging_folder(folder.checkpoints, 5)
+    (staging / "learner.pt").touch()
+    write_manifest(staging, folder.checkpoints, run={"step": 5}, fingerprint=fingerprint)
+    assert "chat_template has changed since the checkpoint" in refused(capsys, run_dir)
+    assert "chat_template has changed since the checkpoint" in refused(capsys, run_dir, "--dry-run")
+    assert children() <= before

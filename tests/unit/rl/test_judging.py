@@ -155,3 +155,14 @@ def test_a_run_without_judged_gyms_reports_nothing_and_calibrates_never(chat):
     judging.judged = frozenset()
     assert not judging.is_due(0) and judging.take_metrics() == {}
     assert isinstance(chat, ChatFormat) and Path(gyms[0].name)
+
+
+@pytest.mark.parametrize(("num_chars", "num_pairs"), [(100, 1), (600, 0)])
+def test_pairs_that_are_too_long_for_a_prompt_never_enter_the_critics_pool(chat, group, scored, num_chars, num_pairs):
+    """A step would draw them, and the run end of what it made itself: a character is a token, a prompt has 1024."""
+    judging, gyms = judging_of(chat)
+    task = gyms[0].gym.tasks("train")[0]
+    answers = [scored(value, text=digit * num_chars) for digit, value in (("1", 1.0), ("2", 0.0))]
+    judging.learn_from([group(0, *answers, gym="arithmetic", task=task)])
+    pool = judging.critic_gym.pool
+    assert len(pool.pairs("train")) + len(pool.pairs("heldout")) == num_pairs

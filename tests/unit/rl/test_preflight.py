@@ -12,8 +12,9 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, MistralConfig
 
 from configs.load import load_config
+from gyms.fingerprint import gym_fingerprint
 from gyms.load import GymSpec
-from rl.preflight import available_memory, check, check_gold, gym_fingerprint, resolve_run_folder
+from rl.preflight import available_memory, check, check_gold, resolve_run_folder
 
 GYM = '''
 from gyms.api import Gym, Score, Status, Task, message
@@ -51,10 +52,21 @@ class WrongGold(Sums):
         return "wrong"
 
 
-class Wordy(Sums):
+class Shuffled(Sums):
+    """In the order of a set of texts, which is another in every process."""
+
     def tasks(self, split):
-        tasks = super().tasks(split)
-        return [*tasks, Task(id="long", prompt=(message("user", "1" * 40 + split),))]
+        tasks = {task.id: task for task in super().tasks(split)}
+        return [tasks[name] for name in set(tasks)]
+
+
+class ForParents(Sums):
+    """Has tasks in the process that started all, and none in others."""
+
+    def tasks(self, split):
+        import sys
+
+        return super().tasks(split) if "gyms.fingerprint" in sys.modules and "rl.preflight" in sys.modules else 1 / 0
 
 
 class Raises(Sums):
@@ -168,12 +180,18 @@ def test_a_gym_that_cannot_be_imported_is_refused_with_the_cause(configured, tmp
         ("Overlapping", "train task 'train/0' and held-out task 'train/0' are the same problem"),
         ("Empty", "gyms.0 (sums) has no heldout tasks; check gyms.0.args"),
         ("WrongGold", "gyms.0 (sums): the gold answer 'wrong' of task 'train/0' scores 0.0 (ok)"),
-        ("Wordy", "task 'long' has a prompt of 45 tokens, more than rollout.max_prompt_tokens = 16"),
         ("Raises", "gyms.0 (sums) raised KeyError: 'no such answer'; run `python -m gyms validate sums`"),
     ],
 )
 def test_a_gym_that_would_teach_nonsense_is_refused(configured, gym_file, name, expected):
     assert expected in refusal(configured(f"gyms.sums.gym={gym_file}:{name}"))
+
+
+def test_a_gym_whose_tasks_differ_between_processes_is_refused(configured, gym_file):
+    message = refusal(configured(f"gyms.sums.gym={gym_file}:Shuffled"))
+    assert message.startswith(f"the tasks of gym 'sums' ({gym_file}:Shuffled) differ in another process; ")
+    message = refusal(configured(f"gyms.sums.gym={gym_file}:ForParents"))
+    assert "cannot be built in another process" in message
 
 
 def test_a_gym_without_worked_answers_passes(configured):

@@ -21,8 +21,8 @@ def folder(tmp_path) -> RunFolder:
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
     file = tmp_path / "facts.json"
     write_atomically(file, "old")
-    with pytest.raises(UnicodeEncodeError):
-        write_atomically(file, "new \ud800")  # fails in the middle of writing
+    with pytest.raises(TypeError):
+        write_atomically(file, b"new")  # type: ignore[arg-type]  # fails once the file is open
     assert file.read_text() == "old"
     write_atomically(file, "new")
     assert file.read_text() == "new"
@@ -69,3 +69,13 @@ def test_rows_of_steps_to_be_done_again_are_dropped(folder):
 def test_dropping_everything_of_an_empty_run_is_fine(folder):
     folder.drop_from(0, num_evals=0)
     assert folder.rows(folder.metrics) == folder.rows(folder.evals) == []
+
+
+def test_half_a_surrogate_pair_in_what_a_verifier_found_is_written_as_json_writes_it(folder):
+    row = {"step": 0, "answer": "a\ud800b\udfff", "detail": "\u00e9"}
+    folder.append(folder.metrics, row)
+    folder.write_rollouts(0, [row])
+    assert folder.rows(folder.metrics) == [row]
+    assert json.loads((folder.rollouts / "step_000000.jsonl").read_text(encoding="utf-8")) == row
+    folder.drop_from(1, num_evals=0)
+    assert folder.rows(folder.metrics) == [row]

@@ -52,11 +52,98 @@ def test_a_response_ends_with_the_end_token_which_is_not_part_of_its_text(folder
     assert chat.decode(ids) == "34"
 
 
-def test_a_special_token_written_out_in_a_task_is_the_only_way_into_a_bare_prompt(folder):
-    """No begin or end token is added behind the caller's back."""
+def test_no_begin_or_end_token_is_added_behind_the_callers_back(folder):
     chat = ChatFormat(folder, use_template=False)
     assert chat.prompt_ids([message("user", "")]) == ()
     assert chat.response_ids("") == (chat.end_token_id,)
+
+
+@pytest.mark.parametrize(
+    ("messages", "expected"),
+    [
+        ([], "a prompt without messages"),
+        ([message("user", "1"), "2"], "message 1 is '2', expected a role and a content"),
+        ([{"content": "1"}], "message 0 is {'content': '1'}, expected a role and a content"),
+        ([{"role": "user", "content": "1", "name": "x"}], "'name': 'x'}, expected a role and a content, and no more"),
+        ([{"role": "tool", "content": "1"}], "message 0 has the role 'tool', expected one of system, user, assistant"),
+        ([{"role": "user", "content": [1]}], "message 0 has a content of type list, expected text"),
+        ([message("user", "1\udc80")], r"half a surrogate pair \(U\+DC80\) is no text"),
+    ],
+)
+@pytest.mark.parametrize("use_template", [False, True])
+def test_messages_that_are_no_messages_are_refused_in_one_line(folder, messages, expected, use_template):
+    set_template(folder, TEMPLATE)
+    with pytest.raises(ValueError, match=expected) as caught:
+        ChatFormat(folder, use_template=use_template).prompt_ids(messages)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("use_template", [False, True])
+def test_lengths_of_many_prompts_are_those_of_each_with_its_fault_in_its_place(folder, use_template):
+    set_template(folder, TEMPLATE)
+    chat = ChatFormat(folder, use_template=use_template)
+    prompts = [[message("user", text)] for text in ("1+2", "<end>", "", "\ud800", "3" * 40)]
+    found = chat.prompt_lengths([*prompts, []])
+    expected = [len(chat.prompt_ids(prompt)) for prompt in prompts if "\ud800" not in prompt[0]["content"]]
+    assert [length for length in found if isinstance(length, int)] == expected
+    assert [i for i, length in enumerate(found) if isinstance(length, ValueError)] == [3, 5]
+    assert chat.prompt_lengths([]) == chat.response_lengths([]) == []
+    first, second, fault = chat.response_lengths(["12", "<end>", "\ud800"])
+    assert (first, second) == (3, len(chat.response_ids("<end>"))) and isinstance(fault, ValueError)
+
+
+def test_an_answer_that_is_no_text_is_refused(folder):
+    with pytest.raises(ValueError, match=r"half a surrogate pair \(U\+D800\) is no text"):
+        ChatFormat(folder, use_template=False).response_ids("1\ud800")
+
+
+NO_SYSTEM = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+LEAVES_SYSTEM_OUT = "{% for m in messages if m['role'] != 'system' %}{{ m['content'] }}{% endfor %}"
+ALTERNATES = (
+    "{% for m in messages %}{% if (m['role'] == 'user') != (loop.index0 % 2 == 0) %}"
+    "{{ raise_exception('Conversation roles must alternate\nuser/assistant') }}{% endif %}{{ m['content'] }}"
+    "{% endfor %}"
+)
+
+
+@pytest.mark.parametrize(
+    ("template", "system_prompt", "expected"),
+    [
+        (NO_SYSTEM + TEMPLATE, None, None),
+        (TEMPLATE, "", None),
+        (NO_SYSTEM + TEMPLATE, "", "model.system_prompt is set, but the chat template of model.path refuses messages"),
+        (TEMPLATE, " 1 ", None),
+        (NO_SYSTEM + TEMPLATE, "1", "model.system_prompt is set, but the chat template of model.path refuses messages "
+         "of the roles system, user: TemplateError: System role not supported; remove it, or have the gym put it"),
+        (LEAVES_SYSTEM_OUT, "7", "model.system_prompt is set, but the chat template of model.path leaves system "
+         "messages out; remove it"),
+        ("{{ tools | length }}", None, "the chat template of model.path refuses messages of the roles user: TypeError: "
+         "object of type 'NoneType' has no len(); give model.path a template that renders a user message without"),
+        ("{% if %}", None, "the chat template of model.path refuses messages of the roles user: TemplateSyntaxError"),
+    ],
+)  # fmt: skip
+def test_a_template_that_cannot_do_what_every_run_needs_is_refused_with_the_setting(
+    folder, template, system_prompt, expected
+):
+    set_template(folder, template)
+    chat = ChatFormat(folder, use_template=True, system_prompt=system_prompt)
+    if expected is None:
+        return chat.check()
+    with pytest.raises(ValueError) as caught:
+        chat.check()
+    assert expected in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_what_a_template_raises_of_a_prompt_is_one_line_with_the_roles(folder):
+    set_template(folder, ALTERNATES)
+    chat = ChatFormat(folder, use_template=True)
+    chat.check()
+    with pytest.raises(ValueError) as caught:
+        chat.prompt_ids([message("user", "1"), message("user", "2")])
+    assert str(caught.value) == (
+        "the chat template of model.path refuses messages of the roles user, user: TemplateError: Conversation roles "
+        "must alternate user/assistant"
+    )
 
 
 @pytest.mark.parametrize(
