@@ -21,7 +21,7 @@ from gyms.constraints.upstream_text import count_sentences, word_tokenize
 OPTIONS = ("My answer is yes.", "My answer is no.", "My answer is maybe.")
 _COMMAS = re.compile("[,\uff0c\u060c\u3001\ufe50\uff64\ufe10]")
 _DIVIDER = re.compile(r"(?<!\*)\*\*\*(?!\*)")
-_BULLET = re.compile(r"[^\S\n]*[*+-][^\S\n]+(?![*+\-\s]+$)\S")
+_BULLET = re.compile(r"[^\S\n]*[*+-][^\S\n]++(?![*+\-\s]+$)\S")  # `++`: giving back spaces only looks ahead again
 _PLACEHOLDER = re.compile(r"\[([^\[\]\n]*)\]")
 _EMPHASIS = re.compile(r"(?<![*\\\w])(\*{1,3})(?=[^\s*])([^*\n]+)(?<=[^\s*\\])\1(?![*\w])")
 _TITLE = re.compile(r"<<([^<>\n]+)>>")

@@ -35,6 +35,8 @@ MIN_LETTERS = 6
 """Fewer letters than this in a text decide nothing (Chinese and its like: a third of it)."""
 PASSAGE_LETTERS = 80
 """Least letters of a passage that is judged by itself."""
+MAX_PASSAGE_CHARS = 2_000
+"""Most characters of a passage that are looked at."""
 
 _SCRIPTS: dict[str, str] = {
     "ar": "\u0600-\u06ff\u0750-\u077f\ufb50-\ufdff\ufe70-\ufeff",
@@ -173,14 +175,23 @@ def _has_foreign_passage(text: str, language: str) -> bool:
 
 
 def _passages(text: str) -> list[str]:
-    """Runs of sentences or lines with enough letters to be judged; evenly chosen where there are many."""
+    """Runs of sentences or lines with enough letters to be judged; evenly chosen where there are many.
+
+    Each part is counted once, and one without a letter is left out: a column of numbers must neither cost time nor push
+    the words behind it out of the characters that are looked at.
+    """
     found: list[str] = []
-    run = ""
+    run: list[str] = []
+    num_letters = 0
     for part in _PASSAGE_END.split(text):
-        run = f"{run} {part}" if run else part
-        if len(run) >= PASSAGE_LETTERS and sum(map(str.isalpha, run)) >= PASSAGE_LETTERS:
-            found.append(run[:2000])
-            run = ""
+        in_part = sum(map(str.isalpha, part))
+        if in_part == 0:
+            continue
+        run.append(part)
+        num_letters += in_part
+        if num_letters >= PASSAGE_LETTERS:
+            found.append(" ".join(run)[:MAX_PASSAGE_CHARS])
+            run, num_letters = [], 0
     if len(found) <= MAX_PASSAGES:
         return found
     return [found[i * len(found) // MAX_PASSAGES] for i in range(MAX_PASSAGES)]

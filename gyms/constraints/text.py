@@ -17,6 +17,7 @@ from __future__ import annotations
 import re
 import string
 import unicodedata
+from functools import lru_cache
 
 import emoji
 
@@ -122,8 +123,17 @@ def without_punctuation(text: str) -> str:
 
 
 def without_accents(text: str) -> str:
-    """Letters without their marks: `Chișinău` becomes `Chisinau`."""
-    return "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    """Letters without their marks: `Chișinău` becomes `Chisinau`.
+
+    Decomposed character by character: for a whole text `normalize` also sorts the marks behind each letter, which takes
+    quadratic time where a letter has very many, and they are dropped here whatever their order.
+    """
+    return text if text.isascii() else "".join(map(_without_marks, text))
+
+
+@lru_cache(maxsize=4096)
+def _without_marks(character: str) -> str:
+    return "".join(c for c in unicodedata.normalize("NFKD", character) if not unicodedata.combining(c))
 
 
 def lines_of(text: str) -> list[str]:
@@ -161,7 +171,7 @@ def sentences(text: str) -> list[str]:
 
 
 def _sentences_of(paragraph: str) -> list[str]:
-    found: list[str] = []
+    found: list[list[str]] = []
     start = 0
     for stop in _STOP.finditer(paragraph):
         end = _end_of_sentence(paragraph, stop)
@@ -171,17 +181,17 @@ def _sentences_of(paragraph: str) -> list[str]:
         start = end
         _append(found, part)
     _append(found, paragraph[start:].strip())
-    return found
+    return [" ".join(parts) for parts in found]
 
 
-def _append(found: list[str], part: str) -> None:
-    """Add a sentence; what holds no word (a lone "..." or an emoji) belongs to the one before."""
+def _append(found: list[list[str]], part: str) -> None:
+    """Add a sentence; what holds no word (a lone "..." or an emoji) belongs to the one before, as a part of it."""
     if not part:
         return
     if _WORD_RUN.search(part):
-        found.append(part)
+        found.append([part])
     elif found:
-        found[-1] = f"{found[-1]} {part}"
+        found[-1].append(part)
 
 
 def _end_of_sentence(paragraph: str, stop: re.Match[str]) -> int | None:

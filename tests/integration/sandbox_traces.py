@@ -1,65 +1,123 @@
-"""What a sandbox may leave on the machine: processes, zombies, descriptors, mounts, files."""
+"""What a sandbox may leave on the machine: processes, zombies, descriptors, mounts, files.
+
+Only what this test's sandboxes can have made is looked at, because others run beside it: tests of other processes, a
+neighbour's sandboxes, and in this process Ray or an engine that an earlier test shares with a later one. So files and
+mounts are those below a temporary folder of our own, processes are those below children that were not there before, and
+descriptors are of the kinds that a sandbox opens.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
+import shutil
+import tempfile
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from gyms.sandbox.places import working_place
-
-__all__ = ["Traces", "descendants", "everything", "folders", "is_zombie", "settled", "traces"]
+__all__ = ["Traces", "Watch", "descendants", "is_running", "own_temporary_folder", "start_of", "wait_for"]
 
 Traces = tuple[frozenset[int], int, frozenset[str], frozenset[str]]
-"""Processes below this one, its number of descriptors, its mounts, files of sandboxes."""
+"""Processes of sandboxes, descriptors, mounts and files."""
+PATIENCE_SECONDS = 120.0
+"""How long something that will come may take on a busy machine; nothing is slower for it where it comes at once."""
+_OPENED = re.compile(r"pipe:|anon_inode:\[?pidfd|/memfd:|/proc/|/")
+"""Pipes, processes, files. Sockets and event queues are Ray's too; those of a sandbox end with its processes."""
 
 
-def settled() -> Traces:
-    """The traces, once they have not changed for a tenth of a second: what ran before may still be being reaped."""
-    seen = [traces()]
-    while len(seen) < 6 or (len(set(seen[-6:])) > 1 and len(seen) < 250):
+class Watch:
+    """The traces of sandboxes that are opened after this."""
+
+    def __init__(self) -> None:
+        self._others = _children(os.getpid())
+
+    def processes(self) -> set[int]:
+        """What descends from children that this process did not have before, zombies included."""
+        return {pid for child in _children(os.getpid()) - self._others for pid in descendants(child)}
+
+    def traces(self) -> Traces:
+        folder = tempfile.gettempdir()
+        mounts = {line for line in Path("/proc/self/mounts").read_text().splitlines() if folder in line}
+        files = {str(path) for path in Path(folder).glob("sandbox-*/*")}
+        return frozenset(self.processes()), _num_descriptors(), frozenset(mounts), frozenset(files)
+
+    def settled(self) -> Traces:
+        """The traces, once they have not changed for a tenth of a second: the last run may still be being reaped."""
+        seen = [self.traces()]
+        while len(seen) < 6 or (len(set(seen[-6:])) > 1 and len(seen) < 250):
+            time.sleep(0.02)
+            seen.append(self.traces())
+        return seen[-1]
+
+
+@contextlib.contextmanager
+def own_temporary_folder() -> Iterator[Path]:
+    """Where sandboxes of this process, and of those it starts, keep their files: open to their users as /tmp is."""
+    folder, before = tempfile.mkdtemp(prefix="attacks-"), (tempfile.tempdir, os.environ.get("TMPDIR"))
+    Path(folder).chmod(0o1777)
+    tempfile.tempdir = os.environ["TMPDIR"] = folder
+    try:
+        yield Path(folder)
+    finally:
+        tempfile.tempdir = before[0]
+        os.environ.pop("TMPDIR")
+        if before[1] is not None:
+            os.environ["TMPDIR"] = before[1]
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def wait_for(condition: Callable[[], bool]) -> bool:
+    """True as soon as the condition holds; False where it still does not after a long while."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not (holds := condition()) and time.monotonic() < deadline:
         time.sleep(0.02)
-        seen.append(traces())
-    return seen[-1]
+    return holds
 
 
-def descendants(root: int | None = None) -> set[int]:
-    """A process, this one by default, and all below it, zombies included."""
-    parents = {}
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            except OSError:
-                continue
-    below = {root or os.getpid()}
+def descendants(root: int) -> set[int]:
+    """A process and all below it, zombies included."""
+    parents = {pid: facts[1] for pid, facts in _processes().items()}
+    below = {root}
     while new := {pid for pid, parent in parents.items() if parent in below and pid not in below}:
         below |= new
     return below
 
 
-def traces() -> Traces:
-    descriptors = len(list(Path("/proc/self/fd").iterdir()))
-    mounts = frozenset(Path("/proc/self/mounts").read_text().splitlines())
-    files = frozenset(str(path) for path in _place().glob("sandbox-*/*"))
-    return frozenset(descendants()), descriptors, mounts, files
+def is_running(pid: int, started: str) -> bool:
+    """False for a zombie too, and where the number has gone to another process since."""
+    facts = _facts(Path(f"/proc/{pid}"))
+    return facts is not None and facts[0] not in ("Z", "X") and facts[2] == started
 
 
-def folders() -> set[str]:
-    return {str(path) for path in _place().glob("sandbox-*")}
+def start_of(pid: int) -> str:
+    """When the process started: with its number, who it is. Empty where it is gone."""
+    facts = _facts(Path(f"/proc/{pid}"))
+    return facts[2] if facts else ""
 
 
-def _place() -> Path:
-    """Where programs work; a TMPDIR of mode 1777 keeps the traces of other runs apart."""
-    return Path(working_place(60_500 if os.geteuid() == 0 else 0))
+def _children(pid: int) -> set[int]:
+    return {child for child, facts in _processes().items() if facts[1] == pid}
 
 
-def everything() -> set[int]:
-    return {int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit()}
+def _processes() -> dict[int, tuple[str, int, str]]:
+    found = {int(path.name): _facts(path) for path in Path("/proc").iterdir() if path.name.isdigit()}
+    return {pid: facts for pid, facts in found.items() if facts is not None}
 
 
-def is_zombie(pid: int) -> bool:
+def _facts(folder: Path) -> tuple[str, int, str] | None:
+    """State, parent and start of a process."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in ("Z", "X")
+        fields = (folder / "stat").read_text().rpartition(")")[2].split()
     except OSError:
-        return True
+        return None
+    return fields[0], int(fields[1]), fields[19]
+
+
+def _num_descriptors() -> int:
+    found = 0
+    for path in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            found += _OPENED.match(str(path.readlink())) is not None
+    return found

@@ -16,7 +16,7 @@ import pytest
 from gyms.sandbox.inside import seccomp
 from gyms.sandbox.places import candidates, check_temporary_folder, fault_of, working_place
 from gyms.sandbox.program import SandboxError
-from tests.integration.sandbox_traces import descendants, everything, folders, is_zombie
+from tests.integration.sandbox_traces import descendants, is_running, start_of, wait_for
 
 pytestmark = pytest.mark.integration
 
@@ -25,6 +25,8 @@ TIERS = ("zygote", "bwrap", "landlock")
 TRY = """
 import sys
 from gyms.sandbox import *
+from gyms.sandbox import places
+places._USUAL = (sys.argv[2],)
 try:
     box = open_sandbox(sys.argv[1])
     run = box.run(Program(source="print(6 * 7)"))
@@ -62,15 +64,22 @@ LACKS = {
 
 @pytest.fixture
 def place() -> Iterator[Path]:
-    """A folder that any user may enter, unlike pytest's."""
+    """A folder that any user may enter, unlike pytest's; `usual` in it stands for /tmp, which others use as well."""
     with TemporaryDirectory(dir="/tmp", prefix="place-") as folder:
         Path(folder).chmod(0o755)
+        (Path(folder) / "usual").mkdir()
+        (Path(folder) / "usual").chmod(0o1777)
         yield Path(folder)
 
 
-def tried(tier: str, before: str = "", **environment: str) -> list[str]:
+def folders(place: Path) -> set[str]:
+    """What sandboxes left anywhere in a place."""
+    return {str(path) for path in place.rglob("sandbox-*")}
+
+
+def tried(tier: str, place: Path, before: str = "", **environment: str) -> list[str]:
     done = subprocess.run(
-        [sys.executable, "-c", before + TRY, tier],
+        [sys.executable, "-c", before + TRY, tier, str(place / "usual")],
         cwd=ROOT,
         env={**os.environ, **environment},
         capture_output=True,
@@ -84,19 +93,18 @@ def tried(tier: str, before: str = "", **environment: str) -> list[str]:
 @pytest.mark.skipif(not X86, reason="the numbers are those of x86-64")
 @pytest.mark.parametrize("tier", TIERS)
 @pytest.mark.parametrize("what", LACKS)
-def test_a_machine_that_lacks_something_is_told_so_in_one_line(what: str, tier: str) -> None:
-    before = folders()
-    said = tried(tier, REFUSE + LACKS[what])
+def test_a_machine_that_lacks_something_is_told_so_in_one_line(what: str, tier: str, place: Path) -> None:
+    said = tried(tier, place, REFUSE + LACKS[what])
     assert said == ["WORKS", "COMPILES"] or said == ["WORKS"] or (len(said) == 1 and said[0].startswith("REFUSED ")), (
         said
     )
-    assert folders() == before
+    assert wait_for(lambda: not folders(place))
 
 
-def test_soft_limits_of_the_caller_are_not_the_jobs() -> None:
+def test_soft_limits_of_the_caller_are_not_the_jobs(place: Path) -> None:
     for tier in TIERS:
-        (normal, *_) = tried(tier)
-        (lowered, *_) = tried(tier, "import resource\nresource.setrlimit(resource.RLIMIT_NOFILE, (64, 4096))")
+        (normal, *_) = tried(tier, place)
+        (lowered, *_) = tried(tier, place, "import resource\nresource.setrlimit(resource.RLIMIT_NOFILE, (64, 4096))")
         assert lowered.split()[0] == normal.split()[0]
 
 
@@ -126,29 +134,19 @@ def test_any_temporary_folder_will_do_and_nothing_is_left_when_the_caller_is_kil
         folder.mkdir(parents=True)
         folder.chmod(mode)
     monkeypatch.setenv("TMPDIR", str(folder))
-    said = tried(tier)
+    said = tried(tier, place)
     if said[0].startswith("REFUSED"):
         pytest.skip(said[0])
     assert said[0] == "WORKS" and said[1:] in ([], ["COMPILES"])
-    before = folders()
-    caller = subprocess.Popen(
-        [sys.executable, "-c", TRY.replace("print(6 * 7)", "import time; time.sleep(987)"), tier], cwd=ROOT
-    )
-    deadline = time.monotonic() + 60.0
-    while len(started := descendants(caller.pid)) < 3 and time.monotonic() < deadline:
-        time.sleep(0.1)
-    time.sleep(1.0)
-    started = descendants(caller.pid)
+    sleeping = TRY.replace("print(6 * 7)", "import time; time.sleep(987)")
+    caller = subprocess.Popen([sys.executable, "-c", sleeping, tier, str(place / "usual")], cwd=ROOT)
+    assert wait_for(lambda: len(descendants(caller.pid)) >= 3)
+    time.sleep(1.0)  # somewhere in the middle of the program
+    started = {pid: start_of(pid) for pid in descendants(caller.pid)}
     caller.send_signal(signal.SIGKILL)
     caller.wait()
-    deadline = time.monotonic() + 20.0
-    while (left := alive(started) or folders() - before) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not left
-
-
-def alive(pids: set[int]) -> set[int]:
-    return {pid for pid in pids & everything() if not is_zombie(pid)}
+    assert wait_for(lambda: not any(is_running(pid, start) for pid, start in started.items()))
+    assert wait_for(lambda: not folders(place))
 
 
 def test_a_folder_that_will_not_do_is_passed_over_and_told(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

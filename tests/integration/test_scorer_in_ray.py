@@ -21,6 +21,8 @@ BAD_GYMS = ROOT / "tests" / "unit" / "reward" / "bad_gyms.py"
 SUM = Task(id="sum", prompt=(message("user", "What is 17 + 25?"),), data={"answer": "42", "operands": [17, 25]})
 ASKED = Task(id="t", prompt=(message("user", "?"),))
 
+GYMS = {"bad": "Obedient", "impatient": "Impatient"}
+
 
 @ray.remote(num_cpus=1, max_restarts=0)
 class Rewarder:
@@ -55,7 +57,8 @@ def cluster() -> Iterator[None]:
 @pytest.fixture
 def rewarder(cluster: None) -> Iterator[ray.actor.ActorHandle]:
     sums = GymSpec(name="sums", reference="arithmetic")
-    actor = Rewarder.remote([sums, GymSpec(name="bad", reference=f"{BAD_GYMS}:Obedient")])
+    bad, impatient = (GymSpec(name=name, reference=f"{BAD_GYMS}:{kind}") for name, kind in GYMS.items())
+    actor = Rewarder.remote([sums, bad, impatient])
     yield actor
     ray.kill(actor)  # frees its CPU for the next
 
@@ -70,15 +73,15 @@ def test_a_hanging_gym_in_an_actor_costs_its_own_sample(rewarder: ray.actor.Acto
     child = tmp_path / "child"
     asked = [
         rewarder.score.remote("sum/0", "sums", SUM, "17 + 25 = 42"),
-        rewarder.score.remote("hang", "bad", ASKED, "hang"),
-        rewarder.score.remote("spawn", "bad", ASKED, f"spawn {child}"),
+        rewarder.score.remote("hang", "impatient", ASKED, "hang"),
+        rewarder.score.remote("spawn", "impatient", ASKED, f"spawn {child}"),
         rewarder.score.remote("exit", "bad", ASKED, "exit"),
         rewarder.score.remote("sum/1", "sums", SUM, "41"),
     ]
     right, hung, spawned, ended, wrong = ray.get(asked, timeout=240)
     assert (right.status, right.value, wrong.value) == (Status.OK, 1.0, 0.0)
     assert hung.status is spawned.status is ended.status is Status.VERIFIER_ERROR and hung.status.is_masked
-    assert "gym 'bad': hung in score: no answer within 0.6 s (needs.wall_seconds)" in hung.detail
+    assert "gym 'impatient': hung in score: no answer within 1.5 s (needs.wall_seconds)" in hung.detail
     assert "exited with status 7" in ended.detail
     assert not is_running(int(child.read_text()))
     after = [("bad", ASKED, "well"), ("sums", SUM, "42")]
@@ -86,7 +89,8 @@ def test_a_hanging_gym_in_an_actor_costs_its_own_sample(rewarder: ray.actor.Acto
     assert [score.value for score in scores] == [1.0, 1.0]
     assert ray.get(rewarder.tally.remote(), timeout=60) == {
         "sums": {"ok": 3},
-        "bad": {"verifier_error": 3, "ok": 1},
+        "bad": {"verifier_error": 1, "ok": 1},
+        "impatient": {"verifier_error": 2},
     }
     assert ray.get(rewarder.close.remote(), timeout=60) == []
 
@@ -100,7 +104,7 @@ def test_a_killed_actor_takes_its_workers_with_it(rewarder: ray.actor.ActorHandl
     assert wait_for_end(worker), f"the scoring worker {worker} outlived its actor"
 
 
-def wait_for_end(pid: int, seconds: float = 30.0) -> bool:
+def wait_for_end(pid: int, seconds: float = 240.0) -> bool:
     descriptor = os.pidfd_open(pid) if is_running(pid) else None
     if descriptor is None:
         return True

@@ -21,7 +21,7 @@ from gyms.api import CaseResult, Gym, GymSettings, Needs, Score, Services, Split
 class Obedient(Gym):
     """Scores 1.0, unless the response asks for a disaster."""
 
-    needs = Needs(wall_seconds=0.6, processes=True)
+    needs = Needs(wall_seconds=120.0, processes=True)  # far away: what is asked to answer must, on a busy machine too
 
     def tasks(self, split: Split) -> Sequence[Task]:
         return [Task(id=f"{split}/0", prompt=(message("user", split),))]
@@ -39,6 +39,12 @@ class Obedient(Gym):
 
     def do_sleep(self, argument: str) -> Score:
         time.sleep(float(argument))
+        return self.do_well("")
+
+    def do_wait(self, argument: str) -> Score:
+        """Answers once there is such a file."""
+        while not Path(argument).exists():
+            time.sleep(0.01)
         return self.do_well("")
 
     def do_exit(self, argument: str) -> Score:
@@ -186,6 +192,12 @@ class HangsInBuild(Obedient):
         time.sleep(60)
 
 
+class Impatient(Obedient):
+    """For what is asked to hang: the deadline that the test waits for."""
+
+    needs = Needs(wall_seconds=1.5, processes=True)
+
+
 class NoDeadline(Obedient):
     needs = Needs(wall_seconds=float("inf"))
 
@@ -193,13 +205,13 @@ class NoDeadline(Obedient):
 class Burns(Obedient):
     """Uses CPU time; the wall clock alone would let it."""
 
-    needs = Needs(wall_seconds=30.0, cpu_seconds=0.3)
+    needs = Needs(wall_seconds=120.0, cpu_seconds=1.0)
 
 
 class Hoards(Obedient):
     """Fills memory until something stops it."""
 
-    needs = Needs(wall_seconds=20.0, memory_bytes=1 << 30)
+    needs = Needs(wall_seconds=120.0, memory_bytes=1 << 30)
 
     def do_hoard(self, argument: str) -> Score:
         held = []
@@ -221,13 +233,13 @@ class Declares(Obedient):
 
 
 class NeedsJudge(Obedient):
-    needs = Needs(wall_seconds=10.0, judge=True)
+    needs = Needs(wall_seconds=120.0, judge=True)
 
 
 class DeclaresNothing(Obedient):
     """Does what it does not declare."""
 
-    needs = Needs(wall_seconds=10.0)
+    needs = Needs(wall_seconds=120.0)
 
     def do_popen(self, argument: str) -> Score:
         subprocess.run(["true"], check=True)
@@ -269,7 +281,7 @@ class DeclaresNothing(Obedient):
 
 
 class DeclaresAll(DeclaresNothing):
-    needs = Needs(wall_seconds=10.0, processes=True, network=True)
+    needs = Needs(wall_seconds=120.0, processes=True, network=True)
 
 
 class Groups(Obedient):

@@ -32,8 +32,8 @@ def test_one_win_solves_its_equation() -> None:
     for prior, value in ((0.1, 0.89), (1.0, 0.66)):
         a, b = fit_strengths(2, [game(0, 1, 1.0)], prior=prior)
         assert a == pytest.approx(-b)
-        assert 1 / (1 + math.exp(a - b)) == pytest.approx(prior * a, abs=1e-9)
-        assert values_of([a, b])[0] == pytest.approx(value, abs=0.005)
+        assert 1 / (1 + math.exp(a - b)) == pytest.approx(prior * a, abs=1e-9)  # where the search for a zero stops
+        assert values_of([a, b])[0] == pytest.approx(value, abs=0.005)  # two digits
 
 
 @settings(max_examples=60, deadline=None)

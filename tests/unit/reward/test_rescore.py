@@ -61,7 +61,7 @@ def test_every_line_has_its_row_in_order(tmp_path: Path, capsys: pytest.CaptureF
         b'{"id": NaN, ' + row(response="42").encode()[1:],
         b"\xff\xfe garbage \x00",
         row(id="exit", gym=obedient, response="exit"),
-        row(id="hang", gym=obedient, response="hang"),
+        row(id="hang", gym=f"{BAD_GYMS}:Impatient", response="hang"),
         row(id="well", gym=obedient, response="well"),
         '{"id": ' + "1" * 5000 + "}",
         "[" * 100_000,
@@ -156,7 +156,7 @@ def test_rows_come_from_stdin_and_go_to_stdout() -> None:
         capture_output=True,
         text=True,
         cwd=Path(__file__).parents[3],
-        timeout=60,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["reward"] == 1.0 and "scored 1 rows" in done.stderr
@@ -174,13 +174,13 @@ def test_ctrl_c_keeps_whole_rows_and_leaves_no_process(tmp_path: Path) -> None:
         env={**os.environ, "TMPDIR": str(tmp_path)},
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not list(tmp_path.glob("scoring-worker-*")):
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.05)
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
-    assert process.wait(30) == 130, process.stderr.read()
+    assert process.wait(300) == 130, process.stderr.read()
     assert b"stopped:" in process.stderr.read()
     process.stderr.close()
     for line in output.read_text().splitlines():

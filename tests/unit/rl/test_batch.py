@@ -12,6 +12,7 @@ from gyms.api import Status
 from reward.rules import TruncationRule
 from rl.batch import learning_batch
 from rollout.types import Segment
+from tests.rounding import rounding
 
 PENALTY, MASK = TruncationRule(rule="penalty", reward=-0.5), TruncationRule(rule="mask")
 
@@ -107,7 +108,7 @@ def test_minibatches_hold_every_learning_sample_once_and_their_denominators_add_
             continue
         mean = sum(kept) / len(kept)
         expected |= {p * 3 + k: float(Fraction(v) - mean) for k, v in enumerate(row) if v is not None}
-    assert advantages(batch) == pytest.approx(expected, abs=1e-12)
+    assert advantages(batch) == pytest.approx(expected, abs=rounding(16))
     assert sum(len(m.samples) for m in batch.minibatches) == len(expected)
     assert sum(m.num_samples for m in batch.minibatches) == num_counted
     assert sum(m.num_tokens for m in batch.minibatches) == 3 * num_counted

@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM
 from rl.qat import Masters
 from rollout.quant.grid import fake_quantize
 from rollout.quant.scheme import QuantScheme
+from tests.rounding import SIGMAS, rounding
 
 SCHEME = QuantScheme()
 IDS = torch.tensor([[2, 3, 4, 5, 6, 7, 8, 9]])
@@ -64,7 +65,10 @@ def test_a_masters_gradient_is_that_of_the_fake_quantised_weight_on_a_plain_copy
     for name, parameter in plain.named_parameters():
         found, expected = masters.parameters[name].grad, parameter.grad
         assert found.dtype == torch.float32
-        tolerance = 1e-5 if dtype == torch.float32 else 0.05
+        # Forward and back through two layers and the head: in fp32 every sum rounds (about 400 terms a layer, three
+        # passes over them), in bf16 what leaves each of about 25 operations. The norm of thousands of such errors is
+        # their standard deviation, so twice that is enough.
+        tolerance = 2 / SIGMAS * rounding(2500 if dtype == torch.float32 else 50, dtype=dtype)
         assert (found - expected).norm() <= tolerance * expected.norm(), name
         assert model.get_parameter(name).grad is None
 

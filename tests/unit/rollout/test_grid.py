@@ -163,7 +163,7 @@ def test_dividing_by_seven_and_multiplying_by_a_seventh_give_the_same_scale_for_
 def test_quantisation_error_of_gaussian_weights_is_the_published_one():
     weight = torch.randn(512, 1024, generator=torch.Generator().manual_seed(0)).mul_(0.02).to(torch.bfloat16)
     error = (fake_quantize(weight, 32).float() - weight.float()).norm() / weight.float().norm()
-    assert error.item() == pytest.approx(0.097, abs=0.001)
+    assert error.item() == pytest.approx(0.097, abs=0.001)  # published with three digits
 
 
 def test_fp32_masters_are_rounded_to_bfloat16_first():
@@ -219,7 +219,7 @@ def test_one_outlier_takes_only_its_own_group_with_it():
     clean = fake_quantize(weight, 32)
     weight[0, 3] = 1000.0
     spoilt = fake_quantize(weight, 32)
-    assert spoilt[0, 3].item() == pytest.approx(1000, rel=0.01)
+    assert spoilt[0, 3].item() == pytest.approx(1000, rel=2**-8)  # scale and value are rounded to 8 bits
     assert spoilt[0, :32].count_nonzero() == 1
     assert_same_bits(spoilt[:, 32:], clean[:, 32:])
 

@@ -31,6 +31,7 @@ from transformers.pytorch_utils import Conv1D
 from rollout.quant.grid import fake_quantize
 from rollout.quant.scheme import DEFAULT_IGNORE, QuantScheme
 from rollout.quant.views import check_shapes, plain_views, quantized_views
+from tests.rounding import rounding
 
 SCHEME = QuantScheme()
 
@@ -125,36 +126,44 @@ def test_fused_experts_are_named_one_by_one_as_gate_then_up():
     assert views[f"{prefix}.3.down_proj"].shape == (64, 32)
 
 
+def gated(x, gate, up, down):
+    """An expert, and how far another order of its sums may lead: three of them, over inputs, inputs and middle."""
+    (num_middle, num_in), absolute = gate.shape, x.abs() @ gate.abs().T * (x.abs() @ up.abs().T) @ down.abs().T
+    expected = (nn.functional.silu(x @ gate.T) * (x @ up.T)) @ down.T
+    return expected, rounding(2 * num_in + num_middle, size=absolute.max().item(), dtype=x.dtype)
+
+
 def test_the_views_compute_what_the_experts_module_computes():
     experts = build("qwen3_moe").model.layers[0].mlp.experts
     views = matrices(quantized_views(nn.ModuleDict({"experts": experts}), SCHEME))
     x, chosen = torch.randn(5, 64), torch.tensor([[3]] * 5)
-    gate, up, down = (views[f"experts.3.{p}_proj"] for p in ("gate", "up", "down"))
-    expected = (nn.functional.silu(x @ gate.T) * (x @ up.T)) @ down.T
+    expected, tolerance = gated(x, *(views[f"experts.3.{p}_proj"] for p in ("gate", "up", "down")))
     actual = experts(x, chosen, torch.ones(5, 1))
-    torch.testing.assert_close(actual, expected)
+    torch.testing.assert_close(actual, expected, rtol=0, atol=tolerance)
 
 
 def test_transposed_experts_are_transposed_views():
     config = Llama4TextConfig(hidden_size=64, intermediate_size=32, num_local_experts=3)
-    experts = Llama4TextExperts(config)
+    experts = Llama4TextExperts(config).double()
     with torch.no_grad():
         for parameter in experts.parameters():
             parameter.normal_()
     views = matrices(quantized_views(nn.ModuleDict({"experts": experts}), SCHEME))
     gate, up, down = (views[f"experts.1.{p}_proj"] for p in ("gate", "up", "down"))
     assert (gate.shape, up.shape, down.shape) == ((32, 64), (32, 64), (64, 32))
-    x = torch.randn(3, 5, 64)  # [E, T, H]: every expert sees its own tokens
-    expected = (nn.functional.silu(x[1] @ gate.T) * (x[1] @ up.T)) @ down.T
-    torch.testing.assert_close(experts(x.reshape(-1, 64)).view(3, 5, 64)[1], expected)
+    x = torch.randn(3, 5, 64, dtype=torch.float64)  # [E, T, H]: every expert sees its own tokens
+    expected, tolerance = gated(x[1], gate, up, down)
+    found = experts(x.reshape(-1, 64)).view(3, 5, 64)[1]
+    torch.testing.assert_close(found, expected, rtol=0, atol=tolerance)
 
 
 def test_conv1d_is_a_transposed_view():
-    model = nn.ModuleDict({"c_fc": Conv1D(96, 64)})
+    model = nn.ModuleDict({"c_fc": Conv1D(96, 64)}).double()
     ((name, view),) = matrices(quantized_views(model, SCHEME)).items()
     assert name == "c_fc" and view.shape == (96, 64)
-    x = torch.randn(2, 64)
-    torch.testing.assert_close(nn.functional.linear(x, view, model["c_fc"].bias), model["c_fc"](x))
+    x = torch.randn(2, 64, dtype=torch.float64)
+    found, tolerance = nn.functional.linear(x, view, model["c_fc"].bias), rounding(64 + 1, size=x.abs().sum().item())
+    torch.testing.assert_close(found, model["c_fc"](x), rtol=0, atol=tolerance)
 
 
 @pytest.mark.parametrize("name", ["qwen3_moe", "llama"])

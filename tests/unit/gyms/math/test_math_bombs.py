@@ -1,11 +1,14 @@
-"""Hostile answers are refused in milliseconds, whatever they hold; any string gets the same score everywhere."""
+"""Hostile answers cost little, whatever they hold; any string gets the same score everywhere.
+
+Cost is the number of calls, which is the same on every machine; a number that is really computed, `9**9**9**9`, would
+never end. How many milliseconds that is says `python -m benchmarks.math_scoring`.
+"""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 from hypothesis import given, settings
@@ -13,7 +16,9 @@ from hypothesis import strategies as st
 
 from gyms.api import Status
 from gyms.math.caps import MAX_ANSWER_CHARS
+from gyms.math.read import read_plain
 from gyms.math.verify import Verdict, verify
+from tests.growth import num_calls
 
 BOMBS = [
     "9**9**9**9",
@@ -84,35 +89,42 @@ GOLDS = [
 ]
 
 
-def seconds(gold: str, answer: str) -> tuple[Verdict, float]:
-    best, verdict = float("inf"), verify(gold, rf"\boxed{{{answer}}}")
-    for _ in range(3):  # the best of three: other work on the machine must not fail the test
-        start = time.process_time()
-        verdict = verify(gold, rf"\boxed{{{answer}}}")
-        best = min(best, time.process_time() - start)
-    return verdict, best
+TO_REFUSE = 5_000
+"""Most calls to see that a number is too large: twice what an honest `\\sqrt{2+\\sqrt3}` costs."""
+TO_READ = 100_000
+"""Most calls for an answer that has to be read to its end: three times the worst of `BOMBS`."""
+TO_COMPARE = 500_000
+"""Most calls for an answer that is compared by values: three times the worst of `HEAVY`."""
+
+
+def cost(gold: str, answer: str) -> tuple[Verdict, int]:
+    """The verdict and its calls, without what was read before."""
+    found: list[Verdict] = []
+    read_plain.cache_clear()
+    calls = num_calls(lambda: found.append(verify(gold, rf"\boxed{{{answer}}}")))
+    return found[0], calls
 
 
 @pytest.mark.parametrize("bomb", BOMBS, ids=lambda bomb: bomb[:20])
 def test_a_bomb_is_refused_at_once(bomb: str) -> None:
-    verdict, took = seconds("391", bomb)
+    verdict, calls = cost("391", bomb)
     assert verdict.status in (Status.TOO_COMPLEX, Status.INVALID_ANSWER, Status.NO_ANSWER) or not verdict.is_right
-    assert took < 0.02, f"{took:.3f} s"
+    assert calls < TO_READ
 
 
-def test_a_power_tower_is_refused_as_too_complex_in_under_10_ms() -> None:
+def test_a_power_tower_is_refused_as_too_complex_before_anything_is_computed() -> None:
     for tower in ("9**9**9**9", "9^{9^{9^9}}", "10^{10^{10}}", "1000000000!"):
-        verdict, took = seconds("391", tower)
+        verdict, calls = cost("391", tower)
         assert verdict.status is Status.TOO_COMPLEX
-        assert took < 0.01
+        assert calls < TO_REFUSE
 
 
 @pytest.mark.parametrize("answer", HEAVY, ids=lambda answer: answer[:20])
-def test_heavy_answers_take_milliseconds_against_any_gold(answer: str) -> None:
+def test_heavy_answers_cost_little_against_any_gold(answer: str) -> None:
     for gold in GOLDS[:6]:
-        verdict, took = seconds(gold, answer)
+        verdict, calls = cost(gold, answer)
         assert not verdict.is_right and not verdict.status.is_masked
-        assert took < 0.12, f"{gold}: {took:.3f} s"
+        assert calls < TO_COMPARE, gold
 
 
 SIGNS = [
@@ -171,10 +183,9 @@ wild = st.lists(st.sampled_from(SIGNS), max_size=40).map("".join)
 
 @settings(deadline=None, max_examples=120)
 @given(wild, st.sampled_from(GOLDS))
-def test_any_answer_gets_a_verdict_in_bounded_time(answer: str, gold: str) -> None:
-    start = time.process_time()
-    verdict = verify(gold, rf"\boxed{{{answer}}}")
-    assert time.process_time() - start < 0.25
+def test_any_answer_gets_a_verdict_at_a_bounded_cost(answer: str, gold: str) -> None:
+    verdict, calls = cost(gold, answer)
+    assert calls < TO_COMPARE
     assert not verdict.status.is_masked
     assert verify(gold, rf"\boxed{{{answer}}}") == verdict
 
@@ -198,9 +209,8 @@ def test_answers_of_the_longest_length_stay_cheap() -> None:
     for piece in SIGNS:
         text = (piece * MAX_ANSWER_CHARS)[: MAX_ANSWER_CHARS - 1]
         for gold in ("391", r"(0,\sqrt2)"):
-            start = time.process_time()
-            assert not verify(gold, rf"\boxed{{{text}}}").is_right
-            assert time.process_time() - start < 0.25, piece
+            verdict, calls = cost(gold, text)
+            assert not verdict.is_right and calls < TO_COMPARE, piece
 
 
 def test_verdicts_are_the_same_in_threads() -> None:
