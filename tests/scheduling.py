@@ -45,8 +45,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Give each worker a folder of its own below the one that temporary files go to."""
+    os.environ.setdefault("RAY_TMPDIR", "/tmp")  # paths of Ray's sockets do not fit below a long TMPDIR
     if hasattr(config, "workerinput"):
-        folder = tempfile.mkdtemp(prefix="w")  # short: paths of sockets hold 107 bytes
+        folder = tempfile.mkdtemp(prefix="w")
         Path(folder).chmod(0o711)  # one tier of the sandbox enters it as another user
         os.environ["TMPDIR"] = tempfile.tempdir = folder
         config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
