@@ -101,10 +101,13 @@ unit: venv  ## the fast tests alone
 	$(PYTEST) $(PARALLEL) tests/unit
 
 .PHONY: test-oracles
-test-oracles: venv  ## GSM8K, MATH-500, HumanEval, MBPP, IFEval, Auto-J as published: ORACLES=FOLDER
-	@[ -n "$(ORACLES)" ] || { echo "error: say where the published files are: \`make test-oracles ORACLES=FOLDER\`," \
-		"with FOLDER/gsm8k/test.jsonl and so on (tests/oracles/conftest.py lists them)" >&2; exit 1; }
+test-oracles: oracles-given venv  ## GSM8K, MATH-500, HumanEval, MBPP, IFEval, Auto-J as published: ORACLES=FOLDER
 	$(PYTEST) $(PARALLEL) tests/oracles --oracles="$(ORACLES)"
+
+.PHONY: oracles-given
+oracles-given:
+	@[ -n "$(ORACLES)" ] || { echo "error: where are the published files? \`make test-oracles ORACLES=FOLDER\`, with" \
+		"FOLDER/gsm8k/test.jsonl and so on, as tests/oracles/conftest.py lists them" >&2; exit 1; }
 
 .PHONY: test-under-load
 test-under-load:  ## `make test` ROUNDS= times (3) beside two busy loops, and once on one core; TESTS= as above
