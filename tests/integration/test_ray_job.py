@@ -40,10 +40,15 @@ class Head:
             "-m",
             "rl.train",
         ]
-        return subprocess.run(
-            [*command, *arguments], cwd=ROOT, env=self.environment, text=True, timeout=PATIENCE, check=False,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+        deadline = time.monotonic() + PATIENCE
+        while True:  # the dashboard listens before the node's agent, which takes jobs, has come up
+            done = subprocess.run(
+                [*command, *arguments], cwd=ROOT, env=self.environment, text=True, timeout=PATIENCE, check=False,
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            )  # fmt: skip
+            if "No available agent to submit job" not in done.stdout or time.monotonic() > deadline:
+                return done
+            time.sleep(1.0)
 
 
 def free_port() -> int:
