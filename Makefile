@@ -23,7 +23,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help
 help:  ## this list
-	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
 # ---------------------------------------------------------------- set-up
 
@@ -101,13 +101,34 @@ export WRITE_LOCK
 
 # ---------------------------------------------------------------- checks
 
+# One worker a core that this process may use, 4 at most: integration tests hold an engine and a learner each. Threads that
+# wait for work sleep instead of spinning, or two runs side by side would each burn the other's cores.
+WORKERS ?= $(shell n=$$(env -u OMP_NUM_THREADS nproc); echo $$((n < 4 ? n : 4)))
+TESTS ?= tests/unit tests/contract tests/oracles tests/integration
+PYTEST = OMP_WAIT_POLICY=passive $(PY) -m pytest --quiet --durations=15
+PARALLEL = --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder
+ROUNDS ?= 3
+
 .PHONY: test
-test: lint model  ## format, lint, types, and every test a CPU can run
-	$(PY) -m pytest -m "not gpu" tests/unit $(wildcard tests/contract tests/integration)
+test: lint model  ## format, lint, types, and every test a CPU can run (TESTS= picks some, WORKERS= how many at a time)
+	$(PYTEST) $(PARALLEL) -m "not gpu" $(TESTS)
 
 .PHONY: unit
 unit: venv  ## the fast tests alone
-	$(PY) -m pytest tests/unit
+	$(PYTEST) $(PARALLEL) tests/unit
+
+.PHONY: test-oracles
+test-oracles: oracles-given venv  ## GSM8K, MATH-500, HumanEval, MBPP, IFEval, Auto-J as published: ORACLES=FOLDER
+	$(PYTEST) $(PARALLEL) tests/oracles --oracles="$(ORACLES)"
+
+.PHONY: oracles-given
+oracles-given:
+	@[ -n "$(ORACLES)" ] || { echo "error: where are the published files? \`make test-oracles ORACLES=FOLDER\`, with" \
+		"FOLDER/gsm8k/test.jsonl and so on, as tests/oracles/conftest.py lists them" >&2; exit 1; }
+
+.PHONY: test-under-load
+test-under-load:  ## `make test` ROUNDS= times (3) beside two busy loops, and once on one core; TESTS= as above
+	@$(PYTHON) tests/under_load.py --rounds=$(ROUNDS) -- $(MAKE) --no-print-directory test TESTS="$(TESTS)"
 
 VLLM ?= 0.27.0
 OVERLAY = $(VENV)-vllm-$(VLLM)

@@ -109,14 +109,7 @@ class Cluster:
         if address is not None:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         else:
-            ray.init(
-                address="local",
-                include_dashboard=False,
-                object_store_memory=self.config.cluster.object_store_bytes,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                _system_config={"worker_niceness": 0},  # Ray's 15 would starve the engines beside their own driver
-            )
+            _start_ray(self.config)
 
     async def _reserve(self) -> PlacementGroup:
         """One bundle per engine: its share of the CPUs, and a GPU where the cluster has one for each."""
@@ -406,3 +399,27 @@ def _start_failure(error: ray.exceptions.RayActorError) -> Exception | None:
 
 def _first_line(error: BaseException) -> str:
     return str(error).strip().split("\n")[0]
+
+
+def _start_ray(config: Config) -> None:
+    """Start a cluster that ends with this process.
+
+    Ray gives its node 30 s to register, which no setting of Ray's raises. A busy machine may need longer: it is tried
+    again until `cluster.start_seconds` have passed.
+    """
+    deadline = time.monotonic() + config.cluster.start_seconds
+    while True:
+        try:
+            ray.init(
+                address="local",
+                include_dashboard=False,
+                object_store_memory=config.cluster.object_store_bytes,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                _system_config={"worker_niceness": 0},  # Ray's 15 would starve the engines beside their own driver
+            )
+            return
+        except Exception as error:  # Ray raises no narrower type here
+            if "timed out during startup" not in str(error) or time.monotonic() > deadline:
+                raise
+            ray.shutdown()

@@ -12,6 +12,14 @@ import zlib
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.scheduling import (  # noqa: F401 - hooks
+    pytest_addoption,
+    pytest_collection_modifyitems,
+    pytest_configure,
+    pytest_runtest_setup,
+    pytest_terminal_summary,
+)
+
 # A busy machine must not fail a test: examples may take as long as pytest's own timeout allows. Developers look for new
 # examples, which are kept in .hypothesis; what a change must pass is always the same.
 SHARED = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow], "print_blob": True}

@@ -16,7 +16,6 @@ from reward.scorer import Scorer
 
 ARITHMETIC = "gyms.arithmetic:Arithmetic"
 GSM8K = "gyms.gsm8k:Gsm8k"
-DATA = Path(__file__).parents[2] / "../shared/data/gsm8k"
 
 
 @pytest.mark.parametrize("style", [{"style": "chat"}, {"style": "bare", "reverse_digits": True}])
@@ -41,13 +40,6 @@ def test_gsm8k_keeps_the_contract_on_a_small_file(tmp_path: Path) -> None:
             {"train_file": str(tmp_path / "train.jsonl"), "heldout_file": str(tmp_path / "test.jsonl")},
         )
     )
-
-
-@pytest.mark.skipif(not DATA.is_dir(), reason="GSM8K's files are not at ../shared/data/gsm8k")
-@pytest.mark.parametrize("suffix", [{}, {"suffix": ""}])
-def test_gsm8k_keeps_the_contract_on_the_published_data(suffix: dict[str, str]) -> None:
-    args = {"train_file": str(DATA / "train.jsonl"), "heldout_file": str(DATA / "test.jsonl"), **suffix}
-    check_gym(load_gym("gsm8k", GSM8K, args))
 
 
 def test_scores_in_a_worker_equal_scores_in_this_process() -> None:

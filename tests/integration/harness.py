@@ -14,6 +14,8 @@ from rl.learner import Learner, LearnerSettings
 from rollout.quant.scheme import QuantScheme
 
 ROOT = Path(__file__).parents[2]
+PATIENCE = 900.0
+"""Seconds until a process counts as hung, where one core may be shared by several."""
 SHORT = (
     "num_steps=6", "warmup.num_steps=20", "warmup.batch_size=32", "rollout.prompts_per_step=8", "eval.num_tasks=16",
     "rollout.samples_per_prompt=4", "checkpoint.every=3", "report.wandb=off", "report.show_samples=0",
@@ -46,7 +48,7 @@ class Runs:
 
     def finish(self, run_dir: Path, overrides: Sequence[str] = ()) -> str:
         done = subprocess.run(
-            self.command(run_dir, overrides), cwd=ROOT, env=self.environment(), text=True, timeout=420,
+            self.command(run_dir, overrides), cwd=ROOT, env=self.environment(), text=True, timeout=PATIENCE,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout

@@ -17,7 +17,7 @@ from rollout.types import FinishReason, Sample, SampleRequest
 from rollout.weights.contract import Manifest, TensorEntry, WeightArtefact, WeightsRefused
 from rollout.weights.receiver import tensors
 from rollout.weights.sender import build_artefact
-from tests.integration.harness import new_learner
+from tests.integration.harness import PATIENCE, new_learner
 
 PROMPTS = [tuple(2 + (i * 7 + j * 3) % 14 for j in range(3 + i % 4)) for i in range(24)]
 
@@ -75,7 +75,7 @@ def draw(engine: VLLMEngine, requests: Sequence[SampleRequest], *, stagger: int 
     if not stagger:
         engine.submit(todo)
         todo = []
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE
     while len(found) < len(requests):
         assert time.monotonic() < deadline, "the engine does not finish"
         if todo:

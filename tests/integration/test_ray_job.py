@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.harness import ROOT, SHORT, Runs
+from tests.integration.harness import PATIENCE, ROOT, SHORT, Runs
 
 RAY = str(Path(sys.executable).with_name("ray"))
 
@@ -40,10 +40,15 @@ class Head:
             "-m",
             "rl.train",
         ]
-        return subprocess.run(
-            [*command, *arguments], cwd=ROOT, env=self.environment, text=True, timeout=420, check=False,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+        deadline = time.monotonic() + PATIENCE
+        while True:  # the dashboard listens before the node's agent, which takes jobs, has come up
+            done = subprocess.run(
+                [*command, *arguments], cwd=ROOT, env=self.environment, text=True, timeout=PATIENCE, check=False,
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            )  # fmt: skip
+            if "No available agent to submit job" not in done.stdout or time.monotonic() > deadline:
+                return done
+            time.sleep(1.0)
 
 
 def free_port() -> int:
@@ -56,8 +61,13 @@ def free_port() -> int:
 def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
     home = tmp_path_factory.mktemp("home")  # ray keeps its token under ~/.ray
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    environment = Runs.environment() | {"RAY_AUTH_MODE": "token", "HOME": str(home), "PATH": path}
-    subprocess.run([RAY, "get-auth-token", "--generate"], env=environment, check=True, capture_output=True, timeout=120)
+    caches = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")  # what vLLM knows of models already
+    environment = Runs.environment() | {
+        "RAY_AUTH_MODE": "token", "HOME": str(home), "XDG_CACHE_HOME": caches, "PATH": path,
+    }  # fmt: skip
+    subprocess.run(
+        [RAY, "get-auth-token", "--generate"], env=environment, check=True, capture_output=True, timeout=PATIENCE
+    )
     dashboard = free_port()
     command = [
         RAY, "start", "--head", "--block", f"--port={free_port()}", f"--dashboard-port={dashboard}",
@@ -66,14 +76,14 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
     log = (home / "head.log").open("w+")
     process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + PATIENCE
         while not is_listening(dashboard):
             assert process.poll() is None and time.monotonic() < deadline, (home / "head.log").read_text()
             time.sleep(0.5)
         yield Head(address=f"http://127.0.0.1:{dashboard}", environment=environment)
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(timeout=60)
+        process.wait(timeout=PATIENCE)
         log.close()
 
 

@@ -13,7 +13,7 @@ import ray
 from gyms.api import Score, Status, Task, message
 from gyms.load import GymSpec
 from reward.scorer import Scorer
-from tests.integration.harness import ROOT
+from tests.integration.harness import PATIENCE, ROOT
 
 pytestmark = pytest.mark.integration
 
@@ -68,7 +68,6 @@ def is_running(pid: int) -> bool:
     return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
-@pytest.mark.timeout(300)
 def test_a_hanging_gym_in_an_actor_costs_its_own_sample(rewarder: ray.actor.ActorHandle, tmp_path: Path) -> None:
     child = tmp_path / "child"
     asked = [
@@ -78,28 +77,28 @@ def test_a_hanging_gym_in_an_actor_costs_its_own_sample(rewarder: ray.actor.Acto
         rewarder.score.remote("exit", "bad", ASKED, "exit"),
         rewarder.score.remote("sum/1", "sums", SUM, "41"),
     ]
-    right, hung, spawned, ended, wrong = ray.get(asked, timeout=240)
+    right, hung, spawned, ended, wrong = ray.get(asked, timeout=PATIENCE)
     assert (right.status, right.value, wrong.value) == (Status.OK, 1.0, 0.0)
     assert hung.status is spawned.status is ended.status is Status.VERIFIER_ERROR and hung.status.is_masked
     assert "gym 'impatient': hung in score: no answer within 1.5 s (needs.wall_seconds)" in hung.detail
     assert "exited with status 7" in ended.detail
     assert not is_running(int(child.read_text()))
     after = [("bad", ASKED, "well"), ("sums", SUM, "42")]
-    scores = ray.get([rewarder.score.remote(f"after/{gym}", gym, task, said) for gym, task, said in after], timeout=120)
+    asked = [rewarder.score.remote(f"after/{gym}", gym, task, said) for gym, task, said in after]
+    scores = ray.get(asked, timeout=PATIENCE)
     assert [score.value for score in scores] == [1.0, 1.0]
-    assert ray.get(rewarder.tally.remote(), timeout=60) == {
+    assert ray.get(rewarder.tally.remote(), timeout=PATIENCE) == {
         "sums": {"ok": 3},
         "bad": {"verifier_error": 1, "ok": 1},
         "impatient": {"verifier_error": 2},
     }
-    assert ray.get(rewarder.close.remote(), timeout=60) == []
+    assert ray.get(rewarder.close.remote(), timeout=PATIENCE) == []
 
 
-@pytest.mark.timeout(300)
 def test_a_killed_actor_takes_its_workers_with_it(rewarder: ray.actor.ActorHandle) -> None:
-    score = ray.get(rewarder.score.remote("warm", "bad", ASKED, "well"), timeout=120)
+    score = ray.get(rewarder.score.remote("warm", "bad", ASKED, "well"), timeout=PATIENCE)
     worker = int(score.answer)  # this gym answers with the number of its process
-    assert is_running(worker) and worker != ray.get(rewarder.pid.remote(), timeout=60)
+    assert is_running(worker) and worker != ray.get(rewarder.pid.remote(), timeout=PATIENCE)
     ray.kill(rewarder)
     assert wait_for_end(worker), f"the scoring worker {worker} outlived its actor"
 

@@ -1,4 +1,4 @@
-"""GSM8K: rows are read with clear errors, final numbers are compared exactly, the published data verifies itself."""
+"""GSM8K: rows are read with clear errors, final numbers are compared exactly."""
 
 from __future__ import annotations
 
@@ -15,9 +15,6 @@ from gyms.api import Status, Task
 from gyms.gsm8k import Gsm8k, parse_number
 from gyms.load import load_gym
 from gyms.mixture import check_disjoint
-
-DATA = Path(__file__).parents[3] / "../shared/data/gsm8k"
-needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="GSM8K's files are not at ../shared/data/gsm8k")
 
 ROWS = [
     {"question": "Ann has 3 pens and buys 4. How many?", "answer": "She has 3+4=<<3+4=7>>7 pens.\n#### 7"},
@@ -219,13 +216,3 @@ def test_any_string_gets_a_score(response: str) -> None:
 def test_odd_long_strings_are_scored_in_linear_time() -> None:
     for piece in ("#", "\\boxed{", "1,111", "{", "}", "1/", ".", "-", " ", "####\n", "a "):
         assert not gym().score(task(), (piece * 200_000)[:200_000]).status.is_masked
-
-
-@needs_data
-def test_all_published_answers_verify_themselves_and_the_splits_share_nothing() -> None:
-    gsm = gym(train_file=str(DATA / "train.jsonl"), heldout_file=str(DATA / "test.jsonl"))
-    held = gsm.tasks("heldout")
-    assert len(held) == 1319
-    assert [t.id for t in held if gsm.score(t, gsm.gold(t)).value != 1.0] == []
-    assert len(gsm.tasks("train")) == 7473
-    check_disjoint(gsm)

@@ -18,8 +18,6 @@ from reward.judges.prompted import PromptSettings
 from reward.rubric import load_rubric
 from tests.unit.reward.scripted_judges import Table
 
-AUTOJ = Path(__file__).parents[3] / ".." / "shared" / "data" / "autoj" / "autoj_pairwise.json"
-
 
 def row(prompt: str, first: str, second: str, label: Any) -> dict[str, Any]:
     return {"scenario": "s", "prompt": prompt, "response 1": first, "response 2": second, "label": label}
@@ -208,9 +206,3 @@ def test_people_who_contradict_each_other_give_no_verdict(tmp_path: Path) -> Non
     judge = HumanLabels(read_pairs(written(tmp_path, [ROWS[0], {**ROWS[0], "label": 2}])))
     with pytest.raises(JudgeFailed, match="disagree"):
         asyncio.run(judge.compare(Pair(key="k", question="p1", first="long answer", second="short")))
-
-
-@pytest.mark.skipif(not AUTOJ.is_file(), reason="needs the Auto-J pairs in the shared data folder")
-def test_the_baselines_on_published_human_labels(capsys: pytest.CaptureFixture[str]) -> None:
-    found = printed(capsys, "--pairs", str(AUTOJ), "--judge", "longer")
-    assert found["num_pairs"] == 1392 and found["agreement"] == pytest.approx(737 / 1392)

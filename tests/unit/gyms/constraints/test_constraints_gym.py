@@ -1,7 +1,6 @@
 """The gym: statuses, values, modes, flags, data; and the procedural prompts."""
 
 import json
-from pathlib import Path
 
 import pytest
 
@@ -12,8 +11,6 @@ from gyms.constraints.item import read_item
 from gyms.load import load_gym
 from gyms.testing import check_gym
 
-SHARED = Path(__file__).parents[5] / "shared" / "data" / "ifeval" / "input_data.jsonl"
-needs_ifeval = pytest.mark.skipif(not SHARED.is_file(), reason=f"no IFEval rows at {SHARED}")
 TWO = {
     "prompt": "Write about the old bridge in our town. Do not use commas. Wrap it in double quotes.",
     "instruction_id_list": ["punctuation:no_comma", "startend:quotation"],
@@ -209,26 +206,3 @@ def test_a_malformed_row_is_refused_by_file_and_line_or_left_out(tmp_path):
 def test_two_sources_are_refused(tmp_path):
     with pytest.raises(ValueError, match="path and source"):
         gym(path=tmp_path / "x", source="y")
-
-
-@needs_ifeval
-def test_all_rows_of_ifeval_are_read_but_for_five_contradictions():
-    rows = [json.loads(line) for line in SHARED.read_text(encoding="utf-8").splitlines()]
-    assert (
-        len(gym(path=SHARED, compat=True).tasks("train")) + len(gym(path=SHARED, compat=True).tasks("heldout")) == 541
-    )
-    refused = {}
-    for one in rows:
-        score = gym().score(task(one), "An answer.")
-        if score.status is Status.BAD_TASK:
-            refused[one["key"]] = score.detail
-    # Each asks to repeat a request that holds what another instruction forbids: commas or words.
-    assert set(refused) == {1627, 3369, 3371, 3718, 374}
-    assert all("combination:repeat_prompt needs" in detail for detail in refused.values())
-
-
-@needs_ifeval
-def test_no_procedural_prompt_occurs_in_ifeval():
-    published = {json.loads(line)["prompt"].strip().lower() for line in SHARED.read_text("utf-8").splitlines()}
-    own = {t.data["prompt"].lower() for d in (1, 4) for t in gym(difficulty=d, num_train=100).tasks("train")}
-    assert not own & published

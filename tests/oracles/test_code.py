@@ -1,21 +1,19 @@
-"""All published reference solutions of HumanEval and MBPP score 1, and a broken mutant of each scores 0."""
+"""All reference solutions of HumanEval and MBPP score 1, and a broken mutant of each scores 0."""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from gyms.api import Score, Services, Status, Task
 from gyms.code.gym import Code, CodeSettings
 from gyms.sandbox import Sandbox, SandboxError, open_sandbox
+from tests.oracles.conftest import Oracles
 
-pytestmark = pytest.mark.integration
-
-DATA = Path(__file__).parents[2] / "../shared/data"
-FILES = {"humaneval": (DATA / "humaneval/HumanEval.jsonl.gz", 164), "mbpp": (DATA / "mbpp/mbpp.jsonl", 974)}
+FILES = {"humaneval/HumanEval.jsonl.gz": (5, 164), "mbpp/mbpp.jsonl": (6, 974)}
+"""File -> its number of tasks, in our extract and as published."""
 NOT_SCORING: dict[str, str] = {}
 """Reference solutions that do not score 1, and why: none."""
 
@@ -30,13 +28,11 @@ def sandbox() -> Iterator[Sandbox]:
     box.close()
 
 
-def code_gym(name: str, sandbox: Sandbox) -> tuple[Code, list[Task]]:
-    path, num_tasks = FILES[name]
-    if not path.is_file():
-        pytest.skip(f"{name}'s file is not at {path}")
-    gym = Code(CodeSettings(path=path), Services(sandbox=sandbox))
+def code_gym(name: str, oracles: Oracles, sandbox: Sandbox) -> tuple[Code, list[Task]]:
+    gym = Code(CodeSettings(path=oracles.path(name), heldout_fraction=0.5), Services(sandbox=sandbox))
     tasks = [*gym.tasks("train"), *gym.tasks("heldout")]
-    assert len(tasks) == num_tasks
+    own, published = FILES[name]
+    assert len(tasks) == oracles.expected(own=own, published=published)
     return gym, tasks
 
 
@@ -45,8 +41,8 @@ def told(score: Score) -> str:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_every_reference_solution_scores_one(name: str, sandbox: Sandbox) -> None:
-    gym, tasks = code_gym(name, sandbox)
+def test_every_reference_solution_scores_one(name: str, oracles: Oracles, sandbox: Sandbox) -> None:
+    gym, tasks = code_gym(name, oracles, sandbox)
     scores = {task.id: gym.score(task, gym.gold(task) or "") for task in tasks}
     failed = {task_id: told(score) for task_id, score in scores.items() if score.value != 1.0}
     assert failed.keys() == NOT_SCORING.keys(), failed
@@ -54,8 +50,8 @@ def test_every_reference_solution_scores_one(name: str, sandbox: Sandbox) -> Non
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_broken_mutant_of_every_reference_solution_scores_zero(name: str, sandbox: Sandbox) -> None:
-    gym, tasks = code_gym(name, sandbox)
+def test_a_broken_mutant_of_every_reference_solution_scores_zero(name: str, oracles: Oracles, sandbox: Sandbox) -> None:
+    gym, tasks = code_gym(name, oracles, sandbox)
     survived = {}
     for task in tasks:
         source = str(task.data.get("code") or str(task.data["prompt"]) + task.data.get("canonical_solution", ""))
