@@ -8,6 +8,7 @@ import decimal
 import fractions
 import json
 import math
+import time
 from typing import Any
 
 import pytest
