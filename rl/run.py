@@ -344,12 +344,12 @@ class Run:
 
     async def evaluate(self, policy: ServedPolicy, stage: str, *, weights: str = "INT4") -> None:
         """Greedy and sampled held-out accuracy of what `policy` serves, recorded under the name `stage`."""
-        draws = self._heldout if self.state.is_warm else self._heldout_untrained
-        with self._span("eval"), self.report.progress(f"evaluate {stage}", 2 * len(draws), "responses") as advance:
+        chosen = self._heldout if self.state.is_warm else self._heldout_untrained
+        with self._span("eval"), self.report.progress(f"evaluate {stage}", 2 * len(chosen), "responses") as advance:
             results = await evaluate(
                 policy,
                 self.scorer,
-                draws,
+                chosen,
                 temperature=self.config.eval.temperature,
                 seed=self.config.seed,
                 on_group=lambda group: advance(1),

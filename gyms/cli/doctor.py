@@ -228,6 +228,7 @@ _TIERS = {
     "seccomp": "needed by every tier",
     "landlock_abi": "needed by landlock",
     "pidfd": "needed by every tier",
+    "temporary_folder": "where programs of the landlock tier work; another folder is taken where it will not do",
     "pytest": "optional: tests as pytest source in the code gym",
 }
 

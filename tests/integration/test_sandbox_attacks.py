@@ -6,6 +6,7 @@ A limit that a test waits for is short; one that must not be met is far away, ho
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -122,12 +123,14 @@ LIMITED = {
         "import os, socket, time\nfor _ in range(8):\n    if os.fork() == 0:\n        kept = []\n        try:\n"
         "            while True: kept += socket.socketpair()\n        except OSError: pass\n        for s in kept:\n"
         "            s.setblocking(False)\n            try:\n                while True: s.send(b'x' * 4096)\n"
-        "            except OSError: pass\n        time.sleep(60)\ntime.sleep(60)",
+        "            except OSError: pass\n        time.sleep(1e6)\ntime.sleep(1e6)",
+        PATIENT,
         {Ending.MEMORY_LIMIT},
     ),
     "full buffers of sockets in a process that hides them": (
         "import ctypes, os, socket, time\nfor _ in range(8):\n    if os.fork() == 0:\n"
-        "        ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)\n        time.sleep(60)\ntime.sleep(60)",
+        "        ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)\n        time.sleep(1e6)\ntime.sleep(1e6)",
+        PATIENT,
         {Ending.MEMORY_LIMIT},
     ),
     "shared anonymous memory": (
@@ -472,7 +475,8 @@ def test_a_killed_zygote_is_replaced_and_its_jobs_are_gone(folder: Path) -> None
     killed = watch.processes()
     assert killed
     for pid in killed:
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # its parent may have died first, and taken it along
+            os.kill(pid, signal.SIGKILL)
     assert box.run(Program(source="print(1)", limits=PATIENT)).stdout == b"1\n"
     box.close()
     assert wait_for(lambda: not watch.processes()), watch.processes()

@@ -44,7 +44,7 @@ def test_train_brings_what_single_gyms_and_judges_need() -> None:
 USERS = {
     "datasets": [
         ("gsm8k", {"source": "openai/gsm8k"}, "source = 'openai/gsm8k' needs datasets"),
-        ("chat", {"source": "a/b", "column": "text"}, "source = 'a/b' needs datasets"),
+        ("chat", {"source": "a/b", "columns": {"prompt": "text"}}, "source = 'a/b' needs datasets"),
         ("code", {"source": "a/b"}, "source = 'a/b' needs datasets"),
         ("constraints", {"source": "a/b"}, "source = 'a/b' needs datasets"),
     ],

@@ -95,7 +95,7 @@ def test_malformed_curated_data_is_refused_with_file_and_line(capsys, run_dir, t
     file = tmp_path / "curated.jsonl"
     file.write_text("\n{]\n")
     line = refused(capsys, run_dir, f'ptx.source={{ jsonl = "{file}" }}', "ptx.source.gym=none")
-    assert line.startswith(f"{file}:2: not a conversation: ")
+    assert line.startswith(f"{file}:2: not a line of JSON ")
 
 
 def test_a_relative_run_folder_is_refused_in_a_ray_job(capsys, monkeypatch):
