@@ -31,6 +31,7 @@ from vllm.model_executor.layers.utils import dispatch_cpu_unquantized_gemm
 from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead, VocabParallelEmbedding
 from vllm.model_executor.model_loader.reload import layerwise
 
+from rollout.engine import cpu_layout
 from rollout.engine.compat import is_deferred_attention
 
 __all__ = ["IncompleteSwap", "SwapExtension", "effective_weights"]
@@ -117,9 +118,16 @@ class SwapExtension:
         model = self.model_runner.get_model()
         refresh_cpu_linears(model)
         linears = [(n, m) for n, m in model.named_modules() if hasattr(m, "weight_packed")]
+        if self.device.type == "cpu" and linears:
+            cpu_layout.install(linears[0][1].scheme.kernel)
         if wrong := [name for name, module in linears if getattr(module, "use_w4a8", False)]:
             raise RuntimeError(f"{len(wrong)} layers compute with int8 activations, e.g. {wrong[0]}; W4A16 is required")
         return len(linears)
+
+    def k2rl_has_fast_layout(self: Any) -> bool:
+        """Whether swaps make the CPU kernel's layout by rollout/engine/cpu_layout.py. For tests."""
+        linears = [m for m in self.model_runner.get_model().modules() if hasattr(m, "weight_packed")]
+        return cpu_layout.install(linears[0].scheme.kernel)
 
     def k2rl_effective_weights(self: Any) -> dict[str, torch.Tensor]:
         """Every linear layer's weight as the kernel really applies it: bf16 [out, in] by engine module name."""

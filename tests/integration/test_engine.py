@@ -265,3 +265,8 @@ def test_decoding_allows_the_given_choices_alone_and_leaves_its_neighbours_as_th
     said = [found[one.id] for one in bound]
     assert {sample.text for sample in said} == {"1", "23"}
     assert all(sample.finish_reason is FinishReason.STOP for sample in said)
+
+
+def test_on_a_cpu_the_layout_is_made_by_us_and_has_the_bits_of_vllms_own(engine: VLLMEngine) -> None:
+    """`install` compared them when the engine started, and put ours in place."""
+    assert engine.on_worker("k2rl_has_fast_layout")
