@@ -1,9 +1,9 @@
 """The memory layout of vLLM's INT4 kernel for CPUs, made byte by byte: two thirds of a swap were spent on it.
 
-A checkpoint packs eight inputs of an output into a word; the kernel wants blocks of 16 outputs, and in a block, for each
-input, the codes of its 16 outputs in two words. vLLM gets there over int32, one code to a word, in dozens of passes over
-eight times the memory. Two codes in a byte are enough: the bytes of two outputs give, by shifts and masks, those of two
-inputs (for 3072 x 576: 2.5 ms against 15 ms, AMD EPYC, 2 threads).
+A checkpoint packs eight inputs of an output into a word; the kernel wants blocks of 16 outputs, and in a block, for
+each input, the codes of its 16 outputs in two words. vLLM gets there over int32, one code to a word, in dozens of
+passes over eight times the memory. Two codes in a byte are enough: the bytes of two outputs give, by shifts and masks,
+those of two inputs (for 3072 x 576: 2.5 ms against 15 ms, AMD EPYC, 2 threads).
 
 `install` puts this in the place of vLLM's own function, once it gave the same bits on a layer of random codes; if it
 does not (another vLLM, another layout), vLLM's own stays and the log says so. The weights that the kernel then applies
@@ -61,12 +61,10 @@ def install(kernel: Any) -> bool:
         _process(kernel, ours)
         own(kernel, theirs)
     except (AttributeError, RuntimeError, TypeError) as error:
-        _log.warning(
-            "vLLM's CPU kernel is not the one that is known here (%s): swaps use its own, slower layout", error
-        )
+        _log.warning("vLLM's CPU kernel is not the one that is known here (%s): swaps keep its own, slower way", error)
         return False
     if vars(ours).keys() != vars(theirs).keys() or not torch.equal(_codes(kernel, ours), _codes(kernel, theirs)):
-        _log.warning("vLLM's CPU kernel has another layout than the one known here: swaps use its own, slower way")
+        _log.warning("vLLM's CPU kernel has another layout than the one known here: swaps keep its own, slower way")
         return False
     type(kernel)._process_gptq_weights_w4a16 = _process
     return True
