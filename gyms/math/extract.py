@@ -1,6 +1,6 @@
 r"""Where the final answer stands in a response, in linear time.
 
-*Segment.* What follows the last closing thinking tag; a response that opens one and never closes it has no answer.
+*Segment.* What `gyms.response.final_text` leaves: thoughts are cut, and thoughts without an end are no answer.
 *Finals*, in the order of the text: top-level `<answer>...</answer>` blocks (if there is one, only what it holds
 counts), `\boxed{...}`, `#### ...`, "the answer is ..." behind the last of those or with the word "final". The last
 final is the answer, and every other must agree with it (`verify` compares them). Boxes with nothing between them but
@@ -19,8 +19,9 @@ from itertools import islice
 from typing import NamedTuple
 
 from gyms.math.caps import MAX_NESTING
+from gyms.response import final_text, without_fences
 
-__all__ = ["MAX_DISTINCT_FINALS", "TOO_LONG", "Extracted", "extract", "final_segment"]
+__all__ = ["MAX_DISTINCT_FINALS", "TOO_LONG", "Extracted", "extract"]
 
 MAX_DISTINCT_FINALS = 8
 """More different finals than this are a conflict without a look at them."""
@@ -35,12 +36,9 @@ MAX_BOX_CHARS = 4_000
 """A box is looked at so far."""
 TOO_LONG = f"the final box has over {MAX_BOX_CHARS} characters"
 
-_THINK_OPEN = re.compile(r"<(?:think|thinking|reasoning|thought)>|\u25c1think\u25b7|<\|begin_of_thought\|>", re.I)
-_THINK_CLOSE = re.compile(r"</(?:think|thinking|reasoning|thought)>|\u25c1/think\u25b7|<\|end_of_thought\|>", re.I)
 _SOLUTION_MARKS = re.compile(r"<\|(?:begin|end)_of_solution\|>")
 _ANSWER_TAG = re.compile(r"<(/?)answer>", re.I)
 _ANSWER_BLOCK = re.compile(r"<answer>.*?</answer>", re.I | re.S)
-_FENCE = re.compile(r"^[ ]{0,3}(```+|~~~+)", re.M)
 _BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])\s{0,3}|(?<![A-Za-z\\])(?:boxed|fbox)(?=\{)")
 _BRACE = re.compile(r"\\.|[{}]", re.S)
 _BARE = re.compile(r"[^\s{}$\\]{1,40}")
@@ -94,30 +92,20 @@ class Extracted(NamedTuple):
 
 def extract(response: str) -> Extracted:
     """The final answers of a response; see the head of this file."""
-    segment = final_segment(response)
+    segment = final_text(response)
     if segment is None:
         return Extracted(problem="thinking is never closed")
+    segment = _SOLUTION_MARKS.sub(" ", segment)
     blocks = _answer_blocks(segment)
     if blocks is None:
         return Extracted(problem="the answer tags are not well formed")
     if blocks:
-        outside = _ANSWER_BLOCK.sub(" ", _without_code(segment))
+        outside = _ANSWER_BLOCK.sub(" ", without_fences(segment))
         return _from_blocks(blocks, _boxes(outside)[0])
     found = _marked(segment)
     if found.problem or found.finals:
         return found
     return Extracted(candidates=_unmarked(segment), flags=frozenset({"unmarked"}))
-
-
-def final_segment(response: str) -> str | None:
-    """What follows the thinking; None where it is never closed."""
-    if "<" not in response and "\u25c1" not in response:
-        return response
-    end = 0
-    for match in _THINK_CLOSE.finditer(response):
-        end = match.end()
-    segment = response[end:]
-    return None if _THINK_OPEN.search(segment) else _SOLUTION_MARKS.sub(" ", segment)
 
 
 def _from_blocks(blocks: list[str], boxes: list[_Final]) -> Extracted:
@@ -142,7 +130,7 @@ def _answer_blocks(segment: str) -> list[str] | None:
     """Contents of the top-level answer tags outside code; empty where there are none, None where they are malformed."""
     if "<answer>" not in segment.lower() and "</answer>" not in segment.lower():
         return []
-    segment = _without_code(segment)
+    segment = without_fences(segment)
     blocks: list[str] = []
     start = -1
     for match in _ANSWER_TAG.finditer(segment):
@@ -158,26 +146,11 @@ def _answer_blocks(segment: str) -> list[str] | None:
     return blocks if start < 0 and blocks else None
 
 
-def _without_code(text: str) -> str:
-    """The text with fenced code blocks taken out; an unclosed one reaches to the end."""
-    kept: list[str] = []
-    place, fence = 0, ""
-    for match in _FENCE.finditer(text):
-        if not fence:
-            kept.append(text[place : match.start()])
-            fence = match[1]
-        elif match[1].startswith(fence):
-            place, fence = match.end(), ""
-    if not fence:
-        kept.append(text[place:])
-    return "\n".join(kept)
-
-
 def _marked(segment: str) -> Extracted:
     """Finals with a mark. Those in code count only where there are none outside."""
     found = _marked_in(segment)
     if ("```" in segment or "~~~" in segment) and (found.finals or found.problem):
-        outside = _marked_in(_without_code(segment))
+        outside = _marked_in(without_fences(segment))
         if outside.finals or outside.problem:
             return outside
     return found
@@ -344,7 +317,7 @@ def _phrase_content(segment: str, start: int) -> str:
 
 def _unmarked(segment: str) -> tuple[str, ...]:
     """Candidates for an answer without a mark, best first."""
-    text = _without_code(segment).strip()
+    text = without_fences(segment).strip()
     if not text:
         text = segment.strip()
     text = _ANSWER_LABEL.sub("", text)
