@@ -6,8 +6,8 @@ prove a difference; equal ones at all points are taken as identity, which no exp
 fakes: its coefficients are no smaller than the precision resolves. Analytic expressions that agree on an interval agree
 everywhere, so points of one size are enough for them; where absolute values, roots, logarithms, floors or ceilings
 occur, points of all sizes, between the constants that occur, and whole ones are drawn as well: `|x-10|` is `10-x` only
-up to 10, and `\lfloor x\rfloor` is `\lceil x\rceil-1` but at the integers. The tree is evaluated node by node with mpmath's
-arithmetic; magnitudes are bounded before each function is called, so nothing is slow.
+up to 10, and `\lfloor x\rfloor` is `\lceil x\rceil-1` but at the integers. The tree is evaluated node by node with
+the arithmetic of mpmath; magnitudes are bounded before each function is called, so nothing is slow.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ MAX_EVALUATED = 150
 """Most nodes of one side."""
 SEED = 20_240_229
 _CONSTANTS = frozenset(["pi", "e", "i"])
-_GROWING = frozenset("sinh cosh tanh coth exp".split())
-_ENTIRE = frozenset("sin cos tan cot sec csc sinh cosh tanh coth exp".split())
+_GROWING = frozenset(["sinh", "cosh", "tanh", "coth", "exp"])
+_ENTIRE = frozenset(["sin", "cos", "tan", "cot", "sec", "csc", "sinh", "cosh", "tanh", "coth", "exp"])
 IMAGINARY = Node("sym", (), "i")
 _local = threading.local()
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from gyms.api import Status
 from gyms.math.caps import MAX_RESPONSE_CHARS, TooComplex, Unreadable
+from gyms.math.choices import LETTERS, choice_and_rest, choice_of, is_letter, option_of
 from gyms.math.compare import equivalent, share_right
 from gyms.math.extract import MAX_DISTINCT_FINALS, TOO_LONG, Extracted, extract
 from gyms.math.normal import literal, normalise
@@ -31,12 +32,6 @@ ANSWER_TYPES = words(
     "auto number expression set list tuple interval matrix equation inequality text choice quantity ratio"
 )
 """What a task may say its answer is; `auto`: as the gold answer is written."""
-_CHOICE = re.compile(r"(?:(?:option|choice|answer)\s*:?\s*)?\(?([A-Za-z])(?:[).:]+(?P<rest>\s.*)?|\s*)", re.I | re.S)
-_OTHER_CHOICE = re.compile(r"^\s*(?:or|and|[,/&])(?![A-Za-z])|(?<![A-Za-z])\(?[A-J][.):]")
-_NAMED_CHOICE = re.compile(r"\(([A-J])\)|(?<![\w'(])([B-HJ]|A(?!\s+(?!and\b|or\b|nor\b)[a-z]))(?![\w'])")
-_DENIAL = re.compile(r"\b(?:not|wrong|incorrect|false|except|neither|never|isn|but)\b", re.I)
-MAX_CHOICE_WORDS = 8
-"""A longer sentence may name a choice for any reason."""
 _PROSE_SUM = re.compile(r"(?:[A-Za-z']{2,}[ ,]+)+[^=]*\d[^=]*=")
 """A sentence around a sum: what stands behind the equals sign is the answer."""
 _RATIO_WORD = re.compile(r"(?<=\d)\s*(?:\\text\{)?\s*\bto\b\s*\}?\s*(?=\d)")
@@ -73,6 +68,10 @@ class Gold:
     text: str
     node: Node
     is_choice: bool = False
+    """True where the gold answer is an option's letter, perhaps with the option's text (`option`)."""
+    is_variable: bool = False
+    """True where that letter may be a variable as well: it is bare."""
+    option: str = ""
     question: str = ""
     tolerance: Fraction | None = None
     significant_digits: int = 6
@@ -142,14 +141,17 @@ def read_gold(
     if not isinstance(answer_type, str) or answer_type not in ANSWER_TYPES:
         raise BadGold(f"type = {answer_type!r} is not known; expected one of {sorted(ANSWER_TYPES)}")
     text = _gold_text(str(gold))
+    option = option_of(text) if answer_type in ("auto", "choice") else None
     try:
-        node = _read_answer(text, answer_type, unit_hint=isinstance(units, str))
+        node = _read_answer(option[0] if option else text, answer_type, unit_hint=isinstance(units, str))
     except (Unreadable, FalseEquation) as error:
         raise BadGold(f"the gold answer {text[:60]!r} cannot be read: {error}") from None
     return Gold(
         text=text,
         node=_with_units(node, units),
-        is_choice=answer_type == "choice" or (node.op == "sym" and _looks_like_choice(text, node.value)),
+        is_choice=answer_type == "choice" or option is not None or is_letter(text),
+        is_variable=answer_type == "auto" and text.strip("$ ") in LETTERS,
+        option=option[1] if option else "",
         question=question,
         tolerance=_tolerance(tolerance),
         significant_digits=significant_digits,
@@ -272,8 +274,13 @@ def _judge(gold: Gold, text: str, flags: frozenset[str]) -> Verdict:
 
 def _is_right(gold: Gold, text: str, rules: Rules) -> bool:
     if gold.is_choice:
-        letter = _choice(text) or _only_letter(text)
-        return letter is not None and letter.upper() == gold.node.value.upper()
+        letter = choice_of(text)
+        if letter is not None:
+            return letter == gold.node.value and _is_option(gold, text)
+        if gold.option:
+            return equivalent(read(gold.option), read_labelled(text), rules)
+        if not gold.is_variable:
+            return False
     if gold.node.op in ("text", "word"):
         said = _ARTICLES.sub("", literal(text.rpartition("=")[2]))
         if said == _ARTICLES.sub("", gold.node.value):
@@ -285,6 +292,17 @@ def _is_right(gold: Gold, text: str, rules: Rules) -> bool:
     return equivalent(gold.node, read_labelled(text, unit_hint=gold.has_unit), rules)
 
 
+def _is_option(gold: Gold, text: str) -> bool:
+    """False where both sides give the option's text, and the texts are of different values."""
+    said = choice_and_rest(text)
+    if not gold.option or said is None or not said[1]:
+        return True
+    try:
+        return equivalent(read(gold.option), read(said[1]), Rules())
+    except (Unreadable, FalseEquation):
+        return literal(gold.option) == literal(said[1])
+
+
 def _is_words(text: str, gold: Gold) -> bool:
     """True where the answer is plain words and the gold answer is not: prose, in an unmarked candidate."""
     if gold.node.op in ("text", "word") or gold.is_choice:
@@ -293,30 +311,6 @@ def _is_words(text: str, gold: Gold) -> bool:
         return read(text).op in ("text", "word")
     except Unreadable:
         return True
-
-
-def _choice(text: str) -> str | None:
-    plain = " ".join(re.sub(r"\\(?:text(?:bf|it|rm)?|mathrm|mathbf|mbox)\s*|[{}$*\\]", " ", text).split())
-    match = _CHOICE.fullmatch(plain)
-    if match is None or _OTHER_CHOICE.search(match["rest"] or ""):
-        return None
-    return match[1]
-
-
-def _only_letter(text: str) -> str | None:
-    """The only choice that a sentence names, as in "I choose B."; "A" and "I" are words unless in brackets."""
-    plain = re.sub(r"\\(?:text(?:bf|it|rm)?|mathrm|mathbf|mbox)\s*|[{}$*\\]", " ", text)
-    if len(plain.split()) > MAX_CHOICE_WORDS or _DENIAL.search(plain):
-        return None
-    named = {one or other for one, other in _NAMED_CHOICE.findall(plain)}
-    return named.pop() if len(named) == 1 else None
-
-
-def _looks_like_choice(text: str, name: str) -> bool:
-    """A letter from A to J in brackets or in `\\text`: `(C)`, `\\text{C}`; a bare letter may be a variable."""
-    return (
-        len(name) == 1 and name in "ABCDEFGHIJ" and re.fullmatch(r".*(?:\\text|\\mathrm|\\mbox|\().*", text) is not None
-    )
 
 
 def _is_restated(gold: Gold, text: str) -> bool:
@@ -353,10 +347,10 @@ def _read_answer(text: str, answer_type: str, *, unit_hint: bool) -> Node:
     if answer_type == "text":
         return Node("text", (), literal(text))
     if answer_type == "choice":
-        letter = _choice(text)
+        letter = choice_of(text)
         if letter is None:
             raise Unreadable(f"{text[:40]!r} is no choice")
-        return Node("sym", (), letter.upper())
+        return Node("sym", (), letter)
     node = read(text, unit_hint=unit_hint)
     if not equivalent(node, node, Rules()):
         raise Unreadable("it does not equal itself: it mixes what cannot be compared")
