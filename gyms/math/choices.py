@@ -22,7 +22,8 @@ _WRAPPERS = re.compile(
 )
 _MARKS = re.compile(r"[{}$*]|\\[ ,;:!]|\\(?=\s|$)")
 _DRESSED = re.compile(
-    r"[\s$]*(?:\\(?:text(?:bf|it|rm)?|math(?:rm|bf)|mbox)[ ]?\{[ ]?)?\([ ]?[A-J][ ]?\)(?:[ ]?\}|[ ]|\\[ ,;:]|~|\\q?quad)"
+    r"[\s$]*(?:\\(?:text(?:bf|it|rm)?|math(?:rm|bf)|mbox)[ ]?\{[ ]?)?\([ ]?[A-J][ ]?\)"
+    r"(?:[ ]?\}|[ ]|\\[ ,;:]|~|\\q?quad)"
 )
 _FIRST = re.compile(
     r"(?:(?:the|my)[ ])?(?:(?:correct|right|best|final)[ ])?(?:(?:option|choice|answer|letter)(?:[ ]is|[ ]?:)?[ ]?)?"
@@ -30,7 +31,8 @@ _FIRST = re.compile(
     re.I,
 )
 _OTHER = re.compile(
-    r"^(?:or|and|,|/|&|\|)|(?<![A-Za-z\\'])(?:[B-HJ]|A(?![ ][a-z]))(?![A-Za-z'])|[(\[][ ]?[A-Ja-j][ ]?[)\]]|(?<!\w)I[).:]"
+    r"^(?:or|and|,|/|&|\|)|(?<![A-Za-z\\'])(?:[B-HJ]|A(?![ ][a-z]))(?![A-Za-z'])"
+    r"|[(\[][ ]?[A-Ja-j][ ]?[)\]]|(?<!\w)I[).:]"
 )
 _VERB = re.compile(r"(?:is|was|are|seems|looks|does|can|could|may|might|would|cannot|isn't|wasn't|doesn't)\b(.*)", re.I)
 _PRAISE = re.compile(r"[ ](?:the[ ])?(?:correct|right|answer|true)\b", re.I)

@@ -31,6 +31,10 @@ MAX_PAIRS = 200
 
 def equivalent(gold: Node, answer: Node, rules: Rules) -> bool:
     """True where the answer is the gold answer; FalseEquation, Unreadable, TooComplex where it is no answer at all."""
+    if gold.op == "where" or answer.op == "where":
+        if gold.op == answer.op and gold.value != answer.value:
+            return False
+        gold, answer = (node.args[0] if node.op == "where" else node for node in (gold, answer))
     if gold.op == "rel" or answer.op == "rel":
         return _relations(gold, answer, rules)
     if gold.op == "text" or answer.op == "text" or (gold.op == "word" and answer.op == "word"):

@@ -3,8 +3,9 @@ r"""Where the final answer stands in a response, in linear time.
 *Segment.* What `gyms.response.final_text` leaves: thoughts are cut, and thoughts without an end are no answer.
 *Finals*, in the order of the text: top-level `<answer>...</answer>` blocks (if there is one, only what it holds
 counts), `\boxed{...}`, `#### ...`, "the answer is ..." behind the last of those or with the word "final". The last
-final is the answer, and every other must agree with it (`verify` compares them). Boxes with nothing between them but
-commas, "and" or "or" are one final: a list.
+final is the answer; which others must agree with it is for `verify` to say, by the setting `finals`. Boxes with nothing
+between them but commas, "and" or "or" are one final: a list. A mention of the command ("in \boxed as asked", an empty
+`\boxed{}` before the answer) is none.
 *No fallback.* If the last box is empty or never closed there is no answer, whatever stands before it.
 *Unmarked.* Without any final the whole text, its last line, what stands behind its last "is" or "=", its last formula
 and its last number are candidates, in this order.
@@ -19,6 +20,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from gyms.math.caps import MAX_NESTING
+from gyms.math.remarks import adverbs_end
 from gyms.response import final_text, without_fences
 
 __all__ = ["MAX_DISTINCT_FINALS", "TOO_LONG", "Extracted", "extract"]
@@ -44,7 +46,8 @@ _BRACE = re.compile(r"\\.|[{}]", re.S)
 _BARE = re.compile(r"[^\s{}$\\]{1,40}")
 _HASHES = re.compile(r"(?<!#)####(?!#)[ \t]*([^\n]*)")
 _PHRASE = re.compile(
-    r"\b(final[ ]+|correct[ ]+)?answers?(?:[*_]{0,2}[ ]*\([^()\n]{0,30}\))?[*_]{0,2}[ ]*"
+    r"\b(final[ ]+|(?:correct|right)[ ]+(?=answer|option|choice)|the[ ]+(?=option|choice))?"
+    r"(?:answers?|(?<=t )option|(?<=t )choice)(?:[*_]{0,2}[ ]*\([^()\n]{0,30}\))?[*_]{0,2}[ ]*"
     r"(?:(?:to|for|of)\b[^.:\n=]{1,60}?)?(?:\b(?:is|are|would[ ]be|must[ ]be|equals)\b[ ]*:?|:|=)"
     r"[*_]{0,2}[ ]*:?\s{0,3}",
     re.I,
@@ -52,9 +55,9 @@ _PHRASE = re.compile(
 _CONNECTORS = re.compile(
     r"(?:[\s,;&~$]|\\[()\[\],;:! ]|\\q?quad|\\text\{|\\mbox\{|[{}]|\band\b|\bor\b|\bfor\b|\bpart\b|\([a-d1-4]\))*"
 )
-_AFTER_BOX = re.compile(r"[ ]*\$?[ ]*(\\?%|percent\b|\\text\{[ ]*percent[ ]*\}|\^\{?\\circ\}?|\u00b0)")
+_AFTER_BOX = re.compile(r"[ ]*\$?[ ]*(\\?%|percent\b|per cent\b|pct\b|\\text\{[ ]*percent[ ]*\}|\^\{?\\circ\}?|\u00b0)")
 _CHECK = re.compile(r"\b(?:check|verify|test|checking|verifying)[ ]+(?:our|the|this|my|your)[ ]+$", re.I)
-_SENTENCE_END = re.compile(r"[.!?](?=[\s*\"']|$)(?<![A-D]\.)|\n|(?:<\|)|$")
+_SENTENCE_END = re.compile(r"[.!?](?=[\s*\"']|$)(?<!\b[A-J]\.)|\n|(?:<\|)|$")
 _CLAIM = re.compile(r"[\d\\$]")
 _MATH = re.compile(r"\$\$?([^$]+)\$\$?|\\\(((?:[^\\]|\\(?!\)))*)\\\)|\\\[((?:[^\\]|\\(?!\]))*)\\\]")
 _NUMBER = (
@@ -85,6 +88,8 @@ class Extracted(NamedTuple):
     phrases: frozenset[str] = frozenset()
     """Finals that are only told by "the answer is": prose behind it claims nothing."""
     candidates: tuple[str, ...] = ()
+    boxes: tuple[str, ...] = ()
+    """The boxes among the finals in the order of the text, each as often as it is said anew, for changes of mind."""
     problem: str = ""
     """Why there is no answer, where there is none."""
     flags: frozenset[str] = frozenset()
@@ -162,6 +167,7 @@ class _Final(NamedTuple):
     text: str
     is_mark: bool
     is_loose: bool = False
+    is_box: bool = False
 
 
 def _marked_in(segment: str) -> Extracted:
@@ -177,7 +183,10 @@ def _marked_in(segment: str) -> Extracted:
     flags = frozenset({"loose_box"}) if any(final.is_loose for final in finals) else frozenset[str]()
     distinct = list(dict.fromkeys(final.text for final in reversed(finals)))[: MAX_DISTINCT_FINALS + 1]
     marked = {final.text for final in finals if final.is_mark}
-    return Extracted(tuple(reversed(distinct)), frozenset(distinct) - marked, flags=flags)
+    said = [final.text for final in finals if final.is_box]
+    boxes = tuple(text for text, before in zip(said, [None, *said], strict=False) if text != before)
+    phrases = frozenset(distinct) - marked
+    return Extracted(tuple(reversed(distinct)), phrases, boxes=boxes[-MAX_DISTINCT_FINALS - 1 :], flags=flags)
 
 
 def _hashes(segment: str, *, has_box: bool) -> list[_Final]:
@@ -240,11 +249,15 @@ def _boxes(segment: str) -> tuple[list[_Final], tuple[int, str] | None]:
                 boxes.append(_Final(match.start(), end + 1, _unwrapped(segment[place + 1 : end]), True, is_loose))
         else:
             bare = _BARE.match(segment, place)
-            if bare is None:
-                problem = (match.start(), "the final box is empty")
-            else:
+            if bare is not None and _is_claim(bare.group(), segment[bare.end() : bare.end() + 1]):
                 boxes.append(_Final(match.start(), bare.end(), bare.group().rstrip(".,;:!?)"), True, True))
-    return boxes, problem
+    last = max((place for place, box in enumerate(boxes) if box.text), default=0)
+    return [box for place, box in enumerate(boxes) if box.text or place > last], problem
+
+
+def _is_claim(bare: str, after: str) -> bool:
+    """Whether what stands behind `\\boxed` without braces is an answer: a number or a letter, not the next word."""
+    return any(map(str.isdigit, bare)) or (len(bare) == 1 and bare.isalpha() and after == "$")
 
 
 def _closing_brace(text: str, start: int) -> int | None:
@@ -289,13 +302,16 @@ def _joined(segment: str, boxes: list[_Final]) -> list[_Final]:
         after = _AFTER_BOX.match(segment, group[-1].end)
         if after is not None and text and "%" not in text:
             text += r"\%" if ("c" in after[1] and "circ" not in after[1]) or "%" in after[1] else r"^\circ"
-        finals.append(_Final(group[0].start, group[-1].end, text, True, any(box.is_loose for box in group)))
+        finals.append(_Final(group[0].start, group[-1].end, text, True, any(box.is_loose for box in group), True))
     return finals
 
 
 def _phrase_content(segment: str, start: int) -> str:
     """What "the answer is" says, up to the end of the sentence."""
     window = segment[start : start + MAX_UNMARKED_CHARS].replace('\\"', '"')
+    window = window[adverbs_end(window) :]
+    if window.startswith("}"):
+        window = window[1:].lstrip()  # the brace of a \text{...} around the phrase
     formula = _MATH.match(window)
     if formula is not None:
         end = _SENTENCE_END.search(window, formula.end())

@@ -56,8 +56,9 @@ class MathSettings(RowSettings):
     """Key of that hash; keep it over a project, or held-out problems become train problems."""
     suffix: str = "\n\nThink step by step, and put the final answer in \\boxed{}."
     """Appended to every question."""
-    finals: Literal["agree", "last"] = "agree"
-    """`agree`: final answers that differ score 0; `last`: the last one counts."""
+    finals: Literal["last", "agree"] = "last"
+    """`last`: the last box is the answer, where it takes back an earlier one, once; a second change of mind, and marks
+    of other kinds that differ, score 0. `agree`: all final answers must agree."""
     require_mark: bool = False
     """True: an answer counts only in a box, behind `####`, in answer tags or behind "the answer is"."""
     significant_digits: int = Field(default=6, ge=3, le=30)

@@ -18,6 +18,7 @@ from gyms.math.atoms import MAX_LETTERS
 from gyms.math.caps import MAX_ITEMS, TooComplex, Unreadable, check_text
 from gyms.math.normal import literal, normalise
 from gyms.math.parse import parse
+from gyms.math.remarks import split_qualifier, without_remarks
 from gyms.math.tokens import Token, tokenise
 from gyms.math.tree import Node, num, sym
 from gyms.math.units import Unit, currency, known, parse_unit
@@ -70,17 +71,20 @@ def read(text: str, *, unit_hint: bool = False) -> Node:
 
 
 def read_labelled(text: str, *, unit_hint: bool = False) -> Node:
-    """`read`, and where that fails what stands behind a name in words: `Area = 18`, `\\text{Total: }18`."""
+    """`read`, and where that fails what is left without remarks, or behind a name in words: `Area = 18`."""
     try:
         return read(text, unit_hint=unit_hint)
     except TooComplex:
         raise
     except Unreadable:
         plain = normalise(text)
-        label = _LABEL.match(plain)
-        if label is None or not _LONG_WORD.search(label[0]) or _DENIAL.search(label[0]):
+        bare = without_remarks(plain)
+        label = _LABEL.match(bare)
+        if label is not None and _LONG_WORD.search(label[0]) and not _DENIAL.search(label[0]):
+            return read_plain(bare[label.end() :], unit_hint=unit_hint)
+        if bare == plain:
             raise
-        return read_plain(plain[label.end() :], unit_hint=unit_hint)
+        return read_plain(bare, unit_hint=unit_hint)
 
 
 @lru_cache(maxsize=2048)
@@ -88,6 +92,10 @@ def read_plain(plain: str, *, unit_hint: bool = False) -> Node:
     """`read` of a text that is normalised already; a pure function, so its answers are kept."""
     if not plain:
         raise Unreadable("the answer is empty")
+    core, domain = split_qualifier(plain)
+    if core != plain:
+        node = read_plain(core, unit_hint=unit_hint)
+        return Node("where", (node,), domain) if domain else node
     words = _words(plain)
     if words is not None:
         return words

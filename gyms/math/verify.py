@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 from gyms.api import Status
@@ -41,6 +42,8 @@ _TRANSFORMS = re.compile(
 )
 
 
+MAX_CHANGES = 1
+"""Changes of mind from one box to another: two are a list of guesses."""
 MIN_ECHO_CHARS = 12
 """A shorter text may stand in the question by accident."""
 
@@ -76,8 +79,8 @@ class Gold:
     tolerance: Fraction | None = None
     significant_digits: int = 6
     require_unit: bool = False
-    finals: str = "agree"
-    """`agree`: finals that differ score 0; `last`: the last one counts."""
+    finals: str = "last"
+    """`last`: a box may be taken back by a later one, once; `agree`: finals that differ score 0."""
 
     @property
     def has_unit(self) -> bool:
@@ -94,7 +97,7 @@ def verify(
     tolerance: float | str | Fraction | None = None,
     units: str | bool | None = None,
     significant_digits: int = 6,
-    finals: str = "agree",
+    finals: str = "last",
 ) -> Verdict:
     """Verify a response, or a bare answer, against a gold answer.
 
@@ -131,7 +134,7 @@ def read_gold(
     tolerance: Any = None,
     units: Any = None,
     significant_digits: int = 6,
-    finals: str = "agree",
+    finals: str = "last",
 ) -> Gold:
     """Read a gold answer; BadGold where it, or what the task says of it, cannot be used."""
     if isinstance(gold, float) and not math.isfinite(gold):
@@ -189,9 +192,14 @@ def _judge_finals(gold: Gold, found: Extracted) -> Verdict:
     if not finals:
         finals = [found.finals[-1].strip()]
     answer = finals[-1]
+    if gold.finals == "last" and _is_hedged(gold, [box.strip() for box in found.boxes]):
+        return Verdict(
+            status=Status.NO_ANSWER, flags=found.flags | {"conflict", "hedge"}, detail="the boxes hold several answers"
+        )
     verdict = _judge(gold, answer, found.flags)
-    if len(finals) > 1 and gold.finals == "agree" and verdict.is_right:
-        others = finals[:-1]
+    if len(finals) > 1 and verdict.is_right:
+        replaced = {box.strip() for box in found.boxes} if gold.finals == "last" and answer in found.boxes else set()
+        others = [final for final in finals[:-1] if final not in replaced]
         if len(others) >= MAX_DISTINCT_FINALS or not all(_agrees(gold, other, answer) for other in others):
             return Verdict(
                 status=Status.OK, answer=answer, flags=verdict.flags | {"conflict"}, detail="the final answers differ"
@@ -199,9 +207,27 @@ def _judge_finals(gold: Gold, found: Extracted) -> Verdict:
     return verdict
 
 
+def _is_hedged(gold: Gold, boxes: list[str]) -> bool:
+    """Whether boxes in a row hold more than one change of mind: three different answers, or one that comes back."""
+    changes = 0
+    for before, after in pairwise(boxes):
+        changes += not _agrees(gold, before, after)
+        if changes > MAX_CHANGES:
+            return True
+    return False
+
+
 def _agrees(gold: Gold, other: str, answer: str) -> bool:
-    """Whether another final says what the right answer says: it is the answer's text, or right as well."""
-    return normalise(other) == normalise(answer) or _judge(gold, other, frozenset()).is_right
+    """Whether two finals say the same: by their text, because both are right, or because they are equal."""
+    if normalise(other) == normalise(answer):
+        return True
+    right = [_judge(gold, text, frozenset()).is_right for text in (other, answer)]
+    if any(right):
+        return all(right)
+    try:
+        return equivalent(read_labelled(answer), read_labelled(other), Rules())
+    except (Unreadable, FalseEquation):
+        return False
 
 
 def _is_readable(text: str) -> bool:
@@ -351,7 +377,7 @@ def _read_answer(text: str, answer_type: str, *, unit_hint: bool) -> Node:
         if letter is None:
             raise Unreadable(f"{text[:40]!r} is no choice")
         return Node("sym", (), letter)
-    node = read(text, unit_hint=unit_hint)
+    node = read_labelled(text, unit_hint=unit_hint)
     if not equivalent(node, node, Rules()):
         raise Unreadable("it does not equal itself: it mixes what cannot be compared")
     return node
