@@ -37,6 +37,9 @@ _NO_STARTERS = words(
 )
 
 
+_OPERATORS = words(r"E P N V Var Cov Pr \Pr \det det \dim dim \deg tr rank \E")
+MAX_CALL_TOKENS = 12
+"""Longest argument of a function's name before an equals sign."""
 MAX_LETTERS = 4
 """Longest run of letters that is read as a product: abcd is, prose is not."""
 
@@ -218,6 +221,35 @@ class AtomParser(BracketParser):
             return self._word(self.tokens[self.place])
         self.skip()
         return self._letters(token.text)
+
+    def called(self) -> Node | None:
+        """The name at the start of `p(x) = ...`, `E[X] = ...`, `\\phi(12) = ...`; None where none stands here.
+
+        A letter before a bracket is a factor elsewhere; before a bracket that is closed right in front of an equals sign
+        it is a function's name, of simple arguments, or of any where the name is an operator's.
+        """
+        name = self.peek()
+        after = self.tokens[self.place + 1] if self.place + 1 < len(self.tokens) else None
+        if name is None or after is None or after.kind not in ("(", "["):
+            return None
+        is_operator = name.text in _OPERATORS or (name.kind == "text" and name.text.strip().isalpha())
+        is_letter = (name.kind == "word" and len(name.text) == 1) or name.text.lstrip("\\") in GREEK
+        if not (is_operator or is_letter):
+            return None
+        closer = {"(": ")", "[": "]"}[after.kind]
+        for place in range(self.place + 2, min(self.place + 2 + MAX_CALL_TOKENS, len(self.tokens) - 1)):
+            token = self.tokens[place]
+            if token.kind == closer:
+                follows = self.tokens[place + 1]
+                if follows.text not in ("=", "\\approx", "\\equiv") or place == self.place + 2:
+                    return None
+                inner = "".join(part.text for part in self.tokens[self.place + 2 : place])
+                self.place = place + 1
+                return self.node("call", (sym(inner),), name.text.strip())
+            is_simple = token.kind in (",", "num") or (token.kind == "word" and len(token.text) == 1)
+            if token.kind in ("(", "[", "=") or not (is_simple or is_operator):
+                return None
+        return None
 
     def _primes_of_call(self) -> int | None:
         """How many primes stand between a function's name and its bracket; None where no bracket follows."""

@@ -46,7 +46,9 @@ _SIGNS = {
     "\u2308": r"\lceil ", "\u2309": r"\rceil ", "\u2211": r"\sum ", "\u222b": r"\int ", "\u220f": r"\prod ",
     "\u2124": r"\mathbb{Z}", "\u2115": r"\mathbb{N}", "\u211a": r"\mathbb{Q}", "\u2102": r"\mathbb{C}",
     "\u00a0": " ", "\u2009": " ", "\u202f": " ", "\u2007": " ", "\u3000": " ", "\u2002": " ", "\u2003": " ",
-    "\u200b": "", "\u200c": "", "\u200d": "", "\u2060": "", "\ufeff": "", "\u200e": "", "\u200f": "",
+    "\u2220": r"\angle ", "\u25b3": r"\triangle ", "\u2225": r"\parallel ", "\u22a5": r"\perp ", "\u2245": r"\cong ",
+    "\u2026": r"\ldots ", "\u22ef": r"\ldots ", "\u223c": r"\sim ", "\u6216": " or ", "\u548c": " and ",
+    "\u4e0e": " and ", "\u53ca": " and ", "\u3001": ",", "\u200b": "", "\u200c": "", "\u200d": "", "\u2060": "", "\ufeff": "", "\u200e": "", "\u200f": "",
     "\u201c": '"', "\u201d": '"', "\uff0c": ",", "\uff08": "(", "\uff09": ")", "\uff1a": ":", "\uff1b": ";",
     "\uff05": "%", "\uff1d": "=", "\uff0e": ".", "\u3002": ".", "\uff0b": "+", "\uff0f": "/", "\uff0a": "*",
     **_GREEK,
@@ -68,6 +70,16 @@ _SIZES = re.compile(
 )
 _SPACES = re.compile(r"\\q?quad|\\(?:thinspace|enspace|space|nobreak)(?![A-Za-z])|(?<!\\)\\[,;:!> /\n]|~")
 _THIN_GROUPS = re.compile(r"(?<=\d)(?:\{,\}|,\\!|\\,|\\!|\\ |\{\\,\}|')[ ]*(?=\d{3}(?!\d))")
+_LONE_BACKSLASH = re.compile(r"(?<!\\)\\[ ]*$")
+_OPERATORS = re.compile(
+    r"\\text[ ]*\{[ ]*(gcd|lcm|det|max|min|dim|deg|arg|sgn|sin|cos|tan|ln|log)[ ]*\}(?=[ ]*[({\\_A-Za-z\d])"
+)
+_TEXT_COLON = re.compile(r"\\text\{[ ]*:[ ]*\}")
+_DOTS_COMMAND = re.compile(r"\\(?:ldots|dots[bcimo]?|cdots|hdots)(?![A-Za-z])")
+_ORDINAL = re.compile(r"(?<=\d)[ ]*(?:\^[ ]*\{?[ ]*)?\\text\{[ ]*(?:st|nd|rd|th)[ ]*\}(?:(?<=\}\})|\}(?=[ ]*$))?")
+_PLAIN_ORDINAL = re.compile(r"(?<=\d)(?:st|nd|rd|th)$")
+_CONJUNCTION = re.compile(r"\\text\{([^{}]*[A-Za-z][^{}]*?)[ ,]+(and|or)[ ]*\}")
+_HALF_OF_DAY = re.compile(r"(?<=[\d{ ])([aApP])\.[ ]?[mM]\.?(?![A-Za-z])")
 _FRACTIONS = re.compile(r"\\[dtc]frac(?![A-Za-z])")
 _DEGREES = re.compile(r"\^[ ]*(?:\{[ ]*\\circ[ ]*\}|\\circ(?![A-Za-z]))|\\degree(?![A-Za-z])")
 _TEMPERATURE = re.compile(r"\\deg[ ]*(?:\\text\{)?[ ]*([CF])\b\}?")
@@ -108,11 +120,14 @@ def normalise(text: str) -> str:
     if "\\" in text:
         if "\\\\" in text and not (_ENVIRONMENT.search(text) and _SINGLE.search(text)):
             text = _DOUBLED.sub(r"\\", text)
+        text = _LONE_BACKSLASH.sub("", text)
         text = _THIN_GROUPS.sub(GROUP, text)
         text = _LINE_ENDS.sub("", text)
         text = _DEGREES.sub(r"\\deg ", text)
-        text = _WRAPPERS.sub(r"\\text", text)
+        text = _OPERATORS.sub(r"\\\1 ", _WRAPPERS.sub(r"\\text", text))
         text = _TEXT.sub(_unwrapped_number, text)
+        text = _ORDINAL.sub("", _TEXT_COLON.sub(":", _DOTS_COMMAND.sub(r"\\ldots ", text)))
+        text = _CONJUNCTION.sub(r"\\text{\1}\\text{ \2 }", text) if " and" in text or " or" in text else text
         text = _TEMPERATURE.sub(r"\\text{deg\1}", text)
         text = _SIZES.sub(" ", text)
         text = _FONTS.sub(" ", text)
@@ -124,6 +139,8 @@ def normalise(text: str) -> str:
     else:
         text = _THIN_GROUPS.sub(GROUP, text).replace("~", " ")
     text = _PERCENT.sub("%", text)
+    text = _HALF_OF_DAY.sub(_half_of_day, text) if "." in text else text
+    text = _PLAIN_ORDINAL.sub("", text) if text[-1:].isalpha() else text
     text = _BRACED_SIGN.sub(r"\1", text)
     if "_" in text or "base" in text:
         text = _NAMED_BASE.sub(_numbered_base, text)
@@ -169,7 +186,9 @@ def _without_braces(text: str) -> str:
 def strip_dress(text: str) -> str:
     """Without what stands around an answer: math delimiters, bold, code marks, quotes, final punctuation."""
     text = text.replace('\\"', '"').strip()
-    if "$" in text or "\\(" in text or "\\[" in text:
+    if text[:1] == "<" and text[-1:] == ">" and "," not in text and not re.search("[<>]", text[1:-1]):
+        text = text[1:-1].strip()  # a prompt's "<number>", filled in with its brackets
+    if "$" in text or _DELIMITERS.search(text):
         text = _DELIMITERS.sub(" ", text)
         text = _DOLLAR_MATH.sub(r" \1 ", _DOLLAR_SIGN_ESCAPED.sub(r"\\dollar ", text))
         text = _DOLLAR_SIGN.sub(r"\\dollar ", text).replace("$", " ").strip()
@@ -198,6 +217,10 @@ def literal(text: str) -> str:
 def _unwrapped_number(match: re.Match[str]) -> str:
     """Numbers in upright letters are numbers: `\\text{42}`."""
     return f" {match[1]} " if any(map(str.isdigit, match[1])) else match[0]
+
+
+def _half_of_day(match: re.Match[str]) -> str:
+    return f" {match[1].lower()}m"
 
 
 def _ends_in_factorial(text: str) -> bool:

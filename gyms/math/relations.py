@@ -22,8 +22,12 @@ __all__ = ["Assigned", "FalseEquation", "assigned", "composed", "free_names", "s
 _SCALAR = words(
     "num sym add mul neg div pow root fact percent deg abs floor ceil mixed based mod fn call big quantity inf word"
 )
+_OPERATORS = words("det deg dim gcd lcm max min arg Re Im sgn")
+"""Functions that are names where their argument is not known: `\\det A = -2`."""
 MAX_ROUNDING = Fraction(1, 20)
 """Largest relative difference that a sign of approximation may hide."""
+SYMMETRIC = ("parallel", "perp", "cong", "sim")
+"""Relations of geometry, which hold in both directions."""
 _FLIPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
 
 
@@ -97,7 +101,11 @@ def _is_name(node: Node) -> bool:
     """What an equation may give a value to."""
     if node.op == "sym":
         return node.value not in ("pi", "e", "i")
-    if node.op == "call":
+    if node.op == "call" or node.op == "big":
+        return True
+    if node.op == "fn":
+        return node.value in _OPERATORS and not is_closed(node)
+    if node.op == "div" and _is_derivative(node):
         return True
     if node.op == "abs":
         return _is_name(node.args[0])
@@ -110,6 +118,17 @@ def _is_name(node: Node) -> bool:
     if node.op in ("div", "ratio", "tuple"):
         return all(_is_name(part) for part in node.args)
     return False
+
+
+def _is_derivative(node: Node) -> bool:
+    """`dy/dx`: a quotient of two products that begin with d."""
+    return all(part.op in ("mul", "word") and walk_letters(part)[:1] == ["d"] for part in node.args)
+
+
+def walk_letters(node: Node) -> list[str]:
+    """The letters of a product of letters in their order; empty where it is another product."""
+    parts = node.args[0].args if node.op == "word" else node.args
+    return [part.value for part in parts] if all(part.op == "sym" for part in parts) and len(parts) == 2 else []
 
 
 def free_names(node: Node) -> frozenset[str]:
@@ -130,7 +149,7 @@ def same_relation(left: Node, right: Node) -> bool:
     if factor is None:
         return False
     sign_a, sign_b = left.value[0], right.value[0]
-    if sign_a in ("=", "!="):
+    if sign_a in ("=", "!=", *SYMMETRIC):
         return sign_a == sign_b
     return sign_b == (sign_a if factor > 0 else _FLIPPED.get(sign_a))
 

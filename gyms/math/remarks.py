@@ -24,19 +24,19 @@ _LEADING_SIGN = re.compile(
     r"[ ]*(?:=(?![=<>])|\\(?:approx|therefore|implies|[Rr]ightarrow|Longrightarrow)(?![A-Za-z]))[ ]*(?=\S)"
 )
 _TRAILING = re.compile(
-    r"[ ,;]{0,4}(?:\\text[ ]?\{)?[ ,(]{0,4}\b(?:in total|in all|all in all|altogether|overall|in the end|in sum|all together|"
+    r"[ ,;]{0,4}(?:\\text[ ]?\{)?[ ,(]{0,4}\b(?:in total|in all|altogether|overall|in the end|in sum|all together|"
     r"as required|as desired|as needed|as wanted|as asked|exactly|precisely|only|combined|total)\b[ ).]*\}?[ .,]*$"
 )
 _IN_BRACKETS = re.compile(
     r"(?:\\text[ ]*\{[ ]*)?\([ ]*(?:\\text[ ]*\{)?([A-Za-z][A-Za-z -]{1,60})\}?[ ]*\)[ ]*\}?[ .]*$"
 )
 _BRACKET_WORDS = words(
-    "exact exactly minimum maximum min max minimal maximal least greatest total overall answer final the a value result "
-    "in all simplified reduced form"
+    "exact exactly minimum maximum min max minimal maximal least greatest total overall answer final the a value "
+    "result in all simplified reduced form"
 )
 _NOUNS = words(
-    "value answer maximum minimum max min total sum area volume perimeter length width height radius number probability "
-    "result solution slope distance speed time cost price average mean median mode count remainder product difference"
+    "value answer maximum minimum max min total sum area volume perimeter length width height radius number "
+    "probability result solution slope distance speed time cost price average mean median mode count remainder product difference"
 )
 _ADJECTIVES = words(
     "the a maximum minimum max min maximal minimal largest smallest greatest least final total is of our x"

@@ -59,7 +59,8 @@ def _table() -> Mapping[str, Unit]:
         {"mass": 1},
         {
             "kg kgs kilogram kilograms": 1, "g gram grams": "0.001", "mg milligram milligrams": "0.000001",
-            "t ton tons tonne tonnes": 1000, "lb lbs pound pounds": "0.45359237",
+            "t tonne tonnes metricton": 1000, "ton tons": Fraction("0.45359237") * 2000,
+            "longton": Fraction("0.45359237") * 2240, "lb lbs pound pounds": "0.45359237",
             "oz ounce ounces": Fraction("0.45359237") / 16,
         },
     )  # fmt: skip
@@ -112,17 +113,30 @@ _TABLE = _table()
 _SINGLE_LETTER = frozenset(name for name in _TABLE if len(name) == 1)
 _CURRENCIES = {"dollar": "dollar", "euro": "euro", "pound": "gbp", "yen": "yen", "rupee": "rupee"}
 _NOT_LABELS = words(
-    "and or not to than from plus minus times more less over half halves third thirds quarter quarters tenth "
-    "tenths fifth fifths hundredth hundredths squared cubed root factorial negative zero one two three four five "
-    "six seven eight nine ten hundred thousand million billion trillion dozen if when where for but nor either "
-    "neither is are was equals mod modulo below above about approximately around roughly maybe no except unless "
-    "without least most between"
+    "and or not to than from plus minus over double twice triple thrice quadruple half halves quarter quarters squared "
+    "cubed root roots power powers exponent factorial negative positive percent dozen dozens gross lakh lakhs crore "
+    "crores if when where for but nor either neither is are was were equals mod modulo choose below above about approximately "
+    "around roughly nearly almost maybe perhaps possibly probably likely unlikely guess no nope never cannot except unless "
+    "without most least between wrong incorrect false untrue"
 )
+_NUMBER_WORD = re.compile(
+    r"(?:(?:one|two|three|four|five|six|seven|eight|nine|zero|ten|eleven|twelve|twenty|thirty|forty|fifty|sixty|seventy"
+    r"|eighty|ninety|hundred|thousand|\w*illion|(?:thir|four|fif|six|seven|eigh|nine)(?:teen|ty))(?:s|es|th|ths)?"
+    r"|first|third|fif|eigh|nin|twelf)(?:s|th|ths)?|(?:twen|thir|for|fif|six|seven|eigh|nine)t(?:y|ies|ieth|ieths)"
+)
+"""Words that are numbers or shares: "18 tens" is 180 and "5 sixths" is 5/6; neither is a label's noun."""
+_FILLERS = words("more extra additional other different whole full total separate distinct complete new fewer less")
+"""Words before a unit that do not change what is counted."""
+_TAIL_FILLERS = words("each left remaining altogether overall more fewer less extra ago later apart away total")
+"""Words behind a unit that do not."""
+_TAIL_PHRASES = re.compile(r"[ ]+(?:in[ ]total|in[ ]all|per[ ]person|left[ ]over|as[ ]much|as[ ]many)[ .]*$")
+_TON = re.compile(r"\b(metric|US|U\.S\.|short|long)[ -]+tons?\b", re.I)
+_TEMPERATURE = re.compile(r"\bdeg(?:ree)?s?[ ]+(?:(C)(?:elsius)?|(F)(?:ahrenheit)?)\b", re.I)
 _ONE = Unit(Fraction(1), ())
 _PIECE = re.compile(r"([A-Za-z]+)|(\^)\s*\{?\s*(-?\s*\d)\s*\}?|([/*]|\\cdot|\\times)|(\s+|-|\.)")
 _PREFIX_POWERS = {"square": 2, "sq": 2, "cubic": 3, "cu": 3}
 _SUFFIX_POWERS = {"squared": 2, "cubed": 3}
-MAX_LABEL_WORDS = 3
+MAX_LABEL_WORDS = 4
 
 
 def known(name: str) -> bool:
@@ -136,27 +150,60 @@ def currency(command: str) -> Unit:
 
 
 def label(words: list[str]) -> Unit | None:
-    """A label of one to three plain words, singular and plural alike; None where a word would change the value."""
+    """A label of some plain words, singular and plural alike; None where a word would change the value."""
     names = [word.casefold() for word in words]
-    if not 0 < len(names) <= MAX_LABEL_WORDS or any(name in _NOT_LABELS or len(name) < 2 for name in names):
+    if not 0 < len(names) <= MAX_LABEL_WORDS or any(len(name) < 2 or _changes_value(name) for name in names):
         return None
     singular = " ".join(name[:-1] if name.endswith("s") and not name.endswith("ss") else name for name in names)
     return Unit(Fraction(1), ((f"label:{singular}", 1),))
 
 
+def _changes_value(word: str) -> bool:
+    return word in _NOT_LABELS or _NUMBER_WORD.fullmatch(word) is not None
+
+
 def parse_unit(text: str) -> Unit | None:
     """The unit that a text such as `km/h`, `cm^{2}`, `square feet`, `meters per second` or `pens` names, or None.
 
-    Dividing words change the dimension: `m/s/s`, `per`, `a` is not read. Digits other than exponents are not units.
+    Dividing words change the dimension: `m/s/s`, `per`. "5 dollars left" and "5 more dollars" are dollars. Digits other
+    than exponents are not units.
     """
-    pieces = _pieces(text)
+    text = _TAIL_PHRASES.sub("", _TEMPERATURE.sub(_temperature, _TON.sub(_ton, f" {text.strip()}")))
+    pieces = _without_fillers(_pieces(text))
     if not pieces:
         return None
     unit = _from_table(pieces)
     if unit is not None:
         return unit
-    words = [piece for piece in pieces if piece.isalpha()]
-    return label(words) if len(words) == len(pieces) else None
+    if "/" in pieces[1:-1]:
+        place = pieces.index("/")
+        above, below = (_from_table(part) or _label_of(part) for part in (pieces[:place], pieces[place + 1 :]))
+        if above is None or below is None:
+            return None
+        unit = above.times(below, -1)
+        return unit if unit.dimensions else _label_of(["per" if piece == "/" else piece for piece in pieces])
+    return _label_of(pieces)
+
+
+def _label_of(pieces: list[str]) -> Unit | None:
+    return label(pieces) if all(piece.isalpha() for piece in pieces) else None
+
+
+def _without_fillers(pieces: list[str]) -> list[str]:
+    """The pieces without words that leave the unit what it is, as long as one is left."""
+    while len(pieces) > 1 and pieces[-1].lower() in _TAIL_FILLERS:
+        pieces = pieces[:-1]
+    while len(pieces) > 1 and pieces[0].lower() in _FILLERS:
+        pieces = pieces[1:]
+    return pieces
+
+
+def _ton(match: re.Match[str]) -> str:
+    return {"metric": "metricton", "long": "longton"}.get(match[1].lower(), "ton")
+
+
+def _temperature(match: re.Match[str]) -> str:
+    return "degC" if match[1] else "degF"
 
 
 def _pieces(text: str) -> list[str]:
