@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from gyms.math.caps import MAX_ITEMS, TooComplex, Unreadable
 from gyms.math.cursor import Cursor
+from gyms.math.sequences import has_dots, with_dots
 from gyms.math.tree import Node
 
 __all__ = ["FENCES", "BracketParser"]
@@ -77,13 +78,27 @@ class BracketParser(Cursor):
             self.skip()
             return Node("empty")
         fences, self.fences = self.fences, []
+        is_builder = closer == "\\}" and self._past_builder()
         inner = self.items(closer)
         self.fences = fences
-        if self.at("|") or self.at(":") or self.at("\\mid"):
-            raise Unreadable("set-builder notation is not read")
         self.expect(closer)
+        if is_builder:
+            return inner  # the condition says which numbers
         items = inner.args if inner.op == "list" else (inner,)
+        if closer == "\\}" and has_dots(items):
+            return with_dots(items, like="set")
         return self.node("set", items) if closer == "\\}" else self.node("tuple", items, "<>")
+
+    def _past_builder(self) -> bool:
+        """Past `x \\mid` or `x \\in \\mathbb{R} :` at the start of a set; False where none stands there."""
+        texts = [token.text for token in self.tokens[self.place : self.place + 7]]
+        if len(texts) < 3 or self.tokens[self.place].kind != "word" or len(texts[0]) != 1:
+            return False
+        place = 6 if texts[1:6] == ["\\in", "\\mathbb", "{", "R", "}"] else 1
+        if texts[place : place + 1] not in (["\\mid"], ["|"], [":"], ["\\colon"]):
+            return False
+        self.place += place + 1
+        return True
 
     def environment(self) -> Node:
         """A matrix: rows of cells; the shape is part of its value."""

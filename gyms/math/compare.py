@@ -13,12 +13,13 @@ from collections import Counter
 from collections.abc import Sequence
 
 from gyms.math.caps import Unreadable
+from gyms.math.dates import same_date
 from gyms.math.exact import key_of
 from gyms.math.forms import is_closed, undone
 from gyms.math.relations import Assigned, assigned, composed, free_names, same_relation
 from gyms.math.scalars import Rules, same_quantity, same_scalar, same_value
 from gyms.math.sets import NotReal, pieces_of, same_pieces
-from gyms.math.tree import Node, num, sym, walk
+from gyms.math.tree import NOTHING, Node, num, sym, walk
 from gyms.math.vocabulary import words
 
 __all__ = ["equivalent", "share_right"]
@@ -35,6 +36,11 @@ def equivalent(gold: Node, answer: Node, rules: Rules) -> bool:
         if gold.op == answer.op and gold.value != answer.value:
             return False
         gold, answer = (node.args[0] if node.op == "where" else node for node in (gold, answer))
+    gold, answer = _spread(gold), _spread(answer)
+    if gold.op == "date" or answer.op == "date":
+        return gold.op == answer.op and same_date(gold, answer)
+    if gold.op == "sequence" or answer.op == "sequence":
+        return _sequences(gold, answer, rules)
     if gold.op == "rel" or answer.op == "rel":
         return _relations(gold, answer, rules)
     if gold.op == "text" or answer.op == "text" or (gold.op == "word" and answer.op == "word"):
@@ -60,6 +66,27 @@ def equivalent(gold: Node, answer: Node, rules: Rules) -> bool:
     if gold.op == "quantity" or answer.op == "quantity":
         return same_quantity(gold, answer, rules)
     return same_scalar(gold, answer, rules)
+
+
+def _spread(node: Node) -> Node:
+    """`x = 3, 4` as `x = 3, x = 4`, and `x \\ne 3, 4` likewise."""
+    if node.op != "list" or node.args[0].op != "rel" or any(part.op in ("rel", "tuple") for part in node.args[1:]):
+        return node
+    first = node.args[0]
+    if first.value not in (("=",), ("!=",)) or first.args[0].op not in ("sym", "call") or first.args[1].op == "tuple":
+        return node
+    others = (Node("rel", (first.args[0], part), first.value) for part in node.args[1:])
+    return Node("list", (first, *others), node.value)
+
+
+def _sequences(gold: Node, answer: Node, rules: Rules) -> bool:
+    """Lists with dots: by first item, difference and last item where both have one, else as written."""
+    if gold.op != answer.op or gold.value != answer.value or len(gold.args) != len(answer.args):
+        return False
+    return all(
+        g == a if "dots" in (g.op, a.op) or NOTHING in (g, a) else equivalent(g, a, rules)
+        for g, a in zip(gold.args, answer.args, strict=True)
+    )
 
 
 def _plain(node: Node) -> Node:

@@ -16,9 +16,11 @@ from itertools import pairwise
 
 from gyms.math.atoms import MAX_LETTERS
 from gyms.math.caps import MAX_ITEMS, TooComplex, Unreadable, check_text
+from gyms.math.dates import read_date
 from gyms.math.normal import literal, normalise
 from gyms.math.parse import parse
 from gyms.math.remarks import split_qualifier, without_remarks
+from gyms.math.sequences import has_dots, with_dots
 from gyms.math.tokens import Token, tokenise
 from gyms.math.tree import Node, num, sym
 from gyms.math.units import Unit, currency, known, parse_unit
@@ -50,6 +52,13 @@ _LABEL = re.compile(
 )
 _DENIAL = re.compile(
     r"\b(?:not|no|or|and|wrong|incorrect|neither|never|except|but|false|if|maybe|guess|lambda)\b|n't", re.I
+)
+_LETTERS = re.compile(
+    r"\\text[ ]*\{[ ]*([A-Z](?:(?:[ ]*,[ ]*(?:and[ ]+|or[ ]+)?|[ ]+and[ ]+|[ ]+or[ ]+)[A-Z]){1,25})[ .]*\}"
+)
+_REMAINDER = re.compile(
+    r"(\d{1,30})[ ]*,?[ ]*(?:\\text[ ]*\{[ ]*(?:with a |with )?(?:R|r|rem|remainder)[ ]*(?:of)?[ ]*\}"
+    r"|R|r|rem|(?:with a |with )?remainder(?: of)?)[ ]*(\d{1,30})"
 )
 _SEPARATORS = {"and", "or", "AND", "OR"}
 _MULTIPLIERS = {
@@ -96,9 +105,12 @@ def read_plain(plain: str, *, unit_hint: bool = False) -> Node:
     if core != plain:
         node = read_plain(core, unit_hint=unit_hint)
         return Node("where", (node,), domain) if domain else node
-    words = _words(plain)
-    if words is not None:
-        return words
+    special = read_date(plain) or _remainder(plain) or _words(plain)
+    if special is not None:
+        return special
+    listed = _LETTERS.fullmatch(plain)
+    if listed is not None:
+        return read_plain(listed[1])
     tokens = tokenise(plain)
     if any(_is_prose(first) and _is_prose(second) for first, second in pairwise(tokens)):
         raise Unreadable("the answer is a sentence")
@@ -106,7 +118,15 @@ def read_plain(plain: str, *, unit_hint: bool = False) -> Node:
     nodes = [_item(tokens, unit_hint=unit_hint) for tokens, _ in items]
     if len(nodes) == 1:
         return nodes[0]
+    if has_dots(nodes):
+        return with_dots(nodes, like="list")
     return Node("list", tuple(nodes), "or" if any(separator == "or" for _, separator in items) else ",")
+
+
+def _remainder(plain: str) -> Node | None:
+    """`7 R 3`, "7 remainder 3": a quotient and what is left, which is no product of three."""
+    match = _REMAINDER.fullmatch(plain)
+    return Node("tuple", (num(int(match[1])), num(int(match[2]))), "R") if match is not None else None
 
 
 def _is_prose(token: Token) -> bool:
