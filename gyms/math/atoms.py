@@ -34,7 +34,8 @@ _STARTERS = frozenset(["num", "word", "(", "{", "["])
 _NO_STARTERS = words(
     r"\cup \cap \setminus \backslash \in \le \leq \leqslant \ge \geq \geqslant \lt \gt \ne \neq \approx \simeq "
     r"\equiv \pm \mp \cdot \times \div \ast \cdotp \colon \rvert \rfloor \rceil \rangle \} \end \bmod \mod \pmod "
-    r"\to \rightarrow \mid \deg \parallel \perp \cong \sim \forall \implies \Rightarrow \land \lor \wedge \vee \rVert \|"
+    r"\to \rightarrow \mid \deg \parallel \perp \cong \sim \forall \implies \Rightarrow "
+    r"\land \lor \wedge \vee \rVert \|"
 )
 
 

@@ -23,7 +23,7 @@ from gyms.math.remarks import split_qualifier, without_remarks
 from gyms.math.sequences import has_dots, with_dots
 from gyms.math.tokens import Token, tokenise
 from gyms.math.tree import Node, num, sym
-from gyms.math.units import Unit, currency, known, parse_unit
+from gyms.math.units import CURRENCIES, Unit, currency, known, parse_unit
 from gyms.math.vocabulary import ENGLISH, FUNCTIONS
 
 __all__ = ["read", "read_labelled", "read_plain"]
@@ -64,7 +64,7 @@ _SEPARATORS = {"and", "or", "AND", "OR"}
 _MULTIPLIERS = {
     "hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12,
 }  # fmt: skip
-_CURRENCY = {"\\dollar", "\\euro", "\\pound", "\\yen", "\\rupee"}
+_CURRENCY = frozenset(f"\\{name}" for name in CURRENCIES)
 _UNIT_KINDS = frozenset(["text", "word", "/", "^", "{", "}", "*"])
 _VALUE_ENDS = frozenset(["num", "}", ")", "]", "!", "%"])
 MAX_UNIT_TOKENS = 14

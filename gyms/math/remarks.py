@@ -36,7 +36,8 @@ _BRACKET_WORDS = words(
 )
 _NOUNS = words(
     "value answer maximum minimum max min total sum area volume perimeter length width height radius number "
-    "probability result solution slope distance speed time cost price average mean median mode count remainder product difference"
+    "probability result solution slope distance speed time cost price average mean median "
+    "mode count remainder product difference"
 )
 _ADJECTIVES = words(
     "the a maximum minimum max min maximal minimal largest smallest greatest least final total is of our x"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import pairwise
 
 from gyms.math.caps import MAX_ITEMS, Unreadable
 from gyms.math.exact import rational
@@ -52,6 +53,6 @@ def _step(begun: Sequence[Node]) -> Fraction | None:
     known = [value for value in values if value is not None]
     if len(known) < MIN_BEGUN or len(known) < len(values):
         return None
-    steps = {after - before for before, after in zip(known, known[1:], strict=False)}
+    steps = {after - before for before, after in pairwise(known)}
     step = steps.pop()
     return None if steps or not step else step

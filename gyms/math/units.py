@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from gyms.math.vocabulary import words
 
-__all__ = ["Unit", "currency", "known", "label", "parse_unit"]
+__all__ = ["CURRENCIES", "Unit", "changes_value", "currency", "is_number_word", "known", "label", "parse_unit"]
 
 
 class Unit(NamedTuple):
@@ -105,19 +105,23 @@ def _table() -> Mapping[str, Unit]:
     add({"am": 1}, {"am AM": 1})
     add({"pm": 1}, {"pm PM": 1})
     add({"rupee": 1}, {"rupee rupees INR": 1})
+    for names in ("won KRW", "ruble rubles RUB", "lira liras TRY", "peso pesos MXN"):
+        add({names.split()[0]: 1}, {names: 1})
     table["pence"] = Unit(Fraction(1, 100), (("gbp", 1),))
     return table
 
 
 _TABLE = _table()
 _SINGLE_LETTER = frozenset(name for name in _TABLE if len(name) == 1)
-_CURRENCIES = {"dollar": "dollar", "euro": "euro", "pound": "gbp", "yen": "yen", "rupee": "rupee"}
+CURRENCIES = {"dollar": "dollar", "euro": "euro", "pound": "gbp", "yen": "yen", "rupee": "rupee"} | {
+    name: name for name in ("won", "ruble", "lira", "peso")
+}
 _NOT_LABELS = words(
     "and or not to than from plus minus over double twice triple thrice quadruple half halves quarter quarters squared "
     "cubed root roots power powers exponent factorial negative positive percent dozen dozens gross lakh lakhs crore "
-    "crores if when where for but nor either neither is are was were equals mod modulo choose below above about approximately "
-    "around roughly nearly almost maybe perhaps possibly probably likely unlikely guess no nope never cannot except unless "
-    "without most least between wrong incorrect false untrue"
+    "crores if when where for but nor either neither is are was were equals mod modulo choose below above about "
+    "approximately around roughly nearly almost maybe perhaps possibly probably likely unlikely guess no nope never "
+    "cannot except unless without most least between wrong incorrect false untrue"
 )
 _NUMBER_WORD = re.compile(
     r"(?:(?:one|two|three|four|five|six|seven|eight|nine|zero|ten|eleven|twelve|twenty|thirty|forty|fifty|sixty|seventy"
@@ -125,6 +129,9 @@ _NUMBER_WORD = re.compile(
     r"|first|third|fif|eigh|nin|twelf)(?:s|th|ths)?|(?:twen|thir|for|fif|six|seven|eigh|nine)t(?:y|ies|ieth|ieths)"
 )
 """Words that are numbers or shares: "18 tens" is 180 and "5 sixths" is 5/6; neither is a label's noun."""
+_SCALES = words(
+    "dozen dozens gross half halves quarter quarters lakh lakhs crore crores percent squared cubed factorial"
+)
 _FILLERS = words("more extra additional other different whole full total separate distinct complete new fewer less")
 """Words before a unit that do not change what is counted."""
 _TAIL_FILLERS = words("each left remaining altogether overall more fewer less extra ago later apart away total")
@@ -146,20 +153,26 @@ def known(name: str) -> bool:
 
 def currency(command: str) -> Unit:
     """The unit of a currency sign, by the name of its command without backslash."""
-    return Unit(Fraction(1), ((_CURRENCIES[command], 1),))
+    return Unit(Fraction(1), ((CURRENCIES[command], 1),))
 
 
 def label(words: list[str]) -> Unit | None:
     """A label of some plain words, singular and plural alike; None where a word would change the value."""
     names = [word.casefold() for word in words]
-    if not 0 < len(names) <= MAX_LABEL_WORDS or any(len(name) < 2 or _changes_value(name) for name in names):
+    if not 0 < len(names) <= MAX_LABEL_WORDS or any(len(name) < 2 or changes_value(name) for name in names):
         return None
     singular = " ".join(name[:-1] if name.endswith("s") and not name.endswith("ss") else name for name in names)
     return Unit(Fraction(1), ((f"label:{singular}", 1),))
 
 
-def _changes_value(word: str) -> bool:
+def changes_value(word: str) -> bool:
+    """True for a word in lower case that makes another value of the number before it, or doubts it: no unit's noun."""
     return word in _NOT_LABELS or _NUMBER_WORD.fullmatch(word) is not None
+
+
+def is_number_word(word: str) -> bool:
+    """True for a word in lower case that is a number, a share or a scale: seven, sixths, hundred, dozen, half."""
+    return _NUMBER_WORD.fullmatch(word) is not None or word in _SCALES
 
 
 def parse_unit(text: str) -> Unit | None:

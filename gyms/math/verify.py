@@ -36,6 +36,8 @@ ANSWER_TYPES = words(
 _PROSE_SUM = re.compile(r"(?:[A-Za-z']{2,}[ ,]+)+[^=]*\d[^=]*=")
 """A sentence around a sum: what stands behind the equals sign is the answer."""
 _RATIO_WORD = re.compile(r"(?<=\d)\s*(?:\\text\{)?\s*\bto\b\s*\}?\s*(?=\d)")
+_COMMAND = re.compile(r"\\(?!text|mbox|mathrm)[A-Za-z]+|\\(?:text|mbox|mathrm)[a-z]*")
+_WORDS = re.compile(r"[A-Za-z]{3}")
 _ARTICLES = re.compile(r"^(?:the|an?)\s+")
 _TRANSFORMS = re.compile(
     r"\b(?:simplif|express|convert|write|evaluate|compute|calculate|factor|expand|rewrite|reduce)", re.I
@@ -377,7 +379,14 @@ def _read_answer(text: str, answer_type: str, *, unit_hint: bool) -> Node:
         if letter is None:
             raise Unreadable(f"{text[:40]!r} is no choice")
         return Node("sym", (), letter)
-    node = read_labelled(text, unit_hint=unit_hint)
+    try:
+        node = read_labelled(text, unit_hint=unit_hint)
+    except TooComplex:
+        raise
+    except Unreadable:
+        if not _WORDS.search(_COMMAND.sub(" ", text)):
+            raise
+        return Node("text", (), literal(text))  # a sentence: the same words answer it
     if not equivalent(node, node, Rules()):
         raise Unreadable("it does not equal itself: it mixes what cannot be compared")
     return node

@@ -23,6 +23,7 @@ NUMBER_SETS = frozenset("NZQC")
 """Sets of numbers that are names: only the real line has values here."""
 ENGLISH = words(
     "is we the so it then that thus has get gets are was if of on there here this have with not yes any all some one "
-    "two how many value which what than says said does did can will would may must let you our"
+    "two three four five six seven eight nine ten zero "
+    "how many value which what than says said does did can will would may must let you our"
 )
 """Short words of prose; as products of letters they would give a sentence a value."""
