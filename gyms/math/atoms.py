@@ -251,7 +251,7 @@ class AtomParser(BracketParser):
                 self.place = place + 1
                 return self.node("call", (sym(inner),), called)
             is_simple = token.kind in (",", "num") or (token.kind == "word" and len(token.text) == 1)
-            if token.kind in ("(", "[", "=") or not (is_simple or is_operator):
+            if token.kind in ("(", "[") or not (is_simple or is_operator):
                 return None
         return None
 

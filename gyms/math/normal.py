@@ -81,6 +81,11 @@ _OPERATORS = re.compile(
 )
 _TEXT_COLON = re.compile(r"\\text\{[ ]*:[ ]*\}")
 _DOTS_COMMAND = re.compile(r"\\(?:ldots|dots[bcimo]?|cdots|hdots)(?![A-Za-z])")
+_OPERATOR_LETTER = re.compile(r"\\mathbb[ ]*\{?[ ]*([EP])[ ]*\}?(?=[ ]*[\[(])")
+_UNIT_FRACTION = re.compile(
+    r"\\[dt]?frac[ ]*\{[ ]*\\text\{([A-Za-z ]{1,30})\}[ ]*\}[ ]*\{[ ]*\\text\{([A-Za-z ]{1,30})\}[ ]*\}"
+)
+_TEXT_COMMA = re.compile(r"\\text\{([^{}]*[A-Za-z])[ ]*,[ ]*\}(?=[ ]*[^ ])")
 _ORDINAL = re.compile(r"(?<=\d)[ ]*(?:\^[ ]*\{?[ ]*)?\\text\{[ ]*(?:st|nd|rd|th)[ ]*\}(?:(?<=\}\})|\}(?=[ ]*$))?")
 _PLAIN_ORDINAL = re.compile(r"(?<=\d)(?:st|nd|rd|th)$")
 _CONJUNCTION = re.compile(r"\\text\{([^{}]*[A-Za-z][^{}]*?)[ ,]+(and|or)[ ]*\}")
@@ -132,6 +137,8 @@ def normalise(text: str) -> str:
         text = _DEGREES.sub(r"\\deg ", text)
         text = _OPERATORS.sub(r"\\\1 ", _WRAPPERS.sub(r"\\text", text))
         text = _TEXT.sub(_unwrapped_number, text)
+        text = _UNIT_FRACTION.sub(r"\\text{\1/\2}", _OPERATOR_LETTER.sub(r"\1", text))
+        text = _TEXT_COMMA.sub(r"\\text{\1},", text)
         text = _ORDINAL.sub("", _TEXT_COLON.sub(":", _DOTS_COMMAND.sub(r"\\ldots ", text)))
         text = _CONJUNCTION.sub(r"\\text{\1}\\text{ \2 }", text) if " and" in text or " or" in text else text
         text = _TEMPERATURE.sub(r"\\text{deg\1}", text)

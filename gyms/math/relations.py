@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from gyms.math import numeric
-from gyms.math.exact import NotScalar, TooBig, exact
+from gyms.math.exact import NotScalar, TooBig, exact, rational
 from gyms.math.forms import is_closed
 from gyms.math.scalars import same_value
 from gyms.math.tree import Node, sym, walk
@@ -20,7 +20,8 @@ from gyms.math.vocabulary import words
 __all__ = ["Assigned", "FalseEquation", "assigned", "composed", "free_names", "same_relation"]
 
 _SCALAR = words(
-    "num sym add mul neg div pow root fact percent deg abs floor ceil mixed based mod fn call big quantity inf word"
+    "num sym add mul neg div pow root fact binom percent deg abs floor ceil mixed based mod fn call big quantity inf "
+    "word"
 )
 _OPERATORS = words("det deg dim gcd lcm max min arg Re Im sgn")
 """Functions that are names where their argument is not known: `\\det A = -2`."""
@@ -104,9 +105,11 @@ def _is_name(node: Node) -> bool:
     if node.op == "call" or node.op == "big":
         return True
     if node.op == "fn":
-        return node.value in _OPERATORS and not is_closed(node)
-    if node.op == "div" and _is_derivative(node):
+        return node.value in _OPERATORS and rational(node) is None
+    if _is_derivative(node) or (node.op == "mul" and _is_derivative(node.args[0])):
         return True
+    if node.op in ("union", "inter", "diff"):
+        return all(_is_name(part) for part in node.args)
     if node.op == "abs":
         return _is_name(node.args[0])
     if node.op in ("mul", "word"):
@@ -121,14 +124,12 @@ def _is_name(node: Node) -> bool:
 
 
 def _is_derivative(node: Node) -> bool:
-    """`dy/dx`: a quotient of two products that begin with d."""
-    return all(part.op in ("mul", "word") and walk_letters(part)[:1] == ["d"] for part in node.args)
-
-
-def walk_letters(node: Node) -> list[str]:
-    """The letters of a product of letters in their order; empty where it is another product."""
-    parts = node.args[0].args if node.op == "word" else node.args
-    return [part.value for part in parts] if all(part.op == "sym" for part in parts) and len(parts) == 2 else []
+    """`dy/dx`, `d^2 y/dx^2`, and the operator `d/dx`: a quotient of two products that begin with d."""
+    if node.op != "div" or node.args[1].op not in ("mul", "word"):
+        return False
+    firsts = [part.args[0] if part.op == "word" else part for part in node.args]
+    firsts = [part.args[0] if part.op == "mul" else part for part in firsts]
+    return all((part.args[0] if part.op == "pow" else part) == sym("d") for part in firsts)
 
 
 def free_names(node: Node) -> frozenset[str]:

@@ -52,7 +52,7 @@ _QUALIFIER_WORDS = words(
     "constant constants value values of is are fixed given text where with and the parameter variable in for mathbb"
 )
 _MEMBER = re.compile(
-    r"[ ,;(]{1,4}(?:\\text[ ]*\{[ ]*(?:where|with|for|and)?[ ]*\}[ ]*)?(?:\\forall[ ]*)?"
+    r"(?:[ ]?[,;(][ ]?|[ ](?=\\text|\\forall))(?:\\text[ ]*\{[ ]*(?:where|with|for|and)?[ ]*\}[ ]*)?(?:\\forall[ ]*)?"
     r"(?:[A-Za-z]|\\[a-z]+)(?:[ ]*,[ ]*[A-Za-z])*[ ]*\\in[ ]*\\mathbb[ ]*\{?[ ]*([NZQRC])[ ]*\}?[ ]*\)?$"
 )
 _MEMBER_OF = re.compile(r"\\mathbb[ ]*\{?[ ]*([NZQRC])[ ]*\}?")

@@ -159,7 +159,8 @@ def currency(command: str) -> Unit:
 def label(words: list[str]) -> Unit | None:
     """A label of some plain words, singular and plural alike; None where a word would change the value."""
     names = [word.casefold() for word in words]
-    if not 0 < len(names) <= MAX_LABEL_WORDS or any(len(name) < 2 or changes_value(name) for name in names):
+    nouns = [name for place, name in enumerate(names) if name != "and" or place in (0, len(names) - 1)]
+    if not 0 < len(names) <= MAX_LABEL_WORDS or any(len(name) < 2 or changes_value(name) for name in nouns):
         return None
     singular = " ".join(name[:-1] if name.endswith("s") and not name.endswith("ss") else name for name in names)
     return Unit(Fraction(1), ((f"label:{singular}", 1),))
