@@ -6,7 +6,7 @@ Scoring needs no data source: a task that is handed in brings its gold answer in
 
     answer      the gold answer, as LaTeX or plain text (a string or a number); `\boxed{...}` around it is allowed
     question    the problem's text (else the prompt's last user message); an echo of it is no answer
-    type        one of gyms.math.verify.ANSWER_TYPES
+    type        one of gyms.math.gold.ANSWER_TYPES
     tolerance   largest absolute difference of numbers
     units       the unit of the gold answer, or true: an answer must have its unit
 """
@@ -25,7 +25,8 @@ from gyms.columns import RowSettings, mapped_rows
 from gyms.heldout import is_heldout
 from gyms.math.builtin import problems
 from gyms.math.data import OWN_COLUMNS, fingerprint, make_task
-from gyms.math.verify import BadGold, Gold, Verdict, partial_value, read_gold, verify_gold
+from gyms.math.gold import BadGold, Gold, read_gold
+from gyms.math.verify import Verdict, partial_value, verify_gold
 from gyms.rows import Located, Skipped, make_all, read_file, read_source, require_two_files
 
 __all__ = ["Math", "MathSettings"]

@@ -8,6 +8,8 @@ from gyms.api import Status
 from gyms.math.verify import verify
 
 BOXED = [
+    ("(3, 8)", "y = 8, x = 3"),
+    ("(3, 8, 1)", "z = 1, x = 3, y = 8"),
     (r"q(x) = 2x^2 - 1", r"2x^2-1"),
     (r"2x^2-1", r"P(x) = 2x^2 - 1"),
     (r"2x^2-1", r"p'(x) = 2x^2-1"),
@@ -184,6 +186,8 @@ SAID = [
 ]
 
 NEAR_BOXED = [
+    ("(3, 8)", "x = 8, y = 3"),
+    ("(3, 8)", "y = 3, x = 8"),
     (r"2x^2-1", r"P(x) = 2x^2 + 1"),
     (r"10", r"\gcd(20,30)=5"),
     (r"5", r"\gcd(20,30)=10"),
