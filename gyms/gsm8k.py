@@ -60,7 +60,10 @@ _DIGITS = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)"
 _NUMBER = rf"(?:{_DIGITS}(?:\.[0-9]+)?(?:/[0-9]+)?|(?<![\w.])\.[0-9]+)"
 _PERCENT = r"(?:[ ]?(?:\\?%|per ?cent\b))"
 _NUMBERS = re.compile(rf"(?:(?<![\w)])-)?\$?{_NUMBER}{_PERCENT}?(?:[ -]?(?:hundred|thousand|[a-z]*illion|dozen)s?\b)?")
-_MARKED = re.compile(r"####([^\n]*)|\\(?:boxed|fbox)[ ]?\{((?:[^{}\n]|\{(?:[^{}\n]|\{[^{}\n]*\})*\})*)\}")
+_MARKED = re.compile(
+    r"####([^\n]*)|\\(?:boxed|fbox)[ ]?"
+    r"\{((?:[^{}\n]|\{(?:[^{}\n]|\{(?:[^{}\n]|\{[^{}\n]*\})*\})*\})*)\}"
+)
 _COUNTED = re.compile(r"([^A-Za-z]*[0-9][^A-Za-z]*?)[ -]?([A-Za-z]+(?:[./-]?[ ]?[A-Za-z]+){0,7})\.?")
 """A number and words, of which none may change it."""
 _GUESSES = re.compile(
@@ -228,7 +231,10 @@ def _score_response(response: str, gold: Fraction, *, asks_percent: bool) -> Sco
     said = final_text(response)
     if said is None:
         return Score(status=Status.NO_ANSWER, detail="thinking is never closed")
-    marked = [heading or box for heading, box in _MARKED.findall(said)]
+    marks = list(_MARKED.finditer(said))
+    marked = [match[1] or match[2] or "" for match in marks]
+    if said.rfind("\\boxed{") >= (marks[-1].end() if marks else 0):
+        return Score(status=Status.NO_ANSWER, detail="the final box is never closed")
     if marked:
         values = [parse_number(text, is_percent_bare=asks_percent) for text in (*marked[-MAX_MARKS:-1], marked[-1])]
         if values[-1] is None:

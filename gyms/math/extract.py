@@ -70,7 +70,7 @@ _BECAUSE = re.compile(r"[ ,](?:because|since|as|which|so|where|when|making|meani
 _LEAD_IN = re.compile(
     r"(?:\b(?:is|are|equals|be|get|gives|have|that|answer|thus|so|therefore|hence)\b|[:=\u2248]|\\approx)", re.I
 )
-_ANSWER_LABEL = re.compile(r"^\**(?:A|Ans|Ans\.)\**[ ]*:[ ]*\**[ ]*(?=[-\d$\\])")
+_ANSWER_LABEL = re.compile(r"^\**(?:A|[Aa]ns\.?|ANS)\**[ ]*:[ ]*\**[ ]*(?=[-\d$\\])")
 _BARE_NUMBER = re.compile(rf"[\s*$]{{0,9}}(?:{_NUMBER})?[\s*$.]{{0,9}}")
 _MONEY = re.compile(
     r"=[ ]*\\?\$[ ]?(\d{1,3}(?:,\d{3})+(?:\.\d\d)?|\d+(?:\.\d\d)?)(?![\d.,]*\d|[ ]?[-+*/=^$\\])(?=[^$\d=]*$)"
@@ -326,6 +326,8 @@ def _phrase_content(segment: str, start: int) -> str:
     text = text.strip().strip("\"'*").strip()
     because = _BECAUSE.search(text)
     text = text[: because.start()].strip(" ,") if because else text
+    if text.endswith("}") and text.count("}") > text.count("{"):
+        text = text[:-1].rstrip()
     if len(text.split()) > 3:
         text = re.split(r"\b(?:is|are|equals)\b[ ]*", text)[-1].strip()
     return text

@@ -66,7 +66,8 @@ _WHITE = str.maketrans("\t\n\r\f\v", "     ")
 _WRAPPERS = re.compile(r"\\(?:text(?:bf|it|rm|sf|tt|normal|up)?|mbox|hbox|mathrm|mathsf|operatorname\*?)[ ]*(?=\{)")
 _TEXT = re.compile(r"\\text\{([^{}]*)\}")
 _FONTS = re.compile(
-    r"\\(?:mathbf|mathit|boldsymbol|bm|pmb|mathcal|mathscr|vec|hat|underline|fbox|boxed|bf|rm|it)(?![A-Za-z])"
+    r"\\(?:mathbf|mathit|boldsymbol|bm|pmb|mathcal|mathscr|vec|hat|underline|fbox|boxed|bf|rm|it|sf|tt|em|"
+    r"large|Large|LARGE|huge|Huge|small|normalsize)(?![A-Za-z])"
 )
 _SIZES = re.compile(
     r"\\(?:left|right|middle|[bB]igg?[lrm]?|displaystyle|textstyle|scriptstyle|limits|nolimits|strut|hline|"
@@ -75,6 +76,7 @@ _SIZES = re.compile(
 )
 _SPACES = re.compile(r"\\q?quad|\\(?:thinspace|enspace|space|nobreak)(?![A-Za-z])|(?<!\\)\\[,;:!> /\n]|~")
 _THIN_GROUPS = re.compile(r"(?<=\d)(?:\{,\}|,\\!|\\,|\\!|\\ |\{\\,\}|')[ ]*(?=\d{3}(?!\d))")
+_END_SIGN = re.compile(r"(?<=[^ ])[ ]*\\(?:blacksquare|square|Box|qed|checkmark)[ ]*$|\\text\{[ .,;]*\}[ ]*$")
 _LONE_BACKSLASH = re.compile(r"(?<!\\)\\[ ]*$")
 _OPERATORS = re.compile(
     r"\\text[ ]*\{[ ]*(gcd|lcm|det|max|min|dim|deg|arg|sgn|sin|cos|tan|ln|log)[ ]*\}(?=[ ]*[({\\_A-Za-z\d])"
@@ -87,7 +89,7 @@ _UNIT_FRACTION = re.compile(
 )
 _TEXT_COMMA = re.compile(r"\\text\{([^{}]*[A-Za-z])[ ]*,[ ]*\}(?=[ ]*[^ ])")
 _ORDINAL = re.compile(r"(?<=\d)[ ]*(?:\^[ ]*\{?[ ]*)?\\text\{[ ]*(?:st|nd|rd|th)[ ]*\}(?:(?<=\}\})|\}(?=[ ]*$))?")
-_PLAIN_ORDINAL = re.compile(r"(?<=\d)(?:st|nd|rd|th)$")
+_PLAIN_ORDINAL = re.compile(r"(?<=\d)(?:\^[ ]?)?(?:\{[ ]*)?(?:st|nd|rd|th)[ ]*\}?$")
 _CONJUNCTION = re.compile(r"\\text\{([^{}]*[A-Za-z][^{}]*?)[ ,]+(and|or)[ ]*\}")
 _ABBREVIATION = re.compile(r"\b(sq|cu|ft|in|hrs?|mins?|secs?|lbs?|oz|mi|yds?|gal|pts?|cm|mm|km)\.(?=[ }]|$)")
 _HALF_OF_DAY = re.compile(r"(?<=[\d{ ])([aApP])\.[ ]?[mM]\.?(?![A-Za-z])")
@@ -116,7 +118,7 @@ _NAMED_BASE = re.compile(
     rf"|[ ]+(?:\(?in[ ]+)?base[- ](\d+|{_BASE_NAMES})\)?$)"
 )
 _UNIT_IN_BRACKETS = re.compile(
-    r"(?<=[\d}])[ ]*\([ ]*(?:\\text\{)?[ ]*([A-Za-z]{3,20}(?:[ ][a-z]{2,20})?)[ ]*\}?[ ]*\)$"
+    r"(?<=[\d}])[ ]*(?:\\text\{[ ]*)?\([ ]*(?:\\text\{)?[ ]*([A-Za-z]{3,20}(?:[ ][a-z]{2,20})?)[ ]*\}?[ ]*\)[ ]*\}?$"
 )
 _UNICODE_ROOT = re.compile("([\u221a\u221b])[ ]*(\\d+(?:\\.\\d+)?)")
 _DASH_SIGN = re.compile("^[ ]*[\u2013\u2014](?=[ ]*[\\d.\\\\(])")
@@ -131,7 +133,7 @@ def normalise(text: str) -> str:
     if "\\" in text:
         if "\\\\" in text and not (_ENVIRONMENT.search(text) and _SINGLE.search(text)):
             text = _DOUBLED.sub(r"\\", text)
-        text = _LONE_BACKSLASH.sub("", text)
+        text = _END_SIGN.sub("", _LONE_BACKSLASH.sub("", text)).replace("\\#", "")
         text = _THIN_GROUPS.sub(GROUP, text)
         text = _LINE_ENDS.sub("", text)
         text = _DEGREES.sub(r"\\deg ", text)
@@ -154,7 +156,7 @@ def normalise(text: str) -> str:
     text = _PERCENT.sub("%", text)
     text = _ABBREVIATION.sub(r"\1", text) if "." in text else text
     text = _HALF_OF_DAY.sub(_half_of_day, text) if "." in text else text
-    text = _PLAIN_ORDINAL.sub("", text) if text[-1:].isalpha() else text
+    text = _PLAIN_ORDINAL.sub("", text) if text[-1:].isalpha() or text[-2:] in ("h}", "t}", "d}") else text
     text = _BRACED_SIGN.sub(r"\1", text)
     if "_" in text or "base" in text:
         text = _NAMED_BASE.sub(_numbered_base, text)

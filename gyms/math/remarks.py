@@ -17,19 +17,23 @@ __all__ = ["Qualified", "adverbs_end", "number_word", "split_qualifier", "withou
 
 _ADVERBS = re.compile(
     r"[ ,:]{0,4}(?:\b(?:therefore|thus|then|hence|so|simply|just|exactly|precisely|clearly|indeed|actually|really|again"
-    r"|also|obviously|finally|of course|in fact|given by|equal to|found to be|now)\b(?! ?(?:not|never)\b)[ ,:]{0,4})+",
+    r"|also|obviously|finally|of course|in fact|given by|equal to|found to be|now|only)\b"
+    r"(?! ?(?:not|never)\b)[ ,:]{0,4})+",
     re.I,
 )
 _LEADING_SIGN = re.compile(
-    r"[ ]*(?:=(?![=<>])|\\(?:approx|therefore|implies|[Rr]ightarrow|Longrightarrow)(?![A-Za-z]))[ ]*(?=\S)"
+    r"[ ]*(?:=(?![=<>])|\\(?:min|max|sup|inf)[ ]*="
+    r"|\\(?:to|approx|therefore|implies|[Rr]ightarrow|Longrightarrow)(?![A-Za-z]))[ ]*(?=\S)"
 )
 _TRAILING = re.compile(
-    r"[ ,;]{0,4}(?:\\text[ ]?\{)?[ ,(]{0,4}\b(?:in total|in all|altogether|overall|in the end|in sum|all together|"
-    r"as required|as desired|as needed|as wanted|as asked|exactly|precisely|only|combined|total)\b[ ).]*\}?[ .,]*$"
+    r"[ ,;]{0,4}(?:\\text[ ]?\{)?[ ,(]{0,4}\b(?:in total|in all|altogether|overall|in the end|all together|"
+    r"is (?:the|our|my) (?:final |correct )?answer|as required|as desired|as needed|as wanted|as asked|exactly|precisely"
+    r"|only|combined|total)\b[ ).]*\}?[ .,]*$"
 )
 _IN_BRACKETS = re.compile(
     r"(?:\\text[ ]*\{[ ]*)?\([ ]*(?:\\text[ ]*\{)?([A-Za-z][A-Za-z -]{1,60})\}?[ ]*\)[ ]*\}?[ .]*$"
 )
+_SPELLED = re.compile(r"(?:\\text[ ]*\{[ ]*)?([A-Za-z][A-Za-z -]{1,80}?)[ ]*\([ ]*(\d{1,7})[ ]*\)[ ]*\}?")
 _BRACKET_WORDS = words(
     "exact exactly minimum maximum min max minimal maximal least greatest total overall answer final the a value "
     "result in all simplified reduced form"
@@ -107,6 +111,9 @@ def without_remarks(plain: str) -> str:
         is_free = all(word in _BRACKET_WORDS for word in said.split())
         if is_free or (number is not None and core.strip("$ ") == str(number)):
             text = core
+    spelled = _SPELLED.fullmatch(text)
+    if spelled is not None and number_word(spelled[1].casefold()) == int(spelled[2]):
+        text = spelled[2]
     return text.strip(" ,;")
 
 

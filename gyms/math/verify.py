@@ -234,8 +234,8 @@ def _is_right(gold: Gold, text: str, rules: Rules) -> bool:
         if not gold.is_variable:
             return False
     if gold.node.op in ("text", "word"):
-        said = _ARTICLES.sub("", literal(text.rpartition("=")[2]))
-        if said == _ARTICLES.sub("", gold.node.value):
+        said = {_ARTICLES.sub("", literal(part)) for part in (text, text.rpartition("=")[2])}
+        if _ARTICLES.sub("", gold.node.value) in said:
             return True
         if gold.node.op == "text":
             return False

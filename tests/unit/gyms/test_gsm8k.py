@@ -257,6 +257,12 @@ def test_a_scale_behind_a_number_counts() -> None:
     assert gym().score(task("288"), "#### 24 dozen").value == 1.0
 
 
+def test_a_final_box_that_is_never_closed_is_no_answer() -> None:
+    assert gym().score(task("24"), "\\boxed{24} and then \\boxed{24").status is Status.NO_ANSWER
+    assert gym().score(task("24"), "so \\boxed{24").status is Status.NO_ANSWER
+    assert gym().score(task("24"), "so \\boxed{24}").value == 1.0
+
+
 def test_thoughts_without_an_end_are_no_answer() -> None:
     assert gym().score(task("24"), "<think>so #### 24").status is Status.NO_ANSWER
 

@@ -150,6 +150,20 @@ BOXED = [
 ]
 
 SAID = [
+    ("63", "ans: 63"),
+    ("63", "The answer is only 63."),
+    ("63", "The answer, then, is 63."),
+    ("63", "\\text{Answer: 63}"),
+    ("63", "\\boxed{63 \\text{.}}"),
+    ("63", "\\boxed{\\text{sixty-three (63)}}"),
+    ("63", "\\boxed{63\\text{ (ways)}}"),
+    ("63", "\\boxed{63 \\text{ is the answer}}"),
+    ("63", "\\boxed{\\max = 63}"),
+    ("63", "\\boxed{\\#S = 63}"),
+    ("63", "\\boxed{63^{rd}}"),
+    ("63", "\\boxed{\\Rightarrow 63}"),
+    ("63", "\\boxed{63 \\quad \\blacksquare}"),
+    ("63", "\\boxed{\\Large{63}}"),
     (r"26", r"The answer is hence 26."),
     (r"26", r"The answer is exactly $26$."),
     (r"26", r"The answer is, therefore, 26."),
@@ -277,6 +291,14 @@ NEAR_BOXED = [
 ]
 
 NEAR_SAID = [
+    ("63", "\\boxed{\\text{sixty-two (63)}}"),
+    ("62", "\\boxed{\\text{sixty-two (63)}}"),
+    ("63", "\\boxed{63 \\text{ is not the answer}}"),
+    ("63", "\\boxed{63 \\text{ is wrong}}"),
+    ("63", "\\boxed{\\max = 36}"),
+    ("63", "\\boxed{63^{t}}"),
+    ("63", "\\boxed{\\to 63 \\to 64}"),
+    ("63", "The answer is only 62."),
     (r"26", r"The answer is not 9."),
     (r"26", r"The answer is then not 9."),
     (r"26", r"The answer is therefore 8."),
