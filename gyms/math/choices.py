@@ -34,6 +34,7 @@ _OTHER = re.compile(
     r"^(?:or|and|,|/|&|\|)|(?<![A-Za-z\\'])(?:[B-HJ]|A(?![ ][a-z]))(?![A-Za-z'])"
     r"|[(\[][ ]?[A-Ja-j][ ]?[)\]]|(?<!\w)I[).:]"
 )
+_REASON = re.compile(r"^(?:because|since|as|for the reason)\b.*", re.I)
 _VERB = re.compile(r"(?:is|was|are|seems|looks|does|can|could|may|might|would|cannot|isn't|wasn't|doesn't)\b(.*)", re.I)
 _PRAISE = re.compile(r"[ ](?:the[ ])?(?:correct|right|answer|true)\b", re.I)
 _NAMED = re.compile(r"\(([A-J])\)|(?<![\w'(])([B-HJ]|A(?!\s+(?!and\b|or\b|nor\b)[a-z]))(?![\w'])")
@@ -56,7 +57,7 @@ def choice_and_rest(text: str) -> tuple[str, str] | None:
     match = _FIRST.fullmatch(plain)
     if match is None:
         return None
-    rest = match[3].strip(" .")
+    rest = _REASON.sub("", match[3]).strip(" .,")
     if _OTHER.search(rest):
         return None
     verb = _VERB.match(rest)

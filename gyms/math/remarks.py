@@ -27,8 +27,8 @@ _LEADING_SIGN = re.compile(
 )
 _TRAILING = re.compile(
     r"[ ,;]{0,4}(?:\\text[ ]?\{)?[ ,(]{0,4}\b(?:in total|in all|altogether|overall|in the end|all together|"
-    r"is (?:the|our|my) (?:final |correct )?answer|as required|as desired|as needed|as wanted|as asked|exactly|precisely"
-    r"|only|combined|total)\b[ ).]*\}?[ .,]*$"
+    r"is (?:the|our|my) (?:final |correct )?answer|as required|as desired|as needed|as wanted|as asked|exactly"
+    r"|precisely|only|combined|total)\b[ ).]*\}?[ .,]*$"
 )
 _IN_BRACKETS = re.compile(
     r"(?:\\text[ ]*\{[ ]*)?\([ ]*(?:\\text[ ]*\{)?([A-Za-z][A-Za-z -]{1,60})\}?[ ]*\)[ ]*\}?[ .]*$"

@@ -39,6 +39,7 @@ ONE = [
     "The correct answer is (D), because the others fail.",
     "<answer>(D) 45</answer>",
     "Hence I choose D.",
+    "D. Because C is too large",
 ]
 NONE = [
     "\\boxed{A) B C D}",
