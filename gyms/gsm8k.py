@@ -64,7 +64,7 @@ _MARKED = re.compile(
     r"####([^\n]*)|\\(?:boxed|fbox)[ ]?"
     r"\{((?:[^{}\n]|\{(?:[^{}\n]|\{(?:[^{}\n]|\{[^{}\n]*\})*\})*\})*)\}"
 )
-_COUNTED = re.compile(r"([^A-Za-z]*[0-9][^A-Za-z]*?)[ -]?([A-Za-z]+(?:[./-]?[ ]?[A-Za-z]+){0,7})\.?")
+_COUNTED = re.compile(r"([^A-Za-z]*[0-9][^A-Za-z]*?)[ -]([A-Za-z]+(?:[./-]?[ ]?[A-Za-z]+){0,7})\.?")
 """A number and words, of which none may change it."""
 _GUESSES = re.compile(
     r"[0-9][^0-9\n]{0,30}\b(?:or|maybe|perhaps)\b[^0-9\n]{0,15}$|(?:[0-9][0-9.]*[ ]?,[ ]?){2,}(?:and |or )?\$?$"
@@ -198,12 +198,13 @@ def parse_number(text: str, *, is_percent_bare: bool = True) -> Fraction | None:
     """
     if len(text) > MAX_MARKED_CHARS or _LONG.search(text) or "--" in text or not _ASCII_DIGIT.search(text):
         return None
-    node = _number_node(text)
-    if node is None and (counted := _COUNTED.fullmatch(_TEXT.sub(r" \1 ", normalise(text)).strip())) is not None:
-        said = re.findall("[a-z]+", counted[2].casefold())
-        if not any(changes_value(word) for word in said if word != "and"):
-            node = _number_node(counted[1])
-    if node is None:
+    node = _said(text)
+    if node is None or node.op == "list":
+        counted = _COUNTED.fullmatch(_TEXT.sub(r" \1 ", normalise(text)).strip())
+        said = re.findall("[a-z]+", counted[2].casefold()) if counted is not None else []
+        is_counted = said and not any(changes_value(word) or len(word) < 2 for word in said if word != "and")
+        node = _said(counted[1]) if counted is not None and is_counted else None
+    if node is None or not _is_number(node):
         return None
     is_percent = any(part.op == "percent" for part in walk(node))
     try:
@@ -213,18 +214,21 @@ def parse_number(text: str, *, is_percent_bare: bool = True) -> Fraction | None:
     return value if value is None or not (is_percent and is_percent_bare) else 100 * value
 
 
-def _number_node(text: str) -> Node | None:
-    """The number that a text says, without its name and unit; None for anything else."""
+def _said(text: str) -> Node | None:
+    """What a text says, without its name and unit; None where the math gym's reader cannot read it."""
     try:
         node = read_labelled(text)
-        if node.op == "rel":
-            gives = assigned(node)
-            node = gives.value if gives is not None else node
+        gives = assigned(node) if node.op == "rel" else None
     except (Unreadable, FalseEquation):
         return None
-    node = node.args[0] if node.op == "quantity" else node
+    node = gives.value if gives is not None else node
+    return node.args[0] if node.op == "quantity" else node
+
+
+def _is_number(node: Node) -> bool:
+    """True for digits, a fraction of two and a mixed number; a power of ten is left to the math gym."""
     is_scientific = any(part.op == "pow" or (part.op == "num" and part.note.form == "sci") for part in walk(node))
-    return node if is_plain_number(node) and not is_scientific and node.op != "deg" else None
+    return is_plain_number(node) and not is_scientific and node.op not in ("deg", "based")
 
 
 def _score_response(response: str, gold: Fraction, *, asks_percent: bool) -> Score:

@@ -246,7 +246,7 @@ def _collections(gold: Node, answer: Node, rules: Rules) -> bool:
 def _listed_relations(gold: Node, answer: Node, rules: Rules) -> bool:
     """`k = 45, n = 2` and `45, 2`: by name where both have names, else in the order given."""
     if not all(part.op == "rel" and set(part.value) <= {"=", "~"} for part in gold.args if part.op == "rel"):
-        return _sets(gold, answer, rules)
+        return _sets(gold, answer, rules) or _unordered(gold.args, answer.args, rules)
     if len(gold.args) != len(answer.args):
         return False
     sides = [

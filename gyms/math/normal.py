@@ -89,7 +89,8 @@ _UNIT_FRACTION = re.compile(
 )
 _TEXT_COMMA = re.compile(r"\\text\{([^{}]*[A-Za-z])[ ]*,[ ]*\}(?=[ ]*[^ ])")
 _ORDINAL = re.compile(r"(?<=\d)[ ]*(?:\^[ ]*\{?[ ]*)?\\text\{[ ]*(?:st|nd|rd|th)[ ]*\}(?:(?<=\}\})|\}(?=[ ]*$))?")
-_PLAIN_ORDINAL = re.compile(r"(?<=\d)(?:\^[ ]?)?(?:\{[ ]*)?(?:st|nd|rd|th)[ ]*\}?$")
+_PLAIN_ORDINAL = re.compile(r"(?<=\d)(?:(?:st|nd|rd|th)|\^[ ]?\{[ ]*th[ ]*\})$")
+_DECIMAL_DOTS = re.compile(r"(\.\d+)[ ]*\\ldots[ ]*$")
 _CONJUNCTION = re.compile(r"\\text\{([^{}]*[A-Za-z][^{}]*?)[ ,]+(and|or)[ ]*\}")
 _ABBREVIATION = re.compile(r"\b(sq|cu|ft|in|hrs?|mins?|secs?|lbs?|oz|mi|yds?|gal|pts?|cm|mm|km)\.(?=[ }]|$)")
 _HALF_OF_DAY = re.compile(r"(?<=[\d{ ])([aApP])\.[ ]?[mM]\.?(?![A-Za-z])")
@@ -141,7 +142,8 @@ def normalise(text: str) -> str:
         text = _TEXT.sub(_unwrapped_number, text)
         text = _UNIT_FRACTION.sub(r"\\text{\1/\2}", _OPERATOR_LETTER.sub(r"\1", text))
         text = _TEXT_COMMA.sub(r"\\text{\1},", text)
-        text = _ORDINAL.sub("", _TEXT_COLON.sub(":", _DOTS_COMMAND.sub(r"\\ldots ", text)))
+        text = _DECIMAL_DOTS.sub(r"\1", _DOTS_COMMAND.sub(r"\\ldots ", text))
+        text = _ORDINAL.sub("", _TEXT_COLON.sub(":", text))
         text = _CONJUNCTION.sub(r"\\text{\1}\\text{ \2 }", text) if " and" in text or " or" in text else text
         text = _TEMPERATURE.sub(r"\\text{deg\1}", text)
         text = _SIZES.sub(" ", text)
@@ -156,7 +158,7 @@ def normalise(text: str) -> str:
     text = _PERCENT.sub("%", text)
     text = _ABBREVIATION.sub(r"\1", text) if "." in text else text
     text = _HALF_OF_DAY.sub(_half_of_day, text) if "." in text else text
-    text = _PLAIN_ORDINAL.sub("", text) if text[-1:].isalpha() or text[-2:] in ("h}", "t}", "d}") else text
+    text = _PLAIN_ORDINAL.sub("", text) if text[-1:].isalpha() or text[-2:] == "h}" else text
     text = _BRACED_SIGN.sub(r"\1", text)
     if "_" in text or "base" in text:
         text = _NAMED_BASE.sub(_numbered_base, text)

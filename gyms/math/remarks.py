@@ -57,8 +57,9 @@ _QUALIFIER_WORDS = words(
 )
 _MEMBER = re.compile(
     r"(?:[ ]?[,;(][ ]?|[ ](?=\\text|\\forall))(?:\\text[ ]*\{[ ]*(?:where|with|for|and)?[ ]*\}[ ]*)?(?:\\forall[ ]*)?"
-    r"(?:[A-Za-z]|\\[a-z]+)(?:[ ]*,[ ]*[A-Za-z])*[ ]*\\in[ ]*\\mathbb[ ]*\{?[ ]*([NZQRC])[ ]*\}?[ ]*\)?$"
+    r"([A-Za-z]|\\[a-z]+)(?:[ ]*,[ ]*[A-Za-z])*[ ]*\\in[ ]*\\mathbb[ ]*\{?[ ]*([NZQRC])[ ]*\}?[ ]*\)?$"
 )
+_NAME = re.compile(r"\\[a-z]+|[A-Za-z]")
 _MEMBER_OF = re.compile(r"\\mathbb[ ]*\{?[ ]*([NZQRC])[ ]*\}?")
 
 
@@ -78,8 +79,9 @@ def adverbs_end(text: str) -> int:
 def split_qualifier(plain: str) -> Qualified:
     """An answer and its qualifier ("for all n", `, k \\in \\mathbb{Z}`); one that sets a condition is left in place."""
     member = _MEMBER.search(plain) if "\\mathbb" in plain else None
-    if member is not None and plain[: member.start()].strip(" ,;(") and "\\{" not in plain:
-        return Qualified(plain[: member.start()].strip(" ,;"), member[1].replace("R", "").replace("C", ""))
+    core = plain[: member.start()].strip(" ,;") if member is not None else ""
+    if member is not None and "\\{" not in plain and member[1] in _NAME.findall(core):
+        return Qualified(core, member[2].replace("R", "").replace("C", ""))
     match = _QUALIFIER.search(plain) if "for" in plain or "where" in plain or "with" in plain else None
     if match is None or not plain[: match.start()].strip():
         return Qualified(plain)

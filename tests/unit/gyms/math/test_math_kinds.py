@@ -8,6 +8,7 @@ from gyms.api import Status
 from gyms.math.verify import verify
 
 BOXED = [
+    ("0.375", "0.375\\ldots"),
     ("(3, 8)", "y = 8, x = 3"),
     ("(3, 8, 1)", "z = 1, x = 3, y = 8"),
     (r"q(x) = 2x^2 - 1", r"2x^2-1"),
@@ -160,7 +161,7 @@ SAID = [
     ("63", "\\boxed{63 \\text{ is the answer}}"),
     ("63", "\\boxed{\\max = 63}"),
     ("63", "\\boxed{\\#S = 63}"),
-    ("63", "\\boxed{63^{rd}}"),
+    ("64", "\\boxed{64^{th}}"),
     ("63", "\\boxed{\\Rightarrow 63}"),
     ("63", "\\boxed{63 \\quad \\blacksquare}"),
     ("63", "\\boxed{\\Large{63}}"),
@@ -200,6 +201,8 @@ SAID = [
 ]
 
 NEAR_BOXED = [
+    ("x=1, y \\in \\mathbb{R}", "x=1"),
+    ("2^{nd}", "2"),
     ("(3, 8)", "x = 8, y = 3"),
     ("(3, 8)", "y = 3, x = 8"),
     (r"2x^2-1", r"P(x) = 2x^2 + 1"),
