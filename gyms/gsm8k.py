@@ -69,6 +69,8 @@ _COUNTED = re.compile(r"([^A-Za-z]*[0-9][^A-Za-z]*?)[ -]([A-Za-z]+(?:[./-]?[ ]?[
 _GUESSES = re.compile(
     r"[0-9][^0-9\n]{0,30}\b(?:or|maybe|perhaps)\b[^0-9\n]{0,15}$|(?:[0-9][0-9.]*[ ]?,[ ]?){2,}(?:and |or )?\$?$"
 )
+_BARE_NUMBERS = re.compile(r"[-\s0-9.,;$]*")
+"""A response of numbers alone, one after another."""
 MAX_GUESS_CHARS = 80
 _LONG = re.compile(rf"[0-9,.]{{{MAX_NUMBER_CHARS + 1}}}")
 _ASCII_DIGIT = re.compile("[0-9\u00bc-\u00be]")
@@ -252,7 +254,10 @@ def _score_response(response: str, gold: Fraction, *, asks_percent: bool) -> Sco
     last = numbers[-1]
     if len(last.group()) > MAX_NUMBER_CHARS:
         return Score(status=Status.TOO_COMPLEX, detail=f"the last number has over {MAX_NUMBER_CHARS} characters")
-    if _GUESSES.search(said, max(0, last.start() - MAX_GUESS_CHARS), last.start()):
+    is_column = _BARE_NUMBERS.fullmatch(said) and len({match.group() for match in numbers}) > 1
+    if (is_column and parse_number(said) is None) or _GUESSES.search(
+        said, max(0, last.start() - MAX_GUESS_CHARS), last.start()
+    ):
         return _verdict(last.group(), None, gold, frozenset({"unmarked", "hedge"}))
     number = parse_number(last.group(), is_percent_bare=asks_percent)
     return _verdict(last.group(), number, gold, frozenset({"unmarked"}))
