@@ -100,7 +100,16 @@ def equivalent(gold: Node, answer: Node, rules: Rules) -> bool:
         return equivalent(gold.args[0], answer.args[0], rules)
     if gold.op == "quantity" or answer.op == "quantity":
         return same_quantity(gold, answer, rules)
+    if gold == answer and gold.op in ("pow", "mul") and _is_of_sets(gold):
+        return True
     return same_scalar(gold, answer, rules)
+
+
+def _is_of_sets(node: Node) -> bool:
+    """True for a power or product of sets, such as the plane: it has no value, and equals only itself."""
+    return all(
+        part.op in ("reals", "tuple", "set") or (part.op == "sym" and "mathbb" in part.value) for part in node.args[:1]
+    )
 
 
 def _sequences(gold: Node, answer: Node, rules: Rules) -> bool:

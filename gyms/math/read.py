@@ -54,7 +54,7 @@ _DENIAL = re.compile(
     r"\b(?:not|no|or|and|wrong|incorrect|neither|never|except|but|false|if|maybe|guess|lambda)\b|n't", re.I
 )
 _LETTERS = re.compile(
-    r"\\text[ ]*\{[ ]*([A-Z](?:(?:[ ]*,[ ]*(?:and[ ]+|or[ ]+)?|[ ]+and[ ]+|[ ]+or[ ]+)[A-Z]){1,25})[ .]*\}"
+    r"\\text[ ]*\{[ ]*(\(?[A-Z]\)?(?:(?:[ ]*,[ ]*(?:and[ ]+|or[ ]+)?|[ ]+and[ ]+|[ ]+or[ ]+)\(?[A-Z]\)?){1,25})[ .]*\}"
 )
 _REMAINDER = re.compile(
     r"(\d{1,30})[ ]*,?[ ]*(?:\\text[ ]*\{[ ]*(?:with a |with )?(?:R|r|rem|remainder)[ ]*(?:of)?[ ]*\}"

@@ -8,6 +8,9 @@ from gyms.api import Status
 from gyms.math.verify import verify
 
 BOXED = [
+    (r"\text{(B), (D)}", r"\text{B and D}"),
+    (r"\mathbb{R}^3", r"\mathbb{R}^3"),
+    (r"[0,2] \times [1,4]", r"[0, 2]\times[1, 4]"),
     ("0.375", "0.375\\ldots"),
     ("(3, 8)", "y = 8, x = 3"),
     ("(3, 8, 1)", "z = 1, x = 3, y = 8"),
@@ -201,6 +204,8 @@ SAID = [
 ]
 
 NEAR_BOXED = [
+    (r"\mathbb{R}^3", r"\mathbb{R}^2"),
+    (r"[0,2] \times [1,4]", r"[1,4] \times [0,2]"),
     ("x=1, y \\in \\mathbb{R}", "x=1"),
     ("2^{nd}", "2"),
     ("(3, 8)", "x = 8, y = 3"),
