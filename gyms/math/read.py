@@ -16,6 +16,7 @@ from itertools import pairwise
 
 from gyms.math.atoms import MAX_LETTERS
 from gyms.math.caps import MAX_ITEMS, TooComplex, Unreadable, check_text
+from gyms.math.compound import read_compound
 from gyms.math.dates import read_date
 from gyms.math.normal import literal, normalise
 from gyms.math.parse import parse
@@ -105,7 +106,7 @@ def read_plain(plain: str, *, unit_hint: bool = False) -> Node:
     if core != plain:
         node = read_plain(core, unit_hint=unit_hint)
         return Node("where", (node,), domain) if domain else node
-    special = read_date(plain) or _remainder(plain) or _words(plain)
+    special = read_date(plain) or read_compound(plain) or _remainder(plain) or _words(plain)
     if special is not None:
         return special
     listed = _LETTERS.fullmatch(plain)

@@ -8,6 +8,12 @@ from gyms.api import Status
 from gyms.math.verify import verify
 
 BOXED = [
+    (r"3 \text{ hours and } 20 \text{ minutes}", "3 hours 20 minutes"),
+    (r"3 \text{ hours } 20 \text{ minutes}", "200 minutes"),
+    ("200 minutes", "3 hours and 20 minutes"),
+    (r"\$4.35", "4 dollars and 35 cents"),
+    (r"5 \text{ ft } 8 \text{ in}", "68 inches"),
+    (r"2 \text{ m and } 50 \text{ cm}", "50 cm and 2 m"),
     (r"\text{(B), (D)}", r"\text{B and D}"),
     (r"\mathbb{R}^3", r"\mathbb{R}^3"),
     (r"[0,2] \times [1,4]", r"[0, 2]\times[1, 4]"),
@@ -204,6 +210,11 @@ SAID = [
 ]
 
 NEAR_BOXED = [
+    (r"3 \text{ hours } 20 \text{ minutes}", "3 hours 30 minutes"),
+    (r"3 \text{ hours } 20 \text{ minutes}", "320 minutes"),
+    ("3.2 hours", "3 hours 20 minutes"),
+    ("200 minutes", "2 hours 80 minutes"),
+    ("2.5 m", "2 m and 50 cm"),
     (r"\mathbb{R}^3", r"\mathbb{R}^2"),
     (r"[0,2] \times [1,4]", r"[1,4] \times [0,2]"),
     ("x=1, y \\in \\mathbb{R}", "x=1"),
