@@ -43,7 +43,7 @@ from gyms.math.normal import normalise
 from gyms.math.read import read_labelled
 from gyms.math.relations import FalseEquation, assigned
 from gyms.math.tree import Node, walk
-from gyms.math.units import changes_value
+from gyms.math.units import changes_value, scaled
 from gyms.response import final_text
 from gyms.rows import Located, Skipped, make_all, read_file, read_source, require_two_files
 
@@ -59,7 +59,9 @@ MAX_MARKS = 200
 _DIGITS = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)"
 _NUMBER = rf"(?:{_DIGITS}(?:\.[0-9]+)?(?:/[0-9]+)?|(?<![\w.])\.[0-9]+)"
 _PERCENT = r"(?:[ ]?(?:\\?%|per ?cent\b))"
-_NUMBERS = re.compile(rf"(?:(?<![\w)])-)?\$?{_NUMBER}{_PERCENT}?(?:[ -]?(?:hundred|thousand|[a-z]*illion|dozen)s?\b)?")
+_NUMBERS = re.compile(
+    rf"(?<!\^)(?<!\^\{{)(?:(?<![\w)])-)?\$?{_NUMBER}{_PERCENT}?(?:[ -]?(?:hundred|thousand|[a-z]*illion|dozen)s?\b)?"
+)
 _MARKED = re.compile(
     r"####([^\n]*)|\\(?:boxed|fbox)[ ]?"
     r"\{((?:[^{}\n]|\{(?:[^{}\n]|\{(?:[^{}\n]|\{[^{}\n]*\})*\})*\})*)\}"
@@ -259,7 +261,7 @@ def _score_response(response: str, gold: Fraction, *, asks_percent: bool) -> Sco
         said, max(0, last.start() - MAX_GUESS_CHARS), last.start()
     ):
         return _verdict(last.group(), None, gold, frozenset({"unmarked", "hedge"}))
-    number = parse_number(last.group(), is_percent_bare=asks_percent)
+    number = parse_number(last.group(), is_percent_bare=asks_percent) if not scaled(said, last.end()) else None
     return _verdict(last.group(), number, gold, frozenset({"unmarked"}))
 
 

@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 from gyms.math.caps import MAX_NESTING
 from gyms.math.remarks import adverbs_end
+from gyms.math.units import scaled
 from gyms.response import final_text, without_fences
 
 __all__ = ["MAX_DISTINCT_FINALS", "TOO_LONG", "Extracted", "extract"]
@@ -57,7 +58,7 @@ _CONNECTORS = re.compile(
 )
 _AFTER_BOX = re.compile(r"[ ]*\$?[ ]*(\\?%|percent\b|per cent\b|pct\b|\\text\{[ ]*percent[ ]*\}|\^\{?\\circ\}?|\u00b0)")
 _CHECK = re.compile(r"\b(?:check|verify|test|checking|verifying)[ ]+(?:our|the|this|my|your)[ ]+$", re.I)
-_SENTENCE_END = re.compile(r"[.!?](?=[\s*\"']|$)(?<!\b[A-J]\.)|\n|(?:<\|)|$")
+_SENTENCE_END = re.compile(r"[.!?](?=[\s*\"']|$)(?<!\b[A-J]\.)(?<!\bsq\.)(?<!\bcu\.)|\n|(?:<\|)|$")
 _CLAIM = re.compile(r"[\d\\$]")
 _MATH = re.compile(r"\$\$?([^$]+)\$\$?|\\\(((?:[^\\]|\\(?!\)))*)\\\)|\\\[((?:[^\\]|\\(?!\]))*)\\\]")
 _NUMBER = (
@@ -381,7 +382,7 @@ def _sentence_candidates(sentence: str) -> list[str]:
         found.append(sentence[leads[-1].end() :].strip(" .,*"))
     if numbers:
         last_number = numbers[-1]
-        if not _HEDGE.search(sentence[: last_number.start()]):
+        if not _HEDGE.search(sentence[: last_number.start()]) and not scaled(sentence, last_number.end()):
             found.append(last_number.group().strip(" .,"))
     elif not leads and len(sentence.split()) > 3:
         return []

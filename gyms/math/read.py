@@ -57,6 +57,8 @@ _DENIAL = re.compile(
 _LETTERS = re.compile(
     r"\\text[ ]*\{[ ]*(\(?[A-Z]\)?(?:(?:[ ]*,[ ]*(?:and[ ]+|or[ ]+)?|[ ]+and[ ]+|[ ]+or[ ]+)\(?[A-Z]\)?){1,25})[ .]*\}"
 )
+_COUNTED = re.compile(r"(-?\d[\d.,/]{0,30}) ((?:[a-z]{2,20} ){1,4}[a-z]{2,20})")
+"""A number and plain words, which `units.label` takes or refuses as a whole."""
 _REMAINDER = re.compile(
     r"(\d{1,30})[ ]*,?[ ]*(?:\\text[ ]*\{[ ]*(?:with a |with )?(?:R|r|rem|remainder)[ ]*(?:of)?[ ]*\}"
     r"|R|r|rem|(?:with a |with )?remainder(?: of)?)[ ]*(\d{1,30})"
@@ -109,6 +111,9 @@ def read_plain(plain: str, *, unit_hint: bool = False) -> Node:
     special = read_date(plain) or read_compound(plain) or _remainder(plain) or _words(plain)
     if special is not None:
         return special
+    counted = _COUNTED.fullmatch(plain)
+    if counted is not None and (" and " in plain or " of " in plain):
+        return read_plain(rf"{counted[1]} \text{{{counted[2]}}}")
     listed = _LETTERS.fullmatch(plain)
     if listed is not None:
         return read_plain(listed[1])

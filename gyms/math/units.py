@@ -13,7 +13,17 @@ from typing import NamedTuple
 
 from gyms.math.vocabulary import words
 
-__all__ = ["CURRENCIES", "Unit", "changes_value", "currency", "is_number_word", "known", "label", "parse_unit"]
+__all__ = [
+    "CURRENCIES",
+    "Unit",
+    "changes_value",
+    "currency",
+    "is_number_word",
+    "known",
+    "label",
+    "parse_unit",
+    "scaled",
+]
 
 
 class Unit(NamedTuple):
@@ -87,6 +97,7 @@ def _table() -> Mapping[str, Unit]:
     add({"mass": 1, "length": 2, "time": -3}, {"W watt watts": 1, "kW kilowatt kilowatts": 1000})
     add({"mass": 1, "length": -1, "time": -2}, {"Pa pascal pascals": 1, "kPa": 1000})
     add({"time": -1}, {"Hz hertz": 1, "kHz": 1000, "MHz": 1000000})
+    add({"data": 1}, {"byte bytes": 1, "kB KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12})
     add({"volt": 1}, {"V volt volts": 1})
     add({"ampere": 1}, {"A ampere amperes amp amps": 1})
     add({"ohm": 1}, {"ohm ohms": 1})
@@ -132,6 +143,8 @@ _NUMBER_WORD = re.compile(
 _SCALES = words(
     "dozen dozens gross half halves quarter quarters lakh lakhs crore crores percent squared cubed factorial"
 )
+_OWN_SCALES = words("percent")
+_NEXT_WORD = re.compile(r"[ -]?(?:and an? )?([A-Za-z]+)")
 _FILLERS = words("more extra additional other different whole full total separate distinct complete new fewer less")
 """Words before a unit that do not change what is counted."""
 _TAIL_FILLERS = words("each left remaining altogether overall more fewer less extra ago later apart away total")
@@ -174,6 +187,12 @@ def changes_value(word: str) -> bool:
 def is_number_word(word: str) -> bool:
     """True for a word in lower case that is a number, a share or a scale: seven, sixths, hundred, dozen, half."""
     return _NUMBER_WORD.fullmatch(word) is not None or word in _SCALES
+
+
+def scaled(text: str, place: int) -> bool:
+    """True where the words at a place of a text make another number of the one that ends there: tens, and a half."""
+    word = _NEXT_WORD.match(text, place)
+    return word is not None and is_number_word(word[1].casefold()) and word[1].casefold() not in _OWN_SCALES
 
 
 def parse_unit(text: str) -> Unit | None:
@@ -230,7 +249,10 @@ def _pieces(text: str) -> list[str]:
             return []
         word, caret, power, operator, _ = match.groups()
         if word:
-            pieces.append("/" if word == "per" else word)
+            is_rate = word == "per" or (
+                word in ("a", "an") and pieces and pieces[-1].isalpha() and place + 2 < len(text)
+            )
+            pieces.append("/" if is_rate else word)
         elif caret:
             pieces.append("^" + "".join(power.split()))
         elif operator:

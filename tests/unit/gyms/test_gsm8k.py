@@ -185,6 +185,8 @@ DRESSED = [
     "\\boxed{2450 \\text{ cm}^2}",
     "\\boxed{2450\\text{ sq. in}}",
     "#### 2450 sq. in",
+    "That makes 2450 cm^2.",
+    "#### 2450 times a day",
     "#### 2450 pens and pencils",
     "\\boxed{\\text{2450 more pens}}",
     "\\boxed{\\mathbf{2450}}",
@@ -251,6 +253,9 @@ def test_a_number_in_any_dress_is_read(response: str) -> None:
         "22; 24",
         "One of 22, 23, 24",
         "It is 24 hundred",
+        "It is 24 tens",
+        "It is 24 and a half",
+        "It is 24 thirds",
         "It is about 24 million",
     ],
 )

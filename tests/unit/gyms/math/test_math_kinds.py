@@ -160,6 +160,11 @@ BOXED = [
 ]
 
 SAID = [
+    ("16", "#### 16 dogs and cats"),
+    ("16", "#### 16 of the eggs"),
+    ("16", "The answer is 16 sq. ft."),
+    ("16", "#### 16 times a day"),
+    ("16", "#### 16 GB"),
     ("63", "ans: 63"),
     ("63", "The answer is only 63."),
     ("63", "The answer, then, is 63."),
@@ -310,6 +315,9 @@ NEAR_BOXED = [
 ]
 
 NEAR_SAID = [
+    ("16", "She has 16 tens."),
+    ("16", "She has 16 and a half."),
+    ("16", "#### 16 dogs and seven cats"),
     ("63", "\\boxed{\\text{sixty-two (63)}}"),
     ("62", "\\boxed{\\text{sixty-two (63)}}"),
     ("63", "\\boxed{63 \\text{ is not the answer}}"),
