@@ -39,7 +39,9 @@ _VERB = re.compile(r"(?:is|was|are|seems|looks|does|can|could|may|might|would|ca
 _PRAISE = re.compile(r"[ ](?:the[ ])?(?:correct|right|answer|true)\b", re.I)
 _NAMED = re.compile(r"\(([A-J])\)|(?<![\w'(])([B-HJ]|A(?!\s+(?!and\b|or\b|nor\b)[a-z]))(?![\w'])")
 _DENIAL = re.compile(
-    r"\b(?:not|cannot|wrong|incorrect|false|except|neither|never|isn|but|excluded?|impossible)\b|n't\b", re.I
+    r"\b(?:not|cannot|wrong|incorrect|false|except|neither|never|isn|but|excluded?|impossible"
+    r"|or|either|another|else|maybe|perhaps|guess)\b|n't\b",
+    re.I,
 )
 
 

@@ -55,7 +55,7 @@ def as_point(node: Node) -> Node:
         return Node("tuple", node.args, "()")
     if node.op == "mul" and len(node.args) == 2 and node.args[1].op == "tuple" and node.args[0].op == "sym":
         return node.args[1] if node.args[0].value.isupper() else node
-    if node.op == "list" and all(part.op == "rel" for part in node.args):
+    if node.op == "list" and node.value == "," and all(part.op == "rel" for part in node.args):
         gives = [assigned(part) for part in node.args]
         names = [one.name.value for one in gives if one is not None and one.name is not None and one.name.op == "sym"]
         if len(set(names)) == len(gives) and all(len(name) == 1 for name in names):

@@ -62,6 +62,11 @@ NONE = [
     "Answer: (C) D is wrong",
     "\\boxed{D} and \\boxed{C}",
     "\\boxed{2D}",
+    "\\boxed{\\text{either D or another}}",
+    "\\boxed{\\text{D, or else c}}",
+    "\\boxed{\\text{D | C}}",
+    "\\boxed{\\text{D (or C)}}",
+    "D) 3\nC) 4",
     "D C B A",
 ]
 

@@ -215,6 +215,13 @@ SAID = [
 ]
 
 NEAR_BOXED = [
+    ("(3, 8)", r"x = 3 \text{ or } y = 8"),
+    ("6", r"\mathbb{E}[X] = 6 = 7"),
+    ("6", r"\det(6)"),
+    ("6", "6:00"),
+    ("6", r"\text{May } 6"),
+    ("6", r"\text{except } 6"),
+    ("6", r"6 \text{ (maybe)}"),
     (r"3 \text{ hours } 20 \text{ minutes}", "3 hours 30 minutes"),
     (r"3 \text{ hours } 20 \text{ minutes}", "320 minutes"),
     ("3.2 hours", "3 hours 20 minutes"),
