@@ -53,6 +53,7 @@ MAX_RESPONSE_CHARS = 200_000
 MAX_NUMBER_CHARS = 40
 """Longest number that is read, before it is parsed."""
 MAX_MARKED_CHARS = 400
+"""Longest marked text that is read."""
 MAX_MARKS = 200
 """Most marked numbers that must agree, from the end."""
 
@@ -69,11 +70,12 @@ _MARKED = re.compile(
 _COUNTED = re.compile(r"([^A-Za-z]*[0-9][^A-Za-z]*?)[ -]([A-Za-z]+(?:[./-]?[ ]?[A-Za-z]+){0,7})\.?")
 """A number and words, of which none may change it."""
 _GUESSES = re.compile(
-    r"[0-9][^0-9\n]{0,30}\b(?:or|maybe|perhaps)\b[^0-9\n]{0,15}$|(?:[0-9][0-9.]*[ ]?,[ ]?){2,}(?:and |or )?\$?$"
+    r"[0-9][^0-9\n.]{0,20}\b(?:or|maybe|perhaps)\b[^0-9\n.]{0,8}$|(?:[0-9][0-9.]*[ ]?,[ ]?){2,}(?:and |or )?\$?$"
 )
 _BARE_NUMBERS = re.compile(r"[-\s0-9.,;$]*")
 """A response of numbers alone, one after another."""
 MAX_GUESS_CHARS = 80
+"""How far before the last number a list of guesses is looked for."""
 _LONG = re.compile(rf"[0-9,.]{{{MAX_NUMBER_CHARS + 1}}}")
 _ASCII_DIGIT = re.compile("[0-9\u00bc-\u00be]")
 _TEXT = re.compile(r"\\text[ ]*\{[ ]*([^{}]*?)[ ]*\}")
@@ -244,7 +246,7 @@ def _score_response(response: str, gold: Fraction, *, asks_percent: bool) -> Sco
     if said.rfind("\\boxed{") >= (marks[-1].end() if marks else 0):
         return Score(status=Status.NO_ANSWER, detail="the final box is never closed")
     if marked:
-        values = [parse_number(text, is_percent_bare=asks_percent) for text in (*marked[-MAX_MARKS:-1], marked[-1])]
+        values = [parse_number(text, is_percent_bare=asks_percent) for text in marked[-MAX_MARKS:]]
         if values[-1] is None:
             answer = marked[-1].strip()[:MAX_NUMBER_CHARS]
             return Score(status=Status.INVALID_ANSWER, answer=answer, detail="the marked answer is not one number")
@@ -257,16 +259,15 @@ def _score_response(response: str, gold: Fraction, *, asks_percent: bool) -> Sco
     if len(last.group()) > MAX_NUMBER_CHARS:
         return Score(status=Status.TOO_COMPLEX, detail=f"the last number has over {MAX_NUMBER_CHARS} characters")
     is_column = _BARE_NUMBERS.fullmatch(said) and len({match.group() for match in numbers}) > 1
-    if (is_column and parse_number(said) is None) or _GUESSES.search(
-        said, max(0, last.start() - MAX_GUESS_CHARS), last.start()
-    ):
+    is_hedged = is_column and parse_number(said) is None
+    if is_hedged or _GUESSES.search(said, max(0, last.start() - MAX_GUESS_CHARS), last.start()):
         return _verdict(last.group(), None, gold, frozenset({"unmarked", "hedge"}))
     number = parse_number(last.group(), is_percent_bare=asks_percent) if not scaled(said, last.end()) else None
     return _verdict(last.group(), number, gold, frozenset({"unmarked"}))
 
 
 def _verdict(answer: str, number: Fraction | None, gold: Fraction, flags: frozenset[str]) -> Score:
-    divided = re.search(r"[0-9][ ]?/[ ]?[0-9]|\\[dt]?frac", answer.rpartition("=")[2])
+    divided = re.search(r"[0-9][ ]?/[ ]?[0-9]|\\[dt]?frac[ {]*[0-9]", answer.rpartition("=")[2])
     if number is not None and number.denominator == 1 and divided is not None:
         flags |= {"unevaluated"}
     value = float(number == gold and not flags & {"conflict", "unevaluated"})

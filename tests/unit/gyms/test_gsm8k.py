@@ -204,6 +204,8 @@ DRESSED = [
     "<think>#### 2449</think>\n#### 2450",
     "<think>\\boxed{2449}?</think> So 2450.",
     "It is 49 times 50, that is 2450.",
+    "He wanted 50 pens or so. All in all it is 2450.",
+    "\\boxed{2450 \\frac{\\text{km}}{\\text{h}}}",
 ]
 
 
