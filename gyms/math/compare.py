@@ -43,6 +43,7 @@ from gyms.math.sets import NotReal, pieces_of, same_pieces
 from gyms.math.shapes import (
     as_list,
     as_point,
+    as_whole,
     distinct,
     grouping,
     is_closed_at_infinity,
@@ -67,6 +68,10 @@ MAX_PAIRS = 200
 
 def equivalent(gold: Node, answer: Node, rules: Rules) -> bool:
     """True where the answer is the gold answer; FalseEquation, Unreadable, TooComplex where it is no answer at all."""
+    if {gold.op, answer.op} & {"where", "inter"}:
+        whole = as_whole(gold), as_whole(answer)
+        if all(node.op in ("set", "list") for node in whole):
+            gold, answer = whole
     if gold.op == "where" or answer.op == "where":
         if gold.op == answer.op and gold.value != answer.value:
             return False

@@ -6,15 +6,19 @@ with groups of digits the list that its commas may mean.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
-from gyms.math.exact import key_of
+from gyms.math.caps import MAX_ITEMS
+from gyms.math.exact import key_of, rational
 from gyms.math.relations import assigned
-from gyms.math.tree import Node, num
+from gyms.math.sets import NotReal, pieces_of
+from gyms.math.tree import Node, num, sym
 
 __all__ = [
     "as_list",
     "as_point",
+    "as_whole",
     "distinct",
     "grouping",
     "is_closed_at_infinity",
@@ -27,6 +31,8 @@ __all__ = [
     "spread",
     "width_of",
 ]
+
+_INTEGERS, _NATURALS = sym("\\mathbb{Z}"), sym("\\mathbb{N}")
 
 
 def spread(node: Node) -> Node:
@@ -94,6 +100,28 @@ def letters_of(name: Node | None) -> str:
     if name is None:
         return ""
     return name.value.partition("_")[0] if name.op == "sym" else key_of(name)
+
+
+def as_whole(node: Node) -> Node:
+    """The whole numbers of a bounded interval as a set: `[1, 5] \\cap \\mathbb{Z}`, `1 < n < 6, n \\in \\mathbb{Z}`."""
+    if node.op == "where" and node.value in ("Z", "N"):
+        inner, of_naturals = node.args[0], node.value == "N"
+    elif node.op == "inter" and node.args[1] in (_INTEGERS, _NATURALS):
+        inner, of_naturals = node.args[0], node.args[1] == _NATURALS
+    else:
+        return node
+    try:
+        pieces = pieces_of(inner)
+    except NotReal:
+        return node
+    low, high = (rational(pieces[0].low), rational(pieces[0].high)) if len(pieces) == 1 else (None, None)
+    if low is None or high is None:
+        return node
+    first = math.ceil(low) + (low.denominator == 1 and not pieces[0].is_low_closed)
+    last = math.floor(high) - (high.denominator == 1 and not pieces[0].is_high_closed)
+    if last < first or last - first >= MAX_ITEMS or (of_naturals and first < 1):
+        return node  # whether 0 is a natural number is not for us to say
+    return Node("set", tuple(num(number) for number in range(first, last + 1)))
 
 
 def as_list(node: Node) -> Node:

@@ -8,6 +8,11 @@ from gyms.api import Status
 from gyms.math.verify import verify
 
 BOXED = [
+    (r"\{4,5,6\}", r"[4,6] \cap \mathbb{Z}"),
+    (r"\{4,5,6\}", r"\{n \in \mathbb{Z} \mid 3 < n \le 6\}"),
+    (r"4,5,6", r"4 \le n \le 6, n \in \mathbb{Z}"),
+    (r"[4,6] \cap \mathbb{Z}", r"\{4, 5, 6\}"),
+    (r"(0,\infty) \cap \mathbb{Z}", r"(0,\infty) \cap \mathbb{Z}"),
     (r"3 \text{ hours and } 20 \text{ minutes}", "3 hours 20 minutes"),
     (r"3 \text{ hours } 20 \text{ minutes}", "200 minutes"),
     ("200 minutes", "3 hours and 20 minutes"),
@@ -215,6 +220,11 @@ SAID = [
 ]
 
 NEAR_BOXED = [
+    (r"\{4,5,6\}", r"[4,6]"),
+    (r"[4,6]", r"[4,6] \cap \mathbb{Z}"),
+    (r"\{4,5,6\}", r"(4,6) \cap \mathbb{Z}"),
+    (r"\{4,5,6\}", r"[4,6] \cap \mathbb{Q}"),
+    (r"[4,6] \cap \mathbb{Z}", r"\{4, 6\}"),
     ("(3, 8)", r"x = 3 \text{ or } y = 8"),
     ("6", r"\mathbb{E}[X] = 6 = 7"),
     ("6", r"\det(6)"),
