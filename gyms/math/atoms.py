@@ -305,7 +305,7 @@ class AtomParser(BracketParser):
         if name in ("angle", "triangle") and (after := self.peek()) is not None and after.text.isupper():
             self.skip()
             return self.node("call", (self._letters(after.text),), name)
-        if name in ("overline", "bar", "overrightarrow", "widehat", "angle", "triangle"):
+        if name in ("overline", "bar", "overrightarrow", "widehat", "angle", "triangle", "dot", "ddot", "tilde"):
             return self.node("call", (self._argument(),), name)
         raise Unreadable(f"the command {token.text[:20]} is not known")
 

@@ -92,7 +92,7 @@ class BracketParser(Cursor):
         return self.node("set", items) if closer == "\\}" else self.node("tuple", items, "<>")
 
     def _past_builder(self) -> str | None:
-        """Past `x \\mid` or `x \\in \\mathbb{Z} :` at the start of a set, to its set of numbers; None where none stands."""
+        """Past `x \\mid` or `x \\in \\mathbb{Z} :` at the start of a set, to its numbers; None where none stands."""
         texts = [token.text for token in self.tokens[self.place : self.place + 7]]
         if len(texts) < 3 or self.tokens[self.place].kind != "word" or len(texts[0]) != 1:
             return None

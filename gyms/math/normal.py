@@ -134,7 +134,7 @@ def normalise(text: str) -> str:
     if "\\" in text:
         if "\\\\" in text and not (_ENVIRONMENT.search(text) and _SINGLE.search(text)):
             text = _DOUBLED.sub(r"\\", text)
-        text = _END_SIGN.sub("", _LONE_BACKSLASH.sub("", text)).replace("\\#", "")
+        text = _END_SIGN.sub("", _LONE_BACKSLASH.sub("", text)).replace("\\#", "").replace("\\pounds", "\\pound")
         text = _THIN_GROUPS.sub(GROUP, text)
         text = _LINE_ENDS.sub("", text)
         text = _DEGREES.sub(r"\\deg ", text)
