@@ -11,7 +11,7 @@ and unit) is unreadable rather than passed over, so echoing the instruction earn
 number of the text counts, unless it ends a list of guesses (flag `hedge`). Thoughts without an end have no answer.
 
 *What a number is.* The math gym's reader (gyms/math/read.py) reads it, by a narrower rule: one number as digits, a
-fraction of two, or a mixed number, with its dress: `1{,}250`, `x = 1250`, `12 \text{ apples}`, 20 euros, <12>. Units
+fraction of two, or a mixed number, with its dress: `2{,}450`, `y = 2450`, `24 \text{ pens}`, 24 euros, <24>. Units
 are not compared, for the data set's answers have none; but words that make another number of it ("18 hundred",
 "5 sixths", "3 dozen") do. Numbers are compared exactly, as fractions: 18, 18.00 and $18 are equal, 17.999 is not. A
 division that was left to the reader (36/2 for 18) is refused, as in the math gym; 3/4 is a number. The data set's

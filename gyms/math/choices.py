@@ -1,4 +1,4 @@
-r"""Which option an answer names: `B`, `(B)`, `\textbf{(B)}\ 30`, "option B", "B. the mean".
+r"""Which option an answer names: `D`, `(D)`, `\textbf{(D)}\ 45`, "option D", "D. the median".
 
 The letter stands first, alone or set off by a bracket, a full stop or a colon; what follows is the option's own text,
 and must not name another option: `A) B C D` lists them all. A short sentence may name one option anywhere ("I choose

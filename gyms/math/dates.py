@@ -1,4 +1,4 @@
-r"""Dates as answers: "March 14", "14 March", "the 14th of March", "Monday, June 20", "March 14, 2024", 2024-03-14.
+r"""Dates as answers: "July 4", "4 July", "the 4th of July", "Friday, July 4", "July 4, 2025", 2025-07-04.
 
 A date is a month and a day, with the year and the day of the week where they are written; what both sides give must
 agree. All-digit forms are read only as year-month-day: 3/4 is a fraction, and 4-3 a difference.

@@ -1,9 +1,9 @@
-r"""Words around a value that do not change it: "therefore 9", "84, in total", "9 (nine)", "f(x) = cx for all c".
+r"""Words around a value that do not change it: "therefore 6", "75, in total", "6 (six)", "f(x) = ax for all a".
 
 Everything here lists what may be dropped, never what may not: a word that is on no list stays, and the answer is then
 unreadable. `without_remarks` is tried only where the whole text cannot be read. A remark that says a number must
-say the same one: "9 (nine)" is 9, "9 (eight)" is nothing. A qualifier that names a set of numbers is kept, as the
-answer's *domain*: `k\pi, k \in \mathbb{Z}` and `k\pi, k \in \mathbb{N}` differ.
+say the same one: "6 (six)" is 6, "6 (eight)" is nothing. A qualifier that names a set of numbers is kept, as the
+answer's *domain*: `2\pi n, n \in \mathbb{Z}` and `2\pi n, n \in \mathbb{N}` differ.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-r"""Lists with dots: `2, 4, 6, \ldots`, `1, 2, \ldots, n`, `\{1, 2, \ldots, 10\}`.
+r"""Lists with dots: `3, 6, 9, \ldots`, `5, 6, \ldots, n`, `\{1, 2, \ldots, 8\}`.
 
 Where what stands before the dots has one difference, the sequence is its first item, that difference, and its last item
 (or none); it may then be begun with any number of items. With whole numbers at both ends it is the list itself. Others
