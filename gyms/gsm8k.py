@@ -5,14 +5,19 @@ r"""Grade-school word problems (GSM8K): rows of question and worked answer, veri
 settings name; an answer without `####` must be one number. Local files are read by gyms/rows.py rather than by
 `datasets`: a malformed row can then be named by file and line, and scoring workers never import a large library.
 
-*What counts as the answer.* The last number marked by `####` or `\boxed{...}`, and every other marked number must agree
-with it. A last marker that holds anything but one number (and perhaps its unit) is unreadable rather than passed over,
-so echoing the instruction earns nothing. Without a marker the last number of the text counts. Numbers are compared
-exactly, as fractions: 18, 18.00 and $18 are equal, 17.999 is not. A division that was left to the reader (36/2 for 18)
-is refused, as in the math gym; 3/4 is a number. The data set's answers to questions about percent are bare numbers, so
-there 18% is 18; elsewhere it is 0.18.
+*What counts as the answer.* The last number marked by `####` or `\boxed{...}` behind the thoughts (gyms/response.py),
+and every other marked number must agree with it. A last marker that holds anything but one number (and perhaps its name
+and unit) is unreadable rather than passed over, so echoing the instruction earns nothing. Without a marker the last
+number of the text counts, unless it ends a list of guesses (flag `hedge`). Thoughts without an end have no answer.
 
-Left out: expressions, units and text answers; the math gym reads those.
+*What a number is.* The math gym's reader (gyms/math/read.py) reads it, by a narrower rule: one number as digits, a
+fraction of two, or a mixed number, with its dress: `2{,}450`, `y = 2450`, `24 \text{ pens}`, 24 euros, <24>. Units
+are not compared, for the data set's answers have none; but words that make another number of it ("18 hundred",
+"5 sixths", "3 dozen") do. Numbers are compared exactly, as fractions: 18, 18.00 and $18 are equal, 17.999 is not. A
+division that was left to the reader (36/2 for 18) is refused, as in the math gym; 3/4 is a number. The data set's
+answers to questions about percent are bare numbers, so there 18% is 18; elsewhere it is 0.18.
+
+Left out: expressions, number words and text answers, times of the day; the math gym reads those, but for number words.
 """
 
 from __future__ import annotations
@@ -31,6 +36,15 @@ from pydantic import ConfigDict, Field, model_validator
 from gyms.api import Gym, Score, Services, Split, Status, Task, message
 from gyms.columns import RowSettings, mapped_rows
 from gyms.heldout import is_heldout
+from gyms.math.caps import Unreadable
+from gyms.math.exact import NotScalar, TooBig, exact
+from gyms.math.forms import is_plain_number
+from gyms.math.normal import normalise
+from gyms.math.read import read_labelled
+from gyms.math.relations import FalseEquation, assigned
+from gyms.math.tree import Node, walk
+from gyms.math.units import changes_value, scaled
+from gyms.response import final_text
 from gyms.rows import Located, Skipped, make_all, read_file, read_source, require_two_files
 
 __all__ = ["Gsm8k", "Gsm8kSettings"]
@@ -38,19 +52,36 @@ __all__ = ["Gsm8k", "Gsm8kSettings"]
 MAX_RESPONSE_CHARS = 200_000
 MAX_NUMBER_CHARS = 40
 """Longest number that is read, before it is parsed."""
+MAX_MARKED_CHARS = 400
+"""Longest marked text that is read."""
+MAX_MARKS = 200
+"""Most marked numbers that must agree, from the end."""
 
 _DIGITS = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)"
 _NUMBER = rf"(?:{_DIGITS}(?:\.[0-9]+)?(?:/[0-9]+)?|(?<![\w.])\.[0-9]+)"
 _PERCENT = r"(?:[ ]?(?:\\?%|per ?cent\b))"
-_NUMBERS = re.compile(rf"(?:(?<![\w)])-)?\$?{_NUMBER}{_PERCENT}?")
-_MARKED = re.compile(r"####([^\n]*)|\\boxed[ ]?\{([^{}\n]*(?:\{[^{}\n]*\}[^{}\n]*)*)\}")
-_ONE_NUMBER = re.compile(
-    rf"(?:-?[$\u20ac\u00a3]?|[$\u20ac\u00a3]-)({_NUMBER})({_PERCENT}?)(?:[ -]?[A-Za-z][A-Za-z /]*)?\.?"
+_NUMBERS = re.compile(
+    rf"(?<!\^)(?<!\^\{{)(?:(?<![\w)])-)?\$?{_NUMBER}{_PERCENT}?(?:[ -]?(?:hundred|thousand|[a-z]*illion|dozen)s?\b)?"
 )
+_MARKED = re.compile(
+    r"####([^\n]*)|\\(?:boxed|fbox)[ ]?"
+    r"\{((?:[^{}\n]|\{(?:[^{}\n]|\{(?:[^{}\n]|\{[^{}\n]*\})*\})*\})*)\}"
+)
+_COUNTED = re.compile(r"([^A-Za-z]*[0-9][^A-Za-z]*?)[ -]([A-Za-z]+(?:[./-]?[ ]?[A-Za-z]+){0,7})\.?")
+"""A number and words, of which none may change it."""
+_GUESSES = re.compile(
+    r"[0-9][^0-9\n.]{0,20}\b(?:or|maybe|perhaps)\b[^0-9\n.]{0,8}$|(?:[0-9][0-9.]*[ ]?,[ ]?){2,}(?:and |or )?\$?$"
+)
+_BARE_NUMBERS = re.compile(r"[-\s0-9.,;$]*")
+"""A response of numbers alone, one after another."""
+MAX_GUESS_CHARS = 80
+"""How far before the last number a list of guesses is looked for."""
+_LONG = re.compile(rf"[0-9,.]{{{MAX_NUMBER_CHARS + 1}}}")
+_ASCII_DIGIT = re.compile("[0-9\u00bc-\u00be]")
+_TEXT = re.compile(r"\\text[ ]*\{[ ]*([^{}]*?)[ ]*\}")
 _ASKS_PERCENT = r"per ?cent|%"
 _OWN = (("question", "answer"), ("problem", "answer"))
 _ANNOTATION = re.compile(r"<<[^<>]*>>")
-_LATEX = re.compile(r"\\(?:text|mathrm|mbox)\{([^{}]*)\}|\\[!,;: ]|\\(?=[$%])")
 
 
 class Gsm8kSettings(RowSettings):
@@ -167,43 +198,77 @@ def make_task(row: Mapping[str, Any], where: str) -> Task:
 
 
 def parse_number(text: str, *, is_percent_bare: bool = True) -> Fraction | None:
-    """The value of one number with its usual dress (`$1,234.50`, `18 dollars.`), or None where the text is not one.
+    """The value of one number with its usual dress (`$1,234.50`, `x = 18 \\text{ dollars}`), or None for other texts.
 
     18% is 18 where `is_percent_bare`, and 18/100 otherwise.
     """
-    plain = _LATEX.sub(lambda match: match.group(1) or "", text).strip().strip("*$ ").translate({0x2212: "-"})
-    if len(plain) > 4 * MAX_NUMBER_CHARS:
+    if len(text) > MAX_MARKED_CHARS or _LONG.search(text) or "--" in text or not _ASCII_DIGIT.search(text):
         return None
-    match = _ONE_NUMBER.fullmatch(plain)
-    if match is None or len(match.group(1)) > MAX_NUMBER_CHARS:
+    node = _said(text)
+    if node is None or node.op == "list":
+        counted = _COUNTED.fullmatch(_TEXT.sub(r" \1 ", normalise(text)).strip())
+        said = re.findall("[a-z]+", counted[2].casefold()) if counted is not None else []
+        is_counted = said and not any(changes_value(word) or len(word) < 2 for word in said if word != "and")
+        node = _said(counted[1]) if counted is not None and is_counted else None
+    if node is None or not _is_number(node):
         return None
-    top, _, bottom = match.group(1).replace(",", "").partition("/")
-    if bottom and not int(bottom):
+    is_percent = any(part.op == "percent" for part in walk(node))
+    try:
+        value = exact(node).as_rational()
+    except (NotScalar, TooBig, Unreadable):
         return None
-    value = Fraction(top) / (int(bottom) if bottom else 1) / (100 if match.group(2) and not is_percent_bare else 1)
-    return -value if "-" in plain[: match.start(1)] else value
+    return value if value is None or not (is_percent and is_percent_bare) else 100 * value
+
+
+def _said(text: str) -> Node | None:
+    """What a text says, without its name and unit; None where the math gym's reader cannot read it."""
+    try:
+        node = read_labelled(text)
+        gives = assigned(node) if node.op == "rel" else None
+    except (Unreadable, FalseEquation):
+        return None
+    node = gives.value if gives is not None else node
+    return node.args[0] if node.op == "quantity" else node
+
+
+def _is_number(node: Node) -> bool:
+    """True for digits, a fraction of two and a mixed number; a power of ten is left to the math gym."""
+    is_scientific = any(part.op == "pow" or (part.op == "num" and part.note.form == "sci") for part in walk(node))
+    return is_plain_number(node) and not is_scientific and node.op not in ("deg", "based")
 
 
 def _score_response(response: str, gold: Fraction, *, asks_percent: bool) -> Score:
-    marked = [heading or box for heading, box in _MARKED.findall(response)]
+    said = final_text(response)
+    if said is None:
+        return Score(status=Status.NO_ANSWER, detail="thinking is never closed")
+    marks = list(_MARKED.finditer(said))
+    marked = [match[1] or match[2] or "" for match in marks]
+    if said.rfind("\\boxed{") >= (marks[-1].end() if marks else 0):
+        return Score(status=Status.NO_ANSWER, detail="the final box is never closed")
     if marked:
-        values = [parse_number(text, is_percent_bare=asks_percent) for text in marked]
+        values = [parse_number(text, is_percent_bare=asks_percent) for text in marked[-MAX_MARKS:]]
         if values[-1] is None:
             answer = marked[-1].strip()[:MAX_NUMBER_CHARS]
             return Score(status=Status.INVALID_ANSWER, answer=answer, detail="the marked answer is not one number")
         flags = frozenset() if set(values) <= {None, values[-1]} else frozenset({"conflict"})
         return _verdict(marked[-1].strip(), values[-1], gold, flags)
-    numbers = _NUMBERS.findall(response)
+    numbers = list(_NUMBERS.finditer(said))
     if not numbers:
         return Score(status=Status.NO_ANSWER)
-    if len(numbers[-1]) > MAX_NUMBER_CHARS:
+    last = numbers[-1]
+    if len(last.group()) > MAX_NUMBER_CHARS:
         return Score(status=Status.TOO_COMPLEX, detail=f"the last number has over {MAX_NUMBER_CHARS} characters")
-    number = parse_number(numbers[-1], is_percent_bare=asks_percent)
-    return _verdict(numbers[-1], number, gold, frozenset({"unmarked"}))
+    is_column = _BARE_NUMBERS.fullmatch(said) and len({match.group() for match in numbers}) > 1
+    is_hedged = is_column and parse_number(said) is None
+    if is_hedged or _GUESSES.search(said, max(0, last.start() - MAX_GUESS_CHARS), last.start()):
+        return _verdict(last.group(), None, gold, frozenset({"unmarked", "hedge"}))
+    number = parse_number(last.group(), is_percent_bare=asks_percent) if not scaled(said, last.end()) else None
+    return _verdict(last.group(), number, gold, frozenset({"unmarked"}))
 
 
 def _verdict(answer: str, number: Fraction | None, gold: Fraction, flags: frozenset[str]) -> Score:
-    if number is not None and number.denominator == 1 and re.search(r"[0-9]/[0-9]", answer):
+    divided = re.search(r"[0-9][ ]?/[ ]?[0-9]|\\[dt]?frac[ {]*[0-9]", answer.rpartition("=")[2])
+    if number is not None and number.denominator == 1 and divided is not None:
         flags |= {"unevaluated"}
     value = float(number == gold and not flags & {"conflict", "unevaluated"})
     return Score(

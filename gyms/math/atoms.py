@@ -10,9 +10,10 @@ from fractions import Fraction
 from gyms.math.brackets import FENCES, BracketParser
 from gyms.math.caps import MAX_EXPONENT, TooComplex, Unreadable
 from gyms.math.normal import GROUP
+from gyms.math.sequences import DOTS
 from gyms.math.tokens import Token
 from gyms.math.tree import NOTHING, Node, Written, num, sym
-from gyms.math.vocabulary import ENGLISH, FUNCTIONS, GREEK, words
+from gyms.math.vocabulary import ENGLISH, FUNCTIONS, GREEK, NUMBER_SETS, words
 
 __all__ = ["MAX_LETTERS", "AtomParser", "read_number"]
 
@@ -20,7 +21,7 @@ _ALIASES = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "lg": "log"}
 _BIG = {"sum": "sum", "prod": "prod", "int": "int", "lim": "lim", "oint": "int", "iint": "int", "iiint": "int"}
 _CONSTANTS = {
     "\\infty": Node("inf"), "\\emptyset": Node("empty"), "\\varnothing": Node("empty"), "\\pi": sym("pi"),
-    "\\imath": sym("i"), "\\e": sym("e"),
+    "\\imath": sym("i"), "\\e": sym("e"), "\\ldots": DOTS,
 }  # fmt: skip
 _WORDS = {
     "pi": sym("pi"), "Pi": sym("pi"), "infinity": Node("inf"), "Infinity": Node("inf"), "inf": Node("inf"),
@@ -33,10 +34,14 @@ _STARTERS = frozenset(["num", "word", "(", "{", "["])
 _NO_STARTERS = words(
     r"\cup \cap \setminus \backslash \in \le \leq \leqslant \ge \geq \geqslant \lt \gt \ne \neq \approx \simeq "
     r"\equiv \pm \mp \cdot \times \div \ast \cdotp \colon \rvert \rfloor \rceil \rangle \} \end \bmod \mod \pmod "
-    r"\to \rightarrow \mid \deg \land \lor \wedge \vee \rVert \|"
+    r"\to \rightarrow \mid \deg \parallel \perp \cong \sim \forall \implies \Rightarrow "
+    r"\land \lor \wedge \vee \rVert \|"
 )
 
 
+_OPERATORS = words(r"E P N V Var Cov Pr \Pr \det det \dim dim \deg tr rank \E")
+MAX_CALL_TOKENS = 12
+"""Longest argument of a function's name before an equals sign."""
 MAX_LETTERS = 4
 """Longest run of letters that is read as a product: abcd is, prose is not."""
 
@@ -219,6 +224,49 @@ class AtomParser(BracketParser):
         self.skip()
         return self._letters(token.text)
 
+    def called(self) -> Node | None:
+        """The name at the start of `p(x) = ...`, `E[X] = ...`, `\\phi(12) = ...`; None where none stands here.
+
+        A letter before a bracket is a factor elsewhere; before a bracket that is closed in front of an equals sign
+        it is a function's name, of simple arguments, or of any where the name is an operator's.
+        """
+        name = self.peek()
+        opener = self._past_marks(self.place + 1)
+        after = self.tokens[opener] if opener < len(self.tokens) else None
+        if name is None or after is None or after.kind not in ("(", "["):
+            return None
+        is_operator = name.text in _OPERATORS or (name.kind == "text" and name.text.strip().isalpha())
+        is_letter = (name.kind == "word" and len(name.text) == 1) or name.text.lstrip("\\") in GREEK
+        if not (is_operator or is_letter):
+            return None
+        closer = {"(": ")", "[": "]"}[after.kind]
+        for place in range(opener + 1, min(opener + 1 + MAX_CALL_TOKENS, len(self.tokens) - 1)):
+            token = self.tokens[place]
+            if token.kind == closer:
+                follows = self.tokens[place + 1]
+                if follows.text not in ("=", "\\approx", "\\equiv") or place == opener + 1:
+                    return None
+                inner = "".join(part.text for part in self.tokens[opener + 1 : place])
+                called = "".join(part.text for part in self.tokens[self.place : opener]).strip()
+                self.place = place + 1
+                return self.node("call", (sym(inner),), called)
+            is_simple = token.kind in (",", "num") or (token.kind == "word" and len(token.text) == 1)
+            if token.kind in ("(", "[") or not (is_simple or is_operator):
+                return None
+        return None
+
+    def _past_marks(self, place: int) -> int:
+        """Behind the primes, the subscript and the -1 in the exponent of a function's name."""
+        while place < len(self.tokens) and self.tokens[place].kind in ("'", "_", "^"):
+            kind, place = self.tokens[place].kind, place + 1
+            if kind == "'" or place >= len(self.tokens):
+                continue
+            group = [token.text for token in self.tokens[place : place + 4]]
+            if kind == "^" and group != ["{", "-", "1", "}"]:
+                return place
+            place += 4 if kind == "^" else 3 if group[0] == "{" and group[2:3] == ["}"] else 1
+        return place
+
     def _primes_of_call(self) -> int | None:
         """How many primes stand between a function's name and its bracket; None where no bracket follows."""
         place = self.place + 1
@@ -251,11 +299,13 @@ class AtomParser(BracketParser):
             group = self._argument()
             if group == sym("R"):
                 return Node("reals")
-            raise Unreadable("only the set of the real numbers is known")
+            if group.op == "sym" and group.value in NUMBER_SETS:
+                return sym(f"\\mathbb{{{group.value}}}")
+            raise Unreadable("only the usual sets of numbers are known")
         if name in ("angle", "triangle") and (after := self.peek()) is not None and after.text.isupper():
             self.skip()
             return self.node("call", (self._letters(after.text),), name)
-        if name in ("overline", "bar", "overrightarrow", "widehat", "angle", "triangle"):
+        if name in ("overline", "bar", "overrightarrow", "widehat", "angle", "triangle", "dot", "ddot", "tilde"):
             return self.node("call", (self._argument(),), name)
         raise Unreadable(f"the command {token.text[:20]} is not known")
 

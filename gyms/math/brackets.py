@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from gyms.math.caps import MAX_ITEMS, TooComplex, Unreadable
 from gyms.math.cursor import Cursor
-from gyms.math.tree import Node
+from gyms.math.sequences import has_dots, with_dots
+from gyms.math.tree import Node, sym
+from gyms.math.vocabulary import NUMBER_SETS
 
 __all__ = ["FENCES", "BracketParser"]
 
@@ -77,13 +79,29 @@ class BracketParser(Cursor):
             self.skip()
             return Node("empty")
         fences, self.fences = self.fences, []
+        numbers = self._past_builder() if closer == "\\}" else None
         inner = self.items(closer)
         self.fences = fences
-        if self.at("|") or self.at(":") or self.at("\\mid"):
-            raise Unreadable("set-builder notation is not read")
         self.expect(closer)
+        if numbers is not None:
+            # The condition says which numbers, of the real ones or of a smaller set.
+            return inner if numbers == "R" else self.node("inter", (inner, sym(f"\\mathbb{{{numbers}}}")))
         items = inner.args if inner.op == "list" else (inner,)
+        if closer == "\\}" and has_dots(items):
+            return with_dots(items, like="set")
         return self.node("set", items) if closer == "\\}" else self.node("tuple", items, "<>")
+
+    def _past_builder(self) -> str | None:
+        """Past `x \\mid` or `x \\in \\mathbb{Z} :` at the start of a set, to its numbers; None where none stands."""
+        texts = [token.text for token in self.tokens[self.place : self.place + 7]]
+        if len(texts) < 3 or self.tokens[self.place].kind != "word" or len(texts[0]) != 1:
+            return None
+        is_member = texts[1:4] == ["\\in", "\\mathbb", "{"] and texts[5:6] == ["}"] and texts[4] in ("R", *NUMBER_SETS)
+        place = 6 if is_member else 1
+        if texts[place : place + 1] not in (["\\mid"], ["|"], [":"], ["\\colon"]):
+            return None
+        self.place += place + 1
+        return texts[4] if is_member else "R"
 
     def environment(self) -> Node:
         """A matrix: rows of cells; the shape is part of its value."""

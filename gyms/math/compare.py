@@ -1,8 +1,29 @@
-"""Whether an answer is the gold answer, by the type of both; the table is in docs/math.md.
+r"""Whether an answer is the gold answer, by the type of both. The first line that fits decides:
+
+    one of the two is       rule                                                 right                     wrong
+    where (a qualifier)     its number set agrees where both name one            2n, n in Z ~ 2n           ... n in N
+    date, sequence          month and day; first item, difference, last item     July 4 ~ the 4th of July  July 14
+    rel                     both give a value to the same name: the values       x = 3 ~ x = 1 + 2 = 3     y = 3
+                            both hold for the same: up to a constant factor      y = 2x ~ 2x - y = 0       y = x
+                            one gives a value: that value                        f(x) = 2x ~ 2x            3 = 4
+                            else the real numbers that it holds for              x < 1 ~ (-oo, 1)          x <= 1
+    text, word              the same words, whatever case and articles           Blue ~ the blue           navy
+    dne, many               only itself                                          DNE ~ does not exist      oo
+    list                    the same items in any order; a set for a list;       1, 2 ~ {2, 1}             1, 2, 3
+                            by name or in order where the items are assignments  k = 4, n = 2 ~ 4, 2       2, 4
+    matrix                  shape and cells; a column or a row is a vector       [[1, 2]] ~ (1 2)          transposed
+    set, union, diff,       the same intervals, ends exact; else the same items  [1, 3) ~ 1 <= x < 3       (1, 3)
+      inter, reals, empty
+    tuple                   brackets, length, and parts in order                 (1, 2) ~ P(1, 2)          (2, 1)
+    ratio                   cross products; times of the day as written          3:4 ~ 6:8                 4:3
+    quantity                dimensions, and sizes converted; a missing unit      100 cm ~ 1 m              100 m
+                            is forgiven (flag)
+    all else: scalars       `scalars`: exact value, then points, then rounding   1/2 ~ 0.5                 0.5000001
 
 The types that have no order (sets, unions, bare lists, equations) compare symmetrically; points, vectors and matrices
 compare part by part. What two notations say of one set of real numbers is compared as intervals (`sets`); numbers and
-expressions by `scalars`. No rule looks at the text of an answer: only trees are compared.
+expressions by `scalars`; `shapes` brings trees that say the same into one shape first. No rule looks at the text of an
+answer: only trees are compared. What an accepted answer may look like is in docs/math.md.
 """
 
 from __future__ import annotations
@@ -13,12 +34,28 @@ from collections import Counter
 from collections.abc import Sequence
 
 from gyms.math.caps import Unreadable
+from gyms.math.dates import same_date
 from gyms.math.exact import key_of
 from gyms.math.forms import is_closed, undone
 from gyms.math.relations import Assigned, assigned, composed, free_names, same_relation
 from gyms.math.scalars import Rules, same_quantity, same_scalar, same_value
 from gyms.math.sets import NotReal, pieces_of, same_pieces
-from gyms.math.tree import Node, num, sym, walk
+from gyms.math.shapes import (
+    as_list,
+    as_point,
+    as_whole,
+    distinct,
+    grouping,
+    is_closed_at_infinity,
+    is_list_like,
+    is_time,
+    items_of,
+    letters_of,
+    plain,
+    spread,
+    width_of,
+)
+from gyms.math.tree import NOTHING, Node, num, sym, walk
 from gyms.math.vocabulary import words
 
 __all__ = ["equivalent", "share_right"]
@@ -31,17 +68,30 @@ MAX_PAIRS = 200
 
 def equivalent(gold: Node, answer: Node, rules: Rules) -> bool:
     """True where the answer is the gold answer; FalseEquation, Unreadable, TooComplex where it is no answer at all."""
+    if {gold.op, answer.op} & {"where", "inter"}:
+        whole = as_whole(gold), as_whole(answer)
+        if all(node.op in ("set", "list") for node in whole):
+            gold, answer = whole
+    if gold.op == "where" or answer.op == "where":
+        if gold.op == answer.op and gold.value != answer.value:
+            return False
+        gold, answer = (node.args[0] if node.op == "where" else node for node in (gold, answer))
+    gold, answer = spread(gold), spread(answer)
+    if gold.op == "date" or answer.op == "date":
+        return gold.op == answer.op and same_date(gold, answer)
+    if gold.op == "sequence" or answer.op == "sequence":
+        return _sequences(gold, answer, rules)
     if gold.op == "rel" or answer.op == "rel":
         return _relations(gold, answer, rules)
     if gold.op == "text" or answer.op == "text" or (gold.op == "word" and answer.op == "word"):
         return gold.value == answer.value and isinstance(gold.value, str)
-    gold, answer = _plain(gold), _plain(answer)
+    gold, answer = plain(gold), plain(answer)
     if "tuple" in (gold.op, answer.op):
-        gold, answer = _point(gold), _point(answer)
+        gold, answer = as_point(gold), as_point(answer)
     for op in ("dne", "many"):
         if gold.op == op or answer.op == op:
             return gold.op == answer.op
-    if _is_list_like(gold) or _is_list_like(answer):
+    if is_list_like(gold) or is_list_like(answer):
         return _collections(gold, answer, rules)
     if gold.op == "matrix" or answer.op == "matrix":
         return _matrices(gold, answer, rules)
@@ -55,63 +105,33 @@ def equivalent(gold: Node, answer: Node, rules: Rules) -> bool:
         return equivalent(gold.args[0], answer.args[0], rules)
     if gold.op == "quantity" or answer.op == "quantity":
         return same_quantity(gold, answer, rules)
+    if gold == answer and gold.op in ("pow", "mul") and _is_of_sets(gold):
+        return True
     return same_scalar(gold, answer, rules)
 
 
-def _plain(node: Node) -> Node:
-    """A word as the product of its letters; `a \\pm b` as the list of its two values."""
-    if node.op == "word":
-        return node.args[0]
-    if node.op == "quantity" and _has_sign(node.args[0]):
-        return Node("list", tuple(Node("quantity", (part,), node.value) for part in _signed(node.args[0])), ",")
-    return Node("list", _signed(node), ",") if _has_sign(node) and node.op not in ("list", "set", "tuple") else node
+def _is_of_sets(node: Node) -> bool:
+    """True for a power or product of sets, such as the plane: it has no value, and equals only itself."""
+    return all(
+        part.op in ("reals", "tuple", "set") or (part.op == "sym" and "mathbb" in part.value) for part in node.args[:1]
+    )
 
 
-def _point(node: Node) -> Node:
-    """`P(1, 2)`, and `x = 1, y = 2` in the order of the alphabet, as the point that they tell."""
-    if node.op == "call" and len(node.args) > 1 and str(node.value).isupper():
-        return Node("tuple", node.args, "()")
-    if node.op == "mul" and len(node.args) == 2 and node.args[1].op == "tuple" and node.args[0].op == "sym":
-        return node.args[1] if node.args[0].value.isupper() else node
-    if node.op == "list" and all(part.op == "rel" for part in node.args):
-        gives = [assigned(part) for part in node.args]
-        names = [one.name.value for one in gives if one is not None and one.name is not None and one.name.op == "sym"]
-        if len(set(names)) == len(gives) and names == sorted(names) and all(len(name) == 1 for name in names):
-            return Node("tuple", tuple(one.value for one in gives if one is not None), "()")
-    return node
-
-
-def _has_sign(node: Node) -> bool:
-    return node.op == "plusminus" or any(_has_sign(part) for part in node.args)
-
-
-def _signed(node: Node) -> tuple[Node, ...]:
-    """The one or two values of an expression with plus-or-minus signs, all of which are read together."""
-    return (_with_sign(node, 1), _with_sign(node, -1)) if _has_sign(node) else (node,)
-
-
-def _with_sign(node: Node, sign: int) -> Node:
-    args = tuple(_with_sign(part, sign) for part in node.args)
-    if node.op != "plusminus":
-        return Node(node.op, args, node.value, node.note)
-    is_plus = (sign > 0) == (node.value == "+-")
-    right = args[1] if is_plus else Node("neg", (args[1],))
-    return right if args[0] == num(0) else Node("add", (args[0], right))
-
-
-def _is_list_like(node: Node) -> bool:
-    return node.op == "list" or (node.op == "set" and any(_has_sign(part) for part in node.args))
-
-
-def _items(node: Node) -> list[Node]:
-    return [item for part in node.args for item in _signed(part)]
+def _sequences(gold: Node, answer: Node, rules: Rules) -> bool:
+    """Lists with dots: by first item, difference and last item where both have one, else as written."""
+    if gold.op != answer.op or gold.value != answer.value or len(gold.args) != len(answer.args):
+        return False
+    return all(
+        g == a if "dots" in (g.op, a.op) or NOTHING in (g, a) else equivalent(g, a, rules)
+        for g, a in zip(gold.args, answer.args, strict=True)
+    )
 
 
 def share_right(gold: Node, answer: Node, rules: Rules) -> float:
     """The share of a collection's parts that are right, in [0, 1]; 0 where the two differ in type or in size."""
     if gold.op != answer.op or gold.op not in ("list", "set", "tuple", "matrix") or gold.value != answer.value:
         return 0.0
-    golds, answers = _items(gold), _items(answer)
+    golds, answers = items_of(gold), items_of(answer)
     if len(golds) != len(answers):
         return 0.0
     if gold.op in ("tuple", "matrix"):
@@ -181,7 +201,7 @@ def _same_name(gold: Assigned, answer: Assigned, rules: Rules) -> bool:
 def _sets(gold: Node, answer: Node, rules: Rules) -> bool:
     """Sets of real numbers by their intervals; finite sets of other things by their items."""
     if gold.op == answer.op == "set":
-        return _unordered(_distinct(_items(gold)), _distinct(_items(answer)), rules)
+        return _unordered(distinct(items_of(gold)), distinct(items_of(answer)), rules)
     if gold.op == answer.op == "empty":
         return True
     if {gold.op, answer.op} == {"rel"} and free_names(gold) != free_names(answer):
@@ -226,26 +246,21 @@ def _collections(gold: Node, answer: Node, rules: Rules) -> bool:
         rules.flags.add("decimal_comma")
         return True
     if "set" in (gold.op, answer.op):
-        return _unordered(_distinct(_items(_as_list(gold))), _distinct(_items(_as_list(answer))), rules)
-    if (
-        not _is_list_like(gold)
-        and answer.op == "list"
-        and gold.op not in ("tuple", "set")
-        and "," not in _grouping(gold)
-    ):
+        return _unordered(distinct(items_of(as_list(gold))), distinct(items_of(as_list(answer))), rules)
+    if not is_list_like(gold) and answer.op == "list" and gold.op not in ("tuple", "set") and "," not in grouping(gold):
         # The same value said twice: "3/2 or 1.5".
         return all(equivalent(gold, item, rules) for item in answer.args)
-    gold, answer = _as_list(gold), _as_list(answer)
-    golds, answers = _items(gold), _items(answer)
-    if len(answers) != len(golds) and len(_distinct(golds)) == len(golds):
-        answers = _distinct(answers)  # an item that is said twice is said once
+    gold, answer = as_list(gold), as_list(answer)
+    golds, answers = items_of(gold), items_of(answer)
+    if len(answers) != len(golds) and len(distinct(golds)) == len(golds):
+        answers = distinct(answers)  # an item that is said twice is said once
     return _unordered(golds, answers, rules)
 
 
 def _listed_relations(gold: Node, answer: Node, rules: Rules) -> bool:
     """`k = 45, n = 2` and `45, 2`: by name where both have names, else in the order given."""
     if not all(part.op == "rel" and set(part.value) <= {"=", "~"} for part in gold.args if part.op == "rel"):
-        return _sets(gold, answer, rules)
+        return _sets(gold, answer, rules) or _unordered(gold.args, answer.args, rules)
     if len(gold.args) != len(answer.args):
         return False
     sides = [
@@ -254,8 +269,8 @@ def _listed_relations(gold: Node, answer: Node, rules: Rules) -> bool:
     if any(part is None for side in sides for part in side):
         return _unordered(list(gold.args), list(answer.args), rules)
     golds, answers = ([part for part in side if part is not None] for side in sides)
-    names = [_letters(part.name) for part in golds]
-    answer_names = [_letters(part.name) for part in answers]
+    names = [letters_of(part.name) for part in golds]
+    answer_names = [letters_of(part.name) for part in answers]
     if len(set(names)) == 1 or (len(set(answer_names)) == 1 and answer_names[0] and not any(names)):
         # Solutions of one unknown (x_1, x_2): their numbering means nothing.
         return _unordered([part.value for part in golds], [part.value for part in answers], rules)
@@ -263,24 +278,6 @@ def _listed_relations(gold: Node, answer: Node, rules: Rules) -> bool:
         return _unordered(list(gold.args), list(answer.args), rules)
     rules.flags.add("assignment")
     return all(equivalent(g.value, a.value, rules) for g, a in zip(golds, answers, strict=True))
-
-
-def _letters(name: Node | None) -> str:
-    if name is None:
-        return ""
-    return name.value.partition("_")[0] if name.op == "sym" else key_of(name)
-
-
-def _as_list(node: Node) -> Node:
-    """A number whose digits were grouped by commas may be a list of numbers: "100,200"."""
-    grouping = _grouping(node)
-    if grouping and "." not in grouping:
-        return Node("list", tuple(num(int(part)) for part in grouping.split(",")), ",")
-    return node if node.op in ("list", "set") else Node("list", (node,), ",")
-
-
-def _grouping(node: Node) -> str:
-    return node.note.groups if node.op == "num" and node.note is not None else ""
 
 
 def _is_decimal_comma(listed: Node, number: Node) -> bool:
@@ -299,10 +296,6 @@ def _is_decimal_comma(listed: Node, number: Node) -> bool:
         # The number of decimal places must match: 1000,99 and 1000.99, never 1000,9 and 1000.90 of another value.
         return plain.value == whole.value + rest.value / 10**plain.note.places and rest.note.length == plain.note.places
     return False
-
-
-def _distinct(items: Sequence[Node]) -> list[Node]:
-    return list({key_of(item): item for item in items}.values())
 
 
 def _unordered(gold: Sequence[Node], answer: Sequence[Node], rules: Rules) -> bool:
@@ -351,14 +344,9 @@ def _tuples(gold: Node, answer: Node, rules: Rules) -> bool:
         if brackets[0] != "()" or any(part.op == "inf" for part in gold.args):
             rules = dataclasses.replace(rules, significant_digits=10**9)
     for node in (gold, answer):
-        if node.value in ("[]", "[)", "(]") and len(node.args) == 2 and _closed_at_infinity(node):
+        if node.value in ("[]", "[)", "(]") and len(node.args) == 2 and is_closed_at_infinity(node):
             raise Unreadable("an interval is closed at infinity")
     return all(equivalent(g, a, rules) for g, a in zip(gold.args, answer.args, strict=True))
-
-
-def _closed_at_infinity(node: Node) -> bool:
-    ends = [part.op == "inf" or (part.op == "neg" and part.args[0].op == "inf") for part in node.args]
-    return (ends[0] and node.value[0] == "[") or (ends[1] and node.value[1] == "]")
 
 
 def _matrices(gold: Node, answer: Node, rules: Rules) -> bool:
@@ -371,7 +359,7 @@ def _matrices(gold: Node, answer: Node, rules: Rules) -> bool:
         if any(node.op == "matrix" for node in walk(other)):
             rules.flags.add("unevaluated")
             return False
-        if other.op == "tuple" and matrix.value == (len(other.args), _width(other)) and 1 not in matrix.value:
+        if other.op == "tuple" and matrix.value == (len(other.args), width_of(other)) and 1 not in matrix.value:
             # Rows in brackets, as programs print them: [[1, 2], [3, 4]].
             cells = Node("matrix", tuple(cell for row in other.args for cell in row.args), matrix.value)
             return _matrices(matrix, cells, rules) if matrix is gold else _matrices(cells, matrix, rules)
@@ -383,20 +371,14 @@ def _matrices(gold: Node, answer: Node, rules: Rules) -> bool:
     return all(equivalent(g, a, rules) for g, a in zip(gold.args, answer.args, strict=True))
 
 
-def _width(rows: Node) -> int:
-    """The common length of rows that are tuples; 0 where they have none."""
-    widths = {len(row.args) if row.op == "tuple" and row.value == "[]" else 0 for row in rows.args}
-    return widths.pop() if len(widths) == 1 and rows.value == "[]" else 0
-
-
 def _ratios(gold: Node, answer: Node, rules: Rules) -> bool:
     """`3:4` is 3/4; but 1:15 and 2:30 are times of the day, which are compared as written."""
-    if gold.op == "ratio" and _is_time(gold.note) and math.gcd(*(int(part.value) for part in gold.args)) > 1:
+    if gold.op == "ratio" and is_time(gold.note) and math.gcd(*(int(part.value) for part in gold.args)) > 1:
         return gold.args == answer.args and answer.op == "ratio"  # no ratio would be written so
     if gold.op == answer.op:
         if len(gold.args) != len(answer.args):
             return False
-        if _is_time(gold.note) and _is_time(answer.note):
+        if is_time(gold.note) and is_time(answer.note):
             return all(same_value(g, a) for g, a in zip(gold.args, answer.args, strict=True))
         first_gold, first_answer = gold.args[0], answer.args[0]
         return all(
@@ -409,11 +391,3 @@ def _ratios(gold: Node, answer: Node, rules: Rules) -> bool:
     rules.flags.add("ratio")
     quotient = Node("div", ratio.args)
     return same_scalar(other, quotient, rules) if ratio is answer else same_scalar(quotient, other, rules)
-
-
-def _is_time(written: str) -> bool:
-    hours, _, minutes = written.partition(":")
-    return (
-        hours.isdigit() and minutes.isdigit() and len(minutes) == 2 and len(hours) <= 2 and int(hours) <= 24
-        and int(minutes) < 60
-    )  # fmt: skip

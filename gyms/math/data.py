@@ -15,7 +15,7 @@ from typing import Any
 
 from gyms.api import Task, message
 from gyms.math.extract import extract
-from gyms.math.verify import BadGold, read_gold
+from gyms.math.gold import BadGold, read_gold
 
 __all__ = ["OWN_COLUMNS", "fingerprint", "make_task"]
 

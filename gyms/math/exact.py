@@ -33,6 +33,8 @@ MAX_RADICAND_BITS = 1024
 """Longest number under a root."""
 MAX_KEY_CHARS = 200
 """Longest name of an atom; longer ones are hashed."""
+_OF_INTEGERS = {"gcd": math.gcd, "lcm": math.lcm, "max": max, "min": min}
+"""Functions of two or more integers."""
 _local = threading.local()
 _SMALL_PRIMES = [p for p in range(2, 1000) if all(p % q for q in range(2, math.isqrt(p) + 1))]
 
@@ -398,6 +400,11 @@ def _function(node: Node) -> Ratio:
         return _power(_symbol("e"), _exact(node.args[0]), node)
     if node.value == "abs" and len(node.args) == 1:
         return _integer_operation("abs", Node("abs", node.args))
+    if node.value in _OF_INTEGERS and len(node.args) > 1:
+        values = [_rational(part) for part in node.args]
+        numbers = [int(value) for value in values if value is not None and value.denominator == 1]
+        if len(numbers) == len(values):
+            return _constant(Fraction(_OF_INTEGERS[node.value](*numbers)))
     if node.value == "cbrt" and len(node.args) == 1:
         return _fractional_power(_exact(node.args[0]), Fraction(1, 3))
     return _atom(f"o:{node.value}({','.join(_key_of(part) for part in node.args)})")

@@ -1,10 +1,11 @@
 r"""Where the final answer stands in a response, in linear time.
 
-*Segment.* What follows the last closing thinking tag; a response that opens one and never closes it has no answer.
+*Segment.* What `gyms.response.final_text` leaves: thoughts are cut, and thoughts without an end are no answer.
 *Finals*, in the order of the text: top-level `<answer>...</answer>` blocks (if there is one, only what it holds
 counts), `\boxed{...}`, `#### ...`, "the answer is ..." behind the last of those or with the word "final". The last
-final is the answer, and every other must agree with it (`verify` compares them). Boxes with nothing between them but
-commas, "and" or "or" are one final: a list.
+final is the answer; which others must agree with it is for `verify` to say, by the setting `finals`. Boxes with nothing
+between them but commas, "and" or "or" are one final: a list. A mention of the command ("in \boxed as asked", an empty
+`\boxed{}` before the answer) is none.
 *No fallback.* If the last box is empty or never closed there is no answer, whatever stands before it.
 *Unmarked.* Without any final the whole text, its last line, what stands behind its last "is" or "=", its last formula
 and its last number are candidates, in this order.
@@ -19,8 +20,11 @@ from itertools import islice
 from typing import NamedTuple
 
 from gyms.math.caps import MAX_NESTING
+from gyms.math.remarks import adverbs_end
+from gyms.math.units import scaled
+from gyms.response import final_text, without_fences
 
-__all__ = ["MAX_DISTINCT_FINALS", "TOO_LONG", "Extracted", "extract", "final_segment"]
+__all__ = ["MAX_DISTINCT_FINALS", "TOO_LONG", "Extracted", "extract"]
 
 MAX_DISTINCT_FINALS = 8
 """More different finals than this are a conflict without a look at them."""
@@ -35,18 +39,16 @@ MAX_BOX_CHARS = 4_000
 """A box is looked at so far."""
 TOO_LONG = f"the final box has over {MAX_BOX_CHARS} characters"
 
-_THINK_OPEN = re.compile(r"<(?:think|thinking|reasoning|thought)>|\u25c1think\u25b7|<\|begin_of_thought\|>", re.I)
-_THINK_CLOSE = re.compile(r"</(?:think|thinking|reasoning|thought)>|\u25c1/think\u25b7|<\|end_of_thought\|>", re.I)
 _SOLUTION_MARKS = re.compile(r"<\|(?:begin|end)_of_solution\|>")
 _ANSWER_TAG = re.compile(r"<(/?)answer>", re.I)
 _ANSWER_BLOCK = re.compile(r"<answer>.*?</answer>", re.I | re.S)
-_FENCE = re.compile(r"^[ ]{0,3}(```+|~~~+)", re.M)
 _BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])\s{0,3}|(?<![A-Za-z\\])(?:boxed|fbox)(?=\{)")
 _BRACE = re.compile(r"\\.|[{}]", re.S)
 _BARE = re.compile(r"[^\s{}$\\]{1,40}")
 _HASHES = re.compile(r"(?<!#)####(?!#)[ \t]*([^\n]*)")
 _PHRASE = re.compile(
-    r"\b(final[ ]+|correct[ ]+)?answers?(?:[*_]{0,2}[ ]*\([^()\n]{0,30}\))?[*_]{0,2}[ ]*"
+    r"\b(final[ ]+|(?:correct|right)[ ]+(?=answer|option|choice)|the[ ]+(?=option|choice))?"
+    r"(?:answers?|(?<=t )option|(?<=t )choice)(?:[*_]{0,2}[ ]*\([^()\n]{0,30}\))?[*_]{0,2}[ ]*"
     r"(?:(?:to|for|of)\b[^.:\n=]{1,60}?)?(?:\b(?:is|are|would[ ]be|must[ ]be|equals)\b[ ]*:?|:|=)"
     r"[*_]{0,2}[ ]*:?\s{0,3}",
     re.I,
@@ -54,9 +56,9 @@ _PHRASE = re.compile(
 _CONNECTORS = re.compile(
     r"(?:[\s,;&~$]|\\[()\[\],;:! ]|\\q?quad|\\text\{|\\mbox\{|[{}]|\band\b|\bor\b|\bfor\b|\bpart\b|\([a-d1-4]\))*"
 )
-_AFTER_BOX = re.compile(r"[ ]*\$?[ ]*(\\?%|percent\b|\\text\{[ ]*percent[ ]*\}|\^\{?\\circ\}?|\u00b0)")
+_AFTER_BOX = re.compile(r"[ ]*\$?[ ]*(\\?%|percent\b|per cent\b|pct\b|\\text\{[ ]*percent[ ]*\}|\^\{?\\circ\}?|\u00b0)")
 _CHECK = re.compile(r"\b(?:check|verify|test|checking|verifying)[ ]+(?:our|the|this|my|your)[ ]+$", re.I)
-_SENTENCE_END = re.compile(r"[.!?](?=[\s*\"']|$)(?<![A-D]\.)|\n|(?:<\|)|$")
+_SENTENCE_END = re.compile(r"[.!?](?=[\s*\"']|$)(?<!\b[A-J]\.)(?<!\bsq\.)(?<!\bcu\.)|\n|(?:<\|)|$")
 _CLAIM = re.compile(r"[\d\\$]")
 _MATH = re.compile(r"\$\$?([^$]+)\$\$?|\\\(((?:[^\\]|\\(?!\)))*)\\\)|\\\[((?:[^\\]|\\(?!\]))*)\\\]")
 _NUMBER = (
@@ -69,7 +71,7 @@ _BECAUSE = re.compile(r"[ ,](?:because|since|as|which|so|where|when|making|meani
 _LEAD_IN = re.compile(
     r"(?:\b(?:is|are|equals|be|get|gives|have|that|answer|thus|so|therefore|hence)\b|[:=\u2248]|\\approx)", re.I
 )
-_ANSWER_LABEL = re.compile(r"^\**(?:A|Ans|Ans\.)\**[ ]*:[ ]*\**[ ]*(?=[-\d$\\])")
+_ANSWER_LABEL = re.compile(r"^\**(?:A|[Aa]ns\.?|ANS)\**[ ]*:[ ]*\**[ ]*(?=[-\d$\\])")
 _BARE_NUMBER = re.compile(rf"[\s*$]{{0,9}}(?:{_NUMBER})?[\s*$.]{{0,9}}")
 _MONEY = re.compile(
     r"=[ ]*\\?\$[ ]?(\d{1,3}(?:,\d{3})+(?:\.\d\d)?|\d+(?:\.\d\d)?)(?![\d.,]*\d|[ ]?[-+*/=^$\\])(?=[^$\d=]*$)"
@@ -87,6 +89,8 @@ class Extracted(NamedTuple):
     phrases: frozenset[str] = frozenset()
     """Finals that are only told by "the answer is": prose behind it claims nothing."""
     candidates: tuple[str, ...] = ()
+    boxes: tuple[str, ...] = ()
+    """The boxes among the finals in the order of the text, each as often as it is said anew, for changes of mind."""
     problem: str = ""
     """Why there is no answer, where there is none."""
     flags: frozenset[str] = frozenset()
@@ -94,30 +98,20 @@ class Extracted(NamedTuple):
 
 def extract(response: str) -> Extracted:
     """The final answers of a response; see the head of this file."""
-    segment = final_segment(response)
+    segment = final_text(response)
     if segment is None:
         return Extracted(problem="thinking is never closed")
+    segment = _SOLUTION_MARKS.sub(" ", segment)
     blocks = _answer_blocks(segment)
     if blocks is None:
         return Extracted(problem="the answer tags are not well formed")
     if blocks:
-        outside = _ANSWER_BLOCK.sub(" ", _without_code(segment))
+        outside = _ANSWER_BLOCK.sub(" ", without_fences(segment))
         return _from_blocks(blocks, _boxes(outside)[0])
     found = _marked(segment)
     if found.problem or found.finals:
         return found
     return Extracted(candidates=_unmarked(segment), flags=frozenset({"unmarked"}))
-
-
-def final_segment(response: str) -> str | None:
-    """What follows the thinking; None where it is never closed."""
-    if "<" not in response and "\u25c1" not in response:
-        return response
-    end = 0
-    for match in _THINK_CLOSE.finditer(response):
-        end = match.end()
-    segment = response[end:]
-    return None if _THINK_OPEN.search(segment) else _SOLUTION_MARKS.sub(" ", segment)
 
 
 def _from_blocks(blocks: list[str], boxes: list[_Final]) -> Extracted:
@@ -142,7 +136,7 @@ def _answer_blocks(segment: str) -> list[str] | None:
     """Contents of the top-level answer tags outside code; empty where there are none, None where they are malformed."""
     if "<answer>" not in segment.lower() and "</answer>" not in segment.lower():
         return []
-    segment = _without_code(segment)
+    segment = without_fences(segment)
     blocks: list[str] = []
     start = -1
     for match in _ANSWER_TAG.finditer(segment):
@@ -158,26 +152,11 @@ def _answer_blocks(segment: str) -> list[str] | None:
     return blocks if start < 0 and blocks else None
 
 
-def _without_code(text: str) -> str:
-    """The text with fenced code blocks taken out; an unclosed one reaches to the end."""
-    kept: list[str] = []
-    place, fence = 0, ""
-    for match in _FENCE.finditer(text):
-        if not fence:
-            kept.append(text[place : match.start()])
-            fence = match[1]
-        elif match[1].startswith(fence):
-            place, fence = match.end(), ""
-    if not fence:
-        kept.append(text[place:])
-    return "\n".join(kept)
-
-
 def _marked(segment: str) -> Extracted:
     """Finals with a mark. Those in code count only where there are none outside."""
     found = _marked_in(segment)
     if ("```" in segment or "~~~" in segment) and (found.finals or found.problem):
-        outside = _marked_in(_without_code(segment))
+        outside = _marked_in(without_fences(segment))
         if outside.finals or outside.problem:
             return outside
     return found
@@ -189,6 +168,7 @@ class _Final(NamedTuple):
     text: str
     is_mark: bool
     is_loose: bool = False
+    is_box: bool = False
 
 
 def _marked_in(segment: str) -> Extracted:
@@ -204,7 +184,10 @@ def _marked_in(segment: str) -> Extracted:
     flags = frozenset({"loose_box"}) if any(final.is_loose for final in finals) else frozenset[str]()
     distinct = list(dict.fromkeys(final.text for final in reversed(finals)))[: MAX_DISTINCT_FINALS + 1]
     marked = {final.text for final in finals if final.is_mark}
-    return Extracted(tuple(reversed(distinct)), frozenset(distinct) - marked, flags=flags)
+    said = [final.text for final in finals if final.is_box]
+    boxes = tuple(text for text, before in zip(said, [None, *said], strict=False) if text != before)
+    phrases = frozenset(distinct) - marked
+    return Extracted(tuple(reversed(distinct)), phrases, boxes=boxes[-MAX_DISTINCT_FINALS - 1 :], flags=flags)
 
 
 def _hashes(segment: str, *, has_box: bool) -> list[_Final]:
@@ -267,11 +250,15 @@ def _boxes(segment: str) -> tuple[list[_Final], tuple[int, str] | None]:
                 boxes.append(_Final(match.start(), end + 1, _unwrapped(segment[place + 1 : end]), True, is_loose))
         else:
             bare = _BARE.match(segment, place)
-            if bare is None:
-                problem = (match.start(), "the final box is empty")
-            else:
+            if bare is not None and _is_claim(bare.group(), segment[bare.end() : bare.end() + 1]):
                 boxes.append(_Final(match.start(), bare.end(), bare.group().rstrip(".,;:!?)"), True, True))
-    return boxes, problem
+    last = max((place for place, box in enumerate(boxes) if box.text), default=0)
+    return [box for place, box in enumerate(boxes) if box.text or place > last], problem
+
+
+def _is_claim(bare: str, after: str) -> bool:
+    """Whether what stands behind `\\boxed` without braces is an answer: a number or a letter, not the next word."""
+    return any(map(str.isdigit, bare)) or (len(bare) == 1 and bare.isalpha() and after == "$")
 
 
 def _closing_brace(text: str, start: int) -> int | None:
@@ -316,13 +303,16 @@ def _joined(segment: str, boxes: list[_Final]) -> list[_Final]:
         after = _AFTER_BOX.match(segment, group[-1].end)
         if after is not None and text and "%" not in text:
             text += r"\%" if ("c" in after[1] and "circ" not in after[1]) or "%" in after[1] else r"^\circ"
-        finals.append(_Final(group[0].start, group[-1].end, text, True, any(box.is_loose for box in group)))
+        finals.append(_Final(group[0].start, group[-1].end, text, True, any(box.is_loose for box in group), True))
     return finals
 
 
 def _phrase_content(segment: str, start: int) -> str:
     """What "the answer is" says, up to the end of the sentence."""
     window = segment[start : start + MAX_UNMARKED_CHARS].replace('\\"', '"')
+    window = window[adverbs_end(window) :]
+    if window.startswith("}"):
+        window = window[1:].lstrip()  # the brace of a \text{...} around the phrase
     formula = _MATH.match(window)
     if formula is not None:
         end = _SENTENCE_END.search(window, formula.end())
@@ -337,6 +327,8 @@ def _phrase_content(segment: str, start: int) -> str:
     text = text.strip().strip("\"'*").strip()
     because = _BECAUSE.search(text)
     text = text[: because.start()].strip(" ,") if because else text
+    if text.endswith("}") and text.count("}") > text.count("{"):
+        text = text[:-1].rstrip()
     if len(text.split()) > 3:
         text = re.split(r"\b(?:is|are|equals)\b[ ]*", text)[-1].strip()
     return text
@@ -344,7 +336,7 @@ def _phrase_content(segment: str, start: int) -> str:
 
 def _unmarked(segment: str) -> tuple[str, ...]:
     """Candidates for an answer without a mark, best first."""
-    text = _without_code(segment).strip()
+    text = without_fences(segment).strip()
     if not text:
         text = segment.strip()
     text = _ANSWER_LABEL.sub("", text)
@@ -390,7 +382,7 @@ def _sentence_candidates(sentence: str) -> list[str]:
         found.append(sentence[leads[-1].end() :].strip(" .,*"))
     if numbers:
         last_number = numbers[-1]
-        if not _HEDGE.search(sentence[: last_number.start()]):
+        if not _HEDGE.search(sentence[: last_number.start()]) and not scaled(sentence, last_number.end()):
             found.append(last_number.group().strip(" .,"))
     elif not leads and len(sentence.split()) > 3:
         return []

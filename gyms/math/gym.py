@@ -6,7 +6,7 @@ Scoring needs no data source: a task that is handed in brings its gold answer in
 
     answer      the gold answer, as LaTeX or plain text (a string or a number); `\boxed{...}` around it is allowed
     question    the problem's text (else the prompt's last user message); an echo of it is no answer
-    type        one of gyms.math.verify.ANSWER_TYPES
+    type        one of gyms.math.gold.ANSWER_TYPES
     tolerance   largest absolute difference of numbers
     units       the unit of the gold answer, or true: an answer must have its unit
 """
@@ -25,7 +25,8 @@ from gyms.columns import RowSettings, mapped_rows
 from gyms.heldout import is_heldout
 from gyms.math.builtin import problems
 from gyms.math.data import OWN_COLUMNS, fingerprint, make_task
-from gyms.math.verify import BadGold, Gold, Verdict, partial_value, read_gold, verify_gold
+from gyms.math.gold import BadGold, Gold, read_gold
+from gyms.math.verify import Verdict, partial_value, verify_gold
 from gyms.rows import Located, Skipped, make_all, read_file, read_source, require_two_files
 
 __all__ = ["Math", "MathSettings"]
@@ -56,8 +57,9 @@ class MathSettings(RowSettings):
     """Key of that hash; keep it over a project, or held-out problems become train problems."""
     suffix: str = "\n\nThink step by step, and put the final answer in \\boxed{}."
     """Appended to every question."""
-    finals: Literal["agree", "last"] = "agree"
-    """`agree`: final answers that differ score 0; `last`: the last one counts."""
+    finals: Literal["last", "agree"] = "last"
+    """`last`: the last box is the answer, where it takes back an earlier one, once; a second change of mind, and marks
+    of other kinds that differ, score 0. `agree`: all final answers must agree."""
     require_mark: bool = False
     """True: an answer counts only in a box, behind `####`, in answer tags or behind "the answer is"."""
     significant_digits: int = Field(default=6, ge=3, le=30)

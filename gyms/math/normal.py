@@ -13,6 +13,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from gyms.math.remarks import number_word
+
 __all__ = ["GROUP", "literal", "normalise", "strip_dress"]
 
 GROUP = "\x1f"
@@ -41,11 +43,16 @@ _SIGNS = {
     "\u2a7d": r"\le ", "\u2a7e": r"\ge ", "\u2260": r"\ne ", "\u222a": r"\cup ", "\u2229": r"\cap ",
     "\u2208": r"\in ", "\u2205": r"\emptyset ", "\u00d8": r"\emptyset ", "\u211d": r"\mathbb{R}", "\u00b1": r"\pm ",
     "\u2213": r"\mp ", "\u00b0": r"\deg ", "\u2248": r"\approx ", "\u2261": r"\equiv ", "\u2216": r"\setminus ",
-    "\u20ac": r"\euro ", "\u00a3": r"\pound ", "\u00a5": r"\yen ", "\u20b9": r"\rupee ", "\u2032": "'",
+    "\u20ac": r"\euro ", "\u00a3": r"\pound ", "\u00a5": r"\yen ", "\u20b9": r"\rupee ",
+    "\u20a9": r"\won ", "\u20bd": r"\ruble ", "\u20ba": r"\lira ", "\u20b1": r"\peso ",
+    "\u00a2": " cents", "\u2032": "'",
     "\u2019": "'", "\u27e8": r"\langle ", "\u27e9": r"\rangle ", "\u230a": r"\lfloor ", "\u230b": r"\rfloor ",
     "\u2308": r"\lceil ", "\u2309": r"\rceil ", "\u2211": r"\sum ", "\u222b": r"\int ", "\u220f": r"\prod ",
     "\u2124": r"\mathbb{Z}", "\u2115": r"\mathbb{N}", "\u211a": r"\mathbb{Q}", "\u2102": r"\mathbb{C}",
     "\u00a0": " ", "\u2009": " ", "\u202f": " ", "\u2007": " ", "\u3000": " ", "\u2002": " ", "\u2003": " ",
+    "\u2220": r"\angle ", "\u25b3": r"\triangle ", "\u2225": r"\parallel ", "\u22a5": r"\perp ", "\u2245": r"\cong ",
+    "\u2026": r"\ldots ", "\u22ef": r"\ldots ", "\u223c": r"\sim ", "\u6216": " or ", "\u548c": " and ",
+    "\u4e0e": " and ", "\u53ca": " and ", "\u3001": ",",
     "\u200b": "", "\u200c": "", "\u200d": "", "\u2060": "", "\ufeff": "", "\u200e": "", "\u200f": "",
     "\u201c": '"', "\u201d": '"', "\uff0c": ",", "\uff08": "(", "\uff09": ")", "\uff1a": ":", "\uff1b": ";",
     "\uff05": "%", "\uff1d": "=", "\uff0e": ".", "\u3002": ".", "\uff0b": "+", "\uff0f": "/", "\uff0a": "*",
@@ -59,7 +66,8 @@ _WHITE = str.maketrans("\t\n\r\f\v", "     ")
 _WRAPPERS = re.compile(r"\\(?:text(?:bf|it|rm|sf|tt|normal|up)?|mbox|hbox|mathrm|mathsf|operatorname\*?)[ ]*(?=\{)")
 _TEXT = re.compile(r"\\text\{([^{}]*)\}")
 _FONTS = re.compile(
-    r"\\(?:mathbf|mathit|boldsymbol|bm|pmb|mathcal|mathscr|vec|hat|underline|fbox|boxed|bf|rm|it)(?![A-Za-z])"
+    r"\\(?:mathbf|mathit|boldsymbol|bm|pmb|mathcal|mathscr|vec|hat|underline|fbox|boxed|bf|rm|it|sf|tt|em|"
+    r"large|Large|LARGE|huge|Huge|small|normalsize)(?![A-Za-z])"
 )
 _SIZES = re.compile(
     r"\\(?:left|right|middle|[bB]igg?[lrm]?|displaystyle|textstyle|scriptstyle|limits|nolimits|strut|hline|"
@@ -68,6 +76,24 @@ _SIZES = re.compile(
 )
 _SPACES = re.compile(r"\\q?quad|\\(?:thinspace|enspace|space|nobreak)(?![A-Za-z])|(?<!\\)\\[,;:!> /\n]|~")
 _THIN_GROUPS = re.compile(r"(?<=\d)(?:\{,\}|,\\!|\\,|\\!|\\ |\{\\,\}|')[ ]*(?=\d{3}(?!\d))")
+_END_SIGN = re.compile(r"(?<=[^ ])[ ]*\\(?:blacksquare|square|Box|qed|checkmark)[ ]*$|\\text\{[ .,;]*\}[ ]*$")
+_LONE_BACKSLASH = re.compile(r"(?<!\\)\\[ ]*$")
+_OPERATORS = re.compile(
+    r"\\text[ ]*\{[ ]*(gcd|lcm|det|max|min|dim|deg|arg|sgn|sin|cos|tan|ln|log)[ ]*\}(?=[ ]*[({\\_A-Za-z\d])"
+)
+_TEXT_COLON = re.compile(r"\\text\{[ ]*:[ ]*\}")
+_DOTS_COMMAND = re.compile(r"\\(?:ldots|dots[bcimo]?|cdots|hdots)(?![A-Za-z])")
+_OPERATOR_LETTER = re.compile(r"\\mathbb[ ]*\{?[ ]*([EP])[ ]*\}?(?=[ ]*[\[(])")
+_UNIT_FRACTION = re.compile(
+    r"\\[dt]?frac[ ]*\{[ ]*\\text\{([A-Za-z ]{1,30})\}[ ]*\}[ ]*\{[ ]*\\text\{([A-Za-z ]{1,30})\}[ ]*\}"
+)
+_TEXT_COMMA = re.compile(r"\\text\{([^{}]*[A-Za-z])[ ]*,[ ]*\}(?=[ ]*[^ ])")
+_ORDINAL = re.compile(r"(?<=\d)[ ]*(?:\^[ ]*\{?[ ]*)?\\text\{[ ]*(?:st|nd|rd|th)[ ]*\}(?:(?<=\}\})|\}(?=[ ]*$))?")
+_PLAIN_ORDINAL = re.compile(r"(?<=\d)(?:(?:st|nd|rd|th)|\^[ ]?\{[ ]*th[ ]*\})$")
+_DECIMAL_DOTS = re.compile(r"(\.\d+)[ ]*\\ldots[ ]*$")
+_CONJUNCTION = re.compile(r"\\text\{([^{}]*[A-Za-z][^{}]*?)[ ,]+(and|or)[ ]*\}")
+_ABBREVIATION = re.compile(r"\b(sq|cu|ft|in|hrs?|mins?|secs?|lbs?|oz|mi|yds?|gal|pts?|cm|mm|km)\.(?=[ }]|$)")
+_HALF_OF_DAY = re.compile(r"(?<=[\d{ ])([aApP])\.[ ]?[mM]\.?(?![A-Za-z])")
 _FRACTIONS = re.compile(r"\\[dtc]frac(?![A-Za-z])")
 _DEGREES = re.compile(r"\^[ ]*(?:\{[ ]*\\circ[ ]*\}|\\circ(?![A-Za-z]))|\\degree(?![A-Za-z])")
 _TEMPERATURE = re.compile(r"\\deg[ ]*(?:\\text\{)?[ ]*([CF])\b\}?")
@@ -93,7 +119,7 @@ _NAMED_BASE = re.compile(
     rf"|[ ]+(?:\(?in[ ]+)?base[- ](\d+|{_BASE_NAMES})\)?$)"
 )
 _UNIT_IN_BRACKETS = re.compile(
-    r"(?<=[\d}])[ ]*\([ ]*(?:\\text\{)?[ ]*([A-Za-z]{3,20}(?:[ ][a-z]{2,20})?)[ ]*\}?[ ]*\)$"
+    r"(?<=[\d}])[ ]*(?:\\text\{[ ]*)?\([ ]*(?:\\text\{)?[ ]*([A-Za-z]{3,20}(?:[ ][a-z]{2,20})?)[ ]*\}?[ ]*\)[ ]*\}?$"
 )
 _UNICODE_ROOT = re.compile("([\u221a\u221b])[ ]*(\\d+(?:\\.\\d+)?)")
 _DASH_SIGN = re.compile("^[ ]*[\u2013\u2014](?=[ ]*[\\d.\\\\(])")
@@ -108,11 +134,17 @@ def normalise(text: str) -> str:
     if "\\" in text:
         if "\\\\" in text and not (_ENVIRONMENT.search(text) and _SINGLE.search(text)):
             text = _DOUBLED.sub(r"\\", text)
+        text = _END_SIGN.sub("", _LONE_BACKSLASH.sub("", text)).replace("\\#", "").replace("\\pounds", "\\pound")
         text = _THIN_GROUPS.sub(GROUP, text)
         text = _LINE_ENDS.sub("", text)
         text = _DEGREES.sub(r"\\deg ", text)
-        text = _WRAPPERS.sub(r"\\text", text)
+        text = _OPERATORS.sub(r"\\\1 ", _WRAPPERS.sub(r"\\text", text))
         text = _TEXT.sub(_unwrapped_number, text)
+        text = _UNIT_FRACTION.sub(r"\\text{\1/\2}", _OPERATOR_LETTER.sub(r"\1", text))
+        text = _TEXT_COMMA.sub(r"\\text{\1},", text)
+        text = _DECIMAL_DOTS.sub(r"\1", _DOTS_COMMAND.sub(r"\\ldots ", text))
+        text = _ORDINAL.sub("", _TEXT_COLON.sub(":", text))
+        text = _CONJUNCTION.sub(r"\\text{\1}\\text{ \2 }", text) if " and" in text or " or" in text else text
         text = _TEMPERATURE.sub(r"\\text{deg\1}", text)
         text = _SIZES.sub(" ", text)
         text = _FONTS.sub(" ", text)
@@ -124,10 +156,13 @@ def normalise(text: str) -> str:
     else:
         text = _THIN_GROUPS.sub(GROUP, text).replace("~", " ")
     text = _PERCENT.sub("%", text)
+    text = _ABBREVIATION.sub(r"\1", text) if "." in text else text
+    text = _HALF_OF_DAY.sub(_half_of_day, text) if "." in text else text
+    text = _PLAIN_ORDINAL.sub("", text) if text[-1:].isalpha() or text[-2:] == "h}" else text
     text = _BRACED_SIGN.sub(r"\1", text)
     if "_" in text or "base" in text:
         text = _NAMED_BASE.sub(_numbered_base, text)
-    text = _UNIT_IN_BRACKETS.sub(r" \\text{\1}", text)
+    text = _UNIT_IN_BRACKETS.sub(_unit_in_brackets, text)
     text = _UNION.sub(r"\\cup ", text)
     return _without_braces(" ".join(text.split(None)))
 
@@ -169,7 +204,9 @@ def _without_braces(text: str) -> str:
 def strip_dress(text: str) -> str:
     """Without what stands around an answer: math delimiters, bold, code marks, quotes, final punctuation."""
     text = text.replace('\\"', '"').strip()
-    if "$" in text or "\\(" in text or "\\[" in text:
+    if text[:1] == "<" and text[-1:] == ">" and "," not in text and not re.search("[<>]", text[1:-1]):
+        text = text[1:-1].strip()  # a prompt's "<number>", filled in with its brackets
+    if "$" in text or _DELIMITERS.search(text):
         text = _DELIMITERS.sub(" ", text)
         text = _DOLLAR_MATH.sub(r" \1 ", _DOLLAR_SIGN_ESCAPED.sub(r"\\dollar ", text))
         text = _DOLLAR_SIGN.sub(r"\\dollar ", text).replace("$", " ").strip()
@@ -191,13 +228,22 @@ _DOLLAR_SIGN_ESCAPED = re.compile(r"\\\$")
 def literal(text: str) -> str:
     """What is left of a text for comparing words: letters, digits and signs, in lower case."""
     text = normalise(text).replace("\\text", " ").replace("_", " ")
-    text = re.sub(r"[{}$\\\"'`*.,;:!?()\[\]]", " ", text)
+    text = re.sub(r"[{}$\\\"'`*!?()\[\]]|(?<!\d)[.,:;]|[.,:;](?!\d)", " ", text)
     return " ".join(text.casefold().split())
 
 
 def _unwrapped_number(match: re.Match[str]) -> str:
     """Numbers in upright letters are numbers: `\\text{42}`."""
     return f" {match[1]} " if any(map(str.isdigit, match[1])) else match[0]
+
+
+def _unit_in_brackets(match: re.Match[str]) -> str:
+    """ "18 (dollars)" as 18 dollars; "9 (nine)" says the number again, which `remarks` checks."""
+    return match[0] if number_word(match[1].casefold()) is not None else rf" \text{{{match[1]}}}"
+
+
+def _half_of_day(match: re.Match[str]) -> str:
+    return f" {match[1].lower()}m"
 
 
 def _ends_in_factorial(text: str) -> bool:

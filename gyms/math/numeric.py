@@ -3,15 +3,19 @@ r"""Numbers to 60 digits: the value of a closed expression, and identity of two 
 What the exact form cannot decide (`\sin^2 x + \cos^2 x = 1`, nested roots) is decided here: both sides are evaluated at
 points drawn from a fixed seed, to 60 digits and more where long numbers are written. Different values at one point
 prove a difference; equal ones at all points are taken as identity, which no expression within the caps of `caps`
-fakes: its coefficients are no smaller than the precision resolves. The tree is evaluated node by node with mpmath's
-arithmetic; magnitudes are bounded before each function is called, so nothing is slow.
+fakes: its coefficients are no smaller than the precision resolves. Analytic expressions that agree on an interval agree
+everywhere, so points of one size are enough for them; where absolute values, roots, logarithms, floors or ceilings
+occur, points of all sizes, between the constants that occur, and whole ones are drawn as well: `|x-10|` is `10-x` only
+up to 10, and `\lfloor x\rfloor` is `\lceil x\rceil-1` but at the integers. The tree is evaluated node by node with
+the arithmetic of mpmath; magnitudes are bounded before each function is called, so nothing is slow.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
+from itertools import pairwise
 from random import Random
 from typing import Any
 
@@ -27,13 +31,28 @@ AGREEING_DIGITS = 40
 NUM_POINTS = 6
 NUM_POSITIVE = 3
 MIN_POINTS = 3
+MAX_POINT = 10**12
+MAX_GROWING = 60
+"""Farthest point where exponentials occur: their values must still cancel within CLOSE_DIGITS."""
+MAGNITUDES = (Fraction(1, 20), 8, MAX_GROWING, 10**3, 10**6)
+"""Cut the line where no constant does."""
+MAX_CONSTANTS = 6
+MAX_CELLS = 16
+WHOLE_POINTS = tuple(map(Fraction, ("0", "1", "-2", "12", "-60", "0.5", "-1.5")))
+"""Where floor and ceiling turn: whole and half numbers, and multiples of small ones."""
+CLOSE_DIGITS = 400
+ONE_SIDED = "one-sided"
 MAX_MAGNITUDE = 10**6
 """Largest argument of a function of which the result or its period must be resolved."""
+MAX_WHOLE = 10**30
+"""Largest number of which the whole part is taken: DIGITS leave as many behind the point."""
 MAX_BINARY_EXPONENT = 20_000
 MAX_EVALUATED = 150
 """Most nodes of one side."""
 SEED = 20_240_229
 _CONSTANTS = frozenset(["pi", "e", "i"])
+_GROWING = frozenset(["sinh", "cosh", "tanh", "coth", "exp"])
+_ENTIRE = frozenset(["sin", "cos", "tan", "cot", "sec", "csc", "sinh", "cosh", "tanh", "coth", "exp"])
 IMAGINARY = Node("sym", (), "i")
 _local = threading.local()
 
@@ -69,26 +88,88 @@ def identical(left: Node, right: Node) -> bool:
     if max(size(left), size(right)) > MAX_EVALUATED:
         raise Undecided("too many parts")
     context = _context()
-    names = sorted({_name(node) for side in (left, right) for node in walk(side) if _is_free(node)})
+    nodes = [*walk(left), *walk(right)]
+    names = sorted({_name(node) for node in nodes if _is_free(node)})
+    is_real = IMAGINARY not in nodes
     random = Random(SEED)
-    is_real = not any(node == IMAGINARY for side in (left, right) for node in walk(side))
     agreed = 0
     points = NUM_POINTS if names else 1
     for point in range(points):
         # The first points are positive; the others are mixed, so that \sqrt{x^2} is not taken for x.
-        values = {name: context.mpf(_draw(random, is_positive=point < NUM_POSITIVE)) / 2**32 for name in names}
-        a, b = _try(left, values, context), _try(right, values, context)
-        if a is None and b is None:
-            continue
-        if a is None or b is None:
+        drawn = {name: Fraction(_draw(random, is_positive=point < NUM_POSITIVE), 2**32) for name in names}
+        found = _compare_at(left, right, drawn, is_real=is_real)
+        if found is False or found is ONE_SIDED:
             return False
-        if _agree(a, b, context):
-            agreed += 1
-        elif not is_real or (context.im(a) == 0 and context.im(b) == 0):
-            return False  # elsewhere a real expression left its domain, where branches may differ
+        agreed += found is True
     if agreed < min(MIN_POINTS, points):
         raise Undecided("too few points")
-    return True
+    if not names or not any(map(_is_piecewise, nodes)):
+        return True
+    return all(
+        _compare_at(left, right, drawn, is_real=is_real) is not False or _agree_closely(left, right, drawn, context)
+        for drawn in _far_points(nodes, names, random)
+    )
+
+
+def _compare_at(left: Node, right: Node, drawn: Mapping[str, Fraction], *, is_real: bool) -> bool | str | None:
+    """Whether two expressions agree at a point; ONE_SIDED where only one has a value; None where it proves nothing."""
+    context = _context()
+    values = {name: context.mpf(value.numerator) / value.denominator for name, value in drawn.items()}
+    a, b = _try(left, values, context), _try(right, values, context)
+    if a is None or b is None:
+        return None if a is b else ONE_SIDED
+    if _agree(a, b, context):
+        return True
+    # Elsewhere a real expression left its domain, where branches may differ.
+    return False if not is_real or (context.im(a) == 0 and context.im(b) == 0) else None
+
+
+def _agree_closely(left: Node, right: Node, drawn: Mapping[str, Fraction], context: Any) -> bool:
+    """Whether two values that differ to 60 digits agree to more: large terms may have cancelled."""
+    with context.workdps(CLOSE_DIGITS):
+        return _compare_at(left, right, drawn, is_real=False) is not False
+
+
+def _is_piecewise(node: Node) -> bool:
+    """True for what two expressions may agree on here and not there: analytic ones agree everywhere."""
+    if node.op == "pow":
+        return node.args[1].op != "num" or node.args[1].value.denominator != 1
+    return node.op in ("abs", "floor", "ceil", "root") or (node.op == "fn" and node.value not in _ENTIRE)
+
+
+def _far_points(nodes: Sequence[Node], names: Sequence[str], random: Random) -> Iterator[dict[str, Fraction]]:
+    """Points in and between all orders of magnitude, on both sides of each constant; whole ones where it matters.
+
+    The constants that occur, their quotients and powers of ten cut the line; one point is drawn from each cell.
+    """
+    grows = any(
+        node.value in _GROWING if node.op == "fn" else node.op == "pow" and node.args[1].op != "num" for node in nodes
+    )
+    limit = MAX_GROWING if grows else MAX_POINT
+    written = {abs(node.value) for node in nodes if node.op == "num" and node.value.numerator.bit_length() < 64}
+    constants = sorted(value for value in written if Fraction(1, 10**4) < value <= limit)[:MAX_CONSTANTS]
+    quotients = {one / other for one in constants for other in constants}
+    cuts = {value for value in (*constants, *quotients, *map(Fraction, MAGNITUDES)) if value <= limit}
+    if constants:
+        cuts.add(2 * constants[-1])
+    ends = sorted({Fraction(0), *cuts, *(-value for value in cuts)})
+    cells = list(pairwise(ends))
+    if len(cells) > MAX_CELLS:
+        # Cells at the constants themselves first: there an absolute value or a root turns.
+        near = [cell for cell in cells if any(abs(end) in written for end in cell)]
+        cells = random.sample(near, min(len(near), MAX_CELLS)) + random.sample(cells, MAX_CELLS // 2)
+    for cell in cells:
+        yield {
+            name: _between(cell if place == 0 else random.choice(cells), random)
+            for place, name in enumerate(random.sample(names, len(names)))
+        }
+    if any(node.op in ("floor", "ceil") or node.value in ("floor", "ceil") for node in nodes):
+        for whole in WHOLE_POINTS:
+            yield {name: whole + place for place, name in enumerate(names)}
+
+
+def _between(cell: tuple[Fraction, Fraction], random: Random) -> Fraction:
+    return cell[0] + (cell[1] - cell[0]) * Fraction(random.randrange(1, 2**16), 2**16)
 
 
 def _draw(random: Random, *, is_positive: bool) -> int:
@@ -169,14 +250,14 @@ def _node_value(node: Node, values: Mapping[str, Any], context: Any) -> Any:
     if op == "root":
         return _root(parts[0], parts[1], context)
     if op in ("abs", "floor", "ceil"):
-        return getattr(context, {"abs": "fabs"}.get(op, op))(_bounded(parts[0]))
+        return context.fabs(parts[0]) if op == "abs" else getattr(context, op)(_bounded(parts[0], MAX_WHOLE))
     if op == "fn":
         return _function(node.value, parts, context)
     raise Undecided(op)
 
 
-def _bounded(number: Any) -> Any:
-    if abs(number) > MAX_MAGNITUDE:
+def _bounded(number: Any, cap: int = MAX_MAGNITUDE) -> Any:
+    if abs(number) > cap:
         raise Undecided("a magnitude is over the cap")
     return number
 

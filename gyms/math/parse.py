@@ -21,6 +21,7 @@ _RELATIONS = {
     "=": "=", "==": "=", "<": "<", ">": ">", "<=": "<=", ">=": ">=", "=<": "<=", "=>": ">=", "!=": "!=", "<>": "!=",
     "\\le": "<=", "\\leq": "<=", "\\leqslant": "<=", "\\ge": ">=", "\\geq": ">=", "\\geqslant": ">=", "\\lt": "<",
     "\\gt": ">", "\\ne": "!=", "\\neq": "!=", "\\in": "in", "\\approx": "~", "\\simeq": "~", "\\equiv": "=",
+    "\\parallel": "parallel", "\\perp": "perp", "\\cong": "cong", "\\sim": "sim",
 }  # fmt: skip
 _SET_OPERATIONS = {"\\cup": "union", "\\cap": "inter", "\\setminus": "diff", "\\backslash": "diff"}
 _TIMES = {"*", "\\cdot", "\\times", "\\ast", "\\cdotp"}
@@ -57,7 +58,8 @@ class Parser(AtomParser):
 
     def relation(self) -> Node:
         """Sides and the signs between them: `a < x \\le b`; one side without a sign is itself."""
-        sides = [self._sets()]
+        called = self.called()
+        sides = [self._sets() if called is None else called]
         signs: list[str] = []
         while (token := self.peek()) is not None and (sign := _RELATIONS.get(token.text)) and token.kind != "text":
             self.skip()

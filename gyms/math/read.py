@@ -16,11 +16,15 @@ from itertools import pairwise
 
 from gyms.math.atoms import MAX_LETTERS
 from gyms.math.caps import MAX_ITEMS, TooComplex, Unreadable, check_text
+from gyms.math.compound import read_compound
+from gyms.math.dates import read_date
 from gyms.math.normal import literal, normalise
 from gyms.math.parse import parse
+from gyms.math.remarks import split_qualifier, without_remarks
+from gyms.math.sequences import has_dots, with_dots
 from gyms.math.tokens import Token, tokenise
 from gyms.math.tree import Node, num, sym
-from gyms.math.units import Unit, currency, known, parse_unit
+from gyms.math.units import CURRENCIES, Unit, currency, known, parse_unit
 from gyms.math.vocabulary import ENGLISH, FUNCTIONS
 
 __all__ = ["read", "read_labelled", "read_plain"]
@@ -50,11 +54,20 @@ _LABEL = re.compile(
 _DENIAL = re.compile(
     r"\b(?:not|no|or|and|wrong|incorrect|neither|never|except|but|false|if|maybe|guess|lambda)\b|n't", re.I
 )
+_LETTERS = re.compile(
+    r"\\text[ ]*\{[ ]*(\(?[A-Z]\)?(?:(?:[ ]*,[ ]*(?:and[ ]+|or[ ]+)?|[ ]+and[ ]+|[ ]+or[ ]+)\(?[A-Z]\)?){1,25})[ .]*\}"
+)
+_COUNTED = re.compile(r"(-?\d[\d.,/]{0,30}) ((?:[a-z]{2,20} ){1,4}[a-z]{2,20})")
+"""A number and plain words, which `units.label` takes or refuses as a whole."""
+_REMAINDER = re.compile(
+    r"(\d{1,30})[ ]*,?[ ]*(?:\\text[ ]*\{[ ]*(?:with a |with )?(?:R|r|rem|remainder)[ ]*(?:of)?[ ]*\}"
+    r"|R|r|rem|(?:with a |with )?remainder(?: of)?)[ ]*(\d{1,30})"
+)
 _SEPARATORS = {"and", "or", "AND", "OR"}
 _MULTIPLIERS = {
     "hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12,
 }  # fmt: skip
-_CURRENCY = {"\\dollar", "\\euro", "\\pound", "\\yen", "\\rupee"}
+_CURRENCY = frozenset(f"\\{name}" for name in CURRENCIES)
 _UNIT_KINDS = frozenset(["text", "word", "/", "^", "{", "}", "*"])
 _VALUE_ENDS = frozenset(["num", "}", ")", "]", "!", "%"])
 MAX_UNIT_TOKENS = 14
@@ -70,17 +83,20 @@ def read(text: str, *, unit_hint: bool = False) -> Node:
 
 
 def read_labelled(text: str, *, unit_hint: bool = False) -> Node:
-    """`read`, and where that fails what stands behind a name in words: `Area = 18`, `\\text{Total: }18`."""
+    """`read`, and where that fails what is left without remarks, or behind a name in words: `Area = 18`."""
     try:
         return read(text, unit_hint=unit_hint)
     except TooComplex:
         raise
     except Unreadable:
         plain = normalise(text)
-        label = _LABEL.match(plain)
-        if label is None or not _LONG_WORD.search(label[0]) or _DENIAL.search(label[0]):
+        bare = without_remarks(plain)
+        label = _LABEL.match(bare)
+        if label is not None and _LONG_WORD.search(label[0]) and not _DENIAL.search(label[0]):
+            return read_plain(bare[label.end() :], unit_hint=unit_hint)
+        if bare == plain:
             raise
-        return read_plain(plain[label.end() :], unit_hint=unit_hint)
+        return read_plain(bare, unit_hint=unit_hint)
 
 
 @lru_cache(maxsize=2048)
@@ -88,9 +104,19 @@ def read_plain(plain: str, *, unit_hint: bool = False) -> Node:
     """`read` of a text that is normalised already; a pure function, so its answers are kept."""
     if not plain:
         raise Unreadable("the answer is empty")
-    words = _words(plain)
-    if words is not None:
-        return words
+    core, domain = split_qualifier(plain)
+    if core != plain:
+        node = read_plain(core, unit_hint=unit_hint)
+        return Node("where", (node,), domain) if domain else node
+    special = read_date(plain) or read_compound(plain) or _remainder(plain) or _words(plain)
+    if special is not None:
+        return special
+    counted = _COUNTED.fullmatch(plain)
+    if counted is not None and (" and " in plain or " of " in plain):
+        return read_plain(rf"{counted[1]} \text{{{counted[2]}}}")
+    listed = _LETTERS.fullmatch(plain)
+    if listed is not None:
+        return read_plain(listed[1])
     tokens = tokenise(plain)
     if any(_is_prose(first) and _is_prose(second) for first, second in pairwise(tokens)):
         raise Unreadable("the answer is a sentence")
@@ -98,7 +124,15 @@ def read_plain(plain: str, *, unit_hint: bool = False) -> Node:
     nodes = [_item(tokens, unit_hint=unit_hint) for tokens, _ in items]
     if len(nodes) == 1:
         return nodes[0]
+    if has_dots(nodes):
+        return with_dots(nodes, like="list")
     return Node("list", tuple(nodes), "or" if any(separator == "or" for _, separator in items) else ",")
+
+
+def _remainder(plain: str) -> Node | None:
+    """`7 R 3`, "7 remainder 3": a quotient and what is left, which is no product of three."""
+    match = _REMAINDER.fullmatch(plain)
+    return Node("tuple", (num(int(match[1])), num(int(match[2]))), "R") if match is not None else None
 
 
 def _is_prose(token: Token) -> bool:

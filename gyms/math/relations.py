@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from gyms.math import numeric
-from gyms.math.exact import NotScalar, TooBig, exact
+from gyms.math.exact import NotScalar, TooBig, exact, rational
 from gyms.math.forms import is_closed
 from gyms.math.scalars import same_value
 from gyms.math.tree import Node, sym, walk
@@ -20,10 +20,15 @@ from gyms.math.vocabulary import words
 __all__ = ["Assigned", "FalseEquation", "assigned", "composed", "free_names", "same_relation"]
 
 _SCALAR = words(
-    "num sym add mul neg div pow root fact percent deg abs floor ceil mixed based mod fn call big quantity inf word"
+    "num sym add mul neg div pow root fact binom percent deg abs floor ceil mixed based mod fn call big quantity inf "
+    "word"
 )
+_OPERATORS = words("det deg dim gcd lcm max min arg Re Im sgn")
+"""Functions that are names where their argument is not known: `\\det A = -2`."""
 MAX_ROUNDING = Fraction(1, 20)
 """Largest relative difference that a sign of approximation may hide."""
+SYMMETRIC = ("parallel", "perp", "cong", "sim")
+"""Relations of geometry, which hold in both directions."""
 _FLIPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
 
 
@@ -97,8 +102,14 @@ def _is_name(node: Node) -> bool:
     """What an equation may give a value to."""
     if node.op == "sym":
         return node.value not in ("pi", "e", "i")
-    if node.op == "call":
+    if node.op == "call" or node.op == "big":
         return True
+    if node.op == "fn":
+        return node.value in _OPERATORS and rational(node) is None
+    if _is_derivative(node) or (node.op == "mul" and _is_derivative(node.args[0])):
+        return True
+    if node.op in ("union", "inter", "diff"):
+        return all(_is_name(part) for part in node.args)
     if node.op == "abs":
         return _is_name(node.args[0])
     if node.op in ("mul", "word"):
@@ -110,6 +121,15 @@ def _is_name(node: Node) -> bool:
     if node.op in ("div", "ratio", "tuple"):
         return all(_is_name(part) for part in node.args)
     return False
+
+
+def _is_derivative(node: Node) -> bool:
+    """`dy/dx`, `d^2 y/dx^2`, and the operator `d/dx`: a quotient of two products that begin with d."""
+    if node.op != "div" or node.args[1].op not in ("mul", "word"):
+        return False
+    firsts = [part.args[0] if part.op == "word" else part for part in node.args]
+    firsts = [part.args[0] if part.op == "mul" else part for part in firsts]
+    return all((part.args[0] if part.op == "pow" else part) == sym("d") for part in firsts)
 
 
 def free_names(node: Node) -> frozenset[str]:
@@ -130,7 +150,7 @@ def same_relation(left: Node, right: Node) -> bool:
     if factor is None:
         return False
     sign_a, sign_b = left.value[0], right.value[0]
-    if sign_a in ("=", "!="):
+    if sign_a in ("=", "!=", *SYMMETRIC):
         return sign_a == sign_b
     return sign_b == (sign_a if factor > 0 else _FLIPPED.get(sign_a))
 

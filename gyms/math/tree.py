@@ -14,6 +14,9 @@
     rel       args = sides, value = tuple of signs ("=", "<", "<=", ">", ">=", "!=", "in", "~")
     ratio     args = parts of a : b : c; note = the text, for times of the day
     union inter diff; matrix: args = cells row by row, value = (rows, columns)
+    date      value = (year, month, day, weekday), what is absent 0
+    sequence  args = (first, difference, last or NOTHING), value "steps"; or its items as written, value "written"
+    where     args = (answer,), value = the set of numbers that its qualifier names ("Z", "N", "Q")
     quantity  args = (number,), value = units.Unit
     text      value = its words; word: the same for one run of letters that may be a product, args = (product,)
     inf empty reals dne many  (the words and signs of docs/math.md's table)

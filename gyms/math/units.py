@@ -13,7 +13,17 @@ from typing import NamedTuple
 
 from gyms.math.vocabulary import words
 
-__all__ = ["Unit", "currency", "known", "label", "parse_unit"]
+__all__ = [
+    "CURRENCIES",
+    "Unit",
+    "changes_value",
+    "currency",
+    "is_number_word",
+    "known",
+    "label",
+    "parse_unit",
+    "scaled",
+]
 
 
 class Unit(NamedTuple):
@@ -59,7 +69,8 @@ def _table() -> Mapping[str, Unit]:
         {"mass": 1},
         {
             "kg kgs kilogram kilograms": 1, "g gram grams": "0.001", "mg milligram milligrams": "0.000001",
-            "t ton tons tonne tonnes": 1000, "lb lbs pound pounds": "0.45359237",
+            "t tonne tonnes metricton": 1000, "ton tons": Fraction("0.45359237") * 2000,
+            "longton": Fraction("0.45359237") * 2240, "lb lbs pound pounds": "0.45359237",
             "oz ounce ounces": Fraction("0.45359237") / 16,
         },
     )  # fmt: skip
@@ -86,6 +97,7 @@ def _table() -> Mapping[str, Unit]:
     add({"mass": 1, "length": 2, "time": -3}, {"W watt watts": 1, "kW kilowatt kilowatts": 1000})
     add({"mass": 1, "length": -1, "time": -2}, {"Pa pascal pascals": 1, "kPa": 1000})
     add({"time": -1}, {"Hz hertz": 1, "kHz": 1000, "MHz": 1000000})
+    add({"data": 1}, {"byte bytes": 1, "kB KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12})
     add({"volt": 1}, {"V volt volts": 1})
     add({"ampere": 1}, {"A ampere amperes amp amps": 1})
     add({"ohm": 1}, {"ohm ohms": 1})
@@ -104,25 +116,47 @@ def _table() -> Mapping[str, Unit]:
     add({"am": 1}, {"am AM": 1})
     add({"pm": 1}, {"pm PM": 1})
     add({"rupee": 1}, {"rupee rupees INR": 1})
+    for names in ("won KRW", "ruble rubles RUB", "lira liras TRY", "peso pesos MXN"):
+        add({names.split()[0]: 1}, {names: 1})
     table["pence"] = Unit(Fraction(1, 100), (("gbp", 1),))
     return table
 
 
 _TABLE = _table()
 _SINGLE_LETTER = frozenset(name for name in _TABLE if len(name) == 1)
-_CURRENCIES = {"dollar": "dollar", "euro": "euro", "pound": "gbp", "yen": "yen", "rupee": "rupee"}
+CURRENCIES = {"dollar": "dollar", "euro": "euro", "pound": "gbp", "yen": "yen", "rupee": "rupee"} | {
+    name: name for name in ("won", "ruble", "lira", "peso")
+}
 _NOT_LABELS = words(
-    "and or not to than from plus minus times more less over half halves third thirds quarter quarters tenth "
-    "tenths fifth fifths hundredth hundredths squared cubed root factorial negative zero one two three four five "
-    "six seven eight nine ten hundred thousand million billion trillion dozen if when where for but nor either "
-    "neither is are was equals mod modulo below above about approximately around roughly maybe no except unless "
-    "without least most between"
+    "and or not to than from plus minus over double twice triple thrice quadruple half halves quarter quarters squared "
+    "cubed root roots power powers exponent factorial negative positive percent dozen dozens gross lakh lakhs crore "
+    "crores if when where for but nor either neither is are was were equals mod modulo choose below above about "
+    "approximately around roughly nearly almost maybe perhaps possibly probably likely unlikely guess no nope never "
+    "cannot except unless without most least between wrong incorrect false untrue"
 )
+_NUMBER_WORD = re.compile(
+    r"(?:(?:one|two|three|four|five|six|seven|eight|nine|zero|ten|eleven|twelve|twenty|thirty|forty|fifty|sixty|seventy"
+    r"|eighty|ninety|hundred|thousand|\w*illion|(?:thir|four|fif|six|seven|eigh|nine)(?:teen|ty))(?:s|es|th|ths)?"
+    r"|first|third|fif|eigh|nin|twelf)(?:s|th|ths)?|(?:twen|thir|for|fif|six|seven|eigh|nine)t(?:y|ies|ieth|ieths)"
+)
+"""Words that are numbers or shares: "18 tens" is 180 and "5 sixths" is 5/6; neither is a label's noun."""
+_SCALES = words(
+    "dozen dozens gross half halves quarter quarters lakh lakhs crore crores percent squared cubed factorial"
+)
+_OWN_SCALES = words("percent")
+_NEXT_WORD = re.compile(r"[ -]?(?:and an? )?([A-Za-z]+)")
+_FILLERS = words("more extra additional other different whole full total separate distinct complete new fewer less")
+"""Words before a unit that do not change what is counted."""
+_TAIL_FILLERS = words("each left remaining altogether overall more fewer less extra ago later apart away total")
+"""Words behind a unit that do not."""
+_TAIL_PHRASES = re.compile(r"[ ]+(?:in[ ]total|in[ ]all|per[ ]person|left[ ]over|as[ ]much|as[ ]many)[ .]*$")
+_TON = re.compile(r"\b(metric|US|U\.S\.|short|long)[ -]+tons?\b", re.I)
+_TEMPERATURE = re.compile(r"\bdeg(?:ree)?s?[ ]+(?:(C)(?:elsius)?|(F)(?:ahrenheit)?)\b", re.I)
 _ONE = Unit(Fraction(1), ())
 _PIECE = re.compile(r"([A-Za-z]+)|(\^)\s*\{?\s*(-?\s*\d)\s*\}?|([/*]|\\cdot|\\times)|(\s+|-|\.)")
 _PREFIX_POWERS = {"square": 2, "sq": 2, "cubic": 3, "cu": 3}
 _SUFFIX_POWERS = {"squared": 2, "cubed": 3}
-MAX_LABEL_WORDS = 3
+MAX_LABEL_WORDS = 4
 
 
 def known(name: str) -> bool:
@@ -132,31 +166,77 @@ def known(name: str) -> bool:
 
 def currency(command: str) -> Unit:
     """The unit of a currency sign, by the name of its command without backslash."""
-    return Unit(Fraction(1), ((_CURRENCIES[command], 1),))
+    return Unit(Fraction(1), ((CURRENCIES[command], 1),))
 
 
 def label(words: list[str]) -> Unit | None:
-    """A label of one to three plain words, singular and plural alike; None where a word would change the value."""
+    """A label of some plain words, singular and plural alike; None where a word would change the value."""
     names = [word.casefold() for word in words]
-    if not 0 < len(names) <= MAX_LABEL_WORDS or any(name in _NOT_LABELS or len(name) < 2 for name in names):
+    nouns = [name for place, name in enumerate(names) if name != "and" or place in (0, len(names) - 1)]
+    if not 0 < len(names) <= MAX_LABEL_WORDS or any(len(name) < 2 or changes_value(name) for name in nouns):
         return None
     singular = " ".join(name[:-1] if name.endswith("s") and not name.endswith("ss") else name for name in names)
     return Unit(Fraction(1), ((f"label:{singular}", 1),))
 
 
+def changes_value(word: str) -> bool:
+    """True for a word in lower case that makes another value of the number before it, or doubts it: no unit's noun."""
+    return word in _NOT_LABELS or _NUMBER_WORD.fullmatch(word) is not None
+
+
+def is_number_word(word: str) -> bool:
+    """True for a word in lower case that is a number, a share or a scale: seven, sixths, hundred, dozen, half."""
+    return _NUMBER_WORD.fullmatch(word) is not None or word in _SCALES
+
+
+def scaled(text: str, place: int) -> bool:
+    """True where the words at a place of a text make another number of the one that ends there: tens, and a half."""
+    word = _NEXT_WORD.match(text, place)
+    return word is not None and is_number_word(word[1].casefold()) and word[1].casefold() not in _OWN_SCALES
+
+
 def parse_unit(text: str) -> Unit | None:
     """The unit that a text such as `km/h`, `cm^{2}`, `square feet`, `meters per second` or `pens` names, or None.
 
-    Dividing words change the dimension: `m/s/s`, `per`, `a` is not read. Digits other than exponents are not units.
+    Dividing words change the dimension: `m/s/s`, `per`. "5 dollars left" and "5 more dollars" are dollars. Digits other
+    than exponents are not units.
     """
-    pieces = _pieces(text)
+    text = _TAIL_PHRASES.sub("", _TEMPERATURE.sub(_temperature, _TON.sub(_ton, f" {text.strip()}")))
+    pieces = _without_fillers(_pieces(text))
     if not pieces:
         return None
     unit = _from_table(pieces)
     if unit is not None:
         return unit
-    words = [piece for piece in pieces if piece.isalpha()]
-    return label(words) if len(words) == len(pieces) else None
+    if "/" in pieces[1:-1]:
+        place = pieces.index("/")
+        above, below = (_from_table(part) or _label_of(part) for part in (pieces[:place], pieces[place + 1 :]))
+        if above is None or below is None:
+            return None
+        unit = above.times(below, -1)
+        return unit if unit.dimensions else _label_of(["per" if piece == "/" else piece for piece in pieces])
+    return _label_of(pieces)
+
+
+def _label_of(pieces: list[str]) -> Unit | None:
+    return label(pieces) if all(piece.isalpha() for piece in pieces) else None
+
+
+def _without_fillers(pieces: list[str]) -> list[str]:
+    """The pieces without words that leave the unit what it is, as long as one is left."""
+    while len(pieces) > 1 and pieces[-1].lower() in _TAIL_FILLERS:
+        pieces = pieces[:-1]
+    while len(pieces) > 1 and pieces[0].lower() in _FILLERS:
+        pieces = pieces[1:]
+    return pieces
+
+
+def _ton(match: re.Match[str]) -> str:
+    return {"metric": "metricton", "long": "longton"}.get(match[1].lower(), "ton")
+
+
+def _temperature(match: re.Match[str]) -> str:
+    return "degC" if match[1] else "degF"
 
 
 def _pieces(text: str) -> list[str]:
@@ -169,7 +249,10 @@ def _pieces(text: str) -> list[str]:
             return []
         word, caret, power, operator, _ = match.groups()
         if word:
-            pieces.append("/" if word == "per" else word)
+            is_rate = word == "per" or (
+                word in ("a", "an") and pieces and pieces[-1].isalpha() and place + 2 < len(text)
+            )
+            pieces.append("/" if is_rate else word)
         elif caret:
             pieces.append("^" + "".join(power.split()))
         elif operator:

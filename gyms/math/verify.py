@@ -6,37 +6,24 @@ be killed. `verify` is what the gym, the tests and the benchmark call.
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
-from typing import Any
+from itertools import pairwise
 
 from gyms.api import Status
 from gyms.math.caps import MAX_RESPONSE_CHARS, TooComplex, Unreadable
+from gyms.math.choices import choice_and_rest, choice_of
 from gyms.math.compare import equivalent, share_right
 from gyms.math.extract import MAX_DISTINCT_FINALS, TOO_LONG, Extracted, extract
+from gyms.math.gold import BadGold, Gold, read_gold
 from gyms.math.normal import literal, normalise
 from gyms.math.read import read, read_labelled
 from gyms.math.relations import FalseEquation
 from gyms.math.scalars import Rules
-from gyms.math.tree import Node, walk
-from gyms.math.units import parse_unit
-from gyms.math.vocabulary import words
 
-__all__ = ["BadGold", "Gold", "Verdict", "partial_value", "read_gold", "verify", "verify_gold"]
+__all__ = ["Verdict", "partial_value", "verify", "verify_gold"]
 
-ANSWER_TYPES = words(
-    "auto number expression set list tuple interval matrix equation inequality text choice quantity ratio"
-)
-"""What a task may say its answer is; `auto`: as the gold answer is written."""
-_CHOICE = re.compile(r"(?:(?:option|choice|answer)\s*:?\s*)?\(?([A-Za-z])(?:[).:]+(?P<rest>\s.*)?|\s*)", re.I | re.S)
-_OTHER_CHOICE = re.compile(r"^\s*(?:or|and|[,/&])(?![A-Za-z])|(?<![A-Za-z])\(?[A-J][.):]")
-_NAMED_CHOICE = re.compile(r"\(([A-J])\)|(?<![\w'(])([B-HJ]|A(?!\s+(?!and\b|or\b|nor\b)[a-z]))(?![\w'])")
-_DENIAL = re.compile(r"\b(?:not|wrong|incorrect|false|except|neither|never|isn|but)\b", re.I)
-MAX_CHOICE_WORDS = 8
-"""A longer sentence may name a choice for any reason."""
 _PROSE_SUM = re.compile(r"(?:[A-Za-z']{2,}[ ,]+)+[^=]*\d[^=]*=")
 """A sentence around a sum: what stands behind the equals sign is the answer."""
 _RATIO_WORD = re.compile(r"(?<=\d)\s*(?:\\text\{)?\s*\bto\b\s*\}?\s*(?=\d)")
@@ -46,12 +33,10 @@ _TRANSFORMS = re.compile(
 )
 
 
+MAX_CHANGES = 1
+"""Changes of mind from one box to another: two are a list of guesses."""
 MIN_ECHO_CHARS = 12
 """A shorter text may stand in the question by accident."""
-
-
-class BadGold(ValueError):
-    """The gold answer or what the task says of it cannot be used; the message says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,26 +51,6 @@ class Verdict:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gold:
-    """A gold answer that was read, with what the task says of it."""
-
-    text: str
-    node: Node
-    is_choice: bool = False
-    question: str = ""
-    tolerance: Fraction | None = None
-    significant_digits: int = 6
-    require_unit: bool = False
-    finals: str = "agree"
-    """`agree`: finals that differ score 0; `last`: the last one counts."""
-
-    @property
-    def has_unit(self) -> bool:
-        """True where the gold answer is a quantity."""
-        return any(node.op == "quantity" for node in walk(self.node))
-
-
 def verify(
     gold: str,
     response: str,
@@ -95,7 +60,7 @@ def verify(
     tolerance: float | str | Fraction | None = None,
     units: str | bool | None = None,
     significant_digits: int = 6,
-    finals: str = "agree",
+    finals: str = "last",
 ) -> Verdict:
     """Verify a response, or a bare answer, against a gold answer.
 
@@ -122,40 +87,6 @@ def verify(
     except BadGold as error:
         return Verdict(status=Status.BAD_TASK, detail=str(error))
     return verify_gold(found, response)
-
-
-def read_gold(
-    gold: Any,
-    *,
-    question: str = "",
-    answer_type: str = "auto",
-    tolerance: Any = None,
-    units: Any = None,
-    significant_digits: int = 6,
-    finals: str = "agree",
-) -> Gold:
-    """Read a gold answer; BadGold where it, or what the task says of it, cannot be used."""
-    if isinstance(gold, float) and not math.isfinite(gold):
-        raise BadGold(f"the gold answer is {gold}")
-    if isinstance(gold, bool) or not isinstance(gold, str | int | float):
-        raise BadGold(f"the gold answer must be a string or a number, got {type(gold).__name__}")
-    if not isinstance(answer_type, str) or answer_type not in ANSWER_TYPES:
-        raise BadGold(f"type = {answer_type!r} is not known; expected one of {sorted(ANSWER_TYPES)}")
-    text = _gold_text(str(gold))
-    try:
-        node = _read_answer(text, answer_type, unit_hint=isinstance(units, str))
-    except (Unreadable, FalseEquation) as error:
-        raise BadGold(f"the gold answer {text[:60]!r} cannot be read: {error}") from None
-    return Gold(
-        text=text,
-        node=_with_units(node, units),
-        is_choice=answer_type == "choice" or (node.op == "sym" and _looks_like_choice(text, node.value)),
-        question=question,
-        tolerance=_tolerance(tolerance),
-        significant_digits=significant_digits,
-        require_unit=units is True,
-        finals=finals,
-    )
 
 
 def verify_gold(gold: Gold, response: str) -> Verdict:
@@ -187,9 +118,14 @@ def _judge_finals(gold: Gold, found: Extracted) -> Verdict:
     if not finals:
         finals = [found.finals[-1].strip()]
     answer = finals[-1]
+    if gold.finals == "last" and _is_hedged(gold, [box.strip() for box in found.boxes]):
+        return Verdict(
+            status=Status.NO_ANSWER, flags=found.flags | {"conflict", "hedge"}, detail="the boxes hold several answers"
+        )
     verdict = _judge(gold, answer, found.flags)
-    if len(finals) > 1 and gold.finals == "agree" and verdict.is_right:
-        others = finals[:-1]
+    if len(finals) > 1 and verdict.is_right:
+        replaced = {box.strip() for box in found.boxes} if gold.finals == "last" and answer in found.boxes else set()
+        others = [final for final in finals[:-1] if final not in replaced]
         if len(others) >= MAX_DISTINCT_FINALS or not all(_agrees(gold, other, answer) for other in others):
             return Verdict(
                 status=Status.OK, answer=answer, flags=verdict.flags | {"conflict"}, detail="the final answers differ"
@@ -197,9 +133,27 @@ def _judge_finals(gold: Gold, found: Extracted) -> Verdict:
     return verdict
 
 
+def _is_hedged(gold: Gold, boxes: list[str]) -> bool:
+    """Whether boxes in a row hold more than one change of mind: three different answers, or one that comes back."""
+    changes = 0
+    for before, after in pairwise(boxes):
+        changes += not _agrees(gold, before, after)
+        if changes > MAX_CHANGES:
+            return True
+    return False
+
+
 def _agrees(gold: Gold, other: str, answer: str) -> bool:
-    """Whether another final says what the right answer says: it is the answer's text, or right as well."""
-    return normalise(other) == normalise(answer) or _judge(gold, other, frozenset()).is_right
+    """Whether two finals say the same: by their text, because both are right, or because they are equal."""
+    if normalise(other) == normalise(answer):
+        return True
+    right = [_judge(gold, text, frozenset()).is_right for text in (other, answer)]
+    if any(right):
+        return all(right)
+    try:
+        return equivalent(read_labelled(answer), read_labelled(other), Rules())
+    except (Unreadable, FalseEquation):
+        return False
 
 
 def _is_readable(text: str) -> bool:
@@ -272,17 +226,33 @@ def _judge(gold: Gold, text: str, flags: frozenset[str]) -> Verdict:
 
 def _is_right(gold: Gold, text: str, rules: Rules) -> bool:
     if gold.is_choice:
-        letter = _choice(text) or _only_letter(text)
-        return letter is not None and letter.upper() == gold.node.value.upper()
+        letter = choice_of(text)
+        if letter is not None:
+            return letter == gold.node.value and _is_option(gold, text)
+        if gold.option:
+            return equivalent(read(gold.option), read_labelled(text), rules)
+        if not gold.is_variable:
+            return False
     if gold.node.op in ("text", "word"):
-        said = _ARTICLES.sub("", literal(text.rpartition("=")[2]))
-        if said == _ARTICLES.sub("", gold.node.value):
+        said = {_ARTICLES.sub("", literal(part)) for part in (text, text.rpartition("=")[2])}
+        if _ARTICLES.sub("", gold.node.value) in said:
             return True
         if gold.node.op == "text":
             return False
     if gold.node.op == "ratio":
         text = _RATIO_WORD.sub(":", text)
     return equivalent(gold.node, read_labelled(text, unit_hint=gold.has_unit), rules)
+
+
+def _is_option(gold: Gold, text: str) -> bool:
+    """False where both sides give the option's text, and the texts are of different values."""
+    said = choice_and_rest(text)
+    if not gold.option or said is None or not said[1]:
+        return True
+    try:
+        return equivalent(read(gold.option), read(said[1]), Rules())
+    except (Unreadable, FalseEquation):
+        return literal(gold.option) == literal(said[1])
 
 
 def _is_words(text: str, gold: Gold) -> bool:
@@ -293,30 +263,6 @@ def _is_words(text: str, gold: Gold) -> bool:
         return read(text).op in ("text", "word")
     except Unreadable:
         return True
-
-
-def _choice(text: str) -> str | None:
-    plain = " ".join(re.sub(r"\\(?:text(?:bf|it|rm)?|mathrm|mathbf|mbox)\s*|[{}$*\\]", " ", text).split())
-    match = _CHOICE.fullmatch(plain)
-    if match is None or _OTHER_CHOICE.search(match["rest"] or ""):
-        return None
-    return match[1]
-
-
-def _only_letter(text: str) -> str | None:
-    """The only choice that a sentence names, as in "I choose B."; "A" and "I" are words unless in brackets."""
-    plain = re.sub(r"\\(?:text(?:bf|it|rm)?|mathrm|mathbf|mbox)\s*|[{}$*\\]", " ", text)
-    if len(plain.split()) > MAX_CHOICE_WORDS or _DENIAL.search(plain):
-        return None
-    named = {one or other for one, other in _NAMED_CHOICE.findall(plain)}
-    return named.pop() if len(named) == 1 else None
-
-
-def _looks_like_choice(text: str, name: str) -> bool:
-    """A letter from A to J in brackets or in `\\text`: `(C)`, `\\text{C}`; a bare letter may be a variable."""
-    return (
-        len(name) == 1 and name in "ABCDEFGHIJ" and re.fullmatch(r".*(?:\\text|\\mathrm|\\mbox|\().*", text) is not None
-    )
 
 
 def _is_restated(gold: Gold, text: str) -> bool:
@@ -335,58 +281,3 @@ def _squeezed(text: str) -> str:
 
 def _asks_percent(question: str) -> bool:
     return bool(question) and re.search(r"percent|per cent|%", question, re.I) is not None
-
-
-def _gold_text(text: str) -> str:
-    if text.strip().casefold() in ("", "nan", "null"):
-        raise BadGold(f"the gold answer is {text!r}")
-    if "boxed" in text or "####" in text:
-        found = extract(text)
-        if found.problem or not found.finals:
-            raise BadGold(f"the gold answer holds no readable final answer: {found.problem or 'no box'}")
-        return found.finals[-1].strip()
-    return text.strip()
-
-
-@lru_cache(maxsize=1024)
-def _read_answer(text: str, answer_type: str, *, unit_hint: bool) -> Node:
-    if answer_type == "text":
-        return Node("text", (), literal(text))
-    if answer_type == "choice":
-        letter = _choice(text)
-        if letter is None:
-            raise Unreadable(f"{text[:40]!r} is no choice")
-        return Node("sym", (), letter.upper())
-    node = read(text, unit_hint=unit_hint)
-    if not equivalent(node, node, Rules()):
-        raise Unreadable("it does not equal itself: it mixes what cannot be compared")
-    return node
-
-
-def _with_units(node: Node, units: Any) -> Node:
-    if units is None or isinstance(units, bool):
-        if units is True and not any(part.op == "quantity" for part in walk(node)):
-            raise BadGold("units = true needs a unit in the gold answer")
-        return node
-    unit = parse_unit(normalise(units)) if isinstance(units, str) else None
-    if unit is None:
-        raise BadGold(f"units = {units!r} is no unit; expected a name such as 'km/h', or true")
-    if node.op == "quantity":
-        if node.value.dimensions != unit.dimensions:
-            raise BadGold(f"units = {units!r} contradicts the unit of the gold answer")
-        return node
-    return Node("quantity", (node,), unit)
-
-
-def _tolerance(tolerance: Any) -> Fraction | None:
-    if tolerance is None:
-        return None
-    try:
-        if isinstance(tolerance, bool):
-            raise ValueError
-        found = Fraction(str(tolerance)) if not isinstance(tolerance, Fraction) else tolerance
-    except (ValueError, ZeroDivisionError):
-        raise BadGold(f"tolerance = {tolerance!r} is no number; expected an absolute difference such as 0.01") from None
-    if found < 0:
-        raise BadGold(f"tolerance = {tolerance!r} is negative")
-    return found

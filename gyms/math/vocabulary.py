@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ENGLISH", "FUNCTIONS", "GREEK", "words"]
+__all__ = ["ENGLISH", "FUNCTIONS", "GREEK", "NUMBER_SETS", "words"]
 
 
 def words(text: str) -> frozenset[str]:
@@ -17,10 +17,13 @@ FUNCTIONS = words(
 GREEK = words(
     "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi rho sigma tau "
     "upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Sigma Upsilon Phi Psi Omega ell hbar partial "
-    "nabla"
+    "nabla checkmark star bigstar square triangledown spadesuit heartsuit diamondsuit clubsuit"
 )
+NUMBER_SETS = frozenset("NZQC")
+"""Sets of numbers that are names: only the real line has values here."""
 ENGLISH = words(
     "is we the so it then that thus has get gets are was if of on there here this have with not yes any all some one "
-    "two how many value which what than says said does did can will would may must let you our"
+    "two three four five six seven eight nine ten zero "
+    "how many value which what than says said does did can will would may must let you our"
 )
 """Short words of prose; as products of letters they would give a sentence a value."""

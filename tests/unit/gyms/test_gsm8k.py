@@ -169,6 +169,119 @@ def test_percent_is_the_bare_number_only_where_the_question_asks_for_it(response
     assert gym().score(task("0.18"), response).value == 1.0
 
 
+DRESSED = [
+    "#### 2,450",
+    "#### 2450 euros",
+    "\\boxed{2{,}450}",
+    "\\boxed{2\\,450}",
+    "#### 2\u202f450",
+    "\\boxed{y = 2450}",
+    "\\boxed{n = 49 \\cdot 50 = 2450}",
+    "\\boxed{\\text{Total} = 2450}",
+    "\\boxed{2450 \\text{ pages}}",
+    "\\boxed{2450\\ \\mathrm{km/h}}",
+    "\\boxed{2450 \\text{ pages per week}}",
+    "\\boxed{2450 \\text{ times as many}}",
+    "\\boxed{2450 \\text{ cm}^2}",
+    "\\boxed{2450\\text{ sq. in}}",
+    "#### 2450 sq. in",
+    "That makes 2450 cm^2.",
+    "#### 2450 times a day",
+    "#### 2450 pens and pencils",
+    "\\boxed{\\text{2450 more pens}}",
+    "\\boxed{\\mathbf{2450}}",
+    "#### \\boxed{2450}",
+    "#### <2450>",
+    "#### \u20b92450",
+    "#### 2450 \u20ac",
+    "#### \u00a32,450",
+    "#### $2,450.00",
+    "#### 'Answer: 2450'",
+    "\\boxed{\\$2450}",
+    "\\boxed{2450^\\circ}",
+    "\ufeff#### 2450\r\n",
+    "#### 2450\u2028I checked 1 thing twice.",
+    "<think>#### 2449</think>\n#### 2450",
+    "<think>\\boxed{2449}?</think> So 2450.",
+    "It is 49 times 50, that is 2450.",
+    "He wanted 50 pens or so. All in all it is 2450.",
+    "\\boxed{2450 \\frac{\\text{km}}{\\text{h}}}",
+]
+
+
+@pytest.mark.parametrize("response", DRESSED)
+def test_a_number_in_any_dress_is_read(response: str) -> None:
+    assert gym().score(task("2450"), response).value == 1.0
+    assert gym().score(task("2,450"), response).value == 1.0
+    assert not gym().score(task("2449"), response).value
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        "#### 24 hundred",
+        "#### 24 dozen",
+        "#### 24 tens",
+        "\\boxed{24 \\text{ thousand}}",
+        "\\boxed{24 \\text{ sevenths}}",
+        "#### 24 and a half",
+        "#### 24x",
+        "#### 24 x",
+        "#### 24 pi",
+        "#### 24xy",
+        "#### 24_5",
+        "#### 24 or more",
+        "#### maybe 24",
+        "#### not 24",
+        "#### 24 or 25",
+        "#### 23, 24",
+        "#### <24> <25>",
+        "#### 24:00",
+        "#### 24^1",
+        "#### 2.4e1",
+        "\\boxed{12 \\cdot 2}",
+        "\\boxed{x + 24}",
+        "\\boxed{2x = 24}",
+        "\\boxed{23 = 24}",
+        "\\boxed{\\frac{48}{2}}",
+        "<think>so #### 24",
+        "<think>so \\boxed{24}",
+        "<think>24</think>",
+        "#### 23\nNo, one more.\n#### 24",
+        "\\boxed{23} no \\boxed{24}",
+        "It is 23 or 24",
+        "22\n23\n24",
+        "22 23 24",
+        "22; 24",
+        "One of 22, 23, 24",
+        "It is 24 hundred",
+        "It is 24 tens",
+        "It is 24 and a half",
+        "It is 24 thirds",
+        "It is about 24 million",
+    ],
+)
+def test_what_makes_another_number_or_none_of_it_is_refused(response: str) -> None:
+    score = gym().score(task("24"), response)
+    assert not score.value and not score.status.is_masked
+
+
+def test_a_scale_behind_a_number_counts() -> None:
+    assert gym().score(task("2400"), "#### 24 hundred").value == 1.0
+    assert gym().score(task("24000000"), "It is 24 million").value == 1.0
+    assert gym().score(task("288"), "#### 24 dozen").value == 1.0
+
+
+def test_a_final_box_that_is_never_closed_is_no_answer() -> None:
+    assert gym().score(task("24"), "\\boxed{24} and then \\boxed{24").status is Status.NO_ANSWER
+    assert gym().score(task("24"), "so \\boxed{24").status is Status.NO_ANSWER
+    assert gym().score(task("24"), "so \\boxed{24}").value == 1.0
+
+
+def test_thoughts_without_an_end_are_no_answer() -> None:
+    assert gym().score(task("24"), "<think>so #### 24").status is Status.NO_ANSWER
+
+
 def test_no_number_is_no_answer_and_bombs_are_refused() -> None:
     assert gym().score(task(), "none").status is Status.NO_ANSWER
     assert gym().score(task(), "9" * 10_000).status is Status.TOO_COMPLEX

@@ -81,7 +81,6 @@ def test_an_answer_is_found(response: str) -> None:
         "\\boxed{42} or \\boxed{43}",
         "\\boxed{43} or \\boxed{42}",
         "\\boxed{42}, wait. \\boxed{43}",
-        "\\boxed{43}. No, \\boxed{42}",
         "#### 42\n#### 43",
         "#### 43\n#### 42",
         "\\boxed{43}\n#### 42",
@@ -119,10 +118,51 @@ def test_no_answer_and_conflicting_answers_score_nothing(response: str) -> None:
     assert not verdict.status.is_masked
 
 
-def test_the_last_of_differing_boxes_counts_only_on_request() -> None:
-    response = "\\boxed{41}. Checking again gives \\boxed{42}"
-    assert "conflict" in verify("42", response).flags
-    assert verify("42", response, finals="last").is_right
+def test_a_later_box_takes_back_an_earlier_one_unless_all_must_agree() -> None:
+    response = "\\boxed{51}. But one was counted twice, so the answer is \\boxed{52}"
+    assert verify("52", response).is_right
+    assert not verify("51", response).is_right
+    assert verify("52", response, finals="agree").flags >= {"conflict"}
+    assert not verify("52", response, finals="agree").is_right
+    assert verify("52", "\\boxed{51}, \\boxed{x}. In fact it is \\boxed{52}. Yes, \\boxed{52.0}").is_right
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        "\\boxed{50}. Or rather \\boxed{51}. Or rather \\boxed{52}",
+        "\\boxed{52}. Or rather \\boxed{51}. No, \\boxed{52}",
+        "First \\boxed{49}, next \\boxed{50}, next \\boxed{51}, next \\boxed{52}",
+        "\\boxed{50, 51, 52}",
+        "\\boxed{51 \\text{ or } 52}",
+        "\\boxed{51}, \\boxed{52}",
+        "#### 51\nNo:\n#### 52",
+        "\\boxed{51}\n#### 52",
+        "The final answer is 51. \\boxed{52}",
+        "<answer>51</answer> <answer>52</answer>",
+    ],
+)
+def test_hedging_and_marks_of_other_kinds_that_differ_have_no_answer(response: str) -> None:
+    assert not verify("52", response).is_right
+    assert not verify("52", response, finals="agree").is_right
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        "You want the result in \\boxed form, so here it is: $\\boxed{31}$",
+        "The last number has to stand in \\boxed{}. We get \\boxed{31}.",
+        "We get \\boxed{31}, in \\boxed as you asked.",
+        "\\boxed 31",
+    ],
+)
+def test_a_mention_of_the_command_is_no_box(response: str) -> None:
+    assert verify("31", response).is_right
+    assert not verify("30", response).is_right
+
+
+def test_a_mention_behind_which_nothing_is_boxed_is_no_answer() -> None:
+    assert not verify("31", "We get \\boxed{31}, and now for \\boxed{}").is_right
 
 
 def test_boxes_that_stand_side_by_side_are_one_list() -> None:
