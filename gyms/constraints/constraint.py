@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from gyms.constraints.arguments import Args, NoArgs
+from gyms.constraints.text import NO_SPACES
 
-__all__ = ["Check", "Constraint", "compares", "keyword_pattern", "whole_word"]
+__all__ = ["Check", "Constraint", "compares", "keyword_pattern", "times", "whole_word"]
 
 Check = Callable[[str, Any], bool]
 """(response, arguments) -> does the instruction hold. Never raises, whatever the response."""
@@ -55,9 +56,24 @@ def compares(actual: int, relation: str, wanted: int) -> bool:
 
 
 @functools.lru_cache(maxsize=4096)
-def whole_word(word: str) -> re.Pattern[str]:
-    """A word or phrase by itself, whatever its case; works for `C++` too, where `\\b` does not."""
-    return re.compile(rf"(?<!\w){re.escape(word.strip())}(?!\w)", re.IGNORECASE)
+def whole_word(word: str, *, ends: bool = True) -> re.Pattern[str]:
+    """A word or phrase by itself, whatever its case; works for `C++` too, where `\\b` does not.
+
+    A script without spaces has no edges to look for: such a word is found wherever it stands.
+
+    Args:
+        ends: False also takes a longer word that starts with it (cats for cat).
+    """
+    word = word.strip()
+    letter = rf"[^\W{NO_SPACES}]"
+    before = "" if re.match(f"[{NO_SPACES}]", word) else f"(?<!{letter})"
+    after = "" if not ends or re.search(f"[{NO_SPACES}]\\Z", word) else f"(?!{letter})"
+    return re.compile(f"{before}{re.escape(word)}{after}", re.IGNORECASE)
+
+
+def times(text: str, keyword: str) -> int:
+    """How often a keyword stands in a text as a whole word or phrase; "art" is not in "start"."""
+    return len(whole_word(keyword).findall(text)) if keyword.strip() else 0
 
 
 _HARD_REGEX = re.compile(r"[*+{()|\\]|\?.*\?")

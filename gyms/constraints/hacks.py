@@ -24,7 +24,7 @@ from collections.abc import Sequence
 
 from gyms.constraints.bounds import required_texts
 from gyms.constraints.item import Instruction, Item
-from gyms.constraints.text import plain_words, prepared, sentences
+from gyms.constraints.text import NO_SPACES, plain_words, prepared, sentences
 from gyms.constraints.wordlists import STOP_WORDS, split_words
 
 __all__ = ["HACK_FLAGS", "hack_flags"]
@@ -74,7 +74,7 @@ _HIDDEN = re.compile("[\u200b\u2060-\u2064\ufeff\u00ad\u202a-\u202e\u2066-\u2069
 _MIXED = re.compile(
     "[A-Za-z][\u0370-\u03ff\u0400-\u04ff]|[\u0370-\u03ff\u0400-\u04ff][A-Za-z]",
 )
-_NO_SPACES = re.compile("[\u0e00-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]")
+_NO_SPACES = re.compile(f"[{NO_SPACES}]")
 _COMMENT = re.compile(r"<!--(?:(?!-->).)*(?:-->|\Z)", re.DOTALL)
 _FENCE = re.compile(r"```(?:(?!```).)*(?:```|\Z)", re.DOTALL)
 _WIDE_GAP = re.compile(r"\n{8,}|[ \t]{40,}")

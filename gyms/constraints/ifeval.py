@@ -1,8 +1,9 @@
 """The 25 instruction ids of IFEval (Zhou et al. 2023), each as its rule reads and as its published checker behaves.
 
-Copied as published: keywords are looked for without word boundaries and whatever their case, forbidden words with
-boundaries, and words are counted as runs of letters, digits and underscores. What is stricter or kinder here than
-upstream is said in `difference`, and docs/constraints.md shows all of it as a table.
+Copied as published: case does not matter to keywords, and words are counted as runs of letters, digits and
+underscores. Keywords are whole words here ("start" holds no "art"), where upstream looks for runs of characters; one
+that need only be included may go on ("cats" for "cat"). What is stricter or kinder here than upstream is said in
+`difference`, and docs/constraints.md shows all of it as a table.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from gyms.constraints import arguments as a
-from gyms.constraints.constraint import compares, keyword_pattern, whole_word
+from gyms.constraints.constraint import compares, keyword_pattern, times, whole_word
 from gyms.constraints.language import detect_upstream, is_english, is_language
-from gyms.constraints.text import blank_line_paragraphs, occurrences, plain_words, sentences, tokens
+from gyms.constraints.text import blank_line_paragraphs, plain_words, sentences, tokens
 from gyms.constraints.upstream_text import count_sentences, word_tokenize
 
 OPTIONS = ("My answer is yes.", "My answer is no.", "My answer is maybe.")
@@ -28,7 +29,7 @@ _TITLE = re.compile(r"<<([^<>\n]+)>>")
 
 
 def existence(text: str, args: a.Keywords) -> bool:
-    return all(occurrences(text, keyword.strip()) for keyword in args.keywords)
+    return all(whole_word(keyword, ends=False).search(text) for keyword in args.keywords)
 
 
 def existence_upstream(text: str, args: a.Keywords) -> bool:
@@ -36,7 +37,7 @@ def existence_upstream(text: str, args: a.Keywords) -> bool:
 
 
 def frequency(text: str, args: a.KeywordFrequency) -> bool:
-    return compares(occurrences(text, args.keyword.strip()), args.relation, args.frequency)
+    return compares(times(text, args.keyword), args.relation, args.frequency)
 
 
 def frequency_upstream(text: str, args: a.KeywordFrequency) -> bool:

@@ -71,7 +71,8 @@ IFEVAL: tuple[Constraint, ...] = (
         existence,
         a.Keywords,
         existence_upstream,
-        "keywords are literal text, upstream takes them for regular expressions",
+        "keywords are literal text that starts a word (cats has cat, concatenate has not), upstream takes them for "
+        "regular expressions that may stand anywhere",
     ),
     _id(
         "keywords:frequency",
@@ -79,7 +80,7 @@ IFEVAL: tuple[Constraint, ...] = (
         frequency,
         a.KeywordFrequency,
         frequency_upstream,
-        "the keyword is literal text, upstream takes it for a regular expression",
+        "the keyword is a literal whole word, upstream takes it for a regular expression that may stand inside of one",
     ),
     _id(
         "keywords:forbidden_words",
