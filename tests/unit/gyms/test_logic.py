@@ -10,7 +10,8 @@ import pytest
 
 from gyms.api import Score, Services, Status, Task
 from gyms.load import resolve
-from gyms.logic import EXCLUDED, SLOW, Logic, LogicSettings, answer_in, gym_of_dataset, library
+from gyms.logic import Logic, LogicSettings, answer_in, default_mixture, gym_of_dataset, is_fit, library
+from gyms.logic_datasets import EXCLUDED, LEAKY, SLOW
 from gyms.logic_verify import SHAPES, is_same
 from gyms.testing import check_gym
 from tests.growth import grows_linearly
@@ -113,6 +114,15 @@ def test_datasets_that_pay_junk_by_themselves_do_not_here(gym: Logic, name: str)
         (entry("simple_integration", "x**2 + C", variable="x", integrand="2*x"), "x**3", 0.0),
         (entry("coin_flip", "0.001953125"), "0", 0.0),
         (entry("coin_flip", "0.001953125"), "1/512", 1.0),
+        (entry("coin_flip", "3.051757812e-05"), "3.051757812e-05", 1.0),
+        (entry("coin_flip", "3.051757812e-05"), "1/32768", 1.0),
+        (entry("coin_flip", "3.051757812e-05"), "0.00003051757812", 1.0),
+        (entry("coin_flip", "3.051757812e-05"), "3.2e-05", 0.0),
+        (entry("codeio", '{"n": 1}'), '{"n": 1' + "0" * 400 + "}", 0.0),
+        (entry("codeio", '{"n": 1' + "0" * 400 + "}"), '{"n": 1' + "0" * 400 + "}", 1.0),
+        (entry("codeio", '{"n": 0.5}'), '{"n": 1' + "0" * 400 + "}", 0.0),
+        (entry("codeio", '{"n": 1}'), '{"n": 1e999}', 0.0),
+        (entry("simple_integration", "x**2 + C", variable="x", integrand="2*x"), "exp(exp(exp(exp(x))))", 0.0),
         (entry("number_sorting", "['-1.5', '2.0']"), "[-1.5, 2]", 1.0),
         (entry("number_sorting", "['-1.5', '2.0']"), "[-1.0, 2]", 0.0),
         (entry("codeio", '{"root": 20.283685442927837}'), '{"root": 20.2836854429}', 1.0),
@@ -189,8 +199,9 @@ def test_excluded_datasets_are_refused_with_the_reason() -> None:
         gym_of_dataset("composite")
     with pytest.raises(ValueError, match=r"reasoning_gym:nope.*no data set 'nope'"):
         resolve("reasoning_gym:nope")
-    assert not set(EXCLUDED) & set(SLOW)
-    assert set(EXCLUDED) | set(SLOW) <= set(library().DATASETS)
+    tables = (set(EXCLUDED), set(LEAKY), set(SLOW), set(default_mixture()))
+    assert sum(map(len, tables)) == len(set().union(*tables)), "a data set is in one table alone"
+    assert set().union(*tables) == set(library().DATASETS)
 
 
 def test_moves_that_almost_have_the_right_form_take_linear_time(gym: Logic) -> None:
@@ -217,3 +228,36 @@ def test_a_full_stop_and_capital_tags_do_not_cost_a_right_answer(name: str) -> N
     for response in (f"<answer>{answer}.</answer>", f"The answer is {answer}.", f"<Answer>{answer}</Answer>"):
         assert gym.score(task, response).value == 1.0, response
     assert gym.score(task, f"<answer>{answer}...</answer>").value != 1.0
+
+
+PREMISES = ["(P \u2227 Q)", "(Q \u2192 R)", "\u00acS"]
+
+
+@pytest.mark.parametrize(
+    ("conclusion", "value"),
+    [
+        ("(P \u2227 R)", 1.0),
+        ("(R \u2228 S)", 1.0),
+        ("\u00ac(R \u2192 S)", 1.0),
+        ("(P \u2227 Q)", 0.0),
+        ("P \u2227 Q", 0.0),
+        ("((Q \u2227 P))", 0.0),
+        ("(\u00acQ \u2228 R)", 0.0),
+        ("\u00acS", 0.0),
+        ("\u00ac\u00ac\u00acS", 0.0),
+        ("(S \u2228 \u00acS)", 0.0),
+        ("(P \u2227 S)", 0.0),
+    ],
+)
+def test_a_restated_premise_is_no_conclusion(gym: Logic, conclusion: str, value: float) -> None:
+    made = entry("propositional_logic", None, premises=PREMISES, variables=["P", "Q", "R", "S"])
+    assert (score(gym, made, f"<answer>{conclusion}</answer>").value or 0.0) == value
+
+
+def test_a_task_whose_answer_is_given_is_not_asked() -> None:
+    question = "Insert by these rules, and give the string.\nThe string: ABBA"
+    assert is_fit(entry("string_insertion", "ABCDA", question=question))
+    assert not is_fit(entry("string_insertion", "ABBA", question=question))
+    gym = gym_of_dataset("string_insertion")(LogicSettings(size=5, heldout_size=5), Services())
+    for task in (*gym.tasks("train"), *gym.tasks("heldout")):
+        assert task.data["metadata"]["string"] != task.data["answer"]
