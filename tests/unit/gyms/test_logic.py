@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -261,3 +264,17 @@ def test_a_task_whose_answer_is_given_is_not_asked() -> None:
     gym = gym_of_dataset("string_insertion")(LogicSettings(size=5, heldout_size=5), Services())
     for task in (*gym.tasks("train"), *gym.tasks("heldout")):
         assert task.data["metadata"]["string"] != task.data["answer"]
+
+
+def test_no_answer_hangs_crashes_or_masks_a_verifier() -> None:
+    """In a child with a limit of CPU time: what hangs in C code would hang the tests with it."""
+    own = ("boxnet", "jugs", "palindrome_partitioning", "rubiks_cube", "polynomial_equations", "simple_integration")
+    names = [*QUICK, *(name for name in own if name not in QUICK)]
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.unit.gyms.hostile_puzzles", *names],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[3],
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert int(done.stdout) > 1000
