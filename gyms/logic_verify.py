@@ -52,7 +52,8 @@ _JSON = r"[\[{](?:\"[^\"]{0,200}\"|[^\"]){0,20000}[\]}]"
 """Its texts are short: boxnet looks into each with a pattern that takes quadratic time."""
 _MOVE = r"[Mm]ove disk [0-9]{1,3} from [Pp]eg [0-9]{1,3} to [Pp]eg [0-9]{1,3}"
 _GRID = r"[0-9\s]{1,2000}"
-_REAL = r"[-+]?[0-9]{0,30}\.?[0-9]{0,30}(?:[eE][-+]?[0-9]{1,3})?"
+_REAL = r"[-+]?(?:[0-9]{1,30}(?:\.[0-9]{0,30})?|\.[0-9]{1,30})(?:[eE][-+]?[0-9]{1,3})?"
+"""Digits are read in one way alone: where two of ten numbers could be split anywhere, a bad end costs 31**10 tries."""
 SHAPES: Mapping[str, re.Pattern[str]] = {
     name: re.compile(shape, re.DOTALL)
     for name, shape in {
