@@ -29,7 +29,7 @@ from typing import Any
 
 from gyms.adapters.trl import load_function
 from gyms.api import Gym, Task
-from gyms.cli.copies import copies, dressed
+from gyms.cli.copies import Frame, copies, dressed, frame_of
 from gyms.cli.look import open_gym
 from gyms.cli.probes import PROBES
 from gyms.cli.show import Block, Grid
@@ -152,6 +152,7 @@ def show_audit(facts: Mapping[str, Any]) -> Iterator[Block]:
 def run_probes(gym: Gym, tasks: Sequence[Task], *, attacks: Sequence[Attacks], seconds: float) -> Tried:
     """Every probe on every task, task by task, until `seconds` are over; at least one task is tried."""
     golds = {task.id: gold for task in tasks if (gold := gym.gold(task))}
+    frame = frame_of(tasks)
     tried = Tried(tallies={probe.name: Tally(why=probe.why, is_list=probe.is_list) for probe in PROBES})
     end = time.monotonic() + seconds
     for task in tasks:
@@ -160,7 +161,7 @@ def run_probes(gym: Gym, tasks: Sequence[Task], *, attacks: Sequence[Attacks], s
         values: dict[str, float] = {}  # of equal responses to one task the first alone is scored
         answer = _answer_of(task, golds)
         tried.answers[answer or task.id] += 1
-        for name, response in _responses(task, golds, attacks):
+        for name, response in _responses(task, golds, frame, attacks):
             if response not in values:
                 before = time.monotonic()
                 values[response] = score_checked(gym, task, response).value or 0.0
@@ -188,10 +189,12 @@ def _holds(response: str, answer: str) -> bool:
     return is_there and re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", response) is not None
 
 
-def _responses(task: Task, golds: Mapping[str, str], attacks: Sequence[Attacks]) -> Iterator[tuple[str, str]]:
+def _responses(
+    task: Task, golds: Mapping[str, str], frame: Frame, attacks: Sequence[Attacks]
+) -> Iterator[tuple[str, str]]:
     for probe in PROBES:
         yield probe.name, probe.respond(task, golds)
-    for name, text in copies(task).items():
+    for name, text in copies(task, frame).items():
         yield COPY + name, dressed(task, golds, text)
     for attack in attacks:
         for name, text in _known(attack, task).items():

@@ -2,7 +2,8 @@
 
 "The second line", "the last number", "what stands in the first quotation marks", "what the example answers": each is a
 policy that a model learns in a few steps, so each is a probe of its own, whose hit rate over many tasks tells a leak
-from luck.
+from luck. What all prompts of a gym begin and end with is a frame; the part within it is one more place, and has places
+of its own.
 """
 
 from __future__ import annotations
@@ -13,7 +14,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from gyms.api import Task
 from gyms.cli.probes import prompt_of
 
-__all__ = ["copies", "dressed"]
+__all__ = ["Frame", "copies", "dressed", "frame_of"]
+
+Frame = tuple[str, str]
+"""What every prompt begins and ends with."""
 
 MAX_PROMPT_CHARS = 20_000
 """Longest part of a prompt that is cut into places."""
@@ -33,9 +37,27 @@ _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
 _ENDS = " \t\n.,;:!?\"'`*()[]{}<>"
 
 
-def copies(task: Task) -> dict[str, str]:
+def frame_of(tasks: Sequence[Task]) -> Frame:
+    """The frame of several prompts, up to the end of a word; nothing where there is but one."""
+    prompts = list({prompt_of(task) for task in tasks})
+    if len(prompts) < 2:
+        return "", ""
+    before = _shared_start(prompts)
+    after = _shared_start([prompt[len(before) :][::-1] for prompt in prompts])[::-1]
+    return re.sub(r"\S*\Z", "", before), re.sub(r"\A\S*", "", after)
+
+
+def _shared_start(texts: Sequence[str]) -> str:
+    low, high = min(texts), max(texts)  # what these two share, all between them do
+    length = next((place for place, pair in enumerate(zip(low, high, strict=False)) if pair[0] != pair[1]), len(low))
+    return low[:length]
+
+
+def copies(task: Task, frame: Frame = ("", "")) -> dict[str, str]:
     """Name of a place -> what stands there in the prompt of a task."""
-    text = prompt_of(task)[-MAX_PROMPT_CHARS:]
+    whole = prompt_of(task)
+    text = whole[-MAX_PROMPT_CHARS:]
+    own = whole.removeprefix(frame[0]).removesuffix(frame[1]).strip()[-MAX_PROMPT_CHARS:]
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     items = [_MARK.sub("", line, count=1).strip() for line in lines if _MARK.match(line)]
     numbers = [found.rstrip(".,/") for found in _NUMBER.findall(text)]
@@ -49,18 +71,30 @@ def copies(task: Task) -> dict[str, str]:
         ("bracketed text", _BRACKETED.findall(text), 6),
         ("labelled answer", [answer.strip() for answer in _LABELLED.findall(text)], 4),
         ("paragraph", [part.strip() for part in _BLANK.split(text) if part.strip()], 6),
-        ("sentence", [part.strip() for part in _SENTENCE.split(text) if part.strip()], 3),
-        ("word", [word for word in (part.strip(_ENDS) for part in text.split()) if word], 3),
+        ("sentence", _sentences(text), 3),
+        ("word", _words(text), 3),
+        ("word of its own", _words(own) if own != text else [], 6),
+        ("sentence of its own", _sentences(own) if own != text else [], 3),
     ):
         found.update(_placed(what, parts, most))
     ends = [line.rpartition(":")[2].strip() for line in lines if ":" in line]
     found.update(_placed("end of a line after a colon", [end for end in ends if end], 4))
+    if own != text.strip():
+        found["all that is its own"] = own
     if numbers:
         by_value = sorted(numbers, key=_value)
         found["the least number"], found["the greatest number"] = by_value[0], by_value[-1]
     if quoted:
         found["the longest quoted text"] = max(quoted, key=len)
     return found
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in (part.strip(_ENDS) for part in text.split()) if word]
+
+
+def _sentences(text: str) -> list[str]:
+    return [part.strip() for part in _SENTENCE.split(text) if part.strip()]
 
 
 def _placed(what: str, parts: Sequence[str], most: int) -> Iterator[tuple[str, str]]:

@@ -13,7 +13,7 @@ import pytest
 from gyms.__main__ import main
 from gyms.api import Task, message
 from gyms.cli.audit import Tally, Tried, findings, lower_bound
-from gyms.cli.copies import copies, dressed
+from gyms.cli.copies import copies, dressed, frame_of
 
 ROOT = Path(__file__).parents[3]
 WORD_GYM = ROOT / "examples" / "word_gym" / "word_gym.py"
@@ -162,6 +162,18 @@ def test_the_places_of_a_prompt_are_named() -> None:
         "the least number": "1",
     }
     assert {name: found.get(name) for name in expected} == expected
+
+
+def test_what_all_prompts_share_is_a_frame() -> None:
+    tasks = [
+        Task(id=text, prompt=(message("user", f"Insert. The string: {text}\n\nAnswer in a line."),))
+        for text in ("ABBA AC", "ABE AC", "DA AC")
+    ]
+    frame = frame_of(tasks)
+    assert frame == ("Insert. The string: ", " AC\n\nAnswer in a line.")
+    assert copies(tasks[0], frame)["all that is its own"] == "ABBA"
+    assert copies(tasks[0], frame)["word of its own 1 from the end"] == "ABBA"
+    assert frame_of(tasks[:1]) == ("", "") and "all that is its own" not in copies(tasks[0])
 
 
 def test_a_copy_wears_the_dress_of_the_gold() -> None:
