@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from gyms.constraints.arguments import Args, NoArgs
 from gyms.constraints.text import NO_SPACES
 
-__all__ = ["Check", "Constraint", "compares", "keyword_pattern", "times", "whole_word"]
+__all__ = ["Check", "Constraint", "Family", "compares", "keyword_pattern", "times", "whole_word"]
 
 Check = Callable[[str, Any], bool]
 """(response, arguments) -> does the instruction hold. Never raises, whatever the response."""
@@ -48,6 +48,41 @@ class Constraint:
     def holds(self, text: str, args: Args, *, compat: bool = False) -> bool:
         """Does the instruction hold. In compat mode give the raw response, otherwise the prepared one."""
         return bool((self.compat or self.check)(text, args) if compat else self.check(text, args))
+
+
+class Family:
+    """The ids of one publication, each said once: a decorator on the function that checks it.
+
+    Example:
+        MINE = Family("mine")
+
+        @MINE.id("my:no_z", "Do not use the letter z.", differs="capitals count")
+        def no_z(text: str, args: NoArgs) -> bool:
+            return "z" not in text.lower()
+    """
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self._made: list[Constraint] = []
+
+    def id(
+        self, name: str, rule: str, args: type[Args] = NoArgs, *, published: Check | None = None, differs: str = ""
+    ) -> Callable[[Check], Check]:
+        """Make the decorated function the check of an id; the fields are those of `Constraint`."""
+
+        def made(check: Check) -> Check:
+            self._made.append(
+                Constraint(
+                    id=name, rule=rule, source=self.source, check=check, args=args, compat=published, difference=differs
+                )
+            )
+            return check
+
+        return made
+
+    def __iter__(self) -> Iterator[Constraint]:
+        """The constraints, in the order of the file."""
+        return iter(self._made)
 
 
 def compares(actual: int, relation: str, wanted: int) -> bool:

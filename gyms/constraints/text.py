@@ -26,6 +26,7 @@ from gyms.constraints.wordlists import split_words
 __all__ = [
     "NO_SPACES",
     "blank_line_paragraphs",
+    "has_paragraphs",
     "is_emoji_char",
     "lines_of",
     "plain_words",
@@ -136,6 +137,12 @@ def without_accents(text: str) -> str:
 @lru_cache(maxsize=4096)
 def _without_marks(character: str) -> str:
     return "".join(c for c in unicodedata.normalize("NFKD", character) if not unicodedata.combining(c))
+
+
+def has_paragraphs(parts: list[str], wanted: int) -> bool:
+    """As many filled parts as wanted; only the first and the last part may be empty."""
+    filled = [bool(part.strip()) for part in parts]
+    return sum(filled) == wanted and all(filled[1:-1])
 
 
 def lines_of(text: str) -> list[str]:

@@ -7,8 +7,8 @@ from itertools import pairwise
 
 from gyms.constraints import arguments as a
 from gyms.constraints.constraint import compares, keyword_pattern, times, whole_word
-from gyms.constraints.ifeval import asterisk_paragraphs, has_paragraphs
-from gyms.constraints.text import blank_line_paragraphs, sentences, stripped, tokens, word_tokens
+from gyms.constraints.ifeval import asterisk_paragraphs
+from gyms.constraints.text import blank_line_paragraphs, has_paragraphs, sentences, stripped, tokens, word_tokens
 from gyms.constraints.upstream_text import split_sentences, word_tokenize
 
 _DOTS = re.compile("[.\u2026\uff0e\u3002\u2024]")
