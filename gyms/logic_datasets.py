@@ -1,6 +1,15 @@
 """Which data sets of reasoning-gym are asked, and why the others are not.
 
-LEAKY_TABLE
+What `audit` found without guards (reasoning-gym 0.1.25, up to 120 tasks of each of the 98 data sets that are offered;
+the figure is the mean value of the best copy of a place of the prompt), and what was done:
+
+- propositional_logic, 0.67 to 0.80: a premise as its own conclusion. Refused, in whatever form; but a weakened premise
+  ("premise 1 or premise 2") is a conclusion by the rules, and still pays 0.63: LEAKY.
+- string_insertion, 0.94: the given string, where nothing is to be inserted. Such tasks are not asked any more: 0.00.
+- number_format, 0.36: the greatest of the candidates, which half of the tasks ask for. By nature: CHANCE.
+- coin_flip and codeio: 1 of 120 and 3 of 66 of their own answers (`3.05e-05`, quoted texts) failed our check. Mended.
+
+In the others no copy pays beyond what the most frequent answer does.
 """
 
 from __future__ import annotations
@@ -24,8 +33,7 @@ EXCLUDED: Mapping[str, str] = {
 installed."""
 
 LEAKY: Mapping[str, str] = {
-    "propositional_logic": "a weakened premise is a conclusion",
-    "string_insertion": "copying the given string is right in most tasks",
+    "propositional_logic": "two premises joined by `or` or by `and` are a conclusion in 0.63 of the tasks",
 }
 """Data set -> what pays without solving its tasks; not in the default mixture, asked by name."""
 
@@ -69,6 +77,7 @@ CHANCE: Mapping[str, float] = {
     "largest_island": 0.3,
     "letter_counting": 0.6,
     "mahjong_puzzle": 0.5,
+    "number_format": 0.45,
     "number_sequence": 0.4,
     "polynomial_equations": 0.45,
     "ransom_note": 0.75,
@@ -82,6 +91,7 @@ CHANCE: Mapping[str, float] = {
     "products": 0.2,
     "maze": 0.5,
 }
-"""Data set -> mean value that the best constant answer may get in a handful of tasks; 0.05 for the others.
+"""Data set -> mean value that the best constant answer, or the best pick among candidates, may get in a handful of
+tasks; 0.05 for the others.
 
 Over 150 tasks the most frequent answer has two thirds of this at most (measured with reasoning-gym 0.1.25)."""

@@ -129,10 +129,10 @@ def is_same(answer: str, gold: str, *, ignore_case: bool = False) -> bool:
     """
     if len(answer) > 4 * len(gold) + 200:
         return False
-    one, other = _plain(_unwrapped(answer)), _plain(gold)
+    one, other, as_it_is = _plain(_unwrapped(answer)), _plain(gold), _plain(answer)
     if ignore_case:
-        one, other = one.casefold(), other.casefold()
-    if one == other:
+        one, other, as_it_is = one.casefold(), other.casefold(), as_it_is.casefold()
+    if other in (one, as_it_is):  # a right answer may have quotes of its own
         return bool(other)
     numbers = [text.replace(",", "") for text in (one, other)]
     if all(_NUMBER.fullmatch(text) for text in numbers):
@@ -288,11 +288,19 @@ def _product(answer: str, entry: Entry) -> bool:
 
 
 def _json_value(answer: str, entry: Entry) -> bool:
-    """Whether two JSON objects are equal, numbers to one part in a million."""
+    """Whether two JSON values are equal, numbers to one part in a million; a text also without its quotes."""
+    gold = str(entry["answer"])
     try:
-        return _is_close(json.loads(_unwrapped(answer)), json.loads(str(entry["answer"])))
+        wanted = json.loads(gold)
     except (ValueError, RecursionError):
-        return is_same(answer, str(entry["answer"]))
+        return is_same(answer, gold)
+    for text in (answer.strip(), _unwrapped(answer)):
+        try:
+            if _is_close(json.loads(text), wanted):
+                return True
+        except (ValueError, RecursionError):
+            continue
+    return isinstance(wanted, str) and is_same(answer, wanted)
 
 
 def _is_close(one: Any, other: Any) -> bool:
