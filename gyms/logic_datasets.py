@@ -4,7 +4,7 @@ What `audit` found without guards (reasoning-gym 0.1.25, up to 120 tasks of each
 the figure is the mean value of the best copy of a place of the prompt), and what was done:
 
 - propositional_logic, 0.67 to 0.80: a premise as its own conclusion. Refused, in whatever form; but a weakened premise
-  ("premise 1 or premise 2") is a conclusion by the rules, and still pays 0.63: LEAKY.
+  ("premise 1 or premise 2") is a conclusion by the rules, and pays 0.42, two joined by `and` 0.53: LEAKY.
 - string_insertion, 0.94: the given string, where nothing is to be inserted. Such tasks are not asked any more: 0.00.
 - number_format, 0.36: the greatest of the candidates, which half of the tasks ask for. By nature: CHANCE.
 - coin_flip and codeio: 1 of 120 and 3 of 66 of their own answers (`3.05e-05`, quoted texts) failed our check. Mended.
@@ -33,7 +33,7 @@ EXCLUDED: Mapping[str, str] = {
 installed."""
 
 LEAKY: Mapping[str, str] = {
-    "propositional_logic": "two premises joined by `or` or by `and` are a conclusion in 0.63 of the tasks",
+    "propositional_logic": "two premises joined by `and` are a conclusion in 0.53 of the tasks",
 }
 """Data set -> what pays without solving its tasks; not in the default mixture, asked by name."""
 

@@ -8,6 +8,7 @@ from gyms.api import Services, Status, Task
 from gyms.constraints.gym import Constraints, ConstraintsSettings, loose_variants
 from gyms.constraints.hacks import hack_flags
 from gyms.constraints.item import read_item
+from gyms.constraints.topics import TOPICS
 from gyms.load import load_gym
 from gyms.testing import check_gym
 
@@ -123,6 +124,16 @@ HONEST = "The river runs past a stone where a man eats bread by the light of a l
 )
 def test_a_hack_is_flagged(response, flag):
     assert flag in flags(response)
+
+
+def test_a_wall_of_text_about_everything_is_off_topic_and_a_long_text_on_the_topic_is_not():
+    """The gold responses of all topics one after the other hold what any prompt asks for, its topic included."""
+    wall = "\n".join(sentence for topic in TOPICS for sentence in topic.sentences)
+    own = " ".join(TOPICS[0].sentences)
+    assert "off_topic" in flags(wall, topic=TOPICS[0].words)
+    assert "off_topic" not in flags(own, topic=TOPICS[0].words)
+    kept = " ".join(f"The river bends by hill {n}. It goes on. Nobody knows how far." for n in range(20))
+    assert "off_topic" not in flags(kept, topic=("river",))
 
 
 def test_a_claim_is_flagged_only_where_it_is_untrue():
