@@ -177,10 +177,12 @@ def fault_of(entry: Mapping[str, Any]) -> str:
 
 
 def is_fit(entry: Mapping[str, Any]) -> bool:
-    """Whether an entry may be asked: it can be verified, and copying what the puzzle's last line gives is not right."""
+    """Whether an entry may be asked: it can be verified, its own answer is right, and a copy of what the puzzle's last
+    line gives is not. (intermediate_integration has answers such as `Integral(...)`.)"""
     lines = str(entry["question"]).strip().splitlines() or [""]
     given = lines[-1].strip()
-    return not fault_of(entry) and str(entry["answer"]).strip() not in (given, given.rpartition(":")[2].strip())
+    is_copy = str(entry["answer"]).strip() in (given, given.rpartition(":")[2].strip())
+    return not is_copy and not fault_of(entry) and not _gold_fault(entry)
 
 
 def answer_in(response: str, *, has_lines: bool) -> str | None:
@@ -213,14 +215,9 @@ def _verified(task: Task, entry: dict[str, Any], answer: str) -> Score:
     name = entry["metadata"]["source_dataset"]
     rules = _rules_of(name) if name in SHAPES else _no_rules
     gold = entry["answer"]
-    if gold is not None and (name in SHAPES or name in CHECKS):
-        with _quiet():
-            try:
-                holds = is_right(name, str(gold), entry, rules)
-            except Exception as error:  # foreign code, or a task that is not what it says
-                return Score(status=Status.BAD_TASK, detail=f"task {task.id!r:.100}: {_told(error)}")
-        if not holds:
-            return Score(status=Status.BAD_TASK, detail=f"task {task.id!r:.100}: its own answer does not solve it")
+    fault = _gold_fault(entry)
+    if fault:
+        return Score(status=Status.BAD_TASK, detail=f"task {task.id!r:.100}: {fault}")
     with _quiet():
         try:
             value = float(is_right(name, answer, entry, rules))
@@ -229,6 +226,19 @@ def _verified(task: Task, entry: dict[str, Any], answer: str) -> Score:
                 return Score(status=Status.BAD_TASK, detail=f"task {task.id!r:.100}: {_told(error)}")
             return Score(status=Status.INVALID_ANSWER, answer=answer[:200], detail=_told(error))
     return Score(status=Status.OK, value=value, answer=answer[:200], components={"fraction": value})
+
+
+def _gold_fault(entry: Mapping[str, Any]) -> str:
+    """Why an entry's own answer does not pass our check; empty where it does, or is compared as it stands."""
+    name, gold = entry["metadata"]["source_dataset"], entry["answer"]
+    if gold is None or not (name in SHAPES or name in CHECKS):
+        return ""
+    with _quiet():
+        try:
+            holds = is_right(name, str(gold), entry, _rules_of(name) if name in SHAPES else _no_rules)
+        except Exception as error:  # foreign code, or a task that is not what it says
+            return _told(error)
+    return "" if holds else "its own answer does not solve it"
 
 
 def _raises(rules: Any, gold: str, entry: dict[str, Any]) -> bool:

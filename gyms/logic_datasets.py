@@ -8,6 +8,7 @@ the figure is the mean value of the best copy of a place of the prompt), and wha
 - string_insertion, 0.94: the given string, where nothing is to be inserted. Such tasks are not asked any more: 0.00.
 - number_format, 0.36: the greatest of the candidates, which half of the tasks ask for. By nature: CHANCE.
 - coin_flip and codeio: 1 of 120 and 3 of 66 of their own answers (`3.05e-05`, quoted texts) failed our check. Mended.
+- intermediate_integration: 9 of 60 of its own answers are the question (`Integral(...)`). Not asked.
 
 In the others no copy pays beyond what the most frequent answer does.
 """

@@ -264,6 +264,12 @@ def test_a_restated_premise_is_no_conclusion(gym: Logic, conclusion: str, value:
     assert (score(gym, made, f"<answer>{conclusion}</answer>").value or 0.0) == value
 
 
+def test_a_task_whose_own_answer_is_not_right_is_not_asked() -> None:
+    integral = {"variable": "x", "integrand": "x*cos(x)"}
+    assert is_fit(entry("intermediate_integration", "x*sin(x) + cos(x) + C", **integral))
+    assert not is_fit(entry("intermediate_integration", "Integral(x*cos(x), x) + C", **integral))
+
+
 def test_a_task_whose_answer_is_given_is_not_asked() -> None:
     question = "Insert by these rules, and give the string.\nThe string: ABBA"
     assert is_fit(entry("string_insertion", "ABCDA", question=question))
