@@ -264,6 +264,10 @@ class Gym(ABC):
         """A response that must score 1.0, or None where no worked answer is known. Used by checks and by PTX."""
         return None
 
+    def attacks(self, task: Task) -> Mapping[str, str]:
+        """Name -> a response that must not pay, for `audit`: what an author knows a policy might try on this gym."""
+        return {}
+
     def fingerprint(self, task: Task) -> str:
         """What makes two tasks the same problem; train and held-out must not share one. Default: the prompt text."""
         return "\n".join(f"{m['role']}: {m['content']}" for m in task.prompt)

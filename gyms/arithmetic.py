@@ -8,8 +8,8 @@ problems are stored, so the number of train tasks may be astronomical.
 *Chat style* (`What is 17 + 25?`). The answer is an integer, and only the final one may be claimed: restated operands
 are set aside ("17 + 25 =", or "the sum of 17 and 25 is"), and every integer that is left must be the answer. So "42",
 "17 + 25 = 42" and "The answer is 42." are right; "41 or 42", a list of guesses and a restated question without an
-answer are not. Intermediate results count as guesses: the gym teaches the short form, and a verifier that forgave
-extra numbers would pay for listing them.
+answer are not. Thoughts do not count, and those that never end leave no answer. Intermediate results count as guesses:
+the gym teaches the short form, and a verifier that forgave extra numbers would pay for listing them.
 
 *Bare style* (`17+25=`). The response without surrounding white space must be the answer, character by character;
 with `reverse_digits` least significant digit first, the order in which a tiny model can compute it.
@@ -30,6 +30,7 @@ from typing import Any, Literal, overload
 from pydantic import ConfigDict, Field, model_validator
 
 from gyms.api import Gym, GymSettings, Score, Services, Split, Status, Task, message
+from gyms.constraints.thinking import final_text
 from gyms.permutation import permute
 
 __all__ = ["Arithmetic", "ArithmeticSettings"]
@@ -268,7 +269,10 @@ def _score_bare(answer: str, expected: str) -> Score:
 
 
 def _score_chat(response: str, expected: int, operands: list[int]) -> Score:
-    text = response.translate(_PLAIN_SIGNS)
+    final = final_text(response)
+    if final is None:
+        return Score(status=Status.NO_ANSWER, detail="the thinking is not closed")
+    text = final.translate(_PLAIN_SIGNS)
     if any(_num_digits(found) > MAX_DIGITS for found in _INTEGER.findall(text)):
         return Score(status=Status.TOO_COMPLEX, detail=f"an integer has over {MAX_DIGITS} digits")
     claimed = _claims(text, operands)

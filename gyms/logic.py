@@ -9,8 +9,8 @@ seed, the parameters and everything else that could give the answer away stay ou
 whole response where the right answer has several lines. An opened tag that is not closed is no answer. See
 gyms/logic_verify.py for what is right.
 
-Data sets that cannot be trusted as a reward are in EXCLUDED, with the reason; those that are only slow to generate in
-SLOW, and can be asked for by name.
+gyms/logic_datasets.py says which data sets are not asked, with the reason, and which only by name: those that are slow
+to generate, and those that pay for a copy.
 """
 
 from __future__ import annotations
@@ -31,84 +31,14 @@ from pydantic import ConfigDict, Field, model_validator
 from gyms.api import Gym, GymSettings, Needs, Score, Services, Split, Status, Task, message
 from gyms.extras import require
 from gyms.heldout import is_heldout
+from gyms.logic_datasets import CHANCE, EXCLUDED, LEAKY, SLOW
 from gyms.logic_verify import CHECKS, SHAPES, is_right
 
-__all__ = ["EXCLUDED", "SLOW", "Logic", "LogicSettings", "gym_of_dataset"]
-
-_HASHED = "its tasks depend on the hash seed of the process, so a task is not the same twice"
-EXCLUDED: Mapping[str, str] = {
-    "composite": "a mixture of other data sets; name those instead",
-    "isomorphic_strings": _HASHED,
-    "list_functions": _HASHED,
-    "polynomial_multiplication": _HASHED,
-    "ransom_note": _HASHED,
-    "time_intervals": "its questions depend on today's date, so a task is not the same twice",
-    "word_ladder": _HASHED,
-    "zebra_puzzles": "needs pycosat, which is not installed (it needs a C compiler): pip install pycosat",
-}
-"""Data set -> why it is not asked. Stored entries are verified all the same; zebra_puzzles is asked where pycosat is
-installed."""
-
-SLOW: Mapping[str, str] = {
-    "acre": "builds all its tasks at once",
-    "arc_agi": "loads 4 s of data",
-    "codeio": "runs stored programs, some of which need libraries that are not installed",
-    "futoshiki": "seconds for one task",
-    "game_of_life": "a third of a second for one task",
-    "game_of_life_halting": "half a second for one task",
-    "countdown": "a third of a second for one task",
-    "group_anagrams": "loads seconds of data",
-    "intermediate_integration": "seconds for one task",
-    "knight_swap": "up to half a minute for one task",
-    "quantum_lock": "a second for one task",
-    "rearc": "loads seconds of data",
-    "rubiks_cube": "a quarter of a second for one task",
-    "simple_integration": "half a second for one task",
-    "sokoban": "seconds for one task",
-    "sudoku": "a second for one task",
-    "polynomial_equations": "seconds for one task",
-    "spell_backward": "loads seconds of data",
-    "puzzle24": "a second for one task",
-    "figlet_font": "loads seconds of data",
-}
-"""Data set -> why it is not in the default mixture."""
-
-CHANCE: Mapping[str, float] = {
-    "acre": 0.6,
-    "binary_alternation": 0.4,
-    "calendar_arithmetic": 0.2,
-    "circuit_logic": 0.8,
-    "color_cube_rotation": 0.2,
-    "coin_flip": 0.25,
-    "count_bits": 0.25,
-    "course_schedule": 0.7,
-    "family_relationships": 0.3,
-    "game_of_life_halting": 0.8,
-    "gcd": 0.5,
-    "isomorphic_strings": 0.7,
-    "largest_island": 0.3,
-    "letter_counting": 0.6,
-    "mahjong_puzzle": 0.5,
-    "number_sequence": 0.4,
-    "polynomial_equations": 0.45,
-    "ransom_note": 0.75,
-    "rectangle_count": 0.35,
-    "rotten_oranges": 0.5,
-    "self_reference": 0.6,
-    "shortest_path": 0.5,
-    "syllogism": 0.8,
-    "aiw": 0.4,
-    "power_function": 0.3,
-    "products": 0.2,
-    "maze": 0.5,
-}
-"""Data set -> mean value that the best constant answer may get in a handful of tasks; 0.05 for the others.
-
-Over 150 tasks the most frequent answer has two thirds of this at most (measured with reasoning-gym 0.1.25)."""
+__all__ = ["Logic", "LogicSettings", "gym_of_dataset"]
 
 HELDOUT_FRAC = 0.25
 """Fraction of the problems that is held out."""
-_MAX_TRIES = 200
+_MAX_TRIES = 2000
 _SIZE = 2_000_000_000
 _SIZES: Mapping[str, int] = {"acre": 2000, "gsm_symbolic": 100_000, "list_functions": 100_000}
 """Tasks that a data set is told to have; those that build all of them at once get fewer."""
@@ -126,7 +56,7 @@ class LogicSettings(GymSettings):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     datasets: tuple[str, ...] = ()
-    """Data sets of reasoning-gym, asked in turn; none: all that are neither excluded nor slow."""
+    """Data sets of reasoning-gym, asked in turn; none: all that are neither excluded nor leaky nor slow."""
     dataset_args: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Data set -> its own configuration, e.g. `{"chain_sum": {"max_terms": 4}}`."""
     seed: int = Field(default=0, ge=0, le=10**6)
@@ -183,6 +113,19 @@ class Logic(Gym):
             return Score(status=Status.TOO_COMPLEX, detail=f"the answer has over {MAX_ANSWER_CHARS} characters")
         return _verified(task, entry, answer)
 
+    def attacks(self, task: Task) -> Mapping[str, str]:
+        """Premises as their own conclusion, in the ways that need no reasoning."""
+        premises = task.data["metadata"].get("premises")
+        if not isinstance(premises, Sequence) or isinstance(premises, str) or not premises:
+            return {}
+        first, last = str(premises[0]), str(premises[-1])
+        return {
+            "the first premise": first,
+            "the last premise": last,
+            "the first premise or another": f"({first} \u2228 {last})",
+            "both premises": f"({first} \u2227 {last})",
+        }
+
     def gold(self, task: Task) -> str | None:
         """The data set's own answer; None where it gives none (several are right, none is stored)."""
         answer = task.data["answer"]
@@ -202,8 +145,8 @@ def gym_of_dataset(name: str) -> type[Gym]:
 
 
 def default_mixture() -> tuple[str, ...]:
-    """All data sets that are neither excluded nor slow, by name."""
-    return tuple(name for name in sorted(library().DATASETS) if name not in EXCLUDED and name not in SLOW)
+    """All data sets that are neither excluded nor leaky nor slow, by name."""
+    return tuple(sorted(set(library().DATASETS) - set(EXCLUDED) - set(LEAKY) - set(SLOW)))
 
 
 def check_name(name: str) -> None:
@@ -234,9 +177,12 @@ def fault_of(entry: Mapping[str, Any]) -> str:
 
 
 def is_fit(entry: Mapping[str, Any]) -> bool:
-    """Whether an entry may be asked: it can be verified, and copying the puzzle's last line does not solve it."""
-    lines = str(entry["question"]).strip().splitlines()
-    return not fault_of(entry) and str(entry["answer"]).strip() != (lines[-1].strip() if lines else "")
+    """Whether an entry may be asked: it can be verified, its own answer is right, and a copy of what the puzzle's last
+    line gives is not. (intermediate_integration has answers such as `Integral(...)`.)"""
+    lines = str(entry["question"]).strip().splitlines() or [""]
+    given = lines[-1].strip()
+    is_copy = str(entry["answer"]).strip() in (given, given.rpartition(":")[2].strip())
+    return not is_copy and not fault_of(entry) and not _gold_fault(entry)
 
 
 def answer_in(response: str, *, has_lines: bool) -> str | None:
@@ -269,14 +215,9 @@ def _verified(task: Task, entry: dict[str, Any], answer: str) -> Score:
     name = entry["metadata"]["source_dataset"]
     rules = _rules_of(name) if name in SHAPES else _no_rules
     gold = entry["answer"]
-    if gold is not None and (name in SHAPES or name in CHECKS):
-        with _quiet():
-            try:
-                holds = is_right(name, str(gold), entry, rules)
-            except Exception as error:  # foreign code, or a task that is not what it says
-                return Score(status=Status.BAD_TASK, detail=f"task {task.id!r:.100}: {_told(error)}")
-        if not holds:
-            return Score(status=Status.BAD_TASK, detail=f"task {task.id!r:.100}: its own answer does not solve it")
+    fault = _gold_fault(entry)
+    if fault:
+        return Score(status=Status.BAD_TASK, detail=f"task {task.id!r:.100}: {fault}")
     with _quiet():
         try:
             value = float(is_right(name, answer, entry, rules))
@@ -285,6 +226,19 @@ def _verified(task: Task, entry: dict[str, Any], answer: str) -> Score:
                 return Score(status=Status.BAD_TASK, detail=f"task {task.id!r:.100}: {_told(error)}")
             return Score(status=Status.INVALID_ANSWER, answer=answer[:200], detail=_told(error))
     return Score(status=Status.OK, value=value, answer=answer[:200], components={"fraction": value})
+
+
+def _gold_fault(entry: Mapping[str, Any]) -> str:
+    """Why an entry's own answer does not pass our check; empty where it does, or is compared as it stands."""
+    name, gold = entry["metadata"]["source_dataset"], entry["answer"]
+    if gold is None or not (name in SHAPES or name in CHECKS):
+        return ""
+    with _quiet():
+        try:
+            holds = is_right(name, str(gold), entry, _rules_of(name) if name in SHAPES else _no_rules)
+        except Exception as error:  # foreign code, or a task that is not what it says
+            return _told(error)
+    return "" if holds else "its own answer does not solve it"
 
 
 def _raises(rules: Any, gold: str, entry: dict[str, Any]) -> bool:

@@ -120,7 +120,16 @@ def _parser(prog: str) -> argparse.ArgumentParser:
             added.add_argument("name", metavar="NAME", help="entry point, module:Class, file.py:Class, ...")
         if name in ("validate", "audit"):
             added.add_argument("--args", default="{}", metavar="JSON", help="the gym's settings")
-            added.add_argument("--max-tasks", type=int, default=50, metavar="N", help="tasks looked at of each split")
+            most = 200 if name == "audit" else 50
+            added.add_argument("--max-tasks", type=int, default=most, metavar="N", help="tasks looked at of each split")
+        if name == "audit":
+            added.add_argument("--seconds", type=float, default=60.0, metavar="S", help="time for all attacks together")
+            added.add_argument(
+                "--attacks",
+                default="",
+                metavar="module:function",
+                help="attacks of your own: (gym, task) -> name: response",
+            )
         if name == "list":
             added.add_argument("--check", action="store_true", help="import each gym, in a process of its own")
         if name == "new":

@@ -11,6 +11,7 @@ import ast
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from gyms.constraints.constraint import times
 from gyms.constraints.item import Instruction
 from gyms.constraints.text import plain_words
 
@@ -34,7 +35,6 @@ _BOUNDS: dict[str, Callable[[Any], list[Bound]]] = {
         _relation(f"the keyword {a.keyword.strip().lower()!r}", a.relation, a.frequency)
     ],
     "keywords:word_once": lambda a: [_exactly(f"the keyword {a.keyword.strip().lower()!r}", 1)],
-    "keywords:existence": lambda a: [(f"the keyword {word.strip().lower()!r}", 1, None) for word in a.keywords],
     "count:count_increment_word": lambda a: _keyword_counts((a.keyword1, a.keyword2), (1, 2)),
     "count:keywords_multiple": lambda a: _keyword_counts(
         (a.keyword1, a.keyword2, a.keyword3, a.keyword4, a.keyword5), (1, 2, 3, 5, 7)
@@ -92,11 +92,11 @@ _BOUNDS: dict[str, Callable[[Any], list[Bound]]] = {
 
 
 def _keyword_counts(keywords: tuple[str, ...], counts: tuple[int, ...]) -> list[Bound]:
-    """How often each keyword must occur; one inside of another occurs with it."""
+    """How often each keyword must occur; one that is a word of another occurs with it."""
     words = [keyword.strip().lower() for keyword in keywords]
     bounds = [_exactly(f"the keyword {word!r}", count) for word, count in zip(words, counts, strict=True)]
     for longer, count in zip(words, counts, strict=True):
-        bounds += [(f"the keyword {word!r}", count * longer.count(word), None) for word in words if word != longer]
+        bounds += [(f"the keyword {word!r}", count * times(longer, word), None) for word in words if word != longer]
     return bounds
 
 
@@ -129,25 +129,32 @@ def _all_bounds(instructions: tuple[Instruction, ...], compat: bool) -> Iterator
     yield from bounds
     wanted = {quantity for _name, (quantity, _low, high) in bounds if high is not None}
     for instruction in instructions:
-        for text, times in required_texts(instruction):
+        for text, count in required_texts(instruction):
             low = text.lower()
             yield instruction.id, ("words", len(plain_words(text)), None)
             yield instruction.id, ("letters", sum(letter.isascii() and letter.isalpha() for letter in text), None)
             for quantity in wanted:
-                if quantity.startswith(_QUOTED) and _is_certain(instruction, quantity):
-                    yield instruction.id, (quantity, times * low.count(_named(quantity)), None)
+                if quantity.startswith(_QUOTED) and _is_certain(instruction, quantity, compat):
+                    is_word = quantity.startswith(_KEYWORD) and not compat
+                    number = times(text, _named(quantity)) if is_word else low.count(_named(quantity))
+                    yield instruction.id, (quantity, count * number, None)
 
 
-_QUOTED = ("the keyword ", "the letter ")
+_KEYWORD, _LETTER = _QUOTED = ("the keyword ", "the letter ")
+_MAY_GO_ON = frozenset(("detectable_format:multiple_sections", "format:list"))
+"""Ids whose required text may be part of a longer word."""
 
 
 def _named(quantity: str) -> str:
     """The keyword or letter of a quantity that names one."""
-    return ast.literal_eval(quantity.removeprefix(_QUOTED[0]).removeprefix(_QUOTED[1]))
+    return ast.literal_eval(quantity.removeprefix(_KEYWORD).removeprefix(_LETTER))
 
 
-def _is_certain(instruction: Instruction, quantity: str) -> bool:
-    """A postscript may be marked with fewer dots than its marker has."""
+def _is_certain(instruction: Instruction, quantity: str, compat: bool) -> bool:
+    """Whether what stands in the required text also counts: a postscript may be marked with fewer dots than its marker
+    has, and a keyword that is a whole word may not be one in the response."""
+    if quantity.startswith(_KEYWORD) and not compat and instruction.id in _MAY_GO_ON:
+        return False
     return instruction.id != "detectable_content:postscript" or _named(quantity).isalnum()
 
 
@@ -185,7 +192,7 @@ def required_texts(instruction: Instruction) -> list[tuple[str, int]]:
             return [(args.keyword1.strip(), 1), (args.keyword2.strip(), 2)]
         case "count:keywords_multiple":
             words = (args.keyword1, args.keyword2, args.keyword3, args.keyword4, args.keyword5)
-            return [(word.strip(), times) for word, times in zip(words, (1, 2, 3, 5, 7), strict=True)]
+            return [(word.strip(), count) for word, count in zip(words, (1, 2, 3, 5, 7), strict=True)]
         case "detectable_content:postscript":
             return [(args.postscript_marker.strip(), 1)]
         case "detectable_format:multiple_sections":

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from gyms.constraints.arguments import Args, NoArgs
+from gyms.constraints.text import NO_SPACES
 
-__all__ = ["Check", "Constraint", "compares", "keyword_pattern", "whole_word"]
+__all__ = ["Check", "Constraint", "Family", "compares", "keyword_pattern", "times", "whole_word"]
 
 Check = Callable[[str, Any], bool]
 """(response, arguments) -> does the instruction hold. Never raises, whatever the response."""
@@ -49,15 +50,65 @@ class Constraint:
         return bool((self.compat or self.check)(text, args) if compat else self.check(text, args))
 
 
+class Family:
+    """The ids of one publication, each said once: a decorator on the function that checks it.
+
+    Example:
+        MINE = Family("mine")
+
+        @MINE.id("my:no_z", "Do not use the letter z.", differs="capitals count")
+        def no_z(text: str, args: NoArgs) -> bool:
+            return "z" not in text.lower()
+    """
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self._made: list[Constraint] = []
+
+    def id(
+        self, name: str, rule: str, args: type[Args] = NoArgs, *, published: Check | None = None, differs: str = ""
+    ) -> Callable[[Check], Check]:
+        """Make the decorated function the check of an id; the fields are those of `Constraint`."""
+
+        def made(check: Check) -> Check:
+            self._made.append(
+                Constraint(
+                    id=name, rule=rule, source=self.source, check=check, args=args, compat=published, difference=differs
+                )
+            )
+            return check
+
+        return made
+
+    def __iter__(self) -> Iterator[Constraint]:
+        """The constraints, in the order of the file."""
+        return iter(self._made)
+
+
 def compares(actual: int, relation: str, wanted: int) -> bool:
     """`less than` or `at least`."""
     return actual < wanted if relation == "less than" else actual >= wanted
 
 
 @functools.lru_cache(maxsize=4096)
-def whole_word(word: str) -> re.Pattern[str]:
-    """A word or phrase by itself, whatever its case; works for `C++` too, where `\\b` does not."""
-    return re.compile(rf"(?<!\w){re.escape(word.strip())}(?!\w)", re.IGNORECASE)
+def whole_word(word: str, *, ends: bool = True) -> re.Pattern[str]:
+    """A word or phrase by itself, whatever its case; works for `C++` too, where `\\b` does not.
+
+    A script without spaces has no edges to look for: such a word is found wherever it stands.
+
+    Args:
+        ends: False also takes a longer word that starts with it (cats for cat).
+    """
+    word = word.strip()
+    letter = rf"[^\W{NO_SPACES}]"
+    before = "" if re.match(f"[{NO_SPACES}]", word) else f"(?<!{letter})"
+    after = "" if not ends or re.search(f"[{NO_SPACES}]\\Z", word) else f"(?!{letter})"
+    return re.compile(f"{before}{re.escape(word)}{after}", re.IGNORECASE)
+
+
+def times(text: str, keyword: str) -> int:
+    """How often a keyword stands in a text as a whole word or phrase; "art" is not in "start"."""
+    return len(whole_word(keyword).findall(text)) if keyword.strip() else 0
 
 
 _HARD_REGEX = re.compile(r"[*+{()|\\]|\?.*\?")

@@ -50,7 +50,10 @@ class ConstraintsSettings(RowSettings):
     heldout_fraction: float = Field(default=0.2, gt=0.0, lt=1.0)
     """Share of the rows of `path` or `source` that is held out."""
     skip_malformed: bool = False
-    """True: leave out malformed and contradictory rows of `path` or `source`; False: refuse the data."""
+    """True: leave out malformed rows of `path` or `source`; False: refuse the data."""
+    skip_contradictory: bool = True
+    """True: leave out rows whose instructions exclude each other, and name each with the reason; False: refuse the
+    data."""
 
     difficulty: Literal[1, 2, 3, 4] = 1
     """Procedural prompts: 1 asks for one easy instruction, 2 for up to two, 3 for up to three, 4 for up to five."""
@@ -118,6 +121,7 @@ class Constraints(Gym):
             rows,
             heldout_fraction=given.heldout_fraction,
             skip_malformed=given.skip_malformed,
+            skip_contradictory=given.skip_contradictory,
             mode=given.mode,
             compat=given.compat,
         )

@@ -5,7 +5,7 @@ verifiers of single instructions cannot see that, so these checks look at the re
 
 - `claimed`: it says that the instructions are met while one is not;
 - `prompt_copy`: it shares long runs of words with the prompt, or quotes its keywords as the prompt does;
-- `off_topic`: it has no content word in common with the topic;
+- `off_topic`: it has no content word in common with the topic, or it is a wall of text that hardly speaks of it;
 - `stuffing`: required words stand in a pile, in an HTML comment, or make up much of the text;
 - `degenerate`: it repeats itself;
 - `too_short`: it has less than five words though nothing asks for that;
@@ -24,7 +24,7 @@ from collections.abc import Sequence
 
 from gyms.constraints.bounds import required_texts
 from gyms.constraints.item import Instruction, Item
-from gyms.constraints.text import plain_words, prepared, sentences
+from gyms.constraints.text import NO_SPACES, plain_words, prepared, sentences
 from gyms.constraints.wordlists import STOP_WORDS, split_words
 
 __all__ = ["HACK_FLAGS", "hack_flags"]
@@ -41,6 +41,9 @@ LONG_COPY = 10
 MIN_WORDS = 5
 MIN_TOPIC_WORDS = 12
 """Without a stated topic, a response must have this many words before it can miss it."""
+MIN_WALL_SENTENCES = 12
+"""Sentences from which on a share of them must be about a stated topic."""
+MIN_ABOUT_SHARE = 0.2
 STEM = 5
 """Letters by which two words are taken for forms of one."""
 MAX_KEYWORD_SHARE = 0.4
@@ -74,7 +77,7 @@ _HIDDEN = re.compile("[\u200b\u2060-\u2064\ufeff\u00ad\u202a-\u202e\u2066-\u2069
 _MIXED = re.compile(
     "[A-Za-z][\u0370-\u03ff\u0400-\u04ff]|[\u0370-\u03ff\u0400-\u04ff][A-Za-z]",
 )
-_NO_SPACES = re.compile("[\u0e00-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]")
+_NO_SPACES = re.compile(f"[{NO_SPACES}]")
 _COMMENT = re.compile(r"<!--(?:(?!-->).)*(?:-->|\Z)", re.DOTALL)
 _FENCE = re.compile(r"```(?:(?!```).)*(?:```|\Z)", re.DOTALL)
 _WIDE_GAP = re.compile(r"\n{8,}|[ \t]{40,}")
@@ -93,7 +96,7 @@ def hack_flags(item: Item, response: str, passed: Sequence[bool], topic: Sequenc
     found = {
         "claimed": not all(passed) and _CLAIMS.search(text[: 10 * MAX_WORDS]) is not None,
         "prompt_copy": not ids & _COPY_IDS and _is_copy(item, text, words),
-        "off_topic": not ids & _SHORT_IDS and _is_off_topic(item, ids, words, topic),
+        "off_topic": not ids & _SHORT_IDS and _is_off_topic(item, ids, text, words, topic),
         "stuffing": not ids & _COPY_IDS and _is_stuffed(item.instructions, text, words),
         "degenerate": not ids & _COPY_IDS and (_is_degenerate(text, words) or (bool(topic) and _is_list(words))),
         "too_short": len(words) < MIN_WORDS
@@ -147,10 +150,11 @@ def _keywords(instructions: Sequence[Instruction]) -> list[str]:
     return [text for one in instructions if one.id in is_free for text, _times in required_texts(one) if text]
 
 
-def _is_off_topic(item: Item, ids: set[str], words: list[str], topic: Sequence[str]) -> bool:
+def _is_off_topic(item: Item, ids: set[str], text: str, words: list[str], topic: Sequence[str]) -> bool:
     given = {word[:STEM] for word in words}
     if topic:
-        return not any(word.lower()[:STEM] in given for word in topic)
+        stems = {word.lower()[:STEM] for word in topic}
+        return not stems & given or _is_wall(text, stems)
     is_foreign = "language:response_language" in ids or not item.prompt.isascii()
     if is_foreign or len(words) < MIN_TOPIC_WORDS:
         return False
@@ -164,6 +168,13 @@ def _is_off_topic(item: Item, ids: set[str], words: list[str], topic: Sequence[s
         for word in plain_words(text)
     }
     return len(asked - needed) >= 5 and not (asked - needed) & given
+
+
+def _is_wall(text: str, stems: set[str]) -> bool:
+    """Many sentences, few of which have a word of the topic: a text about everything passes what asks for much."""
+    parts = sentences(text[: 10 * MAX_WORDS])
+    num_about = sum(any(word[:STEM] in stems for word in plain_words(part.lower())) for part in parts)
+    return len(parts) >= MIN_WALL_SENTENCES and num_about < MIN_ABOUT_SHARE * len(parts)
 
 
 def _is_stuffed(instructions: Sequence[Instruction], text: str, words: list[str]) -> bool:

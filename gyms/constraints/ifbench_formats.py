@@ -6,6 +6,7 @@ import re
 from itertools import pairwise
 
 from gyms.constraints import arguments as a
+from gyms.constraints.constraint import whole_word
 from gyms.constraints.text import PUNCTUATION as ALL_PUNCTUATION
 from gyms.constraints.text import is_emoji_char, lines_of, sentences, stripped, word_tokens
 from gyms.constraints.upstream_text import PUNCTUATION, split_sentences, word_tokenize
@@ -190,7 +191,7 @@ def sentence_words_upstream(text: str, _: a.NoArgs) -> bool:
 
 def sentence_keyword(text: str, args: a.SentenceKeyword) -> bool:
     found = sentences(text)
-    return len(found) >= args.N and args.word.strip().lower() in found[args.N - 1].lower()
+    return len(found) >= args.N and whole_word(args.word, ends=False).search(found[args.N - 1]) is not None
 
 
 def sentence_keyword_upstream(text: str, args: a.SentenceKeyword) -> bool:

@@ -8,10 +8,10 @@ from collections import Counter
 from itertools import pairwise
 
 from gyms.constraints import arguments as a
+from gyms.constraints.constraint import times
 from gyms.constraints.syllables import num_syllables, num_syllables_upstream
 from gyms.constraints.text import (
     lines_of,
-    occurrences,
     plain_words,
     sentences,
     stripped,
@@ -268,7 +268,13 @@ def no_consecutive_upstream(text: str, _: a.NoArgs) -> bool:
 
 def keywords_multiple(text: str, args: a.FiveKeywords) -> bool:
     words = (args.keyword1, args.keyword2, args.keyword3, args.keyword4, args.keyword5)
-    return all(occurrences(text, word.strip()) == count for word, count in zip(words, (1, 2, 3, 5, 7), strict=True))
+    return all(times(text, word) == count for word, count in zip(words, (1, 2, 3, 5, 7), strict=True))
+
+
+def keywords_multiple_upstream(text: str, args: a.FiveKeywords) -> bool:
+    words = (args.keyword1, args.keyword2, args.keyword3, args.keyword4, args.keyword5)
+    low = text.lower()
+    return all(low.count(word.strip().lower()) == count for word, count in zip(words, (1, 2, 3, 5, 7), strict=True))
 
 
 def keyword_at(text: str, args: a.KeywordPosition) -> bool:

@@ -14,6 +14,7 @@ from gyms.constraints.ifbench_words import (
     keyword_at,
     keyword_at_upstream,
     keywords_multiple,
+    keywords_multiple_upstream,
     no_consecutive,
     no_consecutive_upstream,
     numbers,
@@ -240,6 +241,8 @@ IFBENCH_WORDS: tuple[Constraint, ...] = (
         "{keyword5} seven times in your response.",
         keywords_multiple,
         a.FiveKeywords,
+        keywords_multiple_upstream,
+        "keywords are whole words, upstream also finds them inside of longer ones",
     ),
     _id(
         "words:keywords_specific_position",

@@ -1,24 +1,26 @@
-"""The 25 instruction ids of IFEval (Zhou et al. 2023), each as its rule reads and as its published checker behaves.
+"""The 25 instruction ids of IFEval (Zhou et al. 2023), each as its rule reads.
 
-Copied as published: keywords are looked for without word boundaries and whatever their case, forbidden words with
-boundaries, and words are counted as runs of letters, digits and underscores. What is stricter or kinder here than
-upstream is said in `difference`, and docs/constraints.md shows all of it as a table.
+As published: case does not matter to keywords, and words are counted as runs of letters, digits and
+underscores. Keywords are whole words here ("start" holds no "art"), where upstream looks for runs of characters; one
+that need only be included may go on ("cats" for "cat"). What is stricter or kinder here than upstream is said in
+`differs`, and docs/constraints.md shows all of it as a table; what the published checkers do is in ifeval_published.py.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from typing import Any
 
 from gyms.constraints import arguments as a
-from gyms.constraints.constraint import compares, keyword_pattern, whole_word
-from gyms.constraints.language import detect_upstream, is_english, is_language
-from gyms.constraints.text import blank_line_paragraphs, occurrences, plain_words, sentences, tokens
-from gyms.constraints.upstream_text import count_sentences, word_tokenize
+from gyms.constraints import ifeval_published as upstream
+from gyms.constraints.constraint import Family, compares, times, whole_word
+from gyms.constraints.language import is_english, is_language
+from gyms.constraints.text import blank_line_paragraphs, has_paragraphs, plain_words, sentences, tokens
 
-OPTIONS = ("My answer is yes.", "My answer is no.", "My answer is maybe.")
+__all__ = ["IFEVAL", "asterisk_paragraphs", "letter_frequency"]
+
+IFEVAL = Family("IFEval")
 _COMMAS = re.compile("[,\uff0c\u060c\u3001\ufe50\uff64\ufe10]")
 _DIVIDER = re.compile(r"(?<!\*)\*\*\*(?!\*)")
 _BULLET = re.compile(r"[^\S\n]*[*+-][^\S\n]++(?![*+\-\s]+$)\S")  # `++`: giving back spaces only looks ahead again
@@ -27,50 +29,72 @@ _EMPHASIS = re.compile(r"(?<![*\\\w])(\*{1,3})(?=[^\s*])([^*\n]+)(?<=[^\s*\\])\1
 _TITLE = re.compile(r"<<([^<>\n]+)>>")
 
 
+@IFEVAL.id(
+    "keywords:existence",
+    "Include keywords {keywords} in the response.",
+    a.Keywords,
+    published=upstream.existence,
+    differs="keywords are literal text that starts a word (cats has cat, concatenate has not), upstream takes "
+    "them for regular expressions that may stand anywhere",
+)
 def existence(text: str, args: a.Keywords) -> bool:
-    return all(occurrences(text, keyword.strip()) for keyword in args.keywords)
+    return all(whole_word(keyword, ends=False).search(text) for keyword in args.keywords)
 
 
-def existence_upstream(text: str, args: a.Keywords) -> bool:
-    return all(keyword_pattern(keyword).search(text) for keyword in args.keywords)
-
-
+@IFEVAL.id(
+    "keywords:frequency",
+    "In your response, the word {keyword} should appear {relation} {frequency} times.",
+    a.KeywordFrequency,
+    published=upstream.frequency,
+    differs="the keyword is a literal whole word, upstream takes it for a regular expression that may stand "
+    "inside of one",
+)
 def frequency(text: str, args: a.KeywordFrequency) -> bool:
-    return compares(occurrences(text, args.keyword.strip()), args.relation, args.frequency)
+    return compares(times(text, args.keyword), args.relation, args.frequency)
 
 
-def frequency_upstream(text: str, args: a.KeywordFrequency) -> bool:
-    found = len(keyword_pattern(args.keyword.strip()).findall(text))
-    return compares(found, args.relation, args.frequency)
-
-
+@IFEVAL.id(
+    "keywords:forbidden_words",
+    "Do not include keywords {forbidden_words} in the response.",
+    a.ForbiddenWords,
+    published=upstream.forbidden_words,
+    differs="words are literal and may start or end with a sign (C++), upstream takes them for regular expressions",
+)
 def forbidden_words(text: str, args: a.ForbiddenWords) -> bool:
     return not any(whole_word(word).search(text) for word in args.forbidden_words)
 
 
-def forbidden_words_upstream(text: str, args: a.ForbiddenWords) -> bool:
-    return not any(keyword_pattern(word, bounded=True).search(text) for word in args.forbidden_words)
-
-
+@IFEVAL.id(
+    "keywords:letter_frequency",
+    "In your response, the letter {letter} should appear {let_relation} {let_frequency} times.",
+    a.LetterFrequency,
+    differs="a sign such as ! or # is counted as given in both modes, upstream replaces it by a random letter",
+)
 def letter_frequency(text: str, args: a.LetterFrequency) -> bool:
     return compares(text.lower().count(args.letter.lower()), args.let_relation, args.let_frequency)
 
 
+@IFEVAL.id(
+    "language:response_language",
+    "Your ENTIRE response should be in {language} language, no other language is allowed.",
+    a.Language,
+    published=upstream.response_language,
+    differs="undecidable text fails, the script must fit and no long passage may be foreign; upstream passes "
+    "what it cannot detect, looks at the start only, and is unseeded (both modes are seeded here)",
+)
 def response_language(text: str, args: a.Language) -> bool:
     return is_language(text, args.language)
 
 
-def response_language_upstream(text: str, args: a.Language) -> bool:
-    found = detect_upstream(text)
-    return found is None or found == args.language
-
-
+@IFEVAL.id(
+    "length_constraints:number_sentences",
+    "Your response should contain {relation} {num_sentences} sentences.",
+    a.NumSentences,
+    published=upstream.number_sentences,
+    differs="none; upstream's trained sentence splitter is not available, both modes use the splitter of this project",
+)
 def number_sentences(text: str, args: a.NumSentences) -> bool:
     return compares(len(sentences(text)), args.relation, args.num_sentences)
-
-
-def number_sentences_upstream(text: str, args: a.NumSentences) -> bool:
-    return compares(count_sentences(text), args.relation, args.num_sentences)
 
 
 def asterisk_paragraphs(text: str) -> list[str]:
@@ -78,24 +102,35 @@ def asterisk_paragraphs(text: str) -> list[str]:
     return _DIVIDER.split(text)
 
 
-def has_paragraphs(parts: list[str], wanted: int) -> bool:
-    """As many filled parts as wanted; only the first and the last part may be empty."""
-    filled = [bool(part.strip()) for part in parts]
-    return sum(filled) == wanted and all(filled[1:-1])
-
-
+@IFEVAL.id(
+    "length_constraints:number_paragraphs",
+    "There should be {num_paragraphs} paragraphs. Paragraphs are separated with the markdown divider: ***",
+    a.NumParagraphs,
+    published=upstream.number_paragraphs,
+    differs="exactly three asterisks divide, upstream also splits inside of longer runs",
+)
 def number_paragraphs(text: str, args: a.NumParagraphs) -> bool:
     return has_paragraphs(asterisk_paragraphs(text), args.num_paragraphs)
 
 
-def number_paragraphs_upstream(text: str, args: a.NumParagraphs) -> bool:
-    return has_paragraphs(text.split("***"), args.num_paragraphs)
-
-
+@IFEVAL.id(
+    "length_constraints:number_words",
+    "Answer with {relation} {num_words} words.",
+    a.NumWords,
+)
 def number_words(text: str, args: a.NumWords) -> bool:
     return compares(len(plain_words(text)), args.relation, args.num_words)
 
 
+@IFEVAL.id(
+    "length_constraints:nth_paragraph_first_word",
+    "There should be {num_paragraphs} paragraphs. Paragraphs and only paragraphs are separated with "
+    "each other by two new lines. Paragraph {nth_paragraph} must start with word {first_word}.",
+    a.NthParagraph,
+    published=upstream.nth_paragraph_first_word,
+    differs="empty parts are no paragraphs, upstream counts without them but indexes with them; leading signs "
+    "are skipped",
+)
 def nth_paragraph_first_word(text: str, args: a.NthParagraph) -> bool:
     paragraphs = blank_line_paragraphs(text)
     if len(paragraphs) != args.num_paragraphs:
@@ -106,35 +141,25 @@ def nth_paragraph_first_word(text: str, args: a.NthParagraph) -> bool:
     return first == wanted or re.split(r"['\u2019]", first)[0] == wanted
 
 
-def nth_paragraph_first_word_upstream(text: str, args: a.NthParagraph) -> bool:
-    paragraphs = text.split("\n\n")
-    num_filled = sum(bool(paragraph.strip()) for paragraph in paragraphs)
-    if args.nth_paragraph > num_filled:
-        return False
-    paragraph = paragraphs[args.nth_paragraph - 1].strip()
-    if not paragraph:
-        return False
-    word = paragraph.split()[0].lstrip("'").lstrip('"')
-    first = re.split(r"[.,?!'\"]", word, maxsplit=1)[0].lower()
-    return num_filled == args.num_paragraphs and first == args.first_word.lower()
-
-
+@IFEVAL.id(
+    "detectable_content:number_placeholders",
+    "The response must contain at least {num_placeholders} placeholders represented by square brackets,"
+    " such as [address].",
+    a.NumPlaceholders,
+    published=upstream.number_placeholders,
+    differs="empty brackets are no placeholders",
+)
 def number_placeholders(text: str, args: a.NumPlaceholders) -> bool:
     return sum(bool(found.strip()) for found in _PLACEHOLDER.findall(text)) >= args.num_placeholders
 
 
-def number_placeholders_upstream(text: str, args: a.NumPlaceholders) -> bool:
-    return sum(_num_bracketed(line) for line in text.split("\n")) >= args.num_placeholders
-
-
-def _num_bracketed(line: str) -> int:
-    """Shortest matches of `[...]` from the left, in linear time."""
-    count = start = 0
-    while (start := line.find("[", start)) >= 0 and (end := line.find("]", start)) >= 0:
-        count, start = count + 1, end + 1
-    return count
-
-
+@IFEVAL.id(
+    "detectable_content:postscript",
+    "At the end of your response, please explicitly add a postscript starting with {postscript_marker}",
+    a.Postscript,
+    published=upstream.postscript,
+    differs="it must start a word, hold text and stand at the end (second half or last paragraph)",
+)
 def postscript(text: str, args: a.Postscript) -> bool:
     marker = _postscript_pattern(args.postscript_marker)
     text = text.strip()
@@ -154,56 +179,46 @@ def _postscript_pattern(marker: str) -> re.Pattern[str]:
     return re.compile(before + f"(?i:{re.escape(marker.strip())})")
 
 
-def postscript_upstream(text: str, args: a.Postscript) -> bool:
-    text = text.lower()
-    if args.postscript_marker == "P.P.S":
-        return re.search(r"p\.\s?p\.\s?s", text) is not None
-    if args.postscript_marker == "P.S.":
-        return re.search(r"p\.\s?s\.", text) is not None
-    return keyword_pattern(args.postscript_marker.lower()).search(text) is not None
-
-
+@IFEVAL.id(
+    "detectable_format:number_bullet_lists",
+    "Your answer must contain exactly {num_bullets} bullet points. Use the markdown bullet points such "
+    "as: * This is point 1.",
+    a.NumBullets,
+    published=upstream.number_bullet_lists,
+    differs="a bullet is *, - or + with a space and text behind it; upstream also counts *emphasis*, --- and -5",
+)
 def number_bullet_lists(text: str, args: a.NumBullets) -> bool:
     return sum(_BULLET.match(line) is not None for line in text.split("\n")) == args.num_bullets
 
 
-def number_bullet_lists_upstream(text: str, args: a.NumBullets) -> bool:
-    lines = [line.lstrip() for line in text.split("\n")]
-    return _num_starred(lines) + sum(line.startswith("-") for line in lines) == args.num_bullets
-
-
-def _num_starred(lines: list[str]) -> int:
-    """Lines that start with one asterisk; a lone one takes the following line with it, as upstream's pattern does."""
-    count = place = 0
-    while place < len(lines):
-        line = lines[place]
-        is_lone = line == "*" and place + 1 < len(lines)
-        if is_lone or (len(line) > 1 and line[0] == "*" and line[1] != "*"):
-            count += 1
-        place += 2 if is_lone else 1
-    return count
-
-
+@IFEVAL.id(
+    "detectable_format:constrained_response",
+    "Answer with one of the following options: My answer is yes. / My answer is no. / My answer is maybe.",
+    published=upstream.constrained_response,
+    differs="exactly one of the options may be given, upstream passes a response that gives all of them",
+)
 def constrained_response(text: str, _: a.NoArgs) -> bool:
-    return sum(option in text for option in OPTIONS) == 1
+    return sum(option in text for option in upstream.OPTIONS) == 1
 
 
-def constrained_response_upstream(text: str, _: a.NoArgs) -> bool:
-    return any(option in text for option in OPTIONS)
-
-
+@IFEVAL.id(
+    "detectable_format:number_highlighted_sections",
+    "Highlight at least {num_highlights} sections in your answer with markdown, i.e. *highlighted section*.",
+    a.NumHighlights,
+    published=upstream.number_highlighted_sections,
+    differs="asterisks must hug their text as in markdown, upstream also counts 2 * 3 * 4",
+)
 def number_highlighted_sections(text: str, args: a.NumHighlights) -> bool:
     return sum(re.search(r"\w", found[1]) is not None for found in _EMPHASIS.findall(text)) >= args.num_highlights
 
 
-def number_highlighted_sections_upstream(text: str, args: a.NumHighlights) -> bool:
-    single = re.findall(r"\*[^\n*]*\*", text)
-    double = re.findall(r"\*\*[^\n*]*\*\*", text)
-    count = sum(bool(found.strip("*").strip()) for found in single)
-    count += sum(bool(found.removeprefix("**").removesuffix("**").strip()) for found in double)
-    return count >= args.num_highlights
-
-
+@IFEVAL.id(
+    "detectable_format:multiple_sections",
+    "Your response must have {num_sections} sections. Mark the beginning of each section with {section_spliter} X.",
+    a.Sections,
+    published=upstream.multiple_sections,
+    differs="sections must differ in number and hold text; the splitter is literal",
+)
 def multiple_sections(text: str, args: a.Sections) -> bool:
     marks = list(re.finditer(rf"(?<!\w){re.escape(args.section_spliter.strip())}[^\S\n]?(\d{{1,9}})(?!\d)", text))
     ends = [mark.start() for mark in marks[1:]] + [len(text)] * bool(marks)
@@ -211,11 +226,12 @@ def multiple_sections(text: str, args: a.Sections) -> bool:
     return len(filled) >= args.num_sections
 
 
-def multiple_sections_upstream(text: str, args: a.Sections) -> bool:
-    splitter = keyword_pattern(args.section_spliter).pattern
-    return len(re.findall(rf"{splitter}\s?\d+", text)) >= args.num_sections
-
-
+@IFEVAL.id(
+    "detectable_format:json_format",
+    "Entire output should be wrapped in JSON format. You can use markdown ticks such as ```.",
+    published=upstream.json_format,
+    differs="an object or a list; a bare number or string, NaN and a key given twice fail",
+)
 def json_format(text: str, _: a.NoArgs) -> bool:
     """One object or list, strictly JSON: no NaN, no key twice, nothing before or after it but a code fence."""
     text = text.strip()
@@ -245,68 +261,55 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-def json_format_upstream(text: str, _: a.NoArgs) -> bool:
-    text = text.strip()
-    for fence in ("```json", "```Json", "```JSON", "```"):
-        text = text.removeprefix(fence)
-    try:
-        json.loads(text.removesuffix("```").strip())
-    except (ValueError, RecursionError):
-        return False
-    return True
-
-
 def title_in(text: str) -> str | None:
     """The first title in double angular brackets that holds a word."""
     return next((found for found in _TITLE.findall(text) if re.search(r"\w", found)), None)
 
 
+@IFEVAL.id(
+    "detectable_format:title",
+    "Your answer must contain a title, wrapped in double angular brackets, such as <<poem of joy>>.",
+    published=upstream.title,
+    differs="the title must hold a word",
+)
 def title(text: str, _: a.NoArgs) -> bool:
     return title_in(text) is not None
 
 
-def title_upstream(text: str, _: a.NoArgs) -> bool:
-    return any(found.lstrip("<").rstrip(">").strip() for found in _greedy_titles(text))
-
-
-def _greedy_titles(text: str) -> Iterator[str]:
-    """From the first `<<` of a line to its last `>>`, with something between: upstream's pattern, in linear time."""
-    for line in text.split("\n"):
-        start, end = line.find("<<"), line.rfind(">>")
-        if start >= 0 and end >= start + 3:
-            yield line[start : end + 2]
-
-
+@IFEVAL.id(
+    "combination:two_responses",
+    "Give two different responses. Responses and only responses should be separated by 6 asterisk symbols: ******.",
+    published=upstream.two_responses,
+    differs="the two must differ in their words, not only in signs or case",
+)
 def two_responses(text: str, _: a.NoArgs) -> bool:
-    parts = [part for part in _split_at_six(text) if part.strip()]
-    if not two_responses_upstream(text, _):
+    parts = [part for part in text.split("*" * 6) if part.strip()]
+    if not upstream.two_responses(text, _):
         return False
     first, second = ([word.lower() for word in plain_words(part)] for part in parts)
     return bool(first) and bool(second) and first != second
 
 
-def _split_at_six(text: str) -> list[str]:
-    return text.split("*" * 6)
-
-
-def two_responses_upstream(text: str, _: a.NoArgs) -> bool:
-    parts = _split_at_six(text)
-    if not has_paragraphs(parts, 2):
-        return False
-    first, second = (part.strip() for part in parts if part.strip())
-    return first != second
-
-
+@IFEVAL.id(
+    "combination:repeat_prompt",
+    "First repeat the request word for word without change, then give your answer.",
+    a.RepeatPrompt,
+    published=upstream.repeat_prompt,
+    differs="an answer must follow; line breaks and spaces count alike",
+)
 def repeat_prompt(text: str, args: a.RepeatPrompt) -> bool:
     wanted, given = (" ".join(part.split()).lower() for part in (args.prompt_to_repeat, text))
     rest = given[len(wanted) :]
     return given.startswith(wanted) and not rest[:1].isalnum() and re.search(r"\w", rest) is not None
 
 
-def repeat_prompt_upstream(text: str, args: a.RepeatPrompt) -> bool:
-    return text.strip().lower().startswith(args.prompt_to_repeat.strip().lower())
-
-
+@IFEVAL.id(
+    "startend:end_checker",
+    "Finish your response with this exact phrase {end_phrase}. No other words should follow this phrase.",
+    a.EndPhrase,
+    published=upstream.end_checker,
+    differs="closing quotes and asterisks may follow, and the phrase may not be the tail of a longer word",
+)
 def end_checker(text: str, args: a.EndPhrase) -> bool:
     wanted = " ".join(args.end_phrase.split()).lower()
     tail = " ".join(text[-4 * len(args.end_phrase) - 1000 :].split()).lower()
@@ -317,49 +320,54 @@ def end_checker(text: str, args: a.EndPhrase) -> bool:
     return False
 
 
-def end_checker_upstream(text: str, args: a.EndPhrase) -> bool:
-    return text.strip().strip('"').lower().endswith(args.end_phrase.strip().lower())
-
-
+@IFEVAL.id(
+    "change_case:capital_word_frequency",
+    "In your response, words with all capital letters should appear {capital_relation} {capital_frequency} times.",
+    a.CapitalFrequency,
+    published=upstream.capital_word_frequency,
+    differs="tokens are words with inner hyphens and apostrophes, upstream's tokenizer cuts DON'T into two",
+)
 def capital_word_frequency(text: str, args: a.CapitalFrequency) -> bool:
     return compares(sum(word.isupper() for word in tokens(text)), args.capital_relation, args.capital_frequency)
 
 
-def capital_word_frequency_upstream(text: str, args: a.CapitalFrequency) -> bool:
-    found = sum(word.isupper() for word in word_tokenize(text))
-    return compares(found, args.capital_relation, args.capital_frequency)
-
-
+@IFEVAL.id(
+    "change_case:english_capital",
+    "Your entire response should be in English, and in all capital letters.",
+    published=upstream.english_capital,
+    differs="the language of the lower-cased text is detected, and undecidable text fails",
+)
 def english_capital(text: str, _: a.NoArgs) -> bool:
     return text.isupper() and is_english(text)
 
 
-def english_capital_upstream(text: str, _: a.NoArgs) -> bool:
-    return text.isupper() and detect_upstream(text) in ("en", None)
-
-
+@IFEVAL.id(
+    "change_case:english_lowercase",
+    "Your entire response should be in English, and in all lowercase letters. No capital letters are allowed.",
+    published=upstream.english_lowercase,
+    differs="undecidable text fails",
+)
 def english_lowercase(text: str, _: a.NoArgs) -> bool:
     return text.islower() and is_english(text)
 
 
-def english_lowercase_upstream(text: str, _: a.NoArgs) -> bool:
-    return text.islower() and detect_upstream(text) in ("en", None)
-
-
+@IFEVAL.id(
+    "punctuation:no_comma",
+    "In your entire response, refrain from the use of any commas.",
+    published=upstream.no_comma,
+    differs="commas of other scripts count",
+)
 def no_comma(text: str, _: a.NoArgs) -> bool:
     return _COMMAS.search(text) is None
 
 
-def no_comma_upstream(text: str, _: a.NoArgs) -> bool:
-    return "," not in text
-
-
+@IFEVAL.id(
+    "startend:quotation",
+    "Wrap your entire response with double quotation marks.",
+    published=upstream.quotation,
+    differs="typographic double quotes count, and there must be text inside",
+)
 def quotation(text: str, _: a.NoArgs) -> bool:
     text = text.strip()
     is_wrapped = len(text) > 2 and (text[0] + text[-1]) in ('""', "\u201c\u201d")
     return is_wrapped and re.search(r"\w", text) is not None
-
-
-def quotation_upstream(text: str, _: a.NoArgs) -> bool:
-    text = text.strip()
-    return len(text) > 1 and text[0] == text[-1] == '"'

@@ -19,13 +19,17 @@ from gyms.constraints.arguments import Args
 from gyms.constraints.constraint import Constraint
 from gyms.constraints.registry import find, known_ids
 
-__all__ = ["Instruction", "Item", "ItemError", "read_item"]
+__all__ = ["Contradiction", "Instruction", "Item", "ItemError", "read_item"]
 
 MAX_INSTRUCTIONS = 100
 
 
 class ItemError(ValueError):
     """An item is malformed or asks for what cannot be; the message names the instruction and what is wrong with it."""
+
+
+class Contradiction(ItemError):
+    """The instructions of a well-formed item exclude each other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +71,7 @@ class Item:
 def read_item(data: Mapping[str, Any], *, mode: Literal["strict", "loose"] = "strict", compat: bool = False) -> Item:
     """The item of a row in IFEval's form; `mode` and `compat` of the row win over the defaults given here.
 
-    Raises ItemError where the row is malformed, or where its instructions contradict each other: in compat mode the
+    Raises ItemError where the row is malformed, Contradiction where no response can satisfy it: in compat mode the
     latter is let through, because the published benchmark holds such rows and counts them as failed.
     """
     from gyms.constraints.conflicts import contradiction  # it reads items, so it imports this file
@@ -83,7 +87,7 @@ def read_item(data: Mapping[str, Any], *, mode: Literal["strict", "loose"] = "st
     )
     found = None if item.compat else contradiction(item)
     if found:
-        raise ItemError(f"the instructions contradict each other: {found}")
+        raise Contradiction(f"the instructions contradict each other: {found}")
     return item
 
 

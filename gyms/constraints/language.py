@@ -1,9 +1,9 @@
 """In which language a response is written: a seeded detector, and what to do when it cannot tell.
 
 langdetect draws random numbers; here each call gets a detector of its own with a fixed seed, so that a text has one
-answer, in every thread. The detector is unsure about short text and confused by capitals, so it is asked about the
-lower-cased text, and short English may prove itself by its function words. A text that nothing can be said about (two
-words, digits, emoji) fails: an undecided check must not pay.
+answer, in every thread. The detector is confused by capitals, so it is asked about the lower-cased text. It is often
+wrong about a single sentence, so a short text may also prove itself by its small words (function_words.py). A text that
+nothing can be said about (digits, emoji, one word) fails: an undecided check must not pay.
 
 "Entire response" means entire: a long passage in another language fails, wherever it stands. At most `MAX_PASSAGES`
 passages are looked at, evenly spaced, so that the time is bounded.
@@ -16,6 +16,7 @@ import threading
 from functools import lru_cache
 from typing import Any
 
+from gyms.constraints.function_words import small_words
 from gyms.constraints.wordlists import STOP_WORDS, split_words
 
 __all__ = ["LANGUAGES", "detect_upstream", "is_english", "is_language"]
@@ -34,7 +35,7 @@ MAX_PASSAGES = 24
 MIN_LETTERS = 6
 """Fewer letters than this in a text decide nothing (Chinese and its like: a third of it)."""
 PASSAGE_LETTERS = 80
-"""Least letters of a passage that is judged by itself."""
+"""Least letters of a passage that is judged by itself; a text of fewer may be told by its small words."""
 MAX_PASSAGE_CHARS = 2_000
 """Most characters of a passage that are looked at."""
 
@@ -64,6 +65,8 @@ _UNIQUE_SCRIPTS = frozenset(
     """)
 )
 """Languages that their script alone proves."""
+_DENSE = frozenset(split_words("bn gu hi ja kn ko ml mr ne pa ta te th zh"))
+"""Languages that write a word in two or three letters, vowel signs not counted."""
 _KIN = (
     frozenset({"da", "no", "sv"}),
     frozenset({"es", "ca", "pt"}),
@@ -75,10 +78,16 @@ _KIN = (
     frozenset({"af", "nl"}),
 )
 """Close languages, between which the detector often errs on single passages."""
+_KANA = re.compile("[\u3040-\u30ff]")
+"""What a Japanese sentence hardly does without."""
 _LETTER = re.compile(r"[^\W\d_]")
 _PASSAGE_END = re.compile(r"(?<=[.!?\u3002\uff01\uff1f\u0964])\s+|\n+")
-_WORD = re.compile(r"[a-z]+(?:['\u2019][a-z]+)?")
+_WORD = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)?")
 _MIN_SHARE_IN_SCRIPT = 0.8
+_SURE = 0.6
+"""Least probability of a detector's choice that counts by itself."""
+_LIKELY = 0.2
+"""Least probability that speaks for a language with a small word beside it."""
 _MIN_STOP_SHARE = 0.2
 
 _start = threading.Lock()
@@ -121,7 +130,7 @@ def is_language(text: str, language: str) -> bool:
     text = re.sub(r"https?://\S+", " ", text[: 50 * MAX_CHARS])
     letters = _LETTER.findall(text)
     script = _in_script(letters, wanted)
-    num_needed = 2 if wanted in ("ja", "zh", "zh-cn", "zh-tw", "ko") else MIN_LETTERS
+    num_needed = 2 if wanted.partition("-")[0] in _DENSE else MIN_LETTERS
     if len(letters) < num_needed or script < _MIN_SHARE_IN_SCRIPT * len(letters):
         return False
     if wanted == "en" and _reads_as_english(text):
@@ -145,7 +154,31 @@ def _in_script(letters: list[str], language: str) -> int:
 
 def _is_detected(text: str, language: str) -> bool:
     found = _probabilities(text[:MAX_CHARS])
-    return bool(found) and _matches(found[0][0], language) and found[0][1] >= 0.6
+    if found and _matches(found[0][0], language) and found[0][1] >= _SURE:
+        return True
+    if sum(map(str.isalpha, text[:MAX_CHARS])) >= PASSAGE_LETTERS:
+        return False
+    if language.startswith("zh"):
+        return _KANA.search(text) is None
+    return _is_told(text, language, dict(found))
+
+
+def _is_told(text: str, language: str, guesses: dict[str, float]) -> bool:
+    """Whether the small words of a short text speak for this language, and for no other one more.
+
+    Two of them do by themselves; one where the detector thinks the language or a close one likely, or where no other
+    language has any. Between languages for which as many speak, the detector decides; close ones pass for each other.
+    """
+    counts = small_words(text)
+    count = counts.get(language, 0)
+    if not count or count < max(counts.values()):
+        return False
+    kin = {language}.union(*(group for group in _KIN if language in group))
+    likely = sum(guesses.get(near, 0.0) for near in kin)
+    rivals = [other for other, number in counts.items() if number == count and other not in kin]
+    if any(guesses.get(other, 0.0) > likely for other in rivals):
+        return False
+    return likely >= _LIKELY or count >= 2 or len(counts) == 1
 
 
 def _matches(found: str, language: str) -> bool:

@@ -16,7 +16,7 @@ from gyms.constraints.constraint import Constraint
 from gyms.constraints.ifbench_custom import IFBENCH_CUSTOM
 from gyms.constraints.ifbench_formats_table import IFBENCH_FORMATS
 from gyms.constraints.ifbench_words_table import IFBENCH_WORDS
-from gyms.constraints.ifeval_table import IFEVAL
+from gyms.constraints.ifeval import IFEVAL
 from gyms.constraints.training_table import TRAINING
 
 __all__ = ["BUILT_IN", "ENTRY_POINT_GROUP", "find"]

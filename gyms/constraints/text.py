@@ -24,10 +24,11 @@ import emoji
 from gyms.constraints.wordlists import split_words
 
 __all__ = [
+    "NO_SPACES",
     "blank_line_paragraphs",
+    "has_paragraphs",
     "is_emoji_char",
     "lines_of",
-    "occurrences",
     "plain_words",
     "prepared",
     "sentences",
@@ -49,6 +50,8 @@ _LOOK_ALIKES = str.maketrans(
     "aeopcyxijsdABEKMHOPCTXIoavABEHIKMNOPTX",
 )
 _WORD_RUN = re.compile(r"\w+")
+NO_SPACES = "\u0e00-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
+"""Thai, Lao, Khmer, Japanese and Chinese, as a range of a regular expression: no spaces between their words."""
 
 PUNCTUATION = (
     string.punctuation
@@ -136,6 +139,12 @@ def _without_marks(character: str) -> str:
     return "".join(c for c in unicodedata.normalize("NFKD", character) if not unicodedata.combining(c))
 
 
+def has_paragraphs(parts: list[str], wanted: int) -> bool:
+    """As many filled parts as wanted; only the first and the last part may be empty."""
+    filled = [bool(part.strip()) for part in parts]
+    return sum(filled) == wanted and all(filled[1:-1])
+
+
 def lines_of(text: str) -> list[str]:
     """The lines that hold more than white space."""
     return [line for line in text.split("\n") if line.strip()]
@@ -144,11 +153,6 @@ def lines_of(text: str) -> list[str]:
 def blank_line_paragraphs(text: str) -> list[str]:
     """Paragraphs separated by at least one empty line."""
     return [part for part in _BLANK_LINES.split(text.strip()) if part.strip()]
-
-
-def occurrences(text: str, keyword: str) -> int:
-    """How often a keyword occurs, whatever its case, also inside of longer words; occurrences do not overlap."""
-    return text.lower().count(keyword.lower()) if keyword else 0
 
 
 def is_emoji_char(character: str) -> bool:

@@ -6,9 +6,9 @@ import re
 from itertools import pairwise
 
 from gyms.constraints import arguments as a
-from gyms.constraints.constraint import compares, keyword_pattern, whole_word
-from gyms.constraints.ifeval import asterisk_paragraphs, has_paragraphs
-from gyms.constraints.text import blank_line_paragraphs, occurrences, sentences, stripped, tokens, word_tokens
+from gyms.constraints.constraint import compares, keyword_pattern, times, whole_word
+from gyms.constraints.ifeval import asterisk_paragraphs
+from gyms.constraints.text import blank_line_paragraphs, has_paragraphs, sentences, stripped, tokens, word_tokens
 from gyms.constraints.upstream_text import split_sentences, word_tokenize
 
 _DOTS = re.compile("[.\u2026\uff0e\u3002\u2024]")
@@ -126,7 +126,7 @@ def square_brackets_upstream(text: str, _: a.NoArgs) -> bool:
 
 
 def word_once(text: str, args: a.Keyword) -> bool:
-    return occurrences(text, args.keyword.strip()) == 1
+    return times(text, args.keyword) == 1
 
 
 def word_once_upstream(text: str, args: a.Keyword) -> bool:
@@ -134,7 +134,7 @@ def word_once_upstream(text: str, args: a.Keyword) -> bool:
 
 
 def word_count(text: str, args: a.KeywordFrequency) -> bool:
-    return compares(occurrences(text, args.keyword.strip()), args.relation, args.frequency)
+    return compares(times(text, args.keyword), args.relation, args.frequency)
 
 
 def word_count_upstream(text: str, args: a.KeywordFrequency) -> bool:
@@ -296,7 +296,7 @@ def count_unique_upstream(text: str, _: a.NoArgs) -> bool:
 
 
 def count_increment_word(text: str, args: a.TwoKeywords) -> bool:
-    return occurrences(text, args.keyword1.strip()) == 1 and occurrences(text, args.keyword2.strip()) == 2
+    return times(text, args.keyword1) == 1 and times(text, args.keyword2) == 2
 
 
 def count_increment_word_upstream(text: str, args: a.TwoKeywords) -> bool:

@@ -134,7 +134,7 @@ TRAINING: tuple[Constraint, ...] = (
         word_once,
         a.Keyword,
         word_once_upstream,
-        "the keyword is literal text; it must occur exactly once in both modes",
+        "the keyword is a literal whole word; it must occur exactly once in both modes",
     ),
     _id(
         "keywords:word_count_different_numbers",
@@ -142,7 +142,7 @@ TRAINING: tuple[Constraint, ...] = (
         word_count,
         a.KeywordFrequency,
         word_count_upstream,
-        "the keyword is literal text; the relation of the arguments counts in both modes, though the text omits it",
+        "the keyword is a literal whole word; the relation counts in both modes, though the text omits it",
     ),
     _id(
         "keywords:exclude_word_harder",
@@ -286,7 +286,7 @@ TRAINING: tuple[Constraint, ...] = (
         count_increment_word,
         a.TwoKeywords,
         count_increment_word_upstream,
-        "keywords are literal text",
+        "keywords are literal whole words",
     ),
     _id(
         "keywords:palindrome",

@@ -118,6 +118,7 @@ def test_settings_that_cannot_be_are_refused(args: dict[str, Any], message: str)
         "$17 + 25 = 42$",
         "\\boxed{42}",
         "42 = 17 + 25",
+        "<think>40? 41?</think>\n42",
     ],
 )
 def test_one_claimed_answer_is_right(response: str) -> None:
@@ -148,7 +149,10 @@ def test_a_wrong_or_a_second_claim_is_worth_nothing(response: str) -> None:
     assert (score.status, score.value) == (Status.OK, 0.0)
 
 
-@pytest.mark.parametrize("response", ["", "I do not know", "What is 17 + 25?", "17 + 25 =", "17 and 25", "forty-two"])
+@pytest.mark.parametrize(
+    "response",
+    ["", "I do not know", "What is 17 + 25?", "17 + 25 =", "17 and 25", "forty-two", "<think>It is 42", "42</think>"],
+)
 def test_without_a_claim_there_is_no_answer(response: str) -> None:
     assert gym().score(chat_task(17, 25), response).status is Status.NO_ANSWER
 

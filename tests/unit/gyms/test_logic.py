@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gyms.api import Score, Services, Status, Task
 from gyms.load import resolve
-from gyms.logic import EXCLUDED, SLOW, Logic, LogicSettings, answer_in, gym_of_dataset, library
+from gyms.logic import Logic, LogicSettings, answer_in, default_mixture, gym_of_dataset, is_fit, library
+from gyms.logic_datasets import EXCLUDED, LEAKY, SLOW
 from gyms.logic_verify import SHAPES, is_same
 from gyms.testing import check_gym
 from tests.growth import grows_linearly
@@ -113,6 +117,22 @@ def test_datasets_that_pay_junk_by_themselves_do_not_here(gym: Logic, name: str)
         (entry("simple_integration", "x**2 + C", variable="x", integrand="2*x"), "x**3", 0.0),
         (entry("coin_flip", "0.001953125"), "0", 0.0),
         (entry("coin_flip", "0.001953125"), "1/512", 1.0),
+        (entry("coin_flip", "3.051757812e-05"), "3.051757812e-05", 1.0),
+        (entry("coin_flip", "3.051757812e-05"), "1/32768", 1.0),
+        (entry("coin_flip", "3.051757812e-05"), "0.00003051757812", 1.0),
+        (entry("coin_flip", "3.051757812e-05"), "3.2e-05", 0.0),
+        (entry("codeio", '{"n": 1}'), '{"n": 1' + "0" * 400 + "}", 0.0),
+        (entry("codeio", '{"n": 1' + "0" * 400 + "}"), '{"n": 1' + "0" * 400 + "}", 1.0),
+        (entry("codeio", '{"n": 0.5}'), '{"n": 1' + "0" * 400 + "}", 0.0),
+        (entry("codeio", '{"n": 1}'), '{"n": 1e999}', 0.0),
+        (entry("codeio", '"268/3"'), '"268/3"', 1.0),
+        (entry("codeio", '"268/3"'), "268/3", 1.0),
+        (entry("codeio", '"((2, 38), 34);"'), '`"((2, 38), 34);"`', 1.0),
+        (entry("codeio", '"268/3"'), '"268/30"', 0.0),
+        (entry("codeio", '"True"'), "true", 0.0),
+        (entry("codeio", "[1, 2.5]"), "[1,2.5000000001]", 1.0),
+        (entry("spell_backward", '"so"'), '"so"', 1.0),
+        (entry("simple_integration", "x**2 + C", variable="x", integrand="2*x"), "exp(exp(exp(exp(x))))", 0.0),
         (entry("number_sorting", "['-1.5', '2.0']"), "[-1.5, 2]", 1.0),
         (entry("number_sorting", "['-1.5', '2.0']"), "[-1.0, 2]", 0.0),
         (entry("codeio", '{"root": 20.283685442927837}'), '{"root": 20.2836854429}', 1.0),
@@ -189,8 +209,9 @@ def test_excluded_datasets_are_refused_with_the_reason() -> None:
         gym_of_dataset("composite")
     with pytest.raises(ValueError, match=r"reasoning_gym:nope.*no data set 'nope'"):
         resolve("reasoning_gym:nope")
-    assert not set(EXCLUDED) & set(SLOW)
-    assert set(EXCLUDED) | set(SLOW) <= set(library().DATASETS)
+    tables = (set(EXCLUDED), set(LEAKY), set(SLOW), set(default_mixture()))
+    assert sum(map(len, tables)) == len(set().union(*tables)), "a data set is in one table alone"
+    assert set().union(*tables) == set(library().DATASETS)
 
 
 def test_moves_that_almost_have_the_right_form_take_linear_time(gym: Logic) -> None:
@@ -217,3 +238,56 @@ def test_a_full_stop_and_capital_tags_do_not_cost_a_right_answer(name: str) -> N
     for response in (f"<answer>{answer}.</answer>", f"The answer is {answer}.", f"<Answer>{answer}</Answer>"):
         assert gym.score(task, response).value == 1.0, response
     assert gym.score(task, f"<answer>{answer}...</answer>").value != 1.0
+
+
+PREMISES = ["(P \u2227 Q)", "(Q \u2192 R)", "\u00acS"]
+
+
+@pytest.mark.parametrize(
+    ("conclusion", "value"),
+    [
+        ("(P \u2227 R)", 1.0),
+        ("(R \u2228 S)", 1.0),
+        ("\u00ac(R \u2192 S)", 1.0),
+        ("(P \u2227 Q)", 0.0),
+        ("P \u2227 Q", 0.0),
+        ("((Q \u2227 P))", 0.0),
+        ("(\u00acQ \u2228 R)", 0.0),
+        ("\u00acS", 0.0),
+        ("\u00ac\u00ac\u00acS", 0.0),
+        ("(S \u2228 \u00acS)", 0.0),
+        ("(P \u2227 S)", 0.0),
+    ],
+)
+def test_a_restated_premise_is_no_conclusion(gym: Logic, conclusion: str, value: float) -> None:
+    made = entry("propositional_logic", None, premises=PREMISES, variables=["P", "Q", "R", "S"])
+    assert (score(gym, made, f"<answer>{conclusion}</answer>").value or 0.0) == value
+
+
+def test_a_task_whose_own_answer_is_not_right_is_not_asked() -> None:
+    integral = {"variable": "x", "integrand": "x*cos(x)"}
+    assert is_fit(entry("intermediate_integration", "x*sin(x) + cos(x) + C", **integral))
+    assert not is_fit(entry("intermediate_integration", "Integral(x*cos(x), x) + C", **integral))
+
+
+def test_a_task_whose_answer_is_given_is_not_asked() -> None:
+    question = "Insert by these rules, and give the string.\nThe string: ABBA"
+    assert is_fit(entry("string_insertion", "ABCDA", question=question))
+    assert not is_fit(entry("string_insertion", "ABBA", question=question))
+    gym = gym_of_dataset("string_insertion")(LogicSettings(size=5, heldout_size=5), Services())
+    for task in (*gym.tasks("train"), *gym.tasks("heldout")):
+        assert task.data["metadata"]["string"] != task.data["answer"]
+
+
+def test_no_answer_hangs_crashes_or_masks_a_verifier() -> None:
+    """In a child with a limit of CPU time: what hangs in C code would hang the tests with it."""
+    own = ("boxnet", "jugs", "palindrome_partitioning", "rubiks_cube", "polynomial_equations", "simple_integration")
+    names = [*QUICK, *(name for name in own if name not in QUICK)]
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.unit.gyms.hostile_puzzles", *names],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[3],
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert int(done.stdout) > 1000

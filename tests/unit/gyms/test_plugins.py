@@ -102,42 +102,6 @@ def test_what_an_import_changes_on_the_side_is_put_back(tmp_path: Path) -> None:
     assert logging.root.manager.disable == 0
 
 
-def test_audit_reports_the_hacks_that_pay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = tmp_path / "naive.py"
-    path.write_text(GYM.format(name="Naive", rule="task.data['answer'] in response"))
-    assert main(["audit", str(path), "--json"]) == 1
-    facts = json.loads(capsys.readouterr().out)
-    found = {finding["probe"] for finding in facts["findings"]}
-    assert not facts["is_clean"] and {"every number to 100", "gold in 10 kB of words"} <= found
-    assert main(["audit", str(WORD_GYM), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["is_clean"]
-
-
-def test_the_audit_is_not_misled_by_a_rule_that_takes_the_last_answer(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = tmp_path / "lists.py"
-    rules = {
-        "last": "task.data['answer'] == response.split()[-1:]",
-        "any": "task.data['answer'][0] in response.split()",
-    }
-    source = (
-        "from gyms.api import *\n\nclass Lists(Gym):\n"
-        "    def tasks(self, split):\n        n = 0 if split == 'train' else 5\n"
-        "        return [Task(id=f'{split}{i}', prompt=({'role': 'user', 'content': f'Name {i + n}.'},), "
-        "data={'answer': ['name' + 'abcdefghij'[i + n]]}) for i in range(5)]\n\n"
-        "    def gold(self, task):\n        return task.data['answer'][0]\n\n"
-        "    def score(self, task, response):\n        gold = self.gold(task)\n"
-        "        return Score(status='ok', value=float(RULE))\n"
-    )
-    for rule, is_clean in (("last", True), ("any", False)):
-        path.write_text(source.replace("RULE", rules[rule]))
-        assert main(["audit", str(path), "--json"]) == (0 if is_clean else 1)
-        found = {finding["probe"] for finding in json.loads(capsys.readouterr().out)["findings"]}
-        assert ("every gold of the sample, one a line" in found) is not is_clean
-        path = tmp_path / "lists_again.py"
-
-
 def test_a_new_gym_is_installable_and_its_tests_pass(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["new", "my_sums", "--into", str(tmp_path), "--json"]) == 0
     folder = Path(json.loads(capsys.readouterr().out)["folder"])

@@ -7,19 +7,27 @@ LONG_GERMAN = " Und dann sind wir alle zusammen mit dem langsamen Zug nach Hause
 WORDS = {"num_words": 4, "relation": "at least"}
 
 CASES: list[tuple[str, dict, list[str], list[str]]] = [
-    ("keywords:existence", {"keywords": ["cat", "C++"]}, ["A Cat knows C++.", "cats like c++"], ["a cat", "C and cat"]),
+    ("keywords:existence", {"keywords": ["cat", "C++"]}, ["A Cat knows C++.", "cats like c++"],
+        ["a cat", "C and cat", "concatenate C++"]),
     (
         "keywords:frequency",
         {"keyword": "rain", "frequency": 2, "relation": "at least"},
-        ["Rain, rain.", "rain RAIN rain"],
-        ["rain", "ruin ruin"],
+        ["Rain, rain.", "rain RAIN rain", "rain-coat for the rain"],
+        ["rain", "ruin ruin", "the rain on the terrain", "rainy rain"],
     ),
     (
         "keywords:frequency",
         {"keyword": "rain", "frequency": 2, "relation": "less than"},
-        ["Rain.", "sun"],
+        ["Rain.", "sun", "the terrain in the rain"],
         ["rain and rain"],
     ),
+    (
+        "keywords:frequency",
+        {"keyword": "\u732b", "frequency": 2, "relation": "at least"},
+        ["\u5927\u732b\u548c\u5c0f\u732b"],
+        ["\u5927\u732b\u548c\u5c0f\u72d7"],
+    ),
+    ("keywords:forbidden_words", {"forbidden_words": ["\u732b"]}, ["\u5c0f\u72d7"], ["\u5927\u732b"]),
     (
         "keywords:forbidden_words",
         {"forbidden_words": ["cat", "C++"]},
@@ -192,12 +200,13 @@ CASES: list[tuple[str, dict, list[str], list[str]]] = [
     ),
     ("keywords:no_adjacent_consecutive", {}, ["a cat eats", "b a"], ["a big cat", "a \u201cbig\u201d"]),
     ("detectable_format:square_brackets", {}, ["[one] [two].", "[one]"], ["[one] two", "[one two]", "[]", "one"]),
-    ("keywords:word_once", {"keyword": "cat"}, ["A Cat sat."], ["cat cat", "dog"]),
+    ("keywords:word_once", {"keyword": "cat"}, ["A Cat sat.", "a cat in a catalogue"],
+        ["cat cat", "dog", "a catalogue"]),
     (
         "keywords:word_count_different_numbers",
         {"keyword": "cat", "frequency": 2, "relation": "at least"},
         ["cat cat", "Cat cat cat"],
-        ["cat"],
+        ["cat", "cat and catalogue"],
     ),
     (
         "keywords:exclude_word_harder",
@@ -237,8 +246,9 @@ CASES: list[tuple[str, dict, list[str], list[str]]] = [
             "I ran. I sat. *** I fell. *** I slept."],
     ),
     ("count:count_unique", {}, ["One, two. Three."], ["one One", "..."]),
-    ("count:count_increment_word", {"keyword1": "cat", "keyword2": "dog"}, ["cat dog Dog"],
-        ["cat dog", "cat cat dog dog"]),
+    ("count:count_increment_word", {"keyword1": "cat", "keyword2": "dog"},
+        ["cat dog Dog", "cat dog catalogue dog"],
+        ["cat dog", "cat cat dog dog", "cat dog dogma"]),
     ("keywords:palindrome", {}, ["A level road", "Wow!"], ["a b I", "- no", "11"]),
     (
         "keywords:keyword_specific_position",

@@ -8,6 +8,7 @@ from gyms.api import Services, Status, Task
 from gyms.constraints.gym import Constraints, ConstraintsSettings, loose_variants
 from gyms.constraints.hacks import hack_flags
 from gyms.constraints.item import read_item
+from gyms.constraints.topics import TOPICS
 from gyms.load import load_gym
 from gyms.testing import check_gym
 
@@ -125,6 +126,16 @@ def test_a_hack_is_flagged(response, flag):
     assert flag in flags(response)
 
 
+def test_a_wall_of_text_about_everything_is_off_topic_and_a_long_text_on_the_topic_is_not():
+    """The gold responses of all topics one after the other hold what any prompt asks for, its topic included."""
+    wall = "\n".join(sentence for topic in TOPICS for sentence in topic.sentences)
+    own = " ".join(TOPICS[0].sentences)
+    assert "off_topic" in flags(wall, topic=TOPICS[0].words)
+    assert "off_topic" not in flags(own, topic=TOPICS[0].words)
+    kept = " ".join(f"The river bends by hill {n}. It goes on. Nobody knows how far." for n in range(20))
+    assert "off_topic" not in flags(kept, topic=("river",))
+
+
 def test_a_claim_is_flagged_only_where_it_is_untrue():
     response = HONEST + " I have included all the words."
     assert flags(response, passed=(False,)) == {"claimed"}
@@ -195,12 +206,35 @@ def test_rows_come_from_a_file_and_equal_prompts_stay_in_one_split(tmp_path):
 
 def test_a_malformed_row_is_refused_by_file_and_line_or_left_out(tmp_path):
     rows = [{**TWO, "prompt": f"Prompt {n}"} for n in range(40)]
-    rows[2] = {**rows[2], "instruction_id_list": ["change_case:english_capital", "change_case:english_lowercase"]}
+    rows[2] = {**rows[2], "instruction_id_list": ["no:such_id", "startend:quotation"]}
     path = write_rows(tmp_path / "rows.jsonl", rows)
-    with pytest.raises(ValueError, match=r"rows\.jsonl:3: .*contradict.*skip_malformed"):
+    with pytest.raises(ValueError, match=r"rows\.jsonl:3: unknown instruction id 'no:such_id'.*skip_malformed"):
         gym(path=path).tasks("train")
     left = gym(path=path, skip_malformed=True)
     assert len(left.tasks("train")) + len(left.tasks("heldout")) == 39
+
+
+def test_a_contradictory_row_is_left_out_by_name_with_the_reason(tmp_path, caplog):
+    rows = [{**TWO, "prompt": f"Prompt {n}", "key": 100 + n} for n in range(40)]
+    rows[2] = {**rows[2], "instruction_id_list": ["change_case:english_capital", "change_case:english_lowercase"]}
+    path = write_rows(tmp_path / "rows.jsonl", rows)
+    left = gym(path=path)
+    ids = {task.id for split in ("train", "heldout") for task in left.tasks(split)}
+    assert len(ids) == 39 and "row/2/102" not in ids and "row/3/103" in ids
+    assert left.skipped.num_rows == 1
+    for told in (str(left.skipped), caplog.text):
+        assert "rows.jsonl:3 (key 102)" in told and "all capitals and no capitals" in told
+    with pytest.raises(ValueError, match=r"rows\.jsonl:3 \(key 102\): .*contradict.*skip_contradictory = true"):
+        gym(path=path, skip_contradictory=False).tasks("train")
+    taken = gym(path=path, compat=True)
+    assert len(taken.tasks("train")) + len(taken.tasks("heldout")) == 40 and taken.skipped.num_rows == 0
+
+
+def test_data_of_contradictory_rows_alone_is_refused_with_the_reason(tmp_path):
+    row = {**TWO, "instruction_id_list": ["change_case:english_capital", "change_case:english_lowercase"]}
+    path = write_rows(tmp_path / "rows.jsonl", [{**row, "prompt": f"Prompt {n}"} for n in range(5)])
+    with pytest.raises(ValueError, match=r"0 train and 0 held-out tasks.*all capitals and no capitals"):
+        gym(path=path).tasks("train")
 
 
 def test_two_sources_are_refused(tmp_path):

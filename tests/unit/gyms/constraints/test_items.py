@@ -132,7 +132,7 @@ CONTRADICTORY = [
     (("startend:end_checker", {"end_phrase": "my cat"}), ("keywords:exclude_word_harder", {"keyword": "cat"})),
     (frequency("cat", "at least", 3), frequency("cat", "less than", 2)),
     (keywords("cat"), frequency("cat", "less than", 1)),
-    (keywords("category"), frequency("cat", "less than", 1)),
+    (("startend:end_checker", {"end_phrase": "That is my cat."}), frequency("cat", "less than", 1)),
     (("keywords:word_once", {"keyword": "cat"}), frequency("Cat", "at least", 2)),
     (keywords("cat"), letter("a", "less than", 1)),
     (letter("a", "at least", 4), letter("A", "less than", 4)),
@@ -161,7 +161,7 @@ CONTRADICTORY = [
     (
         (
             "count:keywords_multiple",
-            {"keyword1": "art", "keyword2": "start", "keyword3": "c", "keyword4": "d", "keyword5": "e"},
+            {"keyword1": "art", "keyword2": "modern art", "keyword3": "c", "keyword4": "d", "keyword5": "e"},
         ),
     ),
 ]
@@ -187,6 +187,8 @@ def test_a_contradictory_item_is_taken_as_published_in_compat_mode():
         (QUOTED, ("startend:end_checker", {"end_phrase": "Bye."})),
         (LOWER, ("detectable_content:postscript", {"postscript_marker": "P.S."})),
         (JSON, keywords("a", "b")),
+        (keywords("category"), frequency("cat", "less than", 1)),
+        (keywords("Section"), ("detectable_format:multiple_sections", {"section_spliter": "Part", "num_sections": 3})),
         (LOWER, language("en")),
         (NO_COMMA, NO_COMMA),
         (("copy:copying_simple", {"prompt_to_repeat": "Say hi to the cat and to me"}), LOWER),
