@@ -30,8 +30,8 @@ from typing import Any, Literal, overload
 from pydantic import ConfigDict, Field, model_validator
 
 from gyms.api import Gym, GymSettings, Score, Services, Split, Status, Task, message
-from gyms.constraints.thinking import final_text
 from gyms.permutation import permute
+from gyms.response import after_thoughts
 
 __all__ = ["Arithmetic", "ArithmeticSettings"]
 
@@ -269,7 +269,7 @@ def _score_bare(answer: str, expected: str) -> Score:
 
 
 def _score_chat(response: str, expected: int, operands: list[int]) -> Score:
-    final = final_text(response)
+    final = after_thoughts(response)
     if final is None:
         return Score(status=Status.NO_ANSWER, detail="the thinking is not closed")
     text = final.translate(_PLAIN_SIGNS)

@@ -33,6 +33,7 @@ from gyms.extras import require
 from gyms.heldout import is_heldout
 from gyms.logic_datasets import CHANCE, EXCLUDED, LEAKY, SLOW
 from gyms.logic_verify import CHECKS, SHAPES, is_right
+from gyms.response import after_thoughts
 
 __all__ = ["Logic", "LogicSettings", "gym_of_dataset"]
 
@@ -191,9 +192,9 @@ def answer_in(response: str, *, has_lines: bool) -> str | None:
     Args:
         has_lines: without tags, take the whole response rather than its last line.
     """
-    _, thought_ends, text = response.rpartition("</think>")
-    if not thought_ends and "<think>" in text:
-        return None  # thoughts that never ended
+    text = after_thoughts(response)
+    if text is None:
+        return None
     start, end = (max((found.start() for found in tag.finditer(text)), default=-1) for tag in (_OPEN, _CLOSE))
     if start >= 0 or end >= 0:
         if end < start or start < 0:

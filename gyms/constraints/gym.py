@@ -27,7 +27,7 @@ from gyms.constraints.item import Instruction, Item, ItemError, read_item
 from gyms.constraints.prompts import PromptTasks
 from gyms.constraints.rows import read_rows, split_rows
 from gyms.constraints.text import prepared
-from gyms.constraints.thinking import final_text
+from gyms.response import after_thoughts
 from gyms.rows import Skipped
 
 __all__ = ["Constraints", "ConstraintsSettings"]
@@ -138,7 +138,7 @@ class Constraints(Gym):
                 components={"fraction": 0.0},
                 detail=f"the response has over {MAX_RESPONSE_CHARS} characters",
             )
-        text = final_text(response)
+        text = after_thoughts(response)
         if text is None or not prepared(text).strip():
             cases = _cases(item, [False] * len(item.instructions))
             why = "the thinking is not closed" if text is None else "the response is empty"

@@ -14,7 +14,7 @@ from gyms.constraints.item import Item, read_item
 from gyms.constraints.language import is_english
 from gyms.constraints.registry import BUILT_IN
 from gyms.constraints.text import prepared, sentences
-from gyms.constraints.thinking import final_text
+from gyms.response import after_thoughts
 from tests.growth import FACTOR, grows_linearly
 from tests.unit.gyms.constraints import ifbench_examples, instruction_examples
 
@@ -146,7 +146,7 @@ def test_no_check_takes_more_than_linear_time(kind):
     for name, check in checks_of_all_ids().items():
         assert grows_linearly(lambda text, c=check: c(head + text + tail), unit, size=SIZE), name
     assert grows_linearly(lambda text: prepared(head + text + tail), unit, size=SIZE)
-    assert grows_linearly(lambda text: final_text(head + text + tail), unit, size=SIZE)
+    assert grows_linearly(lambda text: after_thoughts(head + text + tail), unit, size=SIZE)
     stuffed = ITEMS["keywords:existence", False]
     assert grows_linearly(lambda text: hack_flags(stuffed, head + text + tail, [False], ("cat",)), unit, size=SIZE)
 
