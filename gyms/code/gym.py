@@ -22,8 +22,10 @@ from pydantic import ConfigDict, Field, model_validator
 
 from gyms.api import CaseResult, Gym, Needs, Score, Services, Split, Status, Task, message
 from gyms.code.builtin import PROBLEMS
+from gyms.code.exams import called_first
 from gyms.code.extract import Extracted, extract
-from gyms.code.plan import Plan, called_first, is_humaneval, is_mbpp, make_plan
+from gyms.code.plan import Plan, is_humaneval, is_mbpp, make_plan
+from gyms.code.published import listed
 from gyms.code.verify import Verdict, verify
 from gyms.columns import RowSettings, mapped_rows
 from gyms.heldout import is_heldout
@@ -67,6 +69,9 @@ class CodeSettings(RowSettings):
     """Wall clock of one run, in seconds, where the task does not say: the backstop for programs that sleep."""
     memory_mb: int = Field(default=512, ge=64, le=65536)
     """Memory of one run in MiB where the task does not say."""
+    allow_objects: bool = False
+    """True: in pytest source that makes instances of the program's classes, these answer comparisons too, and may lie:
+    for looking at programs, not for paying them. False: a test that compares such an object fails."""
     total_seconds: float = Field(default=120.0, gt=0.0, le=120.0)
     """Wall clock of all runs of one response; inputs after it are not tried, and failed."""
     suffix: str = "\n\nAnswer with one code block that holds the whole program."
@@ -149,7 +154,7 @@ class Code(Gym):
                 memory_bytes=settings.memory_mb << 20,
                 output_bytes=4 << 20,
             )
-            plan = make_plan(data, limits)
+            plan = make_plan(data, limits, allows_objects=self.settings.allow_objects)
             if len(self._plans) >= 64:
                 self._plans.clear()
             self._plans[key] = plan
@@ -159,7 +164,7 @@ class Code(Gym):
         passed = sum(case.passed for case in verdict.cases)
         fraction = passed / len(verdict.cases) if verdict.cases else 0.0
         is_right = bool(verdict.cases) and passed == len(verdict.cases)
-        flags = set() if found.has_fence else {"no_fence"}
+        flags = set(plan.notes) if found.has_fence else {"no_fence", *plan.notes}
         if plan.pytests:
             flags.add("pytest")
         status, value = Status.OK, 1.0 if is_right else fraction if self.settings.partial_credit else 0.0
@@ -244,7 +249,9 @@ def make_task(row: Mapping[str, Any], task_id: str, suffix: str) -> Task:
             raise ValueError("an MBPP row needs text and test_list")
         name = called_first(str(tests[0]), str(row.get("code") or ""))
         text = f"{request}\n\nName it `{name}`." if name else request
-    elif isinstance(row.get("tests"), list):
+    elif row.get("tests") is not None:
+        if not isinstance(listed(row["tests"]), list | tuple):
+            raise ValueError("tests: expected a list")
         text = str(row.get("text") or row.get("prompt") or "")
         if not text.strip():
             raise ValueError("a row needs text or prompt")

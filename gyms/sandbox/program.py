@@ -97,6 +97,8 @@ class Program:
     """Plain file name -> content, put into the working folder before the run."""
     calls: tuple[Call, ...] = ()
     """Python only: the source is loaded as a module and these are called, in one process, inputs made anew for each."""
+    prelude: tuple[str, ...] = ()
+    """Python only: source that runs in the module's names before it. Visible to the program."""
     setup: tuple[str, ...] = ()
     """Python only: source that runs in the module's names after it is loaded. Visible to the program."""
     limits: Limits = field(default_factory=Limits)
@@ -117,8 +119,12 @@ class Exam:
     proxies: Mapping[str, str] = field(default_factory=dict)
     """Name in the tests -> function of the submission."""
     is_pytest: bool = False
+    allows_handles: bool = False
+    """True where the tests make instances of the submission's classes: they stay there, and answer by their methods."""
     allows_objects: bool = False
-    """True where the tests use classes of the submission: lower trust, for their methods then answer comparisons."""
+    """True where such instances answer comparisons and arithmetic too: lower trust, for they may lie."""
+    allows_changes: bool = False
+    """True where a list, dict or set that the submission changes in place changes in the tests too."""
     module_names: tuple[str, ...] = ()
     """Further module names under which the tests may import the submission, besides `solution`."""
 

@@ -133,8 +133,9 @@ def python_body(program: Program) -> dict[str, Any]:
     """A Python program as `inside.runner` reads it."""
     calls = [_call_body(call) for call in program.calls]
     return {
-        "mode": "calls" if calls or program.setup else "script",
+        "mode": "calls" if calls or program.setup or program.prelude else "script",
         "source": program.source,
+        "prelude": list(program.prelude),
         "setup": list(program.setup),
         "files": _encoded(program.files),
         "calls": calls,
@@ -166,7 +167,9 @@ def _exam_body(exam: Exam) -> dict[str, Any]:
         "tests": exam.tests,
         "prelude": list(exam.prelude),
         "proxies": dict(exam.proxies),
+        "allows_handles": exam.allows_handles,
         "allows_objects": exam.allows_objects,
+        "allows_changes": exam.allows_changes,
         "module_names": list(exam.module_names),
         "libraries": LIBRARIES,
         "file": "test_submission.py",

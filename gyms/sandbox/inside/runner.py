@@ -200,6 +200,8 @@ def load_module(body: Body, report: Reporter) -> dict[str, Any]:
         report.send({"n": -1, "e": told(error), "k": "syntax"})
         os._exit(0)
     try:
+        for before in body.get("prelude", ()):
+            exec(compile(before, "prelude.py", "exec", dont_inherit=True), module.__dict__)
         exec(code, module.__dict__)
         for extra in body.get("setup", ()):
             exec(compile(extra, "setup.py", "exec", dont_inherit=True), module.__dict__)
