@@ -37,6 +37,9 @@ __all__ = ["Code", "CodeSettings", "compose"]
 MAX_RESPONSE_CHARS = 1_000_000
 MAX_SOURCE_CHARS = 200_000
 MAX_ANSWER_CHARS = 20_000
+MAX_PLANNED_CHARS = 50_000_000
+"""Tests of so many characters together are planned when rows are read, so that a malformed row is told then; the tests of
+rows after that are planned when they are first scored."""
 _OPTIONAL = ("text", "solution", "setup", "language", "limits", "entry_point", "comparator", "tolerance", "task_id")
 _OWN = (("prompt", "entry_point", "test"), ("test_list",), ("prompt", "tests"), ("text", "tests"))
 MAX_CASES = 200
@@ -97,6 +100,7 @@ class Code(Gym):
         self._splits: dict[Split, Sequence[Task]] = {}
         self._plans: dict[str, Plan] = {}
         self.skipped = Skipped()
+        self._num_planned_chars = 0
 
     def tasks(self, split: Split) -> Sequence[Task]:
         """Read at the first call, so that scoring workers, which never ask, need no data."""
@@ -210,7 +214,12 @@ class Code(Gym):
 
     def _made(self, row: Mapping[str, Any], where: str) -> Task:
         try:
-            return make_task(row, str(row.get("task_id", where)), self.settings.suffix)
+            task = make_task(row, str(row.get("task_id", where)), self.settings.suffix)
+            size = sum(len(str(row.get(key) or "")) for key in ("test", "tests", "test_list"))
+            if self._num_planned_chars + size <= MAX_PLANNED_CHARS:
+                self._num_planned_chars += size
+                self._plan(task)
+            return task
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from None
 

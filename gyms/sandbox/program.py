@@ -46,7 +46,8 @@ class Limits:
     cpu_seconds: float = 10.0
     """CPU time of all processes of the run, in seconds."""
     wall_seconds: float = 30.0
-    """Wall clock from start to the last byte, in seconds; the backstop for programs that sleep."""
+    """Wall clock from start to the last byte, in seconds; the backstop for programs that sleep. What the program waits
+    for a core is not counted, up to four times the limit in all."""
     memory_bytes: int = 512 << 20
     """Memory of all processes of the run, at least 64 MiB; for Python and C++ also the address space of each."""
     processes: int = 32
@@ -151,6 +152,7 @@ class Run:
     """The result channel, undecoded; `gyms.sandbox.results` reads it."""
     cpu_seconds: float = 0.0
     wall_seconds: float = 0.0
+    """Without what it waited for a core."""
     tier: str = ""
     """Name of the isolation that it ran under; see `python -m gyms doctor`."""
 
