@@ -180,10 +180,10 @@ def _gym_code(index: int, name: str) -> Iterator[None]:
 
 
 def check_gold(gym: Gym, index: int, spec: GymSpec) -> None:
-    """Worked answers score 1, the first of each split and most of a sample; a verifier that refuses them teaches nonsense.
+    """Worked answers score 1: the first of each split, and most of a sample; else the verifier teaches nonsense.
 
-    Scored here, but for gyms that run submitted code: those get a worker with its sandbox, as in the run. Published sets
-    hold some tasks whose own solution fails; where few of the sample are such, they are logged.
+    Scored here, but for gyms that run submitted code: those get a worker with its sandbox, as in the run. Published
+    sets hold some tasks whose own solution fails; where few of the sample are such, they are logged.
     """
     name = spec.name
     tasks = [task for split in ("train", "heldout") for task in _spread(gym.tasks(split), _NUM_GOLDS)]

@@ -38,8 +38,8 @@ MAX_RESPONSE_CHARS = 1_000_000
 MAX_SOURCE_CHARS = 200_000
 MAX_ANSWER_CHARS = 20_000
 MAX_PLANNED_CHARS = 50_000_000
-"""Tests of so many characters together are planned when rows are read, so that a malformed row is told then; the tests of
-rows after that are planned when they are first scored."""
+"""Tests of so many characters together are planned when rows are read, so that a malformed row is told then; those of
+later rows are planned when they are first scored."""
 _OPTIONAL = ("text", "solution", "setup", "language", "limits", "entry_point", "comparator", "tolerance", "task_id")
 _OWN = (("prompt", "entry_point", "test"), ("test_list",), ("prompt", "tests"), ("text", "tests"))
 MAX_CASES = 200
@@ -133,6 +133,8 @@ class Code(Gym):
         """The reference solution in a code block, where the task has one."""
         data = task.data
         code = data.get("solution") or data.get("code")
+        if not code and data.get("starter_code"):
+            code = data.get("completion")  # LeetCodeDataset's name for it
         if not code and isinstance(data.get("canonical_solution"), str):
             code = str(data.get("prompt", "")) + data["canonical_solution"]
         if not isinstance(code, str):
@@ -250,7 +252,10 @@ def compose(plan: Plan, found: Extracted) -> str:
 
 def make_task(row: Mapping[str, Any], task_id: str, suffix: str) -> Task:
     """The task of one row; ValueError where the row is of no known form."""
-    if is_humaneval(row):
+    if is_humaneval(row) and isinstance(row.get("problem_description"), str) and row.get("starter_code"):
+        starter = str(row["starter_code"]).rstrip()
+        text = f"{row['problem_description']}\n\nBegin with this code:\n\n```python\n{starter}\n```"
+    elif is_humaneval(row):
         text = f"Complete this function.\n\n```python\n{str(row['prompt']).rstrip()}\n```"
     elif is_mbpp(row):
         request, tests = row.get("text") or row.get("prompt"), row["test_list"]

@@ -101,7 +101,7 @@ def _buffers(pids: list[int]) -> int:
 
 
 def waited(pid: int) -> float:
-    """Seconds that a process's main thread stood ready to run and had no core; 0 where the kernel does not count them."""
+    """Seconds that a process's main thread stood ready and had no core; 0 where the kernel does not count them."""
     try:
         with open(f"/proc/{pid}/schedstat", "rb") as file:
             return int(file.read().split()[1]) / 1e9

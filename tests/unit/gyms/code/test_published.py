@@ -109,7 +109,8 @@ CASES: list[tuple[str, dict[str, Any], str, str]] = [
             "text": "x",
             "tests": [
                 {
-                    "pytest": "from solution import flip\ndef test_a():\n    v = [3, 1]\n    flip(v)\n    assert v == [1, 3]",
+                    "pytest": "from solution import flip\n"
+                    "def test_a():\n    v = [3, 1]\n    flip(v)\n    assert v == [1, 3]",
                     "ids": ["test_a"],
                 }
             ],
@@ -182,6 +183,9 @@ CASES: list[tuple[str, dict[str, Any], str, str]] = [
         "LeetCode's method as entry point",
         {
             "prompt": "from typing import *\n\n",
+            "problem_description": "Add them up.",
+            "starter_code": "class Solution:\n    def total(self, v: List[int]) -> int:\n        ",
+            "completion": "class Solution:\n    def total(self, v: List[int]) -> int:\n        return sum(v)\n",
             "entry_point": "Solution().total",
             "test": "def check(candidate):\n    assert candidate(v = [1, 2]) == 3\n",
         },
@@ -228,6 +232,8 @@ def test_a_published_form_pays_the_right_program_alone(
     gym = Code(CodeSettings(wall_seconds=60.0), Services(sandbox=sandbox))
     task = make_task(row, name, "")
     scores = [gym.score(task, f"```python\n{code}\n```") for code in (right, wrong)]
+    gold = gym.gold(task)
+    assert gold is None or gym.score(task, gold).value == 1.0
     assert scores[0].value == 1.0, (scores[0].detail, scores[0].cases)
     assert not scores[1].status.is_masked and scores[1].value in (None, 0.0), scores[1]
 
