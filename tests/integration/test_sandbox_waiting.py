@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -32,7 +33,7 @@ print(run.ending, float(run.stdout or 0) > limits.wall_seconds, run.wall_seconds
 """
 
 
-@pytest.mark.skipif(not os.path.exists("/proc/self/schedstat"), reason="this kernel counts no waiting")
+@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="this kernel counts no waiting")
 @pytest.mark.parametrize("tier", TIERS)
 def test_waiting_for_a_core_is_not_counted_and_sleeping_is(tier: str) -> None:
     if refusal(tier):
