@@ -85,7 +85,7 @@ def test_every_line_has_its_row_in_order(tmp_path: Path, capsys: pytest.CaptureF
     assert statuses[19] in (
         "verifier_error",
         "crashed",
-    )  # the latter where the row after it was scored before its control
+    )  # where the row after it came first
     assert "hung in score" in rows[20]["detail"] and rows[20]["id"] == "hang"
     assert statuses[22:] == ["bad_task", "bad_task", "too_complex", "ok"] and rows[25]["id"] is None
     summary = json.loads(capsys.readouterr().out)
