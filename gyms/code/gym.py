@@ -75,6 +75,9 @@ class CodeSettings(RowSettings):
     allow_objects: bool = False
     """True: in pytest source that makes instances of the program's classes, these answer comparisons too, and may lie:
     for looking at programs, not for paying them. False: a test that compares such an object fails."""
+    numpy: bool = False
+    """True: programs may import numpy, as in the harnesses of LiveCodeBench and EvalPlus, where the sandbox's tier can show
+    it (not `landlock`). Those of tasks whose tests import it may in any case."""
     total_seconds: float = Field(default=120.0, gt=0.0, le=120.0)
     """Wall clock of all runs of one response; inputs after it are not tried, and failed."""
     suffix: str = "\n\nAnswer with one code block that holds the whole program."
@@ -126,7 +129,9 @@ class Code(Gym):
         refused = sandbox.refusal(plan.language)
         if refused:
             raise SandboxError(refused)
-        verdict = verify(plan, compose(plan, found), sandbox, self.settings.total_seconds)
+        verdict = verify(
+            plan, compose(plan, found), sandbox, self.settings.total_seconds, self.settings.numpy or plan.has_numpy
+        )
         return self._scored(plan, found, verdict, sandbox.tier)
 
     def gold(self, task: Task) -> str | None:

@@ -42,6 +42,7 @@ MAX_TESTS = 5000
 MAX_DIGITS = 100_000
 """Most digits of an integer in a test."""
 MAX_TEST_CHARS = 20_000_000
+_IMPORTS_NUMPY = re.compile(r"^\s*(?:import|from)\s+numpy\b", re.MULTILINE)
 _NAME = re.compile(r"[^\W\d]\w{0,199}(?:\(\))?")
 
 
@@ -70,6 +71,8 @@ class Plan:
     entry_point: str = ""
     completes: str = ""
     """Prompt that a response may continue, HumanEval's way; empty where a response is a whole program."""
+    has_numpy: bool = False
+    """True: the tests import numpy, so the program may."""
     allows_objects: bool = False
     """True: objects of the submission may answer comparisons of pytest sources."""
     notes: frozenset[str] = field(default_factory=frozenset)
@@ -104,6 +107,8 @@ def _made(data: Mapping[str, Any], limits: Limits, allows_objects: bool) -> Plan
         plan = _mbpp_plan(data, empty)
     else:
         raise ValueError(f"the task has no tests; it has {sorted(map(str, data))}")
+    trusted = [*plan.setup, *(exam.tests for exam in plan.exams), *(test.exam.tests for test in plan.pytests)]
+    plan = replace(plan, has_numpy=any(map(_IMPORTS_NUMPY.search, trusted)))
     if language == "python" and _is_leetcode(data, plan):
         plan = replace(plan, prelude=(LEETCODE, *plan.prelude))
     if language != "python" and (plan.calls or plan.exams or plan.pytests or plan.setup):

@@ -43,10 +43,17 @@ class Verdict:
     """The program is not valid source."""
 
 
-def verify(plan: Plan, source: str, sandbox: Sandbox, max_seconds: float) -> Verdict:
+def verify(plan: Plan, source: str, sandbox: Sandbox, max_seconds: float, has_numpy: bool = False) -> Verdict:
     """Run a submission against a plan; SandboxError where the sandbox itself fails."""
     parts: list[Verdict] = []
-    program = Program(source=source, language=plan.language, prelude=plan.prelude, setup=plan.setup, limits=plan.limits)
+    program = Program(
+        source=source,
+        language=plan.language,
+        prelude=plan.prelude,
+        setup=plan.setup,
+        limits=plan.limits,
+        has_numpy=has_numpy,
+    )
     if plan.calls:
         parts.append(_verify_calls(plan, program, sandbox))
     if plan.inputs:

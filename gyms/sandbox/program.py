@@ -100,6 +100,8 @@ class Program:
     """Python only: the source is loaded as a module and these are called, in one process, inputs made anew for each."""
     prelude: tuple[str, ...] = ()
     """Python only: source that runs in the module's names before it. Visible to the program."""
+    has_numpy: bool = False
+    """Python only: numpy can be imported, where it is installed and the tier can show it (not `landlock`)."""
     setup: tuple[str, ...] = ()
     """Python only: source that runs in the module's names after it is loaded. Visible to the program."""
     limits: Limits = field(default_factory=Limits)

@@ -71,6 +71,9 @@ def run(body: Body) -> None:
     if mode == "exec":
         _exec(body)
     _use_standard_streams()
+    if body.get("numpy"):
+        sys.path.append(body["numpy"])
+        os.environ["OPENBLAS_NUM_THREADS"] = "1"  # a thread for each core would not fit into the limits
     if mode == "script":
         _run_script(body)
     elif mode == "calls":

@@ -12,6 +12,7 @@ from gyms.code.exams import may_change
 from gyms.code.gym import Code, CodeSettings, make_task
 from gyms.code.plan import make_plan
 from gyms.sandbox import Limits, Sandbox, SandboxError, open_sandbox
+from gyms.sandbox.view import numpy_folders
 
 HELPERS = """
 def near(a, b):
@@ -236,6 +237,27 @@ def test_a_published_form_pays_the_right_program_alone(
     assert gold is None or gym.score(task, gold).value == 1.0
     assert scores[0].value == 1.0, (scores[0].detail, scores[0].cases)
     assert not scores[1].status.is_masked and scores[1].value in (None, 0.0), scores[1]
+
+
+NUMPY_TESTS = "import numpy as np\nassert np.allclose(upto(3), [0, 1, 2])"
+
+
+@pytest.mark.parametrize(
+    ("numpy", "tests", "works"),
+    [
+        (True, [{"call": "upto(3)", "expected": [0, 1, 2]}], True),
+        (False, [{"call": "upto(3)", "expected": [0, 1, 2]}], False),
+        (False, [NUMPY_TESTS], True),
+        (True, [{"stdin": "", "stdout": ""}], True),
+    ],
+)
+def test_numpy_is_there_where_it_is_asked_for(sandbox: Sandbox, numpy: bool, tests: list[Any], works: bool) -> None:
+    if not numpy_folders() or sandbox.tier == "landlock":
+        pytest.skip("numpy is not installed, or this tier cannot show it")
+    gym = Code(CodeSettings(wall_seconds=60.0, numpy=numpy), Services(sandbox=sandbox))
+    code = "import numpy as np\ndef upto(n):\n    return np.arange(n)"
+    score = gym.score(make_task({"text": "x", "tests": tests}, "t", ""), f"```python\n{code}\n```")
+    assert (score.value == 1.0) is works and not score.status.is_masked, score
 
 
 @pytest.mark.parametrize("special", ["__eq__", "__ne__", "__bool__", "__lt__", "__sub__", "__contains__"])
