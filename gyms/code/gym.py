@@ -76,8 +76,8 @@ class CodeSettings(RowSettings):
     """True: in pytest source that makes instances of the program's classes, these answer comparisons too, and may lie:
     for looking at programs, not for paying them. False: a test that compares such an object fails."""
     numpy: bool = False
-    """True: programs may import numpy, as in the harnesses of LiveCodeBench and EvalPlus, where the sandbox's tier can show
-    it (not `landlock`). Those of tasks whose tests import it may in any case."""
+    """True: programs may import numpy, as in the harnesses of LiveCodeBench and EvalPlus, where the sandbox's tier can
+    show it (not `landlock`). Those of tasks whose tests import it may in any case."""
     total_seconds: float = Field(default=120.0, gt=0.0, le=120.0)
     """Wall clock of all runs of one response; inputs after it are not tried, and failed."""
     suffix: str = "\n\nAnswer with one code block that holds the whole program."
