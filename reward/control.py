@@ -3,7 +3,7 @@
 A response that hangs or crashes its verifier must not be masked: a mask is better than a reward of 0, so a policy would
 learn to break verifiers. A verifier that is broken must not be held against the policy. Both look alike from outside.
 So once a gym has broken twice on a response, the host asks it, in a fresh worker and under the same limits, for the
-score of a response that is known to be harmless:
+score of a response that is known to be harmless (after `bad_task` in any worker, for nothing broke):
 
 1. the task's own `gold`, which must score 1.0;
 2. where the task has none, the request of that gym that was scored without a fault last, on the same task if there is
@@ -103,7 +103,8 @@ class Controls:
         """The control of a faulting request of the kind `one` or `group`; Stopped where the caller gave up.
 
         Args:
-            same_task: True where a request on another task says nothing: for `bad_task`.
+            same_task: True where a request on another task says nothing: for `bad_task`. As nothing broke then, any worker
+            of the gym will do.
         """
         task, _ = pickle.loads(request.payload)
         body = pickle.dumps(task)
@@ -152,7 +153,7 @@ class Controls:
     def _run(
         self, spec: GymSpec, request: Request, task: Any, is_stopped: Callable[[], bool], *, same_task: bool
     ) -> Control:
-        worker = self._pool.take_fresh(spec)
+        worker = self._pool.take(spec) if same_task else self._pool.take_fresh(spec)
         kind: Literal["one", "group"] = "group" if request.kind == "group" else "one"
         count = request.num_responses
         gold = Request(kind="gold", payload=pickle.dumps((task, (kind, count))), num_responses=count)
@@ -170,15 +171,16 @@ class Controls:
             worker.kill()
             raise
         except (WorkerFault, GarbageReply, Refused) as error:
-            worker.kill()
-            _log.warning("gym %r: its control sample fails too: %s", spec.name, error)
+            if not getattr(error, "is_alive", False):
+                worker.kill()
+            _log.info("gym %r: its control sample fails too: %s", spec.name, error)
             return Control(works=False, told=f"{what} fails too: {error}"[:500])
         finally:
             self._pool.put_back(worker)
         bad = [s for s in scores if s.status is not Status.OK or (wanted is not None and s.value != wanted)]
         if bad:
             told = f"{what} is scored {bad[0].status} {bad[0].value} {bad[0].detail}"[:500]
-            _log.warning("gym %r: its control sample fails too: %s", spec.name, told)
+            _log.info("gym %r: its control sample fails too: %s", spec.name, told)
             return Control(works=False, told=told)
         return Control(works=True, told=f"{what} was scored well in a fresh worker")
 

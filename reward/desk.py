@@ -102,8 +102,11 @@ class Desk:
         request = job.request
         if request.kind == "batch":
             tasks, responses = pickle.loads(request.payload)
-            alone = [_alone(job, "one", task, response) for task, response in zip(tasks, responses, strict=True)]
-            return [self._judge(one, is_stopped)[0] for one in alone]
+            parts = zip(scores, tasks, responses, strict=True)
+            return [
+                self._judge(_alone(job, "one", task, response), is_stopped)[0] if is_suspect(score) else score
+                for score, task, response in parts
+            ]
         same_task = all(score.status is not Status.VERIFIER_ERROR for score in scores if is_suspect(score))
         control = self.controls.ask(self.specs[job.gym], request, is_stopped, same_task=same_task)
         if not control.works:
