@@ -103,8 +103,8 @@ class Controls:
         """The control of a faulting request of the kind `one` or `group`; Stopped where the caller gave up.
 
         Args:
-            same_task: True where a request on another task says nothing: for `bad_task`. As nothing broke then, any worker
-            of the gym will do.
+            same_task: True where a request on another task says nothing: for `bad_task`. As nothing broke then, any
+            worker of the gym will do.
         """
         task, _ = pickle.loads(request.payload)
         body = pickle.dumps(task)
