@@ -43,7 +43,8 @@ MAX_DIGITS = 100_000
 """Most digits of an integer in a test."""
 MAX_TEST_CHARS = 20_000_000
 _IMPORTS_NUMPY = re.compile(r"^\s*(?:import|from)\s+numpy\b", re.MULTILINE)
-_NAME = re.compile(r"[^\W\d]\w{0,199}(?:\(\))?")
+_ENTRY_POINT = re.compile(r"(?:[A-Z]\w{0,99}\(\)\.)?[^\W\d]\w{0,199}(?:\.[^\W\d]\w{0,199}){0,3}")
+"""A function, or a method of an instance: `add`, `Solution().add`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,7 +191,7 @@ def _data_plan(data: Mapping[str, Any], plan: Plan) -> Plan:
 
 def _entry_point(data: Mapping[str, Any]) -> str:
     name = data.get("entry_point") or ""
-    if name and (not isinstance(name, str) or not all(map(_NAME.fullmatch, name.split(".")))):
+    if name and (not isinstance(name, str) or not _ENTRY_POINT.fullmatch(name)):
         raise ValueError(f"entry_point = {name!r}: expected the name of a function")
     return name
 
@@ -306,7 +307,9 @@ def _humaneval_plan(data: Mapping[str, Any], plan: Plan) -> Plan:
         if helpers:
             return replace(plan, calls=tuple(evalplus_tests(check.body, entry_point, {alias: entry_point})))
         tests = convert_asserts(check.body, {alias: entry_point}, frozenset({entry_point}))
-        if tests and all(test.call.function == entry_point or entry_point in test.call.expression for test in tests):
+        if not tests:
+            raise ValueError("test asserts nothing")
+        if all(test.call.function == entry_point or entry_point in test.call.expression for test in tests):
             return replace(plan, calls=tuple(tests))
     except NotPlain:
         pass

@@ -123,7 +123,7 @@ CASES: list[tuple[str, dict[str, Any], str, str]] = [
         "in place, HumanEval",
         {
             **humaneval("def check(f):\n    v = [4]\n    f(v)\n    assert v == [4, 2]"),
-            "canonical_solution": "    pass\n",
+            "canonical_solution": "    n.append(n[0] // 2)\n",
         },
         "def half(v):\n    v.append(v[0] // 2)",
         "def half(v):\n    return v + [2]",
