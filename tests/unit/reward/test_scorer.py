@@ -103,7 +103,7 @@ def test_a_gym_that_hangs_costs_one_sample_and_the_next_score_works(shared: Scor
     assert score.status is Status.VERIFIER_ERROR  # there is no gold, and nothing that was scored well before
     assert "gym 'impatient': hung in score: no answer within 1.5 s (needs.wall_seconds)" in score.detail
     assert ask(shared, "well").value == 1.0
-    assert len(children()) <= 1
+    assert len(children()) <= 2  # the other one is the control sample's, at rest
 
 
 @pytest.mark.parametrize("response", ["print", "fork", "thread"])
