@@ -40,7 +40,7 @@ def test_stored_answers_are_scored_by_the_command_line(tmp_path: Path) -> None:
         "bomb": ("import os\nwhile True: os.fork()", None, 0.0),
         "exit": ("import os\nos._exit(0)", "crashed", 0.0),
     }
-    task = {**ADD, "language": "python", "limits": {"cpu_seconds": 5, "wall_seconds": 120}}
+    task = {**ADD, "language": "python", "limits": {"cpu_seconds": 5, "wall_seconds": 100}}
     rows = [{"id": i, "gym": "code", "task": task, "response": fenced(a[0])} for i, a in answers.items()]
     given, taken = tmp_path / "rows.jsonl", tmp_path / "scores.jsonl"
     given.write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -75,7 +75,7 @@ def test_a_javascript_program_runs_under_node(sandbox: Sandbox) -> None:
     assert score(sandbox, "javascript", reads).status is Status.CRASHED
     connects = "require('net').connect(80, '127.0.0.1', () => console.log('3'))"
     assert score(sandbox, "javascript", connects).value in (None, 0.0)
-    limits = {"memory_mb": 128, "cpu_seconds": 120, "wall_seconds": 400}
+    limits = {"memory_mb": 128, "cpu_seconds": 100, "wall_seconds": 100}
     eats = "const a = []; for (;;) a.push(new Array(100000).fill(1.5));"
     assert score(sandbox, "javascript", eats, limits=limits).status is Status.CRASHED
 
