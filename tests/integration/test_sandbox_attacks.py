@@ -123,11 +123,13 @@ LIMITED = {
         "            while True: kept += socket.socketpair()\n        except OSError: pass\n        for s in kept:\n"
         "            s.setblocking(False)\n            try:\n                while True: s.send(b'x' * 4096)\n"
         "            except OSError: pass\n        time.sleep(60)\ntime.sleep(60)",
+        PATIENT,
         {Ending.MEMORY_LIMIT},
     ),
     "full buffers of sockets in a process that hides them": (
         "import ctypes, os, socket, time\nfor _ in range(8):\n    if os.fork() == 0:\n"
         "        ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)\n        time.sleep(60)\ntime.sleep(60)",
+        PATIENT,
         {Ending.MEMORY_LIMIT},
     ),
     "shared anonymous memory": (
