@@ -193,6 +193,9 @@ class Needs:
     declared (gyms/declared.py: against accidents, not attackers)."""
     network: bool = False
     """True where the verifier itself talks to the network; refused likewise."""
+    writes: tuple[str, ...] = ()
+    """Files and folders that `score` writes to beside its scratch folder and the temporary folder, as absolute paths or
+    below `~`; ("/",) where that cannot be said. All other writing is refused in a worker."""
     sandbox: bool = False
     """True where submitted code is run: `Services.sandbox` is then never None in a worker."""
     judge: bool = False

@@ -128,6 +128,10 @@ def check_needs(needs: Needs) -> None:
         )
     if needs.cpu_seconds is not None and not (needs.cpu_seconds > 0.0 and math.isfinite(needs.cpu_seconds)):
         raise ValueError(f"needs.cpu_seconds = {needs.cpu_seconds!r}, expected None or a finite number above 0")
+    if not isinstance(needs.writes, tuple) or not all(
+        isinstance(path, str) and path.startswith(("/", "~")) for path in needs.writes
+    ):
+        raise ValueError(f"needs.writes = {needs.writes!r}, expected a tuple of absolute paths, or paths below ~")
     if not isinstance(needs.memory_bytes, int) or needs.memory_bytes < MIN_MEMORY_BYTES:
         raise ValueError(
             f"needs.memory_bytes = {needs.memory_bytes!r}, expected a whole number from {MIN_MEMORY_BYTES}"

@@ -16,6 +16,7 @@ from itertools import islice
 from gyms.api import Gym, Score, Task
 from gyms.load import GymSpec
 from gyms.testing import ODD_RESPONSES, GymContractError
+from reward.control import CONTROL_FLAG
 from reward.keeper import children_of
 from reward.scorer import Scorer
 
@@ -40,6 +41,8 @@ def check_in_worker(spec: GymSpec, gym: Gym, *, start_seconds: float = 120.0) ->
         told = f"gym {spec.name!r}: task {task.id!r} with {response!r:.60}"
         if one.status.is_masked:
             raise GymContractError(f"{told} is {one.status} in a worker: {one.detail}")
+        if CONTROL_FLAG in one.flags:
+            raise GymContractError(f"{told} breaks the verifier in a worker: {one.detail}")
         if one != other:
             raise GymContractError(f"{told} scores differently in another order or worker: {one} and {other}")
     for task in tasks:

@@ -34,6 +34,13 @@ class WorkerPool:
             self._taken.add(worker)
         return worker
 
+    def take_fresh(self, spec: GymSpec) -> WorkerProcess:
+        """A worker of this gym in which nothing ran yet; it is put back like any other."""
+        worker = WorkerProcess(spec, start_seconds=self._start_seconds)
+        with self._lock:
+            self._taken.add(worker)
+        return worker
+
     def put_back(self, worker: WorkerProcess) -> None:
         """Rest it for the next request."""
         with self._lock:

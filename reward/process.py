@@ -27,8 +27,9 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from gyms.api import Score
+from gyms.confine import tell_unconfined
 from gyms.load import MAX_WALL_SECONDS, GymSpec
-from reward.keeper import children_of
+from reward.deadline import Deadline, cpu_seconds, kill_tree
 from reward.wire import (
     HEADER_BYTES,
     MAX_REPLY_BYTES,
@@ -39,7 +40,21 @@ from reward.wire import (
     parse_scores,
 )
 
-__all__ = ["BuiltGym", "Refused", "Request", "Stopped", "WorkerFault", "WorkerProcess"]
+__all__ = [
+    "HUNG",
+    "NOT_THE_RESPONSE",
+    "BuiltGym",
+    "Refused",
+    "Request",
+    "Stopped",
+    "WorkerFault",
+    "WorkerProcess",
+]
+
+HUNG = "hung"
+"""Flag of a fault: a limit on time was passed."""
+NOT_THE_RESPONSE = "not_the_response"
+"""Flag of a fault that no response can be blamed for."""
 
 _POLL_SECONDS = 0.02
 _EXIT_SECONDS = 0.5
@@ -50,17 +65,17 @@ _LEAK_CHECK_EVERY = 64
 """Requests between two looks at what a worker has leaked."""
 _MAX_LEAKED = 256
 """Threads or descriptors beyond which a worker is replaced."""
-_CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 IsStopped = Callable[[], bool]
 
 
 class WorkerFault(RuntimeError):
-    """A worker gave no usable answer. `is_alive` says whether it can go on serving."""
+    """A worker gave no usable answer. `is_alive` says whether it can go on serving; `flags` are `HUNG`, ...."""
 
-    def __init__(self, cause: str, *, is_alive: bool = False) -> None:
+    def __init__(self, cause: str, *, is_alive: bool = False, flags: frozenset[str] = frozenset()) -> None:
         super().__init__(cause)
         self.is_alive = is_alive
+        self.flags = flags
 
 
 class Refused(Exception):
@@ -93,9 +108,10 @@ class BuiltGym:
 class Request:
     """What a worker is asked: one response, a batch of pairs, or the siblings of one task."""
 
-    kind: Literal["one", "batch", "group"]
+    kind: Literal["one", "batch", "group", "gold"]
     payload: bytes
-    """Pickle of (task, responses); for a batch of (tasks, responses)."""
+    """Pickle of (task, responses); for a batch of (tasks, responses); for the gold response in place of all responses
+    of (task, (kind, number of responses))."""
     num_responses: int
 
 
@@ -119,7 +135,8 @@ class WorkerProcess:
     def score(self, request: Request, is_stopped: IsStopped) -> list[Score]:
         """The gym's scores; WorkerFault, GarbageReply or Stopped where there is none, and then kill() is due.
 
-        Refused where the gym does not exist or refuses its settings.
+        Empty where the gold response was asked for and there is none. Refused where the gym does not
+        exist or refuses its settings.
         """
         if self._process is None:
             self._start(is_stopped)
@@ -127,7 +144,7 @@ class WorkerProcess:
             self._build(is_stopped)
         assert self.built is not None
         if self.built.cpu_seconds is not None:
-            self._cpu_deadline = self._cpu_now() + self.built.cpu_seconds * request.num_responses
+            self._cpu_deadline = cpu_seconds(self._worker_pid) + self.built.cpu_seconds * request.num_responses
         seconds = self.built.wall_seconds * request.num_responses
         started = time.monotonic()
         try:
@@ -136,9 +153,13 @@ class WorkerProcess:
             )
         except _CpuUsedUp:
             seconds = self.built.cpu_seconds
-            raise WorkerFault(f"hung in score: used over {seconds:g} s of CPU time (needs.cpu_seconds)") from None
+            raise WorkerFault(
+                f"hung in score: used over {seconds:g} s of CPU time (needs.cpu_seconds)", flags=frozenset({HUNG})
+            ) from None
         finally:
             self._cpu_deadline = None
+        if request.kind == "gold" and reply["kind"] == "no_gold":
+            return []
         if reply["kind"] != "scored":
             raise GarbageReply(f"a reply of the kind {reply['kind']!r:.40} to a request for a score")
         each = (time.monotonic() - started) / max(1, request.num_responses)
@@ -153,7 +174,7 @@ class WorkerProcess:
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(signal.SIGTERM)  # to the keeper, which knows what is below it
         if not self._has_ended(_KILL_SECONDS):
-            _kill_tree(self._process.pid)
+            kill_tree(self._process.pid)
         self._process.wait()
         os.close(self._request_fd)
         os.close(self._reply_fd)
@@ -174,14 +195,16 @@ class WorkerProcess:
         self._serial = 0
         with tempfile.TemporaryFile() as stderr:
             self._spawn(stderr)
-            deadline = time.monotonic() + self._start_seconds
+            deadline = Deadline(self._start_seconds)
             try:
                 self._send(pickle.dumps(self.spec), deadline, is_stopped)
                 reply = self._receive(deadline, is_stopped)
             except _DeadlinePassed:
-                raise WorkerFault(f"the worker process did not start within {self._start_seconds:g} s") from None
+                cause = f"the worker process did not start within {self._start_seconds:g} s"
+                raise WorkerFault(cause, flags=frozenset({NOT_THE_RESPONSE})) from None
             except WorkerFault as fault:
-                raise WorkerFault(f"the worker process did not start: {fault}{_last_line(stderr)}") from None
+                cause = f"the worker process did not start: {fault}{_last_line(stderr)}"
+                raise WorkerFault(cause, flags=frozenset({NOT_THE_RESPONSE})) from None
         if reply["kind"] != "ready":
             raise GarbageReply(f"a reply of the kind {reply['kind']!r:.40} at the start")
         self._worker_pid = int(reply["pid"])  # said before any code of the gym has run
@@ -224,28 +247,34 @@ class WorkerProcess:
         if reply["kind"] == "refused":
             raise Refused(f"{reply.get('detail', '')!s:.2000}")
         self.built = _parse_built(reply)
+        if reply.get("is_confined") is not True:
+            tell_unconfined()
         self._is_built = True
 
     def _ask(
         self, kind: str, payload: bytes, seconds: float, limit: str, is_stopped: IsStopped, num_scores: int = 1
     ) -> dict[str, Any]:
         self._serial += 1
-        deadline = time.monotonic() + seconds
+        deadline = Deadline(seconds, pid=self._worker_pid)
         try:
             self._send(pickle.dumps((kind, self._serial, payload)), deadline, is_stopped)
             reply = self._receive(deadline, is_stopped, num_scores)
         except _DeadlinePassed:
             call = "build" if kind == "build" else "score"
-            raise WorkerFault(f"hung in {call}: no answer within {seconds:g} s ({limit})") from None
+            flags = frozenset({HUNG if call == "score" else NOT_THE_RESPONSE})
+            raise WorkerFault(f"hung in {call}: no answer within {seconds:g} s ({limit})", flags=flags) from None
         if reply["kind"] == "failed":
             call = "build " if kind == "build" else "score "
             detail = f"{reply.get('detail', '')!s:.2000}"
+            is_ours = kind == "build" or reply.get("is_undeclared") is True
             raise WorkerFault(
-                detail if detail.startswith("score") else call + detail, is_alive=reply.get("is_spent") is False
+                detail if detail.startswith("score") else call + detail,
+                is_alive=reply.get("is_spent") is False,
+                flags=frozenset({NOT_THE_RESPONSE} if is_ours else ()),
             )
         return reply
 
-    def _send(self, body: bytes, deadline: float, is_stopped: IsStopped) -> None:
+    def _send(self, body: bytes, deadline: Deadline, is_stopped: IsStopped) -> None:
         frame = memoryview(pack_frame(body))
         while frame:
             self._wait(self._request_fd, select.POLLOUT, deadline, is_stopped)
@@ -256,12 +285,12 @@ class WorkerProcess:
             except BrokenPipeError:
                 raise WorkerFault(self._death()) from None
 
-    def _receive(self, deadline: float, is_stopped: IsStopped, num_scores: int = 1) -> dict[str, Any]:
+    def _receive(self, deadline: Deadline, is_stopped: IsStopped, num_scores: int = 1) -> dict[str, Any]:
         header = self._read(HEADER_BYTES, deadline, is_stopped)
         body = self._read(body_length(header, max_bytes=num_scores * MAX_REPLY_BYTES), deadline, is_stopped)
         return parse_reply(body, serial=self._serial)
 
-    def _read(self, num_bytes: int, deadline: float, is_stopped: IsStopped) -> bytes:
+    def _read(self, num_bytes: int, deadline: Deadline, is_stopped: IsStopped) -> bytes:
         data = bytearray()
         while len(data) < num_bytes:
             self._wait(self._reply_fd, select.POLLIN, deadline, is_stopped)
@@ -274,17 +303,17 @@ class WorkerProcess:
             data += piece
         return bytes(data)
 
-    def _wait(self, fd: int, event: int, deadline: float, is_stopped: IsStopped) -> None:
+    def _wait(self, fd: int, event: int, deadline: Deadline, is_stopped: IsStopped) -> None:
         """Until the pipe is ready; raises when the caller gave up, the deadline passed or the worker died."""
         poll = select.poll()
         poll.register(fd, event)
         while True:
             if is_stopped():
                 raise Stopped
-            seconds = deadline - time.monotonic()
+            seconds = deadline.left()
             if seconds <= 0:
                 raise _DeadlinePassed("no answer in time")
-            if self._cpu_deadline is not None and self._cpu_now() > self._cpu_deadline:
+            if self._cpu_deadline is not None and cpu_seconds(self._worker_pid) > self._cpu_deadline:
                 raise _CpuUsedUp("no CPU time left")
             was_dead = self._is_dead()  # asked before the poll: what it wrote before it died is still read
             if poll.poll(0 if was_dead else 1000 * min(seconds, _POLL_SECONDS)):
@@ -302,14 +331,6 @@ class WorkerProcess:
             time.sleep(pause)
             pause = min(2 * pause, _POLL_SECONDS)
         return True
-
-    def _cpu_now(self) -> float:
-        """CPU seconds of the worker and of the children that it waited for, as the kernel counts them."""
-        try:
-            fields = Path(f"/proc/{self._worker_pid}/stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            return 0.0
-        return sum(int(ticks) for ticks in fields[11:15]) / _CLOCK_TICKS
 
     def _replace_if_leaking(self) -> None:
         """Now and then: a worker that gathers threads or descriptors is killed, and starts again when next used."""
@@ -372,37 +393,6 @@ def _parse_built(reply: dict[str, Any]) -> BuiltGym:
         minimum=float(minimum),
         components=frozenset(names),
     )
-
-
-def _kill_tree(keeper: int) -> None:
-    """Kill a keeper that does not answer, with what is below it: descendants first, while they still have a parent."""
-    for _ in range(1000):
-        below = _descendants(keeper)
-        for pid in below:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        if not below:
-            break
-        time.sleep(0.001)
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(keeper, signal.SIGKILL)
-
-
-def _descendants(pid: int) -> list[int]:
-    """Living processes below one; a zombie is what its parent has yet to reap, not a process."""
-    found, queue = [], [pid]
-    while queue:
-        below = [child for child in children_of(queue.pop()) if not _is_zombie(child)]
-        found += below
-        queue += below
-    return found
-
-
-def _is_zombie(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
 
 
 def _last_line(stderr: IO[bytes]) -> str:

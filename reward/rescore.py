@@ -1,9 +1,9 @@
 """`python -m gyms score`: score stored answers again, one row out for each row in, in order, whatever the rows hold.
 
 Rows are read as they are needed and written as they are done, so a file of any length takes the same memory. Gyms
-score in killable workers (reward/scorer.py): a row that breaks its verifier is a row with status `verifier_error`. It
-is a command of `python -m gyms` although it lives here, by the entry-point group `gyms_commands`: the gyms room must
-not import this one.
+score in killable workers (reward/scorer.py): a row that breaks its verifier is a row with status `crashed` or `timeout`
+where a control sample can be scored, and `verifier_error` where not. It is a command of `python -m gyms` although it
+lives here, by the entry-point group `gyms_commands`: the gyms room must not import this one.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
 """Scores responses in worker processes that can be killed, so that no gym can harm the run or its neighbours.
 
 `await scorer.score(...)` always answers with a Score, within the gym's own deadline: a gym that hangs, crashes, exits,
-raises or answers garbage costs its sample (`verifier_error`, masked) after one retry in a fresh worker, and nothing
-else. Each worker serves one gym and one request at a time. Who is next is fair over gyms and first in, first out within
-one (reward/waiting.py); the caller's own await is the back-pressure. Cancelling the await kills the worker that was
-busy with it, with all its children.
+raises or answers garbage costs its sample after one retry in a fresh worker, and nothing else. A control sample
+(reward/control.py) then tells whose fault it was: the response's (`timeout`, `crashed`), or the gym's
+(`verifier_error`, masked). Each worker serves one gym and one request at a time. Who is next is fair over gyms and
+first in, first out within one (reward/waiting.py); the caller's own await is the back-pressure. Cancelling the await
+kills the worker that was busy with it, with all its children.
 
 *Asking again is safe.* A request with an id, gym and content that is under way, or was answered lately, gets that
 answer; it is not verified twice. Faults of ours are not kept: asking again is then a new attempt.
@@ -17,15 +18,11 @@ here.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
-import io
-import logging
-import pickle
 import threading
 import weakref
-from collections import Counter, OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 from types import TracebackType
@@ -33,20 +30,16 @@ from typing import Any, Literal, Self
 
 from gyms.api import Score, Status, Task
 from gyms.load import GymSpec
+from reward.desk import Desk, cancelled, canonical_pickle, close_desk
 from reward.pool import WorkerPool
-from reward.process import BuiltGym, Refused, Request, Stopped, WorkerFault, WorkerProcess
-from reward.waiting import FairQueue, Gate, Job
-from reward.wire import GarbageReply
+from reward.process import Request
+from reward.waiting import Gate, Job
 
 __all__ = ["Scorer"]
 
-_NUM_ATTEMPTS = 2
-_RETRIED = frozenset({Status.VERIFIER_ERROR, Status.JUDGE_FAILED})
 _MAX_REMEMBERED = 1024
 """Answers that are kept for a request which comes again."""
 _IDLE_PER_WORKER = 8
-_CLOSE_SECONDS = 30.0
-_log = logging.getLogger(__name__)
 
 _Key = tuple[str, str, bytes]
 
@@ -84,7 +77,7 @@ class Scorer:
         self._lock = threading.Lock()
         self._under_way: dict[_Key, Job] = {}
         self._answered: OrderedDict[_Key, list[Score]] = OrderedDict()
-        self._desk = _Desk(WorkerPool(start_seconds=start_seconds, max_idle=_IDLE_PER_WORKER * num_workers))
+        self._desk = Desk(WorkerPool(start_seconds=start_seconds, max_idle=_IDLE_PER_WORKER * num_workers))
         for spec in specs:
             self.add_gym(spec)
         # The threads know the desk, not the scorer: a scorer that was forgotten is collected, and ends them.
@@ -93,7 +86,7 @@ class Scorer:
         ]
         for thread in self._threads:
             thread.start()
-        self._finalizer = weakref.finalize(self, _end, self._desk, self._threads)
+        self._finalizer = weakref.finalize(self, close_desk, self._desk, self._threads)
 
     def add_gym(self, spec: GymSpec) -> None:
         """Score this gym's tasks too."""
@@ -105,11 +98,15 @@ class Scorer:
         return (await self._ask(request_id, gym_name, "one", task, [response]))[0]
 
     async def score_group(self, request_id: str, gym_name: str, task: Task, responses: Sequence[str]) -> list[Score]:
-        """Scores of all siblings of one task, in order, by the gym's `score_group`; a fault masks the whole group."""
+        """Scores of all siblings of one task, in order, by the gym's `score_group`.
+
+        Responses that break the gym are found one by one and scored `timeout` or `crashed`, the others without them;
+        any other fault masks the whole group.
+        """
         return await self._ask(request_id, gym_name, "group", task, responses)
 
     async def score_batch(self, request_id: str, gym_name: str, pairs: Sequence[tuple[Task, str]]) -> list[Score]:
-        """Scores of several pairs, in order, by the gym's `score_batch`; a fault masks the whole batch."""
+        """Scores of several pairs, in order, by the gym's `score_batch`; after a fault, by `score` one by one."""
         tasks, responses = [task for task, _ in pairs], [response for _, response in pairs]
         return await self._ask(request_id, gym_name, "batch", tasks, responses)
 
@@ -132,7 +129,10 @@ class Scorer:
 
     @property
     def tally(self) -> Mapping[str, Mapping[str, int]]:
-        """Gym -> status -> number of scores so far: which gym hangs, crashes or is misused."""
+        """Gym -> status -> number of scores so far: which gym hangs, crashes or is misused.
+
+        `broke_verifier` counts those of `timeout` and `crashed` whose response broke the verifier itself.
+        """
         return {gym: dict(counts) for gym, counts in list(self._desk.tally.items())}
 
     def close(self) -> None:
@@ -190,7 +190,7 @@ class Scorer:
         """The job of this request, new or known; the gate is left when it is done."""
         count = len(responses)
         try:
-            payload = _canonical_pickle((task, list(responses)))
+            payload = canonical_pickle((task, list(responses)))
         except Exception as error:  # whatever a task holds that cannot travel
             fault = f"gym {gym_name!r}: the task cannot be pickled: {type(error).__name__}: {error}"[:4000]
             answer: list[Score] | None = [Score(status=Status.VERIFIER_ERROR, detail=fault)] * count
@@ -213,7 +213,7 @@ class Scorer:
         else:
             job.future.add_done_callback(partial(_remember, weakref.ref(self), key, job))
             if not self._desk.queue.push(job):  # closed meanwhile
-                job.future.set_result(_cancelled(job))
+                job.future.set_result(cancelled(job))
         job.future.add_done_callback(lambda _: gate.leave())
         return job, key
 
@@ -236,101 +236,7 @@ class Scorer:
                     self._answered.popitem(last=False)
 
 
-class _Desk:
-    """What the scorer's threads share: the queue, the workers, the counts."""
-
-    def __init__(self, pool: WorkerPool) -> None:
-        self.pool = pool
-        self.queue = FairQueue()
-        self.specs: dict[str, GymSpec] = {}
-        self.built: dict[str, BuiltGym] = {}
-        self.tally: dict[str, Counter[str]] = {}
-        self.closing = threading.Event()
-
-    def serve(self) -> None:
-        """A thread's life: one job after the other."""
-        while (job := self.queue.pop()) is not None:
-            self._serve_one(job)
-
-    def _serve_one(self, job: Job) -> None:
-        def is_stopped() -> bool:
-            return job.is_given_up or self.closing.is_set()
-
-        scores = _cancelled(job)
-        try:
-            if not is_stopped():
-                scores = self._judge(job, is_stopped)
-        finally:
-            self.queue.finished(job)
-            self.tally.setdefault(job.gym, Counter()).update(str(score.status) for score in scores)
-            job.future.set_result(scores)
-
-    def _judge(self, job: Job, is_stopped: Callable[[], bool]) -> list[Score]:
-        worker = self.pool.take(self.specs[job.gym])
-        scores: list[Score] = []
-        try:
-            for _ in range(_NUM_ATTEMPTS):
-                scores = _attempt(worker, job, is_stopped)
-                if worker.built is not None:
-                    self.built[job.gym] = worker.built
-                faults = [score for score in scores if score.status in _RETRIED]
-                if not faults:
-                    break
-                _log.warning("request %s: %s", job.request_id, faults[0].detail)
-            return scores
-        finally:
-            self.pool.put_back(worker)
-
-
-def _attempt(worker: WorkerProcess, job: Job, is_stopped: Callable[[], bool]) -> list[Score]:
-    """Around one sample's judging: whatever goes wrong is recorded in the score, and masks the sample."""
-    try:
-        return worker.score(job.request, is_stopped)
-    except Stopped:
-        worker.kill()
-        return _cancelled(job)
-    except Refused as error:
-        return [Score(status=Status.BAD_TASK, detail=f"gym {job.gym!r}: {error}"[:4000])] * job.request.num_responses
-    except WorkerFault as error:
-        if not error.is_alive:
-            worker.kill()
-        cause = str(error)
-    except GarbageReply as garbage:
-        worker.kill()
-        cause = f"its worker sent {garbage}"
-    except Exception as error:
-        worker.kill()
-        cause = f"{type(error).__name__}: {error}"
-    fault = Score(status=Status.VERIFIER_ERROR, detail=f"gym {job.gym!r}: {cause}"[:4000])
-    return [fault] * job.request.num_responses
-
-
-def _cancelled(job: Job) -> list[Score]:
-    fault = Score(status=Status.CANCELLED, detail=f"gym {job.gym!r}: scoring was stopped")
-    return [fault] * job.request.num_responses
-
-
 def _remember(reference: weakref.ref[Scorer], key: _Key, job: Job, done: Future[list[Score]]) -> None:
     scorer = reference()
     if scorer is not None:
         scorer._keep(key, job, done.result())
-
-
-def _canonical_pickle(content: object) -> bytes:
-    """A pickle that is the same for equal content: without the memo, which tells shared objects from equal ones."""
-    buffer = io.BytesIO()
-    pickler = pickle.Pickler(buffer)
-    with contextlib.suppress(ValueError, RecursionError):  # content that holds itself needs the memo
-        pickler.fast = True
-        pickler.dump(content)
-        return buffer.getvalue()
-    return pickle.dumps(content)
-
-
-def _end(desk: _Desk, threads: Sequence[threading.Thread]) -> None:
-    desk.closing.set()
-    desk.queue.close()
-    for thread in threads:
-        if thread is not threading.current_thread():
-            thread.join(_CLOSE_SECONDS)
-    desk.pool.close()

@@ -5,7 +5,8 @@
 It reads frames from one pipe and answers on another, so that a gym may print what it likes: standard output and error
 go nowhere once the worker is ready. The gym is built on request. A gym that raises is reported and the worker lives on;
 all worse things (hangs, exits, garbage on the pipe) are the host's to notice, and it kills the worker. The end of the
-request pipe ends the worker, and `reward.keeper` ends everything that the worker left.
+request pipe ends the worker, and `reward.keeper` ends everything that the worker left. Once the gym is built, the
+thread that scores can write to its scratch folder and to little else (gyms/confine.py).
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from gyms.api import Gym, Needs, Score, Services
-from gyms.declared import watched
+from gyms.confine import confine_writes, use_temporary_folder
+from gyms.declared import Watch, watched
 from gyms.load import GymSpec, SpecError, resolve
 from gyms.sandbox.program import Sandbox
 from reward.keeper import fork_worker
@@ -66,6 +68,8 @@ class _Desk:
         self._scratch = scratch
         self._gym: Gym | None = None
         self._sandbox: Sandbox | None = None
+        self._watch: Watch | None = None
+        self._is_confined: bool | None = None
 
     def answer(self, kind: str, payload: bytes) -> dict[str, Any]:
         """Around one plug-in call: whatever a gym raises becomes a reply that says so."""
@@ -74,7 +78,12 @@ class _Desk:
         except BaseException as error:  # sys.exit in a gym ends its call, not the worker
             if kind == "build" and isinstance(error, SpecError):
                 return {"kind": "refused", "detail": str(error)[:MAX_TEXT_CHARS]}
-            return {"kind": "failed", "detail": _told(error), "is_spent": isinstance(error, MemoryError)}
+            is_undeclared = self._watch is not None and bool(self._watch.refusal)
+            is_spent = isinstance(error, MemoryError)
+            told = _told(error)
+            if self._is_confined and isinstance(error, PermissionError):
+                told = f"{told}; a verifier may write to services.scratch and to what Needs(writes=...) declares"
+            return {"kind": "failed", "detail": told, "is_spent": is_spent, "is_undeclared": is_undeclared}
 
     def close(self) -> None:
         if self._sandbox is not None:
@@ -85,14 +94,22 @@ class _Desk:
         needs = resolve(self._spec.reference, config_key=f"{key}.gym").needs
         if needs.sandbox and self._sandbox is None:
             from gyms.sandbox import open_sandbox  # heavy: only where code is run
+            from gyms.sandbox.apart import SandboxApart
 
-            self._sandbox = open_sandbox()
+            self._sandbox = SandboxApart(open_sandbox)
         _limit_memory(needs)
-        folder = self._scratch / "gym"
-        folder.mkdir(exist_ok=True)
+        folder, temporary = self._scratch / "gym", self._scratch / "tmp"
+        self._scratch.chmod(0o711)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        temporary.mkdir(exist_ok=True)
+        temporary.chmod(0o1777)  # as /tmp: the sandbox's jobs have users of their own
+        use_temporary_folder(temporary)
         self._gym = self._spec.build(Services(scratch=folder, sandbox=self._sandbox))
+        if self._is_confined is None:
+            self._is_confined = confine_writes(self._scratch, needs)
         return {
             "kind": "built",
+            "is_confined": self._is_confined,
             "wall_seconds": float(needs.wall_seconds),
             "cpu_seconds": None if needs.cpu_seconds is None else float(needs.cpu_seconds),
             "has_sandbox": needs.sandbox,
@@ -105,15 +122,22 @@ class _Desk:
         assert self._gym is not None  # the host builds first
         task, responses = pickle.loads(payload)
         _seed()
-        with watched(self._gym.needs) as watch:
+        with watched(self._gym.needs) as self._watch:
+            if kind == "gold":
+                kind, count = responses
+                gold = self._gym.gold(task)
+                if gold is None:
+                    return {"kind": "no_gold"}
+                responses = [gold] * count
             if kind == "group":
                 scores = self._gym.score_group(task, responses)
             elif kind == "batch":
                 scores = self._gym.score_batch(list(zip(task, responses, strict=True)))
             else:
                 scores = [self._gym.score(task, responses[0])]
-        wrong = watch.refusal and f"score: {watch.refusal}"
-        wrong = wrong or _what_is_wrong(scores, len(responses), f"score_{kind}" if kind != "one" else "score")
+        if refusal := self._watch.refusal:
+            return {"kind": "failed", "detail": f"score: {refusal}", "is_undeclared": True}
+        wrong = _what_is_wrong(scores, len(responses), f"score_{kind}" if kind != "one" else "score")
         if wrong:
             return {"kind": "failed", "detail": wrong}
         return {"kind": "scored", "scores": [score_as_json(score) for score in scores]}

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from reward.control import CONTROL_FLAG
 from rl.batch import Group, LearningBatch, ScoredSample
 from rl.learner import UpdateMetrics
 
@@ -55,6 +56,7 @@ def step_metrics(
         "weights/swap_stall_seconds": stall_seconds,
         "weights/num_bytes": num_weight_bytes,
         "faults/masked_frac": _mean([s.score.status.is_masked for s in scored]),
+        "faults/broke_verifier_frac": _mean([CONTROL_FLAG in s.score.flags for s in scored]),
     }
     return row | {f"phase/{name}_seconds": seconds for name, seconds in phases.items()}
 

@@ -226,7 +226,7 @@ _TIERS = {
     "root": "either is fine",
     "user_namespaces": "needed by zygote and bwrap",
     "seccomp": "needed by every tier",
-    "landlock_abi": "needed by landlock",
+    "landlock_abi": "needed by landlock, and to keep verifiers from writing where they should not",
     "pidfd": "needed by every tier",
     "temporary_folder": "where programs of the landlock tier work; another folder is taken where it will not do",
     "pytest": "optional: tests as pytest source in the code gym",

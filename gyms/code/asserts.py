@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import copy
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -20,7 +21,7 @@ from gyms.sandbox.program import Call
 
 __all__ = ["NotPlain", "called_names", "constant", "convert_asserts", "parse", "parse_call"]
 
-MAX_SOURCE_CHARS = 500_000
+MAX_SOURCE_CHARS = 5_000_000
 WRAPPERS = frozenset(
     {"dict", "float", "frozenset", "int", "len", "list", "max", "min", "round", "set", "sorted", "str", "sum", "tuple"}
 )
@@ -101,10 +102,18 @@ def _is_remark(statement: ast.stmt) -> bool:
 
 
 def _renamed(test: ast.expr, aliases: Mapping[str, str]) -> ast.expr:
-    for node in ast.walk(test):
-        if isinstance(node, ast.Name) and node.id in aliases:
-            node.id = aliases[node.id]
-    return test
+    return _Renamer(aliases).visit(copy.deepcopy(test)) if aliases else test
+
+
+class _Renamer(ast.NodeTransformer):
+    """Puts what a name stands for in its place: `candidate` -> `Solution().add`."""
+
+    def __init__(self, aliases: Mapping[str, str]) -> None:
+        self._aliases = aliases
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        """The expression behind an alias."""
+        return ast.parse(self._aliases[node.id], mode="eval").body if node.id in self._aliases else node
 
 
 def _split(test: ast.expr, own: frozenset[str]) -> tuple[Call, Check]:

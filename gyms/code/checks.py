@@ -37,11 +37,11 @@ class Check:
     expected: Any
     operation: str = ""
     """An operator of Python's between value and expected; `truth`; `near`, `near or at` for |value - expected| below,
-    or at most, `tolerance`; `isclose`."""
+    or at most, `tolerance`; `isclose`; `allclose`: `==`, or numpy's function of that name, on numbers and lists."""
     comparator: str = ""
     tolerance: float = 1e-6
     absolute: float = 0.0
-    """`abs_tol` of `isclose`."""
+    """`abs_tol` of `isclose`, `atol` of `allclose`; their relative one is `tolerance`."""
 
     def holds(self, value: Any) -> bool:
         """The verdict on one value: plain decoded data, and operators of this process."""
@@ -53,9 +53,24 @@ class Check:
                 return bool(distance < self.tolerance if self.operation == "near" else distance <= self.tolerance)
             if self.operation == "isclose":
                 return math.isclose(value, self.expected, rel_tol=self.tolerance, abs_tol=self.absolute)
+            if self.operation == "allclose":
+                return bool(value == self.expected) or _all_close(value, self.expected, self.tolerance, self.absolute)
             return bool(_OPERATORS[self.operation](value, self.expected))
         except (ArithmeticError, RecursionError, TypeError, ValueError):
             return False
+
+
+def _all_close(value: Any, expected: Any, relative: float, absolute: float) -> bool:
+    """|value - expected| <= absolute + relative * |expected|, number by number."""
+    if isinstance(expected, list | tuple):
+        return (
+            isinstance(value, list | tuple)
+            and len(value) == len(expected)
+            and all(_all_close(a, b, relative, absolute) for a, b in zip(value, expected, strict=True))
+        )
+    if not isinstance(value, int | float) or not isinstance(expected, int | float):
+        return False
+    return value == expected or bool(abs(value - expected) <= absolute + relative * abs(expected))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,16 +1,20 @@
 """Which part of a response is the program: one fixed rule, in linear time.
 
-The last complete fenced block whose language is the task's, or which names none. Text after it does not matter, prose
-is never run. Where the response has no fence at all, the whole of it is the program, provided that it is valid source
-(which only the sandbox finds out): base models answer so. A response whose only fences are unclosed, or in other
-languages, has no answer. A fence is a line of its own. Whatever stands before the end of a thinking segment
+The last complete fenced block whose language is the task's; where no block names it, the last one that names none (what
+follows a program without a name is its output or a command more often than another program). Text after it does not
+matter, prose is never run. Where the response has no fence at all, the whole of it is the program, provided that it is
+valid source (which only the sandbox finds out): base models answer so. A response whose only fences are unclosed, or in
+other languages, has no answer. A fence is a line of its own, indented by up to three spaces more than the list item
+that it belongs to; its block loses as much indentation as it has. Whatever stands before the end of a thinking segment
 (`</think>`) is not part of the answer.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from gyms.response import after_thoughts
 
 __all__ = ["LANGUAGES", "Extracted", "extract"]
 
@@ -20,8 +24,11 @@ LANGUAGES = {
     "javascript": frozenset({"javascript", "js", "node", "nodejs", "mjs", "cjs"}),
 }
 """Names of each language, in fences and in tasks."""
-_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})[ \t]*([^\n`]*)\s*")
-_CLOSING = re.compile(r" {0,3}(`{3,}|~{3,})\s*")
+_FENCE = re.compile(r"([ \t]*)(`{3,}|~{3,})[ \t]*([^\n`]*)\s*")
+_CLOSING = re.compile(r"([ \t]*)(`{3,}|~{3,})\s*")
+_ITEM = re.compile(r"([ \t]*)(?:[-*+]|\d{1,9}[.)])([ \t]+)(?=\S)")
+_MOST_INDENT = 3
+"""Spaces before a fence, counted from where its list item's text begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,43 +42,85 @@ class Extracted:
 
 def extract(response: str, language: str) -> Extracted | None:
     """The program, or None where the response holds none."""
-    answer = _after_thinking(response)
+    answer = after_thoughts(response)
     if answer is None:
         return None
-    found: str | None = None
+    named: str | None = None
+    nameless: str | None = None
     saw_fence = False
-    opened: tuple[str, str, list[str]] | None = None  # fence, name of its language, lines
+    item = 0  # column at which the text of the list item begins that we are in
+    opened: _Fence | None = None
     for line in answer.split("\n"):
         if opened is None:
-            match = _FENCE.fullmatch(line)
-            if match is not None:
-                saw_fence = True
-                opened = (match.group(1), _language(match), [])
+            item = _item_column(line, item)
+            opened = _opening(line, item)
+            saw_fence = saw_fence or opened is not None
             continue
-        fence, name, lines = opened
-        again = None if name else _FENCE.fullmatch(line)
-        if again is not None and _language(again):  # the nameless fence was the end of one that began in mid-line
-            opened = (again.group(1), _language(again), [])
-            continue
-        closing = _CLOSING.fullmatch(line)
-        if closing is not None and closing.group(1).startswith(fence):
-            if not name or name in LANGUAGES[language]:
-                found = "\n".join(lines)
+        again = None if opened.language else _opening(line, item)
+        if again is not None and again.language:  # the nameless fence was the end of one that began in mid-line
+            opened = again
+        elif opened.is_closed_by(line):
+            if opened.language in LANGUAGES[language]:
+                named = opened.content()
+            elif not opened.language:
+                nameless = opened.content()
             opened = None
         else:
-            lines.append(line)
+            opened.lines.append(line)
     if saw_fence:
+        found = nameless if named is None or not named.strip() else named
         return Extracted(found, has_fence=True) if found is not None and found.strip() else None
     return Extracted(answer, has_fence=False) if answer.strip() else None
 
 
-def _language(match: re.Match[str]) -> str:
-    return match.group(2).strip().strip("{}").lstrip(".").split(" ")[0].lower()
+@dataclass(slots=True)
+class _Fence:
+    """A block that was begun."""
+
+    indent: int
+    marks: str
+    language: str
+    lines: list[str] = field(default_factory=list)
+
+    def is_closed_by(self, line: str) -> bool:
+        """As many marks or more, and not deeper within the block than three spaces."""
+        match = _CLOSING.fullmatch(line)
+        return (
+            match is not None
+            and match.group(2).startswith(self.marks)
+            and _width(match.group(1)) <= self.indent + _MOST_INDENT
+        )
+
+    def content(self) -> str:
+        """Its lines, without the indentation that they share with the fence."""
+        return "\n".join(_dedented(line, self.indent) for line in self.lines)
 
 
-def _after_thinking(response: str) -> str | None:
-    """What follows the last thinking segment; None where one was begun and not ended."""
-    _, ended, answer = response.rpartition("</think>")
-    if ended:
-        return answer
-    return None if "<think>" in response else response
+def _item_column(line: str, item: int) -> int:
+    """Where the text of the list item begins that a line belongs to; 0 outside of lists."""
+    if not line.strip():
+        return item
+    match = _ITEM.match(line)
+    if match is not None:
+        return _width(match.group(0).expandtabs(4))
+    return item if _width(line[: len(line) - len(line.lstrip(" \t"))]) >= item else 0
+
+
+def _opening(line: str, item: int) -> _Fence | None:
+    match = _FENCE.fullmatch(line)
+    if match is None or _width(match.group(1)) > item + _MOST_INDENT:
+        return None
+    language = match.group(3).strip().strip("{}").lstrip(".").split(" ")[0].lower()
+    return _Fence(_width(match.group(1)), match.group(2), language)
+
+
+def _width(space: str) -> int:
+    return len(space.expandtabs(4))
+
+
+def _dedented(line: str, indent: int) -> str:
+    """Up to so many columns of white space fewer."""
+    if not indent:
+        return line
+    body = line.lstrip(" \t")
+    return " " * max(0, _width(line[: len(line) - len(body)]) - indent) + body

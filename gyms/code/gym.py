@@ -22,8 +22,10 @@ from pydantic import ConfigDict, Field, model_validator
 
 from gyms.api import CaseResult, Gym, Needs, Score, Services, Split, Status, Task, message
 from gyms.code.builtin import PROBLEMS
+from gyms.code.exams import called_first
 from gyms.code.extract import Extracted, extract
-from gyms.code.plan import Plan, called_first, is_humaneval, is_mbpp, make_plan
+from gyms.code.plan import Plan, is_humaneval, is_mbpp, make_plan
+from gyms.code.published import listed
 from gyms.code.verify import Verdict, verify
 from gyms.columns import RowSettings, mapped_rows
 from gyms.heldout import is_heldout
@@ -35,6 +37,9 @@ __all__ = ["Code", "CodeSettings", "compose"]
 MAX_RESPONSE_CHARS = 1_000_000
 MAX_SOURCE_CHARS = 200_000
 MAX_ANSWER_CHARS = 20_000
+MAX_PLANNED_CHARS = 50_000_000
+"""Tests of so many characters together are planned when rows are read, so that a malformed row is told then; those of
+later rows are planned when they are first scored."""
 _OPTIONAL = ("text", "solution", "setup", "language", "limits", "entry_point", "comparator", "tolerance", "task_id")
 _OWN = (("prompt", "entry_point", "test"), ("test_list",), ("prompt", "tests"), ("text", "tests"))
 MAX_CASES = 200
@@ -67,6 +72,12 @@ class CodeSettings(RowSettings):
     """Wall clock of one run, in seconds, where the task does not say: the backstop for programs that sleep."""
     memory_mb: int = Field(default=512, ge=64, le=65536)
     """Memory of one run in MiB where the task does not say."""
+    allow_objects: bool = False
+    """True: in pytest source that makes instances of the program's classes, these answer comparisons too, and may lie:
+    for looking at programs, not for paying them. False: a test that compares such an object fails."""
+    numpy: bool = False
+    """True: programs may import numpy, as in the harnesses of LiveCodeBench and EvalPlus, where the sandbox's tier can
+    show it (not `landlock`). Those of tasks whose tests import it may in any case."""
     total_seconds: float = Field(default=120.0, gt=0.0, le=120.0)
     """Wall clock of all runs of one response; inputs after it are not tried, and failed."""
     suffix: str = "\n\nAnswer with one code block that holds the whole program."
@@ -92,6 +103,7 @@ class Code(Gym):
         self._splits: dict[Split, Sequence[Task]] = {}
         self._plans: dict[str, Plan] = {}
         self.skipped = Skipped()
+        self._num_planned_chars = 0
 
     def tasks(self, split: Split) -> Sequence[Task]:
         """Read at the first call, so that scoring workers, which never ask, need no data."""
@@ -117,13 +129,17 @@ class Code(Gym):
         refused = sandbox.refusal(plan.language)
         if refused:
             raise SandboxError(refused)
-        verdict = verify(plan, compose(plan, found), sandbox, self.settings.total_seconds)
+        verdict = verify(
+            plan, compose(plan, found), sandbox, self.settings.total_seconds, self.settings.numpy or plan.has_numpy
+        )
         return self._scored(plan, found, verdict, sandbox.tier)
 
     def gold(self, task: Task) -> str | None:
         """The reference solution in a code block, where the task has one."""
         data = task.data
         code = data.get("solution") or data.get("code")
+        if not code and data.get("starter_code"):
+            code = data.get("completion")  # LeetCodeDataset's name for it
         if not code and isinstance(data.get("canonical_solution"), str):
             code = str(data.get("prompt", "")) + data["canonical_solution"]
         if not isinstance(code, str):
@@ -149,7 +165,7 @@ class Code(Gym):
                 memory_bytes=settings.memory_mb << 20,
                 output_bytes=4 << 20,
             )
-            plan = make_plan(data, limits)
+            plan = make_plan(data, limits, allows_objects=self.settings.allow_objects)
             if len(self._plans) >= 64:
                 self._plans.clear()
             self._plans[key] = plan
@@ -159,7 +175,7 @@ class Code(Gym):
         passed = sum(case.passed for case in verdict.cases)
         fraction = passed / len(verdict.cases) if verdict.cases else 0.0
         is_right = bool(verdict.cases) and passed == len(verdict.cases)
-        flags = set() if found.has_fence else {"no_fence"}
+        flags = set(plan.notes) if found.has_fence else {"no_fence", *plan.notes}
         if plan.pytests:
             flags.add("pytest")
         status, value = Status.OK, 1.0 if is_right else fraction if self.settings.partial_credit else 0.0
@@ -205,7 +221,12 @@ class Code(Gym):
 
     def _made(self, row: Mapping[str, Any], where: str) -> Task:
         try:
-            return make_task(row, str(row.get("task_id", where)), self.settings.suffix)
+            task = make_task(row, str(row.get("task_id", where)), self.settings.suffix)
+            size = sum(len(str(row.get(key) or "")) for key in ("test", "tests", "test_list"))
+            if self._num_planned_chars + size <= MAX_PLANNED_CHARS:
+                self._num_planned_chars += size
+                self._plan(task)
+            return task
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from None
 
@@ -236,7 +257,10 @@ def compose(plan: Plan, found: Extracted) -> str:
 
 def make_task(row: Mapping[str, Any], task_id: str, suffix: str) -> Task:
     """The task of one row; ValueError where the row is of no known form."""
-    if is_humaneval(row):
+    if is_humaneval(row) and isinstance(row.get("problem_description"), str) and row.get("starter_code"):
+        starter = str(row["starter_code"]).rstrip()
+        text = f"{row['problem_description']}\n\nBegin with this code:\n\n```python\n{starter}\n```"
+    elif is_humaneval(row):
         text = f"Complete this function.\n\n```python\n{str(row['prompt']).rstrip()}\n```"
     elif is_mbpp(row):
         request, tests = row.get("text") or row.get("prompt"), row["test_list"]
@@ -244,7 +268,9 @@ def make_task(row: Mapping[str, Any], task_id: str, suffix: str) -> Task:
             raise ValueError("an MBPP row needs text and test_list")
         name = called_first(str(tests[0]), str(row.get("code") or ""))
         text = f"{request}\n\nName it `{name}`." if name else request
-    elif isinstance(row.get("tests"), list):
+    elif row.get("tests") is not None:
+        if not isinstance(listed(row["tests"]), list | tuple):
+            raise ValueError("tests: expected a list")
         text = str(row.get("text") or row.get("prompt") or "")
         if not text.strip():
             raise ValueError("a row needs text or prompt")

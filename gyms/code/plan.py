@@ -7,6 +7,7 @@ A task gives its tests in one of these forms:
         {"stdin": "1 2\\n", "stdout": "3\\n"}
         {"assert": "assert add(1, 2) == 3"}              or the assert as a plain string
         {"pytest": "source", "ids": ["test_add", ...]}   the tests `import solution`; lower trust
+        {"input": ..., "output": ..., "fn_name": ...}    as published: see published.py
     HumanEval's row                  prompt, entry_point, test, canonical_solution
     MBPP's row                       text, code, test_list, test_setup_code
 
@@ -17,39 +18,33 @@ of its own, which reaches the submission only through calls that carry plain dat
 from __future__ import annotations
 
 import ast
-import builtins
+import contextlib
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from gyms.code.asserts import NotPlain, called_names, constant, convert_asserts, parse, parse_call
+from gyms.code.asserts import NotPlain, constant, convert_asserts, parse, parse_call
 from gyms.code.checks import CallTest, Check, InputTest
 from gyms.code.compare import OUTPUT_COMPARATORS, VALUE_COMPARATORS
+from gyms.code.exams import called_first, calls_or_exam, has_instances, imports_in, may_change
 from gyms.code.extract import LANGUAGES
+from gyms.code.limits import limits_of
+from gyms.code.published import LEETCODE, evalplus_tests, in_own_form, listed
 from gyms.sandbox.inside import values
 from gyms.sandbox.program import Exam, Language, Limits
 
-__all__ = ["Plan", "PytestTest", "called_first", "is_humaneval", "is_mbpp", "make_plan"]
+__all__ = ["Plan", "PytestTest", "is_humaneval", "is_mbpp", "make_plan"]
 
 MAX_TESTS = 5000
+MAX_DIGITS = 100_000
+"""Most digits of an integer in a test."""
 MAX_TEST_CHARS = 20_000_000
-MAX_LIMITS = {"cpu_seconds": 100.0, "wall_seconds": 100.0, "memory_bytes": 64 << 30, "processes": 1024}
-_LIMIT_NAMES = {
-    "cpu": "cpu_seconds",
-    "cpu_s": "cpu_seconds",
-    "wall": "wall_seconds",
-    "wall_s": "wall_seconds",
-    "seconds": "wall_seconds",
-    "timeout": "wall_seconds",
-    "memory": "memory_bytes",
-    "procs": "processes",
-    "output": "output_bytes",
-    "files": "file_bytes",
-}
-_MEBIBYTES = {"memory_mb": "memory_bytes", "mem_mb": "memory_bytes", "output_mb": "output_bytes"}
-_IDENTIFIER = re.compile(r"[^\W\d]\w{0,199}")
+_IMPORTS_NUMPY = re.compile(r"^\s*(?:import|from)\s+numpy\b", re.MULTILINE)
+_ENTRY_POINT = re.compile(r"(?:[A-Z]\w{0,99}\(\)\.)?[^\W\d]\w{0,199}(?:\.[^\W\d]\w{0,199}){0,3}")
+"""A function, or a method of an instance: `add`, `Solution().add`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,30 +67,64 @@ class Plan:
     pytests: tuple[PytestTest, ...] = ()
     setup: tuple[str, ...] = ()
     """Trusted source that runs with the submission, such as the trees that its tests are about. Without results."""
+    prelude: tuple[str, ...] = ()
+    """Imports that run before the submission: those of `setup`, and LeetCode's where it asks for a class `Solution`."""
     entry_point: str = ""
     completes: str = ""
     """Prompt that a response may continue, HumanEval's way; empty where a response is a whole program."""
+    has_numpy: bool = False
+    """True: the tests import numpy, so the program may."""
+    allows_objects: bool = False
+    """True: objects of the submission may answer comparisons of pytest sources."""
     notes: frozenset[str] = field(default_factory=frozenset)
+    """What people should know of it; flags of every score."""
 
 
-def make_plan(data: Mapping[str, Any], limits: Limits) -> Plan:
+def make_plan(data: Mapping[str, Any], limits: Limits, *, allows_objects: bool = False) -> Plan:
     """The plan of a task's data; ValueError with what is wrong where it is malformed."""
+    with _long_integers():
+        return _made(data, limits, allows_objects)
+
+
+@contextlib.contextmanager
+def _long_integers() -> Iterator[None]:
+    """Expected values of many digits are read; the limit of Python's guards against texts that nobody trusts."""
+    before = sys.get_int_max_str_digits()
+    sys.set_int_max_str_digits(MAX_DIGITS)
+    try:
+        yield
+    finally:
+        sys.set_int_max_str_digits(before)
+
+
+def _made(data: Mapping[str, Any], limits: Limits, allows_objects: bool) -> Plan:
     language = _language(data.get("language", "python"))
-    limits = _limits(data.get("limits"), limits)
+    empty = Plan(language=language, limits=limits_of(data.get("limits"), limits), allows_objects=allows_objects)
     if data.get("tests") is not None:
-        plan = _data_plan(data, Plan(language=language, limits=limits))
+        plan = _data_plan(data, empty)
     elif is_humaneval(data):
-        plan = _humaneval_plan(data, Plan(language=language, limits=limits))
+        plan = _humaneval_plan(data, empty)
     elif is_mbpp(data):
-        plan = _mbpp_plan(data, Plan(language=language, limits=limits))
+        plan = _mbpp_plan(data, empty)
     else:
         raise ValueError(f"the task has no tests; it has {sorted(map(str, data))}")
+    trusted = [*plan.setup, *(exam.tests for exam in plan.exams), *(test.exam.tests for test in plan.pytests)]
+    plan = replace(plan, has_numpy=any(map(_IMPORTS_NUMPY.search, trusted)))
+    if language == "python" and _is_leetcode(data, plan):
+        plan = replace(plan, prelude=(LEETCODE, *plan.prelude))
     if language != "python" and (plan.calls or plan.exams or plan.pytests or plan.setup):
         raise ValueError(f"tests that call functions need python; {language} programs are tested by stdin and stdout")
     if not (plan.calls or plan.inputs or plan.exams or plan.pytests):
         raise ValueError("the task has no tests")
     _refuse_contradictions(plan)
     return plan
+
+
+def _is_leetcode(data: Mapping[str, Any], plan: Plan) -> bool:
+    """Whether the tests call a method of `Solution`, with names imported that its starter code does not import."""
+    if "Solution()" in plan.entry_point:
+        return True
+    return any("Solution()" in (test.call.expression or test.call.function) for test in plan.calls)
 
 
 def is_humaneval(data: Mapping[str, Any]) -> bool:
@@ -115,30 +144,8 @@ def _language(name: object) -> Language:
     raise ValueError(f"language = {name!r}: expected one of {', '.join(LANGUAGES)}")
 
 
-def _limits(given: object, default: Limits) -> Limits:
-    """The default with a task's own limits in place of some."""
-    if given is None:
-        return default
-    if not isinstance(given, Mapping):
-        raise ValueError(f"limits is {type(given).__name__}, expected an object")
-    known = {f.name for f in fields(Limits)}
-    changed: dict[str, Any] = {}
-    for name, value in given.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1 << 50:
-            raise ValueError(f"limits.{name} = {value!r}: expected a number above 0")
-        target = _LIMIT_NAMES.get(name, _MEBIBYTES.get(name, name))
-        if target not in known:
-            raise ValueError(f"limits.{name} is not known; expected some of {', '.join(sorted(known))}")
-        amount = value * (1 << 20) if name in _MEBIBYTES else value
-        changed[target] = amount if target.endswith("seconds") else int(amount)
-        if changed[target] > MAX_LIMITS.get(target, 1 << 30):
-            highest = MAX_LIMITS.get(target, 1 << 30)
-            raise ValueError(f"limits.{name} = {value!r}: at most {highest} is allowed")
-    return replace(default, **changed)
-
-
 def _data_plan(data: Mapping[str, Any], plan: Plan) -> Plan:
-    tests = data["tests"]
+    tests = listed(data["tests"])
     if isinstance(tests, Mapping):
         tests = [tests]
     if not isinstance(tests, Sequence) or isinstance(tests, str | bytes):
@@ -157,10 +164,16 @@ def _data_plan(data: Mapping[str, Any], plan: Plan) -> Plan:
         if not isinstance(test, Mapping):
             raise ValueError(f"tests[{number}] is {type(test).__name__}, expected an object")
         where = f"tests[{number}]"
+        try:
+            test = in_own_form(test, data)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
         own = {"comparator": comparator, "tolerance": tolerance, **test}
         kinds = [kind for kind in ("call", "stdout", "assert", "pytest") if kind in test]
         if len(kinds) != 1:
-            raise ValueError(f"{where} has {sorted(map(str, test))}: expected one of call, stdin with stdout, pytest")
+            raise ValueError(
+                f"{where} has {sorted(map(str, test))}: expected one of call, stdin with stdout, assert, pytest"
+            )
         if kinds == ["call"]:
             calls.append(_call_test(own, where))
         elif kinds == ["stdout"]:
@@ -168,16 +181,17 @@ def _data_plan(data: Mapping[str, Any], plan: Plan) -> Plan:
         elif kinds == ["assert"]:
             asserts.append(_text(test["assert"], f"{where}.assert"))
         else:
-            pytests.append(_pytest_test(test, where, entry_point))
+            pytests.append(_pytest_test(test, where, allows_objects=plan.allows_objects))
     setup = tuple(_texts(data.get("setup", ()), "setup"))
     plan = replace(plan, calls=tuple(calls), inputs=tuple(inputs), pytests=tuple(pytests), setup=setup)
+    plan = replace(plan, prelude=imports_in(setup))
     plan = replace(plan, entry_point=entry_point, completes=_completable(data, entry_point))
     return _with_asserts(plan, asserts, setup, _text(data.get("solution", ""), "solution")) if asserts else plan
 
 
 def _entry_point(data: Mapping[str, Any]) -> str:
     name = data.get("entry_point") or ""
-    if name and (not isinstance(name, str) or not all(map(_IDENTIFIER.fullmatch, name.split(".")))):
+    if name and (not isinstance(name, str) or not _ENTRY_POINT.fullmatch(name)):
         raise ValueError(f"entry_point = {name!r}: expected the name of a function")
     return name
 
@@ -251,7 +265,7 @@ def _tolerance(test: Mapping[str, Any], where: str) -> float:
     return float(value)
 
 
-def _pytest_test(test: Mapping[str, Any], where: str, entry_point: str) -> PytestTest:
+def _pytest_test(test: Mapping[str, Any], where: str, *, allows_objects: bool) -> PytestTest:
     source = _text(test["pytest"], f"{where}.pytest")
     ids = test.get("ids")
     if not isinstance(ids, list | tuple) or not ids or not all(isinstance(i, str) and i for i in ids):
@@ -264,63 +278,16 @@ def _pytest_test(test: Mapping[str, Any], where: str, entry_point: str) -> Pytes
     own = imported & {"solution", "submission", "main", "answer", "candidate"}
     if not own:
         source = "from solution import *\n" + source
-    has_classes = any(_is_class_call(node) for node in ast.walk(tree))
     names = tuple(sorted(own - {"solution"}))
-    exam = Exam(tests=source, is_pytest=True, allows_objects=has_classes, module_names=names)
-    return PytestTest(exam=exam, ids=tuple(ids))
-
-
-def _is_class_call(node: ast.AST) -> bool:
-    """A call of something with a capital letter that is not built in: the tests make instances."""
-    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name | ast.Attribute):
-        return False
-    name = node.func.id if isinstance(node.func, ast.Name) else node.func.attr
-    return name[:1].isupper() and not hasattr(builtins, name)
-
-
-def _with_asserts(plan: Plan, asserts: Sequence[str], prelude: Sequence[str], reference: str) -> Plan:
-    """Asserts as calls where each can be split, otherwise as one exam."""
-    trees = [parse(source) for source in asserts]
-    own = frozenset(_defined(parse(reference))) | ({plan.entry_point} - {""})
-    try:
-        tests = [test for tree in trees for test in convert_asserts(tree.body, {}, own)]
-        return replace(plan, calls=(*plan.calls, *tests))
-    except NotPlain:
-        pass
-    known = {name for source in prelude for name in _defined(parse(source))}
-    proxied = set().union(*(called_names(tree, own) for tree in trees)) - known
-    proxied -= {name for tree in trees for name in _defined(tree)}
-    if not proxied:
-        raise ValueError("the asserts call no function of the submission")
-    tests_source = "\n".join(ast.unparse(parse(source)) for source in asserts)
     exam = Exam(
-        tests=tests_source,
-        prelude=tuple(source for source in (reference, *prelude) if source.strip()),
-        proxies={name: name for name in sorted(proxied)},
+        tests=source,
+        is_pytest=True,
+        allows_handles=has_instances(tree),
+        allows_objects=has_instances(tree) and allows_objects,
+        allows_changes=True,
+        module_names=names,
     )
-    return replace(plan, exams=(*plan.exams, exam))
-
-
-def called_first(test: str, reference: str) -> str:
-    """The function of the submission that an assert calls, to be named in a prompt; empty where that is not clear."""
-    try:
-        tree, own = parse(test), frozenset(_defined(parse(reference)))
-    except ValueError:
-        return ""
-    names = called_names(tree, own)
-    names = names & own or names
-    return min(names, key=test.find) if names else ""
-
-
-def _defined(tree: ast.Module) -> set[str]:
-    """Names that source binds at its top level."""
-    found: set[str] = set()
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
-            found.add(node.name)
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            found |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
-    return found
+    return PytestTest(exam=exam, ids=tuple(ids))
 
 
 def _humaneval_plan(data: Mapping[str, Any], plan: Plan) -> Plan:
@@ -333,22 +300,44 @@ def _humaneval_plan(data: Mapping[str, Any], plan: Plan) -> Plan:
     if check is None or not check.args.args:
         raise ValueError("test defines no function check(candidate)")
     plan = replace(plan, entry_point=entry_point, completes=_completable(data, entry_point))
+    plan = replace(plan, prelude=(*plan.prelude, *_imports_of(data["prompt"])))
+    alias = check.args.args[0].arg
     helpers = [n for n in tree.body if not isinstance(n, ast.Assign) and n is not check]
-    if not helpers:
-        try:
-            tests = convert_asserts(check.body, {check.args.args[0].arg: entry_point}, frozenset({entry_point}))
-            if all(test.call.function == entry_point or entry_point in test.call.expression for test in tests):
-                return replace(plan, calls=tuple(tests))
-        except NotPlain:
-            tree = parse(source)  # converting has renamed what it looked at
+    try:
+        if helpers:
+            return replace(plan, calls=tuple(evalplus_tests(check.body, entry_point, {alias: entry_point})))
+        tests = convert_asserts(check.body, {alias: entry_point}, frozenset({entry_point}))
+        if not tests:
+            raise ValueError("test asserts nothing")
+        if all(test.call.function == entry_point or entry_point in test.call.expression for test in tests):
+            return replace(plan, calls=tuple(tests))
+    except NotPlain:
+        pass
     solution = data.get("canonical_solution")
     reference = data["prompt"] + (solution if isinstance(solution, str) else "    pass\n")
+    if not plan.completes:  # a prompt that is no beginning of the solution
+        reference = "\n".join(plan.prelude)
     proxies = {"candidate": entry_point}
-    alias = check.args.args[0].arg
-    if not isinstance(solution, str) or not any(isinstance(n, ast.Name) and n.id == alias for n in ast.walk(check)):
+    is_used = any(isinstance(n, ast.Name) and n.id == alias for n in ast.walk(check))
+    if entry_point.isidentifier() and (not isinstance(solution, str) or not is_used):
         proxies[entry_point] = entry_point
-    exam = Exam(tests=f"{source}\n\ncheck(candidate)\n", prelude=(reference,), proxies=proxies)
+    exam = Exam(
+        tests=f"{source}\n\ncheck(candidate)\n",
+        prelude=(reference,),
+        proxies=proxies,
+        allows_changes=may_change(tree, {alias, entry_point}),
+    )
     return replace(plan, exams=(exam,))
+
+
+def _imports_of(prompt: str) -> tuple[str, ...]:
+    """A prompt that is nothing but imports, as LeetCode's data sets have it."""
+    try:
+        tree = parse(prompt)
+    except ValueError:
+        return ()
+    is_imports = tree.body and all(isinstance(n, ast.Import | ast.ImportFrom) for n in tree.body)
+    return (ast.unparse(tree),) if is_imports else ()
 
 
 def _mbpp_plan(data: Mapping[str, Any], plan: Plan) -> Plan:
@@ -358,8 +347,22 @@ def _mbpp_plan(data: Mapping[str, Any], plan: Plan) -> Plan:
     setup = [_text(data.get("test_setup_code") or "", "test_setup_code")]
     setup += _texts(data.get("test_imports") or (), "test_imports")
     setup = [source for source in setup if source.strip()]
-    plan = replace(plan, setup=tuple(setup))
-    return _with_asserts(plan, asserts, setup, _text(data.get("code") or "", "code"))
+    plan = replace(plan, setup=tuple(setup), prelude=imports_in(setup))
+    plan = _with_asserts(plan, asserts, setup, _text(data.get("code") or "", "code"))
+    table = data.get("test")
+    if isinstance(table, str) and len(plan.calls) == len(asserts):  # MBPP+: the published tests are all of these
+        name = called_first(asserts[0], data.get("code") or "")
+        try:
+            return replace(plan, calls=(*plan.calls, *evalplus_tests(parse(table).body, name, {})))
+        except NotPlain:
+            return replace(plan, notes=plan.notes | {"base_tests_only"})
+    return plan
+
+
+def _with_asserts(plan: Plan, asserts: Sequence[str], setup: Sequence[str], reference: str) -> Plan:
+    """Asserts as calls where each can be split, otherwise as one exam."""
+    calls, exam = calls_or_exam(asserts, setup, reference, plan.entry_point)
+    return replace(plan, exams=(*plan.exams, exam)) if exam is not None else replace(plan, calls=(*plan.calls, *calls))
 
 
 def _text(value: object, where: str) -> str:
@@ -385,7 +388,9 @@ def _refuse_contradictions(plan: Plan) -> None:
         check = test.check
         if check.comparator or check.operation == "==":
             wanted = json.dumps(values.encode(check.expected), sort_keys=True) + check.comparator
-            if seen.setdefault(test.id.split(" == ")[0] if check.operation else test.id, wanted) != wanted:
+            call = test.call
+            asked = call.expression or f"{call.function} {values.encode([list(call.arguments), dict(call.keywords)])}"
+            if seen.setdefault(asked, wanted) != wanted:
                 raise ValueError(f"two tests want different results of {test.id:.100}")
     outputs: dict[bytes, str] = {}
     for given in plan.inputs:

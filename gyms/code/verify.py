@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gyms.api import CaseResult, Status
 from gyms.code.checks import InputTest
@@ -43,10 +43,17 @@ class Verdict:
     """The program is not valid source."""
 
 
-def verify(plan: Plan, source: str, sandbox: Sandbox, max_seconds: float) -> Verdict:
+def verify(plan: Plan, source: str, sandbox: Sandbox, max_seconds: float, has_numpy: bool = False) -> Verdict:
     """Run a submission against a plan; SandboxError where the sandbox itself fails."""
     parts: list[Verdict] = []
-    program = Program(source=source, language=plan.language, setup=plan.setup, limits=plan.limits)
+    program = Program(
+        source=source,
+        language=plan.language,
+        prelude=plan.prelude,
+        setup=plan.setup,
+        limits=plan.limits,
+        has_numpy=has_numpy,
+    )
     if plan.calls:
         parts.append(_verify_calls(plan, program, sandbox))
     if plan.inputs:
@@ -64,7 +71,7 @@ _WEIGHT = {Status.OK: 0, Status.CRASHED: 1, Status.TIMEOUT: 2, Status.INVALID_AN
 
 def _verify_calls(plan: Plan, program: Program, sandbox: Sandbox) -> Verdict:
     calls = tuple(test.call for test in plan.calls)
-    run = sandbox.run(Program(source=program.source, setup=program.setup, calls=calls, limits=program.limits))
+    run = sandbox.run(replace(program, calls=calls))
     loaded = read_results(run.results, len(calls))
     fault, detail = _fault(run)
     if not loaded.is_loaded and fault is Status.OK:
@@ -99,6 +106,7 @@ def _verify_inputs(tests: Sequence[InputTest], program: Program, sandbox: Sandbo
         limited = sum(run.ending in _LIMITS for run in runs)
         return limited >= MAX_LIMITED_RUNS or sum(run.wall_seconds for run in runs) > max_seconds
 
+    program = replace(program, prelude=(), setup=())  # as `python main.py` runs it
     runs = sandbox.run_all(program, [test.stdin for test in tests], stop)
     if runs[0].ending is Ending.COMPILE_FAILED:
         reason = "does not compile: " + runs[0].stderr.decode("utf-8", "replace")[:300]

@@ -46,7 +46,8 @@ class Limits:
     cpu_seconds: float = 10.0
     """CPU time of all processes of the run, in seconds."""
     wall_seconds: float = 30.0
-    """Wall clock from start to the last byte, in seconds; the backstop for programs that sleep."""
+    """Wall clock from start to the last byte, in seconds; the backstop for programs that sleep. What the program waits
+    for a core is not counted, up to four times the limit in all."""
     memory_bytes: int = 512 << 20
     """Memory of all processes of the run, at least 64 MiB; for Python and C++ also the address space of each."""
     processes: int = 32
@@ -97,6 +98,10 @@ class Program:
     """Plain file name -> content, put into the working folder before the run."""
     calls: tuple[Call, ...] = ()
     """Python only: the source is loaded as a module and these are called, in one process, inputs made anew for each."""
+    prelude: tuple[str, ...] = ()
+    """Python only: source that runs in the module's names before it. Visible to the program."""
+    has_numpy: bool = False
+    """Python only: numpy can be imported, where it is installed and the tier can show it (not `landlock`)."""
     setup: tuple[str, ...] = ()
     """Python only: source that runs in the module's names after it is loaded. Visible to the program."""
     limits: Limits = field(default_factory=Limits)
@@ -117,8 +122,12 @@ class Exam:
     proxies: Mapping[str, str] = field(default_factory=dict)
     """Name in the tests -> function of the submission."""
     is_pytest: bool = False
+    allows_handles: bool = False
+    """True where the tests make instances of the submission's classes: they stay there, and answer by their methods."""
     allows_objects: bool = False
-    """True where the tests use classes of the submission: lower trust, for their methods then answer comparisons."""
+    """True where such instances answer comparisons and arithmetic too: lower trust, for they may lie."""
+    allows_changes: bool = False
+    """True where a list, dict or set that the submission changes in place changes in the tests too."""
     module_names: tuple[str, ...] = ()
     """Further module names under which the tests may import the submission, besides `solution`."""
 
@@ -145,6 +154,7 @@ class Run:
     """The result channel, undecoded; `gyms.sandbox.results` reads it."""
     cpu_seconds: float = 0.0
     wall_seconds: float = 0.0
+    """Without what it waited for a core."""
     tier: str = ""
     """Name of the isolation that it ran under; see `python -m gyms doctor`."""
 

@@ -16,12 +16,13 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from gyms.sandbox.inside.job import MAX_STRETCH
 from gyms.sandbox.program import Ending, Limits, Run, SandboxError
 
 __all__ = ["BACKSTOP_SECONDS", "Job", "drive"]
 
 BACKSTOP_SECONDS = 3.0
-"""The job's own init ends it at its wall limit; this much later the host does."""
+"""The job's own init ends it at its wall limit, stretched at most; this much later the host does."""
 _CHUNK = 1 << 16
 _STATUS_BYTES = 1 << 16
 _INCOMING = ("stdout", "stderr", "results", "status")
@@ -43,7 +44,7 @@ class Job:
         self._caps = dict.fromkeys(_INCOMING, limits.output_bytes) | {"status": _STATUS_BYTES}
         if results_bytes:
             self._caps["results"] = results_bytes
-        self.backstop_seconds = limits.wall_seconds + BACKSTOP_SECONDS
+        self.backstop_seconds = MAX_STRETCH * limits.wall_seconds + BACKSTOP_SECONDS
         """From the start of the job to when the host ends it, should its init not have done so."""
         self.child_ends: list[int] = []
         for content in (body, stdin):
@@ -113,7 +114,7 @@ class Job:
             stderr=bytes(self._received["stderr"]),
             results=bytes(self._received["results"]),
             cpu_seconds=float(report.get("cpu", 0.0)),
-            wall_seconds=self.ended - self.started,
+            wall_seconds=self.ended - self.started - float(report.get("waited", 0.0)),
             tier=tier,
         )
 

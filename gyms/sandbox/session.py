@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from gyms.sandbox.forkserver import Launch
 from gyms.sandbox.inside import values
 from gyms.sandbox.program import Call, Ending, Exam, Language, Limits, Program, Run, SandboxError
-from gyms.sandbox.view import LIBRARIES, test_libraries, tool
+from gyms.sandbox.view import LIBRARIES, NUMPY, test_libraries, tool
 
 __all__ = ["ProgramSandbox", "Runner"]
 
@@ -105,7 +105,10 @@ class ProgramSandbox:
             wall_seconds=program.limits.wall_seconds + _EXAM_EXTRA_SECONDS,
             output_bytes=max(1 << 20, program.limits.output_bytes),
         )
-        subject, tests = self._runner.run([submission, Launch(body=_exam_body(exam), limits=limits)], linked=True)
+        subject, tests = self._runner.run(
+            [submission, Launch(body={**_exam_body(exam), "numpy": NUMPY if program.has_numpy else ""}, limits=limits)],
+            linked=True,
+        )
         return subject, tests
 
     def close(self) -> None:
@@ -133,8 +136,10 @@ def python_body(program: Program) -> dict[str, Any]:
     """A Python program as `inside.runner` reads it."""
     calls = [_call_body(call) for call in program.calls]
     return {
-        "mode": "calls" if calls or program.setup else "script",
+        "mode": "calls" if calls or program.setup or program.prelude else "script",
         "source": program.source,
+        "numpy": NUMPY if program.has_numpy else "",
+        "prelude": list(program.prelude),
         "setup": list(program.setup),
         "files": _encoded(program.files),
         "calls": calls,
@@ -166,7 +171,9 @@ def _exam_body(exam: Exam) -> dict[str, Any]:
         "tests": exam.tests,
         "prelude": list(exam.prelude),
         "proxies": dict(exam.proxies),
+        "allows_handles": exam.allows_handles,
         "allows_objects": exam.allows_objects,
+        "allows_changes": exam.allows_changes,
         "module_names": list(exam.module_names),
         "libraries": LIBRARIES,
         "file": "test_submission.py",

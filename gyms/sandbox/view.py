@@ -18,9 +18,11 @@ from typing import Any
 
 __all__ = [
     "LIBRARIES",
+    "NUMPY",
     "Interpreter",
     "interpreters",
     "is_readable_by_others",
+    "numpy_folders",
     "readable_paths",
     "test_libraries",
     "view",
@@ -28,6 +30,8 @@ __all__ = [
 
 LIBRARIES = "/opt/tests"
 """Where pytest and what it needs is shown."""
+NUMPY = "/opt/numpy"
+"""Where numpy is shown to programs that may use it; it holds no answers, and others do not have it on their path."""
 _SYSTEM = ("/usr", "/lib", "/lib64", "/lib32", "/bin", "/sbin")
 _PACKAGES = ("site-packages", "dist-packages")
 _TEST_LIBRARIES = ("pytest", "_pytest", "pluggy", "iniconfig", "packaging", "pygments", "exceptiongroup", "tomli", "py")
@@ -82,6 +86,8 @@ def view(interpreter: Interpreter) -> dict[str, Any]:
             if folder.is_dir() and not folder.is_symlink():
                 binds.append([str(folder), str(folder)])
     binds += [[source, f"{LIBRARIES}/{Path(source).name}"] for source in test_libraries()]
+    if interpreter == interpreters()[0]:  # its compiled parts fit that interpreter alone
+        binds += [[source, f"{NUMPY}/{Path(source).name}"] for source in numpy_folders()]
     covers = [path for path in _covered(interpreter) if Path(path).is_dir()]
     return {"binds": binds, "links": links, "covers": covers}
 
@@ -113,6 +119,15 @@ def test_libraries() -> list[str]:
         elif name in ("pytest", "_pytest"):
             return []
     return found
+
+
+def numpy_folders() -> list[str]:
+    """Folders of numpy and of the libraries that came with it, as installed beside this project."""
+    spec = importlib.util.find_spec("numpy")
+    if spec is None or not spec.origin:
+        return []
+    folder = Path(spec.origin).parent.resolve()
+    return [str(path) for path in (folder, folder.parent / "numpy.libs") if path.is_dir()]
 
 
 def readable_paths(interpreter: Interpreter) -> list[str]:

@@ -1,7 +1,8 @@
 """Trusted test code, run in a job of its own against a submission in another one (remote.py).
 
 `assert` statements become cases: each is counted by itself, a failed one does not stop the rest, and a case passes
-where it was reached and every time that it was reached it held. Trivial asserts (`assert True`) are no cases. What is
+where it was reached and every time that it was reached it held. Trivial asserts (`assert True`) are no cases, nor are
+those in a branch (`if`, `try`, `match`) that was not taken, where the tests came to their end. What is
 reported is written once, at the end, to a channel that no submission has; a line before says that this process came up
 by itself. Should there be no report after that line, what the submission sent has brought the tests down.
 
@@ -33,7 +34,8 @@ def examine(body: dict[str, Any]) -> None:
         os.dup2(null, fd)
     replies = open(runner.LINK_IN, "rb", closefd=False)  # noqa: SIM115
     requests = open(runner.LINK_OUT, "wb", closefd=False)  # noqa: SIM115
-    link = remote.Link(replies, requests, allows_objects=bool(body.get("allows_objects")))
+    rights = {name: bool(body.get(name)) for name in ("allows_handles", "allows_objects", "allows_changes")}
+    link = remote.Link(replies, requests, **rights)
     link.wait_until_loaded()
     found: dict[str, Any] = {}
     if not link.failure:
@@ -50,12 +52,23 @@ class _Cases(ast.NodeTransformer):
 
     def __init__(self) -> None:
         self.labels: list[str] = []
+        self.conditional: list[bool] = []
+        self._num_branches = 0
+
+    def _visit_branch(self, node: ast.AST) -> ast.AST:
+        self._num_branches += 1
+        self.generic_visit(node)
+        self._num_branches -= 1
+        return node
+
+    visit_If = visit_Try = visit_Match = _visit_branch
 
     def visit_Assert(self, node: ast.Assert) -> ast.AST:
         """One case; trivial asserts go."""
         if isinstance(node.test, ast.Constant):
             return ast.copy_location(ast.Pass(), node)
         self.labels.append(ast.unparse(node.test)[:200])
+        self.conditional.append(self._num_branches > 0)
         nothing = ast.arguments(posonlyargs=[], args=[], kwonlyargs=[], kw_defaults=[], defaults=[])
         test = ast.Lambda(args=nothing, body=node.test)
         number = ast.Constant(len(self.labels) - 1)
@@ -95,9 +108,13 @@ def _run_asserts(body: dict[str, Any], link: remote.Link) -> dict[str, Any]:
         stopped = f"SystemExit: {error}"[:300] if error.code else ""
     except Exception as error:
         stopped = f"{type(error).__name__}: {error}"[:300]
+    came_to_nothing = not any(ran)
     cases = [
         [label, bool(count) and not reason, reason or ("" if count else stopped or "was not reached")]
-        for label, count, reason in zip(rewriter.labels, ran, reasons, strict=True)
+        for label, count, reason, is_conditional in zip(
+            rewriter.labels, ran, reasons, rewriter.conditional, strict=True
+        )
+        if count or stopped or came_to_nothing or not is_conditional
     ]
     return {"cases": cases, "stopped": stopped, "num_calls": link.num_calls}
 

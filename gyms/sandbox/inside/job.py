@@ -3,7 +3,8 @@
 Init is process 1 of its namespace: signals from inside do not reach it, orphans come to it, and the kernel ends
 everything when it exits. It runs none of the submitted code. It decides by CPU time and resident memory of *all*
 processes of the job, by the wall clock as backstop, and writes one line, how the job ended, to a pipe that the program
-does not have.
+does not have. The wall clock does not count the time for which the program stood ready without a core, so that a busy
+machine does not end a program that a quiet one would let finish.
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ from typing import Any
 from gyms.sandbox import inside
 from gyms.sandbox.inside import kernel, landlock, root, runner, seccomp, usage
 
-__all__ = ["STATUS", "kill_descendants", "preload", "prepare", "remove_folder", "run_init"]
+__all__ = ["MAX_STRETCH", "STATUS", "kill_descendants", "preload", "prepare", "remove_folder", "run_init"]
 
 STATUS = 5
 """Place of the status pipe among a job's descriptors."""
 _FIRST_TICK, _TICK = 0.1, 0.05
+MAX_STRETCH = 4.0
+"""Times the wall limit after which a program is ended however long it waited: its own children can keep it waiting."""
 
 _filters: list[seccomp.Prepared] = []
 Spec = dict[str, Any]
@@ -162,10 +165,12 @@ def _watch(child: int, spec: Spec, profile: Spec, start: float) -> Spec:
     poller = select.poll()
     poller.register(pidfd, select.POLLIN)
     deadline = start + spec["wall_seconds"]
-    ending, seen_cpu, wait = "", 0.0, _FIRST_TICK
-    while not poller.poll(1000 * max(0.0, min(wait, deadline - time.monotonic()))):
+    ending, seen_cpu, waited, wait = "", 0.0, 0.0, _FIRST_TICK
+    while not poller.poll(1000 * max(0.0, min(wait, deadline + waited - time.monotonic()))):
         wait = _TICK
-        if time.monotonic() >= deadline:
+        if profile["has_proc"]:
+            waited = min(usage.waited(child), (MAX_STRETCH - 1.0) * spec["wall_seconds"])
+        if time.monotonic() >= deadline + waited:
             ending = "wall_limit"
         elif profile["has_proc"]:
             cpu, memory = usage.of_job(profile)
@@ -186,7 +191,7 @@ def _watch(child: int, spec: Spec, profile: Spec, start: float) -> Spec:
         ending = "cpu_limit" if ran_out else "killed" if code < 0 else "exited"
     if not profile["is_init_one"]:
         kill_descendants()
-    return {"ending": ending, "exit": code, "cpu": cpu}
+    return {"ending": ending, "exit": code, "cpu": cpu, "waited": waited}
 
 
 def _reap_orphans(child: int) -> None:

@@ -1,4 +1,4 @@
-"""Landlock: a process gives up all files but those below named folders, without any privilege or namespace."""
+"""Landlock: a thread gives up all files but those below named folders, without any privilege or namespace."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from gyms.sandbox.inside import kernel
 
-__all__ = ["abi", "restrict"]
+__all__ = ["abi", "restrict", "restrict_writes"]
 
 _NR_CREATE, _NR_ADD, _NR_RESTRICT = 444, 445, 446
 _CREATE_RULESET_VERSION = 1
@@ -20,6 +20,7 @@ _TRUNCATE, _IOCTL_DEVICE = 1 << 14, 1 << 15
 _FILE_RIGHTS = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL_DEVICE
 _RIGHTS_OF_ABI = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 4: (1 << 15) - 1}
 _RIGHTS_FROM_ABI_5 = (1 << 16) - 1
+_NOT_WRITING = _READ | _IOCTL_DEVICE
 _TCP = 3
 _SCOPE_ABSTRACT_SOCKETS_AND_SIGNALS = 3
 
@@ -53,6 +54,23 @@ def restrict(readable: Iterable[str], writable: Iterable[str]) -> None:
             for path in paths:
                 with contextlib.suppress(FileNotFoundError):
                     _allow(fd, path, wanted & rights)
+        kernel.syscall(_NR_RESTRICT, fd, 0)
+    finally:
+        os.close(fd)
+
+
+def restrict_writes(writable: Iterable[str]) -> None:
+    """Keep this thread, and what it starts, from writing outside of these files and folders; reading is as before.
+
+    Needs `forbid_new_privileges` before. Missing paths are skipped. Mounting is refused from then on.
+    """
+    rights = _RIGHTS_OF_ABI.get(abi(), _RIGHTS_FROM_ABI_5) & ~_NOT_WRITING
+    ruleset = _Ruleset(rights, 0, 0)
+    fd = kernel.syscall(_NR_CREATE, ctypes.byref(ruleset), 8, 0)
+    try:
+        for path in writable:
+            with contextlib.suppress(FileNotFoundError):
+                _allow(fd, path, rights)
         kernel.syscall(_NR_RESTRICT, fd, 0)
     finally:
         os.close(fd)

@@ -71,6 +71,9 @@ def run(body: Body) -> None:
     if mode == "exec":
         _exec(body)
     _use_standard_streams()
+    if body.get("numpy"):
+        sys.path.append(body["numpy"])
+        os.environ["OPENBLAS_NUM_THREADS"] = "1"  # a thread for each core would not fit into the limits
     if mode == "script":
         _run_script(body)
     elif mode == "calls":
@@ -200,6 +203,8 @@ def load_module(body: Body, report: Reporter) -> dict[str, Any]:
         report.send({"n": -1, "e": told(error), "k": "syntax"})
         os._exit(0)
     try:
+        for before in body.get("prelude", ()):
+            exec(compile(before, "prelude.py", "exec", dont_inherit=True), module.__dict__)
         exec(code, module.__dict__)
         for extra in body.get("setup", ()):
             exec(compile(extra, "setup.py", "exec", dont_inherit=True), module.__dict__)

@@ -8,7 +8,7 @@ import resource
 import stat
 from typing import Any
 
-__all__ = ["MAX_FILES", "OPEN_FILES", "descendants", "of_folder", "of_job", "processes"]
+__all__ = ["MAX_FILES", "OPEN_FILES", "descendants", "of_folder", "of_job", "processes", "waited"]
 
 MAX_FILES = 2048
 """Most files of a job's working folder."""
@@ -98,6 +98,15 @@ def _buffers(pids: list[int]) -> int:
                 seen.add(os.readlink(f"{folder}/{name}"))
     sockets = sum(link.startswith("socket:") for link in seen) + hidden * OPEN_FILES
     return sockets * SOCKET_BYTES + sum(link.startswith("pipe:") for link in seen) * PIPE_BYTES
+
+
+def waited(pid: int) -> float:
+    """Seconds that a process's main thread stood ready and had no core; 0 where the kernel does not count them."""
+    try:
+        with open(f"/proc/{pid}/schedstat", "rb") as file:
+            return int(file.read().split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0
 
 
 def of_folder(spec: dict[str, Any], profile: dict[str, Any]) -> int:

@@ -2,8 +2,9 @@
 
 Only the built-in types themselves are carried, tested by `type(x) is ...`: a subclass of `int` with an `__eq__` of its
 own is refused, and nothing is unpickled, so what arrives is what the host's own comparison sees. Integers of any size,
-NaN, -0.0, infinities, bytes, complex numbers and shared or cyclic containers (refused by depth) are covered. One
-documented coercion: `collections` dictionaries (Counter, OrderedDict, defaultdict) arrive as `dict`.
+NaN, -0.0, infinities, bytes, complex numbers and shared or cyclic containers (refused by depth) are covered. Two
+documented coercions: `collections` dictionaries (Counter, OrderedDict, defaultdict) arrive as `dict`, and numbers and
+arrays of numpy as what their `tolist()` gives.
 
     null true false "text" 12            themselves (an integer of up to 15 digits)
     [..]                                 a list
@@ -70,6 +71,8 @@ def _encode(value: Any, depth: int, count: list[int]) -> Any:
         return {"q": [_encode(value.numerator, depth + 1, count), _encode(value.denominator, depth + 1, count)]}
     if kind is decimal.Decimal:
         return {"m": str(value)}
+    if kind.__module__ == "numpy" and callable(getattr(value, "tolist", None)):
+        return _encode(value.tolist(), depth + 1, count)
     raise TypeError(f"a {kind.__name__} is not plain data")
 
 

@@ -7,8 +7,10 @@ import ctypes
 import os
 import random
 import socket
+import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -17,11 +19,16 @@ from typing import ClassVar
 
 from gyms.api import CaseResult, Gym, GymSettings, Needs, Score, Services, Split, Status, Task, message
 
+ANYWHERE = "/"
+"""These gyms leave marks where tests look for them."""
+
 
 class Obedient(Gym):
     """Scores 1.0, unless the response asks for a disaster."""
 
-    needs = Needs(wall_seconds=120.0, processes=True)  # far away: what is asked to answer must, on a busy machine too
+    needs = Needs(
+        wall_seconds=120.0, processes=True, writes=(ANYWHERE,)
+    )  # far away: what is asked to answer must, on a busy machine too
 
     def tasks(self, split: Split) -> Sequence[Task]:
         return [Task(id=f"{split}/0", prompt=(message("user", split),))]
@@ -195,7 +202,7 @@ class HangsInBuild(Obedient):
 class Impatient(Obedient):
     """For what is asked to hang: the deadline that the test waits for."""
 
-    needs = Needs(wall_seconds=1.5, processes=True)
+    needs = Needs(wall_seconds=1.5, processes=True, writes=(ANYWHERE,))
 
 
 class NoDeadline(Obedient):
@@ -281,7 +288,7 @@ class DeclaresNothing(Obedient):
 
 
 class DeclaresAll(DeclaresNothing):
-    needs = Needs(wall_seconds=120.0, processes=True, network=True)
+    needs = Needs(wall_seconds=120.0, processes=True, network=True, writes=(ANYWHERE,))
 
 
 class Groups(Obedient):
@@ -295,3 +302,81 @@ class Groups(Obedient):
         if responses[0] == "none":
             return None  # type: ignore[return-value]
         return [Score(status=Status.OK, value=i / len(responses)) for i in range(len(responses))]
+
+
+class HasGold(Obedient):
+    """Has a known answer to every task but those of its held-out split, and one of its own to what it must survive."""
+
+    needs = Needs(wall_seconds=2.0, processes=True, writes=(ANYWHERE,))
+
+    def gold(self, task: Task) -> str | None:
+        return str(task.data["gold"]) if "gold" in task.data else None
+
+    def do_bad(self, argument: str) -> Score:
+        return Score(status=Status.BAD_TASK, detail="it says that the task is bad")
+
+    def do_count(self, argument: str) -> Score:
+        with Path(argument).open("a") as calls:
+            calls.write("x")
+        return self.do_well("")
+
+    def do_waitmark(self, argument: str) -> Score:
+        """Says that it has begun, and answers once there is a file that says go."""
+        Path(argument).touch()
+        return self.do_wait(f"{argument}.go")
+
+
+class PatientWithGold(HasGold):
+    needs = Needs(wall_seconds=120.0, processes=True, writes=(ANYWHERE,))
+
+
+class GroupsWithGold(HasGold):
+    """Scores siblings together, and breaks on one of them."""
+
+    scores_groups = True
+
+    def score_group(self, task: Task, responses: Sequence[str]) -> Sequence[Score]:
+        if "none" in responses:
+            return None  # type: ignore[return-value]
+        return [Score(status=Status.OK, value=i / len(responses)) for i in range(len(responses))]
+
+
+class Writes(Gym):
+    """Declares no writing, and writes where the response says."""
+
+    needs = Needs(wall_seconds=120.0)
+
+    def tasks(self, split: Split) -> Sequence[Task]:
+        return [Task(id=f"{split}/0", prompt=(message("user", split),))]
+
+    def score(self, task: Task, response: str) -> Score:
+        how, _, path = response.partition(" ")
+        if how == "sql":
+            with sqlite3.connect(":memory:") as database:
+                database.execute(f"ATTACH DATABASE '{path}' AS other")
+                database.execute("CREATE TABLE other.t (x)")
+        elif how == "thread":
+            thread = threading.Thread(target=Path(path).write_text, args=("x",))
+            thread.start()
+            thread.join()
+        elif how == "folder":
+            Path(path).mkdir()
+        elif how == "remove":
+            Path(path).unlink()
+        elif how == "read":
+            return Score(status=Status.OK, value=1.0, answer=Path(path).read_text())
+        elif how == "temporary":
+            with tempfile.NamedTemporaryFile() as file, Path(os.devnull).open("w") as null:
+                print("x", file=null)
+                return Score(status=Status.OK, value=1.0, answer=file.name)
+        else:
+            Path(path).write_text("x")
+        return Score(status=Status.OK, value=1.0)
+
+
+class WritesDeclared(Writes):
+    needs = Needs(wall_seconds=120.0, writes=(tempfile.gettempdir(),))
+
+
+class WritesAnywhere(Writes):
+    needs = Needs(wall_seconds=120.0, writes=("/",))

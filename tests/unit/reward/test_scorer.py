@@ -16,6 +16,7 @@ import pytest
 
 from gyms.api import Score, Status, Task, message
 from gyms.load import GymSpec
+from reward.control import CONTROL_FLAG
 from reward.scorer import Scorer
 
 FILE = Path(__file__).parent / "bad_gyms.py"
@@ -89,8 +90,9 @@ def ask(scorer: Scorer, response: str, gym: str = "gym") -> Score:
 def test_a_disaster_costs_one_sample_and_the_next_score_works(
     shared: Scorer, others: frozenset[int], response: str, cause: str
 ) -> None:
+    assert ask(shared, "well").value == 1.0
     score = ask(shared, response)
-    assert score.status is Status.VERIFIER_ERROR
+    assert score.status is Status.CRASHED and CONTROL_FLAG in score.flags
     assert "gym 'gym': " in score.detail
     assert cause in score.detail
     assert ask(shared, "well").value == 1.0
@@ -99,17 +101,17 @@ def test_a_disaster_costs_one_sample_and_the_next_score_works(
 
 def test_a_gym_that_closes_everything_and_fails_is_named_by_what_is_seen_first(shared: Scorer) -> None:
     score = ask(shared, "close")
-    assert score.status is Status.VERIFIER_ERROR
-    assert score.detail.removeprefix("gym 'gym': ") in ("closed its reply channel", "its process exited with status 1")
+    cause = score.detail.removeprefix("gym 'gym': ").split(";")[0]
+    assert cause in ("closed its reply channel", "its process exited with status 1")
     assert ask(shared, "well").value == 1.0
 
 
 def test_a_gym_that_hangs_costs_one_sample_and_the_next_score_works(shared: Scorer, others: frozenset[int]) -> None:
     score = ask(shared, "hang", gym="impatient")
-    assert score.status is Status.VERIFIER_ERROR
-    assert score.detail == "gym 'impatient': hung in score: no answer within 1.5 s (needs.wall_seconds)"
+    assert score.status is Status.VERIFIER_ERROR  # there is no gold, and nothing that was scored well before
+    assert "gym 'impatient': hung in score: no answer within 1.5 s (needs.wall_seconds)" in score.detail
     assert ask(shared, "well").value == 1.0
-    assert len(children() - others) <= 1
+    assert len(children() - others) <= 2  # the other one is the control sample's, at rest
 
 
 @pytest.mark.parametrize("response", ["print", "fork", "thread"])
@@ -144,7 +146,7 @@ def test_a_worker_killed_while_idle_is_replaced_unseen(shared: Scorer) -> None:
 
 
 def test_children_of_a_hung_gym_die_with_it(shared: Scorer, tmp_path: Path) -> None:
-    assert ask(shared, f"spawn {tmp_path / 'pid'}", gym="impatient").status is Status.VERIFIER_ERROR
+    assert "hung in score" in ask(shared, f"spawn {tmp_path / 'pid'}", gym="impatient").detail
     wait_until(lambda: not is_running(int((tmp_path / "pid").read_text())))
 
 

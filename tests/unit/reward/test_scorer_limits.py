@@ -71,9 +71,12 @@ def ask(scorer: Scorer, response: str, gym: str = "gym") -> Score:
         ("kill", "its process was killed by SIGKILL"),
     ],
 )
-def test_what_is_no_score_masks_the_sample(shared: Scorer, response: str, cause: str) -> None:
+def test_what_is_no_score_is_held_against_the_response_that_led_to_it(
+    shared: Scorer, response: str, cause: str
+) -> None:
+    assert ask(shared, "well").value == 1.0
     score = ask(shared, response)
-    assert score.status is Status.VERIFIER_ERROR and cause in score.detail
+    assert score.status is Status.CRASHED and cause in score.detail
     assert ask(shared, "well").value == 1.0
 
 
@@ -95,8 +98,8 @@ def test_a_fork_bomb_leaves_nothing(shared: Scorer) -> None:
     assert ask(shared, "well").value == ask(shared, "well", gym="impatient").value == 1.0
     before = workers_of_this_process()
     assert before
-    assert ask(shared, "forkbomb", gym="impatient").status is Status.VERIFIER_ERROR
-    assert workers_of_this_process() < before
+    assert ask(shared, "forkbomb", gym="impatient").status is Status.TIMEOUT
+    assert len(workers_of_this_process() - before) <= 2  # keeper and worker of the control sample, at rest
     assert ask(shared, "well").value == 1.0
 
 
@@ -136,7 +139,7 @@ def test_nothing_is_left_of_a_killed_host_either(tmp_path: Path) -> None:
 def test_cpu_time_is_limited_from_outside() -> None:
     with Scorer([spec("Burns")]) as scorer:
         score = ask(scorer, "hang")
-        assert score.detail == "gym 'gym': hung in score: used over 1 s of CPU time (needs.cpu_seconds)"
+        assert "gym 'gym': hung in score: used over 1 s of CPU time (needs.cpu_seconds)" in score.detail
         assert ask(scorer, "sleep 2").value == 1.0  # time asleep is not CPU time
 
 
@@ -186,10 +189,14 @@ def test_a_group_is_scored_together_and_its_length_checked(shared: Scorer) -> No
         return asyncio.run(shared.score_group(f"g{next(_count)}", "groups", TASK, responses))
 
     assert [score.value for score in group(["a", "b", "c", "d"])] == [0.0, 0.25, 0.5, 0.75]
-    assert {score.detail for score in group(["short", "b"])} == {
-        "gym 'groups': score_group returned 1 scores for 2 responses"
-    }
-    assert all("score_group returned NoneType" in score.detail for score in group(["none", "b", "c"]))
+    short = group(["b", "short"])  # no harm where it is not the first, nor where it is alone
+    assert [score.value for score in short] == [0.0, 0.5]
+    faults = group(["short", "b"])
+    assert all("score_group returned 1 scores for 2 responses" in score.detail for score in faults)
+    assert all(score.status is Status.VERIFIER_ERROR for score in faults)
+    found = group(["none", "b", "c"])
+    assert found[0].status is Status.CRASHED and "score_group returned NoneType" in found[0].detail
+    assert [score.value for score in found[1:]] == [0.0, 0.5]
     assert group([]) == []
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from gyms.api import Status
+from reward.control import CONTROL_FLAG
 from reward.rules import TruncationRule
 from rl.batch import learning_batch
 from rl.learner import UpdateMetrics
@@ -84,6 +85,12 @@ def test_only_our_own_faults_are_in_the_masked_fraction(groups):
     assert row["faults/masked_frac"] == 1 / 8
     assert row["rollout/truncated_frac"] == 1 / 8
     assert fault_causes(groups) == ["verifier_error: hung"]
+
+
+def test_responses_that_broke_their_verifier_are_counted_apart(group, scored):
+    broken = scored(status=Status.CRASHED, flags=frozenset({CONTROL_FLAG}))
+    row = row_of([group(0, broken, scored(status=Status.CRASHED), scored(1.0), scored(0.0))])
+    assert row["faults/broke_verifier_frac"] == 1 / 4 and row["faults/masked_frac"] == 0.0
 
 
 def test_lengths_speed_and_surprise(groups):

@@ -30,6 +30,17 @@ def fence(code: str, language: str = "python", mark: str = "```") -> str:
         ("```python\r\na = 1\r\n```\r\n", "a = 1\r"),
         ("In a line: ```python\na = 1\n```\nprose\n```python\nb = 2\n```", "b = 2"),
         ("   ```python\na = 1\n   ```", "a = 1"),
+        (fence("a = 1") + fence("b = 2", ""), "a = 1"),
+        (fence("out", "") + fence("a = 1") + fence("more", ""), "a = 1"),
+        (fence("a = 1", "") + fence("b = 2", ""), "b = 2"),
+        ("- Here:\n\n    ```python\n    if x:\n        y = 1\n    ```", "if x:\n    y = 1"),
+        ("12. Here:\n\n\t```python\n\ta = 1\n\t```", "a = 1"),
+        ("* a\n  * b\n    ```python\n    a = 1\n    ```\n", "a = 1"),
+        ("   ```python\nleft = 1\n   ```", "left = 1"),
+        (
+            "```python\ndef f():\n    '''\n    ```\n    f()\n    ```\n    '''\n```",
+            "def f():\n    '''\n    ```\n    f()\n    ```\n    '''",
+        ),
         (f"<think>{fence('bad = 1')}</think>{fence('good = 1')}", "good = 1"),
     ],
 )
@@ -57,6 +68,11 @@ def test_without_a_complete_fence_of_the_language_there_is_no_program(response: 
 
 def test_a_response_without_any_fence_is_taken_whole() -> None:
     assert extract("def f():\n    return 1", "python") == Extracted("def f():\n    return 1", has_fence=False)
+
+
+def test_a_deeply_indented_fence_outside_of_a_list_is_text() -> None:
+    code = "def f():\n    '''\n    ```\n    f()\n    ```\n    '''\n    return 1"
+    assert extract(code, "python") == Extracted(code, has_fence=False)
 
 
 def test_each_language_has_its_own_fences() -> None:

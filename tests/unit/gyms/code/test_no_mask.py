@@ -101,7 +101,9 @@ def test_nothing_printed_masks_a_program(stdout: bytes, stderr: bytes, ending: E
 def test_no_reply_over_the_link_gets_past_an_exception(reply: bytes) -> None:
     """What the tests' process catches is Exception: nothing sent may become an exit, or end it otherwise."""
     for kind in (b"", b'{"e": "x", "t": "SystemExit"}\n', b'{"e": ["x"], "t": ["KeyboardInterrupt"]}\n'):
-        link = Link(io.BytesIO(kind + reply), io.BytesIO(), allows_objects=True)
+        link = Link(
+            io.BytesIO(kind + reply), io.BytesIO(), allows_handles=True, allows_objects=True, allows_changes=True
+        )
         call = functools.partial(link.ask, kind="call", name="f", a=[], k={})
         for ask in (link.wait_until_loaded, link.exported, call):
             try:

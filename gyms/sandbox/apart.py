@@ -1,0 +1,54 @@
+"""A sandbox opened and run by a thread of its own, whose rights the caller's thread may give up.
+
+Landlock binds a thread and what it starts. A scoring worker gives up writing to the disk in the thread that runs the
+gym; the sandbox has to mount file systems and to make folders, and goes on doing so from the thread that opened it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from gyms.sandbox.program import Exam, Language, Program, Run, Sandbox
+
+__all__ = ["SandboxApart"]
+
+
+class SandboxApart:
+    """A `Sandbox` like the one that `opening` makes; SandboxError where that cannot be opened."""
+
+    def __init__(self, opening: Callable[[], Sandbox]) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="sandbox")
+        try:
+            self._sandbox = self._thread.submit(opening).result()
+        except BaseException:
+            self._thread.shutdown()
+            raise
+
+    @property
+    def tier(self) -> str:
+        """Name of the isolation in use."""
+        return self._sandbox.tier
+
+    def refusal(self, language: Language) -> str:
+        """Why programs of a language cannot be run here; empty where they can."""
+        return self._sandbox.refusal(language)
+
+    def run(self, program: Program) -> Run:
+        """Run it to its end or its limit."""
+        return self._thread.submit(self._sandbox.run, program).result()
+
+    def run_all(
+        self, program: Program, stdins: Sequence[bytes], stop: Callable[[list[Run]], bool] | None = None
+    ) -> list[Run]:
+        """Run it once for each standard input; `stop` is asked in the sandbox's thread."""
+        return self._thread.submit(self._sandbox.run_all, program, stdins, stop).result()
+
+    def examine(self, program: Program, exam: Exam) -> tuple[Run, Run]:
+        """Run trusted tests in one job against the submission in another."""
+        return self._thread.submit(self._sandbox.examine, program, exam).result()
+
+    def close(self) -> None:
+        """Stop all processes of the sandbox, and its thread."""
+        self._thread.submit(self._sandbox.close).result()
+        self._thread.shutdown()

@@ -1,0 +1,195 @@
+"""Whose fault is it that a gym broke on a response? A control sample tells.
+
+A response that hangs or crashes its verifier must not be masked: a mask is better than a reward of 0, so a policy would
+learn to break verifiers. A verifier that is broken must not be held against the policy. Both look alike from outside.
+So once a gym has broken twice on a response, the host asks it, in a fresh worker and under the same limits, for the
+score of a response that is known to be harmless (after `bad_task` in any worker, for nothing broke):
+
+1. the task's own `gold`, which must score 1.0;
+2. where the task has none, the request of that gym that was scored without a fault last, on the same task if there is
+   one among the last few, and otherwise (not for `bad_task`) on any.
+
+Works it, the verifier, the task and the machine are fine, and the response is to blame: `timeout` where it hung, else
+`crashed`, with the gym's minimum as reward and the flag `CONTROL_FLAG`. Fails it, or is there none, the fault is ours.
+
+Nothing is paid where nothing faults. Under a storm the faulting responses of one task share one control: whoever comes
+while it runs waits for it, and its result is kept for a while. The first rule is a function of task and gym alone, so a
+resumed run comes to the same verdict; the second needs a request that this process has scored before.
+
+Left out: faults that are the gym's whatever the response (it cannot be built, does what its `needs` do not declare).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import pickle
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NotYet
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from gyms.api import Score, Status
+from gyms.load import GymSpec
+from reward.pool import WorkerPool
+from reward.process import HUNG, NOT_THE_RESPONSE, Refused, Request, Stopped, WorkerFault
+from reward.wire import GarbageReply
+
+__all__ = ["CONTROL_FLAG", "Control", "Controls", "blamed", "is_suspect"]
+
+CONTROL_FLAG = "broke_verifier"
+"""On a score whose response broke the verifier, while the control sample did not."""
+KEPT_SECONDS = 300.0
+"""How long a control's result serves the next faults of the same task."""
+_MAX_KEPT = 1024
+_MAX_EARLIER = 16
+"""Requests scored without a fault that are remembered for each gym."""
+_SUSPECT = frozenset({Status.VERIFIER_ERROR, Status.BAD_TASK})
+_POLL_SECONDS = 0.05
+_log = logging.getLogger(__name__)
+
+_Key = tuple[str, str, bytes, bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Control:
+    """What became of a control sample."""
+
+    works: bool
+    told: str
+    """Which sample it was and how it ended, in one line."""
+
+
+def is_suspect(score: Score) -> bool:
+    """Whether a control sample can tell whose fault a score is: not what is the gym's fault whatever the response."""
+    return score.status in _SUSPECT and NOT_THE_RESPONSE not in score.flags
+
+
+def blamed(fault: Score, control: Control) -> Score:
+    """The score of a response that broke its verifier."""
+    return Score(
+        status=Status.TIMEOUT if HUNG in fault.flags else Status.CRASHED,
+        flags=frozenset({CONTROL_FLAG}),
+        detail=f"{fault.detail[:3000]}; the response is to blame: {control.told}",
+    )
+
+
+class Controls:
+    """Runs control samples, shares and keeps their results. Thread-safe."""
+
+    def __init__(self, pool: WorkerPool) -> None:
+        self._pool = pool
+        self._lock = threading.Lock()
+        self._earlier: dict[str, deque[Request]] = {}
+        self._kept: OrderedDict[_Key, tuple[float, Future[Control | None]]] = OrderedDict()
+
+    def remember(self, gym: str, request: Request) -> None:
+        """A request that was scored without a fault."""
+        with self._lock:
+            self._earlier.setdefault(gym, deque(maxlen=_MAX_EARLIER)).append(request)
+
+    def ask(
+        self,
+        spec: GymSpec,
+        request: Request,
+        is_stopped: Callable[[], bool],
+        *,
+        same_task: bool = False,
+    ) -> Control:
+        """The control of a faulting request of the kind `one` or `group`; Stopped where the caller gave up.
+
+        Args:
+            same_task: True where a request on another task says nothing: for `bad_task`. As nothing broke then, any
+            worker of the gym will do.
+        """
+        task, _ = pickle.loads(request.payload)
+        body = pickle.dumps(task)
+        key = (spec.name, request.kind, hashlib.blake2b(body).digest(), same_task)
+        while True:
+            found, is_mine = self._entry(key)
+            if is_mine:
+                control = None
+                try:
+                    control = self._run(spec, request, task, is_stopped, same_task=same_task)
+                finally:
+                    self._settle(key, found, control)
+                return control
+            while True:
+                if is_stopped():
+                    raise Stopped
+                try:
+                    known = found.result(_POLL_SECONDS)
+                    break
+                except NotYet:
+                    continue
+            if known is not None:
+                return known  # None: who ran it gave up, so it is run anew
+
+    def _entry(self, key: _Key) -> tuple[Future[Control | None], bool]:
+        """The future of a control's result, and whether the caller has to run it."""
+        with self._lock:
+            until, found = self._kept.get(key, (0.0, Future()))
+            if key in self._kept and time.monotonic() < until:
+                return found, False
+            fresh: Future[Control | None] = Future()
+            self._kept[key] = (float("inf"), fresh)
+            self._kept.move_to_end(key)
+            while len(self._kept) > _MAX_KEPT:
+                self._kept.popitem(last=False)
+            return fresh, True
+
+    def _settle(self, key: _Key, future: Future[Control | None], control: Control | None) -> None:
+        with self._lock:
+            if control is None:
+                self._kept.pop(key, None)
+            elif key in self._kept:
+                self._kept[key] = (time.monotonic() + KEPT_SECONDS, future)
+        future.set_result(control)
+
+    def _run(
+        self, spec: GymSpec, request: Request, task: Any, is_stopped: Callable[[], bool], *, same_task: bool
+    ) -> Control:
+        worker = self._pool.take(spec) if same_task else self._pool.take_fresh(spec)
+        kind: Literal["one", "group"] = "group" if request.kind == "group" else "one"
+        count = request.num_responses
+        gold = Request(kind="gold", payload=pickle.dumps((task, (kind, count))), num_responses=count)
+        what = "the task's gold response"
+        try:
+            scores = worker.score(gold, is_stopped)
+            wanted = 1.0 if kind == "one" else None
+            if not scores:  # the task has no gold
+                what, wanted = "an earlier response", None
+                earlier = self._earlier_request(spec.name, pickle.dumps(task), same_task=same_task)
+                if earlier is None:
+                    return Control(works=False, told="there is no control sample: no gold, and no earlier response")
+                scores = worker.score(earlier, is_stopped)
+        except Stopped:
+            worker.kill()
+            raise
+        except (WorkerFault, GarbageReply, Refused) as error:
+            if not getattr(error, "is_alive", False):
+                worker.kill()
+            _log.info("gym %r: its control sample fails too: %s", spec.name, error)
+            return Control(works=False, told=f"{what} fails too: {error}"[:500])
+        finally:
+            self._pool.put_back(worker)
+        bad = [s for s in scores if s.status is not Status.OK or (wanted is not None and s.value != wanted)]
+        if bad:
+            told = f"{what} is scored {bad[0].status} {bad[0].value} {bad[0].detail}"[:500]
+            _log.info("gym %r: its control sample fails too: %s", spec.name, told)
+            return Control(works=False, told=told)
+        return Control(works=True, told=f"{what} was scored well in a fresh worker")
+
+    def _earlier_request(self, gym: str, body: bytes, *, same_task: bool) -> Request | None:
+        with self._lock:
+            earlier = list(self._earlier.get(gym, ()))[::-1]
+        for request in earlier:
+            asked, _ = pickle.loads(request.payload)
+            tasks = asked if request.kind == "batch" else [asked]
+            if all(pickle.dumps(one) == body for one in tasks):
+                return request
+        return earlier[0] if earlier and not same_task else None

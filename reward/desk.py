@@ -1,0 +1,189 @@
+"""The scorer's desk: jobs go to workers, and what comes back is told apart into scores and faults.
+
+A fault of the gym is tried again in a fresh worker. Where it repeats, a control sample (reward/control.py) says whether
+the response is to blame. A batch is judged one by one then; of a group of siblings, those that break the gym alone are
+found and the others scored without them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import pickle
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+from gyms.api import Score, Status
+from gyms.load import GymSpec
+from reward.control import CONTROL_FLAG, Controls, blamed, is_suspect
+from reward.pool import WorkerPool
+from reward.process import NOT_THE_RESPONSE, BuiltGym, Refused, Request, Stopped, WorkerFault, WorkerProcess
+from reward.waiting import FairQueue, Job
+from reward.wire import GarbageReply
+
+__all__ = ["Desk", "cancelled", "canonical_pickle", "close_desk"]
+
+_NUM_ATTEMPTS = 2
+_RETRIED = frozenset({Status.VERIFIER_ERROR, Status.JUDGE_FAILED})
+_CLOSE_SECONDS = 30.0
+_log = logging.getLogger(__name__)
+
+
+class Desk:
+    """What the scorer's threads share: the queue, the workers, the counts."""
+
+    def __init__(self, pool: WorkerPool) -> None:
+        self.pool = pool
+        self.controls = Controls(pool)
+        self.queue = FairQueue()
+        self.specs: dict[str, GymSpec] = {}
+        self.built: dict[str, BuiltGym] = {}
+        self.tally: dict[str, Counter[str]] = {}
+        self.closing = threading.Event()
+
+    def serve(self) -> None:
+        """A thread's life: one job after the other."""
+        while (job := self.queue.pop()) is not None:
+            self._serve_one(job)
+
+    def _serve_one(self, job: Job) -> None:
+        def is_stopped() -> bool:
+            return job.is_given_up or self.closing.is_set()
+
+        scores = cancelled(job)
+        try:
+            if not is_stopped():
+                scores = self._judge(job, is_stopped)
+        finally:
+            self.queue.finished(job)
+            counts = self.tally.setdefault(job.gym, Counter())
+            counts.update(str(score.status) for score in scores)
+            if num_blamed := sum(CONTROL_FLAG in score.flags for score in scores):
+                counts[CONTROL_FLAG] += num_blamed
+            job.future.set_result(scores)
+
+    def _judge(self, job: Job, is_stopped: Callable[[], bool]) -> list[Score]:
+        scores = self._attempts(job, is_stopped)
+        suspects = [score for score in scores if is_suspect(score)]
+        if not suspects or is_stopped():
+            if all(score.status is Status.OK for score in scores):
+                self.controls.remember(job.gym, job.request)
+            return scores
+        try:
+            return self._told_apart(job, scores, is_stopped)
+        except Stopped:
+            return cancelled(job)
+        except Exception:  # a task that cannot be unpickled or hashed here: the fault stays the gym's
+            _log.exception("request %s: no control sample could be asked for", job.request_id)
+            return scores
+
+    def _attempts(self, job: Job, is_stopped: Callable[[], bool]) -> list[Score]:
+        worker = self.pool.take(self.specs[job.gym])
+        scores: list[Score] = []
+        try:
+            for _ in range(_NUM_ATTEMPTS):
+                scores = _attempt(worker, job, is_stopped)
+                if worker.built is not None:
+                    self.built[job.gym] = worker.built
+                faults = [score for score in scores if score.status in _RETRIED]
+                if not faults:
+                    break
+                _log.warning("request %s: %s", job.request_id, faults[0].detail)
+            return scores
+        finally:
+            self.pool.put_back(worker)
+
+    def _told_apart(self, job: Job, scores: list[Score], is_stopped: Callable[[], bool]) -> list[Score]:
+        """Faults of the gym, and of the responses that broke it, told apart by control samples."""
+        request = job.request
+        if request.kind == "batch":
+            tasks, responses = pickle.loads(request.payload)
+            parts = zip(scores, tasks, responses, strict=True)
+            return [
+                self._judge(_alone(job, "one", task, response), is_stopped)[0] if is_suspect(score) else score
+                for score, task, response in parts
+            ]
+        same_task = all(score.status is not Status.VERIFIER_ERROR for score in scores if is_suspect(score))
+        control = self.controls.ask(self.specs[job.gym], request, is_stopped, same_task=same_task)
+        if not control.works:
+            return [
+                replace(score, detail=f"{score.detail}; {control.told}"[:4000]) if is_suspect(score) else score
+                for score in scores
+            ]
+        if len(scores) > 1 and all(score.status is Status.VERIFIER_ERROR for score in scores):
+            return self._without_culprits(job, scores, is_stopped)
+        return [blamed(score, control) if is_suspect(score) else score for score in scores]
+
+    def _without_culprits(self, job: Job, faults: list[Score], is_stopped: Callable[[], bool]) -> list[Score]:
+        """A group of siblings: those that break the gym alone are to blame, the others are scored without them."""
+        task, responses = pickle.loads(job.request.payload)
+        alone = [self._judge(_alone(job, "group", task, response), is_stopped)[0] for response in responses]
+        innocent = [place for place, score in enumerate(alone) if CONTROL_FLAG not in score.flags]
+        if len(innocent) == len(alone):
+            return faults  # only together do they break it: nobody can be told apart
+        rest = iter(())
+        if innocent:
+            payload = canonical_pickle((task, [responses[place] for place in innocent]))
+            request = Request(kind="group", payload=payload, num_responses=len(innocent))
+            rest = iter(self._attempts(Job(job.request_id, job.gym, request), is_stopped))
+        return [next(rest) if place in innocent else alone[place] for place in range(len(alone))]
+
+
+def _attempt(worker: WorkerProcess, job: Job, is_stopped: Callable[[], bool]) -> list[Score]:
+    """Around one sample's judging: whatever goes wrong is recorded in the score."""
+    flags: frozenset[str] = frozenset()
+    try:
+        return worker.score(job.request, is_stopped)
+    except Stopped:
+        worker.kill()
+        return cancelled(job)
+    except Refused as error:
+        cause, flags = f"gym {job.gym!r}: {error}"[:4000], frozenset({NOT_THE_RESPONSE})
+        return [Score(status=Status.BAD_TASK, detail=cause, flags=flags)] * job.request.num_responses
+    except WorkerFault as error:
+        if not error.is_alive:
+            worker.kill()
+        cause, flags = str(error), error.flags
+    except GarbageReply as garbage:
+        worker.kill()
+        cause = f"its worker sent {garbage}"
+    except Exception as error:
+        worker.kill()
+        cause = f"{type(error).__name__}: {error}"
+    fault = Score(status=Status.VERIFIER_ERROR, detail=f"gym {job.gym!r}: {cause}"[:4000], flags=flags)
+    return [fault] * job.request.num_responses
+
+
+def cancelled(job: Job) -> list[Score]:
+    fault = Score(status=Status.CANCELLED, detail=f"gym {job.gym!r}: scoring was stopped")
+    return [fault] * job.request.num_responses
+
+
+def _alone(job: Job, kind: Literal["one", "group"], task: Any, response: str) -> Job:
+    """One response of a job's, as a job."""
+    request = Request(kind=kind, payload=canonical_pickle((task, [response])), num_responses=1)
+    return Job(job.request_id, job.gym, request)
+
+
+def canonical_pickle(content: object) -> bytes:
+    """A pickle that is the same for equal content: without the memo, which tells shared objects from equal ones."""
+    buffer = io.BytesIO()
+    pickler = pickle.Pickler(buffer)
+    with contextlib.suppress(ValueError, RecursionError):  # content that holds itself needs the memo
+        pickler.fast = True
+        pickler.dump(content)
+        return buffer.getvalue()
+    return pickle.dumps(content)
+
+
+def close_desk(desk: Desk, threads: Sequence[threading.Thread]) -> None:
+    desk.closing.set()
+    desk.queue.close()
+    for thread in threads:
+        if thread is not threading.current_thread():
+            thread.join(_CLOSE_SECONDS)
+    desk.pool.close()

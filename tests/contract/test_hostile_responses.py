@@ -1,0 +1,82 @@
+"""No response, however hostile, gets a masked status of a built-in gym: a mask would be better than a reward of 0."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gyms.api import Score, Task
+from gyms.load import GymSpec
+from gyms.testing import ODD_RESPONSES
+from reward.scorer import Scorer
+
+BOX = "\\boxed{%s}"
+PYTHON = "```python\n%s\n```"
+HOSTILE = (
+    *ODD_RESPONSES,
+    "".join(map(chr, range(32))) + "\x7f\x80\x9f\u2028\ufeff",
+    "answer\x00: 4\x00",
+    "\udfff" * 1000,
+    "9" * 1_000_000,
+    BOX % "9**9**9**9",
+    BOX % "9^{9^{9^{9}}}",
+    BOX % "1000000000!",
+    BOX % ("(" * 50_000 + "1" + ")" * 50_000),
+    BOX % ("\\frac{1}{" * 3000 + "2" + "}" * 3000),
+    BOX % ("\\sqrt{" * 20_000),
+    BOX % "\\sum_{n=1}^{10^9} \\prod_{k=1}^{10^7} k",
+    BOX % ("1+" * 100_000 + "1"),
+    BOX % "1e999999999",
+    BOX % "\ud800",
+    "{" * 100_000,
+    "[" * 100_000 + "]" * 100_000,
+    '{"a":' * 50_000 + "1" + "}" * 50_000,
+    "<answer>" * 20_000,
+    "<think>" * 20_000,
+    "*" * 100_000 + "\n" + "#" * 100_000,
+    "a" * 50_000 + "!" + " " * 50_000,
+    "\u0301" * 50_000,
+    "```" * 50_000,
+    PYTHON % "while True: pass",
+    PYTHON % "import os\nos.kill(os.getppid(), 9)\nos._exit(0)",
+    PYTHON % "x = [0] * 10**10",
+    PYTHON % ("(" * 5000 + ")" * 5000),
+    PYTHON % "\x00",
+    PYTHON % "\ud800 = 1",
+    PYTHON % "import sys\nsys.setrecursionlimit(10**9)\ndef f(*a, **k): return f(*a, **k)",
+    PYTHON % "import os\nfor fd in range(3, 99):\n    try: os.write(fd, b'garbage\\n' * 99)\n    except OSError: pass",
+    PYTHON % "class L(int):\n    def __eq__(s, o): raise SystemExit\ndef __getattr__(n): return lambda *a: L()",
+)
+
+
+def gym_args(tmp_path: Path) -> dict[str, dict[str, Any]]:
+    for name, first in (("train", 0), ("test", 100)):
+        rows = [
+            {"question": f"Ann has {n} pens and loses one. How many?", "answer": f"{n}-1\n#### {n - 1}"}
+            for n in range(first, first + 5)
+        ]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    files = {"train_file": str(tmp_path / "train.jsonl"), "heldout_file": str(tmp_path / "test.jsonl")}
+    small = {"cpu_seconds": 1.0, "wall_seconds": 20.0, "memory_mb": 256}
+    return {"arithmetic": {}, "chat": {}, "constraints": {}, "gsm8k": files, "logic": {}, "math": {}, "code": small}
+
+
+@pytest.mark.parametrize("name", ["arithmetic", "chat", "code", "constraints", "gsm8k", "logic", "math"])
+def test_no_response_leads_to_a_masked_status(name: str, tmp_path: Path) -> None:
+    spec = GymSpec(name=name, reference=name, args=gym_args(tmp_path)[name])
+    asked: list[Task] = [spec.build().tasks("train")[0]]
+
+    async def scored(scorer: Scorer) -> list[Score]:
+        pairs = [(task, response) for task in asked for response in HOSTILE]
+        return await asyncio.gather(
+            *(scorer.score(str(i), name, task, response) for i, (task, response) in enumerate(pairs))
+        )
+
+    with Scorer([spec], num_workers=2) as scorer:
+        scores = asyncio.run(scored(scorer))
+    masked = [(r[:60], s.status, s.detail) for r, s in zip(HOSTILE, scores, strict=True) if s.status.is_masked]
+    assert not masked

@@ -1,0 +1,43 @@
+"""A busy machine does not end a program that a quiet one would let finish: waiting for a core is not wall clock."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.integration.sandbox_tiers import TIERS, refusal
+
+PROGRAM = """
+import os, subprocess, sys, time
+from gyms.sandbox import Limits, Program, open_sandbox
+
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+box = open_sandbox(sys.argv[1])
+source = "import time\\nwhile time.process_time() < 1.5: pass\\nprint(time.monotonic() - {started})"
+limits = Limits(cpu_seconds=30.0, wall_seconds=3.0)
+rivals = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(3)]
+try:
+    started = time.monotonic()
+    run = box.run(Program(source=source.format(started=started), limits=limits))
+    asleep = box.run(Program(source="import time\\ntime.sleep(60)", limits=limits))
+finally:
+    for rival in rivals:
+        rival.kill()
+        rival.wait()
+box.close()
+print(run.ending, float(run.stdout or 0) > limits.wall_seconds, run.wall_seconds < limits.wall_seconds, asleep.ending)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="this kernel counts no waiting")
+@pytest.mark.parametrize("tier", TIERS)
+def test_waiting_for_a_core_is_not_counted_and_sleeping_is(tier: str) -> None:
+    if refusal(tier):
+        pytest.skip(f"{tier}: {refusal(tier)}")
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", PROGRAM, tier], env=env, capture_output=True, text=True, timeout=300)
+    assert done.stdout == "exited True True wall_limit\n", done.stdout + done.stderr
