@@ -8,10 +8,12 @@ import os
 import random
 import sys
 import zlib
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from gyms.sandbox import Sandbox, SandboxError, open_sandbox
 from tests.scheduling import (  # noqa: F401 - hooks
     pytest_addoption,
     pytest_collection_modifyitems,
@@ -48,3 +50,14 @@ def pytest_fixture_setup(fixturedef: pytest.FixtureDef[object]) -> None:
     """What tests share draws the same whichever of them comes first."""
     if fixturedef.scope != "function":
         seed_all(f"{fixturedef.baseid}::{fixturedef.argname}")
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    """The best tier that works here."""
+    try:
+        box = open_sandbox()
+    except SandboxError as error:
+        pytest.skip(str(error))
+    yield box
+    box.close()

@@ -5,25 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from gyms.sandbox import Sandbox, SandboxError, open_sandbox
+from gyms.sandbox import Sandbox
 from tests.unit.gyms.code.test_verdict import ADD, FORGERIES, PYTEST, RIGHT, fenced, score
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[Sandbox]:
-    try:
-        box = open_sandbox()
-    except SandboxError as error:
-        pytest.skip(str(error))
-    yield box
-    box.close()
 
 
 @pytest.mark.parametrize("name", FORGERIES)

@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
 
 import pytest
 
 from gyms.api import Score, Services, Status, Task
 from gyms.code.gym import Code, CodeSettings
-from gyms.sandbox import Sandbox, SandboxError, open_sandbox
+from gyms.sandbox import Sandbox
 from tests.oracles.conftest import Oracles
 
 FILES = {"humaneval/HumanEval.jsonl.gz": (5, 164), "mbpp/mbpp.jsonl": (6, 974)}
 """File -> its number of tasks, in our extract and as published."""
 NOT_SCORING: dict[str, str] = {}
 """Reference solutions that do not score 1, and why: none."""
-
-
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[Sandbox]:
-    try:
-        box = open_sandbox()
-    except SandboxError as error:
-        pytest.skip(str(error))
-    yield box
-    box.close()
 
 
 def code_gym(name: str, oracles: Oracles, sandbox: Sandbox) -> tuple[Code, list[Task]]:

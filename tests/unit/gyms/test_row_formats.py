@@ -6,7 +6,6 @@ import base64
 import json
 import pickle
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from gyms.load import load_gym
 from gyms.row_formats import FORMATS
 from gyms.row_formats.form import at, text_of
 from gyms.row_formats.instructions import _FUNCTIONS
-from gyms.sandbox import Sandbox, SandboxError, open_sandbox
+from gyms.sandbox import Sandbox
 
 ASKED = "A box holds 6 eggs. How many do 7 boxes hold?"
 USER = [{"role": "user", "content": ASKED}]
@@ -255,16 +254,6 @@ CODE: dict[str, tuple[dict[str, Any], str]] = {
         PRINT_SUM,
     ),
 }
-
-
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[Sandbox]:
-    try:
-        box = open_sandbox()
-    except SandboxError as error:
-        pytest.skip(str(error))
-    yield box
-    box.close()
 
 
 @pytest.mark.parametrize("name", CODE)

@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from gyms.api import Score, Services, Status, Task
 from gyms.code.gym import Code, CodeSettings
-from gyms.sandbox import Sandbox, SandboxError, open_sandbox
+from gyms.sandbox import Sandbox
 
 SUM = [{"stdin": "1 2\n", "stdout": "3\n"}, {"stdin": "40 2\n", "stdout": "42\n"}]
 CPP = "#include <iostream>\nint main() { long a, b; std::cin >> a >> b; std::cout << a + b << std::endl; }"
 JS = "const [a, b] = require('fs').readFileSync(0, 'utf8').split(' ').map(Number);\nconsole.log(a + b);"
-
-
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[Sandbox]:
-    try:
-        box = open_sandbox()
-    except SandboxError as error:
-        pytest.skip(str(error))
-    yield box
-    box.close()
 
 
 def score(sandbox: Sandbox, language: str, code: str, **data: Any) -> Score:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from gyms.api import Score, Services, Task
 from gyms.code.compare import VALUE_COMPARATORS
 from gyms.code.gym import Code, CodeSettings
-from gyms.sandbox import Ending, Program, Run, Sandbox, SandboxError, open_sandbox
+from gyms.sandbox import Ending, Program, Run, Sandbox
 from gyms.sandbox.inside.remote import Link
 from gyms.sandbox.inside.values import encode
 from tests.unit.gyms.code.test_verdict import HUMANEVAL, PYTEST, STDIN, fenced
@@ -110,16 +110,6 @@ def test_no_reply_over_the_link_gets_past_an_exception(reply: bytes) -> None:
                 ask()
             except Exception as error:
                 assert len(str(error)) < 2000
-
-
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[Sandbox]:
-    try:
-        box = open_sandbox()
-    except SandboxError as error:
-        pytest.skip(str(error))
-    yield box
-    box.close()
 
 
 ATTACKS = {

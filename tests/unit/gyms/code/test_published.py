@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ from gyms.api import Services, Status
 from gyms.code.exams import may_change
 from gyms.code.gym import Code, CodeSettings, make_task
 from gyms.code.plan import make_plan
-from gyms.sandbox import Limits, Sandbox, SandboxError, open_sandbox
+from gyms.sandbox import Limits, Sandbox
 from gyms.sandbox.view import numpy_folders
 
 HELPERS = """
@@ -68,16 +67,6 @@ def test_hollow():
     with pytest.raises(solution.Hollow):
         solution.Pile().take()
 """
-
-
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[Sandbox]:
-    try:
-        box = open_sandbox()
-    except SandboxError as error:
-        pytest.skip(str(error))
-    yield box
-    box.close()
 
 
 def table(inputs: Any, results: Any, *, name: str = "candidate", atol: float = 0, module: bool = False) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from gyms.api import Score, Services, Status, Task
 from gyms.code.gym import Code, CodeSettings
-from gyms.sandbox import Sandbox, SandboxError, open_sandbox
+from gyms.sandbox import Sandbox
 from gyms.testing import check_gym
 
 ADD = {
@@ -46,16 +45,6 @@ PYTEST = {
 }
 TASKS: dict[str, dict[str, Any]] = {"calls": ADD, "exam": HUMANEVAL, "stdin": STDIN, "pytest": PYTEST}
 RIGHT = "def add(a, b):\n    return a + b\n"
-
-
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[Sandbox]:
-    try:
-        box = open_sandbox()
-    except SandboxError as error:
-        pytest.skip(str(error))
-    yield box
-    box.close()
 
 
 def score(sandbox: Sandbox, data: dict[str, Any], response: str, **settings: Any) -> Score:
