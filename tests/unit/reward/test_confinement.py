@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,9 +59,10 @@ def test_temporary_files_lie_in_the_scratch_folder_and_go_with_it(scorer: Scorer
 
 
 @pytest.mark.parametrize("gym", ["WritesDeclared", "WritesAnywhere"])
-def test_what_is_declared_can_be_written(scorer: Scorer, gym: str, tmp_path: Path) -> None:
-    assert ask(scorer, f"sql {tmp_path / 'there'}", gym).value == 1.0
-    assert (tmp_path / "there").exists()
+def test_what_is_declared_can_be_written(scorer: Scorer, gym: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own lies elsewhere where TMPDIR is set
+        assert ask(scorer, f"sql {folder}/there", gym).value == 1.0
+        assert Path(folder, "there").exists()
 
 
 def test_the_scratch_folder_can_be_written(scorer: Scorer) -> None:
