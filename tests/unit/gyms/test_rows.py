@@ -88,7 +88,7 @@ FOREIGN = {
     b'{\n  "data": []\n}': "one JSON object over several lines",
     b"[1, 2": "begins like a JSON array, but is none",
     b"PAR1 and then nothing": "begins like Parquet, but cannot be read",
-    gzip.compress(LINES)[:30]: "its gzip data is broken or cut off",
+    gzip.compress(LINES, mtime=0)[:30]: "its gzip data is broken or cut off",
     lzma.compress(LINES)[:30]: "its xz data is broken or cut off",
 }
 
