@@ -202,8 +202,8 @@ class Learner:
             log_ratio_mean=total.log_ratio_sum.item() / max(count, 1),
             log_ratio_std=math.sqrt(total.log_ratio_square_sum.item() / max(count, 1)),
             clipped_frac=total.clipped_sum.item() / max(num_tokens, 1),
-            logprob_gap_sum=math.fsum(part.gap_sum for part in parts),
-            logprob_gap_max=max((part.gap_max for part in parts), default=0.0),
+            logprob_gap_sum=math.fsum(part.gap_sum.item() for part in parts),
+            logprob_gap_max=max((part.gap_max.item() for part in parts), default=0.0),
             num_tokens=num_tokens,
             num_samples=len(minibatch.samples),
             seconds=time.perf_counter() - started,
@@ -252,7 +252,7 @@ class Learner:
         result.loss.backward()
         gap_NT = (old_NT - engine_NT).abs() * mask_NT
         loss = PolicyLoss(*(part.detach() for part in result))
-        return _Part(loss=loss, gap_sum=gap_NT.sum().item(), gap_max=gap_NT.max().item())
+        return _Part(loss=loss, gap_sum=gap_NT.sum(), gap_max=gap_NT.max())
 
     def _backward_ptx(self, samples: Sequence[PtxSample], *, coef: float) -> float:
         """Adds coef times the gradient of the mean NLL; returns the mean NLL."""
@@ -325,11 +325,13 @@ class Learner:
 
 
 class _Part(NamedTuple):
-    """What a micro-batch added to an update."""
+    """What a micro-batch added to an update; scalars stay on the device until all of them are there."""
 
     loss: PolicyLoss
-    gap_sum: float
-    gap_max: float
+    gap_sum: Tensor
+    """Sum over the sampled tokens of |log pi_old - log p of the engine|, nats."""
+    gap_max: Tensor
+    """The largest of them."""
 
 
 def _num_loss_tokens(sample: LearningSample) -> int:
