@@ -1,13 +1,19 @@
-"""What a run says when Ray reports that an actor died."""
+"""What a run says when Ray reports that an actor died, or does not start."""
 
 from __future__ import annotations
 
 import traceback
 
 import pytest
+import ray
 import ray.exceptions
 
-from rl.cluster import _start_failure
+from configs.schema import Config
+from rl.cluster import _start_failure, _start_ray
+from rl.faults import DeadlineExceeded
+
+SLOW = "The current node timed out during startup. This could happen because the raylet failed to startup"
+"""What Ray 2.60 raises where its node took longer than 30 s to register."""
 
 
 def died_in_constructor(error: Exception) -> ray.exceptions.ActorDiedError:
@@ -44,3 +50,43 @@ def test_the_last_exception_of_a_chain_is_the_one_that_counts() -> None:
 
 def test_an_actor_that_died_later_is_no_failed_start() -> None:
     assert _start_failure(ray.exceptions.ActorDiedError()) is None
+
+
+def starting(start_seconds: float) -> Config:
+    return Config.model_validate(
+        {"model": {"source": "tiny"}, "gyms": [{"name": "arithmetic"}], "cluster": {"start_seconds": start_seconds}}
+    )
+
+
+def ray_that(raises: list[str], monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A Ray whose starts fail with these messages in turn, then succeed; returns the calls it gets."""
+    calls: list[str] = []
+
+    def init(**options: object) -> None:
+        calls.append("init")
+        if raises:
+            raise Exception(raises.pop(0))
+
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(ray, "shutdown", lambda: calls.append("shutdown"))
+    return calls
+
+
+def test_ray_is_started_again_where_a_busy_machine_was_too_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = ray_that([SLOW, SLOW], monkeypatch)
+    _start_ray(starting(300.0))
+    assert calls == ["init", "shutdown", "init", "shutdown", "init"]
+
+
+def test_ray_is_not_started_again_after_another_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = ray_that(["no space left on /dev/shm"], monkeypatch)
+    with pytest.raises(Exception, match=r"^no space left on /dev/shm$"):
+        _start_ray(starting(300.0))
+    assert calls == ["init"]
+
+
+def test_a_ray_that_never_starts_names_the_deadline_and_its_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = ray_that([SLOW] * 9, monkeypatch)
+    with pytest.raises(DeadlineExceeded, match=r"within 1e-09 s, in phase 'starting'.*raise cluster\.start_seconds"):
+        _start_ray(starting(1e-9))
+    assert calls == ["init"]
