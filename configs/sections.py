@@ -235,14 +235,23 @@ class RewardConfig(Section):
 class LearnerConfig(Section):
     """The policy update (docs/algorithm.md)."""
 
-    loss: Literal["k2_seq", "k25_token"] = "k2_seq"
-    """`k2_seq`: squared objective on whole responses (Kimi K1.5/K2). `k25_token`: clipped, per token (Kimi K2.5)."""
+    loss: Literal["k2_seq", "k25_token", "grpo", "gspo", "cispo", "reinforce"] = "k2_seq"
+    """`k2_seq`: squared objective on whole responses (Kimi K1.5/K2). `k25_token`: clipped, per token (Kimi K2.5).
+    `grpo`: PPO's clip per token. `gspo`: the same per response. `cispo`: bounded weights (MiniMax-M1). `reinforce`."""
+    aggregation: Literal["token", "sample", "sum"] | None = None
+    """Mean over all tokens; over samples of their means; over samples of their sums. None: as the loss was published:
+    `k25_token`, `cispo` by token, `grpo` by sample, `reinforce` by sum. `k2_seq` and `gspo` have no other."""
+    baseline: Literal["mean", "leave_one_out", "log_mean_exp"] = "mean"
+    """Taken from a reward to make an advantage: the mean of all siblings, of the others (RLOO), or tau log mean exp(r /
+    tau) (K1.5)."""
+    scale_by_std: bool = False
+    """Divide advantages by the standard deviation of their group's rewards (GRPO); Kimi does not."""
     tau: Annotated[float, Field(ge=0.0)] = 0.05
-    """Weight of the log-ratio term. For `k25_token` about 1e-3."""
+    """Weight of the log-ratio term of `k2_seq`, of `k25_token` (about 1e-3), of `baseline = "log_mean_exp"`."""
     clip_low: Annotated[float, Field(lt=0.0)] = -0.6931
-    """`k25_token`: tokens whose log-ratio (nats) is below get no policy gradient."""
+    """Lower bound of the log-ratio in nats, for losses that have bounds. PPO's 0.2: -0.2231. `gspo`: about -3e-4."""
     clip_high: Annotated[float, Field(gt=0.0)] = 0.6931
-    """`k25_token`: tokens whose log-ratio (nats) is above get no policy gradient."""
+    """Upper bound. PPO's 0.2: 0.1823; DAPO's 0.28: 0.2469. `gspo`: about 4e-4."""
     importance_cap: Annotated[float, Field(gt=0.0)] | None = 2.0
     """Cap of the per-token weight exp(learner - engine log-prob) that corrects for the engine; None: no correction."""
     drop_zero_spread: bool = True
@@ -265,6 +274,17 @@ class LearnerConfig(Section):
     """Most tokens of one forward pass, padding and prompts included; bounds memory, never changes the loss."""
     compute_dtype: Literal["bfloat16", "float32"] = "bfloat16"
     """Type of activations and gradients. Masters and optimiser are always fp32."""
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> LearnerConfig:
+        if self.loss in ("k2_seq", "gspo") and self.aggregation is not None:
+            raise ValueError(
+                f"learner.aggregation = {self.aggregation!r} has no meaning for learner.loss = {self.loss!r}, whose "
+                "ratio is that of the whole response: leave it out"
+            )
+        if self.baseline == "log_mean_exp" and self.tau == 0:
+            raise ValueError('learner.baseline = "log_mean_exp" needs learner.tau > 0')
+        return self
 
 
 class PtxSourceConfig(Section):

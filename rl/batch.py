@@ -1,6 +1,6 @@
 """From scored groups to what the learner sees: frozen values, in draw order, with every denominator already global.
 
-A group is complete when its K samples are scored. `learning_batch` takes the rewards' sibling means away, leaves masked
+A group is complete when its K samples are scored. `learning_batch` takes a baseline from the rewards, leaves masked
 samples out, may drop groups without spread, and deals the draws into minibatches by a keyed shuffle. Denominators count
 every unmasked sample, dropped groups included: dropping saves work and must not scale the gradient.
 """
@@ -15,7 +15,7 @@ import numpy as np
 from gyms.api import Score
 from gyms.mixture import Draw
 from reward.rules import Reward
-from rl.advantage import group_advantages
+from rl.advantage import Baseline, group_advantages
 from rollout.types import Sample
 
 __all__ = ["Group", "LearningBatch", "LearningSample", "Minibatch", "ScoredSample", "learning_batch"]
@@ -57,7 +57,7 @@ class LearningSample:
     temperatures: tuple[float, ...]
     """[T] temperature that each token was drawn with."""
     advantage: float
-    """Reward minus sibling mean."""
+    """Reward minus baseline."""
     old_logprobs: tuple[float, ...] | None = None
     """[T] log-probabilities of the learner before the step's first update; None until they are computed."""
 
@@ -90,7 +90,15 @@ class LearningBatch:
 
 
 def learning_batch(
-    groups: Sequence[Group], *, step: int, seed: int, num_minibatches: int, drop_zero_spread: bool
+    groups: Sequence[Group],
+    *,
+    step: int,
+    seed: int,
+    num_minibatches: int,
+    drop_zero_spread: bool,
+    baseline: Baseline = "mean",
+    tau: float = 1.0,
+    scale_by_std: bool = False,
 ) -> LearningBatch:
     """Groups of one step, in draw order, to minibatches.
 
@@ -98,10 +106,11 @@ def learning_batch(
         groups: P groups of K samples each; P is a multiple of `num_minibatches`.
         step, seed: key of the shuffle that deals draws to minibatches.
         drop_zero_spread: leave groups whose rewards are all equal out of the minibatches.
+        baseline, tau, scale_by_std: see `group_advantages`.
     """
     rewards_PK = np.array([[s.reward.value for s in group.samples] for group in groups])
     is_masked_PK = np.array([[s.reward.is_masked for s in group.samples] for group in groups])
-    advantages = group_advantages(rewards_PK, is_masked_PK)
+    advantages = group_advantages(rewards_PK, is_masked_PK, baseline=baseline, tau=tau, scale_by_std=scale_by_std)
     order = np.random.default_rng((seed, step, 0x6D62)).permutation(len(groups))
     minibatches = []
     for index, chosen in enumerate(np.split(order, num_minibatches)):

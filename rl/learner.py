@@ -24,7 +24,7 @@ from torch import Tensor
 
 from rl.attention import attention_name
 from rl.batch import LearningSample, Minibatch
-from rl.loss import PolicyLoss, importance_weights, k2_seq, k25_token, negative_log_likelihood
+from rl.loss import OBJECTIVES, Aggregation, LossInputs, PolicyLoss, importance_weights, negative_log_likelihood
 from rl.packing import MicroBatch, Tree, pack
 from rl.ptx import PtxSample
 from rl.qat import Masters
@@ -44,7 +44,9 @@ class LearnerSettings:
     scheme: QuantScheme
     fake_quantize: bool
     compute_dtype: Literal["bfloat16", "float32"]
-    loss: Literal["k2_seq", "k25_token"]
+    loss: str
+    """Name in `rl.loss.OBJECTIVES`."""
+    aggregation: Aggregation | None
     tau: float
     clip_low: float
     clip_high: float
@@ -69,11 +71,11 @@ class UpdateMetrics:
     learning_rate: float
     """Learning rate that was applied."""
     log_ratio_mean: float
-    """Mean rho (nats): per sample for `k2_seq`, per token for `k25_token`."""
+    """Mean log-ratio (nats) over samples or tokens, as the loss counts (`rl.loss.Objective`)."""
     log_ratio_std: float
-    """Root mean square of rho."""
+    """Root mean square of the same."""
     clipped_frac: float
-    """Fraction of tokens without policy gradient (`k25_token`)."""
+    """Fraction of tokens whose log-ratio was out of bounds (`k2_seq` and `reinforce` have none)."""
     logprob_gap_sum: float
     """Sum of |log pi_old of the learner - log p of the engine| in nats over the tokens that carried a gradient."""
     logprob_gap_max: float
@@ -192,7 +194,7 @@ class Learner:
         ptx_loss = self._backward_ptx(ptx, coef=self.settings.ptx_coef) if use_ptx else 0.0
         grad_norm = self._optimizer_step(lr) if losses or use_ptx else 0.0
         num_tokens = sum(map(_num_loss_tokens, minibatch.samples))
-        count = len(minibatch.samples) if self.settings.loss == "k2_seq" else num_tokens
+        count = len(minibatch.samples) if OBJECTIVES[self.settings.loss].counts_samples else num_tokens
         total = _sum_losses(losses)
         return UpdateMetrics(
             policy_loss=total.loss.item(),
@@ -238,17 +240,14 @@ class Learner:
         engine_NT = _padded([sample.engine_logprobs for sample in samples], micro, self.device)
         mask_NT = _padded([sample.loss_mask for sample in samples], micro, self.device)
         advantages_N = torch.tensor([sample.advantage for sample in samples], device=self.device)
-        weights_NT = importance_weights(old_NT, engine_NT, s.importance_cap)
-        if s.loss == "k2_seq":
-            result = k2_seq(
-                logprobs_NT, old_NT, advantages_N, mask_NT,
-                tau=s.tau, num_samples=whole.num_samples, weights_NT=weights_NT,
-            )  # fmt: skip
-        else:
-            result = k25_token(
-                logprobs_NT, old_NT, advantages_N, mask_NT, tau=s.tau, num_tokens=whole.num_tokens,
-                clip_low=s.clip_low, clip_high=s.clip_high, weights_NT=weights_NT,
-            )  # fmt: skip
+        result = OBJECTIVES[s.loss].loss(
+            LossInputs(
+                logprobs_NT=logprobs_NT, old_logprobs_NT=old_NT, advantages_N=advantages_N, loss_mask_NT=mask_NT,
+                weights_NT=importance_weights(old_NT, engine_NT, s.importance_cap),
+                num_samples=whole.num_samples, num_tokens=whole.num_tokens,
+                tau=s.tau, clip_low=s.clip_low, clip_high=s.clip_high, aggregation=s.aggregation,
+            )
+        )  # fmt: skip
         result.loss.backward()
         gap_NT = (old_NT - engine_NT).abs() * mask_NT
         loss = PolicyLoss(*(part.detach() for part in result))

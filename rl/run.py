@@ -238,6 +238,9 @@ class Run:
             seed=self.config.seed,
             num_minibatches=self.config.learner.num_minibatches,
             drop_zero_spread=self.config.learner.drop_zero_spread,
+            baseline=self.config.learner.baseline,
+            tau=self.config.learner.tau,
+            scale_by_std=self.config.learner.scale_by_std,
         )
 
     async def add_old_logprobs(self, learner: LearnerHandle, batch: LearningBatch) -> LearningBatch:

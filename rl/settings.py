@@ -22,6 +22,7 @@ def learner_settings(config: Config, model_folder: Path) -> LearnerSettings:
         fake_quantize=config.quant.fake_quantize,
         compute_dtype=learner.compute_dtype,
         loss=learner.loss,
+        aggregation=learner.aggregation,
         tau=learner.tau,
         clip_low=learner.clip_low,
         clip_high=learner.clip_high,

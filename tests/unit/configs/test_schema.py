@@ -150,3 +150,15 @@ def test_curated_data_that_is_used_has_a_source(settings: dict[str, Any], key: s
 def test_minibatches_divide_the_draws() -> None:
     assert make(learner={"num_minibatches": 4}).learner.num_minibatches == 4
     assert "not a multiple of learner.num_minibatches = 3" in refusal(learner={"num_minibatches": 3})
+
+
+@pytest.mark.parametrize("loss", ["k2_seq", "gspo"])
+def test_a_loss_on_whole_responses_has_one_way_to_take_its_mean(loss: str) -> None:
+    assert f"learner.aggregation = 'token' has no meaning for learner.loss = '{loss}'" in refusal(
+        learner={"loss": loss, "aggregation": "token"}
+    )
+    assert make(learner={"loss": "grpo", "aggregation": "token"}).learner.aggregation == "token"
+
+
+def test_the_soft_baseline_needs_a_temperature_of_its_own() -> None:
+    assert "needs learner.tau > 0" in refusal(learner={"baseline": "log_mean_exp", "tau": 0})

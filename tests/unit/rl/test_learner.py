@@ -45,6 +45,7 @@ def settings(tiny_folder) -> LearnerSettings:
         fake_quantize=True,
         compute_dtype="float32",
         loss="k2_seq",
+        aggregation=None,
         tau=0.5,
         clip_low=-0.6931,
         clip_high=0.6931,
