@@ -257,15 +257,19 @@ class LearnerConfig(Section):
     drop_zero_spread: bool = True
     """Leave out groups whose rewards are all equal: their advantages are zero."""
     lr: Annotated[float, Field(ge=0.0)] = 1e-6
-    """Peak learning rate of AdamW."""
+    """Peak learning rate."""
     lr_ramp_steps: NonNegative = 2
     """Steps over which the learning rate rises linearly from 0 to `lr`."""
     lr_end_frac: Fraction = 1.0
     """Learning rate at the last step as a fraction of `lr`; linear in between."""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """`muon`: on every matrix but embedding and head, as Kimi K2; AdamW on the rest, at the same learning rate."""
+    momentum: MomentDecay = 0.95
+    """Muon's."""
     betas: tuple[MomentDecay, MomentDecay] = (0.9, 0.95)
     """AdamW moment decays."""
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
-    """AdamW weight decay, on matrices only."""
+    """Weight decay, on matrices only."""
     max_grad_norm: Annotated[float, Field(gt=0.0)] = 1.0
     """Gradients are scaled down to this global norm."""
     num_minibatches: Positive = 1

@@ -25,6 +25,7 @@ from torch import Tensor
 from rl.attention import attention_name
 from rl.batch import LearningSample, Minibatch
 from rl.loss import OBJECTIVES, Aggregation, LossInputs, PolicyLoss, importance_weights, negative_log_likelihood
+from rl.optim import Optimizer
 from rl.packing import MicroBatch, Tree, pack
 from rl.ptx import PtxSample
 from rl.qat import Masters
@@ -51,6 +52,8 @@ class LearnerSettings:
     clip_low: float
     clip_high: float
     importance_cap: float | None
+    optimizer: Literal["adamw", "muon"]
+    momentum: float
     betas: tuple[float, float]
     weight_decay: float
     max_grad_norm: float
@@ -114,14 +117,12 @@ class Learner:
         self.optimizer = self._new_optimizer()
         check_head_and_mask(self)
 
-    def _new_optimizer(self) -> torch.optim.AdamW:
-        matrices = [p for p in self.masters.parameters.values() if p.ndim >= 2]
-        others = [p for p in self.masters.parameters.values() if p.ndim < 2]
-        groups = [
-            {"params": matrices, "weight_decay": self.settings.weight_decay},
-            {"params": others, "weight_decay": 0.0},
-        ]
-        return torch.optim.AdamW(groups, lr=0.0, betas=self.settings.betas, eps=1e-8, fused=True)
+    def _new_optimizer(self) -> Optimizer:
+        s = self.settings
+        return Optimizer(
+            self.masters.parameters, self.model,
+            kind=s.optimizer, betas=s.betas, weight_decay=s.weight_decay, momentum=s.momentum,
+        )  # fmt: skip
 
     # -- log-probabilities --------------------------------------------------------------------------------------------
 
@@ -270,9 +271,7 @@ class Learner:
         norm = torch.nn.utils.clip_grad_norm_(self.masters.parameters.values(), self.settings.max_grad_norm)
         if not torch.isfinite(norm):
             raise RuntimeError("the gradient is not finite; lower learner.lr or learner.max_grad_norm")
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
-        self.optimizer.step()
+        self.optimizer.step(lr)
         self.masters.zero_grad()
         self.masters.refresh()
         return float(norm)

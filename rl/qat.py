@@ -1,6 +1,6 @@
 """Quantisation-aware training without a layer wrapper: fp32 masters, and a model that always lies on the INT4 grid.
 
-    masters   fp32, what AdamW updates
+    masters   fp32, what the optimiser updates
     model     fake_quantize(bf16(master)) for every quantised view, bf16(master) for the rest
 
 The model's parameters are leaves: the backward pass gives dL/d(fake-quantised weight), and that gradient is applied to

@@ -27,6 +27,8 @@ def learner_settings(config: Config, model_folder: Path) -> LearnerSettings:
         clip_low=learner.clip_low,
         clip_high=learner.clip_high,
         importance_cap=learner.importance_cap,
+        optimizer=learner.optimizer,
+        momentum=learner.momentum,
         betas=learner.betas,
         weight_decay=learner.weight_decay,
         max_grad_norm=learner.max_grad_norm,

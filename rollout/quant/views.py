@@ -26,7 +26,7 @@ from torch import nn
 
 from rollout.quant.scheme import QuantScheme, check_coverage
 
-__all__ = ["ParameterViews", "View", "check_shapes", "plain_views", "quantized_views"]
+__all__ = ["ParameterViews", "View", "check_shapes", "linear_views", "plain_views", "quantized_views"]
 
 _KERNEL_MULTIPLE = 32
 """The engine's CPU kernel takes input and output dimensions that are multiples of this."""
@@ -140,6 +140,16 @@ def quantized_views(model: nn.Module, scheme: QuantScheme) -> list[ParameterView
     if not table:
         raise ValueError(f"nothing to quantise: quant.ignore {list(scheme.ignore)} covers every linear module")
     return table
+
+
+def linear_views(model: nn.Module) -> list[ParameterViews]:
+    """Every linear map of a known layout, quantised or not, once each; view names carry no `.weight`."""
+    renames, found = _renames(model), {}
+    for name, parameter, module in _matrices(model):
+        parts = _linear_parts(name, parameter, module, renames)
+        if parts is not None and id(parameter) not in found:
+            found[id(parameter)] = ParameterViews(parameter_name=name, parameter=parameter, parts=tuple(parts))
+    return list(found.values())
 
 
 def check_shapes(table: Sequence[ParameterViews], group_size: int) -> None:

@@ -40,7 +40,7 @@ def test_without_arguments_the_page_is_written_to_stdout(capsys: pytest.CaptureF
 @pytest.mark.parametrize(
     ("key", "cells"),
     [
-        ("learner.lr", ["number", "`1e-06`", ">= 0", "Peak learning rate of AdamW."]),
+        ("learner.lr", ["number", "`1e-06`", ">= 0", "Peak learning rate."]),
         ("learner.betas", ["list of 2 numbers", "`[0.9, 0.95]`", "each >= 0, < 1", "AdamW moment decays."]),
         ("rollout.temperature.decay_steps", ["integer or none", "`none`", "> 0"]),
         ("engine.block_size", ["integer", "`32`", "> 0, a multiple of 32"]),

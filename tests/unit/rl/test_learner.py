@@ -50,6 +50,8 @@ def settings(tiny_folder) -> LearnerSettings:
         clip_low=-0.6931,
         clip_high=0.6931,
         importance_cap=2.0,
+        optimizer="adamw",
+        momentum=0.95,
         betas=(0.9, 0.95),
         weight_decay=0.01,
         max_grad_norm=1.0,
@@ -386,7 +388,7 @@ def test_two_updates_after_loading_equal_two_updates_without_bit_for_bit(setting
         assert dataclasses.replace(a, seconds=0.0) == dataclasses.replace(b, seconds=0.0)
         for name, master in learner.masters.parameters.items():
             assert torch.equal(master, restored.masters.parameters[name]), name
-    left, right = learner.optimizer.state_dict()["state"], restored.optimizer.state_dict()["state"]
+    left, right = (one.optimizer.state_dict()["adamw"]["state"] for one in (learner, restored))
     assert left.keys() == right.keys() and left
     for key, moments in left.items():
         assert all(torch.equal(value, right[key][name]) for name, value in moments.items())

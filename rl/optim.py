@@ -1,0 +1,115 @@
+"""One optimiser over all masters: AdamW, or Muon on the matrices and AdamW on the rest.
+
+Kimi K2 trains with Muon, RL included (K2 section 2.1, algorithm 1; 3.2.3):
+
+    M <- mu M + G,    O = NewtonSchulz(M) * 0.2 sqrt(max(out, in)),    W <- W - lr (O + weight_decay W)
+
+The factor gives an update the root mean square of AdamW's, so that one learning rate fits both. torch.optim.Muon does
+this for 2-D tensors (its momentum is scaled by 1 - mu, which NewtonSchulz takes out again); here it gets every matrix
+of the checkpoint by itself, as a view into its master: of a parameter that holds all experts of a layer, or gate and up
+in one, each is orthogonalised alone. Embeddings, the head, norms and biases go to AdamW, as in K2.
+
+Left out: QK-Clip. It was inactive after the first 70,000 steps of K2's pre-training (appendix D).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from rollout.quant.views import View, linear_views
+
+__all__ = ["Optimizer"]
+
+
+class Optimizer:
+    """Steps fp32 masters that carry their gradients in `.grad`.
+
+    Args:
+        masters: fp32 tensors by parameter name.
+        model: says which of them are matrices, and of which layout.
+        kind: `adamw` for everything, or `muon`.
+        betas, weight_decay: of AdamW; the decay is Muon's too, and falls on matrices only.
+        momentum: mu of Muon.
+    """
+
+    def __init__(
+        self,
+        masters: Mapping[str, Tensor],
+        model: Any,
+        *,
+        kind: Literal["adamw", "muon"],
+        betas: tuple[float, float],
+        weight_decay: float,
+        momentum: float,
+    ) -> None:
+        self._masters = masters
+        self._cuts = _muon_matrices(model) if kind == "muon" else {}
+        others = {name: master for name, master in masters.items() if name not in self._cuts}
+        self._adamw = torch.optim.AdamW(
+            [
+                {"params": [p for p in others.values() if p.ndim >= 2], "weight_decay": weight_decay},
+                {"params": [p for p in others.values() if p.ndim < 2], "weight_decay": 0.0},
+            ],
+            lr=0.0, betas=betas, eps=1e-8, fused=True,
+        )  # fmt: skip
+        self._matrices = {  # detached: tensors of their own, with gradients of their own, in the master's memory
+            name: [part.of(masters[name]).detach() for part in parts] for name, parts in self._cuts.items()
+        }
+        self._muon: torch.optim.Muon | None = None
+        if kind == "muon":
+            self._muon = torch.optim.Muon(
+                [matrix for matrices in self._matrices.values() for matrix in matrices],
+                lr=0.0, weight_decay=weight_decay, momentum=momentum, nesterov=False, adjust_lr_fn="match_rms_adamw",
+            )  # fmt: skip
+
+    @torch.no_grad()
+    def step(self, lr: float) -> None:
+        """One update of every master that has a gradient."""
+        for optimizer in self._optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = lr
+        for name, matrices in self._matrices.items():
+            gradient = self._masters[name].grad
+            for part, matrix in zip(self._cuts[name], matrices, strict=True):
+                matrix.grad = None if gradient is None else part.of(gradient)
+        for optimizer in self._optimizers.values():
+            optimizer.step()
+        for matrices in self._matrices.values():
+            for matrix in matrices:
+                matrix.grad = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """The moments, for `torch.save`."""
+        return {name: optimizer.state_dict() for name, optimizer in self._optimizers.items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Read what `state_dict` gave.
+
+        Raises:
+            ValueError: the moments are those of another optimiser.
+        """
+        if set(state) != set(self._optimizers):
+            raise ValueError(
+                f"the checkpoint holds the moments of {', '.join(state)}, learner.optimizer asks for those of "
+                f"{', '.join(self._optimizers)}: go on with the optimiser that the run began with"
+            )
+        for name, optimizer in self._optimizers.items():
+            optimizer.load_state_dict(state[name])
+
+    @property
+    def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        return {"adamw": self._adamw} if self._muon is None else {"muon": self._muon, "adamw": self._adamw}
+
+
+def _muon_matrices(model: Any) -> dict[str, tuple[View, ...]]:
+    """Parameter name -> its matrices, for every linear map but the head (which may be tied to the embedding)."""
+    head = model.get_output_embeddings()
+    return {
+        entry.parameter_name: entry.parts
+        for entry in linear_views(model)
+        if head is None or entry.parameter is not head.weight
+    }
