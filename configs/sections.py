@@ -365,7 +365,9 @@ class EvalConfig(Section):
     """The first so many of them for the evaluations before the warm-up (as released, rounded to INT4), whose responses
     often run to their full budget without an answer; at most `num_tasks`. None: all."""
     temperature: Annotated[float, Field(gt=0.0, le=4.0)] = 1.0
-    """Temperature of the sampled evaluation (one response per task); greedy is always evaluated."""
+    """Temperature of the sampled evaluation; greedy is always evaluated."""
+    samples_per_task: Positive = 1
+    """k: sampled responses a task, for avg@k and, above 1, pass@k."""
     compare_unquantised: bool = False
     """Also evaluate the model as released, in BF16, on an engine of its own before the run (final table)."""
 

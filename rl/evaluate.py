@@ -1,7 +1,8 @@
 """Held-out evaluation: the same tasks every time, greedy and sampled, with standard errors.
 
 Accuracy is the mean score value; faults of the model and truncated responses count 0, and samples that failed through
-our own fault are left out. Scores come through the same gym and scorer as rewards.
+our own fault are left out. Scores come through the same gym and scorer as rewards. With k samples a task, `sampled` is
+avg@k and `best` is pass@k; a task is one observation of each, since its k samples are no independent tasks.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from statistics import fmean
 from typing import Any
 
 from gyms.mixture import Draw
@@ -37,6 +39,9 @@ class GymResult:
 
     greedy: Accuracy
     sampled: Accuracy
+    """avg@k: the mean over tasks of the mean of their k samples."""
+    best: Accuracy | None
+    """pass@k: the mean over tasks of the best of their k samples; None where k is 1, as it then is `sampled`."""
     truncated_frac: float
     """Greedy responses that ran into their budget."""
     masked_frac: float
@@ -54,43 +59,50 @@ async def evaluate(
     *,
     temperature: float,
     seed: int,
+    samples_per_task: int = 1,
     on_group: Callable[[Group], None] = lambda group: None,
 ) -> dict[str, GymResult]:
-    """Greedy and sampled accuracy of every gym on its held-out draws; both at once, one response each.
+    """Greedy and sampled accuracy of every gym on its held-out draws, both at once; one greedy response a task.
 
     Args:
         temperature: of the sampled responses.
         seed: of the run; samples are the same function of (seed, task) at every evaluation.
+        samples_per_task: k, sampled responses a task.
     """
 
-    def run(key: str, heat: float) -> Any:
+    def run(key: str, heat: float, num_samples: int) -> Any:
         return collect(
-            policy, scorer, draws, samples_per_prompt=1, temperature=heat, seed=seed, key=key,
+            policy, scorer, draws, samples_per_prompt=num_samples, temperature=heat, seed=seed, key=key,
             truncation=TruncationRule(), minimum=lambda gym: 0.0, on_group=on_group,
         )  # fmt: skip
 
-    greedy, sampled = await gather_or_cancel([run("eval-greedy", 0.0), run("eval-sampled", temperature)])
+    greedy, sampled = await gather_or_cancel(
+        [run("eval-greedy", 0.0, 1), run("eval-sampled", temperature, samples_per_task)]
+    )
     return gym_results(greedy, sampled)
 
 
 def gym_results(greedy: Sequence[Group], sampled: Sequence[Group]) -> dict[str, GymResult]:
-    """Results by gym name; both lists hold one sample per group."""
+    """Results by gym name; greedy groups hold one sample, sampled ones k >= 1."""
     results = {}
     for name in dict.fromkeys(group.draw.gym for group in greedy):
         cold = [g.samples[0] for g in greedy if g.draw.gym == name]
-        hot = [g.samples[0] for g in sampled if g.draw.gym == name]
+        hot = [g.samples for g in sampled if g.draw.gym == name]
+        everything = [*cold, *(s for samples in hot for s in samples)]
         results[name] = GymResult(
-            greedy=accuracy(cold),
+            greedy=accuracy([(s,) for s in cold]),
             sampled=accuracy(hot),
+            best=accuracy(hot, of=max) if max(map(len, hot)) > 1 else None,
             truncated_frac=sum(s.sample.is_truncated for s in cold) / len(cold),
-            masked_frac=sum(s.score.status.is_masked for s in (*cold, *hot)) / (len(cold) + len(hot)),
+            masked_frac=sum(s.score.status.is_masked for s in everything) / len(everything),
         )
     return results
 
 
-def accuracy(scored: Sequence[ScoredSample]) -> Accuracy:
-    """Mean score value of the samples that were not masked."""
-    values = [s.score.value or 0.0 for s in scored if not s.score.status.is_masked]
+def accuracy(tasks: Sequence[Sequence[ScoredSample]], *, of: Callable[[Sequence[float]], float] = fmean) -> Accuracy:
+    """Mean over tasks of the mean (or the best, `of=max`) score value of their samples; masked samples do not count."""
+    counted = ([s.score.value or 0.0 for s in samples if not s.score.status.is_masked] for samples in tasks)
+    values = [of(found) for found in counted if found]
     if not values:
         return Accuracy(mean=math.nan, stderr=math.nan, num=0)
     mean = math.fsum(values) / len(values)

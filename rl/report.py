@@ -106,23 +106,34 @@ class Report:
             greedy, hot = result["greedy"], result["sampled"]
             self.say(
                 f"held-out {name}, {row['stage']}: greedy {greedy['mean']:.3f} +- {greedy['stderr']:.3f}, sampled "
-                f"{hot['mean']:.3f} +- {hot['stderr']:.3f}, truncated {result['truncated_frac']:.2f} "
+                f"{hot['mean']:.3f} +- {hot['stderr']:.3f}, {self._pass_at_k(result)}truncated "
+                f"{result['truncated_frac']:.2f} "
                 f"(n = {greedy['num']})"
             )
             if self._wandb is not None:
                 self._wandb.log({f"eval/{name}/greedy_accuracy": greedy["mean"]}, step=row["step"])
 
+    def _pass_at_k(self, result: Mapping[str, Any]) -> str:
+        best = result.get("best")
+        if best is None:
+            return ""
+        return f"pass@{self.config.eval.samples_per_task} {best['mean']:.3f} +- {best['stderr']:.3f}, "
+
     def final(self, evals: Sequence[Mapping[str, Any]], metrics: Sequence[Mapping[str, Any]]) -> None:
         """The table at the end."""
         for name in evals[-1]["gyms"] if evals else ():
             table = Table(title=f"held-out {name}", title_justify="left")
-            hot = f"sampled, T = {self.config.eval.temperature:g}"
-            for column in ("policy", "weights", "n", "greedy", hot, "truncated"):
+            k = self.config.eval.samples_per_task
+            hot = f"{'sampled' if k == 1 else f'avg@{k}'}, T = {self.config.eval.temperature:g}"
+            best = [f"pass@{k}"] if k > 1 else []
+            for column in ("policy", "weights", "n", "greedy", hot, *best, "truncated"):
                 table.add_column(column, justify="left" if column == "policy" else "right")
             for row in evals:
                 if (result := row["gyms"].get(name)) is None:
                     continue
-                cells = [f"{result[key]['mean']:.3f} +- {result[key]['stderr']:.3f}" for key in ("greedy", "sampled")]
+                shown = ("greedy", "sampled", *(["best"] if best else []))
+                found = [result.get(key) for key in shown]  # a resumed run may have begun with another k
+                cells = ["-" if one is None else f"{one['mean']:.3f} +- {one['stderr']:.3f}" for one in found]
                 num = str(result["greedy"]["num"])
                 table.add_row(row["stage"], row["weights"], num, *cells, f"{result['truncated_frac']:.3f}")
             self.console.print(table)

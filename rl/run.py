@@ -348,14 +348,16 @@ class Run:
     async def evaluate(self, policy: ServedPolicy, stage: str, *, weights: str = "INT4") -> None:
         """Greedy and sampled held-out accuracy of what `policy` serves, recorded under the name `stage`."""
         chosen = self._heldout if self.state.is_warm else self._heldout_untrained
-        with self._span("eval"), self.report.progress(f"evaluate {stage}", 2 * len(chosen), "responses") as advance:
+        num = (1 + self.config.eval.samples_per_task) * len(chosen)
+        with self._span("eval"), self.report.progress(f"evaluate {stage}", num, "responses") as advance:
             results = await evaluate(
                 policy,
                 self.scorer,
                 chosen,
                 temperature=self.config.eval.temperature,
                 seed=self.config.seed,
-                on_group=lambda group: advance(1),
+                samples_per_task=self.config.eval.samples_per_task,
+                on_group=lambda group: advance(len(group.samples)),
             )
         row = {
             "stage": stage,

@@ -210,6 +210,16 @@ def test_a_failing_evaluation_leaves_nothing_running_either():
     assert policy.num_cancelled == 4
 
 
+def test_an_evaluation_of_k_samples_asks_every_task_once_greedily_and_k_times_sampled():
+    policy = CannedPolicy()
+    found = asyncio.run(evaluate(policy, CannedScorer(), DRAWS, temperature=0.7, seed=7, samples_per_task=3))
+    assert sorted(r.id for r in policy.requests if r.temperature) == sorted(
+        f"eval-sampled/{40 + i}/{k}" for i in range(4) for k in range(3)
+    )
+    assert len(policy.requests) == 4 + 12 and len({r.seed for r in policy.requests}) == 16
+    assert found["sums"].best is not None and found["sums"].best.num == 4
+
+
 def test_an_evaluation_asks_every_task_once_greedily_and_once_sampled():
     policy = CannedPolicy(is_truncated=lambda request: request.id == "eval-greedy/40/0")
     complete = []

@@ -11,7 +11,7 @@ from rl.evaluate import accuracy, gym_results
 
 
 def test_accuracy_is_the_mean_value_with_its_standard_error(scored):
-    found = accuracy([scored(v) for v in (1.0, 1.0, 0.0, 0.5)])
+    found = accuracy([(scored(v),) for v in (1.0, 1.0, 0.0, 0.5)])
     assert found.mean == pytest.approx(0.625)
     # variance = mean of squares - square of mean = 2.25 / 4 - 0.390625 = 0.171875
     assert found.stderr == pytest.approx(math.sqrt(0.171875 / 4))
@@ -20,12 +20,12 @@ def test_accuracy_is_the_mean_value_with_its_standard_error(scored):
 
 def test_faults_of_the_model_and_truncated_responses_count_zero_and_our_own_faults_do_not_count(scored):
     statuses = (Status.NO_ANSWER, Status.TIMEOUT, Status.TRUNCATED, Status.VERIFIER_ERROR, Status.BAD_TASK)
-    found = accuracy([scored(1.0), *[scored(status=status) for status in statuses]])
+    found = accuracy([(scored(1.0),), *[(scored(status=status),) for status in statuses]])
     assert (found.mean, found.num) == (0.25, 4)
 
 
 def test_nothing_counted_is_not_a_number(scored):
-    found = accuracy([scored(status=Status.CANCELLED)])
+    found = accuracy([(scored(status=Status.CANCELLED),)])
     assert math.isnan(found.mean) and math.isnan(found.stderr) and found.num == 0
 
 
@@ -42,6 +42,20 @@ def test_each_gym_has_its_own_results(group, scored):
     assert found["sums"].row() == {
         "greedy": {"mean": 0.5, "stderr": pytest.approx(math.sqrt(0.25 / 2)), "num": 2},
         "sampled": {"mean": 0.5, "stderr": pytest.approx(math.sqrt(0.25 / 2)), "num": 2},
+        "best": None,
         "truncated_frac": 0.5,
         "masked_frac": 0.0,
     }
+
+
+def test_of_several_samples_a_task_counts_once_with_their_mean_and_with_the_best(group, scored):
+    broken, truncated = scored(status=Status.JUDGE_FAILED), scored(status=Status.TRUNCATED)
+    sampled = [
+        group(0, 1.0, 0.0, 0.0, 0.0), group(1, broken, 0.5, 0.5, truncated), group(2, broken, broken, broken, broken)
+    ]  # fmt: skip
+    found = gym_results([group(0, 1.0), group(1, 0.0), group(2, 0.0)], sampled)["sums"]
+    # task means 1/4 and (1/2 + 1/2 + 0) / 3; the third was never scored
+    assert (found.sampled.mean, found.sampled.num) == (pytest.approx((1 / 4 + 1 / 3) / 2), 2)
+    assert found.sampled.stderr == pytest.approx((1 / 3 - 1 / 4) / 2 / math.sqrt(2))
+    assert found.best is not None and (found.best.mean, found.best.num) == (0.75, 2)
+    assert found.masked_frac == pytest.approx(5 / 15)

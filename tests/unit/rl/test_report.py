@@ -96,6 +96,20 @@ def test_an_evaluation_is_told_with_its_standard_error(report, console):
     )
 
 
+def test_of_several_samples_a_task_the_best_is_told_and_has_a_column(tmp_path, console):
+    facts = {"model": {"source": "tiny"}, "gyms": [{"name": "sums"}], "eval": {"samples_per_task": 4}}
+    report = Report(Config.model_validate(facts | {"report": {"wandb": "off"}}), tmp_path, console)
+    before, after = evaluation("rounded to INT4", 0.0, 0.01), evaluation("after RL", 0.9, 0.85)
+    after["gyms"]["sums"]["best"] = {"mean": 0.98, "stderr": 0.01, "num": 300}
+    report.evaluation(after)
+    report.final([before, after], [])
+    text = shown(console)
+    assert "sampled 0.850 +- 0.020, pass@4 0.980 +- 0.010, truncated 0.12" in text
+    assert "avg@4, T = 1" in text and "pass@4" in text
+    (row,) = [line for line in text.splitlines() if "rounded to INT4" in line]
+    assert " - " in row
+
+
 def test_the_final_table_has_a_row_for_every_policy_and_says_where_the_run_is(report, console):
     evals = [evaluation("rounded to INT4", 0.0, 0.01, num=48), evaluation("after RL", 0.9, 0.85)]
     metrics = [
