@@ -18,12 +18,16 @@ __all__ = ["attention_name", "tree_attention"]
 MAX_SCORES = 1 << 26
 """Most attention scores (rows x heads x S x S) that are written out: 256 MiB."""
 _NAME = "written_out"
+_HARMLESS = frozenset(
+    ("position_ids", "cache_position", "use_cache", "output_attentions", "output_hidden_states", "output_router_logits",
+     "is_causal", "sliding_window", "position_bias")
+)  # fmt: skip
+"""What a model may hand to its attention besides tensors, scale and dropout: facts that change no number under a mask,
+and two for which torch's own kernel is taken."""
 
 
-def attention_name(device: torch.device) -> str:
-    """The `attn_implementation` for a learner on this device."""
-    if device.type != "cpu":
-        return "sdpa"
+def attention_name() -> str:
+    """The `attn_implementation` for a learner: written out on a CPU, torch's fused kernel behind a check elsewhere."""
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import sdpa_mask
 
@@ -66,9 +70,21 @@ def _attention(
     dropout: float = 0.0,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """transformers' attention interface; [R, S, H, D] comes back."""
+    """transformers' attention interface; [R, S, H, D] comes back.
+
+    Raises:
+        ValueError: the model asks for something that neither kernel computes (`softcap`: Gemma 2; `s_aux`: GPT-OSS);
+            torch's would leave it out without a word, and the log-probabilities would be those of another model.
+    """
+    unknown = sorted(name for name, value in kwargs.items() if value is not None and name not in _HARMLESS)
+    if unknown:
+        raise ValueError(
+            f"{type(module).__name__} asks its attention for {', '.join(f'{n} = {kwargs[n]!r:.40}' for n in unknown)}, "
+            "which the learner's attention does not compute: this model cannot be trained here"
+        )
     num_scores = query.shape[0] * query.shape[1] * query.shape[2] * key.shape[2]
     is_plain = not dropout and kwargs.get("position_bias") is None and kwargs.get("sliding_window") is None
+    is_plain &= query.device.type == "cpu"
     if attention_mask is None or attention_mask.dtype != torch.bool or num_scores > MAX_SCORES or not is_plain:
         from transformers.integrations.sdpa_attention import sdpa_attention_forward
 

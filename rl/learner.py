@@ -104,7 +104,7 @@ class Learner:
         self.settings = settings
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         model = AutoModelForCausalLM.from_pretrained(
-            str(settings.model_folder), dtype=torch.float32, attn_implementation=attention_name(self.device)
+            str(settings.model_folder), dtype=torch.float32, attn_implementation=attention_name()
         )
         self.model: Any = model.to(self.device).eval()
         self.model.config.use_cache = False

@@ -284,6 +284,12 @@ def check_model(config: Config, model_folder: Path) -> int:
             f"the model attends over a sliding window of {window} tokens, less than model.context_length = "
             f"{config.model.context_length}; the learner's tree mask would replace the window: lower the context"
         )
+    for key in ("attn_logit_softcapping", "final_logit_softcapping"):
+        if getattr(facts, key, None) is not None:
+            raise ValueError(
+                f"{model_folder}/config.json sets {key} = {getattr(facts, key):g}: models with soft-capped logits "
+                "(Gemma 2) cannot be trained here; give another model.path"
+            )
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(facts)
     scheme = QuantScheme(group_size=config.quant.group_size, ignore=config.quant.ignore)

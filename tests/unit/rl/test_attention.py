@@ -47,8 +47,18 @@ def test_it_agrees_with_torch_in_value_and_gradient_for_shared_key_heads_too(num
         torch.testing.assert_close(mine, other, rtol=0, atol=tolerance)
 
 
-def test_a_gpu_keeps_the_fused_kernel():
-    assert attention_name(torch.device("cuda")) == "sdpa"
+def test_a_model_that_caps_its_scores_is_refused_instead_of_trained_on_others():
+    from transformers import Gemma2Config, Gemma2ForCausalLM
+
+    shape = {
+        "vocab_size": 32, "hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 2,
+        "intermediate_size": 64, "head_dim": 32,
+    }  # fmt: skip
+    model = Gemma2ForCausalLM._from_config(Gemma2Config(**shape), attn_implementation=attention_name())
+    with pytest.raises(ValueError, match=r"Gemma2Attention asks its attention for softcap = 50\.0, which"):
+        model(input_ids=torch.tensor([[1, 2, 3]]))
+    without = Gemma2Config(**shape, attn_logit_softcapping=None)
+    Gemma2ForCausalLM._from_config(without, attn_implementation=attention_name())(input_ids=torch.tensor([[1, 2, 3]]))
 
 
 @pytest.mark.parametrize("limit", [0, attention.MAX_SCORES])
@@ -64,7 +74,7 @@ def test_a_model_gives_the_same_logits_with_long_and_short_rows(limit, monkeypat
     monkeypatch.setattr(attention, "MAX_SCORES", limit)
     (micro,) = pack([Tree(prefix=(1, 2, 3), continuations=((4, 5), (6, 7, 8)), ids=(0, 1))], max_tokens=64)
     found = []
-    for name in (attention_name(torch.device("cpu")), "sdpa"):
+    for name in (attention_name(), "sdpa"):
         model = LlamaForCausalLM.from_pretrained(tmp_path, attn_implementation=name)
         with torch.no_grad():
             found.append(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoConfig, MistralConfig
+from transformers import AutoConfig, Gemma2Config, MistralConfig
 
 from configs.load import load_config
 from gyms.fingerprint import gym_fingerprint
@@ -280,6 +280,17 @@ def test_a_sliding_window_shorter_than_the_context_is_refused(configured, folder
         )
     else:
         check(configured(*overrides))
+
+
+@pytest.mark.parametrize("capped", ["attn_logit_softcapping", "final_logit_softcapping"])
+def test_a_model_with_soft_capped_logits_is_refused_by_the_setting_that_caps_them(configured, folder_model, capped):
+    folder, overrides = folder_model
+    caps = {"attn_logit_softcapping": None, "final_logit_softcapping": None} | {capped: 30.0}
+    shape = {"vocab_size": 64, "hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 1, "head_dim": 32}
+    Gemma2Config(
+        **shape, num_attention_heads=2, num_key_value_heads=2, max_position_embeddings=128, **caps
+    ).save_pretrained(folder)
+    assert f"sets {capped} = 30: models with soft-capped logits" in refusal(configured(*overrides))
 
 
 # -- data and machine -------------------------------------------------------------------------------------------------
