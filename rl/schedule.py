@@ -11,6 +11,8 @@ def temperature_at(step: int, start: float, end: float, decay_steps: int) -> flo
     Kimi K2 (section 3.2.3) decays the temperature over training and publishes neither endpoints nor shape; linear is
     our choice.
     """
+    if step <= 0:
+        return start
     if decay_steps <= 0:
         return end
     return start + (end - start) * min(step / decay_steps, 1.0)

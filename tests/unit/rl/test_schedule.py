@@ -28,8 +28,10 @@ def test_temperature_hits_both_ends(start, end, decay_steps):
 
 
 @pytest.mark.parametrize("decay_steps", [0, -1])
-def test_temperature_without_steps_to_decay_over_is_the_end(decay_steps):
-    assert temperature_at(0, start=1.0, end=0.8, decay_steps=decay_steps) == 0.8
+def test_temperature_without_steps_to_decay_over_starts_at_the_start_and_is_at_its_end_from_then_on(decay_steps):
+    """A run of one step has none to decay over: its only step is its first."""
+    assert temperature_at(0, start=1.0, end=0.8, decay_steps=decay_steps) == 1.0
+    assert temperature_at(1, start=1.0, end=0.8, decay_steps=decay_steps) == 0.8
 
 
 @pytest.mark.parametrize(
