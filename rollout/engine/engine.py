@@ -69,6 +69,16 @@ class SwapTiming:
     """Size of the packed weights."""
 
 
+def _finish_reason(request_id: str, told: str | None) -> FinishReason:
+    """vLLM's word for why a response ended. Its others (abort, error, repetition) are no answer of the policy."""
+    if told in ("stop", "length"):
+        return FinishReason(told)
+    raise EngineBroken(
+        f"vLLM ended request {request_id!r} with finish_reason {told!r}, which is neither an end token nor a budget "
+        "that ran out"
+    )
+
+
 class VLLMEngine:
     """A served policy. Thread-safe; every method but the constructor may be called from any thread.
 
@@ -314,7 +324,7 @@ class VLLMEngine:
                     temperature=request.temperature,
                 ),
             ),
-            finish_reason=FinishReason.LENGTH if completion.finish_reason == "length" else FinishReason.STOP,
+            finish_reason=_finish_reason(request.id, completion.finish_reason),
             text=completion.text,
         )
 
