@@ -1,10 +1,13 @@
 """A very small Llama over single characters with random weights: what runs the whole pipeline in minutes on a laptop.
 
-It is an ordinary Hugging Face folder, so nothing downstream knows that it is small.
+It is an ordinary Hugging Face folder, so nothing downstream knows that it is small. A file of its own, written last,
+says what it was built from: a folder of another shape or seed, or half a one, is built anew.
 """
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 from configs.schema import TinyModelConfig
@@ -13,10 +16,11 @@ __all__ = ["build_tiny_model"]
 
 END = "<end>"
 PAD = "<pad>"
+MANIFEST_FILE = "built_from.json"
 
 
 def build_tiny_model(folder: Path, shape: TinyModelConfig, *, context_length: int, seed: int) -> None:
-    """Write the model and its tokenizer; the same arguments give the same weights. Does nothing if the folder is whole.
+    """Write the model and its tokenizer; the same arguments give the same weights. Does nothing if they are there.
 
     Args:
         folder: where to.
@@ -24,8 +28,11 @@ def build_tiny_model(folder: Path, shape: TinyModelConfig, *, context_length: in
         context_length: positions the model knows.
         seed: of the random weights.
     """
-    if (folder / "model.safetensors").is_file() and (folder / "tokenizer.json").is_file():
+    wanted = {**shape.model_dump(mode="json"), "context_length": context_length, "seed": seed}
+    manifest = folder / MANIFEST_FILE
+    if manifest.is_file() and json.loads(manifest.read_text(encoding="utf-8")) == wanted:
         return
+    shutil.rmtree(folder, ignore_errors=True)
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -50,6 +57,7 @@ def build_tiny_model(folder: Path, shape: TinyModelConfig, *, context_length: in
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save_pretrained(folder)
     model.bfloat16().save_pretrained(folder)
+    manifest.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
 
 
 def _tokenizer(alphabet: str):
