@@ -19,6 +19,7 @@ from gyms.api import Gym, Services
 from gyms.cli.show import Block, Grid, listed
 from gyms.load import distribution_of, gym_names, load_gym, resolve
 from gyms.plugins import is_legal_name
+from gyms.rows import Skipped
 from gyms.testing import check_gym
 
 __all__ = ["info", "list_gyms", "open_gym", "show_info", "show_list", "show_validate", "validate"]
@@ -117,13 +118,24 @@ def validate(options: argparse.Namespace) -> dict[str, Any]:
     with open_gym(options) as gym:
         check_gym(gym, max_tasks=options.max_tasks)
         sizes = {split: len(gym.tasks(split)) for split in ("train", "heldout")}
-    return {"gym": options.name, "is_valid": True, "num_tasks": sizes, "max_tasks": options.max_tasks}
+        skipped = getattr(gym, "skipped", None) or Skipped()
+    return {
+        "gym": options.name,
+        "is_valid": True,
+        "num_tasks": sizes,
+        "max_tasks": options.max_tasks,
+        "num_skipped_rows": skipped.num_rows,
+        "skipped_because": list(skipped.reasons),
+    }
 
 
 def show_validate(facts: Mapping[str, Any]) -> Iterator[Block]:
-    """One line: it keeps the contract."""
+    """It keeps the contract; which rows it left out."""
     sizes = ", ".join(f"{size} {split}" for split, size in facts["num_tasks"].items())
     yield f"{facts['gym']} keeps the contract. Tasks: {sizes}; at most {facts['max_tasks']} of each were tried."
+    if facts["num_skipped_rows"]:
+        skipped = Skipped(num_rows=facts["num_skipped_rows"], reasons=tuple(facts["skipped_because"]))
+        yield f"skip_malformed left out {skipped}"
 
 
 @contextlib.contextmanager

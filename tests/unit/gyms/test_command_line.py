@@ -38,6 +38,18 @@ def test_validate_checks_the_gym_with_the_given_settings(capsys: pytest.CaptureF
     assert "keeps the contract. Tasks: 90 train, 5 heldout; at most 50 of each" in capsys.readouterr().out
 
 
+def test_validate_says_which_rows_were_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"question": f"{n} and {n}?", "answer": f"Twice {n}.\n#### {2 * n}"} for n in range(10, 40)]
+    file = tmp_path / "rows.jsonl"
+    file.write_text("\n".join([*map(json.dumps, rows), '{"question": "no answer"}']))
+    args = json.dumps({"train_file": str(file), "skip_malformed": True, "heldout_frac": 0.2})
+    assert main(["validate", "gsm8k", "--args", args]) == 0
+    assert "skip_malformed left out 1 malformed rows" in capsys.readouterr().out
+    assert main(["validate", "gsm8k", "--args", args, "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["num_skipped_rows"] == 1 and "rows.jsonl:31" in facts["skipped_because"][0]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
