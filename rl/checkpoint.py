@@ -93,6 +93,10 @@ class Checkpoint:
         """The next step to do."""
         return self.run["step"]
 
+    def holds(self, run: dict[str, Any], fingerprint: dict[str, Any]) -> bool:
+        """Whether a checkpoint of these facts would say what this one says: a step has one outcome."""
+        return json.loads(json.dumps([run, fingerprint])) == [self.run, self.fingerprint]
+
     @property
     def learner_file(self) -> Path:
         """Masters and optimiser."""

@@ -106,6 +106,10 @@ class Judging:
         """`judge/...` metrics since the last call; empty where no gym is judged."""
         return {**self.critic.take_report().metrics(), **self.gate.metrics()} if self.judged else {}
 
+    def forget_counts(self) -> None:
+        """A step will be done again: what was counted in it would count twice."""
+        self.critic.take_report()
+
     def state_dict(self) -> dict[str, Any]:
         """Plain data for a checkpoint: the gate and the pool."""
         return {"gate": self.gate.state_dict(), "pool": self.critic_gym.pool.state_dict()}

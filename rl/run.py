@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import shutil
 import signal
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -92,6 +93,8 @@ class Run:
     async def __aenter__(self) -> Run:
         self._task = asyncio.current_task()
         self.folder.create()
+        if self.checked.checkpoint is None:  # what is there may be of another config, or half written
+            shutil.rmtree(self.folder.initial_int4, ignore_errors=True)
         write_atomically(self.folder.config, to_json(self.config))
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self.request_stop)
         with self.report.progress("start Ray and the learner", 1, "cluster") as advance:
@@ -159,6 +162,7 @@ class Run:
     def _forget_step(self, num_evals: int) -> None:
         """Drop what an abandoned step has written: it will be done again from its start."""
         self.state.num_evals, self._last_eval, self._phases = num_evals, None, {}
+        self.judging.forget_counts()
         self.folder.drop_from(self.state.step, num_evals=num_evals)
 
     async def _rebuild(self, *, learner: bool) -> None:
@@ -176,11 +180,14 @@ class Run:
             await self.save()
 
     async def save(self) -> None:
-        """Write a checkpoint: learner first, manifest last, one rename."""
+        """Write a checkpoint, unless it is there: learner first, manifest last, one rename."""
+        facts = {**self.state.state_dict(), "judging": self.judging.state_dict()}
+        latest = latest_checkpoint(self.folder.checkpoints)
+        if latest is not None and latest.holds(facts, self.checked.fingerprint):
+            return
         with self._span("save"):
             staging = staging_folder(self.folder.checkpoints, self.state.step)
             await self.cluster.save_learner(staging / "learner.pt")
-            facts = {**self.state.state_dict(), "judging": self.judging.state_dict()}
             write_manifest(staging, self.folder.checkpoints, run=facts, fingerprint=self.checked.fingerprint)
             prune(self.folder.checkpoints, self.config.checkpoint.keep)
 

@@ -55,6 +55,14 @@ def test_saving_a_step_again_replaces_it(tmp_path):
     assert steps(tmp_path) == ["step_000004"]
 
 
+def test_a_checkpoint_knows_whether_it_holds_what_would_be_saved(tmp_path):
+    save(tmp_path, 4)
+    found = latest_checkpoint(tmp_path)
+    assert found.holds({"step": 4}, {"chat_template": "ab"})
+    assert not found.holds({"step": 4, "is_warm": True}, {"chat_template": "ab"})
+    assert not found.holds({"step": 4}, {"chat_template": "other"})
+
+
 @pytest.mark.parametrize("keep", [1, 2, 3, 9])
 def test_pruning_keeps_the_newest_and_removes_what_is_half_written(tmp_path, keep):
     for step in (2, 4, 6, 8):

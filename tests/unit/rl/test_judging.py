@@ -99,6 +99,14 @@ def test_the_gate_opens_for_a_judge_that_knows_and_its_verdicts_become_scores(ch
     assert {request.choices for request in policy.verdicts} == {("1", "2"), ("1", "2", "tie")}
 
 
+def test_calls_of_a_step_that_is_done_again_are_not_counted(chat):
+    judging, _ = judging_of(chat)
+    asyncio.run(judging.calibrate(Knowing(chat), 0))
+    judging.forget_counts()
+    asyncio.run(judging.calibrate(Knowing(chat), 0))
+    assert judging.take_metrics()["judge/calls"] == 2 * 24
+
+
 def test_a_judge_that_fails_some_calls_masks_those_samples_and_no_others(chat):
     judging, gyms = judging_of(chat, num_retries=0, calibration={"min_accuracy": 0.0, "min_pairs": 1})
     policy = Knowing(chat, fails_every=5)
