@@ -33,6 +33,9 @@ DEFAULT_IGNORE = (
 )
 """What stays bfloat16: output head, embeddings, norms and routers. A quantised router silently dies in training."""
 
+_FUSED = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"), ("q_a_proj", "kv_a_proj_with_mqa"))
+"""Modules of a checkpoint that the engine holds in one layer each, where they share a parent."""
+
 
 @dataclass(frozen=True, slots=True)
 class QuantScheme:
@@ -131,6 +134,8 @@ class QuantScheme:
 def check_coverage(scheme: QuantScheme, quantised_names: Collection[str], all_linear_names: Collection[str]) -> None:
     """Prove that quantised and not ignored are the same set: nothing missed, nothing quantised by mistake.
 
+    And that no layer which the engine fuses is ignored in part: it would refuse to load, after minutes.
+
     Args:
         scheme: Has the `ignore` list.
         quantised_names: Checkpoint names (no `.weight`) of the modules that are quantised.
@@ -152,6 +157,21 @@ def check_coverage(scheme: QuantScheme, quantised_names: Collection[str], all_li
     ]
     if problems:
         raise ValueError(f"the quantised modules are not those that quant.ignore leaves over: {'; '.join(problems)}")
+    _refuse_split_layers(scheme, linear)
+
+
+def _refuse_split_layers(scheme: QuantScheme, linear: Collection[str]) -> None:
+    for name in sorted(linear):
+        parent, _, last = name.rpartition(".")
+        parts = next((fused for fused in _FUSED if last in fused), ())
+        siblings = [part for part in parts if f"{parent}.{part}" in linear]
+        ignored = [part for part in siblings if scheme.is_ignored(f"{parent}.{part}")]
+        if 0 < len(ignored) < len(siblings):
+            kept = [part for part in siblings if part not in ignored]
+            raise ValueError(
+                f"quant.ignore leaves out {', '.join(ignored)} of {parent} and not {', '.join(kept)}: the engine holds "
+                f"{', '.join(siblings)} in one layer, so ignore all of them or none"
+            )
 
 
 def _require(key: str, given: object, wanted: object) -> None:

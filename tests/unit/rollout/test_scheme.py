@@ -134,3 +134,41 @@ def test_coverage_holds_both_ways():
         check_coverage(scheme, ["a.q", "lm_head"], ["a.q", "lm_head"])
     with pytest.raises(ValueError, match=r"1 quantised but no linear module of the model: a\.z"):
         check_coverage(scheme, ["a.q", "a.z"], ["a.q", "lm_head"])
+
+
+ATTENTION = [f"model.layers.0.self_attn.{part}_proj" for part in "qkvo"]
+MLP = [f"model.layers.0.mlp.{part}_proj" for part in ("gate", "up", "down")]
+LATENT = [f"model.layers.0.self_attn.{part}" for part in ("q_a_proj", "q_b_proj", "kv_a_proj_with_mqa", "kv_b_proj")]
+
+
+@pytest.mark.parametrize(
+    ("ignored", "linear", "message"),
+    [
+        (["re:.*q_proj"], ATTENTION, r"leaves out q_proj of model\.layers\.0\.self_attn and not k_proj, v_proj"),
+        (
+            ["re:.*[kv]_proj"],
+            ATTENTION,
+            "leaves out k_proj, v_proj of .* and not q_proj: the engine holds q_proj, k_proj",
+        ),
+        (["re:.*up_proj"], MLP, r"leaves out up_proj of model\.layers\.0\.mlp and not gate_proj"),
+        (["re:.*kv_a_proj_with_mqa"], LATENT, "leaves out kv_a_proj_with_mqa of .* and not q_a_proj"),
+    ],
+)
+def test_a_layer_that_the_engine_fuses_is_ignored_as_a_whole_or_not_at_all(ignored, linear, message):
+    scheme = QuantScheme(ignore=tuple(ignored))
+    with pytest.raises(ValueError, match=message):
+        check_coverage(scheme, [name for name in linear if not scheme.is_ignored(name)], linear)
+
+
+@pytest.mark.parametrize(
+    ("ignored", "linear"),
+    [
+        (["re:.*[qkv]_proj"], ATTENTION),
+        (["re:.*o_proj", "re:.*down_proj"], ATTENTION + MLP),
+        (["re:.*layers.0.*q_proj", "re:.*layers.0.*k_proj", "re:.*layers.0.*v_proj"], ATTENTION),
+        (["re:.*up_proj"], [name for name in MLP if "gate" not in name]),  # an MLP without a gate
+    ],
+)
+def test_other_parts_may_be_ignored_alone(ignored, linear):
+    scheme = QuantScheme(ignore=tuple(ignored))
+    check_coverage(scheme, [name for name in linear if not scheme.is_ignored(name)], linear)
