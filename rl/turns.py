@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -64,9 +65,10 @@ class LearnerHandle:
 class ServedPolicy:
     """The engines as the loop sees them: `sample` returns when that one response is finished.
 
-    Requests that are asked for in one turn of the event loop travel in one call per engine; one task per engine polls
-    for finished samples, and only while that engine owes some: a poll that outlived its phase would swallow samples of
-    the next. Leaving the context early aborts what is in flight.
+    Two tasks per engine. One sends: requests that are asked for in one turn of the event loop travel in one call, and
+    those whose caller gave up (a judge's deadline) are aborted, or the next swap would find them in flight. The other
+    polls for finished samples, and only while that engine owes some: a poll that outlived its phase would swallow
+    samples of the next. Leaving the context early aborts what is in flight.
     """
 
     def __init__(self, cluster: Cluster, engines: Sequence[Any]) -> None:
@@ -91,55 +93,71 @@ class ServedPolicy:
         return ids
 
     async def sample(self, request: SampleRequest, *, lane: int) -> Sample:
-        """Draw one response on engine `lane` modulo their number."""
+        """Draw one response on engine `lane` modulo their number.
+
+        Raises:
+            ActorLost, DeadlineExceeded, EngineBroken: of this engine; at once where it failed before.
+        """
         chosen = self._lanes[lane % len(self._lanes)]
+        if chosen.failure is not None:
+            raise chosen.failure
         future: asyncio.Future[Sample] = asyncio.get_running_loop().create_future()
-        chosen.owed[request.id] = future
-        chosen.unsent.append(request)
-        chosen.has_work.set()
+        chosen.ask_for(request, future)
         try:
             return await future
+        except asyncio.CancelledError:
+            chosen.give_up(request)
+            raise
         finally:
             chosen.owed.pop(request.id, None)
 
     async def __aenter__(self) -> ServedPolicy:
-        self._tasks = [asyncio.create_task(self._serve(lane)) for lane in self._lanes]
-        for task, lane in zip(self._tasks, self._lanes, strict=True):
-            task.add_done_callback(lane.on_task_done)
+        for lane in self._lanes:
+            for work in (self._send(lane), self._receive(lane)):
+                task = asyncio.create_task(work)
+                task.add_done_callback(lane.on_task_done)
+                self._tasks.append(task)
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         self._is_closing = True
+        for lane in self._lanes:
+            lane.wake()
+        await asyncio.gather(*self._tasks, return_exceptions=True)  # a poll in flight ends within POLL_SECONDS
         if kind is not None:  # something is in flight only where the body was left early
             for lane in self._lanes:
                 with contextlib.suppress(ActorLost, DeadlineExceeded, EngineBroken):
                     await self._ask(lane, "abort", None, setting="swap_seconds")
-        for lane in self._lanes:
-            lane.has_work.set()
-        await asyncio.gather(*self._tasks, return_exceptions=True)  # a poll in flight ends within POLL_SECONDS
-        if kind is not None:
-            for lane in self._lanes:
-                with contextlib.suppress(ActorLost, DeadlineExceeded, EngineBroken):
                     await self._ask(lane, "finished", wait_seconds=0.0, setting="swap_seconds")
 
-    async def _serve(self, lane: _Lane) -> None:
-        """Submit what is new, then poll, for as long as the engine owes samples."""
-        deadline = time.monotonic()
-        while not self._is_closing:
-            if not lane.owed:
-                await lane.has_work.wait()
-                lane.has_work.clear()
+    async def _send(self, lane: _Lane) -> None:
+        """Submit what is new and abort what nobody waits for any more, as soon as there is some."""
+        while lane.failure is None:
+            if not (lane.unsent or lane.given_up):
+                if self._is_closing:
+                    return
+                lane.to_send.clear()
+                await lane.to_send.wait()
                 await asyncio.sleep(0)  # let the callers of this turn of the loop add theirs
             if lane.unsent:
                 requests, lane.unsent = lane.unsent, []
-                deadline = time.monotonic() + self._cluster.config.cluster.generate_seconds
+                lane.deadline = time.monotonic() + self._cluster.config.cluster.generate_seconds
                 await self._ask(lane, "submit", requests, setting="swap_seconds")
+            if lane.given_up:
+                ids, lane.given_up = lane.given_up, []
+                await self._ask(lane, "abort", ids, setting="swap_seconds")
+
+    async def _receive(self, lane: _Lane) -> None:
+        """Poll, for as long as the engine owes samples."""
+        while not self._is_closing and lane.failure is None:
             if not lane.owed:
+                lane.to_receive.clear()
+                await lane.to_receive.wait()
                 continue
             for sample in await self._ask(lane, "finished", wait_seconds=POLL_SECONDS, setting="generate_seconds"):
                 if (future := lane.owed.pop(sample.id, None)) and not future.done():
                     future.set_result(sample)
-            if lane.owed and time.monotonic() > deadline:
+            if lane.owed and time.monotonic() > lane.deadline:
                 seconds = self._cluster.config.cluster.generate_seconds
                 raise DeadlineExceeded(
                     f"{lane.name} owes {len(lane.owed)} samples after {seconds:g} s in phase 'generate' of step "
@@ -160,12 +178,40 @@ class _Lane:
     owed: dict[str, asyncio.Future[Sample]] = field(default_factory=dict)
     """Samples that were asked for and have not come, by request id."""
     unsent: list[SampleRequest] = field(default_factory=list)
-    has_work: asyncio.Event = field(default_factory=asyncio.Event)
+    given_up: list[str] = field(default_factory=list)
+    """Ids of requests that were sent and that nobody waits for any more."""
+    to_send: asyncio.Event = field(default_factory=asyncio.Event)
+    to_receive: asyncio.Event = field(default_factory=asyncio.Event)
+    deadline: float = math.inf
+    """When the last samples must have come, on the monotonic clock."""
+    failure: BaseException | None = None
+    """What ended the lane, if something did: nothing more comes from it in this phase."""
+
+    def ask_for(self, request: SampleRequest, future: asyncio.Future[Sample]) -> None:
+        """Owe a sample."""
+        self.owed[request.id] = future
+        self.unsent.append(request)
+        self.wake()
+
+    def give_up(self, request: SampleRequest) -> None:
+        """Forget a request, and have the engine forget it too where it knows it."""
+        if request in self.unsent:
+            self.unsent.remove(request)
+        else:
+            self.given_up.append(request.id)
+            self.wake()
+
+    def wake(self) -> None:
+        """Have both tasks look again."""
+        self.to_send.set()
+        self.to_receive.set()
 
     def on_task_done(self, task: asyncio.Task[None]) -> None:
-        """A lane that fails fails everyone who waits for a sample of it."""
+        """A lane that fails fails everyone who waits for a sample of it, now or later."""
         if task.cancelled() or (error := task.exception()) is None:
             return
+        self.failure = self.failure or error
+        self.wake()
         for future in self.owed.values():
             if not future.done():
                 future.set_exception(error)

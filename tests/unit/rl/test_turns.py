@@ -1,0 +1,174 @@
+"""The served policy over engines that are scripted: what is sent, what is aborted, and who hears of a failure."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from rl.faults import ActorLost, DeadlineExceeded
+from rl.turns import ServedPolicy
+from rollout.types import FinishReason, Sample, SampleRequest
+
+
+def request(name: str) -> SampleRequest:
+    return SampleRequest(id=name, prompt_ids=(1, 2), temperature=1.0, seed=0, budget=4)
+
+
+class ScriptedEngine:
+    """Answers a request when `answer` names it; notes every call."""
+
+    def __init__(self) -> None:
+        self.in_flight: dict[str, SampleRequest] = {}
+        self.ready: list[Sample] = []
+        self.calls: list[tuple[str, Any]] = []
+        self.news = asyncio.Event()
+        self.fails: BaseException | None = None
+
+    def answer(self, name: str) -> None:
+        asked = self.in_flight.pop(name)
+        self.ready.append(
+            Sample(
+                id=asked.id, prompt_ids=asked.prompt_ids, segments=(), finish_reason=FinishReason.STOP, text=asked.id
+            )
+        )
+        self.news.set()
+
+    async def submit(self, requests) -> None:
+        self.calls.append(("submit", [one.id for one in requests]))
+        self.in_flight |= {one.id: one for one in requests}
+
+    async def abort(self, ids) -> int:
+        self.calls.append(("abort", ids))
+        doomed = list(self.in_flight) if ids is None else [i for i in ids if i in self.in_flight]
+        for name in doomed:
+            del self.in_flight[name]
+        return len(doomed)
+
+    async def finished(self, *, wait_seconds: float) -> list[Sample]:
+        if self.fails is not None:
+            raise self.fails
+        if not self.ready and wait_seconds:
+            self.news.clear()
+            try:
+                await asyncio.wait_for(self.news.wait(), wait_seconds)
+            except TimeoutError:
+                return []
+            if self.fails is not None:
+                raise self.fails
+        found, self.ready = self.ready, []
+        return found
+
+
+class ScriptedCluster:
+    """`Cluster.ask` without Ray."""
+
+    step = 3
+
+    def __init__(self, generate_seconds: float = 1e6) -> None:
+        self.config = SimpleNamespace(cluster=SimpleNamespace(generate_seconds=generate_seconds))
+
+    async def ask(self, actor: str, method: str, *args: Any, setting: str, handle: Any, **kwargs: Any) -> Any:
+        return await getattr(handle, method)(*args, **kwargs)
+
+
+async def settle() -> None:
+    """Let every task do what it can do without waiting for an engine."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+def test_requests_of_one_turn_travel_together_and_one_of_a_later_turn_waits_for_no_poll():
+    async def run() -> list[tuple[str, Any]]:
+        engine = ScriptedEngine()
+        async with ServedPolicy(ScriptedCluster(), [engine]) as policy:
+            first = [asyncio.create_task(policy.sample(request(name), lane=0)) for name in ("a", "b")]
+            await settle()
+            assert engine.calls == [("submit", ["a", "b"])]
+            late = asyncio.create_task(policy.sample(request("c"), lane=0))
+            await settle()  # the poll for a and b is still waiting
+            assert engine.calls[1:] == [("submit", ["c"])]
+            for name in ("c", "a", "b"):
+                engine.answer(name)
+            assert [sample.id for sample in await asyncio.gather(*first, late)] == ["a", "b", "c"]
+        return engine.calls
+
+    assert asyncio.run(run()) == [("submit", ["a", "b"]), ("submit", ["c"])]
+
+
+def test_a_request_whose_caller_gave_up_is_aborted_before_the_phase_ends_and_its_siblings_go_on():
+    async def run() -> ScriptedEngine:
+        engine = ScriptedEngine()
+        async with ServedPolicy(ScriptedCluster(), [engine]) as policy:
+            kept = asyncio.create_task(policy.sample(request("kept"), lane=0))
+            with pytest.raises(TimeoutError):  # a judge's deadline
+                await asyncio.wait_for(policy.sample(request("judge"), lane=0), 0.01)
+            engine.answer("kept")
+            assert (await kept).id == "kept"
+        return engine
+
+    engine = asyncio.run(run())
+    assert ("abort", ["judge"]) in engine.calls and not engine.in_flight
+
+
+def test_a_request_that_was_given_up_before_it_was_sent_is_never_sent():
+    async def run() -> ScriptedEngine:
+        engine = ScriptedEngine()
+        async with ServedPolicy(ScriptedCluster(), [engine]) as policy:
+            task = asyncio.create_task(policy.sample(request("a"), lane=0))
+            await asyncio.sleep(0)  # asked for, and the sender not awake yet
+            task.cancel()
+            await settle()
+        return engine
+
+    assert asyncio.run(run()).calls == []
+
+
+def test_leaving_early_aborts_everything_and_leaves_no_task_behind():
+    async def run() -> tuple[ScriptedEngine, int]:
+        engine = ScriptedEngine()
+        with pytest.raises(KeyError):
+            async with ServedPolicy(ScriptedCluster(), [engine]) as policy:
+                task = asyncio.create_task(policy.sample(request("a"), lane=0))
+                await settle()
+                task.cancel()
+                engine.news.set()
+                raise KeyError
+        return engine, len(asyncio.all_tasks())
+
+    engine, num_tasks = asyncio.run(run())
+    assert engine.calls[-1] == ("abort", None) and not engine.in_flight and num_tasks == 1
+
+
+def test_a_failed_engine_fails_who_waits_for_it_and_who_asks_it_later_and_nobody_else():
+    async def run() -> None:
+        lost, alive = ScriptedEngine(), ScriptedEngine()
+        async with ServedPolicy(ScriptedCluster(), [lost, alive]) as policy:
+            waiting = asyncio.create_task(policy.sample(request("a"), lane=0))
+            other = asyncio.create_task(policy.sample(request("b"), lane=1))
+            await settle()
+            lost.fails = ActorLost("engine 0 died", actor="engine 0")
+            lost.news.set()
+            with pytest.raises(ActorLost, match="engine 0 died"):
+                await waiting
+            with pytest.raises(ActorLost, match="engine 0 died"):  # it would wait for ever
+                await policy.sample(request("c"), lane=2)
+            alive.answer("b")
+            assert (await other).id == "b"
+
+    asyncio.run(run())
+
+
+def test_an_engine_that_owes_samples_past_its_deadline_is_named_with_phase_step_and_setting(monkeypatch):
+    monkeypatch.setattr("rl.turns.POLL_SECONDS", 0.01)
+
+    async def run() -> None:
+        async with ServedPolicy(ScriptedCluster(generate_seconds=0.0), [ScriptedEngine()]) as policy:
+            await policy.sample(request("a"), lane=0)
+
+    with pytest.raises(
+        DeadlineExceeded, match=r"engine 0 owes 1 samples after 0 s in phase 'generate' of step 3; .*clu"
+    ):
+        asyncio.run(run())
