@@ -19,6 +19,7 @@ from rl.run_folder import write_atomically
 __all__ = ["Checkpoint", "PublishedWeights", "RunState", "latest_checkpoint", "prune", "write_manifest"]
 
 LEARNER_FILE = "learner.pt"
+_REPLACED = ".replaced.partial"
 MANIFEST_FILE = "run.json"
 
 
@@ -115,7 +116,7 @@ def write_manifest(staging: Path, checkpoints: Path, *, run: dict[str, Any], fin
     """Finish a staged checkpoint: manifest last, then one rename. An older one of the same step is replaced."""
     write_atomically(staging / MANIFEST_FILE, json.dumps({"run": run, "fingerprint": fingerprint}, indent=2) + "\n")
     folder = checkpoints / f"step_{run['step']:06d}"
-    replaced = checkpoints / f".{folder.name}.replaced.partial"  # prune() removes it if a kill leaves it
+    replaced = checkpoints / f".{folder.name}{_REPLACED}"  # a kill leaves it to latest_checkpoint() and prune()
     if folder.exists():
         shutil.rmtree(replaced, ignore_errors=True)
         folder.rename(replaced)
@@ -125,7 +126,14 @@ def write_manifest(staging: Path, checkpoints: Path, *, run: dict[str, Any], fin
 
 
 def latest_checkpoint(checkpoints: Path) -> Checkpoint | None:
-    """The complete checkpoint with the highest step, or None."""
+    """The complete checkpoint with the highest step, or None.
+
+    One that a kill caught between the two renames of `write_manifest` is put back first.
+    """
+    for replaced in checkpoints.glob(f".step_*{_REPLACED}"):
+        folder = checkpoints / replaced.name.removeprefix(".").removesuffix(_REPLACED)
+        if not folder.exists():
+            replaced.rename(folder)
     for folder in _complete(checkpoints):
         facts = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
         return Checkpoint(folder=folder, run=facts["run"], fingerprint=facts["fingerprint"])

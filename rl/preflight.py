@@ -270,7 +270,8 @@ def check_model(config: Config, model_folder: Path) -> int:
     from rollout.quant.scheme import QuantScheme
     from rollout.quant.views import check_shapes, quantized_views
 
-    facts = AutoConfig.from_pretrained(str(model_folder))
+    whole = AutoConfig.from_pretrained(str(model_folder))
+    facts = whole.get_text_config()  # where a model of several kinds of input keeps those of its language model
     limit = getattr(facts, "max_position_embeddings", None)
     if limit is not None and config.model.context_length > limit:
         raise ValueError(
@@ -284,14 +285,14 @@ def check_model(config: Config, model_folder: Path) -> int:
             f"the model attends over a sliding window of {window} tokens, less than model.context_length = "
             f"{config.model.context_length}; the learner's tree mask would replace the window: lower the context"
         )
-    for key in ("attn_logit_softcapping", "final_logit_softcapping"):
+    for key in ("attn_logit_softcapping", "final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap"):
         if getattr(facts, key, None) is not None:
             raise ValueError(
                 f"{model_folder}/config.json sets {key} = {getattr(facts, key):g}: models with soft-capped logits "
-                "(Gemma 2) cannot be trained here; give another model.path"
+                "(as Gemma 2) cannot be trained here; give another model.path"
             )
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(facts)
+        model = AutoModelForCausalLM.from_config(whole)
     scheme = QuantScheme(group_size=config.quant.group_size, ignore=config.quant.ignore)
     check_shapes(quantized_views(model, scheme), config.quant.group_size)
     return sum(parameter.numel() for parameter in model.parameters())

@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 
 from configs.schema import TinyModelConfig
+from rl.run_folder import write_atomically
 
 __all__ = ["build_tiny_model"]
 
@@ -57,7 +58,7 @@ def build_tiny_model(folder: Path, shape: TinyModelConfig, *, context_length: in
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save_pretrained(folder)
     model.bfloat16().save_pretrained(folder)
-    manifest.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
+    write_atomically(manifest, json.dumps(wanted, indent=2) + "\n")
 
 
 def _tokenizer(alphabet: str):

@@ -55,6 +55,14 @@ def test_saving_a_step_again_replaces_it(tmp_path):
     assert steps(tmp_path) == ["step_000004"]
 
 
+def test_a_kill_between_the_two_renames_of_a_replacement_loses_nothing(tmp_path):
+    save(tmp_path, 4).rename(tmp_path / ".step_000004.replaced.partial")  # away, and the new one not yet in its place
+    (staging_folder(tmp_path, 4) / "learner.pt").write_text("new")
+    assert latest_checkpoint(tmp_path).learner_file.read_text() == "theta 4"
+    prune(tmp_path, 1)
+    assert steps(tmp_path) == ["step_000004"]
+
+
 def test_a_checkpoint_knows_whether_it_holds_what_would_be_saved(tmp_path):
     save(tmp_path, 4)
     found = latest_checkpoint(tmp_path)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoConfig, Gemma2Config, MistralConfig
+from transformers import AutoConfig, Gemma2Config, Gemma3nConfig, MistralConfig
 
 from configs.load import load_config
 from gyms.fingerprint import gym_fingerprint
@@ -291,6 +291,12 @@ def test_a_model_with_soft_capped_logits_is_refused_by_the_setting_that_caps_the
         **shape, num_attention_heads=2, num_key_value_heads=2, max_position_embeddings=128, **caps
     ).save_pretrained(folder)
     assert f"sets {capped} = 30: models with soft-capped logits" in refusal(configured(*overrides))
+
+
+def test_a_soft_cap_of_the_language_model_within_a_larger_one_is_found_too(configured, folder_model):
+    folder, overrides = folder_model
+    Gemma3nConfig().save_pretrained(folder)
+    assert "sets final_logit_softcapping = 30: models with" in refusal(configured(*overrides))
 
 
 # -- data and machine -------------------------------------------------------------------------------------------------
