@@ -124,7 +124,11 @@ class ServedPolicy:
         for lane in self._lanes:
             lane.wake()
         await asyncio.gather(*self._tasks, return_exceptions=True)  # a poll in flight ends within POLL_SECONDS
-        if kind is not None:  # something is in flight only where the body was left early
+        if kind is None:
+            for lane in self._lanes:
+                if lane.failure is not None:  # nobody waited for it; the swap to come must not find out
+                    raise lane.failure
+        else:  # something is in flight only where the body was left early
             for lane in self._lanes:
                 with contextlib.suppress(ActorLost, DeadlineExceeded, EngineBroken):
                     await self._ask(lane, "abort", None, setting="swap_seconds")
@@ -139,13 +143,13 @@ class ServedPolicy:
                 lane.to_send.clear()
                 await lane.to_send.wait()
                 await asyncio.sleep(0)  # let the callers of this turn of the loop add theirs
+            if lane.given_up:  # first: the same id may be asked for again
+                ids, lane.given_up = lane.given_up, []
+                await self._ask(lane, "abort", ids, setting="swap_seconds")
             if lane.unsent:
                 requests, lane.unsent = lane.unsent, []
                 lane.deadline = time.monotonic() + self._cluster.config.cluster.generate_seconds
                 await self._ask(lane, "submit", requests, setting="swap_seconds")
-            if lane.given_up:
-                ids, lane.given_up = lane.given_up, []
-                await self._ask(lane, "abort", ids, setting="swap_seconds")
 
     async def _receive(self, lane: _Lane) -> None:
         """Poll, for as long as the engine owes samples."""

@@ -96,6 +96,7 @@ class VLLMEngine:
         self._served = artefact
         self._staged: WeightArtefact | None = None
         self._dead: BaseException | None = None
+        self._ending = threading.Lock()  # between "is it dead? then queue" and "it is dead, fail what is queued"
         self.num_quantised_layers = 0
         self._expected = expected_from_folder(settings.model_folder) if settings.quantised else None
         self._llm: Any = None
@@ -137,7 +138,7 @@ class VLLMEngine:
         """Samples finished since the last call; waits up to `wait_seconds` for the first.
 
         Raises:
-            EngineBroken: the engine's thread has died.
+            EngineBroken: the engine's thread has ended; every call says so from then on.
         """
         samples: list[Sample] = []
         timeout: float | None = wait_seconds
@@ -146,8 +147,11 @@ class VLLMEngine:
                 item = self._outbox.get(timeout=timeout) if timeout else self._outbox.get_nowait()
             except queue.Empty:
                 return samples
-            if item is None:
-                raise EngineBroken(f"the engine's thread died: {self._dead!r}") from self._dead
+            if item is None:  # the thread has ended; stays for every later poll
+                self._outbox.put(None)
+                if not samples:
+                    self._check_alive()
+                return samples
             samples.append(item)
             timeout = None
 
@@ -193,11 +197,15 @@ class VLLMEngine:
         self._thread.join(timeout=30)
 
     def _call(self, command: Callable[[], Any]) -> Any:
-        if self._dead is not None:
-            raise EngineBroken(f"the engine's thread died: {self._dead!r}") from self._dead
         future: Future[Any] = Future()
-        self._inbox.put((command, future))
+        with self._ending:
+            self._check_alive()
+            self._inbox.put((command, future))
         return future.result()
+
+    def _check_alive(self) -> None:
+        if self._dead is not None:
+            raise EngineBroken(f"the engine's thread has ended: {self._dead!r}") from self._dead
 
     # -- the engine's thread ------------------------------------------------------------------------------------------
 
@@ -216,11 +224,18 @@ class VLLMEngine:
                         if output.finished and output.request_id in self._requests:
                             self._outbox.put(self._to_sample(self._requests.pop(output.request_id), output))
         except BaseException as error:
-            self._dead = error
-            self._outbox.put(None)
+            self._end(error)
+        else:
+            self._end(EngineBroken("it was closed"))
+
+    def _end(self, cause: BaseException) -> None:
+        """Nothing runs from now on: fail who waits, and who asks later."""
+        with self._ending:
+            self._dead = cause
             while not self._inbox.empty():
                 if (item := self._inbox.get()) is not None:
-                    item[1].set_exception(EngineBroken(f"the engine's thread died: {error!r}"))
+                    item[1].set_exception(EngineBroken(f"the engine's thread has ended: {cause!r}"))
+        self._outbox.put(None)  # wakes a poll
 
     def _build(self) -> Any:
         from vllm import EngineArgs, LLMEngine

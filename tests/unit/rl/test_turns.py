@@ -126,6 +126,36 @@ def test_a_request_that_was_given_up_before_it_was_sent_is_never_sent():
     assert asyncio.run(run()).calls == []
 
 
+def test_what_was_given_up_may_be_asked_for_again_at_once():
+    async def run() -> list[tuple[str, Any]]:
+        engine = ScriptedEngine()
+        async with ServedPolicy(ScriptedCluster(), [engine]) as policy:
+            first = asyncio.create_task(policy.sample(request("a"), lane=0))
+            await settle()
+            first.cancel()
+            again = asyncio.create_task(policy.sample(request("a"), lane=0))
+            await settle()
+            engine.answer("a")
+            assert (await again).id == "a"
+        return engine.calls
+
+    assert asyncio.run(run()) == [("submit", ["a"]), ("abort", ["a"]), ("submit", ["a"])]
+
+
+def test_an_abort_that_fails_ends_the_phase_with_its_cause_though_nobody_waits():
+    class Deaf(ScriptedEngine):
+        async def abort(self, ids) -> int:
+            raise DeadlineExceeded("engine 0.abort did not answer", actor="engine 0")
+
+    async def run() -> None:
+        async with ServedPolicy(ScriptedCluster(), [Deaf()]) as policy:
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(policy.sample(request("judge"), lane=0), 0.01)
+
+    with pytest.raises(DeadlineExceeded, match=r"engine 0\.abort did not answer"):
+        asyncio.run(run())
+
+
 def test_leaving_early_aborts_everything_and_leaves_no_task_behind():
     async def run() -> tuple[ScriptedEngine, int]:
         engine = ScriptedEngine()
@@ -142,7 +172,7 @@ def test_leaving_early_aborts_everything_and_leaves_no_task_behind():
     assert engine.calls[-1] == ("abort", None) and not engine.in_flight and num_tasks == 1
 
 
-def test_a_failed_engine_fails_who_waits_for_it_and_who_asks_it_later_and_nobody_else():
+def test_a_failed_engine_fails_who_waits_for_it_and_who_asks_it_later_and_the_phase_but_no_other_engine():
     async def run() -> None:
         lost, alive = ScriptedEngine(), ScriptedEngine()
         async with ServedPolicy(ScriptedCluster(), [lost, alive]) as policy:
@@ -158,7 +188,8 @@ def test_a_failed_engine_fails_who_waits_for_it_and_who_asks_it_later_and_nobody
             alive.answer("b")
             assert (await other).id == "b"
 
-    asyncio.run(run())
+    with pytest.raises(ActorLost, match="engine 0 died"):
+        asyncio.run(run())
 
 
 def test_an_engine_that_owes_samples_past_its_deadline_is_named_with_phase_step_and_setting(monkeypatch):
