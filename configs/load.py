@@ -55,6 +55,7 @@ WANTED = {
 
 _MAX_DEPTH = 100
 """Tables and lists inside one another; pydantic reads JSON of twice as many levels."""
+_TOO_DEEP = f"the settings are nested too deeply: more than {_MAX_DEPTH} levels"
 
 
 Entry = tuple[dict[str, Any], str, str, FieldInfo | None]
@@ -80,7 +81,7 @@ def load_config(files: Sequence[Path], overrides: Sequence[str] = ()) -> Config:
         _refuse_deep(data)
         return _validated(data)
     except RecursionError as error:
-        raise ConfigError(f"the settings are nested too deeply: more than {_MAX_DEPTH} levels") from error
+        raise ConfigError(_TOO_DEEP) from error
 
 
 def _refuse_deep(data: dict[str, Any]) -> None:
@@ -91,7 +92,7 @@ def _refuse_deep(data: dict[str, Any]) -> None:
         level = [part for part in inner if isinstance(part, dict | list)]
         if not level:
             return
-    raise ConfigError(f"the settings are nested too deeply: more than {_MAX_DEPTH} levels")
+    raise ConfigError(_TOO_DEEP)
 
 
 def to_json(config: Config) -> str:
@@ -180,6 +181,8 @@ def _apply(data: dict[str, Any], override: str) -> None:
     names = key.split(".")
     if not equals or not all(names) or key.startswith("-") or " " in key or not override.isprintable():
         raise ConfigError(f"{override!r} is not key.path=value in printable characters; write e.g. learner.lr=1e-6")
+    if len(names) > _MAX_DEPTH:  # before each level is made and looked up
+        raise ConfigError(_TOO_DEEP)
     here: Any = data
     for depth, name in enumerate(names[:-1], start=1):
         slot = _slot(here, name, names[:depth])

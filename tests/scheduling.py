@@ -27,8 +27,8 @@ FIRST = (
     "integration/test_ray_job.py",
     "integration/test_logprob_gap.py",
     "integration",
+    "contract",
     "unit/rl",
-    "unit/reward",
 )
 """Files and folders below tests/, the longest first."""
 

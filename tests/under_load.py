@@ -2,14 +2,17 @@
 
     python tests/under_load.py --rounds=3 --loops=2 -- make test TESTS=tests/unit
 
-The loops run at the command's own priority and on its cores, and end with this process whatever ends it. Prints a line
-a round; its output goes to a file, and the end of that to the console if it failed. Exit status 1 if any round did.
+The loops run at the command's own priority and on its cores, and end with this process whatever ends it. The command
+ends with it too, with its process group, unless this process is killed. Prints a line a round; its output goes to a
+file, and the end of that to the console if it failed. Exit status 1 if any round did.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -17,6 +20,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 LOOP = "import os\nparent = os.getppid()\nwhile os.getppid() == parent:\n    sum(range(100_000))"
 LINES_SHOWN = 30
@@ -35,6 +39,17 @@ def busy(num_loops: int) -> Iterator[None]:
             loop.wait()
 
 
+def run_group(command: Sequence[str], output: IO[str]) -> int:
+    """Exit status of a command in a process group of its own, which ends with it or with this process."""
+    started = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, process_group=0)
+    try:
+        return started.wait()
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(started.pid, signal.SIGKILL)
+        started.wait()
+
+
 def run_round(name: str, command: Sequence[str], log: Path, *, num_loops: int, cores: set[int]) -> bool:
     """Whether the command succeeded, on these cores and beside so many loops."""
     all_cores = os.sched_getaffinity(0)
@@ -42,7 +57,7 @@ def run_round(name: str, command: Sequence[str], log: Path, *, num_loops: int, c
     started = time.monotonic()
     try:
         with busy(num_loops), log.open("w") as output:
-            status = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False).returncode
+            status = run_group(command, output)
     finally:
         os.sched_setaffinity(0, all_cores)
     minutes = (time.monotonic() - started) / 60
@@ -77,4 +92,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that what runs is ended
     sys.exit(main())

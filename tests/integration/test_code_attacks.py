@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gyms.sandbox import Sandbox
-from tests.unit.gyms.code.test_verdict import ADD, FORGERIES, PYTEST, RIGHT, fenced, score
+from tests.contract.code.test_verdict import ADD, FORGERIES, PYTEST, RIGHT, fenced, score
 
 pytestmark = pytest.mark.integration
 

@@ -17,7 +17,7 @@ from tests.integration.harness import PATIENCE, ROOT
 
 pytestmark = pytest.mark.integration
 
-BAD_GYMS = ROOT / "tests" / "unit" / "reward" / "bad_gyms.py"
+BAD_GYMS = ROOT / "tests" / "contract" / "reward" / "bad_gyms.py"
 SUM = Task(id="sum", prompt=(message("user", "What is 17 + 25?"),), data={"answer": "42", "operands": [17, 25]})
 ASKED = Task(id="t", prompt=(message("user", "?"),))
 

@@ -201,13 +201,16 @@ def test_a_malformed_task_is_ours() -> None:
     assert gym().score(Task(id="t", prompt=(), data={}), "3").status is Status.BAD_TASK
 
 
+SUMS = gym()
+
+
 @settings(deadline=None)
 @given(response=st.text(), a=st.integers(0, 99), b=st.integers(0, 99))
 def test_any_string_gets_a_score(response: str, a: int, b: int) -> None:
-    assert gym().score(chat_task(a, b), response).status in (Status.OK, Status.NO_ANSWER, Status.TOO_COMPLEX)
+    assert SUMS.score(chat_task(a, b), response).status in (Status.OK, Status.NO_ANSWER, Status.TOO_COMPLEX)
 
 
 @settings(deadline=None)
 @given(a=st.integers(0, 9999), b=st.integers(0, 9999), guess=st.integers(-9999, 99999))
 def test_exactly_the_right_number_scores(a: int, b: int, guess: int) -> None:
-    assert gym().score(chat_task(a, b), f"{a} + {b} = {guess}").value == float(guess == a + b)
+    assert SUMS.score(chat_task(a, b), f"{a} + {b} = {guess}").value == float(guess == a + b)

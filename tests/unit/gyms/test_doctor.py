@@ -14,7 +14,7 @@ from gyms.cli import doctor
 from gyms.cli.doctor import CHECKS, Finding, facts_of, show_doctor
 from gyms.cli.main import main
 from gyms.cli.show import show
-from tests.unit.gyms.test_plugins import GYM, install
+from tests.contract.test_plugins import GYM, install
 
 
 def told(capsys: pytest.CaptureFixture[str]) -> dict[str, dict[str, str]]:

@@ -147,13 +147,6 @@ def test_help_teaches_with_examples(capsys):
     assert "python -m rl.train configs/tiny_cpu.toml" in capsys.readouterr().out
 
 
-def test_in_a_process_of_its_own_a_dry_run_says_one_line_and_nothing_else(run_dir):
-    command = [sys.executable, "-m", "rl.train", str(TINY), "--dry-run", *SMALL, run_dir]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=TINY.parents[1])
-    assert (done.returncode, without_progress(done.stderr)) == (0, [])
-    assert len(done.stdout.splitlines()) == 1 and "ready" in done.stdout
-
-
 GYM = '''
 from gyms.api import Gym, Score, Status, Task, message
 
@@ -188,21 +181,14 @@ def test_a_long_prompt_is_refused_at_the_dry_run_and_dropped_where_that_is_asked
     assert ready.startswith("tiny_cpu: ready. ")
 
 
-def test_what_a_terminal_cannot_show_is_replaced(run_dir, odd):
-    command = [
-        sys.executable,
-        "-m",
-        "rl.train",
-        str(TINY),
-        "--dry-run",
-        *SMALL,
-        run_dir,
-        *odd,
-        "rollout.long_prompts=drop",
-    ]
+def test_in_a_process_of_its_own_a_dry_run_says_what_it_must_in_what_the_terminal_can_show(run_dir, odd):
+    dropped = "rollout.long_prompts=drop"
+    command = [sys.executable, "-m", "rl.train", str(TINY), "--dry-run", *SMALL, run_dir, *odd, dropped]
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
     done = subprocess.run(command, capture_output=True, text=True, cwd=TINY.parents[1], env=environment)
-    assert done.returncode == 0 and "(task 'train/?/211'" in done.stdout
+    assert (done.returncode, without_progress(done.stderr)) == (0, [])
+    note, ready = done.stdout.splitlines()
+    assert "(task 'train/?/211'" in note and ready.startswith("tiny_cpu: ready. ")
 
 
 def test_a_dry_run_of_a_resume_says_what_the_start_says(capsys, run_dir, tmp_path):

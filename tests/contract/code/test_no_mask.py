@@ -18,7 +18,7 @@ from gyms.code.gym import Code, CodeSettings
 from gyms.sandbox import Ending, Program, Run, Sandbox
 from gyms.sandbox.inside.remote import Link
 from gyms.sandbox.inside.values import encode
-from tests.unit.gyms.code.test_verdict import HUMANEVAL, PYTEST, STDIN, fenced
+from tests.contract.code.test_verdict import HUMANEVAL, PYTEST, STDIN, fenced
 
 HUGE = 10**5000
 ENDINGS = st.sampled_from([ending for ending in Ending if ending is not Ending.COMPILE_FAILED])
