@@ -88,10 +88,15 @@ def children_named(pid: int, prefix: str) -> list[int]:
     return found
 
 
-def test_without_a_learning_rate_the_gap_is_constant_and_the_export_is_the_initial_model(
+def test_without_a_learning_rate_the_export_is_the_initial_model_and_long_prompts_are_replaced_where_asked_for(
     runs: Runs, tmp_path: Path
 ) -> None:
-    runs.finish(tmp_path, ("learner.lr=0", "warmup.num_steps=0", "num_steps=3"))
+    """One run for both: it learns nothing, and draws other tasks for those whose prompts are too long."""
+    args = "gyms.arithmetic.args"
+    short = (f"{args}.min_operand=1", f"{args}.max_operand=30", "rollout.max_prompt_tokens=5")
+    said = runs.finish(
+        tmp_path, ("learner.lr=0", "warmup.num_steps=0", "num_steps=3", "rollout.long_prompts=drop", *short)
+    )
     gaps = [
         row["rollout/logprob_gap_mean"] for row in runs.rows(tmp_path) if row["rollout/logprob_gap_mean"] is not None
     ]
@@ -100,6 +105,12 @@ def test_without_a_learning_rate_the_gap_is_constant_and_the_export_is_the_initi
         assert (tmp_path / "export" / file.name).read_bytes() == file.read_bytes(), file.name
     versions = [row["rollout/weight_version"] for row in runs.rows(tmp_path)]
     assert versions == [0, 1, 2]
+    assert "train prompts are longer than rollout.max_prompt_tokens = 5" in said
+    prompts = [
+        row["prompt"][0]["content"] for n in range(3) for row in runs.rows(tmp_path, f"rollouts/step_{n:06d}.jsonl")
+    ]
+    assert len(prompts) == 3 * 8 * 4 and all(len(prompt) <= 5 for prompt in prompts)  # a token a character
+    assert sum(row["rollout/num_dropped_prompts"] for row in runs.rows(tmp_path)) > 0
 
 
 def test_the_export_opens_in_plain_transformers_and_holds_packed_weights(straight_run: Path) -> None:
