@@ -1,7 +1,7 @@
 """The one contract between the pipeline and whatever asks questions: tasks, scores, and the gym that makes both.
 
 A gym knows tasks and how to verify an answer. It knows no model, no tensor and no Ray: this file imports neither
-torch, ray nor vllm, so a plug-in author can test a gym in milliseconds. Three facts shape the contract:
+torch, ray nor vllm, so a plug-in author can test a gym in milliseconds. Five facts shape the contract:
 
 - *A score carries a status, never a bare float.* A wrong answer is `ok` with value 0. A fault of the model scores the
   gym's minimum and is kept; a fault of ours (a broken verifier, a malformed task) is masked out of the learning batch,
@@ -9,10 +9,9 @@ torch, ray nor vllm, so a plug-in author can test a gym in milliseconds. Three f
 - *`gym.tasks(split)[i]` is a pure function*: same settings, same index, same task, in every process. Runs resume by
   arithmetic on indices, never by saving iterators.
 - *What a gym may need is handed to it* as `Services`, so that nothing is global and a worker can be killed at any time.
-
 - *Model code runs in a sandbox that is handed in*, as `Services.sandbox`; the expected results never go in with it.
-
-Left out on purpose: multi-turn gyms (`reset`/`step`); they extend this file.
+- *Many turns are one contract with one turn.* `start` gives an episode (gyms/episode.py); a gym of one turn is an
+  environment whose episode ends with its first turn.
 """
 
 from __future__ import annotations
@@ -22,35 +21,44 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
+
+from gyms.episode import Call, Episode, Message, OneTurn, Reply, Tool, Turn, refusal, tool_result
 
 if TYPE_CHECKING:
     from gyms.sandbox.program import Sandbox
 
 __all__ = [
     "API_VERSION",
+    "Call",
     "CaseResult",
+    "Environment",
+    "Episode",
     "Gym",
     "GymSettings",
     "Message",
     "Needs",
+    "Reply",
     "Score",
     "Services",
     "Split",
     "Status",
     "Task",
+    "Tool",
+    "Turn",
     "message",
+    "refusal",
+    "tool_result",
 ]
 
 API_VERSION = 1
 """Version of this contract. A gym declares the version that it was written for; other versions are refused."""
 
 Split = Literal["train", "heldout"]
-Message = Mapping[str, str]
-"""One chat message: `{"role": "system" | "user" | "assistant", "content": str}`."""
 
 
 class Status(StrEnum):
@@ -263,6 +271,10 @@ class Gym(ABC):
         """Scores of all siblings of one task, in order, where they depend on each other (`scores_groups`)."""
         return self.score_batch([(task, response) for response in responses])
 
+    def start(self, task: Task, seed: int) -> Episode:
+        """A new attempt at a task; of a gym of one turn, which needs no `seed`, one that ends with its first turn."""
+        return OneTurn(partial(self.score, task), Score(status=Status.NO_ANSWER, detail="there is no whole response"))
+
     def gold(self, task: Task) -> str | None:
         """A response that must score 1.0, or None where no worked answer is known. Used by checks and by PTX."""
         return None
@@ -274,3 +286,34 @@ class Gym(ABC):
     def fingerprint(self, task: Task) -> str:
         """What makes two tasks the same problem; train and held-out must not share one. Default: the prompt text."""
         return "\n".join(f"{m['role']}: {m['content']}" for m in task.prompt)
+
+
+class Environment(Gym):
+    """Asks tasks that take many turns, with tools or without. Subclass it like Gym, with `tasks` and `start`.
+
+    Its limits (`needs`) hold for each call of `start`, `step` and `score` by itself.
+    """
+
+    max_turns: ClassVar[int] = 300
+    """Most turns of an episode; the host scores it after the last one, done or not."""
+
+    def tools(self, task: Task) -> Sequence[Tool]:
+        """What the model may call at this task; a function of the task."""
+        return ()
+
+    @abstractmethod
+    def start(self, task: Task, seed: int) -> Episode:
+        """A new attempt at a task: a function of (task, seed, turns). `seed` is for what the environment draws."""
+
+    def gold_turns(self, task: Task) -> Sequence[Turn] | None:
+        """Turns that must score 1.0 with any seed, or None where no worked answer is known."""
+        return None
+
+    def score(self, task: Task, response: str) -> Score:
+        """The score of an episode whose only turn is this text."""
+        episode = self.start(task, seed=0)
+        try:
+            episode.step(Turn(text=response))
+            return episode.score()
+        finally:
+            episode.close()
