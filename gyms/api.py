@@ -271,6 +271,10 @@ class Gym(ABC):
         """Scores of all siblings of one task, in order, where they depend on each other (`scores_groups`)."""
         return self.score_batch([(task, response) for response in responses])
 
+    def tools(self, task: Task) -> Sequence[Tool]:
+        """What the model may call at this task; a function of the task."""
+        return ()
+
     def start(self, task: Task, seed: int) -> Episode:
         """A new attempt at a task; of a gym of one turn, which needs no `seed`, one that ends with its first turn."""
         return OneTurn(partial(self.score, task), Score(status=Status.NO_ANSWER, detail="there is no whole response"))
@@ -296,10 +300,6 @@ class Environment(Gym):
 
     max_turns: ClassVar[int] = 300
     """Most turns of an episode; the host scores it after the last one, done or not."""
-
-    def tools(self, task: Task) -> Sequence[Tool]:
-        """What the model may call at this task; a function of the task."""
-        return ()
 
     @abstractmethod
     def start(self, task: Task, seed: int) -> Episode:

@@ -1,10 +1,20 @@
-"""How a task becomes token ids, and which tokens end a response.
+"""How a task becomes token ids, which tokens end a response, and what stands between two turns of an episode.
 
 One object, made from the tokenizer of the model folder, used by the rollout, by PTX and by the evaluation alike, so
 that no two of them can render a prompt differently. The template's hash is stored in every checkpoint: a run that is
 resumed with another template would silently train another policy, so it is refused.
 
 Only the template writes control tokens: their names inside a message are text (`rollout/control_tokens.py`).
+
+*Turns are tokens in, tokens out.* What the policy sampled is never rendered again. Between its turn and its next one
+stands what the template puts there: the prompt, a stand-in for the turn and the observations are rendered, and what
+comes behind the stand-in is encoded. So the policy sees its own turns as it wrote them, thoughts included, whatever a
+template would make of them in a later rendering. The template's token that ends the turn is left out, since the
+policy's own stands there.
+
+*Tools* are shown by the template where it knows them, else by a system message (`tool_calls.tools_as_text`); answers to
+calls have the role `tool` where the template renders it, else they are user messages in `<tool_response>`. A bare
+prompt shows neither: there an observation is its text and a line break, and the task's own prompt says what there is.
 
 A template is code that came with the model. What it raises becomes one line that says what was rendered; `check`
 renders what every run needs, so that a template that cannot do it is refused before anything starts.
@@ -19,12 +29,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from gyms.api import Message, message
+from gyms.api import Message, Tool, Turn, message
 from rollout.control_tokens import ControlTokens
+from rollout.tool_calls import FORMATS, format_of_template, read_turn, tools_as_text
+from rollout.types import Sample
 
 __all__ = ["ChatFormat"]
 
 ROLES = ("system", "user", "assistant")
+STAND_IN = "K2RL-STANDS-IN-FOR-A-TURN"
+"""Stands for what the policy wrote where only what comes behind it is wanted."""
+PROBE_TOOL = Tool(name="probe", description="K2RL-PROBE", parameters={"type": "object", "properties": {}})
 
 _Rendered = tuple[str, Sequence[int] | None]
 """A text, and its token ids where the tokenizer by itself would read control tokens into it."""
@@ -38,12 +53,20 @@ class ChatFormat:
         use_template: render with the tokenizer's chat template; False joins the messages' contents as they are.
         system_prompt: put before prompts that do not begin with a system message of their own; None adds nothing, and
             the template may then add its default.
+        tool_format: how the model writes tool calls (`rollout.tool_calls.FORMATS`); None: as its template says.
 
     Raises:
         ValueError: the folder has no tokenizer, no chat template where one is wanted, or no end token.
     """
 
-    def __init__(self, model_folder: Path, *, use_template: bool, system_prompt: str | None = None) -> None:
+    def __init__(
+        self,
+        model_folder: Path,
+        *,
+        use_template: bool,
+        system_prompt: str | None = None,
+        tool_format: str | None = None,
+    ) -> None:
         from transformers import AutoTokenizer
 
         try:
@@ -58,6 +81,7 @@ class ChatFormat:
                 f"model.path = {model_folder} has no chat template; set model.chat_template = false to use bare prompts"
             )
         self.end_token_ids = self._end_token_ids(model_folder)
+        self.tool_format = tool_format or format_of_template(tokenizer.chat_template if use_template else None)
 
     def _end_token_ids(self, model_folder: Path) -> tuple[int, ...]:
         """End tokens of the tokenizer and of generation_config.json, sorted. Sampled ones are part of the loss."""
@@ -112,18 +136,114 @@ class ChatFormat:
                 "it, or have the gym put it into its user messages"
             )
 
-    def prompt_ids(self, messages: Sequence[Message]) -> tuple[int, ...]:
+    def check_turns(self) -> None:
+        """Render an episode of two turns.
+
+        Raises:
+            ValueError: the template cannot, or leaves out what an environment said.
+        """
+        if not self.use_template:
+            return
+        for role in ("user", "tool"):
+            said = {"role": role, "content": "K2RL-OBSERVED"}
+            if role == "tool":
+                said |= {"tool_call_id": "call_0_0", "name": PROBE_TOOL.name}
+            try:
+                shown = self._between([message("user", "What is 1 + 1?")], [said], [PROBE_TOOL])
+            except ValueError as error:
+                raise ValueError(
+                    f"an environment takes many turns, but {error}; give model.path a template that renders several "
+                    "turns, or set model.chat_template = false"
+                ) from error
+            if said["content"] not in shown:
+                raise ValueError(
+                    f"an environment takes many turns, but the chat template of model.path leaves messages of the role "
+                    f"{role} behind an assistant's message out; give it a template that renders several turns"
+                )
+
+    def prompt_ids(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> tuple[int, ...]:
         """Token ids of a prompt, up to where the assistant begins to write.
+
+        Args:
+            tools: of the task, which the prompt shows.
 
         Raises:
             ValueError: messages that are none, or that the template refuses.
         """
-        rendered, special = self._rendered(messages)
+        rendered, special = self._rendered(messages, tools)
         return tuple(special) if special is not None else self._encode(rendered)
 
-    def prompt_lengths(self, prompts: Sequence[Sequence[Message]]) -> list[int | ValueError]:
+    def reply_ids(
+        self, messages: Sequence[Message], reply: Sequence[Message], tools: Sequence[Tool] = ()
+    ) -> tuple[int, ...]:
+        """Token ids of what stands between the policy's turn and its next one.
+
+        Args:
+            messages: the prompt of the episode.
+            reply: what the environment said, at least one message.
+            tools: of the task.
+
+        Raises:
+            ValueError: messages that the template refuses, or a template that keeps no turn as it is.
+        """
+        text = self._between(messages, reply, tools)
+        _check_text(text)
+        contents = [m["content"] for m in reply]
+        if not any(map(self._control.occur_in, contents)):
+            return self._encode(text)
+        if not self.use_template:
+            return tuple(self._control.encode_text(text))
+
+        def render(contents: list[str]) -> str:
+            told = [{**m, "content": content} for m, content in zip(reply, contents, strict=True)]
+            return self._between(messages, told, tools)
+
+        return tuple(self._control.encode_rendered(text, contents, render))
+
+    def read_turn(self, sample: Sample, tools: Sequence[Tool], *, number: int) -> Turn:
+        """The turn of an episode that a sampled response is."""
+        text = sample.text
+        if FORMATS[self.tool_format].uses_special_tokens:
+            ids = [i for i in sample.token_ids if i not in self.end_token_ids]
+            text = self.tokenizer.decode(ids, skip_special_tokens=False)
+        return read_turn(text, tools, tool_format=self.tool_format, number=number, is_truncated=sample.is_truncated)
+
+    def _between(self, messages: Sequence[Message], reply: Sequence[Message], tools: Sequence[Tool]) -> str:
+        """What the template puts between a turn's last token and the first of the next."""
+        if not self.use_template:
+            return "".join(f"{m['content']}\n" for m in reply)
+        shown = [m if m["role"] != "tool" or self._renders_results else _as_user(m) for m in reply]
+        rendered = self._render([*self._with_system(messages, tools), message("assistant", STAND_IN), *shown], tools)
+        before, found, text = rendered.rpartition(STAND_IN)
+        if not found or STAND_IN in before:
+            raise ValueError("the chat template of model.path does not keep an assistant's message as it is")
+        ends = (self.tokenizer.convert_ids_to_tokens(i) for i in self.end_token_ids)
+        return next((text.removeprefix(end) for end in ends if text.startswith(end)), text)
+
+    @cached_property
+    def _shows_tools(self) -> bool:
+        """Whether the template tells the model of its tools."""
+        try:
+            return PROBE_TOOL.description in self._template([message("user", "1")], [PROBE_TOOL])
+        except Exception:  # the template is the model's code, and may raise anything
+            return False
+
+    @cached_property
+    def _renders_results(self) -> bool:
+        """Whether the template renders the answer to a tool call behind an assistant's message of plain text."""
+        result = {"role": "tool", "tool_call_id": "call_0_0", "name": PROBE_TOOL.name, "content": "K2RL-OBSERVED"}
+        try:
+            said = [message("user", "1"), message("assistant", STAND_IN), result]
+            return result["content"] in self._template(said, [PROBE_TOOL])
+        except Exception:  # as above
+            return False
+
+    def prompt_lengths(
+        self, prompts: Sequence[Sequence[Message]], tools: Sequence[Sequence[Tool]] | None = None
+    ) -> list[int | ValueError]:
         """Numbers of tokens that `prompt_ids` gives, or what it raises; quicker than one by one."""
-        return self._lengths(self._rendered, prompts)
+        given = [(prompt, ()) for prompt in prompts] if tools is None else list(zip(prompts, tools, strict=True))
+        return self._lengths(lambda pair: self._rendered(*pair), given)
 
     def response_lengths(self, texts: Sequence[str]) -> list[int | ValueError]:
         """Numbers of tokens that `response_ids` gives, or what it raises; quicker than one by one."""
@@ -149,20 +269,20 @@ class ChatFormat:
                 found[i] = len(ids)
         return found
 
-    def _rendered(self, messages: Sequence[Message]) -> _Rendered:
+    def _rendered(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> _Rendered:
         """The prompt as text, and its token ids where that text does not say all of it."""
         if not messages:
             raise ValueError("a prompt without messages")
         for number, given in enumerate(messages):
             _check_message(number, given)
-        messages = self._with_system(messages)
+        messages = self._with_system(messages, tools)
         contents = [m["content"] for m in messages]
-        rendered = self._render(messages)
+        rendered = self._render(messages, tools)
         if not self.use_template:
             return self._checked(rendered)
         _check_text(rendered)
         if any(map(self._control.occur_in, contents)):
-            return rendered, self._control.encode_rendered(rendered, contents, self._renderer(messages))
+            return rendered, self._control.encode_rendered(rendered, contents, self._renderer(messages, tools))
         return rendered, None
 
     def response_ids(self, text: str) -> tuple[int, ...]:
@@ -179,16 +299,22 @@ class ChatFormat:
         _check_text(text)
         return text, self._control.encode_text(text) if self._control.occur_in(text) else None
 
-    def _with_system(self, messages: Sequence[Message]) -> Sequence[Message]:
-        if self.system_prompt is None or (messages and messages[0]["role"] == "system"):
+    def _with_system(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> Sequence[Message]:
+        """The messages behind the run's system prompt, if they have none; it lists tools that the template does not."""
+        own = messages[0]["content"] if messages and messages[0]["role"] == "system" else None
+        told = self.system_prompt if own is None else own
+        if tools and self.use_template and not self._shows_tools:
+            listed = tools_as_text(tools, tool_format=self.tool_format)
+            told = f"{told}\n\n{listed}" if told else listed
+        if told is None or told == own:
             return messages
-        return [message("system", self.system_prompt), *messages]
+        return [message("system", told), *(messages if own is None else messages[1:])]
 
-    def _render(self, messages: Sequence[Message]) -> str:
+    def _render(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> str:
         if not self.use_template:
             return "".join(m["content"] for m in messages)
         try:
-            return self.tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, tokenize=False)
+            return self._template(messages, tools if tools and self._shows_tools else ())
         except Exception as error:  # the template is the model's code, and may raise anything
             roles = ", ".join(m["role"] for m in messages) or "none"
             told = " ".join(str(error).split())[:300]
@@ -196,8 +322,19 @@ class ChatFormat:
                 f"the chat template of model.path refuses messages of the roles {roles}: {type(error).__name__}: {told}"
             ) from error
 
-    def _renderer(self, messages: Sequence[Message]) -> Callable[[list[str]], str]:
-        return lambda contents: self._render([{**m, "content": c} for m, c in zip(messages, contents, strict=True)])
+    def _template(self, messages: Sequence[Message], tools: Sequence[Tool]) -> str:
+        known = [
+            {"type": "function", "function": {"name": t.name, "description": t.description, "parameters": t.parameters}}
+            for t in tools
+        ]
+        return self.tokenizer.apply_chat_template(
+            list(messages), tools=known or None, add_generation_prompt=True, tokenize=False
+        )
+
+    def _renderer(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Callable[[list[str]], str]:
+        return lambda contents: self._render(
+            [{**m, "content": c} for m, c in zip(messages, contents, strict=True)], tools
+        )
 
     def _encode(self, text: str) -> tuple[int, ...]:
         return tuple(self.tokenizer.encode(text, add_special_tokens=False))
@@ -216,6 +353,11 @@ class ChatFormat:
             **({} if self.system_prompt is None else {"system_prompt": self.system_prompt}),
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _as_user(result: Message) -> Message:
+    """The answer to a tool call for a template that has no role for it."""
+    return message("user", f"<tool_response>\n{result['content']}\n</tool_response>")
 
 
 def _check_message(number: int, given: Message) -> None:
