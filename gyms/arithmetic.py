@@ -33,7 +33,7 @@ from gyms.api import Gym, GymSettings, Score, Services, Split, Status, Task, mes
 from gyms.permutation import permute
 from gyms.response import after_thoughts
 
-__all__ = ["Arithmetic", "ArithmeticSettings"]
+__all__ = ["Arithmetic", "ArithmeticSettings", "score_claim"]
 
 PRESETS: Mapping[int, Mapping[str, int]] = {
     1: {"min_operand": 0, "max_operand": 9},
@@ -153,16 +153,14 @@ class Arithmetic(Gym):
         answer, operands = task.data.get("answer"), task.data.get("operands")
         if not isinstance(answer, str) or not answer or not isinstance(operands, Sequence):
             return Score(status=Status.BAD_TASK, detail=f"task {task.id!r} lacks data['answer'] or data['operands']")
-        if len(response) > MAX_RESPONSE_CHARS:
-            return Score(status=Status.TOO_COMPLEX, detail=f"the response has over {MAX_RESPONSE_CHARS} characters")
         if self.settings.style == "bare":
-            return _score_bare(response.strip(), answer)
+            return _score_bare(response, answer)
         try:
             gold, numbers = int(answer), [int(number) for number in operands]
         except (TypeError, ValueError, OverflowError):
             detail = f"task {task.id!r}: data['answer'] and data['operands'] must be whole numbers"
             return Score(status=Status.BAD_TASK, detail=detail)
-        return _score_chat(response, gold, numbers)
+        return score_claim(response, gold, numbers)
 
     def gold(self, task: Task) -> str:
         """Chat style: the whole equation, `17 + 25 = 42`; bare style: the answer.
@@ -261,14 +259,14 @@ def _forms(rank: int, settings: ArithmeticSettings) -> set[int]:
     return {reduce(lambda high, digit: high * settings.num_values + digit, form, 0) for form in permutations(digits)}
 
 
-def _score_bare(answer: str, expected: str) -> Score:
-    if not answer:
-        return Score(status=Status.NO_ANSWER)
-    value = float(answer == expected)
-    return Score(status=Status.OK, value=value, answer=answer[:MAX_DIGITS], components={"correct": value})
+def score_claim(response: str, expected: int, operands: Sequence[int]) -> Score:
+    """The score of a response that claims one number, `expected`, beside operands that it may restate.
 
-
-def _score_chat(response: str, expected: int, operands: list[int]) -> Score:
+    Example:
+        score_claim("17 + 25 = 42", 42, [17, 25]).value == 1.0
+    """
+    if len(response) > MAX_RESPONSE_CHARS:
+        return _too_long()
     final = after_thoughts(response)
     if final is None:
         return Score(status=Status.NO_ANSWER, detail="the thinking is not closed")
@@ -284,7 +282,21 @@ def _score_chat(response: str, expected: int, operands: list[int]) -> Score:
     return Score(status=Status.OK, value=value, answer=str(claimed[-1]), components={"correct": value}, flags=flags)
 
 
-def _claims(text: str, operands: list[int]) -> list[int]:
+def _score_bare(response: str, expected: str) -> Score:
+    if len(response) > MAX_RESPONSE_CHARS:
+        return _too_long()
+    answer = response.strip()
+    if not answer:
+        return Score(status=Status.NO_ANSWER)
+    value = float(answer == expected)
+    return Score(status=Status.OK, value=value, answer=answer[:MAX_DIGITS], components={"correct": value})
+
+
+def _too_long() -> Score:
+    return Score(status=Status.TOO_COMPLEX, detail=f"the response has over {MAX_RESPONSE_CHARS} characters")
+
+
+def _claims(text: str, operands: Sequence[int]) -> list[int]:
     """The integers of a response, without those that restate the operands as an expression or in words."""
     restated = Counter(operands)
 

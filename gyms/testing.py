@@ -2,7 +2,8 @@
 
 It looks for the bugs that real gyms had: a gold answer that does not score, a verifier that pays for an echo or for
 nothing, one that raises on odd strings, a score that changes from call to call, tasks that differ between reads or
-cannot be pickled, held-out problems among the train tasks, gold answers that stand in the prompt.
+cannot be pickled, held-out problems among the train tasks, gold answers that stand in the prompt. Of an environment
+it plays whole episodes besides (gyms/episode_checks.py).
 
 It runs in the caller's process, without deadlines: a gym that hangs, hangs here, under the author's debugger. The
 scorer's workers are what protects a run (reward/scorer.py). Large splits are sampled evenly.
@@ -12,14 +13,13 @@ from __future__ import annotations
 
 import pickle
 import re
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import islice
 
-from gyms.api import API_VERSION, Gym, Score, Split, Status, Task
-from gyms.declared import UndeclaredNeed, watched
+from gyms.api import API_VERSION, Environment, Gym, Score, Split, Status, Task
+from gyms.contract import GymContractError, calling, name_of, require, score_checked, told, verifying
+from gyms.episode_checks import check_episodes
 from gyms.load import check_needs
 from gyms.mixture import check_disjoint
 
@@ -61,12 +61,11 @@ MIN_LEAK_CHARS = 16
 """A gold response of this length does not stand in a prompt by accident."""
 
 
-class GymContractError(AssertionError):
-    """A gym breaks the contract of gyms/api.py; the message names gym, task and what broke."""
-
-
-def check_gym(gym: Gym, *, max_tasks: int = 50) -> None:
+def check_gym(gym: Gym, *, max_tasks: int = 50, num_episodes: int = 1000) -> None:
     """Raise GymContractError where a gym breaks the contract; `max_tasks` of each split are looked at.
+
+    Args:
+        num_episodes: random episodes that an environment must survive.
 
     Example:
         check_gym(load_gym("words", "word_gym:WordGym", {}))
@@ -79,6 +78,8 @@ def check_gym(gym: Gym, *, max_tasks: int = 50) -> None:
         check_disjoint(gym)
     except ValueError as error:
         raise GymContractError(str(error)) from error
+    if isinstance(gym, Environment):
+        check_episodes(gym, tasks, num_random=num_episodes)
     _check_gold(gym, tasks)
     _check_no_leak(gym, tasks)
     _check_baseline(gym, tasks)
@@ -91,10 +92,10 @@ def check_gym(gym: Gym, *, max_tasks: int = 50) -> None:
 
 def _check_declarations(gym: Gym) -> None:
     name = type(gym).__name__
-    _require(gym.api_version == API_VERSION, f"{name}.api_version is {gym.api_version!r}, expected {API_VERSION}")
+    require(gym.api_version == API_VERSION, f"{name}.api_version is {gym.api_version!r}, expected {API_VERSION}")
     for field in ("baseline", "minimum"):
         value = getattr(gym, field)
-        _require(0.0 <= value <= 1.0, f"{name}.{field} is {value!r}, expected a number in [0, 1]")
+        require(0.0 <= value <= 1.0, f"{name}.{field} is {value!r}, expected a number in [0, 1]")
     try:
         check_needs(gym.needs)
     except ValueError as error:
@@ -102,34 +103,34 @@ def _check_declarations(gym: Gym) -> None:
     is_named = isinstance(gym.components, Mapping) and all(
         isinstance(part, str) and isinstance(meaning, str) for part, meaning in gym.components.items()
     )
-    _require(is_named, f"{name}.components is {gym.components!r:.200}, expected name -> one line of meaning")
+    require(is_named, f"{name}.components is {gym.components!r:.200}, expected name -> one line of meaning")
 
 
 def _sample(gym: Gym, split: Split, max_tasks: int) -> list[Task]:
-    with _call(gym, f"tasks({split!r})"):
+    with calling(gym, f"tasks({split!r})"):
         tasks, again = gym.tasks(split), gym.tasks(split)
         size = len(tasks)
-    _require(size > 0, f"{_name(gym)}: tasks({split!r}) is empty; both splits need at least one task")
+    require(size > 0, f"{name_of(gym)}: tasks({split!r}) is empty; both splits need at least one task")
     places = sorted({i * size // max_tasks for i in range(max_tasks)}) if size > max_tasks else list(range(size))
-    with _call(gym, f"tasks({split!r})[i]"):
+    with calling(gym, f"tasks({split!r})[i]"):
         for i in places:
-            _require(tasks[i] == again[i], f"{_name(gym)}: tasks({split!r})[{i}] differs between two reads")
+            require(tasks[i] == again[i], f"{name_of(gym)}: tasks({split!r})[{i}] differs between two reads")
         return [tasks[i] for i in places]
 
 
 def _check_tasks(gym: Gym, tasks: list[Task]) -> None:
     for task in tasks:
-        _require(isinstance(task, Task), f"{_name(gym)}: a task is {type(task).__name__}, expected gyms.api.Task")
+        require(isinstance(task, Task), f"{name_of(gym)}: a task is {type(task).__name__}, expected gyms.api.Task")
         well_formed = bool(task.prompt) and all(
             set(m) == {"role", "content"} and all(isinstance(text, str) for text in m.values()) for m in task.prompt
         )
-        _require(well_formed, f"{_name(gym)}: the prompt of {task.id!r} is not messages of role and content")
-        with _call(gym, f"pickling task {task.id!r}"):
+        require(well_formed, f"{name_of(gym)}: the prompt of {task.id!r} is not messages of role and content")
+        with calling(gym, f"pickling task {task.id!r}"):
             copy = pickle.loads(pickle.dumps(task))
-        _require(copy == task, f"{_name(gym)}: task {task.id!r} changes when it is pickled")
+        require(copy == task, f"{name_of(gym)}: task {task.id!r} changes when it is pickled")
     ids = [task.id for task in tasks]
     doubled = sorted({task_id for task_id in ids if ids.count(task_id) > 1})
-    _require(not doubled, f"{_name(gym)}: the task id {doubled[:1]} is used more than once")
+    require(not doubled, f"{name_of(gym)}: the task id {doubled[:1]} is used more than once")
 
 
 def _check_gold(gym: Gym, tasks: list[Task]) -> None:
@@ -137,9 +138,9 @@ def _check_gold(gym: Gym, tasks: list[Task]) -> None:
         gold = _gold(gym, task)
         if gold is not None:
             score = score_checked(gym, task, gold)
-            _require(
+            require(
                 score.status is Status.OK and score.value == 1.0,
-                f"{_name(gym)}: the gold response of task {task.id!r} must score 1.0, got {_told(score)} for "
+                f"{name_of(gym)}: the gold response of task {task.id!r} must score 1.0, got {told(score)} for "
                 f"{gold!r:.200}",
             )
 
@@ -155,10 +156,10 @@ def _check_no_leak(gym: Gym, tasks: list[Task]) -> None:
         prompt = "\n".join(m["content"] for m in task.prompt)
         is_there = re.search(rf"(?<!\w){re.escape(gold)}(?!\w)", prompt) is not None
         long_leak = is_there and len(gold) >= MIN_LEAK_CHARS
-        _require(not long_leak, f"{_name(gym)}: the prompt of task {task.id!r} holds its gold response {gold!r:.200}")
+        require(not long_leak, f"{name_of(gym)}: the prompt of task {task.id!r} holds its gold response {gold!r:.200}")
         leaks += is_there
     is_rule = len(golds) >= 5 and leaks > 0.9 * len(golds)
-    _require(not is_rule, f"{_name(gym)}: {leaks} of {len(golds)} prompts hold their own gold response")
+    require(not is_rule, f"{name_of(gym)}: {leaks} of {len(golds)} prompts hold their own gold response")
 
 
 def _is_choice(task: Task, gold: str) -> bool:
@@ -176,9 +177,9 @@ def _check_baseline(gym: Gym, tasks: list[Task]) -> None:
     for what, respond in responders.items():
         values = [score_checked(gym, task, respond(task)).value or 0.0 for task in tasks]
         mean = sum(values) / len(values)
-        _require(
+        require(
             mean <= gym.baseline,
-            f"{_name(gym)}: {what} scores {mean:.3f} on average over {len(tasks)} tasks, above the declared baseline "
+            f"{name_of(gym)}: {what} scores {mean:.3f} on average over {len(tasks)} tasks, above the declared baseline "
             f"{gym.baseline}; make the verifier stricter, or declare the higher baseline",
         )
 
@@ -189,10 +190,10 @@ def _check_determinism(gym: Gym, tasks: list[Task]) -> None:
             first = score_checked(gym, task, response)
             for repeat in range(1, NUM_REPEATS):
                 again = score_checked(gym, task, response)
-                _require(
+                require(
                     again == first,
-                    f"{_name(gym)}: scoring task {task.id!r} is not deterministic: {_told(first)} at first, "
-                    f"{_told(again)} at repeat {repeat}, for {response!r:.200}",
+                    f"{name_of(gym)}: scoring task {task.id!r} is not deterministic: {told(first)} at first, "
+                    f"{told(again)} at repeat {repeat}, for {response!r:.200}",
                 )
 
 
@@ -206,14 +207,14 @@ def _check_groups(gym: Gym, tasks: list[Task]) -> None:
         }
         singles = [score_checked(gym, task, response) for response in responses]
         for call, run in calls.items():
-            with _score_call(gym, f"{call} of task {task.id!r}"):
+            with verifying(gym, f"{call} of task {task.id!r}"):
                 scores = list(run())
-            _require(
+            require(
                 len(scores) == len(responses) and all(isinstance(score, Score) for score in scores),
-                f"{_name(gym)}: {call} gave {len(scores)} results, expected {len(responses)} of Score",
+                f"{name_of(gym)}: {call} gave {len(scores)} results, expected {len(responses)} of Score",
             )
             is_same = call == "score_group" or [s.value for s in scores] == [s.value for s in singles]
-            _require(is_same, f"{_name(gym)}: {call} of task {task.id!r} differs from score of each response")
+            require(is_same, f"{name_of(gym)}: {call} of task {task.id!r} differs from score of each response")
 
 
 def _constant(text: str, task: Task) -> str:
@@ -221,63 +222,5 @@ def _constant(text: str, task: Task) -> str:
 
 
 def _gold(gym: Gym, task: Task) -> str | None:
-    with _call(gym, f"gold({task.id!r})"):
+    with calling(gym, f"gold({task.id!r})"):
         return gym.gold(task)
-
-
-def score_checked(gym: Gym, task: Task, response: str) -> Score:
-    """The gym's score; GymContractError where it is not one that a gym may give, or took longer than it declares."""
-    before = time.monotonic()
-    with _score_call(gym, f"score({task.id!r}, {response!r:.60})"):
-        score = gym.score(task, response)
-    seconds = time.monotonic() - before
-    _require(isinstance(score, Score), f"{_name(gym)}: score returned {type(score).__name__}, expected gyms.api.Score")
-    _require(
-        seconds <= gym.needs.wall_seconds,
-        f"{_name(gym)}: score({task.id!r}, {response!r:.60}) took {seconds:.1f} s, more than needs.wall_seconds = "
-        f"{gym.needs.wall_seconds:g}",
-    )
-    undeclared = sorted(set(score.components) - set(gym.components)) if gym.components else []
-    _require(
-        not undeclared, f"{_name(gym)}: score gave the component {undeclared[:1]}, which {_name(gym)}.components lacks"
-    )
-    _require(
-        score.status not in (Status.TRUNCATED, Status.CANCELLED),
-        f"{_name(gym)}: score returned the status {score.status}, which only the pipeline may give",
-    )
-    fault = score.status.is_masked
-    _require(not fault, f"{_name(gym)}: task {task.id!r} with {response!r:.60} is {_told(score)}, a fault of the gym")
-    return score
-
-
-@contextmanager
-def _call(gym: Gym, what: str) -> Iterator[None]:
-    """Around one plug-in call: what it raises becomes a GymContractError that names the call."""
-    try:
-        yield
-    except GymContractError:
-        raise
-    except Exception as error:
-        raise GymContractError(f"{_name(gym)}: {what} raised {type(error).__name__}: {error}") from error
-
-
-@contextmanager
-def _score_call(gym: Gym, what: str) -> Iterator[None]:
-    """Around one call of the verifier, which may only do what the gym declares."""
-    with _call(gym, what), watched(gym.needs, only_this_thread=True) as watch:
-        yield
-        if watch.refusal:
-            raise UndeclaredNeed(watch.refusal)
-
-
-def _require(is_kept: bool, message: str) -> None:
-    if not is_kept:
-        raise GymContractError(message)
-
-
-def _name(gym: Gym) -> str:
-    return type(gym).__name__
-
-
-def _told(score: Score) -> str:
-    return f"{score.status} with value {score.value}" + (f" ({score.detail})" if score.detail else "")
