@@ -22,8 +22,9 @@ from gyms.api import API_VERSION, Gym, Score, Split, Status, Task
 from gyms.declared import UndeclaredNeed, watched
 from gyms.load import check_needs
 from gyms.mixture import check_disjoint
+from gyms.opening import open_gym
 
-__all__ = ["GARBAGE", "ODD_RESPONSES", "GymContractError", "check_gym", "score_checked"]
+__all__ = ["GARBAGE", "ODD_RESPONSES", "GymContractError", "check_gym", "open_gym", "score_checked"]
 
 ODD_RESPONSES = (
     "",
@@ -69,7 +70,7 @@ def check_gym(gym: Gym, *, max_tasks: int = 50) -> None:
     """Raise GymContractError where a gym breaks the contract; `max_tasks` of each split are looked at.
 
     Example:
-        check_gym(load_gym("words", "word_gym:WordGym", {}))
+        check_gym(open_gym("word_gym.py"))
     """
     _check_declarations(gym)
     train, held = _sample(gym, "train", max_tasks), _sample(gym, "heldout", max_tasks)

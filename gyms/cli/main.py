@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gyms.cli import audit, doctor, look, scaffold
+from gyms.cli import audit, catalog, doctor, scaffold, validate
 from gyms.cli.show import Block, Grid, show, stdout_to_stderr
 from gyms.plugins import COMMAND_GROUP, entry_points_of
 from gyms.testing import GymContractError
@@ -60,9 +60,11 @@ class _Command:
 
 
 _COMMANDS = {
-    "list": _Command(run=look.list_gyms, show=look.show_list, help="installed gyms, and the packages that offer them"),
-    "info": _Command(run=look.info, show=look.show_info, help="a gym's settings, needs and limits"),
-    "validate": _Command(run=look.validate, show=look.show_validate, help="check a gym against the contract"),
+    "list": _Command(
+        run=catalog.list_gyms, show=catalog.show_list, help="installed gyms, and the packages that offer them"
+    ),
+    "info": _Command(run=catalog.info, show=catalog.show_info, help="a gym's settings, needs and limits"),
+    "validate": _Command(run=validate.validate, show=validate.show_validate, help="check a gym against the contract"),
     "audit": _Command(run=audit.audit, show=audit.show_audit, help="try the usual hacks on a gym"),
     "doctor": _Command(
         run=doctor.doctor, show=doctor.show_doctor, help="what works on this machine: sandbox, programs, libraries"

@@ -1,32 +1,23 @@
-"""`list`, `info` and `validate`: which gyms there are, what one says of itself, and whether it keeps the contract."""
+"""`list` and `info`: which gyms there are, and what one says of itself."""
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
-import faulthandler
 import inspect
 import json
-import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gyms.api import Gym, Services
 from gyms.cli.show import Block, Grid, listed
-from gyms.load import distribution_of, gym_names, load_gym, resolve
+from gyms.load import distribution_of, gym_names, resolve
 from gyms.plugins import is_legal_name
-from gyms.rows import Skipped
-from gyms.testing import check_gym
 
-__all__ = ["info", "list_gyms", "open_gym", "show_info", "show_list", "show_validate", "validate"]
+__all__ = ["info", "list_gyms", "show_info", "show_list"]
 
 _CHECK_SECONDS = 60.0
-_VALIDATE_SECONDS = 1800.0
-"""Longest that checking or attacking one gym may take in all; a gym that hangs must not hang its user."""
 
 
 def list_gyms(options: argparse.Namespace) -> dict[str, Any]:
@@ -63,7 +54,7 @@ def show_list(facts: Mapping[str, Any]) -> Iterator[Block]:
 
 def info(options: argparse.Namespace) -> dict[str, Any]:
     """What a gym says of itself, and its settings as a JSON schema."""
-    gym_class = resolve(options.name)
+    gym_class = resolve(options.name, config_key="NAME")
     schema = gym_class.Settings.model_json_schema()
     return {
         "gym": options.name,
@@ -111,77 +102,6 @@ def _needs(needs: Mapping[str, Any]) -> list[list[str]]:
         ["memory", f"{needs['memory_bytes'] / 2**30:g} GiB of address space"],
         ["besides", listed(granted, none="nothing: no sandbox, judge, processes or network")],
     ]
-
-
-def validate(options: argparse.Namespace) -> dict[str, Any]:
-    """Check a gym against the contract, with the given settings: gold scores 1, garbage nothing, no call overruns."""
-    with open_gym(options) as gym:
-        check_gym(gym, max_tasks=options.max_tasks)
-        sizes = {split: len(gym.tasks(split)) for split in ("train", "heldout")}
-        skipped = getattr(gym, "skipped", None) or Skipped()
-    return {
-        "gym": options.name,
-        "is_valid": True,
-        "num_tasks": sizes,
-        "max_tasks": options.max_tasks,
-        "num_skipped_rows": skipped.num_rows,
-        "skipped_because": list(skipped.reasons),
-    }
-
-
-def show_validate(facts: Mapping[str, Any]) -> Iterator[Block]:
-    """It keeps the contract; which rows it left out."""
-    sizes = ", ".join(f"{size} {split}" for split, size in facts["num_tasks"].items())
-    yield f"{facts['gym']} keeps the contract. Tasks: {sizes}; at most {facts['max_tasks']} of each were tried."
-    if facts["num_skipped_rows"]:
-        skipped = Skipped(num_rows=facts["num_skipped_rows"], reasons=tuple(facts["skipped_because"]))
-        yield f"skip_malformed left out {skipped}"
-
-
-@contextlib.contextmanager
-def open_gym(options: argparse.Namespace) -> Iterator[Gym]:
-    """The gym that the options name, with a sandbox where it needs one, under a deadline that ends this process."""
-    if options.max_tasks < 1:
-        raise ValueError(f"--max-tasks = {options.max_tasks}: must be at least 1")
-    try:
-        args = json.loads(options.args)
-    except ValueError as error:
-        raise ValueError(
-            f"--args: expected a JSON object such as '{{\"max_operand\": 49}}', got {options.args!r}"
-        ) from error
-    if not isinstance(args, dict):
-        raise ValueError(f"--args: expected a JSON object, got {options.args!r}")
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(_deadline(options.name))
-        sandbox = None
-        if resolve(options.name, config_key="--").needs.sandbox:
-            from gyms.sandbox import SandboxError, open_sandbox  # heavy: only where code is run
-
-            try:
-                sandbox = open_sandbox()
-            except SandboxError as error:
-                raise ValueError(f"{options.name} needs a sandbox: {error}") from error
-            stack.callback(sandbox.close)
-        yield load_gym(options.name, options.name, args, Services(sandbox=sandbox), config_key="--")
-
-
-@contextlib.contextmanager
-def _deadline(name: str) -> Iterator[None]:
-    """End the process with status 1 where a gym hangs; a thread for Python code, a C timer for code that holds it."""
-
-    def stop() -> None:
-        print(f"{name}: no end within {_VALIDATE_SECONDS:g} s, the gym hangs", file=sys.stderr, flush=True)
-        os._exit(1)
-
-    timer = threading.Timer(_VALIDATE_SECONDS, stop)
-    timer.daemon = True
-    timer.start()
-    faulthandler.dump_traceback_later(_VALIDATE_SECONDS + 30, exit=True, file=sys.__stderr__ or 2)
-    try:
-        yield
-    finally:
-        timer.cancel()
-        faulthandler.cancel_dump_traceback_later()
 
 
 def _probe(name: str) -> str:
