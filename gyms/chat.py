@@ -55,7 +55,7 @@ class ChatSettings(RowSettings):
     max_prompts: int | None = Field(default=None, ge=2)
     """Read only this many rows of the data set. None: all."""
     train_file: Path | None = None
-    """Local file of train rows instead of a data set: JSONL, JSON or Parquet, packed or not."""
+    """Local file of train rows instead of a data set: JSONL, JSON, Parquet or CSV, packed or not."""
     heldout_file: Path | None = None
     """Local file of held-out rows; needs `train_file`."""
     rubric: str = ""

@@ -94,7 +94,7 @@ class Gsm8kSettings(RowSettings):
     config: str = "main"
     """Configuration of the data set; empty for a folder."""
     train_file: Path | None = None
-    """Local file of train rows instead of `source`: JSONL, JSON or Parquet, packed or not."""
+    """Local file of train rows instead of `source`: JSONL, JSON, Parquet or CSV, packed or not."""
     heldout_file: Path | None = None
     """Local file of held-out rows; needs `train_file`."""
     heldout_frac: float | None = Field(default=None, gt=0.0, lt=1.0)

@@ -51,8 +51,8 @@ class CodeSettings(RowSettings):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     path: Path | None = None
-    """File of HumanEval's, MBPP's or this gym's own rows, or of a published form: JSONL, JSON or Parquet, packed or
-    not. None: the built-in problems."""
+    """File of HumanEval's, MBPP's or this gym's own rows, or of a published form: JSONL, JSON, Parquet or CSV, packed
+    or not. None: the built-in problems."""
     source: str = ""
     """Data set for `datasets.load_dataset` instead of `path`, e.g. "openai/openai_humaneval"."""
     config: str = ""

@@ -42,7 +42,7 @@ class ConstraintsSettings(RowSettings):
 
     path: Path | None = None
     """Local file of rows with `prompt`, `instruction_id_list` and `kwargs`, or of a published form, instead of
-    procedural prompts: JSONL, JSON or Parquet, packed or not."""
+    procedural prompts: JSONL, JSON, Parquet or CSV, packed or not."""
     source: str | None = None
     """Data set of such rows for `datasets.load_dataset`, e.g. a hub name, instead of procedural prompts."""
     source_split: str = "train"

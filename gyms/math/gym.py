@@ -47,7 +47,7 @@ class MathSettings(RowSettings):
     heldout_split: str = "test"
     """Name of the data set's held-out split; empty: `heldout_fraction` of the train split is held out."""
     train_file: Path | None = None
-    """Local file of train rows, instead of `source`: JSONL, JSON or Parquet, packed or not."""
+    """Local file of train rows, instead of `source`: JSONL, JSON, Parquet or CSV, packed or not."""
     heldout_file: Path | None = None
     """Local file of held-out rows; without it `heldout_fraction` of `train_file` is held out."""
     dialect: Literal["auto", "gsm8k", "math", "rows"] = "auto"
