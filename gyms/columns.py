@@ -18,10 +18,10 @@ from pydantic import ConfigDict, Field, field_validator
 
 from gyms.api import GymSettings
 from gyms.row_formats import FORMATS
-from gyms.row_formats.form import Kind, RowFormat, at
+from gyms.row_formats.form import Kind, RowFormat, at, read_json
 from gyms.rows import Located
 
-__all__ = ["Reads", "RowSettings", "fitting_forms", "mapped_rows", "nearest_columns", "paths_of"]
+__all__ = ["Reads", "RowSettings", "fitting_forms", "form_of", "mapped_rows", "nearest_columns", "paths_of"]
 
 AUTO, OWN = "auto", "own"
 _ALIKE: Mapping[str, tuple[str, ...]] = {
@@ -92,7 +92,7 @@ def mapped_rows(rows: Iterable[Located], settings: RowSettings, reads: Reads) ->
             continue
         if is_first and not settings.columns:
             try:
-                form = _form(row, settings.format, reads, where)
+                form = form_of(row, settings.format, reads, where)
             except ValueError as error:
                 if not settings.skip_malformed:
                     raise
@@ -121,16 +121,22 @@ def nearest_columns(row: Mapping[str, Any], reads: Reads) -> dict[str, str]:
 def paths_of(row: Mapping[str, Any]) -> Iterator[str]:
     """Columns, and what lies one level below them; a conversation as the text of its last message."""
     for name, value in row.items():
-        if isinstance(value, Mapping):
-            yield from (f"{name}.{key}" for key in value)
-        elif isinstance(value, list) and value and isinstance(value[-1], Mapping) and "content" in value[-1]:
+        inside = read_json(value) if isinstance(value, str) else value
+        if isinstance(inside, Mapping) and inside:
+            yield from ([str(name)] if inside is not value else [])
+            yield from (f"{name}.{key}" for key in inside)
+        elif isinstance(inside, list) and inside and isinstance(inside[-1], Mapping) and "content" in inside[-1]:
             yield f"{name}.-1.content"
         else:
             yield str(name)
 
 
-def _form(row: Mapping[str, Any], name: str, reads: Reads, where: str) -> RowFormat | None:
-    """The format of rows like this one; None: the reader's own."""
+def form_of(row: Mapping[str, Any], name: str, reads: Reads, where: str) -> RowFormat | None:
+    """The form of rows like this one, `name` being that of a setting; None: the reader's own.
+
+    Raises:
+        ValueError: they are of no form, or of several.
+    """
     if name == OWN:
         return None
     if name != AUTO:
@@ -189,10 +195,12 @@ def _lost(row: Mapping[str, Any], reads: Reads, where: str) -> str:
 def _nearest(name: str, paths: Sequence[str]) -> str:
     if name in paths:
         return name
-    for alike in _ALIKE.get(name, ()):
+    for alike in (name, *_ALIKE.get(name, ())):
         for path in paths:
             if path.rpartition(".")[2] == alike or (path.split(".")[0] == alike and path.endswith(".-1.content")):
                 return path
+    if name in ("question", "prompt") and (said := [path for path in paths if path.endswith(".-1.content")]):
+        return said[0]
     ends = {path.rpartition(".")[2].lower(): path for path in reversed(paths)}
     near = difflib.get_close_matches(name, list(ends), n=1, cutoff=0.7)
     return ends[near[0]] if near else ""
