@@ -23,11 +23,12 @@ from typing import Any, ClassVar
 
 from pydantic import ConfigDict, Field, model_validator
 
-from gyms.api import CaseResult, Gym, Message, Needs, Score, Services, Split, Status, Task, message
+from gyms.api import CaseResult, Message, Needs, Score, Services, Split, Status, Task, message
 from gyms.chat_checks import CHECKS, MAX_CHARS, has_content
-from gyms.columns import RowSettings, mapped_rows
+from gyms.columns import Reads, RowSettings
 from gyms.heldout import is_heldout
-from gyms.rows import Located, Skipped, make_all, read_file, read_source, require_two_files
+from gyms.row_gym import RowGym
+from gyms.rows import Located, read_file, read_source, require_two_files
 
 __all__ = ["Chat", "ChatSettings"]
 
@@ -54,7 +55,7 @@ class ChatSettings(RowSettings):
     max_prompts: int | None = Field(default=None, ge=2)
     """Read only this many rows of the data set. None: all."""
     train_file: Path | None = None
-    """Local file of train rows instead of a data set: JSONL, JSON or Parquet, packed or not."""
+    """Local file of train rows instead of a data set: JSONL, JSON, Parquet or CSV, packed or not."""
     heldout_file: Path | None = None
     """Local file of held-out rows; needs `train_file`."""
     rubric: str = ""
@@ -79,11 +80,13 @@ class ChatSettings(RowSettings):
         return self
 
 
-class Chat(Gym):
+class Chat(RowGym):
     """Asks open questions; a judge gives the reward. See the head of this file."""
 
     Settings = ChatSettings
     settings: ChatSettings
+    reads = Reads(kind="chat", wanted=("prompt",), own=(("prompt",),), optional=("id", "rubric", "criteria", "checks"))
+    file_setting, share_setting = "train_file", "heldout_frac"
     needs = Needs(judge=True)
     baseline = 1.0
     """Code cannot tell a good answer from a bad one: short nonsense holds every checkable property."""
@@ -96,7 +99,6 @@ class Chat(Gym):
     def __init__(self, settings: ChatSettings, services: Services) -> None:
         super().__init__(settings, services)
         self._splits: dict[Split, Sequence[Task]] = {}
-        self.skipped = Skipped()
 
     def tasks(self, split: Split) -> Sequence[Task]:
         """Read at the first call, so that scoring workers, which never ask, need no data."""
@@ -104,13 +106,7 @@ class Chat(Gym):
             found: dict[Split, list[Task]] = {"train": [], "heldout": []}
             seen: set[str] = set()
             for place, rows in self._sources():
-                extra = ("id", "rubric", "criteria", "checks")
-                mapped = mapped_rows(
-                    rows, self.settings, kind="chat", wanted=("prompt",), own=(("prompt",),), optional=extra
-                )
-                made, skipped = make_all(mapped, self._made, skip_malformed=self.settings.skip_malformed)
-                self.skipped += skipped
-                for task in made:
+                for task in self.tasks_of(rows):
                     problem = self.fingerprint(task)
                     if problem not in seen:  # data sets repeat prompts; the first one stays
                         seen.add(problem)
@@ -119,6 +115,15 @@ class Chat(Gym):
                         found[split_of].append(replace(task, id=f"{split_of}/{task.id or number}"))
             self._splits.update(found)
         return self._splits[split]
+
+    def task_of(self, row: Mapping[str, Any], where: str) -> Task:
+        if self.settings.source:  # what else a data set has under the names of this gym's columns is not for it
+            named = {"prompt", *self.settings.columns}
+            row = {name: value for name, value in row.items() if name in named}
+            prompt = row.get("prompt")
+            if isinstance(prompt, Sequence) and not isinstance(prompt, str):
+                row = {**row, "prompt": _up_to_last_user(prompt)}
+        return make_task(row, str(row.get("id") or ""), self.settings, where)
 
     def score(self, task: Task, response: str) -> Score:
         names = task.data.get("checks", ())
@@ -146,15 +151,6 @@ class Chat(Gym):
 
     def _split_of(self, problem: str) -> Split:
         return "heldout" if is_heldout(problem, fraction=self.settings.heldout_frac) else "train"
-
-    def _made(self, row: Mapping[str, Any], where: str) -> Task:
-        if self.settings.source:  # what else a data set has under the names of this gym's columns is not for it
-            named = {"prompt", *self.settings.columns}
-            row = {name: value for name, value in row.items() if name in named}
-            prompt = row.get("prompt")
-            if isinstance(prompt, Sequence) and not isinstance(prompt, str):
-                row = {**row, "prompt": _up_to_last_user(prompt)}
-        return make_task(row, str(row.get("id") or ""), self.settings, where)
 
     def _sources(self) -> Iterable[tuple[Split | None, Iterable[Located]]]:
         """Rows with the split that they belong to; None: each by its prompt."""

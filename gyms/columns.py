@@ -11,16 +11,17 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ConfigDict, Field, field_validator
 
 from gyms.api import GymSettings
 from gyms.row_formats import FORMATS
-from gyms.row_formats.form import Kind, RowFormat, at
+from gyms.row_formats.form import Kind, RowFormat, at, read_json
 from gyms.rows import Located
 
-__all__ = ["RowSettings", "mapped_rows"]
+__all__ = ["Reads", "RowSettings", "fitting_forms", "form_of", "mapped_rows", "nearest_columns", "paths_of"]
 
 AUTO, OWN = "auto", "own"
 _ALIKE: Mapping[str, tuple[str, ...]] = {
@@ -59,25 +60,29 @@ class RowSettings(GymSettings):
         return name
 
 
-def mapped_rows(
-    rows: Iterable[Located],
-    settings: RowSettings,
-    *,
-    kind: Kind,
-    wanted: Sequence[str],
-    own: Sequence[Sequence[str]],
-    optional: Sequence[str] = (),
-) -> Iterator[Located]:
-    """Each row as the gym reads it, or why it is malformed.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reads:
+    """What somebody reads of a row: a fact that is known before any row is.
+
+    Example:
+        Reads(kind="chat", wanted=("prompt",), own=(("prompt",),))
+    """
+
+    kind: Kind
+    """Which of the published formats come into question: a `RowFormat.kind`."""
+    wanted: tuple[str, ...]
+    """What cannot be done without."""
+    own: tuple[tuple[str, ...], ...]
+    """Sets of columns of which a row of the reader's own form has all of one."""
+    optional: tuple[str, ...] = ()
+    """What is read besides."""
+
+
+def mapped_rows(rows: Iterable[Located], settings: RowSettings, reads: Reads) -> Iterator[Located]:
+    """Each row as its reader wants it, or why it is malformed.
 
     The form is settled by the first row, and its error names the columns that there are; where malformed rows are
     skipped, by the first row that has a form. A later row that does not fit is that row's fault alone.
-
-    Args:
-        kind: which of the published formats come into question: a `RowFormat.kind`.
-        wanted: what the gym reads and cannot do without.
-        own: sets of columns of which a row of the gym's own form has all of one.
-        optional: what it reads besides.
     """
     form: RowFormat | None = None
     is_first = True
@@ -87,14 +92,14 @@ def mapped_rows(
             continue
         if is_first and not settings.columns:
             try:
-                form = _form(row, settings.format, kind, wanted, own, where)
+                form = form_of(row, settings.format, reads, where)
             except ValueError as error:
                 if not settings.skip_malformed:
                     raise
                 yield where, error
                 continue
         try:
-            yield where, _mapped(row, settings.columns, form, where, (*wanted, *optional), is_first=is_first)
+            yield where, _mapped(row, settings.columns, form, where, reads, is_first=is_first)
         except ValueError as error:
             if is_first and settings.columns:
                 raise
@@ -102,27 +107,53 @@ def mapped_rows(
         is_first = False
 
 
-def _form(
-    row: Mapping[str, Any], name: str, kind: Kind, wanted: Sequence[str], own: Sequence[Sequence[str]], where: str
-) -> RowFormat | None:
-    """The format of rows like this one; None: the gym's own."""
+def fitting_forms(row: Mapping[str, Any], reads: Reads) -> list[RowFormat]:
+    """The published forms that a row has the columns of."""
+    return [form for form in FORMATS.values() if form.kind == reads.kind and form.fits(row)]
+
+
+def nearest_columns(row: Mapping[str, Any], reads: Reads) -> dict[str, str]:
+    """Wanted column -> the path that is likeliest to be meant by it; those that nothing is like are left out."""
+    paths = list(paths_of(row))
+    return {name: guess for name in reads.wanted if (guess := _nearest(name, paths))}
+
+
+def paths_of(row: Mapping[str, Any]) -> Iterator[str]:
+    """Columns, and what lies one level below them; a conversation as the text of its last message."""
+    for name, value in row.items():
+        inside = read_json(value) if isinstance(value, str) else value
+        if isinstance(inside, Mapping) and inside:
+            yield from ([str(name)] if inside is not value else [])
+            yield from (f"{name}.{key}" for key in inside)
+        elif isinstance(inside, list) and inside and isinstance(inside[-1], Mapping) and "content" in inside[-1]:
+            yield f"{name}.-1.content"
+        else:
+            yield str(name)
+
+
+def form_of(row: Mapping[str, Any], name: str, reads: Reads, where: str) -> RowFormat | None:
+    """The form of rows like this one, `name` being that of a setting; None: the reader's own.
+
+    Raises:
+        ValueError: they are of no form, or of several.
+    """
     if name == OWN:
         return None
     if name != AUTO:
         form = FORMATS[name]
-        if form.kind != kind:
-            fit = ", ".join(n for n, f in FORMATS.items() if f.kind == kind)
-            raise ValueError(f"format = {name!r} is for {form.kind} rows; this gym reads {kind} rows: {fit}")
+        if form.kind != reads.kind:
+            fit = ", ".join(n for n, f in FORMATS.items() if f.kind == reads.kind)
+            raise ValueError(f"format = {name!r} is for {form.kind} rows; this gym reads {reads.kind} rows: {fit}")
         return form
-    fitting = [form for form in FORMATS.values() if form.kind == kind and form.fits(row)]
+    fitting = fitting_forms(row, reads)
     if len(fitting) == 1:
         return fitting[0]
-    if any(all(row.get(column) is not None for column in columns) for columns in own):
+    if any(all(row.get(column) is not None for column in columns) for columns in reads.own):
         return None
     if fitting:
         names = " or ".join(repr(form.name) for form in fitting)
         raise ValueError(f"{where}: the columns {_named(row)} fit several published formats; set format = {names}")
-    raise ValueError(_lost(row, wanted, where))
+    raise ValueError(_lost(row, reads, where))
 
 
 def _mapped(
@@ -130,12 +161,12 @@ def _mapped(
     columns: Mapping[str, str],
     form: RowFormat | None,
     where: str,
-    read: Sequence[str],
+    reads: Reads,
     *,
     is_first: bool,
 ) -> Mapping[str, Any]:
     if columns:
-        found = {name: value for name, value in row.items() if name in read}
+        found = {name: value for name, value in row.items() if name in (*reads.wanted, *reads.optional)}
         for name, path in columns.items():
             try:
                 found[name] = at(row, path)
@@ -153,36 +184,26 @@ def _mapped(
         raise ValueError(f"{where}: {error}") from None
 
 
-def _lost(row: Mapping[str, Any], wanted: Sequence[str], where: str) -> str:
+def _lost(row: Mapping[str, Any], reads: Reads, where: str) -> str:
     """What is said of a row that fits nothing: what there is, what was wanted, the likeliest mapping."""
-    paths = list(_paths(row))
-    guesses = {name: guess for name in wanted if (guess := _nearest(name, paths))}
+    guesses = nearest_columns(row, reads)
     listed = ", ".join(f'{name} = "{path}"' for name, path in guesses.items())
     hint = f"; perhaps columns = {{ {listed} }}" if guesses else "; name them with columns = { ... }"
-    return f"{where}: the columns are {_named(row)}, wanted were {', '.join(wanted)}{hint}"
+    return f"{where}: the columns are {_named(row)}, wanted were {', '.join(reads.wanted)}{hint}"
 
 
 def _nearest(name: str, paths: Sequence[str]) -> str:
     if name in paths:
         return name
-    for alike in _ALIKE.get(name, ()):
+    for alike in (name, *_ALIKE.get(name, ())):
         for path in paths:
             if path.rpartition(".")[2] == alike or (path.split(".")[0] == alike and path.endswith(".-1.content")):
                 return path
+    if name in ("question", "prompt") and (said := [path for path in paths if path.endswith(".-1.content")]):
+        return said[0]
     ends = {path.rpartition(".")[2].lower(): path for path in reversed(paths)}
     near = difflib.get_close_matches(name, list(ends), n=1, cutoff=0.7)
     return ends[near[0]] if near else ""
-
-
-def _paths(row: Mapping[str, Any]) -> Iterator[str]:
-    """Columns, and what lies one level below them; a conversation as the text of its last message."""
-    for name, value in row.items():
-        if isinstance(value, Mapping):
-            yield from (f"{name}.{key}" for key in value)
-        elif isinstance(value, list) and value and isinstance(value[-1], Mapping) and "content" in value[-1]:
-            yield f"{name}.-1.content"
-        else:
-            yield str(name)
 
 
 def _named(row: Mapping[str, Any]) -> str:

@@ -33,8 +33,8 @@ from typing import Any
 
 from pydantic import ConfigDict, Field, model_validator
 
-from gyms.api import Gym, Score, Services, Split, Status, Task, message
-from gyms.columns import RowSettings, mapped_rows
+from gyms.api import Score, Services, Split, Status, Task, message
+from gyms.columns import Reads, RowSettings
 from gyms.heldout import is_heldout
 from gyms.math.caps import Unreadable
 from gyms.math.exact import NotScalar, TooBig, exact
@@ -45,7 +45,8 @@ from gyms.math.relations import FalseEquation, assigned
 from gyms.math.tree import Node, walk
 from gyms.math.units import changes_value, scaled
 from gyms.response import final_text
-from gyms.rows import Located, Skipped, make_all, read_file, read_source, require_two_files
+from gyms.row_gym import RowGym
+from gyms.rows import Located, read_file, read_source, require_two_files
 
 __all__ = ["Gsm8k", "Gsm8kSettings"]
 
@@ -80,7 +81,6 @@ _LONG = re.compile(rf"[0-9,.]{{{MAX_NUMBER_CHARS + 1}}}")
 _ASCII_DIGIT = re.compile("[0-9\u00bc-\u00be]")
 _TEXT = re.compile(r"\\text[ ]*\{[ ]*([^{}]*?)[ ]*\}")
 _ASKS_PERCENT = r"per ?cent|%"
-_OWN = (("question", "answer"), ("problem", "answer"))
 _ANNOTATION = re.compile(r"<<[^<>]*>>")
 
 
@@ -94,7 +94,7 @@ class Gsm8kSettings(RowSettings):
     config: str = "main"
     """Configuration of the data set; empty for a folder."""
     train_file: Path | None = None
-    """Local file of train rows instead of `source`: JSONL, JSON or Parquet, packed or not."""
+    """Local file of train rows instead of `source`: JSONL, JSON, Parquet or CSV, packed or not."""
     heldout_file: Path | None = None
     """Local file of held-out rows; needs `train_file`."""
     heldout_frac: float | None = Field(default=None, gt=0.0, lt=1.0)
@@ -117,28 +117,30 @@ class Gsm8kSettings(RowSettings):
         return self
 
 
-class Gsm8k(Gym):
+class Gsm8k(RowGym):
     """Asks GSM8K's questions; see the head of this file for the verifier."""
 
     Settings = Gsm8kSettings
     settings: Gsm8kSettings
+    reads = Reads(
+        kind="answer",
+        wanted=("question", "answer"),
+        own=(("question", "answer"), ("problem", "answer")),
+        optional=("problem", "solution"),
+    )
+    file_setting, share_setting = "train_file", "heldout_frac"
     baseline = 0.05
     """Without a marker the last number counts, so a constant guess is right now and then."""
 
     def __init__(self, settings: Gsm8kSettings, services: Services) -> None:
         super().__init__(settings, services)
         self._splits: dict[Split, Sequence[Task]] = {}
-        self.skipped = Skipped()
 
     def tasks(self, split: Split) -> Sequence[Task]:
         """Read at the first call, so that scoring workers, which never ask, need no data."""
         if split not in self._splits:
             settings = self.settings
-            rows = mapped_rows(
-                self._rows(split), settings, kind="answer", wanted=_OWN[0], own=_OWN, optional=("solution",)
-            )
-            made, skipped = make_all(rows, make_task, skip_malformed=settings.skip_malformed)
-            self.skipped += skipped
+            made = self.tasks_of(self._rows(split))
             if settings.heldout_frac is None:
                 self._splits[split] = self._asked(split, made)
             else:
@@ -152,6 +154,22 @@ class Gsm8k(Gym):
         return tuple(
             replace(task, id=f"{split}/{n}", prompt=(message("user", task.data["question"] + self.settings.suffix),))
             for n, task in enumerate(tasks)
+        )
+
+    def task_of(self, row: Mapping[str, Any], where: str) -> Task:
+        """Its prompt is the bare question."""
+        question, given = row.get("question") or row.get("problem"), row.get("answer")
+        if not isinstance(question, str) or not question.strip() or not isinstance(given, str | int | float):
+            raise ValueError(f"{where}: a row needs 'question' and 'answer', got the keys {sorted(map(str, row))}")
+        worked = str(given)
+        answer = worked.rpartition("####")[2].strip() if "####" in worked else worked.strip()
+        if parse_number(answer) is None:
+            raise ValueError(f"{where}: 'answer' must be a number or end in '#### <number>', got {worked[-40:]!r}")
+        solution = worked if "####" in worked else f"{row.get('solution') or ''}\n#### {answer}".strip()
+        return Task(
+            id=where,
+            prompt=(message("user", question),),
+            data={"answer": answer, "solution": _ANNOTATION.sub("", solution), "question": question},
         )
 
     def score(self, task: Task, response: str) -> Score:
@@ -178,23 +196,6 @@ class Gsm8k(Gym):
             return read_file(path)
         name = "train" if split == "train" else "test"
         return read_source(settings.source, settings.config, name, instead="train_file and heldout_file")
-
-
-def make_task(row: Mapping[str, Any], where: str) -> Task:
-    """The task of one row, its prompt the bare question; ValueError with the row's place if it is not a GSM8K row."""
-    question, given = row.get("question") or row.get("problem"), row.get("answer")
-    if not isinstance(question, str) or not question.strip() or not isinstance(given, str | int | float):
-        raise ValueError(f"{where}: a row needs 'question' and 'answer', got the keys {sorted(map(str, row))}")
-    worked = str(given)
-    answer = worked.rpartition("####")[2].strip() if "####" in worked else worked.strip()
-    if parse_number(answer) is None:
-        raise ValueError(f"{where}: 'answer' must be a number or end in '#### <number>', got {worked[-40:]!r}")
-    solution = worked if "####" in worked else f"{row.get('solution') or ''}\n#### {answer}".strip()
-    return Task(
-        id=where,
-        prompt=(message("user", question),),
-        data={"answer": answer, "solution": _ANNOTATION.sub("", solution), "question": question},
-    )
 
 
 def parse_number(text: str, *, is_percent_bare: bool = True) -> Fraction | None:

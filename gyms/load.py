@@ -30,7 +30,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
@@ -42,6 +42,7 @@ __all__ = [
     "ENTRY_POINT_GROUP",
     "MAX_WALL_SECONDS",
     "GymSpec",
+    "Keys",
     "SpecError",
     "check_needs",
     "distribution_of",
@@ -65,6 +66,24 @@ ADAPTERS: Mapping[str, str] = {
 
 class SpecError(ValueError):
     """There is no such gym, or it refuses its settings: the fault of whoever asked for it, not of the gym's code."""
+
+
+class Keys(NamedTuple):
+    """Where a gym was asked for, in messages: in a config's table, on a command line, in a call.
+
+    Example:
+        Keys(gym="NAME", args="--args")
+    """
+
+    gym: str
+    """What names the gym."""
+    args: str
+    """What holds its settings."""
+
+    @classmethod
+    def of_entry(cls, entry: str) -> Keys:
+        """The keys of an entry of a config, such as `gyms.0`."""
+        return cls(gym=f"{entry}.gym", args=f"{entry}.args")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,26 +113,26 @@ def load_gym(
     reference: str,
     args: Mapping[str, Any],
     services: Services | None = None,
-    config_key: str | None = None,
+    config_key: str | Keys | None = None,
 ) -> Gym:
     """The gym called `name`, built from its settings; ValueError with the config key where that is not possible.
 
     It is a SpecError where there is no such gym or its settings are refused. `config_key` is the key of the gym's
-    entry, e.g. `gyms.0`; its default is `gyms.<name>`.
+    entry, e.g. `gyms.0`, or the keys themselves where it has no entry; its default is `gyms.<name>`.
     """
-    key = f"gyms.{name}" if config_key is None else config_key
-    gym_class = resolve(reference, config_key=f"{key}.gym")
+    keys = config_key if isinstance(config_key, Keys) else Keys.of_entry(config_key or f"gyms.{name}")
+    gym_class = resolve(reference, config_key=keys.gym)
     if gym_class.api_version != API_VERSION:
         raise ValueError(
-            f"{key}.gym: gym {name!r} ({reference}) was written for version {gym_class.api_version!r} of the gym "
+            f"{keys.gym}: gym {name!r} ({reference}) was written for version {gym_class.api_version!r} of the gym "
             f"contract, this pipeline speaks version {API_VERSION}; install a matching version of one of the two"
         )
     try:
         check_needs(gym_class.needs)
     except ValueError as error:
-        raise ValueError(f"{key}.gym: gym {name!r} ({reference}) declares {error}") from None
-    settings = _validated_settings(gym_class, args, config_key=f"{key}.args")
-    failure = f"{key}.args: gym {name!r} ({reference}) cannot be built from its settings"
+        raise ValueError(f"{keys.gym}: gym {name!r} ({reference}) declares {error}") from None
+    settings = _validated_settings(gym_class, args, config_key=keys.args)
+    failure = f"{keys.args}: gym {name!r} ({reference}) cannot be built from its settings"
     with _plugin_call(failure, is_refusal=lambda error: bool(args) and isinstance(error, ValueError)):
         return gym_class(settings, services or Services())
 

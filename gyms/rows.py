@@ -1,20 +1,24 @@
 """Rows of data from wherever they lie: the one reader of all gyms.
 
 A file is told by its first bytes, not by its name: JSON lines, a JSON array, Parquet, and each of the first two packed
-by gzip, bzip2, xz or Zstandard. Lines end at a newline and nowhere else: a JSON string may hold U+2028. A byte-order
-mark and CRLF are taken. What is none of these is named in one line (a web page, a pointer of Git LFS, a zip, UTF-16),
-and a broken row by file and line.
+by gzip, bzip2, xz or Zstandard. CSV alone has no such bytes: it is told by `.csv` or `.tsv` in the name, and by not
+beginning like JSON. Its values are texts, and empty ones are no value. Lines end at a newline and nowhere else: a JSON
+string may hold U+2028. A byte-order mark and CRLF are taken. What is none of these is named in one line (a web page, a
+pointer of Git LFS, a zip, UTF-16), and a broken row by file and line.
 
 Hub names and folders go through `datasets`, Parquet and Zstandard through `pyarrow`, which comes with it; both are
 imported when they are needed, so that scoring workers, which read no data, never pay for them.
 
-Left out: CSV, whose types would have to be guessed.
+Left out: types of CSV's values, which would have to be guessed; a text that is a number or JSON is read as one by those
+who want one.
 """
 
 from __future__ import annotations
 
 import bz2
+import csv
 import gzip
+import io
 import json
 import logging
 import lzma
@@ -33,6 +37,8 @@ Located = tuple[str, Mapping[str, Any] | ValueError]
 """Where a row stands, for messages (`file:line` or `file[number]`), and the row, or why it cannot be read."""
 Made = TypeVar("Made")
 
+MAX_CSV_CHARS = 1 << 27
+"""Longest value in a CSV file."""
 MAX_TOLD = 3
 """Malformed rows that are told; the others are counted."""
 _log = logging.getLogger(__name__)
@@ -87,7 +93,9 @@ def read_file(path: Path) -> Iterator[Located]:
     if path.is_dir():
         raise ValueError(f"{path} is a folder; give one of its files, or the folder as `source`")
     if not path.is_file():
-        raise ValueError(f"there is no file {path} (looked for {path.resolve()}); give a JSONL, JSON or Parquet file")
+        raise ValueError(
+            f"there is no file {path} (looked for {path.resolve()}); give a JSONL, JSON, Parquet or CSV file"
+        )
     try:
         stream = path.open("rb")
     except OSError as error:
@@ -190,6 +198,9 @@ def _text_rows(stream: BufferedReader, path: Path) -> Iterator[Located]:
     if head.startswith(b"["):
         yield from _array_rows(stream.read(), path)
         return
+    if {".csv", ".tsv"} & set(map(str.lower, path.suffixes)) and not head.startswith(b"{"):
+        yield from _csv_rows(stream, path)
+        return
     for number, line in enumerate(stream, start=1):
         plain = line.removeprefix(_BOM).strip()
         if number == 1 and plain in (b"{", b'{"'):
@@ -215,6 +226,29 @@ def _array_rows(data: bytes, path: Path) -> Iterator[Located]:
         where = f"{path}[{number}]"
         is_row = isinstance(row, Mapping)
         yield where, row if is_row else ValueError(f"{where}: expected a JSON object, got {row!r:.60}")
+
+
+def _csv_rows(stream: BufferedReader, path: Path) -> Iterator[Located]:
+    """Rows of a table with a header; what parts its values is told by the header."""
+    csv.field_size_limit(MAX_CSV_CHARS)
+    lines = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
+    try:
+        first = lines.readline()
+        delimiter = max(",;\t", key=first.count)
+        names = next(csv.reader([first], delimiter=delimiter, strict=True), [])
+        if len(set(names)) < len(names) or not all(names):
+            raise ValueError(f"{path}: the first line of a CSV file must name its columns, got {first[:60]!r}")
+        reader = csv.reader(lines, delimiter=delimiter, strict=True)
+        for fields in reader:
+            where = f"{path}:{reader.line_num + 1}"
+            if len(fields) == len(names):
+                yield where, {name: field or None for name, field in zip(names, fields, strict=True)}
+            elif fields:
+                yield where, ValueError(f"{where}: {len(fields)} values, and the header names {len(names)} columns")
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not CSV in UTF-8 from some line on ({error})") from None
+    finally:
+        lines.detach()
 
 
 def _json(data: bytes) -> Any:

@@ -22,8 +22,9 @@ from gyms.contract import GymContractError, calling, name_of, require, score_che
 from gyms.episode_checks import check_episodes
 from gyms.load import check_needs
 from gyms.mixture import check_disjoint
+from gyms.opening import open_gym
 
-__all__ = ["GARBAGE", "ODD_RESPONSES", "GymContractError", "check_gym", "score_checked"]
+__all__ = ["GARBAGE", "ODD_RESPONSES", "GymContractError", "check_gym", "open_gym", "score_checked"]
 
 ODD_RESPONSES = (
     "",
@@ -68,7 +69,7 @@ def check_gym(gym: Gym, *, max_tasks: int = 50, num_episodes: int = 1000) -> Non
         num_episodes: random episodes that an environment must survive.
 
     Example:
-        check_gym(load_gym("words", "word_gym:WordGym", {}))
+        check_gym(open_gym("word_gym.py"))
     """
     _check_declarations(gym)
     train, held = _sample(gym, "train", max_tasks), _sample(gym, "heldout", max_tasks)

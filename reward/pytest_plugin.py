@@ -58,29 +58,20 @@ class GymCheck(pytest.Item):
         self._check = check
 
     def runtest(self) -> None:
-        from gyms.api import Services
-        from gyms.load import GymSpec, resolve
+        from gyms.load import GymSpec, Keys
+        from gyms.opening import opened
         from gyms.testing import check_gym
         from reward.conformance import check_cancellation, check_in_worker
 
         args = json.loads(self.config.getoption("gym_args"))
         spec = GymSpec(name="gym", reference=self._reference, args=args)
-        sandbox = None
-        if resolve(self._reference, config_key="--gym").needs.sandbox:
-            from gyms.sandbox import open_sandbox
-
-            sandbox = open_sandbox()
-        try:
-            gym = spec.build(Services(sandbox=sandbox))
+        with opened(self._reference, args, keys=Keys(gym="--gym", args="--gym-args")) as gym:
             if self._check == "contract":
                 check_gym(gym)
             elif self._check == "in_a_worker":
                 check_in_worker(spec, gym)
             else:
                 check_cancellation(spec, gym)
-        finally:
-            if sandbox is not None:
-                sandbox.close()
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """One sentence where the gym is at fault; a traceback where we are."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gyms.api import Gym, Message, message
-from gyms.columns import RowSettings, mapped_rows
+from gyms.columns import Reads, RowSettings, mapped_rows
 from gyms.permutation import candidates, permute
 from gyms.rows import Located, make_all, read_file, read_source
 from rollout.chat import ChatFormat
@@ -24,6 +24,7 @@ from rollout.chat import ChatFormat
 __all__ = ["TRAIN_STREAM", "WARMUP_STREAM", "PtxData", "PtxSample", "load_conversations", "tokenise"]
 
 Conversation = Sequence[Message]
+READS = Reads(kind="conversations", wanted=("messages",), own=(("messages",),))
 
 TRAIN_STREAM, WARMUP_STREAM = 0, 1
 """The PTX loss of the steps and the warm-up see the conversations in orders of their own."""
@@ -227,7 +228,7 @@ def load_conversations(
 
 def _read(rows: Iterable[Located], what: str) -> list[Conversation]:
     """Conversations of rows with `messages`, or of a published form of conversations."""
-    mapped = mapped_rows(rows, RowSettings(), kind="conversations", wanted=("messages",), own=(("messages",),))
+    mapped = mapped_rows(rows, RowSettings(), READS)
     found, _ = make_all(mapped, _checked, skip_malformed=None)
     if not found:
         raise ValueError(f"{what} holds no conversations")

@@ -30,9 +30,9 @@ from typing import Any
 from gyms.adapters.trl import load_function
 from gyms.api import Gym, Task
 from gyms.cli.copies import Frame, copies, dressed, frame_of
-from gyms.cli.look import open_gym
 from gyms.cli.probes import PROBES
 from gyms.cli.show import Block, Grid
+from gyms.cli.validate import gym_of
 from gyms.testing import GymContractError, score_checked
 
 __all__ = ["audit", "findings", "lower_bound", "show_audit"]
@@ -93,7 +93,7 @@ def audit(options: argparse.Namespace) -> dict[str, Any]:
     if not options.seconds > 0:
         raise ValueError(f"--seconds = {options.seconds:g}: must be above 0")
     given = _attacks_of(options.attacks)
-    with open_gym(options) as gym:
+    with gym_of(options) as gym:
         started = time.monotonic()
         tasks, is_all = _sample(gym, options.max_tasks)
         attacks = [gym.attacks, *(partial(attack, gym) for attack in given)]

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gyms.cli import audit, doctor, look, scaffold
+from gyms.cli import audit, catalog, doctor, look, scaffold, validate
 from gyms.cli.show import Block, Grid, show, stdout_to_stderr
 from gyms.plugins import COMMAND_GROUP, entry_points_of
 from gyms.testing import GymContractError
@@ -31,7 +31,8 @@ _VERDICTS = ("is_valid", "is_clean", "is_well")
 _EXIT = """\
 Exit status:
   0  all is well
-  1  a check failed: a gym breaks its contract or cannot be imported, an attack paid, this machine lacks what is needed
+  1  a check failed: a gym breaks its contract or cannot be imported, an attack paid, no gym reads the file, this
+     machine lacks what is needed
   2  wrong use, or what was named cannot be loaded
   130  Ctrl-C
 With --json standard output holds one JSON document and nothing else; errors are {"is_valid": false, "error": "..."}.
@@ -43,6 +44,7 @@ packages offer one name.
 
   python -m gyms list --check                      which gyms are installed, and which of them cannot be imported
   python -m gyms info math                         its settings with their meaning, its needs and limits
+  python -m gyms look train.parquet                which gym reads this file, and with which settings
   python -m gyms validate math --args '{{...}}'      does it keep the contract: gold scores 1, garbage nothing, ...
   python -m gyms audit math                        does any of the usual hacks score above its baseline
   python -m gyms score --input rows.jsonl --output scores.jsonl
@@ -60,9 +62,12 @@ class _Command:
 
 
 _COMMANDS = {
-    "list": _Command(run=look.list_gyms, show=look.show_list, help="installed gyms, and the packages that offer them"),
-    "info": _Command(run=look.info, show=look.show_info, help="a gym's settings, needs and limits"),
-    "validate": _Command(run=look.validate, show=look.show_validate, help="check a gym against the contract"),
+    "list": _Command(
+        run=catalog.list_gyms, show=catalog.show_list, help="installed gyms, and the packages that offer them"
+    ),
+    "info": _Command(run=catalog.info, show=catalog.show_info, help="a gym's settings, needs and limits"),
+    "look": _Command(run=look.look, show=look.show_look, help="what a file of rows holds, and which gym reads it"),
+    "validate": _Command(run=validate.validate, show=validate.show_validate, help="check a gym against the contract"),
     "audit": _Command(run=audit.audit, show=audit.show_audit, help="try the usual hacks on a gym"),
     "doctor": _Command(
         run=doctor.doctor, show=doctor.show_doctor, help="what works on this machine: sandbox, programs, libraries"
@@ -130,6 +135,10 @@ def _parser(prog: str) -> argparse.ArgumentParser:
                 metavar="module:function",
                 help="attacks of your own: (gym, task) -> name: response",
             )
+        if name == "look":
+            added.add_argument("file", metavar="FILE", help="JSON lines, JSON array, Parquet or CSV; packed or not")
+            added.add_argument("--max-rows", type=int, default=1000, metavar="N", help="rows looked at; default: 1000")
+            added.add_argument("--gym", default="", metavar="NAME", help="only this gym, which may be a plug-in")
         if name == "list":
             added.add_argument("--check", action="store_true", help="import each gym, in a process of its own")
         if name == "new":

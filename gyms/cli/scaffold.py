@@ -94,18 +94,17 @@ _TEST = '''\
 
 from pathlib import Path
 
-from gyms.load import load_gym
-from gyms.testing import check_gym
+from gyms.testing import check_gym, open_gym
 
 FILE = Path(__file__).parents[1] / "$module.py"
 
 
 def test_the_gym_keeps_the_contract():
-    check_gym(load_gym("$name", str(FILE), {}))
+    check_gym(open_gym(FILE))
 
 
 def test_only_the_right_answer_is_paid():
-    gym = load_gym("$name", str(FILE), {"num_tasks": 1})
+    gym = open_gym(FILE, num_tasks=1)
     (task,) = gym.tasks("train")
     assert gym.score(task, " 10\\n").value == 1.0
     assert gym.score(task, "11").value == 0.0

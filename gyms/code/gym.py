@@ -20,16 +20,17 @@ from typing import Any
 
 from pydantic import ConfigDict, Field, model_validator
 
-from gyms.api import CaseResult, Gym, Needs, Score, Services, Split, Status, Task, message
+from gyms.api import CaseResult, Needs, Score, Services, Split, Status, Task, message
 from gyms.code.builtin import PROBLEMS
 from gyms.code.exams import called_first
 from gyms.code.extract import Extracted, extract
 from gyms.code.plan import Plan, is_humaneval, is_mbpp, make_plan
 from gyms.code.published import listed
 from gyms.code.verify import Verdict, verify
-from gyms.columns import RowSettings, mapped_rows
+from gyms.columns import Reads, RowSettings
 from gyms.heldout import is_heldout
-from gyms.rows import Located, Skipped, make_all, read_file, read_source
+from gyms.row_gym import RowGym
+from gyms.rows import Located, read_file, read_source
 from gyms.sandbox.program import Limits, SandboxError
 
 __all__ = ["Code", "CodeSettings", "compose"]
@@ -40,8 +41,6 @@ MAX_ANSWER_CHARS = 20_000
 MAX_PLANNED_CHARS = 50_000_000
 """Tests of so many characters together are planned when rows are read, so that a malformed row is told then; those of
 later rows are planned when they are first scored."""
-_OPTIONAL = ("text", "solution", "setup", "language", "limits", "entry_point", "comparator", "tolerance", "task_id")
-_OWN = (("prompt", "entry_point", "test"), ("test_list",), ("prompt", "tests"), ("text", "tests"))
 MAX_CASES = 200
 """Test results that a score carries; failed ones first where there are more."""
 
@@ -52,8 +51,8 @@ class CodeSettings(RowSettings):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     path: Path | None = None
-    """File of HumanEval's, MBPP's or this gym's own rows, or of a published form: JSONL, JSON or Parquet, packed or
-    not. None: the built-in problems."""
+    """File of HumanEval's, MBPP's or this gym's own rows, or of a published form: JSONL, JSON, Parquet or CSV, packed
+    or not. None: the built-in problems."""
     source: str = ""
     """Data set for `datasets.load_dataset` instead of `path`, e.g. "openai/openai_humaneval"."""
     config: str = ""
@@ -90,11 +89,20 @@ class CodeSettings(RowSettings):
         return self
 
 
-class Code(Gym):
+class Code(RowGym):
     """Asks for programs; see the head of this file for the verifier."""
 
     Settings = CodeSettings
     settings: CodeSettings
+    reads = Reads(
+        kind="code",
+        wanted=("prompt", "tests"),
+        own=(("prompt", "entry_point", "test"), ("test_list",), ("prompt", "tests"), ("text", "tests")),
+        optional=(
+            "text", "solution", "setup", "language", "limits", "entry_point", "comparator", "tolerance", "task_id",
+        ),
+    )  # fmt: skip
+    file_setting, share_setting = "path", "heldout_fraction"
     needs = Needs(wall_seconds=300.0, sandbox=True)
     components: Mapping[str, str] = {"fraction": "fraction of the tests that passed"}  # type: ignore[misc]
 
@@ -102,7 +110,6 @@ class Code(Gym):
         super().__init__(settings, services)
         self._splits: dict[Split, Sequence[Task]] = {}
         self._plans: dict[str, Plan] = {}
-        self.skipped = Skipped()
         self._num_planned_chars = 0
 
     def tasks(self, split: Split) -> Sequence[Task]:
@@ -110,6 +117,17 @@ class Code(Gym):
         if not self._splits:
             self._splits = self._read()
         return self._splits[split]
+
+    def task_of(self, row: Mapping[str, Any], where: str) -> Task:
+        try:
+            task = make_task(row, str(row.get("task_id", where)), self.settings.suffix)
+            size = sum(len(str(row.get(key) or "")) for key in ("test", "tests", "test_list"))
+            if self._num_planned_chars + size <= MAX_PLANNED_CHARS:
+                self._num_planned_chars += size
+                self._plan(task)
+            return task
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
 
     def score(self, task: Task, response: str) -> Score:
         if len(response) > MAX_RESPONSE_CHARS:
@@ -202,10 +220,7 @@ class Code(Gym):
         if self.settings.path is None and not self.settings.source:
             return {"train": self._builtin("train"), "heldout": self._builtin("heldout")}
         settings = self.settings
-        rows = mapped_rows(
-            self._rows(), settings, kind="code", wanted=("prompt", "tests"), own=_OWN, optional=_OPTIONAL
-        )
-        made, self.skipped = make_all(rows, self._made, skip_malformed=settings.skip_malformed)
+        made = self.tasks_of(self._rows())
         share, seed = settings.heldout_fraction, settings.split_seed
         train: list[Task] = []
         heldout: list[Task] = []
@@ -218,17 +233,6 @@ class Code(Gym):
                 f"{len(heldout)} held-out tasks of {len(made)} rows; both need at least one"
             )
         return {"train": tuple(train), "heldout": tuple(heldout)}
-
-    def _made(self, row: Mapping[str, Any], where: str) -> Task:
-        try:
-            task = make_task(row, str(row.get("task_id", where)), self.settings.suffix)
-            size = sum(len(str(row.get(key) or "")) for key in ("test", "tests", "test_list"))
-            if self._num_planned_chars + size <= MAX_PLANNED_CHARS:
-                self._num_planned_chars += size
-                self._plan(task)
-            return task
-        except ValueError as error:
-            raise ValueError(f"{where}: {error}") from None
 
     def _builtin(self, split: Split) -> tuple[Task, ...]:
         rows = PROBLEMS[split]

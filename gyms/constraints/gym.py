@@ -20,15 +20,15 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from gyms.api import CaseResult, Gym, Needs, Score, Services, Split, Status, Task
-from gyms.columns import RowSettings, mapped_rows
+from gyms.api import CaseResult, Needs, Score, Services, Split, Status, Task
+from gyms.columns import Reads, RowSettings, mapped_rows
 from gyms.constraints.hacks import hack_flags
 from gyms.constraints.item import Instruction, Item, ItemError, read_item
 from gyms.constraints.prompts import PromptTasks
-from gyms.constraints.rows import read_rows, split_rows
+from gyms.constraints.rows import checked_row, make_task, read_rows, split_rows
 from gyms.constraints.text import prepared
 from gyms.response import after_thoughts
-from gyms.rows import Skipped
+from gyms.row_gym import RowGym
 
 __all__ = ["Constraints", "ConstraintsSettings"]
 
@@ -42,7 +42,7 @@ class ConstraintsSettings(RowSettings):
 
     path: Path | None = None
     """Local file of rows with `prompt`, `instruction_id_list` and `kwargs`, or of a published form, instead of
-    procedural prompts: JSONL, JSON or Parquet, packed or not."""
+    procedural prompts: JSONL, JSON, Parquet or CSV, packed or not."""
     source: str | None = None
     """Data set of such rows for `datasets.load_dataset`, e.g. a hub name, instead of procedural prompts."""
     source_split: str = "train"
@@ -80,11 +80,18 @@ class ConstraintsSettings(RowSettings):
         return self
 
 
-class Constraints(Gym):
+class Constraints(RowGym):
     """Asks for text under verifiable instructions; see the head of this file."""
 
     Settings = ConstraintsSettings
     settings: ConstraintsSettings
+    reads = Reads(
+        kind="instructions",
+        wanted=("prompt", "instruction_id_list", "kwargs"),
+        own=(("prompt", "instruction_id_list"),),
+        optional=("mode", "compat", "key"),
+    )
+    file_setting, share_setting = "path", "heldout_fraction"
     needs = Needs(wall_seconds=60.0, cpu_seconds=45.0)
     components: ClassVar[Mapping[str, str]] = {
         "fraction": "share of the instructions that hold",
@@ -94,7 +101,6 @@ class Constraints(Gym):
     def __init__(self, settings: ConstraintsSettings, services: Services) -> None:
         super().__init__(settings, services)
         self._splits: dict[Split, Sequence[Task]] = {}
-        self.skipped = Skipped()
 
     def tasks(self, split: Split) -> Sequence[Task]:
         """Procedural prompts, or the rows of `path` or `source`: read at the first call, which workers never make."""
@@ -109,16 +115,8 @@ class Constraints(Gym):
                 "train": PromptTasks(given.seed, "train", given.num_train, given.difficulty),
                 "heldout": PromptTasks(given.seed, "heldout", given.num_heldout, given.difficulty),
             }
-        rows = mapped_rows(
-            read_rows(given.path, given.source, given.source_split),
-            given,
-            kind="instructions",
-            wanted=("prompt", "instruction_id_list", "kwargs"),
-            own=(("prompt", "instruction_id_list"),),
-            optional=("mode", "compat", "key"),
-        )
         train, heldout, self.skipped = split_rows(
-            rows,
+            mapped_rows(read_rows(given.path, given.source, given.source_split), given, self.reads),
             heldout_fraction=given.heldout_fraction,
             skip_malformed=given.skip_malformed,
             skip_contradictory=given.skip_contradictory,
@@ -126,6 +124,9 @@ class Constraints(Gym):
             compat=given.compat,
         )
         return {"train": train, "heldout": heldout}
+
+    def task_of(self, row: Mapping[str, Any], where: str) -> Task:
+        return make_task(checked_row(row, where, mode=self.settings.mode, compat=self.settings.compat), where)
 
     def score(self, task: Task, response: str) -> Score:
         try:

@@ -17,7 +17,7 @@ from gyms.constraints.item import Contradiction, ItemError, read_item
 from gyms.heldout import is_heldout
 from gyms.rows import Located, Skipped, make_all, read_file, read_source
 
-__all__ = ["read_rows", "split_rows"]
+__all__ = ["checked_row", "make_task", "read_rows", "split_rows"]
 
 MAX_NAMED = 20
 """Contradictory rows that are named; the others are counted."""
@@ -45,23 +45,17 @@ def split_rows(
     """
     contradictory: list[str] = []
 
-    def checked(row: Mapping[str, Any], where: str) -> Mapping[str, Any] | None:
+    def kept(row: Mapping[str, Any], where: str) -> Mapping[str, Any] | None:
         try:
-            read_item(row, mode=mode, compat=compat)
-            if not isinstance(row.get("prompt"), str) or not row["prompt"].strip():
-                raise ItemError("'prompt' must be a string that is not empty")
+            return checked_row(row, where, mode=mode, compat=compat)
         except Contradiction as error:
-            told = f"{where}{_key(row)}: {error}"
             if not skip_contradictory:
                 hint = "skip_contradictory = true leaves out such rows, compat = true takes them as published"
-                raise ValueError(f"{told} ({hint})") from None
-            contradictory.append(told)
+                raise ValueError(f"{error} ({hint})") from None
+            contradictory.append(str(error))
             return None
-        except ItemError as error:
-            raise ValueError(f"{where}: {error}") from None
-        return row
 
-    made, skipped = make_all(rows, checked, skip_malformed=skip_malformed)
+    made, skipped = make_all(rows, kept, skip_malformed=skip_malformed)
     if contradictory:
         named = "; ".join(contradictory[:MAX_NAMED])
         more = f" (and {len(contradictory) - MAX_NAMED} more)" if len(contradictory) > MAX_NAMED else ""
@@ -73,7 +67,7 @@ def split_rows(
         if row is None:
             continue  # it keeps its number, so that the ids of other rows do not depend on the setting
         is_held = is_heldout(row["prompt"], fraction=heldout_fraction)
-        (held if is_held else train).append(make_task(row, number))
+        (held if is_held else train).append(make_task(row, f"row/{number}"))
     if not train or not held:
         left_out = f" ({skipped} left out)" if skipped.num_rows else ""
         raise ValueError(
@@ -83,13 +77,28 @@ def split_rows(
     return train, held, skipped
 
 
+def checked_row(
+    row: Mapping[str, Any], where: str, *, mode: Literal["strict", "loose"], compat: bool
+) -> Mapping[str, Any]:
+    """The row; ValueError with its place where it is malformed, a Contradiction where no response satisfies it."""
+    try:
+        read_item(row, mode=mode, compat=compat)
+    except Contradiction as error:
+        raise Contradiction(f"{where}{_key(row)}: {error}") from None
+    except ItemError as error:
+        raise ValueError(f"{where}: {error}") from None
+    if not isinstance(row.get("prompt"), str) or not row["prompt"].strip():
+        raise ValueError(f"{where}: 'prompt' must be a string that is not empty")
+    return row
+
+
+def make_task(row: Mapping[str, Any], place: str) -> Task:
+    """The task of one row."""
+    data = {name: row[name] for name in ("prompt", "instruction_id_list", "kwargs", "mode", "compat") if name in row}
+    return Task(id=f"{place}/{row.get('key', '')}", prompt=(message("user", row["prompt"]),), data=data)
+
+
 def _key(row: Mapping[str, Any]) -> str:
     """The row's own name, as published rows have one."""
     key = row.get("key")
     return f" (key {key})" if isinstance(key, str | int) and str(key).strip() else ""
-
-
-def make_task(row: Mapping[str, Any], number: int) -> Task:
-    """The task of one row."""
-    data = {name: row[name] for name in ("prompt", "instruction_id_list", "kwargs", "mode", "compat") if name in row}
-    return Task(id=f"row/{number}/{row.get('key', '')}", prompt=(message("user", row["prompt"]),), data=data)

@@ -16,18 +16,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from gyms.api import Gym, Needs, Score, Services, Split, Status, Task, message
-from gyms.columns import RowSettings, mapped_rows
+from gyms.api import Needs, Score, Services, Split, Status, Task, message
+from gyms.columns import Reads, RowSettings
 from gyms.heldout import is_heldout
 from gyms.math.builtin import problems
 from gyms.math.data import OWN_COLUMNS, fingerprint, make_task
 from gyms.math.gold import BadGold, Gold, read_gold
 from gyms.math.verify import Verdict, partial_value, verify_gold
-from gyms.rows import Located, Skipped, make_all, read_file, read_source, require_two_files
+from gyms.row_gym import RowGym
+from gyms.rows import Located, read_file, read_source, require_two_files
 
 __all__ = ["Math", "MathSettings"]
 
@@ -46,7 +47,7 @@ class MathSettings(RowSettings):
     heldout_split: str = "test"
     """Name of the data set's held-out split; empty: `heldout_fraction` of the train split is held out."""
     train_file: Path | None = None
-    """Local file of train rows, instead of `source`: JSONL, JSON or Parquet, packed or not."""
+    """Local file of train rows, instead of `source`: JSONL, JSON, Parquet or CSV, packed or not."""
     heldout_file: Path | None = None
     """Local file of held-out rows; without it `heldout_fraction` of `train_file` is held out."""
     dialect: Literal["auto", "gsm8k", "math", "rows"] = "auto"
@@ -77,11 +78,18 @@ class MathSettings(RowSettings):
         return self
 
 
-class Math(Gym):
+class Math(RowGym):
     """Asks for final answers in mathematics; see the head of this file."""
 
     Settings = MathSettings
     settings: MathSettings
+    reads = Reads(
+        kind="answer",
+        wanted=("question", "answer"),
+        own=OWN_COLUMNS,
+        optional=("problem", "solution", "type", "tolerance", "units"),
+    )
+    file_setting, share_setting = "train_file", "heldout_fraction"
     needs = Needs(wall_seconds=20.0, cpu_seconds=10.0)
     components: ClassVar[Mapping[str, str]] = {
         "correct": "1 where the final answer is right, else 0",
@@ -93,7 +101,6 @@ class Math(Gym):
     def __init__(self, settings: MathSettings, services: Services) -> None:
         super().__init__(settings, services)
         self._splits: dict[Split, Sequence[Task]] = {}
-        self.skipped = Skipped()
 
     def tasks(self, split: Split) -> Sequence[Task]:
         """Read at the first call, so that scoring workers, which never ask, need no data."""
@@ -110,6 +117,9 @@ class Math(Gym):
             train = [task for task in train if self.fingerprint(task) not in taken]
             self._splits = {"train": self._asked("train", train), "heldout": self._asked("heldout", heldout)}
         return self._splits[split]
+
+    def task_of(self, row: Mapping[str, Any], where: str) -> Task:
+        return make_task(row, dialect=self.settings.dialect, where=where)
 
     def score(self, task: Task, response: str) -> Score:
         try:
@@ -173,16 +183,7 @@ class Math(Gym):
                 Task(id="", prompt=(message("user", question),), data={"answer": answer, "question": question})
                 for question, answer in problems(split)
             ]
-        wanted, optional = ("question", "answer"), ("solution", "type", "tolerance", "units")
-        rows = mapped_rows(
-            self._rows(split), settings, kind="answer", wanted=wanted, own=OWN_COLUMNS, optional=optional
-        )
-        made, skipped = make_all(
-            rows,
-            lambda row, where: make_task(row, dialect=settings.dialect, where=where),
-            skip_malformed=settings.skip_malformed,
-        )
-        self.skipped += skipped
+        made = self.tasks_of(self._rows(split))
         return list({self.fingerprint(task): task for task in reversed(made)}.values())[::-1]
 
     def _is_split_by_hash(self) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-__all__ = ["Kind", "RowFormat", "at", "text_of"]
+__all__ = ["Kind", "RowFormat", "at", "read_json", "text_of"]
 
 Kind = Literal["answer", "code", "instructions", "chat", "conversations"]
 """What rows are for: questions with answers, programs with tests, verifiable instructions, open prompts, and curated
@@ -50,11 +50,8 @@ def at(row: Any, path: str) -> Any:
     if isinstance(row, Mapping) and path in row:
         return row[path]
     first, _, rest = path.partition(".")
-    if isinstance(row, str) and row.lstrip()[:1] in ("{", "["):
-        try:
-            row = json.loads(row)
-        except (ValueError, RecursionError):
-            raise KeyError(path) from None
+    if isinstance(row, str):
+        row = read_json(row)
     if isinstance(row, Mapping) and first in row:
         found = row[first]
     elif isinstance(row, Sequence) and not isinstance(row, str) and first.lstrip("-").isdecimal():
@@ -65,6 +62,16 @@ def at(row: Any, path: str) -> Any:
     else:
         raise KeyError(path)
     return at(found, rest) if rest else found
+
+
+def read_json(text: str) -> Any:
+    """The object or list that a text holds as JSON; None for other texts."""
+    if text.lstrip()[:1] not in ("{", "["):
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def text_of(value: Any) -> str:

@@ -79,7 +79,7 @@ def test_list_shows_what_is_broken_and_goes_on(site: Path, capsys: pytest.Captur
     assert "arithmetic" in [gym["name"] for gym in json.loads(capsys.readouterr().out)["gyms"]]
     names = [name for name in gym_names() if name not in ("broken", "quits", "fine")]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("gyms.cli.look.gym_names", lambda: {k: v for k, v in gym_names().items() if k not in names})
+        patch.setattr("gyms.cli.catalog.gym_names", lambda: {k: v for k, v in gym_names().items() if k not in names})
         assert main(["list", "--check", "--json"]) == 1
     listed = {gym["name"]: gym for gym in json.loads(capsys.readouterr().out)["gyms"]}
     assert "No module named 'no_such_module_here'" in listed["broken"]["problem"]
@@ -132,6 +132,28 @@ def test_the_pytest_plugin_runs_the_conformance_suite(tmp_path: Path, gym: str, 
     )
     assert done.returncode == status, done.stdout
     assert ("3 passed" if status == 0 else "3 failed") in done.stdout
+
+
+def test_the_pytest_plugin_names_its_own_options_in_a_refusal(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "--gym",
+            "arithmetic",
+            "--gym-args",
+            '{"n": 1}',
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 1 and done.stdout.count("\n--gym-args.n: unknown setting") == 3, done.stdout
 
 
 def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:

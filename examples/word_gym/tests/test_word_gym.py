@@ -2,18 +2,17 @@
 
 from pathlib import Path
 
-from gyms.load import load_gym
-from gyms.testing import check_gym
+from gyms.testing import check_gym, open_gym
 
 FILE = Path(__file__).parents[1] / "word_gym.py"
 
 
 def test_the_gym_keeps_the_contract():
-    check_gym(load_gym("word", str(FILE), {}))
+    check_gym(open_gym(FILE))
 
 
 def test_only_a_word_that_fits_is_paid():
-    gym = load_gym("word", str(FILE), {"num_heldout": 1})
+    gym = open_gym(FILE, num_heldout=1)
     (apple,) = gym.tasks("heldout")
     assert gym.score(apple, " Apple.\n").value == 1.0
     assert gym.score(apple, "angle").value == 0.0

@@ -55,14 +55,18 @@ def test_validate_says_which_rows_were_left_out(tmp_path: Path, capsys: pytest.C
     [
         (["info", "no_such_gym"], "there is no gym of that name"),
         (["validate", ARITHMETIC, "--args", "{"], "expected a JSON object"),
-        (["validate", ARITHMETIC, "--args", '{"max_oprand": 3}'], "did you mean 'max_operand'"),
+        (["validate", ARITHMETIC, "--args", '{"max_oprand": 3}'], "--args.max_oprand: unknown setting (did you mean"),
+        (["validate", "chat", "--args", '{"rubric": 3}'], "--args.rubric: Input should be"),
+        (["audit", "gsm8k", "--args", '{"heldout_frac": 0.1}'], "--args: heldout_frac splits train_file"),
+        (["validate", "arithmetik"], "NAME = 'arithmetik': there is no gym"),
     ],
 )
 def test_errors_are_one_line_and_status_2(
     capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
     assert main(arguments) == 2
-    assert message in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert message in told and told.count("\n") == 1
     assert main([*arguments, "--json"]) == 2
     assert message in json.loads(capsys.readouterr().out)["error"]
 

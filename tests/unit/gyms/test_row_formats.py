@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from gyms.api import Gym, Services
+from gyms.code.gym import Code
 from gyms.columns import RowSettings, mapped_rows
 from gyms.constraints.registry import find
 from gyms.load import load_gym
@@ -287,9 +288,7 @@ def test_hidden_tests_that_would_run_code_are_refused() -> None:
     row = dict(CODE["livecodebench"][0])
     for packed in (pickle.dumps(Attack()), b"junk", pickle.dumps(b"x" * 10), b""):
         row["private_test_cases"] = base64.b64encode(zlib.compress(packed)).decode()
-        rows = list(
-            mapped_rows([("f:1", row)], RowSettings(), kind="code", wanted=("prompt", "tests"), own=(("tests",),))
-        )
+        rows = list(mapped_rows([("f:1", row)], RowSettings(), Code.reads))
         assert isinstance(rows[0][1], ValueError) and "private_test_cases" in str(rows[0][1])
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import bz2
+import csv
 import gzip
+import io
 import json
 import logging
 import lzma
@@ -216,3 +218,41 @@ def test_gyms_import_without_the_libraries_that_read_data() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[3])
     assert "source = 'some/name' needs datasets, not installed here: pip install" in done.stdout, done
     assert "[hub]" in done.stdout, done
+
+
+CSV_ROWS = [
+    {"question": 'How many "legs",\nsay, has a cat?', "answer": "4", "note": None},
+    {"question": "\u00fc", "answer": "0", "note": "x"},
+]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, lambda data: b"\xef\xbb\xbf" + data.replace(b"\n", b"\r\n")])
+def test_csv_is_told_by_its_name_and_read_as_texts(
+    tmp_path: Path, delimiter: str, pack: Callable[[bytes], bytes]
+) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter=delimiter, lineterminator="\n")
+    writer.writerows([CSV_ROWS[0], *(row.values() for row in CSV_ROWS)])
+    file = tmp_path / "rows.CSV"
+    file.write_bytes(pack(text.getvalue().encode()))
+    assert [{k: v and v.replace("\r", "") for k, v in row.items()} for row in rows_of(file)] == CSV_ROWS
+
+
+def test_a_broken_line_of_csv_is_named_and_a_broken_file_is_one_error(tmp_path: Path) -> None:
+    file = tmp_path / "rows.tsv"
+    file.write_text("a\tb\n1\t2\n\n3\t4\t5\n6\t7\n")
+    (_, good), (where, bad), (_, last) = read_file(file)
+    assert good == {"a": "1", "b": "2"} and last == {"a": "6", "b": "7"}
+    assert where == f"{file}:4" and isinstance(bad, ValueError)
+    assert str(bad) == f"{file}:4: 3 values, and the header names 2 columns"
+    for data, fault in (
+        (b'a,b\n1,"2\n', "not CSV"),
+        (b"a,b\n\xff,2\n", "not CSV in UTF-8"),
+        (b"a,a\n1,2\n", "name its col"),
+    ):
+        file.write_bytes(data)
+        with pytest.raises(ValueError, match=fault):
+            list(read_file(file))
+    file.write_text('{"a": 1}\n')
+    assert rows_of(file) == [{"a": 1}]  # first bytes win where there are any
