@@ -12,6 +12,8 @@ from pathlib import Path
 
 from pydantic import model_validator
 
+from configs.base import NonNegative, Section
+from configs.curated import PtxConfig, PtxSourceConfig, WarmupConfig
 from configs.judge import CalibrationConfig, JudgeConfig, JudgeEndpointConfig
 from configs.sections import (
     CheckpointConfig,
@@ -21,18 +23,13 @@ from configs.sections import (
     GymConfig,
     LearnerConfig,
     ModelConfig,
-    NonNegative,
-    PtxConfig,
-    PtxSourceConfig,
     QuantConfig,
     ReportConfig,
     RewardConfig,
     RolloutConfig,
-    Section,
     TemperatureConfig,
     TinyModelConfig,
     TruncationConfig,
-    WarmupConfig,
 )
 
 __all__ = [
