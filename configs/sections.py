@@ -21,6 +21,7 @@ __all__ = [
     "EvalConfig",
     "GymConfig",
     "LearnerConfig",
+    "MismatchConfig",
     "ModelConfig",
     "QuantConfig",
     "ReportConfig",
@@ -211,6 +212,19 @@ class RewardConfig(Section):
     """The run stops when more than this fraction of a step's samples was masked for faults of ours."""
 
 
+class MismatchConfig(Section):
+    """What the loss does where engine and learner give a token different probabilities (docs/algorithm.md)."""
+
+    correction: Literal["token_cap", "sequence_cap", "token_band", "sequence_band", "policy_band"] | None = "token_cap"
+    """`token_cap`: a token weighs learner over engine, at most `high`. `sequence_cap`: so does the whole response.
+    `token_band`: the same weight, 0 outside of [`low`, `high`] (IcePop). `sequence_band`: so for the whole response.
+    `policy_band`: 0 where the policy of the update over the engine is outside, else 1 (Kimi K2.5). None: 1 for all."""
+    low: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
+    """Lower end of a band of probability ratios. IcePop: 0.5."""
+    high: Annotated[float, Field(ge=1.0)] = 2.0
+    """Cap, or upper end of a band. IcePop: 5."""
+
+
 class LearnerConfig(Section):
     """The policy update (docs/algorithm.md)."""
 
@@ -231,8 +245,8 @@ class LearnerConfig(Section):
     """Lower bound of the log-ratio in nats, for losses that have bounds. PPO's 0.2: -0.2231. `gspo`: about -3e-4."""
     clip_high: Annotated[float, Field(gt=0.0)] = 0.6931
     """Upper bound. PPO's 0.2: 0.1823; DAPO's 0.28: 0.2469. `gspo`: about 4e-4."""
-    importance_cap: Annotated[float, Field(gt=0.0)] | None = 2.0
-    """Cap of the per-token weight exp(learner - engine log-prob) that corrects for the engine; None: no correction."""
+    mismatch: MismatchConfig = MismatchConfig()
+    """Correction for the engine's own rounding."""
     drop_zero_spread: bool = True
     """Leave out groups whose rewards are all equal: their advantages are zero."""
     lr: Annotated[float, Field(ge=0.0)] = 1e-6

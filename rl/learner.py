@@ -14,8 +14,8 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -24,7 +24,8 @@ from torch import Tensor
 
 from rl.attention import attention_name
 from rl.batch import LearningSample, Minibatch
-from rl.loss import OBJECTIVES, Aggregation, LossInputs, PolicyLoss, importance_weights, negative_log_likelihood
+from rl.loss import OBJECTIVES, Aggregation, LossInputs, PolicyLoss, negative_log_likelihood
+from rl.mismatch import Mismatch, mismatch_weights
 from rl.optim import Optimizer
 from rl.packing import MicroBatch, Tree, pack
 from rl.ptx import PtxSample
@@ -51,7 +52,7 @@ class LearnerSettings:
     tau: float
     clip_low: float
     clip_high: float
-    importance_cap: float | None
+    mismatch: Mismatch
     optimizer: Literal["adamw", "muon"]
     momentum: float
     betas: tuple[float, float]
@@ -79,16 +80,20 @@ class UpdateMetrics:
     """Root mean square of the same."""
     clipped_frac: float
     """Fraction of tokens whose log-ratio was out of bounds (`k2_seq` and `reinforce` have none)."""
-    logprob_gap_sum: float
-    """Sum of |log pi_old of the learner - log p of the engine| in nats over the tokens that carried a gradient."""
-    logprob_gap_max: float
-    """The largest of them; 0 where there were none."""
+    weight_sum: float
+    """Sum of the weights that correct for the engine (`rl.mismatch`) over the tokens that carried a gradient."""
+    weight_square_sum: float
+    """Sum of their squares."""
+    num_dropped: int
+    """Tokens among them whose weight is 0."""
     num_tokens: int
     """Sampled tokens that carried a gradient."""
     num_samples: int
     """Samples that carried a gradient."""
     seconds: float
     """Wall clock of the update."""
+    old_logprobs: Mapping[int, tuple[float, ...]] = field(default_factory=dict)
+    """log pi_old of every sample that carried a gradient, by its number: [T] nats."""
 
 
 class Learner:
@@ -205,10 +210,16 @@ class Learner:
             log_ratio_mean=total.log_ratio_sum.item() / max(count, 1),
             log_ratio_std=math.sqrt(total.log_ratio_square_sum.item() / max(count, 1)),
             clipped_frac=total.clipped_sum.item() / max(num_tokens, 1),
-            logprob_gap_sum=math.fsum(part.gap_sum.item() for part in parts),
-            logprob_gap_max=max((part.gap_max.item() for part in parts), default=0.0),
+            weight_sum=math.fsum(part.weight_sum.item() for part in parts),
+            weight_square_sum=math.fsum(part.weight_square_sum.item() for part in parts),
+            num_dropped=sum(int(part.num_dropped.item()) for part in parts),
             num_tokens=num_tokens,
             num_samples=len(minibatch.samples),
+            old_logprobs={
+                sample.number: tuple(row[: len(sample.token_ids)])
+                for part in parts
+                for sample, row in zip(part.samples, part.old_NT.tolist(), strict=True)
+            },
             seconds=time.perf_counter() - started,
         )
 
@@ -221,8 +232,8 @@ class Learner:
             metrics.append(
                 UpdateMetrics(
                     policy_loss=0.0, ptx_loss=loss, grad_norm=self._optimizer_step(lr), learning_rate=lr,
-                    log_ratio_mean=0.0, log_ratio_std=0.0, clipped_frac=0.0, logprob_gap_sum=0.0, logprob_gap_max=0.0,
-                    num_tokens=0, num_samples=0,
+                    log_ratio_mean=0.0, log_ratio_std=0.0, clipped_frac=0.0,
+                    weight_sum=0.0, weight_square_sum=0.0, num_dropped=0, num_tokens=0, num_samples=0,
                     seconds=time.perf_counter() - started,
                 )
             )  # fmt: skip
@@ -241,18 +252,24 @@ class Learner:
         engine_NT = _padded([sample.engine_logprobs for sample in samples], micro, self.device)
         mask_NT = _padded([sample.loss_mask for sample in samples], micro, self.device)
         advantages_N = torch.tensor([sample.advantage for sample in samples], device=self.device)
+        weights_NT = mismatch_weights(
+            s.mismatch, logprobs_NT=logprobs_NT, old_logprobs_NT=old_NT, engine_logprobs_NT=engine_NT,
+            loss_mask_NT=mask_NT,
+        )  # fmt: skip
         result = OBJECTIVES[s.loss].loss(
             LossInputs(
                 logprobs_NT=logprobs_NT, old_logprobs_NT=old_NT, advantages_N=advantages_N, loss_mask_NT=mask_NT,
-                weights_NT=importance_weights(old_NT, engine_NT, s.importance_cap),
-                num_samples=whole.num_samples, num_tokens=whole.num_tokens,
+                weights_NT=weights_NT, num_samples=whole.num_samples, num_tokens=whole.num_tokens,
                 tau=s.tau, clip_low=s.clip_low, clip_high=s.clip_high, aggregation=s.aggregation,
             )
         )  # fmt: skip
         result.loss.backward()
-        gap_NT = (old_NT - engine_NT).abs() * mask_NT
-        loss = PolicyLoss(*(part.detach() for part in result))
-        return _Part(loss=loss, gap_sum=gap_NT.sum(), gap_max=gap_NT.max())
+        weights_NT = weights_NT * mask_NT
+        return _Part(
+            loss=PolicyLoss(*(part.detach() for part in result)), samples=samples, old_NT=old_NT,
+            weight_sum=weights_NT.sum(), weight_square_sum=weights_NT.square().sum(),
+            num_dropped=((weights_NT == 0) & (mask_NT > 0)).sum(),
+        )  # fmt: skip
 
     def _backward_ptx(self, samples: Sequence[PtxSample], *, coef: float) -> float:
         """Adds coef times the gradient of the mean NLL; returns the mean NLL."""
@@ -326,10 +343,13 @@ class _Part(NamedTuple):
     """What a micro-batch added to an update; scalars stay on the device until all of them are there."""
 
     loss: PolicyLoss
-    gap_sum: Tensor
-    """Sum over the sampled tokens of |log pi_old - log p of the engine|, nats."""
-    gap_max: Tensor
-    """The largest of them."""
+    samples: Sequence[LearningSample]
+    old_NT: Tensor
+    """log pi_old of the samples."""
+    weight_sum: Tensor
+    weight_square_sum: Tensor
+    num_dropped: Tensor
+    """Of the weights for the engine, as in `UpdateMetrics`."""
 
 
 def _num_loss_tokens(sample: LearningSample) -> int:

@@ -330,6 +330,7 @@ class Run:
     ) -> None:
         """Record the step, and make its weights the policy."""
         served = self.state.weights
+        old_logprobs = {number: old for update in updates for number, old in update.old_logprobs.items()}
         swap, stall = self.cluster.take_swap_times()
         row = step_metrics(
             step=self.state.step,
@@ -337,6 +338,7 @@ class Run:
             weight_version=served.version,
             batch=batch,
             updates=updates,
+            gap=batch.gap(old_logprobs),
             phases=self._take_phases(),
             sync_seconds=None if swap is None else served.pack_seconds + swap,
             stall_seconds=stall,

@@ -80,7 +80,7 @@ def test_a_table_given_to_a_table_merges_and_a_list_replaces(base: Path) -> None
         ("learner.lr=1e-5", 1e-5),
         ("learner.betas=[0.8, 0.99]", (0.8, 0.99)),
         ("learner.drop_zero_spread=false", False),
-        ("learner.importance_cap=none", None),
+        ("learner.mismatch.correction=none", None),
         ('quant.ignore=["lm_head", "re:.*gate$"]', ("lm_head", "re:.*gate$")),
         ("report.wandb=off", "off"),
         ("report.wandb_project=a=b", "a=b"),
