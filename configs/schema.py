@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pydantic import model_validator
 
+from configs.alarm import AlarmConfig
 from configs.base import NonNegative, Section
 from configs.curated import PtxConfig, PtxSourceConfig, WarmupConfig
 from configs.judge import CalibrationConfig, JudgeConfig, JudgeEndpointConfig
@@ -34,6 +35,7 @@ from configs.sections import (
 )
 
 __all__ = [
+    "AlarmConfig",
     "CalibrationConfig",
     "CheckpointConfig",
     "ClusterConfig",
@@ -93,6 +95,8 @@ class Config(Section):
     """Supervised phase before step 0."""
     eval: EvalConfig = EvalConfig()
     """Held-out evaluation."""
+    alarm: AlarmConfig = AlarmConfig()
+    """When the run stops by itself."""
     checkpoint: CheckpointConfig = CheckpointConfig()
     """What survives a kill."""
     report: ReportConfig = ReportConfig()

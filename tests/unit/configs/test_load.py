@@ -229,6 +229,7 @@ def test_a_resumed_run_may_change_what_is_listed_and_every_entry_exists() -> Non
         "rollout.long_prompts=drop",
         "ptx.long_conversations=drop",
         "eval.every=1",
+        "alarm.max_gap=none",
         "checkpoint.keep=9",
         "report.wandb=off",
         "cluster.max_restarts=0",
