@@ -74,6 +74,8 @@ class UpdateMetrics:
     """Global norm before clipping."""
     learning_rate: float
     """Learning rate that was applied."""
+    update_size: float
+    """Norm of the masters' change over their norm (`rl.optim`); 0 where no step was made."""
     log_ratio_mean: float
     """Mean log-ratio (nats) over samples or tokens, as the loss counts (`rl.loss.Objective`)."""
     log_ratio_std: float
@@ -198,7 +200,7 @@ class Learner:
         losses = [part.loss for part in parts]
         use_ptx = bool(ptx) and self.settings.ptx_coef > 0
         ptx_loss = self._backward_ptx(ptx, coef=self.settings.ptx_coef) if use_ptx else 0.0
-        grad_norm = self._optimizer_step(lr) if losses or use_ptx else 0.0
+        grad_norm, update_size = self._optimizer_step(lr) if losses or use_ptx else (0.0, 0.0)
         num_tokens = sum(map(_num_loss_tokens, minibatch.samples))
         count = len(minibatch.samples) if OBJECTIVES[self.settings.loss].counts_samples else num_tokens
         total = _sum_losses(losses)
@@ -207,6 +209,7 @@ class Learner:
             ptx_loss=ptx_loss,
             grad_norm=grad_norm,
             learning_rate=lr,
+            update_size=update_size,
             log_ratio_mean=total.log_ratio_sum.item() / max(count, 1),
             log_ratio_std=math.sqrt(total.log_ratio_square_sum.item() / max(count, 1)),
             clipped_frac=total.clipped_sum.item() / max(num_tokens, 1),
@@ -229,9 +232,10 @@ class Learner:
         for batch, lr in zip(batches, lrs, strict=True):
             started = time.perf_counter()
             loss = self._backward_ptx(batch, coef=1.0)
+            grad_norm, update_size = self._optimizer_step(lr)
             metrics.append(
                 UpdateMetrics(
-                    policy_loss=0.0, ptx_loss=loss, grad_norm=self._optimizer_step(lr), learning_rate=lr,
+                    policy_loss=0.0, ptx_loss=loss, grad_norm=grad_norm, learning_rate=lr, update_size=update_size,
                     log_ratio_mean=0.0, log_ratio_std=0.0, clipped_frac=0.0,
                     weight_sum=0.0, weight_square_sum=0.0, num_dropped=0, num_tokens=0, num_samples=0,
                     seconds=time.perf_counter() - started,
@@ -283,15 +287,15 @@ class Learner:
             total += loss.item()
         return total
 
-    def _optimizer_step(self, lr: float) -> float:
-        """Clip, step, put the model back on the grid; returns the gradient's norm before clipping."""
+    def _optimizer_step(self, lr: float) -> tuple[float, float]:
+        """Clip, step, put the model back on the grid; the gradient's norm before clipping, and the update's size."""
         norm = torch.nn.utils.clip_grad_norm_(self.masters.parameters.values(), self.settings.max_grad_norm)
         if not torch.isfinite(norm):
             raise RuntimeError("the gradient is not finite; lower learner.lr or learner.max_grad_norm")
-        self.optimizer.step(lr)
+        update_size = self.optimizer.step(lr)
         self.masters.zero_grad()
         self.masters.refresh()
-        return float(norm)
+        return float(norm), update_size
 
     # -- weights and state --------------------------------------------------------------------------------------------
 

@@ -28,12 +28,14 @@ def step_metrics(
     sync_seconds: float | None,
     stall_seconds: float | None,
     num_weight_bytes: int,
+    code_flip_frac: float | None,
 ) -> Row:
     """One row of metrics.jsonl. A number that this step has no data for is None (null), never left out.
 
     Args:
         gap: between learner and engine, over the tokens that were learned from; None where there were none.
         phases: seconds of each phase of this step, by name.
+        code_flip_frac: between the weights that sampled and those that this step made.
         sync_seconds, stall_seconds: hand-over of the weights served in this step; None where no swap was needed.
     """
     scored = [sample for group in batch.groups for sample in group.samples]
@@ -56,6 +58,7 @@ def step_metrics(
         "weights/sync_seconds": sync_seconds,
         "weights/swap_stall_seconds": stall_seconds,
         "weights/num_bytes": num_weight_bytes,
+        "weights/code_flip_frac": code_flip_frac,
         "faults/masked_frac": _mean([s.score.status.is_masked for s in scored]),
         "faults/broke_verifier_frac": _mean([CONTROL_FLAG in s.score.flags for s in scored]),
     }
@@ -87,6 +90,7 @@ def _learner_metrics(updates: Sequence[UpdateMetrics]) -> Row:
         "ptx_loss",
         "grad_norm",
         "learning_rate",
+        "update_size",
         "log_ratio_mean",
         "log_ratio_std",
         "clipped_frac",

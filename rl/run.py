@@ -353,6 +353,7 @@ class Run:
             sync_seconds=None if swap is None else served.pack_seconds + swap,
             stall_seconds=stall,
             num_weight_bytes=served.num_bytes,
+            code_flip_frac=weights.code_flip_frac,
         )
         row |= self._take_eval_metrics() | self.judging.take_metrics()
         self.judging.learn_from(batch.groups)

@@ -27,6 +27,7 @@ def update(**changes) -> UpdateMetrics:
         "ptx_loss": 2.0,
         "grad_norm": 1.0,
         "learning_rate": 1e-4,
+        "update_size": 1e-3,
         "log_ratio_mean": 0.0,
         "log_ratio_std": 0.0,
         "clipped_frac": 0.0,
@@ -71,6 +72,7 @@ def row_of(groups, **changes):
         "sync_seconds": 0.5,
         "stall_seconds": 0.125,
         "num_weight_bytes": 1000,
+        "code_flip_frac": 0.0625,
     }
     return step_metrics(**facts | changes)
 
@@ -121,6 +123,7 @@ def test_times_and_bytes_are_passed_on(groups):
         "weights/sync_seconds": 0.5,
         "weights/swap_stall_seconds": 0.125,
         "weights/num_bytes": 1000,
+        "weights/code_flip_frac": 0.0625,
     }
 
 
