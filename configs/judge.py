@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from configs.sections import Fraction, NonNegative, Positive, Seconds, Section
+from configs.base import Fraction, NonNegative, Positive, Seconds, Section
 
 __all__ = ["CalibrationConfig", "JudgeConfig", "JudgeEndpointConfig"]
 

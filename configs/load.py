@@ -33,6 +33,7 @@ MAY_CHANGE_ON_RESUME: Mapping[str, str] = {
     "rollout.long_prompts": "may change while no task was left out",
     "ptx.long_conversations": "may change while no conversation was left out",
     "eval.*": "evaluation reads the policy and never changes it",
+    "alarm.*": "an alarm stops a run and changes nothing that it computes",
     "checkpoint.*": "when a run is saved does not change what it computes",
     "report.*": "what is shown does not change what is computed",
     "cluster.*": "a run may move to another machine, and deadlines may be raised after one was missed",

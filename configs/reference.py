@@ -39,7 +39,7 @@ quotes for the shell. A table given to a table is merged into it. A gym is reach
 `gyms.arithmetic.budget=32`, `gyms.0.budget=32`; where both would fit, the name counts.
 
 **`none`** unsets a setting whose type ends in "or none", in files (`"none"`) and in overrides
-(`learner.importance_cap=none`).
+(`learner.mismatch.correction=none`).
 
 **Types are strict**: `true` is no number, `"5"` and `5.0` are no integers, and no number may be infinite or nan.
 Unknown keys are refused with the nearest valid one. A gym's `args` are checked when the gym is loaded.

@@ -12,6 +12,9 @@ from pathlib import Path
 
 from pydantic import model_validator
 
+from configs.alarm import AlarmConfig
+from configs.base import NonNegative, Section
+from configs.curated import PtxConfig, PtxSourceConfig, WarmupConfig
 from configs.judge import CalibrationConfig, JudgeConfig, JudgeEndpointConfig
 from configs.sections import (
     CheckpointConfig,
@@ -20,22 +23,19 @@ from configs.sections import (
     EvalConfig,
     GymConfig,
     LearnerConfig,
+    MismatchConfig,
     ModelConfig,
-    NonNegative,
-    PtxConfig,
-    PtxSourceConfig,
     QuantConfig,
     ReportConfig,
     RewardConfig,
     RolloutConfig,
-    Section,
     TemperatureConfig,
     TinyModelConfig,
     TruncationConfig,
-    WarmupConfig,
 )
 
 __all__ = [
+    "AlarmConfig",
     "CalibrationConfig",
     "CheckpointConfig",
     "ClusterConfig",
@@ -46,6 +46,7 @@ __all__ = [
     "JudgeConfig",
     "JudgeEndpointConfig",
     "LearnerConfig",
+    "MismatchConfig",
     "ModelConfig",
     "PtxConfig",
     "PtxSourceConfig",
@@ -94,6 +95,8 @@ class Config(Section):
     """Supervised phase before step 0."""
     eval: EvalConfig = EvalConfig()
     """Held-out evaluation."""
+    alarm: AlarmConfig = AlarmConfig()
+    """When the run stops by itself."""
     checkpoint: CheckpointConfig = CheckpointConfig()
     """What survives a kill."""
     report: ReportConfig = ReportConfig()

@@ -10,7 +10,9 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from configs.base import Fraction, MomentDecay, NonNegative, Positive, Seconds, Section
 
 __all__ = [
     "CheckpointConfig",
@@ -19,38 +21,16 @@ __all__ = [
     "EvalConfig",
     "GymConfig",
     "LearnerConfig",
+    "MismatchConfig",
     "ModelConfig",
-    "PtxConfig",
-    "PtxSourceConfig",
     "QuantConfig",
     "ReportConfig",
     "RewardConfig",
     "RolloutConfig",
-    "Section",
     "TemperatureConfig",
     "TinyModelConfig",
     "TruncationConfig",
-    "WarmupConfig",
 ]
-
-Positive = Annotated[int, Field(gt=0)]
-NonNegative = Annotated[int, Field(ge=0)]
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-MomentDecay = Annotated[float, Field(ge=0.0, lt=1.0)]  # at 1 AdamW's bias correction divides by zero
-Seconds = Annotated[float, Field(gt=0.0)]
-
-
-class Section(BaseModel):
-    """Base of every section: frozen, unknown keys refused, the docstring under a field is its documentation."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        use_attribute_docstrings=True,
-        protected_namespaces=(),
-        allow_inf_nan=False,
-        ser_json_inf_nan="constants",  # a gym's own args may hold inf; null would not come back as inf
-    )
 
 
 class TinyModelConfig(Section):
@@ -232,6 +212,19 @@ class RewardConfig(Section):
     """The run stops when more than this fraction of a step's samples was masked for faults of ours."""
 
 
+class MismatchConfig(Section):
+    """What the loss does where engine and learner give a token different probabilities (docs/algorithm.md)."""
+
+    correction: Literal["token_cap", "sequence_cap", "token_band", "sequence_band", "policy_band"] | None = "token_cap"
+    """`token_cap`: a token weighs learner over engine, at most `high`. `sequence_cap`: so does the whole response.
+    `token_band`: the same weight, 0 outside of [`low`, `high`] (IcePop). `sequence_band`: so for the whole response.
+    `policy_band`: 0 where the policy of the update over the engine is outside, else 1 (Kimi K2.5). None: 1 for all."""
+    low: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
+    """Lower end of a band of probability ratios. IcePop: 0.5."""
+    high: Annotated[float, Field(ge=1.0)] = 2.0
+    """Cap, or upper end of a band. IcePop: 5."""
+
+
 class LearnerConfig(Section):
     """The policy update (docs/algorithm.md)."""
 
@@ -252,8 +245,8 @@ class LearnerConfig(Section):
     """Lower bound of the log-ratio in nats, for losses that have bounds. PPO's 0.2: -0.2231. `gspo`: about -3e-4."""
     clip_high: Annotated[float, Field(gt=0.0)] = 0.6931
     """Upper bound. PPO's 0.2: 0.1823; DAPO's 0.28: 0.2469. `gspo`: about 4e-4."""
-    importance_cap: Annotated[float, Field(gt=0.0)] | None = 2.0
-    """Cap of the per-token weight exp(learner - engine log-prob) that corrects for the engine; None: no correction."""
+    mismatch: MismatchConfig = MismatchConfig()
+    """Correction for the engine's own rounding."""
     drop_zero_spread: bool = True
     """Leave out groups whose rewards are all equal: their advantages are zero."""
     lr: Annotated[float, Field(ge=0.0)] = 1e-6
@@ -289,69 +282,6 @@ class LearnerConfig(Section):
         if self.baseline == "log_mean_exp" and self.tau == 0:
             raise ValueError('learner.baseline = "log_mean_exp" needs learner.tau > 0')
         return self
-
-
-class PtxSourceConfig(Section):
-    """Where curated conversations come from. Exactly one of `gym`, `jsonl`, `dataset` is set."""
-
-    gym: str | tuple[str, ...] | None = None
-    """A gym of this config, or several in equal shares: their training tasks with their worked (gold) answers."""
-    jsonl: Path | None = None
-    """File of rows `{"messages": [{"role": ..., "content": ...}, ...]}`, or of a published form (docs/rows.md): JSON
-    lines, a JSON array or Parquet, packed or not."""
-    dataset: str | None = None
-    """Hub name or local folder for `datasets.load_dataset`, with such rows."""
-    split: str = "train"
-    """Split of `dataset`."""
-    max_examples: Positive | None = None
-    """Use only this many conversations, chosen by the seed. None: all."""
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> PtxSourceConfig:
-        chosen = [key for key in ("gym", "jsonl", "dataset") if getattr(self, key) is not None]
-        if len(chosen) > 1:
-            raise ValueError(f"ptx.source names {' and '.join(chosen)}; name one of gym, jsonl, dataset")
-        return self
-
-    @property
-    def gyms(self) -> tuple[str, ...]:
-        """The gyms that `gym` names."""
-        return (self.gym,) if isinstance(self.gym, str) else self.gym or ()
-
-    @property
-    def is_set(self) -> bool:
-        """True where a source is named."""
-        return any((self.gym, self.jsonl, self.dataset))
-
-
-class PtxConfig(Section):
-    """Loss on curated data beside the policy loss (Kimi K2, section 3.2.3), through the same INT4 grid."""
-
-    source: PtxSourceConfig = PtxSourceConfig()
-    """The curated conversations; used by the warm-up too."""
-    coef: Annotated[float, Field(ge=0.0)] = 0.0
-    """Weight of the mean negative log-likelihood per token."""
-    batch_size: Positive = 16
-    """Conversations per optimiser update."""
-    num_conversations: Positive | None = None
-    """How many conversations of the source this loss sees, a fixed sample of them; None: all. The warm-up sees all. A
-    small set holds on to what the warm-up taught without teaching the task further."""
-    long_conversations: Literal["refuse", "drop"] = "refuse"
-    """What becomes of conversations with more tokens than `model.context_length` or `learner.max_microbatch_tokens`, or
-    that the chat template cannot render. `refuse`: the run does not start. `drop`: another one takes their place."""
-
-
-class WarmupConfig(Section):
-    """A supervised phase before step 0: PTX loss only, through QAT. Done once, as part of the run."""
-
-    num_steps: NonNegative = 0
-    """Optimiser updates; 0 skips the phase."""
-    lr: Annotated[float, Field(ge=0.0)] = 5e-5
-    """Peak learning rate, ramped over the first tenth and decayed linearly to a tenth."""
-    batch_size: Positive = 16
-    """Conversations per update."""
-    until_loss: Annotated[float, Field(ge=0.0)] = 0.0
-    """End early once the mean loss of ten updates is below this many nats per token; 0: do all `num_steps`."""
 
 
 class EvalConfig(Section):

@@ -7,7 +7,7 @@ every unmasked sample, dropped groups included: dropping saves work and must not
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,6 +16,7 @@ from gyms.api import Score
 from gyms.mixture import Draw
 from reward.rules import Reward
 from rl.advantage import Baseline, group_advantages
+from rl.mismatch import LogprobGap, logprob_gap
 from rollout.types import Sample
 
 __all__ = ["Group", "LearningBatch", "LearningSample", "Minibatch", "ScoredSample", "learning_batch"]
@@ -83,6 +84,23 @@ class LearningBatch:
     step: int
     groups: tuple[Group, ...]
     minibatches: tuple[Minibatch, ...]
+
+    def gap(self, old_logprobs: Mapping[int, Sequence[float]]) -> LogprobGap | None:
+        """Learner against engine over the sampled tokens that carried a gradient; None where there were none.
+
+        Args:
+            old_logprobs: log pi_old by the number of the sample, of all of them.
+        """
+        sampled = [
+            (old, engine)
+            for minibatch in self.minibatches
+            for sample in minibatch.samples
+            for old, engine, is_sampled in zip(
+                old_logprobs[sample.number], sample.engine_logprobs, sample.loss_mask, strict=True
+            )
+            if is_sampled
+        ]
+        return logprob_gap(*zip(*sampled, strict=True)) if sampled else None
 
     def with_minibatches(self, minibatches: tuple[Minibatch, ...]) -> LearningBatch:
         """The same batch with other minibatches: those that hold `old_logprobs`."""

@@ -35,6 +35,8 @@ class PublishedWeights:
     """Size of the packed weights."""
     pack_seconds: float
     """Time from asking the learner to having the artefact."""
+    code_flip_frac: float | None = None
+    """Fraction of INT4 codes that differ from those published before; None for the first."""
 
 
 @dataclass(slots=True, kw_only=True)

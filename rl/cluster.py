@@ -36,6 +36,8 @@ from rl.settings import engine_settings, learner_settings
 from rl.turns import LearnerHandle, ServedPolicy
 from rollout.chat import ChatFormat
 from rollout.engine.engine import EngineBroken, EngineSettings, SwapTiming, VLLMEngine
+from rollout.weights.changes import code_flip_frac
+from rollout.weights.contract import WeightArtefact
 
 __all__ = ["Cluster", "check_running_cluster", "cpus_per_bundle"]
 
@@ -88,6 +90,7 @@ class Cluster:
         self._learner: Any = None
         self._engines: list[Any] = []
         self._served_version: int | None = None
+        self._published: WeightArtefact | None = None
         self._owns_ray = False
 
     # -- start and stop -----------------------------------------------------------------------------------------------
@@ -313,11 +316,15 @@ class Cluster:
         started = time.perf_counter()
         handle = self._learner.publish.remote(version)
         artefact = await self._answer(handle, "learner", "publish", "swap_seconds")
+        pack_seconds = time.perf_counter() - started
+        before, self._published = self._published, artefact
+        flipped = None if before is None else await asyncio.to_thread(code_flip_frac, before, artefact)
         return PublishedWeights(
             version=version,
             handle=handle,
             num_bytes=artefact.manifest.total_bytes,
-            pack_seconds=time.perf_counter() - started,
+            pack_seconds=pack_seconds,
+            code_flip_frac=flipped,
         )
 
     async def save_learner(self, file: Path) -> None:

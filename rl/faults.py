@@ -1,8 +1,8 @@
-"""What can go wrong with a process of the run: it died, it did not answer in time, or it was asked out of turn."""
+"""What ends a step or a run: a process died, did not answer in time, was asked out of turn; or an alarm rang."""
 
 from __future__ import annotations
 
-__all__ = ["ActorLost", "DeadlineExceeded", "PhaseError"]
+__all__ = ["ActorLost", "DeadlineExceeded", "PhaseError", "RunStopped"]
 
 
 class DeadlineExceeded(RuntimeError):
@@ -23,3 +23,7 @@ class ActorLost(RuntimeError):
 
 class PhaseError(RuntimeError):
     """A phase was entered while another one had the devices."""
+
+
+class RunStopped(RuntimeError):
+    """An alarm rang (`alarm.*`); a checkpoint was saved."""

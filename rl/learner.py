@@ -14,8 +14,8 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -24,7 +24,8 @@ from torch import Tensor
 
 from rl.attention import attention_name
 from rl.batch import LearningSample, Minibatch
-from rl.loss import OBJECTIVES, Aggregation, LossInputs, PolicyLoss, importance_weights, negative_log_likelihood
+from rl.loss import OBJECTIVES, Aggregation, LossInputs, PolicyLoss, negative_log_likelihood
+from rl.mismatch import Mismatch, mismatch_weights
 from rl.optim import Optimizer
 from rl.packing import MicroBatch, Tree, pack
 from rl.ptx import PtxSample
@@ -51,7 +52,7 @@ class LearnerSettings:
     tau: float
     clip_low: float
     clip_high: float
-    importance_cap: float | None
+    mismatch: Mismatch
     optimizer: Literal["adamw", "muon"]
     momentum: float
     betas: tuple[float, float]
@@ -73,22 +74,28 @@ class UpdateMetrics:
     """Global norm before clipping."""
     learning_rate: float
     """Learning rate that was applied."""
+    update_size: float
+    """Norm of the masters' change over their norm (`rl.optim`); 0 where no step was made."""
     log_ratio_mean: float
     """Mean log-ratio (nats) over samples or tokens, as the loss counts (`rl.loss.Objective`)."""
     log_ratio_std: float
     """Root mean square of the same."""
     clipped_frac: float
     """Fraction of tokens whose log-ratio was out of bounds (`k2_seq` and `reinforce` have none)."""
-    logprob_gap_sum: float
-    """Sum of |log pi_old of the learner - log p of the engine| in nats over the tokens that carried a gradient."""
-    logprob_gap_max: float
-    """The largest of them; 0 where there were none."""
+    weight_sum: float
+    """Sum of the weights that correct for the engine (`rl.mismatch`) over the tokens that carried a gradient."""
+    weight_square_sum: float
+    """Sum of their squares."""
+    num_dropped: int
+    """Tokens among them whose weight is 0."""
     num_tokens: int
     """Sampled tokens that carried a gradient."""
     num_samples: int
     """Samples that carried a gradient."""
     seconds: float
     """Wall clock of the update."""
+    old_logprobs: Mapping[int, tuple[float, ...]] = field(default_factory=dict)
+    """log pi_old of every sample that carried a gradient, by its number: [T] nats."""
 
 
 class Learner:
@@ -193,7 +200,7 @@ class Learner:
         losses = [part.loss for part in parts]
         use_ptx = bool(ptx) and self.settings.ptx_coef > 0
         ptx_loss = self._backward_ptx(ptx, coef=self.settings.ptx_coef) if use_ptx else 0.0
-        grad_norm = self._optimizer_step(lr) if losses or use_ptx else 0.0
+        grad_norm, update_size = self._optimizer_step(lr) if losses or use_ptx else (0.0, 0.0)
         num_tokens = sum(map(_num_loss_tokens, minibatch.samples))
         count = len(minibatch.samples) if OBJECTIVES[self.settings.loss].counts_samples else num_tokens
         total = _sum_losses(losses)
@@ -202,13 +209,20 @@ class Learner:
             ptx_loss=ptx_loss,
             grad_norm=grad_norm,
             learning_rate=lr,
+            update_size=update_size,
             log_ratio_mean=total.log_ratio_sum.item() / max(count, 1),
             log_ratio_std=math.sqrt(total.log_ratio_square_sum.item() / max(count, 1)),
             clipped_frac=total.clipped_sum.item() / max(num_tokens, 1),
-            logprob_gap_sum=math.fsum(part.gap_sum.item() for part in parts),
-            logprob_gap_max=max((part.gap_max.item() for part in parts), default=0.0),
+            weight_sum=math.fsum(part.weight_sum.item() for part in parts),
+            weight_square_sum=math.fsum(part.weight_square_sum.item() for part in parts),
+            num_dropped=sum(int(part.num_dropped.item()) for part in parts),
             num_tokens=num_tokens,
             num_samples=len(minibatch.samples),
+            old_logprobs={
+                sample.number: tuple(row[: len(sample.token_ids)])
+                for part in parts
+                for sample, row in zip(part.samples, part.old_NT.tolist(), strict=True)
+            },
             seconds=time.perf_counter() - started,
         )
 
@@ -218,11 +232,12 @@ class Learner:
         for batch, lr in zip(batches, lrs, strict=True):
             started = time.perf_counter()
             loss = self._backward_ptx(batch, coef=1.0)
+            grad_norm, update_size = self._optimizer_step(lr)
             metrics.append(
                 UpdateMetrics(
-                    policy_loss=0.0, ptx_loss=loss, grad_norm=self._optimizer_step(lr), learning_rate=lr,
-                    log_ratio_mean=0.0, log_ratio_std=0.0, clipped_frac=0.0, logprob_gap_sum=0.0, logprob_gap_max=0.0,
-                    num_tokens=0, num_samples=0,
+                    policy_loss=0.0, ptx_loss=loss, grad_norm=grad_norm, learning_rate=lr, update_size=update_size,
+                    log_ratio_mean=0.0, log_ratio_std=0.0, clipped_frac=0.0,
+                    weight_sum=0.0, weight_square_sum=0.0, num_dropped=0, num_tokens=0, num_samples=0,
                     seconds=time.perf_counter() - started,
                 )
             )  # fmt: skip
@@ -241,18 +256,24 @@ class Learner:
         engine_NT = _padded([sample.engine_logprobs for sample in samples], micro, self.device)
         mask_NT = _padded([sample.loss_mask for sample in samples], micro, self.device)
         advantages_N = torch.tensor([sample.advantage for sample in samples], device=self.device)
+        weights_NT = mismatch_weights(
+            s.mismatch, logprobs_NT=logprobs_NT, old_logprobs_NT=old_NT, engine_logprobs_NT=engine_NT,
+            loss_mask_NT=mask_NT,
+        )  # fmt: skip
         result = OBJECTIVES[s.loss].loss(
             LossInputs(
                 logprobs_NT=logprobs_NT, old_logprobs_NT=old_NT, advantages_N=advantages_N, loss_mask_NT=mask_NT,
-                weights_NT=importance_weights(old_NT, engine_NT, s.importance_cap),
-                num_samples=whole.num_samples, num_tokens=whole.num_tokens,
+                weights_NT=weights_NT, num_samples=whole.num_samples, num_tokens=whole.num_tokens,
                 tau=s.tau, clip_low=s.clip_low, clip_high=s.clip_high, aggregation=s.aggregation,
             )
         )  # fmt: skip
         result.loss.backward()
-        gap_NT = (old_NT - engine_NT).abs() * mask_NT
-        loss = PolicyLoss(*(part.detach() for part in result))
-        return _Part(loss=loss, gap_sum=gap_NT.sum(), gap_max=gap_NT.max())
+        weights_NT = weights_NT * mask_NT
+        return _Part(
+            loss=PolicyLoss(*(part.detach() for part in result)), samples=samples, old_NT=old_NT,
+            weight_sum=weights_NT.sum(), weight_square_sum=weights_NT.square().sum(),
+            num_dropped=((weights_NT == 0) & (mask_NT > 0)).sum(),
+        )  # fmt: skip
 
     def _backward_ptx(self, samples: Sequence[PtxSample], *, coef: float) -> float:
         """Adds coef times the gradient of the mean NLL; returns the mean NLL."""
@@ -266,15 +287,15 @@ class Learner:
             total += loss.item()
         return total
 
-    def _optimizer_step(self, lr: float) -> float:
-        """Clip, step, put the model back on the grid; returns the gradient's norm before clipping."""
+    def _optimizer_step(self, lr: float) -> tuple[float, float]:
+        """Clip, step, put the model back on the grid; the gradient's norm before clipping, and the update's size."""
         norm = torch.nn.utils.clip_grad_norm_(self.masters.parameters.values(), self.settings.max_grad_norm)
         if not torch.isfinite(norm):
             raise RuntimeError("the gradient is not finite; lower learner.lr or learner.max_grad_norm")
-        self.optimizer.step(lr)
+        update_size = self.optimizer.step(lr)
         self.masters.zero_grad()
         self.masters.refresh()
-        return float(norm)
+        return float(norm), update_size
 
     # -- weights and state --------------------------------------------------------------------------------------------
 
@@ -326,10 +347,13 @@ class _Part(NamedTuple):
     """What a micro-batch added to an update; scalars stay on the device until all of them are there."""
 
     loss: PolicyLoss
-    gap_sum: Tensor
-    """Sum over the sampled tokens of |log pi_old - log p of the engine|, nats."""
-    gap_max: Tensor
-    """The largest of them."""
+    samples: Sequence[LearningSample]
+    old_NT: Tensor
+    """log pi_old of the samples."""
+    weight_sum: Tensor
+    weight_square_sum: Tensor
+    num_dropped: Tensor
+    """Of the weights for the engine, as in `UpdateMetrics`."""
 
 
 def _num_loss_tokens(sample: LearningSample) -> int:

@@ -26,8 +26,8 @@ import torch
 from torch import Tensor
 
 __all__ = [
-    "OBJECTIVES", "Aggregation", "LossInputs", "Objective", "PolicyLoss", "cispo", "grpo", "gspo", "importance_weights",
-    "k2_seq", "k25_token", "negative_log_likelihood", "reinforce",
+    "OBJECTIVES", "Aggregation", "LossInputs", "Objective", "PolicyLoss", "cispo", "grpo", "gspo", "k2_seq",
+    "k25_token", "negative_log_likelihood", "reinforce",
 ]  # fmt: skip
 
 Aggregation = Literal["token", "sample", "sum"]
@@ -48,7 +48,7 @@ class LossInputs:
     loss_mask_NT: Tensor
     """[N, T] 1 for tokens that the policy sampled, 0 for padding and observations."""
     weights_NT: Tensor | None = None
-    """[N, T] importance weights of the policy gradient; None: ones."""
+    """[N, T] weights of the policy gradient (`rl.mismatch`); None: ones."""
     num_samples: int
     """Counted samples of the whole minibatch."""
     num_tokens: int
@@ -69,7 +69,7 @@ class LossInputs:
 
     @property
     def gain_mask_NT(self) -> Tensor:
-        """[N, T] the mask times the importance weights."""
+        """[N, T] the mask times the weights."""
         return self.mask_NT if self.weights_NT is None else self.mask_NT * self.weights_NT
 
     @property
@@ -99,19 +99,6 @@ class PolicyLoss(NamedTuple):
     """Scalar: sum of the squares of the same."""
     clipped_sum: Tensor
     """Scalar: number of tokens whose log-ratio the bounds changed."""
-
-
-def importance_weights(old_logprobs_NT: Tensor, engine_logprobs_NT: Tensor, cap: float | None) -> Tensor:
-    """Truncated importance weights for the mismatch between learner and engine: min(exp(old - engine), cap).
-
-    Args:
-        old_logprobs_NT: [N, T] log pi_old of the learner, before any update.
-        engine_logprobs_NT: [N, T] log-probabilities of the engine that sampled.
-        cap: upper bound > 0; None gives ones (no correction).
-    """
-    if cap is None:
-        return torch.ones_like(old_logprobs_NT)
-    return torch.exp(old_logprobs_NT - engine_logprobs_NT).clamp(max=cap)
 
 
 def k2_seq(x: LossInputs) -> PolicyLoss:

@@ -9,8 +9,9 @@ from typing import Any
 from reward.control import CONTROL_FLAG
 from rl.batch import Group, LearningBatch, ScoredSample
 from rl.learner import UpdateMetrics
+from rl.mismatch import LogprobGap, effective_frac
 
-__all__ = ["fault_causes", "logprob_gap", "rollout_row", "step_metrics"]
+__all__ = ["fault_causes", "rollout_row", "step_metrics"]
 
 Row = dict[str, float | int | None]
 
@@ -22,19 +23,22 @@ def step_metrics(
     weight_version: int,
     batch: LearningBatch,
     updates: Sequence[UpdateMetrics],
+    gap: LogprobGap | None,
     phases: Mapping[str, float],
     sync_seconds: float | None,
     stall_seconds: float | None,
     num_weight_bytes: int,
+    code_flip_frac: float | None,
 ) -> Row:
     """One row of metrics.jsonl. A number that this step has no data for is None (null), never left out.
 
     Args:
+        gap: between learner and engine, over the tokens that were learned from; None where there were none.
         phases: seconds of each phase of this step, by name.
+        code_flip_frac: between the weights that sampled and those that this step made.
         sync_seconds, stall_seconds: hand-over of the weights served in this step; None where no swap was needed.
     """
     scored = [sample for group in batch.groups for sample in group.samples]
-    gap_mean, gap_max = logprob_gap(updates)
     generate_seconds = phases.get("rollout", 0.0)
     num_tokens = sum(s.sample.num_tokens for s in scored)
     row: Row = {
@@ -48,13 +52,13 @@ def step_metrics(
         "rollout/length_mean": _mean([s.sample.num_tokens for s in scored]),
         "rollout/truncated_frac": _mean([s.sample.is_truncated for s in scored]),
         "rollout/surprise_mean": _mean([-logprob for s in scored for logprob in s.sample.logprobs]),
-        "rollout/logprob_gap_mean": gap_mean,
-        "rollout/logprob_gap_max": gap_max,
+        **_gap_metrics(gap),
         "rollout/tokens_per_second": num_tokens / generate_seconds if generate_seconds else None,
         **_learner_metrics(updates),
         "weights/sync_seconds": sync_seconds,
         "weights/swap_stall_seconds": stall_seconds,
         "weights/num_bytes": num_weight_bytes,
+        "weights/code_flip_frac": code_flip_frac,
         "faults/masked_frac": _mean([s.score.status.is_masked for s in scored]),
         "faults/broke_verifier_frac": _mean([CONTROL_FLAG in s.score.flags for s in scored]),
     }
@@ -86,21 +90,24 @@ def _learner_metrics(updates: Sequence[UpdateMetrics]) -> Row:
         "ptx_loss",
         "grad_norm",
         "learning_rate",
+        "update_size",
         "log_ratio_mean",
         "log_ratio_std",
         "clipped_frac",
     )
     row: Row = {f"learner/{name}": _mean([getattr(update, name) for update in updates]) for name in fields}
-    return row | {"learner/num_samples": sum(update.num_samples for update in updates)}
-
-
-def logprob_gap(updates: Sequence[UpdateMetrics]) -> tuple[float | None, float | None]:
-    """Mean and maximum of |log p_learner - log p_engine| over the sampled tokens that are learned from."""
     num_tokens = sum(update.num_tokens for update in updates)
-    if not num_tokens:
-        return None, None
-    total = math.fsum(update.logprob_gap_sum for update in updates)
-    return total / num_tokens, max(update.logprob_gap_max for update in updates)
+    weight_sum, weight_square_sum = math.fsum(u.weight_sum for u in updates), sum(u.weight_square_sum for u in updates)
+    return row | {
+        "learner/weight_ess": effective_frac(weight_sum, weight_square_sum, num_tokens),
+        "learner/weight_dropped_frac": sum(u.num_dropped for u in updates) / num_tokens if num_tokens else None,
+        "learner/num_samples": sum(update.num_samples for update in updates),
+    }
+
+
+def _gap_metrics(gap: LogprobGap | None) -> Row:
+    names = ("mean", "stderr", "median", "p90", "p99", "p999", "max", "kl_k3")
+    return {f"rollout/logprob_gap_{name}": None if gap is None else getattr(gap, name) for name in names}
 
 
 def fault_causes(groups: Sequence[Group]) -> list[str]:

@@ -24,6 +24,9 @@ from rollout.quant.views import View, linear_views
 
 __all__ = ["Optimizer"]
 
+SAMPLED = 1 << 16
+"""Entries of a master that the size of an update is measured on, about."""
+
 
 class Optimizer:
     """Steps fp32 masters that carry their gradients in `.grad`.
@@ -67,8 +70,13 @@ class Optimizer:
             )  # fmt: skip
 
     @torch.no_grad()
-    def step(self, lr: float) -> None:
-        """One update of every master that has a gradient."""
+    def step(self, lr: float) -> float:
+        """One update of every master that has a gradient; returns the norm of the change over that of the masters.
+
+        The norms are estimated from `SAMPLED` entries of each larger master, evenly spread: a copy of all of them would
+        cost as much memory as a moment.
+        """
+        before = {name: _sampled(master).clone() for name, master in self._masters.items()}
         for optimizer in self._optimizers.values():
             for group in optimizer.param_groups:
                 group["lr"] = lr
@@ -81,6 +89,12 @@ class Optimizer:
         for matrices in self._matrices.values():
             for matrix in matrices:
                 matrix.grad = None
+        change, size = torch.zeros(()), torch.zeros(())
+        for name, master in self._masters.items():
+            each = master.numel() / before[name].numel()
+            change = change + each * (_sampled(master) - before[name]).square().sum()
+            size = size + each * before[name].square().sum()
+        return float((change / size).sqrt()) if size else 0.0
 
     def state_dict(self) -> dict[str, Any]:
         """The moments, for `torch.save`."""
@@ -103,6 +117,11 @@ class Optimizer:
     @property
     def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
         return {"adamw": self._adamw} if self._muon is None else {"muon": self._muon, "adamw": self._adamw}
+
+
+def _sampled(master: Tensor) -> Tensor:
+    """[n] entries at equal distances, an odd number so that they are not of a few columns alone."""
+    return master.flatten()[:: (master.numel() // SAMPLED) | 1]
 
 
 def _muon_matrices(model: Any) -> dict[str, tuple[View, ...]]:

@@ -21,6 +21,7 @@ from configs.load import to_json
 from gyms.mixture import Draw, draws, heldout
 from reward.rules import TruncationRule, check_masked_rate
 from reward.scorer import Scorer
+from rl.alarms import WATCHED, alarm_of
 from rl.batch import Group, LearningBatch, learning_batch
 from rl.checkpoint import (
     Checkpoint,
@@ -34,7 +35,7 @@ from rl.checkpoint import (
 from rl.cluster import Cluster
 from rl.collect import collect
 from rl.evaluate import evaluate
-from rl.faults import ActorLost, DeadlineExceeded
+from rl.faults import ActorLost, DeadlineExceeded, RunStopped
 from rl.judging import Judging
 from rl.learner import UpdateMetrics
 from rl.metrics import fault_causes, rollout_row, step_metrics
@@ -87,6 +88,7 @@ class Run:
         self._num_restarts = 0
         self._task: asyncio.Task[Any] | None = None
         self._last_eval: dict[str, Any] | None = None
+        self._watched: list[dict[str, Any]] = []
 
     # -- start, restore, stop -----------------------------------------------------------------------------------------
 
@@ -125,6 +127,7 @@ class Run:
         self.state.is_stopping = self._is_stopping
         self.cluster.step = self.state.step
         self.folder.drop_from(self.state.step, num_evals=self.state.num_evals)
+        self._watched = [{key: row.get(key) for key in WATCHED} for row in self.folder.rows(self.folder.metrics)]
         self.report.say(f"going on from {checkpoint.folder} at step {self.state.step}")
 
     def request_stop(self) -> None:
@@ -174,10 +177,17 @@ class Run:
             self.cluster.learner_has_moved = False
 
     async def save_if_due(self) -> None:
-        """A checkpoint every `checkpoint.every` steps."""
-        every = self.config.checkpoint.every
-        if every and self.state.step % every == 0:
+        """A checkpoint every `checkpoint.every` steps, and before an alarm ends the run.
+
+        Raises:
+            RunStopped: the step that was done rang an alarm.
+        """
+        every, alarm = self.config.checkpoint.every, alarm_of(self._watched, self.config.alarm)
+        if alarm or (every and self.state.step % every == 0):
             await self.save()
+        if alarm:
+            saved = self.folder.checkpoints / f"step_{self.state.step:06d}"
+            raise RunStopped(f"{alarm}. Saved {saved}; to go on all the same, change or unset (=none) that setting")
 
     async def save(self) -> None:
         """Write a checkpoint, unless it is there: learner first, manifest last, one rename."""
@@ -330,6 +340,7 @@ class Run:
     ) -> None:
         """Record the step, and make its weights the policy."""
         served = self.state.weights
+        old_logprobs = {number: old for update in updates for number, old in update.old_logprobs.items()}
         swap, stall = self.cluster.take_swap_times()
         row = step_metrics(
             step=self.state.step,
@@ -337,14 +348,17 @@ class Run:
             weight_version=served.version,
             batch=batch,
             updates=updates,
+            gap=batch.gap(old_logprobs),
             phases=self._take_phases(),
             sync_seconds=None if swap is None else served.pack_seconds + swap,
             stall_seconds=stall,
             num_weight_bytes=served.num_bytes,
+            code_flip_frac=weights.code_flip_frac,
         )
         row |= self._take_eval_metrics() | self.judging.take_metrics()
         self.judging.learn_from(batch.groups)
         self.folder.append(self.folder.metrics, row)
+        self._watched.append({key: row[key] for key in WATCHED})
         self.report.step(self.state.step, row, batch.groups)
         self.state.advance(weights)
         self.cluster.step = self.state.step

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from configs.schema import Config
 from rl.learner import LearnerSettings
+from rl.mismatch import Mismatch
 from rollout.chat import ChatFormat
 from rollout.engine.engine import EngineSettings
 from rollout.quant.scheme import QuantScheme
@@ -26,7 +27,7 @@ def learner_settings(config: Config, model_folder: Path) -> LearnerSettings:
         tau=learner.tau,
         clip_low=learner.clip_low,
         clip_high=learner.clip_high,
-        importance_cap=learner.importance_cap,
+        mismatch=Mismatch(**learner.mismatch.model_dump()),
         optimizer=learner.optimizer,
         momentum=learner.momentum,
         betas=learner.betas,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rl.learner import Learner, LearnerSettings
+from rl.mismatch import Mismatch
 from rollout.quant.scheme import QuantScheme
 
 ROOT = Path(__file__).parents[2]
@@ -27,7 +28,7 @@ SHORT = (
 def new_learner(folder: Path, **changes: Any) -> Learner:
     settings: dict[str, Any] = {
         "model_folder": folder, "scheme": QuantScheme(), "fake_quantize": True, "compute_dtype": "float32",
-        "loss": "k2_seq", "aggregation": None, "tau": 0.05, "clip_low": -0.7, "clip_high": 0.7, "importance_cap": 2.0,
+        "loss": "k2_seq", "aggregation": None, "tau": 0.05, "clip_low": -0.7, "clip_high": 0.7, "mismatch": Mismatch(),
         "optimizer": "adamw", "momentum": 0.95, "betas": (0.9, 0.95), "weight_decay": 0.0,
         "max_grad_norm": 1.0, "max_microbatch_tokens": 1024, "ptx_coef": 0.0,
     }  # fmt: skip

@@ -49,7 +49,7 @@ def test_every_section_is_public() -> None:
 
 @pytest.mark.parametrize("number", [float("inf"), float("nan")])
 def test_no_number_is_infinite_or_nan(number: float) -> None:
-    assert "finite number" in refusal(learner={"importance_cap": number})
+    assert "finite number" in refusal(learner={"mismatch": {"high": number}})
 
 
 def test_a_moment_decay_of_one_is_refused_as_it_divides_by_zero() -> None:

@@ -75,6 +75,19 @@ def test_only_sampled_tokens_count_and_each_token_keeps_its_segments_temperature
     assert minibatch.num_tokens == 4 + 3
 
 
+def test_the_gap_of_a_batch_is_over_the_sampled_tokens_that_carry_a_gradient_in_any_minibatch(group, scored):
+    segments = (
+        Segment(token_ids=(5,), logprobs=(-1.0,), weight_version=1, temperature=1.0),
+        Segment(token_ids=(7,), logprobs=(0.0,), weight_version=1, temperature=1.0, is_sampled=False),
+    )
+    learned = group(0, scored(1.0, segments=segments), scored(0.0, token_ids=(3,), logprobs=(-2.0,)))
+    dropped = group(1, 1.0, 1.0)
+    batch = deal([learned, dropped], num_minibatches=2)
+    found = batch.gap({0: (-1.25, -99.0), 1: (-2.5,)})
+    assert found is not None and (found.num, found.mean, found.max) == (2, pytest.approx(0.375), pytest.approx(0.5))
+    assert deal([dropped]).gap({}) is None
+
+
 def test_minibatches_are_the_same_function_of_seed_and_step_every_time(group):
     groups = [group(i, 1.0, 0.0) for i in range(16)]
 

@@ -18,6 +18,7 @@ from transformers import AttentionInterface, AutoModelForCausalLM
 
 from rl.batch import LearningSample, Minibatch
 from rl.learner import Learner, LearnerSettings, check_head_and_mask
+from rl.mismatch import Mismatch
 from rl.ptx import PtxSample
 from rollout.quant.grid import fake_quantize
 from rollout.quant.scheme import QuantScheme
@@ -49,7 +50,7 @@ def settings(tiny_folder) -> LearnerSettings:
         tau=0.5,
         clip_low=-0.6931,
         clip_high=0.6931,
-        importance_cap=2.0,
+        mismatch=Mismatch(),
         optimizer="adamw",
         momentum=0.95,
         betas=(0.9, 0.95),
@@ -112,8 +113,11 @@ def plain_update(learner: Learner, batch: Minibatch, ptx=()) -> tuple[float, flo
         logprobs = plain_logprobs(model, one.prompt_ids, one.token_ids, one.temperatures)
         old, mask = torch.tensor(one.old_logprobs), torch.tensor(one.loss_mask).float()
         weights = torch.ones_like(old)
-        if s.importance_cap is not None:
-            weights = (old - torch.tensor(one.engine_logprobs)).exp().clamp(max=s.importance_cap)
+        if s.mismatch.correction == "token_cap":
+            weights = (old - torch.tensor(one.engine_logprobs)).exp().clamp(max=s.mismatch.high)
+        elif s.mismatch.correction == "policy_band":
+            log_band = (logprobs.detach() - torch.tensor(one.engine_logprobs)) / math.log(s.mismatch.high)
+            weights = ((log_band <= 1) & (log_band >= -1)).float()  # low is 1 / high here
         log_ratio = (logprobs - old) * mask
         if s.loss == "k2_seq":
             pull = one.advantage - s.tau * log_ratio.sum().detach()
@@ -219,9 +223,9 @@ def test_nan_weights_are_refused_at_the_start_and_before_publishing_with_the_ten
 
 
 @pytest.mark.parametrize("loss", ["k2_seq", "k25_token"])
-@pytest.mark.parametrize("importance_cap", [None, 2.0])
-def test_losses_and_gradient_norm_equal_those_of_the_plain_algorithm(settings, loss, importance_cap):
-    learner = make(settings, loss=loss, importance_cap=importance_cap)
+@pytest.mark.parametrize("correction", [None, "token_cap", "policy_band"])
+def test_losses_and_gradient_norm_equal_those_of_the_plain_algorithm(settings, loss, correction):
+    learner = make(settings, loss=loss, mismatch=Mismatch(correction=correction, low=0.5, high=2.0))
     first, second = learner.add_old_logprobs([minibatch(0), minibatch(1)])
     for batch in (first, second):  # the second time theta has moved away from theta_old
         policy, nll, gradient = plain_update(learner, batch, PTX)
@@ -243,20 +247,23 @@ def test_a_first_update_needs_no_old_logprobs_and_changes_the_same_bits_without_
     assert all(torch.equal(p, plain.masters.parameters[name]) for name, p in informed.masters.parameters.items())
 
 
-def test_the_gap_is_summed_over_the_sampled_tokens_alone(settings):
-    learner = make(settings)
+def test_an_update_tells_the_weights_of_the_sampled_tokens_and_the_log_probabilities_they_came_from(settings):
+    learner = make(settings, mismatch=Mismatch(correction="token_band", low=0.5, high=2.0))
     batch = learner.add_old_logprobs([minibatch()])[0]
-    gaps = [
-        abs(old - engine)
+    ratios = [
+        math.exp(old - engine)
         for one in batch.samples
         for old, engine, is_sampled in zip(one.old_logprobs, one.engine_logprobs, one.loss_mask, strict=True)
         if is_sampled
     ]
-    found = learner.update(batch, PTX, lr=1e-2)
-    # fp32 sums of some 20 gaps of order 1: each addition rounds by 2**-24 of at most the sum
-    assert found.logprob_gap_sum == pytest.approx(sum(gaps), rel=len(gaps) * 2**-23)
-    assert found.logprob_gap_max == pytest.approx(max(gaps), rel=2**-22)
-    assert found.num_tokens == len(gaps)
+    kept = [ratio for ratio in ratios if 0.5 <= ratio <= 2.0]
+    assert 0 < len(kept) < len(ratios)
+    found = learner.update(dataclasses.replace(batch, samples=minibatch().samples), PTX, lr=1e-2)
+    assert found.old_logprobs == {one.number: one.old_logprobs for one in batch.samples}
+    # fp32 sums of some 20 weights up to 2: each addition rounds by 2**-24 of at most the sum
+    assert found.weight_sum == pytest.approx(sum(kept), rel=len(ratios) * 2**-23)
+    assert found.weight_square_sum == pytest.approx(sum(ratio**2 for ratio in kept), rel=len(ratios) * 2**-22)
+    assert (found.num_dropped, found.num_tokens) == (len(ratios) - len(kept), len(ratios))
 
 
 def test_an_update_is_one_step_of_clipped_adamw_on_the_masters(settings):

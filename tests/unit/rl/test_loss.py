@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from rl.loss import OBJECTIVES, LossInputs, PolicyLoss, importance_weights, negative_log_likelihood
+from rl.loss import OBJECTIVES, LossInputs, PolicyLoss, negative_log_likelihood
 from tests.rounding import rounding
 
 STEP = 1e-6
@@ -286,16 +286,6 @@ def test_losses_of_micro_batches_add_up_to_the_loss_of_the_minibatch(loss, cut, 
     whole, first, second = of(slice(None)), of(slice(cut)), of(slice(cut, None))
     for total, a, b in zip(whole, first, second, strict=True):
         assert total.item() == pytest.approx(a.item() + b.item(), abs=2 * SUM)  # 18 terms
-
-
-@given(st.floats(-5, 5), st.floats(-5, 5), st.floats(0.1, 10))
-def test_an_importance_weight_is_the_ratio_of_learner_to_engine_below_its_cap(old, engine, cap):
-    weight = importance_weights(matrix([old]), matrix([engine]), cap).item()
-    assert weight == pytest.approx(min(math.exp(old - engine), cap))
-
-
-def test_no_cap_means_no_correction():
-    assert importance_weights(matrix([-1.0, -9.0]), matrix([-3.0, 0.0]), None).tolist() == [[1.0, 1.0]]
 
 
 def test_negative_log_likelihood_is_the_mean_surprise_of_the_counted_tokens():

@@ -13,8 +13,10 @@ from reward.control import CONTROL_FLAG
 from reward.rules import TruncationRule
 from rl.batch import learning_batch
 from rl.learner import UpdateMetrics
-from rl.metrics import fault_causes, logprob_gap, rollout_row, step_metrics
+from rl.metrics import fault_causes, rollout_row, step_metrics
+from rl.mismatch import LogprobGap
 
+GAP = LogprobGap(num=9, mean=0.02, stderr=0.01, max=0.5, median=0.015, p90=0.1, p99=0.3, p999=0.4, kl_k3=0.001)
 DOCUMENT = Path(__file__).parents[3] / "docs" / "metrics.md"
 PHASES = {"rollout": 2.0, "old_logprobs": 0.5, "update": 1.0, "save": 0.25, "eval": 3.0}
 
@@ -25,11 +27,13 @@ def update(**changes) -> UpdateMetrics:
         "ptx_loss": 2.0,
         "grad_norm": 1.0,
         "learning_rate": 1e-4,
+        "update_size": 1e-3,
         "log_ratio_mean": 0.0,
         "log_ratio_std": 0.0,
         "clipped_frac": 0.0,
-        "logprob_gap_sum": 0.5,
-        "logprob_gap_max": 0.25,
+        "weight_sum": 8.0,
+        "weight_square_sum": 8.0,
+        "num_dropped": 2,
         "num_tokens": 10,
         "num_samples": 4,
         "seconds": 1.0,
@@ -63,10 +67,12 @@ def row_of(groups, **changes):
         "weight_version": 3,
         "batch": batch_of(groups),
         "updates": [update(), update(grad_norm=3.0, log_ratio_std=0.5)],
+        "gap": GAP,
         "phases": PHASES,
         "sync_seconds": 0.5,
         "stall_seconds": 0.125,
         "num_weight_bytes": 1000,
+        "code_flip_frac": 0.0625,
     }
     return step_metrics(**facts | changes)
 
@@ -117,22 +123,29 @@ def test_times_and_bytes_are_passed_on(groups):
         "weights/sync_seconds": 0.5,
         "weights/swap_stall_seconds": 0.125,
         "weights/num_bytes": 1000,
+        "weights/code_flip_frac": 0.0625,
     }
 
 
-def test_the_gap_is_a_mean_over_tokens_and_a_maximum_over_updates():
-    one = update(logprob_gap_sum=0.8, logprob_gap_max=0.5, num_tokens=4)
-    other = update(logprob_gap_sum=0.4, logprob_gap_max=0.4, num_tokens=1)
-    assert logprob_gap([one, other]) == (pytest.approx(1.2 / 5), 0.5)
-    assert logprob_gap([]) == logprob_gap([update(num_tokens=0)]) == (None, None)
+def test_the_gap_between_learner_and_engine_is_in_the_row_with_its_tail(groups):
+    row = row_of(groups)
+    assert (row["rollout/logprob_gap_mean"], row["rollout/logprob_gap_p99"]) == (0.02, 0.3)
+    assert (row["rollout/logprob_gap_max"], row["rollout/logprob_gap_kl_k3"]) == (0.5, 0.001)
+
+
+def test_weights_are_counted_over_the_tokens_of_all_updates(groups):
+    one = update(weight_sum=2.0, weight_square_sum=4.0, num_dropped=3, num_tokens=4)
+    other = update(weight_sum=2.0, weight_square_sum=4.0, num_dropped=0, num_tokens=1)
+    row = row_of(groups, updates=[one, other])
+    assert row["learner/weight_ess"] == pytest.approx(16 / (5 * 8)) and row["learner/weight_dropped_frac"] == 3 / 5
 
 
 def test_a_number_without_data_is_null_and_never_left_out(groups, group, scored):
     lost = [group(0, *[scored(status=Status.CANCELLED, logprobs=None)] * 2)]
-    bare = row_of(lost, updates=[], phases=PHASES | {"rollout": 0.0}, sync_seconds=None, stall_seconds=None)
+    bare = row_of(lost, updates=[], gap=None, phases=PHASES | {"rollout": 0.0}, sync_seconds=None, stall_seconds=None)
     full = row_of(groups[:1])
     assert {key for key in full if "correct" not in key and "brief" not in key} <= bare.keys()
-    for key in ("reward/mean", "rollout/logprob_gap_mean", "rollout/tokens_per_second", "learner/grad_norm"):
+    for key in ("reward/mean", "rollout/logprob_gap_mean", "learner/weight_ess", "learner/grad_norm"):
         assert bare[key] is None
     assert "null" in json.dumps(bare) and "NaN" not in json.dumps(bare)
 

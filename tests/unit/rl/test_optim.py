@@ -127,3 +127,29 @@ def test_a_master_without_a_gradient_stays_where_it_is():
     before = {name: master.clone() for name, master in masters.items()}
     optimizer(masters, model, weight_decay=0.5).step(0.02)
     assert {name for name, master in masters.items() if torch.equal(master, before[name])} == idle
+
+
+@pytest.mark.parametrize("kind", ["adamw", "muon"])
+def test_the_size_of_an_update_is_its_norm_over_that_of_the_masters(kind):
+    model = dense()
+    masters = masters_of(model)
+    before = {name: master.double().clone() for name, master in masters.items()}
+    found = optimizer(masters, model, kind=kind).step(0.01)
+    change = sum((masters[name].double() - old).square().sum() for name, old in before.items())
+    assert all(master.numel() <= 1 << 16 for master in masters.values())  # each is looked at as a whole
+    # the change is a difference of weights below 1 that were rounded to fp32: 2**-24 of some 0.01
+    assert found == pytest.approx(float((change / sum(old.square().sum() for old in before.values())).sqrt()), rel=1e-4)
+    assert optimizer(masters, model, kind=kind).step(0.0) == 0.0
+
+
+def test_the_size_of_an_update_of_a_large_matrix_is_estimated_from_entries_of_all_its_columns():
+    generator = torch.Generator().manual_seed(2)
+    master = torch.randn(1024, 512, generator=generator)
+    master.grad = torch.randn(master.shape, generator=generator)
+    before = master.clone()
+    found = Optimizer({"w": master}, None, kind="adamw", betas=(0.9, 0.95), weight_decay=0.0, momentum=0.0).step(0.01)
+    exact = float((master - before).norm() / before.norm())
+    # half of the squared norm's relative error: entries' squares have a standard deviation of 2**.5 times their mean
+    assert found == pytest.approx(exact, rel=4 * 0.5 * (2 / (1 << 15)) ** 0.5)
+    looked_at = torch.arange(master.numel())[:: (master.numel() // (1 << 16)) | 1] % 512
+    assert looked_at.unique().numel() == 512

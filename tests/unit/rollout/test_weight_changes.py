@@ -1,0 +1,45 @@
+"""Flipped codes against those counted one by one after unpacking."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from rollout.quant.grid import quantize
+from rollout.quant.pack import pack_int4
+from rollout.weights.changes import code_flip_frac
+from rollout.weights.sender import build_artefact
+
+
+def artefact_of(*weights: torch.Tensor, version: int = 0, norm: float = 1.0):
+    named = [("norm.weight", torch.full((5,), norm).bfloat16())]
+    for i, weight in enumerate(weights):
+        codes, scale = quantize(weight, 32)
+        named += [(f"{i}.weight_packed", pack_int4(codes)), (f"{i}.weight_scale", scale)]
+    return build_artefact(named, version)
+
+
+def test_flipped_codes_are_counted_as_if_one_by_one():
+    generator = torch.Generator().manual_seed(0)
+    before = [torch.randn(8, 64, generator=generator), torch.randn(4, 32, generator=generator)]
+    after = [weight + 0.1 * torch.randn(weight.shape, generator=generator) for weight in before]
+    flipped = sum(
+        int((quantize(a, 32).codes != quantize(b, 32).codes).sum()) for a, b in zip(before, after, strict=True)
+    )
+    assert 0 < flipped < 640
+    assert code_flip_frac(artefact_of(*before), artefact_of(*after, version=1)) == pytest.approx(flipped / (512 + 128))
+
+
+@pytest.mark.parametrize(("column", "value"), [(3, 2.0), (4, -2.0)])
+def test_either_code_of_a_byte_counts_once_however_far_it_moved(column, value):
+    before = torch.ones(2, 32)
+    after = before.clone()
+    before[0, 0] = after[0, 0] = 7.0  # a scale of 1: the codes are the weights
+    after[0, column] = value
+    assert code_flip_frac(artefact_of(before), artefact_of(after)) == 1 / 64
+
+
+def test_what_is_not_packed_does_not_count_and_without_codes_there_is_no_number():
+    weight = torch.randn(2, 32, generator=torch.Generator().manual_seed(1))
+    assert code_flip_frac(artefact_of(weight), artefact_of(weight * 2, norm=3.0)) == 0.0  # other scales, equal codes
+    assert code_flip_frac(artefact_of(), artefact_of(norm=2.0)) is None
