@@ -76,6 +76,7 @@ class _TokenLogprobs(torch.autograd.Function):
             scaled_CV = _scaled(logits_CV, temperatures_M, chunk)
             normalisers.append(scaled_CV.logsumexp(dim=1))
             picked.append(scaled_CV.gather(1, targets_M[chunk, None]).squeeze(1))
+            del logits_CV, scaled_CV  # before the next chunk's are made
         normaliser_M = torch.cat(normalisers)
         ctx.chunks = chunks
         ctx.save_for_backward(hidden_MH, weight_VH, bias_V, targets_M, temperatures_M, normaliser_M, first_logits)
@@ -83,8 +84,7 @@ class _TokenLogprobs(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Any, ...]:
-        (grad_M,) = grad_outputs
+    def backward(ctx: Any, grad_M: Tensor) -> tuple[Tensor | None, ...]:  # pyrefly: ignore[bad-override]
         hidden_MH, weight_VH, bias_V, targets_M, temperatures_M, normaliser_M, first_logits = ctx.saved_tensors
         sums = _HeadGradient(weight_VH, has_bias=bias_V is not None, num_chunks=len(ctx.chunks))
         grad_MH = torch.empty_like(hidden_MH)
@@ -97,6 +97,7 @@ class _TokenLogprobs(torch.autograd.Function):
             rounded_CV = slope_CV.to(weight_VH.dtype)
             grad_MH[chunk] = rounded_CV @ weight_VH
             sums.add(hidden_MH[chunk], slope_CV, rounded_CV)
+            del logits_CV, slope_CV, rounded_CV
         return grad_MH, *sums.rounded(), None, None, None
 
 
