@@ -4,9 +4,7 @@ A plain class; `rl.cluster` puts it into its own process. It sees batches, never
 weights, never gradients. Losses of micro-batches add up to the loss of the minibatch, so `max_microbatch_tokens` bounds
 memory and changes nothing else. Dropout is off for good: the model stays in eval mode.
 
-Logits are computed at the predicting positions only, as head(base(ids)); a probe at the start proves that the model's
-own forward pass does the same, and that its attention honours the tree mask (a sequence in a tree gets the
-log-probabilities it gets alone).
+What a pass over a micro-batch is, and which models it is right for, is in `rl.forward`.
 """
 
 from __future__ import annotations
@@ -24,6 +22,7 @@ from torch import Tensor
 
 from rl.attention import attention_name
 from rl.batch import LearningSample, Minibatch
+from rl.forward import check_model, logprobs
 from rl.loss import OBJECTIVES, Aggregation, LossInputs, PolicyLoss, negative_log_likelihood
 from rl.mismatch import Mismatch, mismatch_weights
 from rl.optim import Optimizer
@@ -122,7 +121,7 @@ class Learner:
             fake_quantize=settings.fake_quantize,
         )
         self.optimizer = self._new_optimizer()
-        check_head_and_mask(self)
+        check_model(self.model)
 
     def _new_optimizer(self) -> Optimizer:
         s = self.settings
@@ -132,25 +131,6 @@ class Learner:
         )  # fmt: skip
 
     # -- log-probabilities --------------------------------------------------------------------------------------------
-
-    def logits(self, batch: MicroBatch) -> Tensor:
-        """[M, V] fp32 logits at the positions that predict a token."""
-        hidden = self.model.base_model(
-            input_ids=batch.input_ids.to(self.device),
-            attention_mask=batch.attention_mask.to(self.device),
-            position_ids=batch.position_ids.to(self.device),
-            use_cache=False,
-        ).last_hidden_state
-        return self.model.get_output_embeddings()(hidden[batch.rows, batch.columns]).float()
-
-    def logprobs(self, batch: MicroBatch, temperatures_M: Tensor | None = None) -> Tensor:
-        """[n, T] fp32 log-probabilities of a micro-batch's tokens, at each token's temperature; 0 in the padding."""
-        logits_MV = self.logits(batch)
-        if temperatures_M is not None:
-            logits_MV = logits_MV / temperatures_M[:, None].to(self.device)
-        targets_M1 = batch.targets.to(self.device)[:, None]
-        picked_M = logits_MV.gather(1, targets_M1).squeeze(1) - logits_MV.logsumexp(dim=1)
-        return batch.scatter(picked_M)
 
     def add_old_logprobs(self, minibatches: Sequence[Minibatch]) -> tuple[Minibatch, ...]:
         """The minibatches with log pi_old of every sample, computed in the very micro-batches of the updates.
@@ -163,7 +143,7 @@ class Learner:
     def _with_old_logprobs(self, minibatch: Minibatch) -> Minibatch:
         found: dict[int, tuple[float, ...]] = {}
         for micro, samples in self._micro_batches(minibatch):
-            logprobs_NT = self.logprobs(micro, _per_token([s.temperatures for s in samples]))
+            logprobs_NT = logprobs(self.model, micro, _per_token([s.temperatures for s in samples]))
             for row, sample in zip(logprobs_NT.tolist(), samples, strict=True):
                 found[sample.number] = tuple(row[: len(sample.token_ids)])
         return replace(minibatch, samples=tuple(replace(s, old_logprobs=found[s.number]) for s in minibatch.samples))
@@ -249,7 +229,7 @@ class Learner:
 
     def _backward_policy(self, micro: MicroBatch, samples: Sequence[LearningSample], whole: Minibatch) -> _Part:
         s = self.settings
-        logprobs_NT = self.logprobs(micro, _per_token([sample.temperatures for sample in samples]))
+        logprobs_NT = logprobs(self.model, micro, _per_token([sample.temperatures for sample in samples]))
         known = [sample.old_logprobs for sample in samples if sample.old_logprobs is not None]
         assert len(known) in (0, len(samples)), "log pi_old of some samples only"
         old_NT = _padded(known, micro, self.device) if known else logprobs_NT.detach()
@@ -282,7 +262,7 @@ class Learner:
         total = 0.0
         for micro in pack(trees, max_tokens=self.settings.max_microbatch_tokens):
             mask_NT = _padded([samples[i].loss_mask for i in micro.ids], micro, self.device)
-            loss = negative_log_likelihood(self.logprobs(micro), mask_NT, num_tokens=num_tokens)
+            loss = negative_log_likelihood(logprobs(self.model, micro), mask_NT, num_tokens=num_tokens)
             (coef * loss).backward()
             total += loss.item()
         return total
@@ -320,7 +300,7 @@ class Learner:
         found: dict[int, tuple[float, ...]] = {}
         with torch.no_grad():
             for micro in pack(trees, max_tokens=self.settings.max_microbatch_tokens):
-                for number, row in zip(micro.ids, self.logprobs(micro).tolist(), strict=True):
+                for number, row in zip(micro.ids, logprobs(self.model, micro).tolist(), strict=True):
                     found[number] = tuple(row[: len(sequences[number]) - 1])
         return [found[i] for i in range(len(sequences))]
 
@@ -380,42 +360,3 @@ def _padded(rows: Sequence[Sequence[float]], micro: MicroBatch, device: torch.de
 def _per_token(rows: Sequence[Sequence[float]]) -> Tensor:
     """[M] values of ragged rows, in the order of the micro-batch's tokens."""
     return torch.tensor([value for row in rows for value in row], dtype=torch.float32)
-
-
-def check_head_and_mask(learner: Learner) -> None:
-    """Prove on a few tokens that head(base(ids)) is the model, and that a tree's branches are blind to each other.
-
-    Raises:
-        ValueError: the model scales or caps its logits outside its head, or has layers that ignore the tree mask.
-    """
-    tokens = tuple(int(learner.model.config.vocab_size) * (2 * i + 1) // 20 for i in range(10))  # over the vocabulary
-    prefix, branches = tokens[:3], (tokens[3:7], tokens[7:])
-    with torch.no_grad():
-        micro = pack([Tree(prefix=prefix, continuations=branches[:1], ids=(0,))], max_tokens=64)[0]
-        ids = micro.input_ids.to(learner.device)
-        own = learner.model(input_ids=ids, use_cache=False).logits.float()[0, list(micro.columns)]
-        ours = learner.logits(micro)
-        if not _agree(own, ours):
-            raise ValueError(
-                f"{type(learner.model).__name__} computes its logits in another way than head(base(ids)): off by "
-                f"{(own - ours).abs().max():.3g}; models that scale or cap their logits are not supported"
-            )
-        together = pack([Tree(prefix=prefix, continuations=branches, ids=(0, 1))], max_tokens=64)[0]
-        alone = [pack([Tree(prefix=prefix, continuations=(b,), ids=(0,))], max_tokens=64)[0] for b in branches]
-        expected = torch.cat([learner.logits(micro) for micro in alone])
-        found = learner.logits(together)
-        if not _agree(expected, found):
-            raise ValueError(
-                f"{type(learner.model).__name__} does not keep siblings apart under a tree mask: off by "
-                f"{(expected - found).abs().max():.3g}; sliding windows and recurrent layers are not supported"
-            )
-
-
-def _agree(expected: Tensor, found: Tensor) -> bool:
-    """[M, V] logits that differ by rounding only: their root mean square against the logits' spread over V.
-
-    bf16 keeps 8 bits, and tens of layers add up their roundings: on SmolLM2, 0.09 of the spread between bf16 and fp32.
-    A branch that sees its siblings was off by 0.7 there.
-    """
-    spread = (expected - expected.mean(dim=1, keepdim=True)).square().mean().sqrt()
-    return bool((expected - found).square().mean().sqrt() <= 0.15 * spread)

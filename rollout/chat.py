@@ -331,7 +331,7 @@ class ChatFormat:
             list(messages), tools=known or None, add_generation_prompt=True, tokenize=False
         )
 
-    def _renderer(self, messages: Sequence[Message], tools: Sequence[Tool]) -> Callable[[list[str]], str]:
+    def _renderer(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> Callable[[list[str]], str]:
         return lambda contents: self._render(
             [{**m, "content": c} for m, c in zip(messages, contents, strict=True)], tools
         )

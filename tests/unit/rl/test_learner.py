@@ -14,10 +14,10 @@ import shutil
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AttentionInterface, AutoModelForCausalLM
+from transformers import AutoModelForCausalLM
 
 from rl.batch import LearningSample, Minibatch
-from rl.learner import Learner, LearnerSettings, check_head_and_mask
+from rl.learner import Learner, LearnerSettings
 from rl.mismatch import Mismatch
 from rl.ptx import PtxSample
 from rollout.quant.grid import fake_quantize
@@ -420,47 +420,6 @@ def test_a_state_of_another_model_is_refused(settings, tmp_path):
     torch.save({"masters": {"a": torch.zeros(1)}, "optimizer": {}}, file)
     with pytest.raises(ValueError, match=r"learner\.pt belongs to another model"):
         make(settings).load(file)
-
-
-# -- models that cannot be trained ------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def loud(tiny_folder, tmp_path):
-    """The tiny model with logits and attention of a trained model's size."""
-    folder = tmp_path / "loud"
-    shutil.copytree(tiny_folder, folder)
-    weights = {name: w * 2 if w.ndim == 2 else w for name, w in load_file(folder / "model.safetensors").items()}
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    return folder
-
-
-def ignore_the_mask(module, query, key, value, attention_mask, scaling, **kwargs):
-    """Attention that is causal along the row, whatever tree it is asked to respect."""
-    out = torch.nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True, scale=scaling)
-    return out.transpose(1, 2).contiguous(), None
-
-
-def test_a_model_whose_attention_ignores_the_tree_mask_is_refused(settings, loud):
-    AttentionInterface.register("ignores_the_mask", ignore_the_mask)
-    learner = make(settings, model_folder=loud)
-    check_head_and_mask(learner)
-    learner.model.config._attn_implementation = "ignores_the_mask"
-    with pytest.raises(ValueError, match="LlamaForCausalLM does not keep siblings apart under a tree mask"):
-        check_head_and_mask(learner)
-
-
-def test_a_model_that_scales_its_logits_outside_its_head_is_refused(settings, loud):
-    learner = make(settings, model_folder=loud)
-    forward = learner.model.forward
-
-    def scaled(*args, **kwargs):
-        output = forward(*args, **kwargs)
-        return dataclasses.replace(output, logits=output.logits / 2)
-
-    learner.model.forward = scaled
-    with pytest.raises(ValueError, match="computes its logits in another way than head"):
-        check_head_and_mask(learner)
 
 
 def test_a_group_size_that_does_not_divide_a_layer_is_refused_with_its_name(settings):

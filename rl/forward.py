@@ -1,0 +1,101 @@
+"""A model's pass over a micro-batch: from tokens to the log-probability of each, and the proof that it is the model's.
+
+The head is applied at predicting positions only, in chunks (`rl.logprobs`), behind the base model. So a model has to be
+head(base(ids)) with a plain linear head, and its attention has to honour the tree mask; `check_model` proves both on a
+few tokens before anything is learned.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rl.logprobs import token_logprobs
+from rl.packing import MicroBatch, Tree, pack
+
+__all__ = ["check_model", "logprobs"]
+
+
+def logprobs(model: Any, batch: MicroBatch, temperatures_M: Tensor | None = None) -> Tensor:
+    """[n, T] fp32 log-probabilities of a micro-batch's tokens, at each token's temperature; 0 in the padding."""
+    head, device = model.get_output_embeddings(), model.device
+    temperatures_M = None if temperatures_M is None else temperatures_M.to(device)
+    found_M = token_logprobs(
+        hidden_states(model, batch), head.weight, head.bias, batch.targets.to(device), temperatures_M
+    )
+    return batch.scatter(found_M)
+
+
+def hidden_states(model: Any, batch: MicroBatch) -> Tensor:
+    """[M, H] last hidden states at the positions that predict a token."""
+    hidden_RSH = model.base_model(
+        input_ids=batch.input_ids.to(model.device),
+        attention_mask=batch.attention_mask.to(model.device),
+        position_ids=batch.position_ids.to(model.device),
+        use_cache=False,
+    ).last_hidden_state
+    return hidden_RSH[batch.rows, batch.columns]
+
+
+def check_model(model: Any) -> None:
+    """Prove on a few tokens that head(base(ids)) is the model, and that a tree's branches are blind to each other.
+
+    Raises:
+        ValueError: the head is no plain linear map, the model scales or caps its logits outside its head, or it has
+            layers that ignore the tree mask.
+    """
+    head = model.get_output_embeddings()
+    if not _is_plain_linear(head):
+        raise ValueError(
+            f"{type(model).__name__} has a {type(head).__name__} for a head; the learner computes log-probabilities in "
+            "chunks behind a plain torch.nn.Linear (weight and bias, no hooks): this model cannot be trained here"
+        )
+    tokens = tuple(int(model.config.vocab_size) * (2 * i + 1) // 20 for i in range(10))  # over the vocabulary
+    prefix, branches = tokens[:3], (tokens[3:7], tokens[7:])
+    with torch.no_grad():
+        micro = pack([Tree(prefix=prefix, continuations=branches[:1], ids=(0,))], max_tokens=64)[0]
+        ids = micro.input_ids.to(model.device)
+        own = model(input_ids=ids, use_cache=False).logits.float()[0, list(micro.columns)]
+        ours = _logits(model, micro)
+        if not _agree(own, ours):
+            raise ValueError(
+                f"{type(model).__name__} computes its logits in another way than head(base(ids)): off by "
+                f"{(own - ours).abs().max():.3g}; models that scale or cap their logits are not supported"
+            )
+        together = pack([Tree(prefix=prefix, continuations=branches, ids=(0, 1))], max_tokens=64)[0]
+        alone = [pack([Tree(prefix=prefix, continuations=(b,), ids=(0,))], max_tokens=64)[0] for b in branches]
+        expected = torch.cat([_logits(model, micro) for micro in alone])
+        found = _logits(model, together)
+        if not _agree(expected, found):
+            raise ValueError(
+                f"{type(model).__name__} does not keep siblings apart under a tree mask: off by "
+                f"{(expected - found).abs().max():.3g}; sliding windows and recurrent layers are not supported"
+            )
+
+
+def _logits(model: Any, batch: MicroBatch) -> Tensor:
+    """[M, V] fp32, of a few tokens."""
+    return model.get_output_embeddings()(hidden_states(model, batch)).float()
+
+
+def _is_plain_linear(head: Any) -> bool:
+    """Whether the head is its weight and bias and nothing else."""
+    return (
+        isinstance(head, nn.Linear)
+        and type(head).forward is nn.Linear.forward
+        and "forward" not in vars(head)
+        and not head._forward_hooks
+        and not head._forward_pre_hooks
+    )
+
+
+def _agree(expected: Tensor, found: Tensor) -> bool:
+    """[M, V] logits that differ by rounding only: their root mean square against the logits' spread over V.
+
+    bf16 keeps 8 bits, and tens of layers add up their roundings: on SmolLM2, 0.09 of the spread between bf16 and fp32.
+    A branch that sees its siblings was off by 0.7 there.
+    """
+    spread = (expected - expected.mean(dim=1, keepdim=True)).square().mean().sqrt()
+    return bool((expected - found).square().mean().sqrt() <= 0.15 * spread)

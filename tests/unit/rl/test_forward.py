@@ -1,0 +1,84 @@
+"""A pass over a micro-batch: which models it is right for, and what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from transformers import AttentionInterface, AutoModelForCausalLM
+
+from rl.attention import attention_name
+from rl.forward import check_model, logprobs
+from rl.packing import Tree, pack
+from tests.rounding import rounding
+
+
+@pytest.fixture
+def model(tiny_folder):
+    return AutoModelForCausalLM.from_pretrained(tiny_folder, dtype=torch.float32, attn_implementation=attention_name())
+
+
+@pytest.fixture
+def loud(model):
+    """The tiny model with logits and attention of a trained model's size."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(2 if parameter.ndim == 2 else 1)
+    return model
+
+
+def ignore_the_mask(module, query, key, value, attention_mask, scaling, **kwargs):
+    """Attention that is causal along the row, whatever tree it is asked to respect."""
+    out = torch.nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True, scale=scaling)
+    return out.transpose(1, 2).contiguous(), None
+
+
+def test_a_model_whose_attention_ignores_the_tree_mask_is_refused(loud):
+    AttentionInterface.register("ignores_the_mask", ignore_the_mask)
+    check_model(loud)
+    loud.config._attn_implementation = "ignores_the_mask"
+    with pytest.raises(ValueError, match="LlamaForCausalLM does not keep siblings apart under a tree mask"):
+        check_model(loud)
+
+
+def test_a_model_that_scales_its_logits_outside_its_head_is_refused(loud):
+    forward = loud.forward
+
+    def scaled(*args, **kwargs):
+        output = forward(*args, **kwargs)
+        return dataclasses.replace(output, logits=output.logits / 2)
+
+    loud.forward = scaled
+    with pytest.raises(ValueError, match="computes its logits in another way than head"):
+        check_model(loud)
+
+
+def test_a_head_of_two_layers_is_refused(model):
+    model.set_output_embeddings(torch.nn.Sequential(torch.nn.LayerNorm(64), model.get_output_embeddings()))
+    with pytest.raises(ValueError, match="LlamaForCausalLM has a Sequential for a head; the learner computes"):
+        check_model(model)
+
+
+def test_a_head_with_a_hook_is_refused(model):
+    model.get_output_embeddings().register_forward_hook(lambda module, inputs, output: 30 * torch.tanh(output / 30))
+    with pytest.raises(ValueError, match="LlamaForCausalLM has a Linear for a head; the learner computes"):
+        check_model(model)
+
+
+def test_a_head_of_its_own_with_a_bias_is_computed_like_any_other(model):
+    head = torch.nn.Linear(64, model.config.vocab_size)
+    model.set_output_embeddings(head)
+    check_model(model)
+    prefix, tokens = (2, 9, 4), (5, 17, 30, 5)
+    (micro,) = pack([Tree(prefix=prefix, continuations=(tokens,), ids=(0,))], max_tokens=64)
+    found = logprobs(model, micro)[0]
+    hidden = model.base_model(input_ids=torch.tensor([prefix + tokens])).last_hidden_state[0]
+    plain = head(hidden[len(prefix) - 1 : -1]).log_softmax(-1)
+    expected = plain[torch.arange(len(tokens)), torch.tensor(tokens)]
+    # Two layers (projections, scores, attention, output, gate, down), head, log_softmax; none is below -8.
+    tolerance = rounding(2 * (64 + 32 + 64 + 64 + 64 + 96) + 64 + 32, size=8.0, dtype=torch.float32)
+    torch.testing.assert_close(found, expected, rtol=0, atol=tolerance)
+    (gradient,) = torch.autograd.grad(expected.sum(), [head.bias])
+    found.sum().backward()
+    torch.testing.assert_close(head.bias.grad, gradient, rtol=0, atol=len(tokens) * tolerance)
