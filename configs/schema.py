@@ -125,10 +125,11 @@ class Config(Section):
     @model_validator(mode="after")
     def _budgets_fit_the_context(self) -> Config:
         for i, gym in enumerate(self.gyms):
-            wanted = self.rollout.max_prompt_tokens + gym.budget
+            wanted = self.rollout.max_prompt_tokens + gym.longest
             if wanted > self.model.context_length:
+                key = "budget" if gym.episode_tokens is None else "episode_tokens"
                 raise ValueError(
-                    f"gyms.{i}.budget = {gym.budget} ({gym.name}) and rollout.max_prompt_tokens = "
+                    f"gyms.{i}.{key} = {gym.longest} ({gym.name}) and rollout.max_prompt_tokens = "
                     f"{self.rollout.max_prompt_tokens} need {wanted} tokens, but model.context_length is "
                     f"{self.model.context_length}; lower the budget or raise the context"
                 )
@@ -136,11 +137,11 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _a_sequence_fits_a_microbatch(self) -> Config:
-        longest = self.rollout.max_prompt_tokens + max(gym.budget for gym in self.gyms) if self.gyms else 0
+        longest = self.rollout.max_prompt_tokens + max(gym.longest for gym in self.gyms) if self.gyms else 0
         if self.learner.max_microbatch_tokens < longest:
             raise ValueError(
                 f"learner.max_microbatch_tokens = {self.learner.max_microbatch_tokens} is less than one longest "
-                f"sequence of {longest} tokens (rollout.max_prompt_tokens + the largest budget); raise it"
+                f"sequence of {longest} tokens (rollout.max_prompt_tokens + the largest budget or episode); raise it"
             )
         return self
 

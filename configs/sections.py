@@ -75,6 +75,10 @@ class ModelConfig(Section):
     """System message put before prompts that have none of their own; "" is an empty one, which stops a template from
     adding its default. Only with `chat_template`."""
 
+    tool_format: Literal["hermes", "kimi_k2", "llama3_json", "pythonic"] | None = None
+    """How the model writes tool calls, for gyms of many turns. Default: as its chat template says; `hermes` where it
+    knows no tools, `pythonic` for bare prompts."""
+
     @model_validator(mode="after")
     def _system_prompt_needs_template(self) -> ModelConfig:
         if self.system_prompt is not None and not self.chat_template:
@@ -128,7 +132,11 @@ class GymConfig(Section):
     share: Annotated[float, Field(gt=0.0)] = 1.0
     """Share of the draws, relative to the other gyms' shares; kept exactly over time."""
     budget: Positive = 256
-    """Most tokens of one response."""
+    """Most tokens of one response; of a gym of many turns, of one turn."""
+    max_turns: Positive | None = None
+    """Most turns of an episode, for gyms of many turns. Default: what the gym declares."""
+    episode_tokens: Positive | None = None
+    """Most tokens of an episode behind its prompt, the policy's and those it observes; gyms of many turns need it."""
     args: dict[str, Any] = Field(default_factory=dict)
     """The gym's own settings; `python -m gyms info NAME` lists them."""
 
@@ -138,6 +146,20 @@ class GymConfig(Section):
         if isinstance(data, dict) and isinstance(data.get("name"), str) and not data.get("gym"):
             return {**data, "gym": data["name"]}
         return data
+
+    @property
+    def longest(self) -> int:
+        """Most tokens behind a prompt."""
+        return self.episode_tokens or self.budget
+
+    @model_validator(mode="after")
+    def _an_episode_holds_a_turn(self) -> GymConfig:
+        if self.episode_tokens is not None and self.episode_tokens < self.budget:
+            raise ValueError(
+                f"the gym {self.name!r} has episode_tokens = {self.episode_tokens}, less than the budget of one turn, "
+                f"{self.budget}; raise the one or lower the other"
+            )
+        return self
 
     @model_validator(mode="after")
     def _name_is_plain(self) -> GymConfig:

@@ -26,16 +26,26 @@ from fractions import Fraction
 from functools import lru_cache
 from itertools import islice
 
-from gyms.api import Gym, Split, Task
+from gyms.api import Gym, Split, Task, Tool
 from gyms.permutation import MAX_CANDIDATES, candidates, permute
 
-__all__ = ["Draw", "GymEntry", "check_disjoint", "draws", "heldout"]
+__all__ = ["Draw", "EpisodeLimits", "GymEntry", "check_disjoint", "draws", "heldout"]
 
 MAX_PATTERN = 100_000
 """Longest pattern of shares, in draws."""
 
 Fits = Callable[[str, Task], bool]
 """Whether a task of the gym of that name can be asked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpisodeLimits:
+    """How long an episode of many turns may get."""
+
+    max_turns: int
+    """Most turns of the policy, > 0."""
+    max_tokens: int
+    """Most tokens behind the prompt, observations included, > 0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +59,16 @@ class GymEntry:
     share: float
     """Share of the draws relative to the other shares, > 0."""
     budget: int
-    """Most tokens of one response."""
+    """Most tokens of one response, or of one turn."""
+    limits: EpisodeLimits | None = None
+    """Of a gym of many turns."""
+
+    def draw(self, index: int, task: Task, *, num_dropped: int = 0) -> Draw:
+        """A task of this gym, drawn."""
+        return Draw(
+            index=index, gym=self.name, task=task, budget=self.budget, num_dropped=num_dropped,
+            tools=tuple(self.gym.tools(task)), limits=self.limits,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,9 +86,13 @@ class Draw:
     task: Task
     """The problem."""
     budget: int
-    """Most tokens of one response."""
+    """Most tokens of one response, or of one turn."""
     num_dropped: int = 0
     """Tasks that stood in its place and could not be asked."""
+    tools: tuple[Tool, ...] = ()
+    """What the model may call."""
+    limits: EpisodeLimits | None = None
+    """Of a task of many turns; None: its first response ends it."""
 
 
 def _any_task(gym: str, task: Task) -> bool:
@@ -104,7 +127,7 @@ def heldout(entries: Sequence[GymEntry], num: int, seed: int, *, fits: Fits = _a
             for place in range(min(size, num + MAX_CANDIDATES))
         )
         for task in islice((task for task in shuffled if fits(entry.name, task)), num):
-            found.append(Draw(index=len(found), gym=entry.name, task=task, budget=entry.budget))
+            found.append(entry.draw(len(found), task))
     return tuple(found)
 
 
@@ -158,7 +181,7 @@ def _draw(
     epoch, place = divmod(rounds * _whole_weights(shares)[gym] + num_before, len(tasks))
     for num_dropped, chosen in enumerate(candidates(place, len(tasks), f"train {seed} {epoch} {entry.name}")):
         if fits(entry.name, task := tasks[chosen]):
-            return Draw(index=index, gym=entry.name, task=task, budget=entry.budget, num_dropped=num_dropped)
+            return entry.draw(index, task, num_dropped=num_dropped)
     raise ValueError(
         f"gym {entry.name!r}: of {min(len(tasks), MAX_CANDIDATES)} train tasks, drawn one after the other, none has a "
         "prompt that can be used"

@@ -4,7 +4,8 @@ Where siblings are scored together (a judge compares them, or a gym scores group
 complete, while other groups still decode.
 
 Scoring overlaps decoding: a response leaves the engine when it ends and goes to its verifier while its siblings still
-decode. A truncated response never reaches a verifier; its own rule decides. Seeds are functions of (run seed, step,
+decode. A truncated response never reaches a verifier; its own rule decides. A draw of many turns is played
+(rl/episodes.py). Seeds are functions of (run seed, step,
 draw, k), so the order in which things finish changes nothing but the time.
 """
 
@@ -15,10 +16,11 @@ import hashlib
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol, TypeVar
 
-from gyms.api import Score, Status, Task
+from gyms.api import Message, Score, Status, Task, Tool, Turn
 from gyms.mixture import Draw
 from reward.rules import TruncationRule, reward_of
 from rl.batch import Group, ScoredSample
+from rl.episodes import PlaysEpisodes, play
 from rollout.types import Sample, SampleRequest
 
 __all__ = ["JudgesGroups", "Policy", "ScoresResponses", "collect", "gather_or_cancel", "sample_seed"]
@@ -35,13 +37,17 @@ class Policy(Protocol):
         """Draw one response; `lane` picks the engine."""
         ...
 
-    def prompt_ids(self, task: Task) -> tuple[int, ...]:
+    def prompt_ids(self, task: Task, tools: Sequence[Tool] = ()) -> tuple[int, ...]:
         """A task's prompt as token ids."""
         ...
 
+    def read_turn(self, sample: Sample, tools: Sequence[Tool], *, number: int) -> Turn: ...
 
-class ScoresResponses(Protocol):
-    """What scores a complete response: `reward.scorer.Scorer`."""
+    def reply_ids(self, draw: Draw, reply: Sequence[Message]) -> tuple[int, ...]: ...
+
+
+class ScoresResponses(PlaysEpisodes, Protocol):
+    """What scores complete responses and episodes: `reward.scorer.Scorer`."""
 
     async def score(self, request_id: str, gym_name: str, task: Task, response: str) -> Score: ...
 
@@ -90,15 +96,29 @@ async def collect(
         on_group: called when a group is complete (progress).
     """
 
-    async def drawn(position: int, draw: Draw, k: int, prompt_ids: tuple[int, ...]) -> Sample:
-        request = SampleRequest(
+    def request(draw: Draw, k: int, prompt_ids: tuple[int, ...]) -> SampleRequest:
+        return SampleRequest(
             id=f"{key}/{draw.index}/{k}",
             prompt_ids=prompt_ids,
             budget=draw.budget,
             temperature=temperature,
             seed=sample_seed(seed, key, draw.index, k),
         )
-        return await policy.sample(request, lane=position)
+
+    async def drawn(position: int, draw: Draw, k: int, prompt_ids: tuple[int, ...]) -> Sample:
+        return await policy.sample(request(draw, k, prompt_ids), lane=position)
+
+    async def played(position: int, draw: Draw, k: int, prompt_ids: tuple[int, ...]) -> ScoredSample:
+        sample, score = await play(
+            policy,
+            scorer,
+            draw,
+            request(draw, k, prompt_ids),
+            lane=position,
+            world_seed=sample_seed(seed, key, draw.index, "world"),
+            turn_seed=lambda turn: sample_seed(seed, key, draw.index, k, turn),
+        )
+        return scored(draw, sample, score)
 
     async def alone(position: int, draw: Draw, k: int, prompt_ids: tuple[int, ...]) -> ScoredSample:
         sample = await drawn(position, draw, k, prompt_ids)
@@ -122,11 +142,14 @@ async def collect(
         return ScoredSample(sample=sample, score=score, reward=reward)
 
     async def group(position: int, draw: Draw) -> Group:
-        prompt_ids = policy.prompt_ids(draw.task)
+        prompt_ids = policy.prompt_ids(draw.task, draw.tools)
         if draw.gym in grouped or (judge is not None and draw.gym in judge.judged):
             samples = await together(position, draw, prompt_ids)
         else:
-            samples = await gather_or_cancel([alone(position, draw, k, prompt_ids) for k in range(samples_per_prompt)])
+            attempt = alone if draw.limits is None else played
+            samples = await gather_or_cancel(
+                [attempt(position, draw, k, prompt_ids) for k in range(samples_per_prompt)]
+            )
         complete = Group(draw=draw, samples=tuple(samples))
         on_group(complete)
         return complete

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from configs.schema import Config
-from gyms.api import Score, Services, Task
+from gyms.api import Environment, Score, Services, Task
 from gyms.critic_gym import CriticGym, CriticGymSettings
 from gyms.mixture import GymEntry
 from reward.calibration import Calibration, VerifiedPair, calibrate
@@ -89,7 +89,7 @@ class Judging:
         """Closed loop (Kimi K2, section 3.2.2): verified groups become known pairs of the critic gym."""
         for group in groups:
             gym = self._by_name[group.draw.gym]
-            if gym.needs.judge or isinstance(gym, CriticGym):
+            if gym.needs.judge or isinstance(gym, CriticGym | Environment):
                 continue
             self.critic_gym.add_group(
                 group.draw.task,

@@ -40,7 +40,7 @@ def step_metrics(
     """
     scored = [sample for group in batch.groups for sample in group.samples]
     generate_seconds = phases.get("rollout", 0.0)
-    num_tokens = sum(s.sample.num_tokens for s in scored)
+    num_tokens = sum(s.sample.num_sampled for s in scored)
     row: Row = {
         "step": step,
         **_reward_metrics(batch.groups),
@@ -49,9 +49,15 @@ def step_metrics(
         "rollout/num_samples": len(scored),
         "rollout/num_dropped_prompts": sum(group.draw.num_dropped for group in batch.groups),
         "rollout/num_tokens": num_tokens,
-        "rollout/length_mean": _mean([s.sample.num_tokens for s in scored]),
+        "rollout/length_mean": _mean([s.sample.num_sampled for s in scored]),
         "rollout/truncated_frac": _mean([s.sample.is_truncated for s in scored]),
-        "rollout/surprise_mean": _mean([-logprob for s in scored for logprob in s.sample.logprobs]),
+        "rollout/surprise_mean": _mean(
+            [-p for s in scored for part in s.sample.segments if part.is_sampled for p in part.logprobs]
+        ),
+        "rollout/turns_mean": _mean([len(s.sample.turns) for s in scored if s.sample.turns]),
+        "rollout/unread_calls_frac": _mean(
+            [c.arguments is None for s in scored for t in s.sample.turns for c in t.turn.calls]
+        ),
         **_gap_metrics(gap),
         "rollout/tokens_per_second": num_tokens / generate_seconds if generate_seconds else None,
         **_learner_metrics(updates),
@@ -140,7 +146,7 @@ def rollout_row(step: int, group: Group, k: int, scored: ScoredSample) -> dict[s
         "flags": sorted(score.flags),
         "detail": score.detail,
         "finish_reason": str(sample.finish_reason),
-        "num_tokens": sample.num_tokens,
+        "num_tokens": sample.num_sampled,
         "token_ids": list(sample.token_ids),
         "logprobs": list(sample.logprobs),
         "temperature": sample.segments[-1].temperature,

@@ -6,13 +6,10 @@ configs, build the model on the meta device, and score a few gold answers; no we
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
-import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,14 +17,13 @@ from typing import Any
 import torch
 
 from configs.schema import Config
-from gyms.api import Gym, Score, Status, Task
-from gyms.fingerprint import ask_another_process, gym_fingerprint
-from gyms.load import GymSpec, load_gym
-from gyms.mixture import GymEntry, check_disjoint
-from reward.scorer import Scorer
+from gyms.fingerprint import gym_fingerprint
+from gyms.load import GymSpec
+from gyms.mixture import GymEntry
 from rl.checkpoint import Checkpoint
+from rl.gym_checks import check_gyms, check_same_everywhere, gym_code
 from rl.judging import Judging
-from rl.machine import check_languages, check_programs, check_ray_folder
+from rl.machine import check_programs, check_ray_folder
 from rl.prompts import Askable, check_conversations, check_prompts
 from rl.ptx import PtxData, load_conversations
 from rl.resume import check_draws_so_far, check_fingerprint, resumed
@@ -37,12 +33,6 @@ from rollout.chat import ChatFormat
 from rollout.engine.compat import check_version
 
 __all__ = ["Checked", "check", "is_ray_job", "resolve_run_folder"]
-
-_NUM_GOLDS = 8
-"""Tasks of each split whose gold answer is scored."""
-_MAX_WRONG_GOLDS = 0.25
-"""Fraction of those that may fail."""
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,8 +76,15 @@ def check(config: Config, *, say: Callable[[str], None] = lambda text: None) -> 
     foreign = [s for s, e in zip(specs, gyms, strict=True) if not type(e.gym).__module__.startswith("gyms.")]
     model_folder = prepare_model_folder(config, folder)
     num_parameters = check_model(config, model_folder)
-    chat = ChatFormat(model_folder, use_template=config.model.chat_template, system_prompt=config.model.system_prompt)
+    chat = ChatFormat(
+        model_folder,
+        use_template=config.model.chat_template,
+        system_prompt=config.model.system_prompt,
+        tool_format=config.model.tool_format,
+    )
     chat.check()
+    if any(entry.limits for entry in gyms):
+        chat.check_turns()
     fingerprint = {"chat_template": chat.template_hash, "gyms": {e.name: gym_fingerprint(e.gym) for e in gyms}}
     check_same_everywhere(foreign, fingerprint["gyms"])
     checkpoint = None
@@ -97,10 +94,11 @@ def check(config: Config, *, say: Callable[[str], None] = lambda text: None) -> 
         check_draws_so_far(old, config, checkpoint, folder.rows(folder.metrics), gyms)
     check_memory(config, num_parameters)
     Judging(config, gyms, chat)  # refuses what does not go together
-    askable = Askable(chat, max_tokens=config.rollout.max_prompt_tokens, rule=config.rollout.long_prompts)
+    by_name = {entry.name: entry.gym for entry in gyms}
+    askable = Askable(chat, by_name, max_tokens=config.rollout.max_prompt_tokens, rule=config.rollout.long_prompts)
     notes: list[str] = []
     for i, entry in enumerate(gyms):
-        with _gym_code(i, entry.name):
+        with gym_code(i, entry.name):
             notes += check_prompts(config, gyms, i, askable, say)
     ptx = load_ptx(config, gyms, chat)
     if ptx is not None:
@@ -142,95 +140,6 @@ def resolve_run_folder(config: Config) -> RunFolder:
             )
         path = Path.cwd() / path
     return RunFolder(path)
-
-
-# -- gyms -------------------------------------------------------------------------------------------------------------
-
-
-def check_gyms(config: Config) -> tuple[tuple[GymEntry, ...], tuple[GymSpec, ...]]:
-    """Load every gym, score a gold answer, and see that train and held-out tasks do not overlap."""
-    entries, specs = [], []
-    for i, settings in enumerate(config.gyms):
-        gym = load_gym(settings.name, settings.gym, settings.args, config_key=f"gyms.{i}")
-        with _gym_code(i, settings.name):
-            for split in ("train", "heldout"):
-                if not len(gym.tasks(split)):
-                    raise ValueError(f"gyms.{i} ({settings.name}) has no {split} tasks; check gyms.{i}.args")
-            check_languages(f"gyms.{i} ({settings.name})", gym)
-            spec = GymSpec(name=settings.name, reference=settings.gym, args=settings.args)
-            check_gold(gym, i, spec)
-            check_disjoint(gym, name=settings.name)
-        entries.append(GymEntry(name=settings.name, gym=gym, share=settings.share, budget=settings.budget))
-        specs.append(spec)
-    return tuple(entries), tuple(specs)
-
-
-@contextlib.contextmanager
-def _gym_code(index: int, name: str) -> Iterator[None]:
-    """Around calls into a plug-in: whatever it raises becomes a ValueError that names the gym."""
-    try:
-        yield
-    except ValueError:
-        raise
-    except Exception as error:
-        raise ValueError(
-            f"gyms.{index} ({name}) raised {type(error).__name__}: {error}; run `python -m gyms validate {name}` and "
-            "mend the gym"
-        ) from error
-
-
-def check_gold(gym: Gym, index: int, spec: GymSpec) -> None:
-    """Worked answers score 1: the first of each split, and most of a sample; else the verifier teaches nonsense.
-
-    Scored here, but for gyms that run submitted code: those get a worker with its sandbox, as in the run. Published
-    sets hold some tasks whose own solution fails; where few of the sample are such, they are logged.
-    """
-    name = spec.name
-    tasks = [task for split in ("train", "heldout") for task in _spread(gym.tasks(split), _NUM_GOLDS)]
-    firsts = {gym.tasks(split)[0].id for split in ("train", "heldout")}
-    golds = [(task, answer) for task in tasks if (answer := gym.gold(task)) is not None]
-    scores = _score_in_worker(spec, golds) if gym.needs.sandbox else [gym.score(task, answer) for task, answer in golds]
-    wrong = [
-        (task, answer, score)
-        for (task, answer), score in zip(golds, scores, strict=True)
-        if score.status is not Status.OK or score.value != 1.0
-    ]
-    if not wrong:
-        return
-    task, answer, score = min(wrong, key=lambda found: found[0].id not in firsts)
-    told = (
-        f"gyms.{index} ({name}): the gold answer {answer!r:.300} of task {task.id!r} scores {score.value} "
-        f"({score.status})"
-    )
-    if task.id in firsts or len(wrong) > _MAX_WRONG_GOLDS * len(golds):
-        many = f" and {len(wrong)} of {len(golds)} sampled gold answers fail" if len(wrong) > 1 else ""
-        raise ValueError(f"{told}{many}; run `python -m gyms validate {name}` and mend the gym")
-    _log.warning("%s; %d of %d sampled: such tasks teach nothing, drop their rows", told, len(wrong), len(golds))
-
-
-def _spread(tasks: Sequence[Task], num: int) -> list[Task]:
-    """Up to so many tasks, the first one and others evenly spaced."""
-    return [tasks[i * len(tasks) // num] for i in range(num)] if len(tasks) > num else list(tasks)
-
-
-def _score_in_worker(spec: GymSpec, pairs: Sequence[tuple[Task, str]]) -> list[Score]:
-    async def score_all() -> list[Score]:
-        return [await scorer.score(f"gold/{i}", spec.name, *pair) for i, pair in enumerate(pairs)]
-
-    with Scorer([spec]) as scorer:
-        return asyncio.run(score_all())
-
-
-def check_same_everywhere(specs: Sequence[GymSpec], here: Mapping[str, Any]) -> None:
-    """Another process finds the same tasks in these gyms, of which `here` are the fingerprints in this one."""
-    there = ask_another_process(specs) if specs else {}
-    for spec in specs:
-        if there.get(spec.name) != here[spec.name]:
-            what = "differ in another process" if spec.name in there else "cannot be built in another process"
-            raise ValueError(
-                f"the tasks of gym {spec.name!r} ({spec.reference}) {what}; a gym's tasks must be the same in every "
-                "process, or its run cannot go on after a stop: sort what comes from a set, seed what is drawn"
-            )
 
 
 # -- model ------------------------------------------------------------------------------------------------------------

@@ -15,12 +15,12 @@ from __future__ import annotations
 
 import pickle
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from configs.schema import Config
-from gyms.api import Split, Task
+from gyms.api import Gym, Split, Task
 from gyms.mixture import GymEntry, draws, heldout
 from rl.ptx import TRAIN_STREAM, WARMUP_STREAM, PtxData
 from rollout.chat import ChatFormat
@@ -74,21 +74,24 @@ class Askable:
 
     Args:
         chat: renders prompts.
+        gyms: by name; their tools stand in prompts.
         max_tokens: longest prompt.
         rule: `rollout.long_prompts`.
     """
 
-    def __init__(self, chat: ChatFormat, *, max_tokens: int, rule: Literal["refuse", "drop"]) -> None:
+    def __init__(
+        self, chat: ChatFormat, gyms: Mapping[str, Gym], *, max_tokens: int, rule: Literal["refuse", "drop"]
+    ) -> None:
         self._chat = chat
+        self._gyms = gyms
         self.max_tokens = max_tokens
         self.rule = rule
 
-    def problems(self, tasks: Sequence[Task]) -> list[Problem | None]:
-        """What keeps each of the tasks from being asked."""
-        return [
-            self._problem(task, length)
-            for task, length in zip(tasks, self._chat.prompt_lengths([task.prompt for task in tasks]), strict=True)
-        ]
+    def problems(self, gym: str, tasks: Sequence[Task]) -> list[Problem | None]:
+        """What keeps each of a gym's tasks from being asked."""
+        tools = [self._gyms[gym].tools(task) for task in tasks]
+        lengths = self._chat.prompt_lengths([task.prompt for task in tasks], tools)
+        return [self._problem(task, length) for task, length in zip(tasks, lengths, strict=True)]
 
     def _problem(self, task: Task, length: int | ValueError) -> Problem | None:
         if isinstance(length, ValueError):
@@ -105,7 +108,7 @@ class Askable:
         Raises:
             ValueError: it cannot, and rollout.long_prompts is "refuse".
         """
-        (problem,) = self.problems([task])
+        (problem,) = self.problems(gym, [task])
         if problem is not None and self.rule == "refuse":
             raise ValueError(f"gym {gym!r}: task {task.id!r} cannot be asked: {problem.text}; {self.advice(problem)}")
         return problem is None
@@ -153,7 +156,7 @@ def check_prompts(
         for tasks in _chunks(config, entries, entry, split, say):
             for task in tasks:
                 _check_task(where, split, task, ids)
-            for task, problem in zip(tasks, askable.problems(tasks), strict=True):
+            for task, problem in zip(tasks, askable.problems(entry.name, tasks), strict=True):
                 seen.add(task, problem)
         notes += _told(where, split, seen, askable)
     num_heldout = len(entry.gym.tasks("heldout"))

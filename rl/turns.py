@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from gyms.api import Task
+from gyms.api import Message, Task, Tool, Turn
+from gyms.mixture import Draw
 from rl.batch import Minibatch
 from rl.checkpoint import PublishedWeights
 from rl.faults import ActorLost, DeadlineExceeded
@@ -77,13 +78,13 @@ class ServedPolicy:
         self._tasks: list[asyncio.Task[None]] = []
         self._is_closing = False
 
-    def prompt_ids(self, task: Task) -> tuple[int, ...]:
+    def prompt_ids(self, task: Task, tools: Sequence[Tool] = ()) -> tuple[int, ...]:
         """A task's prompt as token ids.
 
         Raises:
             ValueError: longer than rollout.max_prompt_tokens; names the task.
         """
-        ids = self._cluster.chat.prompt_ids(task.prompt)
+        ids = self._cluster.chat.prompt_ids(task.prompt, tools)
         limit = self._cluster.config.rollout.max_prompt_tokens
         if len(ids) > limit:
             raise ValueError(
@@ -91,6 +92,14 @@ class ServedPolicy:
                 "raise the limit or leave the task out of its gym"
             )
         return ids
+
+    def read_turn(self, sample: Sample, tools: Sequence[Tool], *, number: int) -> Turn:
+        """The turn of an episode that a sampled response is."""
+        return self._cluster.chat.read_turn(sample, tools, number=number)
+
+    def reply_ids(self, draw: Draw, reply: Sequence[Message]) -> tuple[int, ...]:
+        """Token ids between the policy's turn and its next one."""
+        return self._cluster.chat.reply_ids(draw.task.prompt, reply, draw.tools)
 
     async def sample(self, request: SampleRequest, *, lane: int) -> Sample:
         """Draw one response on engine `lane` modulo their number.

@@ -11,7 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["FinishReason", "Sample", "SampleRequest", "Segment"]
+from gyms.api import Message, Turn
+
+__all__ = ["FinishReason", "PlayedTurn", "Sample", "SampleRequest", "Segment"]
 
 
 class FinishReason(StrEnum):
@@ -21,6 +23,8 @@ class FinishReason(StrEnum):
     """The policy ended it with an end token."""
     LENGTH = "length"
     """Its token budget ran out: the sample is truncated."""
+    TURNS = "turns"
+    """The last turn of its episode was taken."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,8 +68,25 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlayedTurn:
+    """A turn of an episode, as it was read, and what the environment said to it."""
+
+    turn: Turn
+    reply: tuple[Message, ...] = ()
+
+    @property
+    def lines(self) -> list[str]:
+        """What people read of it."""
+        calls = [
+            f"-> {call.tool}({'?' if call.arguments is None else dict(call.arguments)})" for call in self.turn.calls
+        ]
+        said = [self.turn.text] if self.turn.text or not calls else []
+        return [*said, *calls, *(f"<- {message['content']}" for message in self.reply)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One response.
+    """One response, or one episode.
 
     Example:
         Sample(id="s3/d12/k5", prompt_ids=(1, 40, 7), finish_reason=FinishReason.STOP, text="42",
@@ -77,7 +98,9 @@ class Sample:
     segments: tuple[Segment, ...]
     finish_reason: FinishReason
     text: str
-    """The response decoded without special tokens: what verifiers and people read."""
+    """The response decoded without special tokens: what verifiers and people read. Of an episode, its turns."""
+    turns: tuple[PlayedTurn, ...] = ()
+    """Of an episode; empty for a response of a gym of one turn."""
 
     @property
     def is_truncated(self) -> bool:
@@ -86,8 +109,13 @@ class Sample:
 
     @property
     def num_tokens(self) -> int:
-        """Length of the response in tokens."""
+        """Length of the response in tokens, observations included."""
         return sum(len(segment.token_ids) for segment in self.segments)
+
+    @property
+    def num_sampled(self) -> int:
+        """Tokens that the policy sampled."""
+        return sum(len(segment.token_ids) for segment in self.segments if segment.is_sampled)
 
     @property
     def token_ids(self) -> tuple[int, ...]:

@@ -23,7 +23,7 @@ class CannedPolicy:
         self.lanes: dict[str, int] = {}
         self.num_cancelled = 0
 
-    def prompt_ids(self, task: Task) -> tuple[int, ...]:
+    def prompt_ids(self, task: Task, tools=()) -> tuple[int, ...]:
         return tuple(task.id.encode())
 
     async def sample(self, request: SampleRequest, *, lane: int) -> Sample:
@@ -189,7 +189,7 @@ def test_the_first_failure_cancels_all_that_is_still_running():
 
 def test_a_prompt_that_cannot_be_rendered_fails_the_rollout_at_once():
     class NoPrompt(CannedPolicy):
-        def prompt_ids(self, task):
+        def prompt_ids(self, task, tools=()):
             raise ValueError(f"task {task.id!r} cannot be rendered")
 
     with pytest.raises(ValueError, match="task 't0' cannot be rendered"):

@@ -14,7 +14,8 @@ from transformers import AutoConfig, Gemma2Config, Gemma3nConfig, MistralConfig
 from configs.load import load_config
 from gyms.fingerprint import gym_fingerprint
 from gyms.load import GymSpec
-from rl.preflight import available_memory, check, check_gold, resolve_run_folder
+from rl.gym_checks import check_gold
+from rl.preflight import available_memory, check, resolve_run_folder
 
 GYM = '''
 from gyms.api import Gym, Score, Status, Task, message

@@ -63,7 +63,12 @@ def check(chat) -> Check:
     def run(train, held=("9",), *overrides, say=lambda text: None):
         config = config_of(*overrides)
         entries = [GymEntry(name="listed", gym=Listed(train, held), share=1.0, budget=8)]
-        askable = Askable(chat, max_tokens=config.rollout.max_prompt_tokens, rule=config.rollout.long_prompts)
+        askable = Askable(
+            chat,
+            {e.name: e.gym for e in entries},
+            max_tokens=config.rollout.max_prompt_tokens,
+            rule=config.rollout.long_prompts,
+        )
         return check_prompts(config, entries, 0, askable, say)
 
     return run
@@ -183,14 +188,19 @@ def test_of_an_endless_split_what_the_run_draws_is_measured(check):
 
 def test_what_is_drawn_is_decided_by_the_same_rule_without_having_been_measured(chat):
     entries = [GymEntry(name="listed", gym=Listed(Endless()), share=1.0, budget=8)]
-    dropping = Askable(chat, max_tokens=8, rule="drop")
+    dropping = Askable(chat, {"listed": entries[0].gym}, max_tokens=8, rule="drop")
     found = [d for step in range(10) for d in draws(0, step, 8, entries, fits=dropping.fits)]
     assert all(len(d.task.prompt[0]["content"]) == 1 for d in found) and any(d.num_dropped for d in found)
-    assert found[40:48] == list(draws(0, 5, 8, entries, fits=Askable(chat, max_tokens=8, rule="drop").fits))
+    assert found[40:48] == list(
+        draws(0, 5, 8, entries, fits=Askable(chat, {"listed": entries[0].gym}, max_tokens=8, rule="drop").fits)
+    )
     with pytest.raises(
         ValueError, match=r"gym 'listed': task 'train/\d+' cannot be asked: its prompt has 9 tokens; raise"
     ):
-        [draws(0, step, 8, entries, fits=Askable(chat, max_tokens=8, rule="refuse").fits) for step in range(10)]
+        [
+            draws(0, step, 8, entries, fits=Askable(chat, {"listed": entries[0].gym}, max_tokens=8, rule="refuse").fits)
+            for step in range(10)
+        ]
 
 
 def test_a_long_check_says_how_far_it_is(check, monkeypatch):
