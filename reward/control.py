@@ -25,16 +25,14 @@ import hashlib
 import logging
 import pickle
 import threading
-import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as NotYet
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from gyms.api import Score, Status
 from gyms.load import GymSpec
+from reward.kept import Kept
 from reward.pool import WorkerPool
 from reward.process import HUNG, NOT_THE_RESPONSE, Refused, Request, Stopped, WorkerFault
 from reward.wire import GarbageReply
@@ -45,14 +43,10 @@ CONTROL_FLAG = "broke_verifier"
 """On a score whose response broke the verifier, while the control sample did not."""
 KEPT_SECONDS = 300.0
 """How long a control's result serves the next faults of the same task."""
-_MAX_KEPT = 1024
 _MAX_EARLIER = 16
 """Requests scored without a fault that are remembered for each gym."""
 _SUSPECT = frozenset({Status.VERIFIER_ERROR, Status.BAD_TASK})
-_POLL_SECONDS = 0.05
 _log = logging.getLogger(__name__)
-
-_Key = tuple[str, str, bytes, bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +79,7 @@ class Controls:
         self._pool = pool
         self._lock = threading.Lock()
         self._earlier: dict[str, deque[Request]] = {}
-        self._kept: OrderedDict[_Key, tuple[float, Future[Control | None]]] = OrderedDict()
+        self._kept: Kept[Control] = Kept(seconds=KEPT_SECONDS)
 
     def remember(self, gym: str, request: Request) -> None:
         """A request that was scored without a fault."""
@@ -107,48 +101,13 @@ class Controls:
             worker of the gym will do.
         """
         task, _ = pickle.loads(request.payload)
-        body = pickle.dumps(task)
-        key = (spec.name, request.kind, hashlib.blake2b(body).digest(), same_task)
-        while True:
-            found, is_mine = self._entry(key)
-            if is_mine:
-                control = None
-                try:
-                    control = self._run(spec, request, task, is_stopped, same_task=same_task)
-                finally:
-                    self._settle(key, found, control)
-                return control
-            while True:
-                if is_stopped():
-                    raise Stopped
-                try:
-                    known = found.result(_POLL_SECONDS)
-                    break
-                except NotYet:
-                    continue
-            if known is not None:
-                return known  # None: who ran it gave up, so it is run anew
+        key = (spec.name, request.kind, hashlib.blake2b(pickle.dumps(task)).digest(), same_task)
 
-    def _entry(self, key: _Key) -> tuple[Future[Control | None], bool]:
-        """The future of a control's result, and whether the caller has to run it."""
-        with self._lock:
-            until, found = self._kept.get(key, (0.0, Future()))
-            if key in self._kept and time.monotonic() < until:
-                return found, False
-            fresh: Future[Control | None] = Future()
-            self._kept[key] = (float("inf"), fresh)
-            self._kept.move_to_end(key)
-            while len(self._kept) > _MAX_KEPT:
-                self._kept.popitem(last=False)
-            return fresh, True
+        def check() -> None:
+            if is_stopped():
+                raise Stopped
 
-    def _settle(self, key: _Key, future: Future[Control | None], control: Control | None) -> None:
-        with self._lock:
-            if control is None:
-                self._kept.pop(key, None)
-            elif key in self._kept:
-                self._kept[key] = (time.monotonic() + KEPT_SECONDS, future)
-        future.set_result(control)
+        return self._kept.get(key, lambda: self._run(spec, request, task, is_stopped, same_task=same_task), check)
 
     def _run(
         self, spec: GymSpec, request: Request, task: Any, is_stopped: Callable[[], bool], *, same_task: bool

@@ -20,10 +20,13 @@ from typing import Any, Literal
 from gyms.api import Score, Status
 from gyms.load import GymSpec
 from reward.control import CONTROL_FLAG, Controls, blamed, is_suspect
+from reward.episode_control import EpisodeControls
+from reward.leases import Leases
 from reward.pool import WorkerPool
-from reward.process import NOT_THE_RESPONSE, BuiltGym, Refused, Request, Stopped, WorkerFault, WorkerProcess
+from reward.process import NOT_THE_RESPONSE, Refused, Request, Stopped, WorkerFault, WorkerProcess
+from reward.seat import Floor
 from reward.waiting import FairQueue, Job
-from reward.wire import GarbageReply
+from reward.wire import BuiltGym, GarbageReply
 
 __all__ = ["Desk", "cancelled", "canonical_pickle", "close_desk"]
 
@@ -36,7 +39,7 @@ _log = logging.getLogger(__name__)
 class Desk:
     """What the scorer's threads share: the queue, the workers, the counts."""
 
-    def __init__(self, pool: WorkerPool) -> None:
+    def __init__(self, pool: WorkerPool, *, num_workers: int) -> None:
         self.pool = pool
         self.controls = Controls(pool)
         self.queue = FairQueue()
@@ -44,6 +47,25 @@ class Desk:
         self.built: dict[str, BuiltGym] = {}
         self.tally: dict[str, Counter[str]] = {}
         self.closing = threading.Event()
+        self._lock = threading.Lock()
+        floor = Floor(
+            pool=pool,
+            specs=self.specs,
+            built=self.built,
+            closing=self.closing,
+            slots=threading.Semaphore(num_workers),
+            controls=EpisodeControls(pool),
+            count=self.count,
+        )
+        self.leases = Leases(floor, max_seats=num_workers)
+
+    def count(self, gym: str, scores: Sequence[Score]) -> None:
+        """Take scores into the tally."""
+        with self._lock:
+            counts = self.tally.setdefault(gym, Counter())
+            counts.update(str(score.status) for score in scores)
+            if num_blamed := sum(CONTROL_FLAG in score.flags for score in scores):
+                counts[CONTROL_FLAG] += num_blamed
 
     def serve(self) -> None:
         """A thread's life: one job after the other."""
@@ -60,10 +82,7 @@ class Desk:
                 scores = self._judge(job, is_stopped)
         finally:
             self.queue.finished(job)
-            counts = self.tally.setdefault(job.gym, Counter())
-            counts.update(str(score.status) for score in scores)
-            if num_blamed := sum(CONTROL_FLAG in score.flags for score in scores):
-                counts[CONTROL_FLAG] += num_blamed
+            self.count(job.gym, scores)
             job.future.set_result(scores)
 
     def _judge(self, job: Job, is_stopped: Callable[[], bool]) -> list[Score]:
@@ -186,4 +205,5 @@ def close_desk(desk: Desk, threads: Sequence[threading.Thread]) -> None:
     for thread in threads:
         if thread is not threading.current_thread():
             thread.join(_CLOSE_SECONDS)
+    desk.leases.end()
     desk.pool.close()

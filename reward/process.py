@@ -28,14 +28,16 @@ from typing import IO, Any, Literal
 
 from gyms.api import Score
 from gyms.confine import tell_unconfined
-from gyms.load import MAX_WALL_SECONDS, GymSpec
+from gyms.load import GymSpec
 from reward.deadline import Deadline, cpu_seconds, kill_tree
 from reward.wire import (
     HEADER_BYTES,
     MAX_REPLY_BYTES,
+    BuiltGym,
     GarbageReply,
     body_length,
     pack_frame,
+    parse_built,
     parse_reply,
     parse_scores,
 )
@@ -43,7 +45,7 @@ from reward.wire import (
 __all__ = [
     "HUNG",
     "NOT_THE_RESPONSE",
-    "BuiltGym",
+    "IsStopped",
     "Refused",
     "Request",
     "Stopped",
@@ -87,24 +89,6 @@ class Stopped(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BuiltGym:
-    """What the host needs to know of the gym in a worker."""
-
-    wall_seconds: float
-    """Longest that one score may take, in seconds of wall clock."""
-    cpu_seconds: float | None
-    """Longest CPU time of one score, in seconds; None: not limited."""
-    has_sandbox: bool
-    """True: the worker gets time to close its sandbox."""
-    needs_judge: bool
-    """True: its scores are only what can be checked without the judge."""
-    minimum: float
-    """Reward of a fault of the model."""
-    components: frozenset[str]
-    """Names that scores may carry; empty: any."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """What a worker is asked: one response, a batch of pairs, or the siblings of one task."""
 
@@ -131,6 +115,7 @@ class WorkerProcess:
         self._is_built = False
         self._cpu_deadline: float | None = None
         self._num_served = 0
+        self._has_episodes = False
 
     def score(self, request: Request, is_stopped: IsStopped) -> list[Score]:
         """The gym's scores; WorkerFault, GarbageReply or Stopped where there is none, and then kill() is due.
@@ -138,34 +123,45 @@ class WorkerProcess:
         Empty where the gold response was asked for and there is none. Refused where the gym does not
         exist or refuses its settings.
         """
+        started = time.monotonic()
+        reply = self.ask(request.kind, request.payload, is_stopped, call="score", num_scores=request.num_responses)
+        if request.kind == "gold" and reply["kind"] == "no_gold":
+            return []
+        if reply["kind"] != "scored":
+            raise GarbageReply(f"a reply of the kind {reply['kind']!r:.40} to a request for a score")
+        assert self.built is not None  # ask() builds first
+        each = (time.monotonic() - started) / max(1, request.num_responses)
+        scores = parse_scores(reply.get("scores"), num_wanted=request.num_responses, components=self.built.components)
+        self._replace_if_leaking()
+        return [replace(score, seconds=each) for score in scores]
+
+    def ask(
+        self, kind: str, payload: bytes, is_stopped: IsStopped, *, call: str, num_scores: int = 1
+    ) -> dict[str, Any]:
+        """The reply to one request of the gym, within its limits; what is raised is as for score().
+
+        Args:
+            call: the gym's call, in messages.
+            num_scores: how many scores are asked for; the limits hold for each.
+        """
         if self._process is None:
             self._start(is_stopped)
         if not self._is_built:
             self._build(is_stopped)
         assert self.built is not None
         if self.built.cpu_seconds is not None:
-            self._cpu_deadline = cpu_seconds(self._worker_pid) + self.built.cpu_seconds * request.num_responses
-        seconds = self.built.wall_seconds * request.num_responses
-        started = time.monotonic()
+            self._cpu_deadline = cpu_seconds(self._worker_pid) + self.built.cpu_seconds * num_scores
+        seconds = self.built.wall_seconds * num_scores
+        self._has_episodes |= kind == "open"
         try:
-            reply = self._ask(
-                request.kind, request.payload, seconds, "needs.wall_seconds", is_stopped, request.num_responses
-            )
+            return self._ask(kind, payload, seconds, "needs.wall_seconds", is_stopped, call, num_scores)
         except _CpuUsedUp:
             seconds = self.built.cpu_seconds
             raise WorkerFault(
-                f"hung in score: used over {seconds:g} s of CPU time (needs.cpu_seconds)", flags=frozenset({HUNG})
+                f"hung in {call}: used over {seconds:g} s of CPU time (needs.cpu_seconds)", flags=frozenset({HUNG})
             ) from None
         finally:
             self._cpu_deadline = None
-        if request.kind == "gold" and reply["kind"] == "no_gold":
-            return []
-        if reply["kind"] != "scored":
-            raise GarbageReply(f"a reply of the kind {reply['kind']!r:.40} to a request for a score")
-        each = (time.monotonic() - started) / max(1, request.num_responses)
-        scores = parse_scores(reply.get("scores"), num_wanted=request.num_responses, components=self.built.components)
-        self._replace_if_leaking()
-        return [replace(score, seconds=each) for score in scores]
 
     def kill(self) -> None:
         """Kill the worker and all below it, take back its pipes and scratch folder; it may be used again."""
@@ -180,12 +176,17 @@ class WorkerProcess:
         os.close(self._reply_fd)
         shutil.rmtree(self._scratch, ignore_errors=True)
         self._process = None
-        self._is_built = False
+        self._is_built = self._has_episodes = False
         self._num_served = 0
 
+    def has_died(self) -> bool:
+        """Whether it was started and has ended since, without being asked to."""
+        return self._process is not None and self._is_dead()
+
     def retire(self) -> None:
-        """As kill(), but a worker with a sandbox first gets the time to close it."""
-        if self._process is not None and self._is_built and self.built is not None and self.built.has_sandbox:
+        """As kill(), but a worker with a sandbox or episodes first gets the time to close them."""
+        has_sandbox = self._is_built and self.built is not None and self.built.has_sandbox
+        if self._process is not None and (has_sandbox or self._has_episodes):
             os.close(self._request_fd)
             self._request_fd = os.open(os.devnull, os.O_WRONLY)
             self._has_ended(_KILL_SECONDS)
@@ -243,16 +244,23 @@ class WorkerProcess:
         self._request_fd, self._reply_fd, self._scratch = request_write, reply_read, scratch
 
     def _build(self, is_stopped: IsStopped) -> None:
-        reply = self._ask("build", b"", self._start_seconds, "the scorer's start_seconds", is_stopped)
+        reply = self._ask("build", b"", self._start_seconds, "the scorer's start_seconds", is_stopped, "build")
         if reply["kind"] == "refused":
             raise Refused(f"{reply.get('detail', '')!s:.2000}")
-        self.built = _parse_built(reply)
+        self.built = parse_built(reply)
         if reply.get("is_confined") is not True:
             tell_unconfined()
         self._is_built = True
 
     def _ask(
-        self, kind: str, payload: bytes, seconds: float, limit: str, is_stopped: IsStopped, num_scores: int = 1
+        self,
+        kind: str,
+        payload: bytes,
+        seconds: float,
+        limit: str,
+        is_stopped: IsStopped,
+        call: str,
+        num_scores: int = 1,
     ) -> dict[str, Any]:
         self._serial += 1
         deadline = Deadline(seconds, pid=self._worker_pid)
@@ -260,15 +268,13 @@ class WorkerProcess:
             self._send(pickle.dumps((kind, self._serial, payload)), deadline, is_stopped)
             reply = self._receive(deadline, is_stopped, num_scores)
         except _DeadlinePassed:
-            call = "build" if kind == "build" else "score"
-            flags = frozenset({HUNG if call == "score" else NOT_THE_RESPONSE})
+            flags = frozenset({NOT_THE_RESPONSE if call == "build" else HUNG})
             raise WorkerFault(f"hung in {call}: no answer within {seconds:g} s ({limit})", flags=flags) from None
         if reply["kind"] == "failed":
-            call = "build " if kind == "build" else "score "
             detail = f"{reply.get('detail', '')!s:.2000}"
-            is_ours = kind == "build" or reply.get("is_undeclared") is True
+            is_ours = call == "build" or reply.get("is_undeclared") is True
             raise WorkerFault(
-                detail if detail.startswith("score") else call + detail,
+                detail if detail.startswith(call) else f"{call} {detail}",
                 is_alive=reply.get("is_spent") is False,
                 flags=frozenset({NOT_THE_RESPONSE} if is_ours else ()),
             )
@@ -372,27 +378,6 @@ class _DeadlinePassed(WorkerFault):
 
 class _CpuUsedUp(WorkerFault):
     """The current request used more CPU time than its gym declared."""
-
-
-def _parse_built(reply: dict[str, Any]) -> BuiltGym:
-    """The facts of a gym, every field checked; GarbageReply where they are not what a gym may declare."""
-    wall, cpu, minimum, names = (reply.get(key) for key in ("wall_seconds", "cpu_seconds", "minimum", "components"))
-    if reply["kind"] != "built" or not isinstance(wall, int | float) or not 0.0 < wall <= MAX_WALL_SECONDS:
-        raise GarbageReply(f"needs.wall_seconds = {wall!r:.40}, expected above 0 and at most {MAX_WALL_SECONDS}")
-    if cpu is not None and (not isinstance(cpu, int | float) or not cpu > 0.0):
-        raise GarbageReply(f"needs.cpu_seconds = {cpu!r:.40}, expected None or a number above 0")
-    if not isinstance(minimum, int | float) or not 0.0 <= minimum <= 1.0:
-        raise GarbageReply(f"minimum = {minimum!r:.40}, expected a number in [0, 1]")
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise GarbageReply("components that are no list of names")
-    return BuiltGym(
-        wall_seconds=float(wall),
-        cpu_seconds=None if cpu is None else float(cpu),
-        has_sandbox=reply.get("has_sandbox") is True,
-        needs_judge=reply.get("needs_judge") is True,
-        minimum=float(minimum),
-        components=frozenset(names),
-    )
 
 
 def _last_line(stderr: IO[bytes]) -> str:

@@ -10,6 +10,9 @@ kills the worker that was busy with it, with all its children.
 *Asking again is safe.* A request with an id, gym and content that is under way, or was answered lately, gets that
 answer; it is not verified twice. Faults of ours are not kept: asking again is then a new attempt.
 
+*Episodes* of many turns are leased (reward/leases.py): opened by name, asked turn by turn, closed. Many live in a
+worker, and come back by replay where it dies.
+
 Threads, not the event loop, talk to the workers: a scorer then works from any loop and any thread, and a busy loop
 cannot make a verifier miss its deadline. Truncated responses are the caller's to judge (reward/rules.py) and never come
 here.
@@ -28,9 +31,10 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from gyms.api import Score, Status, Task
+from gyms.api import Reply, Score, Status, Task, Turn
 from gyms.load import GymSpec
 from reward.desk import Desk, cancelled, canonical_pickle, close_desk
+from reward.leases import History
 from reward.pool import WorkerPool
 from reward.process import Request
 from reward.waiting import Gate, Job
@@ -77,7 +81,9 @@ class Scorer:
         self._lock = threading.Lock()
         self._under_way: dict[_Key, Job] = {}
         self._answered: OrderedDict[_Key, list[Score]] = OrderedDict()
-        self._desk = Desk(WorkerPool(start_seconds=start_seconds, max_idle=_IDLE_PER_WORKER * num_workers))
+        self._desk = Desk(
+            WorkerPool(start_seconds=start_seconds, max_idle=_IDLE_PER_WORKER * num_workers), num_workers=num_workers
+        )
         for spec in specs:
             self.add_gym(spec)
         # The threads know the desk, not the scorer: a scorer that was forgotten is collected, and ends them.
@@ -116,6 +122,39 @@ class Scorer:
         gate.enter().result()
         job, _ = self._enter(gate, request_id, gym_name, "one", task, [response])
         return job.future
+
+    async def open_episode(
+        self, episode_id: str, gym_name: str, task: Task, *, seed: int, history: History = ()
+    ) -> None:
+        """Begin an episode, which lives until it is closed; with a history go on with one, by replay.
+
+        The caller owes a close_episode, on every way out. ValueError where another episode has that name.
+        """
+        self._gate(gym_name)
+        self._desk.leases.open(episode_id, gym_name, task, seed, history)
+
+    async def step(self, episode_id: str, place: int, turn: Turn) -> Reply:
+        """The answer to the episode's turn at `place`, counted from 0.
+
+        A turn that was answered before gets the same answer. Faults are no exceptions: where one ends the episode, the
+        reply is done, and score_episode says what it was.
+        """
+        return await asyncio.wrap_future(self._desk.leases.step(episode_id, place, turn))
+
+    async def score_episode(self, episode_id: str) -> Score:
+        """The episode's score so far, or the fault that ended it."""
+        return await asyncio.wrap_future(self._desk.leases.score(episode_id))
+
+    async def close_episode(self, episode_id: str) -> None:
+        """End an episode; it may be closed already. Goes on where the await is cancelled."""
+        await asyncio.shield(asyncio.wrap_future(self._desk.leases.close(episode_id)))
+
+    def submit_episode(
+        self, request_id: str, gym_name: str, task: Task, turns: Sequence[Turn], *, seed: int
+    ) -> Future[Score]:
+        """For threads: a future of the score of a whole episode, which is replayed and closed."""
+        self._gate(gym_name)
+        return self._desk.leases.play(request_id, gym_name, task, seed, turns)
 
     def minimum(self, gym_name: str) -> float:
         """The gym's reward for faults of the model; 0 until the gym was first built."""

@@ -12,19 +12,27 @@ import json
 import math
 import struct
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from gyms.api import CaseResult, Score, Status
+from gyms.api import CaseResult, Reply, Score, Status, Turn
+from gyms.load import MAX_WALL_SECONDS
+from gyms.turns import turn_of_json
 
 __all__ = [
     "HEADER_BYTES",
+    "MAX_OBSERVED_CHARS",
     "MAX_REPLY_BYTES",
+    "BuiltGym",
     "GarbageReply",
     "body_length",
     "pack_frame",
+    "parse_built",
+    "parse_gold_turns",
     "parse_reply",
     "parse_score",
     "parse_scores",
+    "parse_stepped",
     "score_as_json",
 ]
 
@@ -37,6 +45,8 @@ MAX_COMPONENTS = 64
 MAX_NAME_CHARS = 100
 MAX_TEXT_CHARS = 2000
 """Longest `answer` and `detail`; the worker cuts longer ones."""
+MAX_OBSERVED_CHARS = 1_000_000
+"""Most characters that an environment may answer to one turn."""
 MAX_CASES = 1000
 """Most cases of a score; the worker leaves out what follows."""
 MAX_CASE_CHARS = 200
@@ -49,6 +59,24 @@ _CASE_KEYS = {"id", "passed", "reason", "seconds"}
 
 class GarbageReply(ValueError):
     """A worker's bytes are not a reply to the request that it was sent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuiltGym:
+    """What the host needs to know of the gym in a worker."""
+
+    wall_seconds: float
+    """Longest that one score may take, in seconds of wall clock."""
+    cpu_seconds: float | None
+    """Longest CPU time of one score, in seconds; None: not limited."""
+    has_sandbox: bool
+    """True: the worker gets time to close its sandbox."""
+    needs_judge: bool
+    """True: its scores are only what can be checked without the judge."""
+    minimum: float
+    """Reward of a fault of the model."""
+    components: frozenset[str]
+    """Names that scores may carry; empty: any."""
 
 
 def pack_frame(body: bytes) -> bytes:
@@ -64,6 +92,32 @@ def body_length(header: bytes, *, max_bytes: int | None = None) -> int:
     if max_bytes is not None and length > max_bytes:
         raise GarbageReply(f"a reply of {length} bytes, at most {max_bytes} are read")
     return length
+
+
+def parse_stepped(reply: Mapping[str, Any], turn: Turn) -> Reply:
+    """What a worker says that an environment answered to a turn; GarbageReply where no environment may say it."""
+    messages, is_done = reply.get("messages"), reply.get("is_done")
+    _demand(reply["kind"] == "stepped", f"a reply of the kind {reply['kind']!r:.40} to a turn")
+    _demand(isinstance(messages, list) and isinstance(is_done, bool), "a turn's reply without messages or is_done")
+    assert isinstance(messages, list) and isinstance(is_done, bool)
+    try:
+        answer = Reply(messages=tuple(messages), is_done=is_done)
+    except ValueError as error:
+        raise GarbageReply(str(error)) from None
+    num_chars = sum(len(text) for said in answer.messages for text in said.values())
+    _demand(num_chars <= MAX_OBSERVED_CHARS, f"{num_chars} characters in answer to a turn")
+    return answer
+
+
+def parse_gold_turns(reply: Mapping[str, Any]) -> list[Turn] | None:
+    """The turns that a worker says are a task's gold, or None where it says that there are none."""
+    turns = reply.get("turns")
+    _demand(reply["kind"] == "gold_turns", f"a reply of the kind {reply['kind']!r:.40} where gold turns were asked for")
+    _demand(turns is None or isinstance(turns, list), "gold turns that are no list")
+    try:
+        return None if turns is None else [turn_of_json(turn) for turn in turns]
+    except ValueError as error:
+        raise GarbageReply(str(error)) from None
 
 
 def score_as_json(score: Score) -> dict[str, Any]:
@@ -91,6 +145,27 @@ def parse_reply(body: bytes, *, serial: int) -> dict[str, Any]:
     if type(reply.get("serial")) is not int or reply["serial"] != serial:
         raise GarbageReply(f"a reply to request {reply.get('serial')!r:.40} where {serial} was asked")
     return reply
+
+
+def parse_built(reply: dict[str, Any]) -> BuiltGym:
+    """The facts of a gym, every field checked; GarbageReply where they are not what a gym may declare."""
+    wall, cpu, minimum, names = (reply.get(key) for key in ("wall_seconds", "cpu_seconds", "minimum", "components"))
+    if reply["kind"] != "built" or not isinstance(wall, int | float) or not 0.0 < wall <= MAX_WALL_SECONDS:
+        raise GarbageReply(f"needs.wall_seconds = {wall!r:.40}, expected above 0 and at most {MAX_WALL_SECONDS}")
+    if cpu is not None and (not isinstance(cpu, int | float) or not cpu > 0.0):
+        raise GarbageReply(f"needs.cpu_seconds = {cpu!r:.40}, expected None or a number above 0")
+    if not isinstance(minimum, int | float) or not 0.0 <= minimum <= 1.0:
+        raise GarbageReply(f"minimum = {minimum!r:.40}, expected a number in [0, 1]")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise GarbageReply("components that are no list of names")
+    return BuiltGym(
+        wall_seconds=float(wall),
+        cpu_seconds=None if cpu is None else float(cpu),
+        has_sandbox=reply.get("has_sandbox") is True,
+        needs_judge=reply.get("needs_judge") is True,
+        minimum=float(minimum),
+        components=frozenset(names),
+    )
 
 
 def parse_scores(fields: object, *, num_wanted: int, components: frozenset[str] = frozenset()) -> list[Score]:

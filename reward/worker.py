@@ -29,6 +29,7 @@ from gyms.declared import Watch, watched
 from gyms.load import GymSpec, SpecError, resolve
 from gyms.sandbox.program import Sandbox
 from reward.keeper import fork_worker
+from reward.residents import EPISODE_REQUESTS, Residents
 from reward.wire import HEADER_BYTES, MAX_TEXT_CHARS, body_length, pack_frame, score_as_json
 
 __all__ = ["main"]
@@ -70,11 +71,12 @@ class _Desk:
         self._sandbox: Sandbox | None = None
         self._watch: Watch | None = None
         self._is_confined: bool | None = None
+        self._residents = Residents()
 
     def answer(self, kind: str, payload: bytes) -> dict[str, Any]:
         """Around one plug-in call: whatever a gym raises becomes a reply that says so."""
         try:
-            return self._build() if kind == "build" else self._score(kind, payload)
+            return self._build() if kind == "build" else self._asked(kind, payload)
         except BaseException as error:  # sys.exit in a gym ends its call, not the worker
             if kind == "build" and isinstance(error, SpecError):
                 return {"kind": "refused", "detail": str(error)[:MAX_TEXT_CHARS]}
@@ -86,6 +88,7 @@ class _Desk:
             return {"kind": "failed", "detail": told, "is_spent": is_spent, "is_undeclared": is_undeclared}
 
     def close(self) -> None:
+        self._residents.close_all()
         if self._sandbox is not None:
             self._sandbox.close()
 
@@ -118,10 +121,16 @@ class _Desk:
             "components": [str(name) for name in self._gym.components],
         }
 
-    def _score(self, kind: str, payload: bytes) -> dict[str, Any]:
+    def _asked(self, kind: str, payload: bytes) -> dict[str, Any]:
         assert self._gym is not None  # the host builds first
-        task, responses = pickle.loads(payload)
         _seed()
+        if kind in EPISODE_REQUESTS:
+            with watched(self._gym.needs) as self._watch:
+                reply = self._residents.answer(self._gym, kind, payload)
+            if refusal := self._watch.refusal:
+                return {"kind": "failed", "detail": refusal, "is_undeclared": True}
+            return reply
+        task, responses = pickle.loads(payload)
         with watched(self._gym.needs) as self._watch:
             if kind == "gold":
                 kind, count = responses
