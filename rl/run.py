@@ -21,6 +21,7 @@ from configs.load import to_json
 from gyms.mixture import Draw, draws, heldout
 from reward.rules import TruncationRule, check_masked_rate
 from reward.scorer import Scorer
+from rl.accuracy import evaluate
 from rl.alarms import WATCHED, alarm_of
 from rl.batch import Group, LearningBatch, learning_batch
 from rl.checkpoint import (
@@ -34,7 +35,6 @@ from rl.checkpoint import (
 )
 from rl.cluster import Cluster
 from rl.collect import collect
-from rl.evaluate import evaluate
 from rl.faults import ActorLost, DeadlineExceeded, RunStopped
 from rl.judging import Judging
 from rl.learner import UpdateMetrics
