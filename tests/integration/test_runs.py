@@ -141,6 +141,24 @@ def test_evaluating_model_folders_by_themselves_finds_what_the_run_found_of_the_
     assert short["greedy"]["mean"] == 0.0 and short["length_mean"] <= 2.0
 
 
+def test_a_stored_step_goes_through_the_learner_again_to_the_numbers_that_the_run_logged(
+    runs: Runs, straight_run: Path
+) -> None:
+    """Checkpoints of steps 3 and 6 are left: step 5 is reached over 3 and 4."""
+    rows = runs.rows(straight_run)
+    for step in (3, 5):
+        command = [sys.executable, "-m", "rl.replay", str(straight_run), str(step), "--json"]
+        done = subprocess.run(
+            command, cwd=ROOT, text=True, capture_output=True, env=runs.environment(), timeout=PATIENCE, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        found = json.loads(done.stdout)
+        assert found["checkpoint"].endswith("step_000003")
+        assert {name: pair["replayed"] for name, pair in found["learner"].items()} == {
+            name: rows[step][f"learner/{name}"] for name in found["learner"]
+        }
+
+
 def test_the_export_opens_in_plain_transformers_and_holds_packed_weights(straight_run: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
