@@ -101,14 +101,16 @@ def to_json(config: Config) -> str:
     return config.model_dump_json(indent=2) + "\n"
 
 
-def from_json(text: str) -> Config:
-    """The config that `to_json` wrote."""
+def from_json(text: str, overrides: Sequence[str] = ()) -> Config:
+    """The config that `to_json` wrote, with `key.path=value` applied in order."""
     try:
         data = json.loads(text)
     except json.JSONDecodeError as error:
         raise ConfigError(f"config.json is not JSON: {error}") from error
     if not isinstance(data, dict):
         raise ConfigError(f"config.json: got {_shown(data)}, wanted an object of settings")
+    for override in overrides:
+        _apply(data, override)
     return _validated(data)
 
 

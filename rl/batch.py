@@ -84,6 +84,10 @@ class LearningBatch:
     step: int
     groups: tuple[Group, ...]
     minibatches: tuple[Minibatch, ...]
+    minibatch_of: tuple[int, ...]
+    """[P] index of the minibatch that each draw was dealt to."""
+    advantages: Mapping[int, float]
+    """Of every counted sample, by its number; 0 in groups without spread."""
 
     def gap(self, old_logprobs: Mapping[int, Sequence[float]]) -> LogprobGap | None:
         """Learner against engine over the sampled tokens that carried a gradient; None where there were none.
@@ -130,23 +134,29 @@ def learning_batch(
     is_masked_PK = np.array([[s.reward.is_masked for s in group.samples] for group in groups])
     advantages = group_advantages(rewards_PK, is_masked_PK, baseline=baseline, tau=tau, scale_by_std=scale_by_std)
     order = np.random.default_rng((seed, step, 0x6D62)).permutation(len(groups))
-    minibatches = []
+    minibatches, minibatch_of, found = [], [0] * len(groups), {}
     for index, chosen in enumerate(np.split(order, num_minibatches)):
-        counted = [(int(p), k) for p in sorted(chosen) for k in np.flatnonzero(advantages.is_counted_PK[p])]
+        for p in chosen:
+            minibatch_of[p] = index
+        counted = [(int(p), int(k)) for p in sorted(chosen) for k in np.flatnonzero(advantages.is_counted_PK[p])]
+        found |= {p * len(groups[p].samples) + k: float(advantages.advantages_PK[p, k]) for p, k in counted}
         learned = [(p, k) for p, k in counted if advantages.has_spread_P[p] or not drop_zero_spread]
         minibatches.append(
             Minibatch(
                 index=index,
                 samples=tuple(
-                    _learning_sample(groups[p].samples[k].sample, p, p * len(groups[p].samples) + int(k), a)
+                    _learning_sample(groups[p].samples[k].sample, p, number, found[number])
                     for p, k in learned
-                    for a in [float(advantages.advantages_PK[p, k])]
+                    for number in [p * len(groups[p].samples) + k]
                 ),
                 num_samples=len(counted),
                 num_tokens=sum(_num_sampled(groups[p].samples[k].sample) for p, k in counted),
             )
         )
-    return LearningBatch(step=step, groups=tuple(groups), minibatches=tuple(minibatches))
+    return LearningBatch(
+        step=step, groups=tuple(groups), minibatches=tuple(minibatches), minibatch_of=tuple(minibatch_of),
+        advantages=found,
+    )  # fmt: skip
 
 
 def _num_sampled(sample: Sample) -> int:

@@ -16,7 +16,10 @@ from typing import Any
 
 from rl.run_folder import write_atomically
 
-__all__ = ["Checkpoint", "PublishedWeights", "RunState", "latest_checkpoint", "prune", "write_manifest"]
+__all__ = [
+    "Checkpoint", "PublishedWeights", "RunState", "complete_checkpoints", "latest_checkpoint", "prune",
+    "write_manifest",
+]  # fmt: skip
 
 LEARNER_FILE = "learner.pt"
 _REPLACED = ".replaced.partial"
@@ -137,9 +140,13 @@ def latest_checkpoint(checkpoints: Path) -> Checkpoint | None:
         if not folder.exists():
             replaced.rename(folder)
     for folder in _complete(checkpoints):
-        facts = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
-        return Checkpoint(folder=folder, run=facts["run"], fingerprint=facts["fingerprint"])
+        return _read(folder)
     return None
+
+
+def complete_checkpoints(checkpoints: Path) -> list[Checkpoint]:
+    """All complete checkpoints, newest first; nothing is put back or changed."""
+    return [_read(folder) for folder in _complete(checkpoints)]
 
 
 def prune(checkpoints: Path, keep: int) -> None:
@@ -148,6 +155,11 @@ def prune(checkpoints: Path, keep: int) -> None:
     for folder in (*checkpoints.glob("step_*"), *checkpoints.glob(".step_*.partial")):
         if folder not in kept:
             shutil.rmtree(folder)
+
+
+def _read(folder: Path) -> Checkpoint:
+    facts = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
+    return Checkpoint(folder=folder, run=facts["run"], fingerprint=facts["fingerprint"])
 
 
 def _complete(checkpoints: Path) -> list[Path]:

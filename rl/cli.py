@@ -18,7 +18,7 @@ from pathlib import Path
 from configs.load import ConfigError, load_config, to_json
 from gyms.extras import EXTRAS, check_installed
 
-__all__ = ["main"]
+__all__ = ["main", "quiet"]
 
 DESCRIPTION = """\
 Reinforcement learning of a language model that is served in INT4: sample with vLLM, score with verifiable gyms, learn
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m rl.tr
     if options.print:
         print(to_json(config), end="")
         return 0
-    _quiet()
+    quiet()
     try:
         check_installed(EXTRAS, user="a run", extra="cpu")  # a run's gyms and judges may need any of them
         from rl.preflight import check
@@ -115,7 +115,7 @@ def _last_words(error: BaseException) -> str:
     return " ".join(str(error).split())[:2000]
 
 
-def _quiet() -> None:
+def quiet() -> None:
     """Libraries' progress bars and notices would bury ours; set by the user, they stay."""
     for key, value in {
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",

@@ -63,7 +63,8 @@ class Cluster:
     Args:
         config: the resolved config.
         model_folder: the policy before training, BF16 or FP32.
-        initial_int4: where the learner writes the folder that engines start from.
+        initial_int4: where the learner writes the folder that engines start from; None where nothing is trained: then
+            there is no learner, and `serving` is what remains.
         chat: tokenizer and template of the policy.
         on_phase: called with (phase name, seconds) when a phase ends.
     """
@@ -73,7 +74,7 @@ class Cluster:
         config: Config,
         *,
         model_folder: Path,
-        initial_int4: Path,
+        initial_int4: Path | None,
         chat: ChatFormat,
         on_phase: Callable[[str, float], None] = lambda name, seconds: None,
     ) -> None:
@@ -99,7 +100,8 @@ class Cluster:
         try:
             self._connect()
             self._group = await self._reserve()
-            await self.start_learner()
+            if self.initial_int4 is not None:
+                await self.start_learner()
         except BaseException:
             await self._shut_down()
             raise
@@ -163,6 +165,7 @@ class Cluster:
 
     async def start_learner(self) -> None:
         """Start the learner and let it write the folder that engines start from, if that is missing."""
+        assert self.initial_int4 is not None
         actor = ray.remote(Learner).options(**self._options(0))
         self._learner = actor.remote(learner_settings(self.config, self.model_folder))
         if not (self.initial_int4 / "config.json").is_file():
@@ -170,9 +173,9 @@ class Cluster:
         else:
             await self.ask("learner", "__ray_ready__", setting="start_seconds")
 
-    async def start_engines(self) -> None:
-        """Start every engine from the initial INT4 folder; they serve once `generating` hands them weights."""
-        settings = engine_settings(self.config, self.initial_int4, self.chat)
+    async def start_engines(self, folder: Path, *, quantised: bool = True) -> None:
+        """Start every engine from a folder, packed INT4 or BF16; they serve it until they are handed other weights."""
+        settings = engine_settings(self.config, folder, self.chat, quantised=quantised)
         self._engines = [self._new_engine(settings, bundle=i) for i in range(self.config.engine.num_engines)]
         await self._ask_engines("__ray_ready__", setting="start_seconds")
         self._served_version = None
@@ -220,24 +223,23 @@ class Cluster:
         """The engines' turn: all of them serve `weights` before the first sample is drawn."""
         async with self._turn("generate"):
             if not self._engines:
-                await self.start_engines()
+                assert self.initial_int4 is not None
+                await self.start_engines(self.initial_int4)
             await self._sync_weights(weights)
             async with ServedPolicy(self, self._engines) as policy:
                 yield policy
 
     @contextlib.asynccontextmanager
-    async def generating_unquantised(self) -> AsyncIterator[ServedPolicy]:
-        """One engine that serves the model as released, in BF16: for comparison, before the others start."""
+    async def serving(self, folder: Path, *, quantised: bool) -> AsyncIterator[ServedPolicy]:
+        """Engines of their own that serve a folder as it is, packed INT4 or BF16: for comparisons."""
         async with self._turn("generate"):
             await self._stop_engines()
-            settings = engine_settings(self.config, self.model_folder, self.chat, quantised=False)
-            engine = self._new_engine(settings, bundle=0)
             try:
-                await self.ask("engine 0", "__ray_ready__", setting="start_seconds", handle=engine)
-                async with ServedPolicy(self, [engine]) as policy:
+                await self.start_engines(folder, quantised=quantised)
+                async with ServedPolicy(self, self._engines) as policy:
                     yield policy
             finally:
-                ray.kill(engine)
+                await self._stop_engines()
 
     @contextlib.asynccontextmanager
     async def learning(self) -> AsyncIterator[LearnerHandle]:

@@ -18,6 +18,7 @@ A turn that its budget cut off ends the episode: half a call is none, and half a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from gyms.api import Message, Reply, Score, Status, Task, Tool, Turn
@@ -74,6 +75,7 @@ async def play(
     await scorer.open_episode(first.id, draw.gym, draw.task, seed=world_seed)
     try:
         sample = await _turns(policy, scorer, draw, first, lane=lane, turn_seed=turn_seed)
+        sample = replace(sample, world_seed=world_seed)
         if sample.is_truncated:
             return sample, Score(status=Status.TRUNCATED)
         return sample, await scorer.score_episode(first.id)

@@ -1,110 +1,113 @@
-"""Held-out evaluation: the same tasks every time, greedy and sampled, with standard errors.
+"""What models can do on the held-out tasks of a config, side by side: `python -m rl.evaluate MODEL ... CONFIG.toml`.
 
-Accuracy is the mean score value; faults of the model and truncated responses count 0, and samples that failed through
-our own fault are left out. Scores come through the same gym and scorer as rewards. With k samples a task, `sampled` is
-avg@k and `best` is pass@k; a task is one observation of each, since its k samples are no independent tasks.
+Exit codes: 0 done; 1 failed, the reason is the last line; 2 a model, the config or the machine is not right, nothing
+was started; 130 Ctrl-C.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from statistics import fmean
-from typing import Any
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
 
-from gyms.mixture import Draw
-from reward.rules import TruncationRule
-from rl.batch import Group, ScoredSample
-from rl.collect import Policy, ScoresResponses, collect, gather_or_cancel
+from configs.load import load_config
+from gyms.extras import EXTRAS, check_installed
+from rl.cli import quiet
 
-__all__ = ["Accuracy", "GymResult", "evaluate", "gym_results"]
+__all__ = ["main"]
 
+DESCRIPTION = """\
+Held-out accuracy of model folders, BF16 or packed INT4, on the gyms of a config: greedy, sampled (avg@k) and the best
+of k (pass@k), each with its 95 % interval. Tasks, seeds and scoring are those of a run's own evaluations."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Accuracy:
-    """A mean and how sure it is."""
+EPILOG = """\
+examples:
+  python -m rl.evaluate runs/smollm2_cpu/export configs/smollm2_cpu.toml
+  python -m rl.evaluate models/smollm2-135m-instruct runs/smollm2_cpu/initial_int4 runs/smollm2_cpu/export \\
+      configs/smollm2_cpu.toml                                as released, rounded to INT4, trained
+  python -m rl.evaluate MODEL CONFIG.toml eval.samples_per_task=8 eval.num_tasks=100     avg@8 and pass@8
+  python -m rl.evaluate MODEL CONFIG.toml --max-tokens 16,64,256 model.context_length=512   at three lengths
+  python -m rl.evaluate MODEL CONFIG.toml --json > found.json                            progress goes to stderr
 
-    mean: float
-    """In [0, 1]."""
-    stderr: float
-    """Standard error of the mean: sqrt(variance / n)."""
-    num: int
-    """Tasks counted."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GymResult:
-    """One gym's evaluation."""
-
-    greedy: Accuracy
-    sampled: Accuracy
-    """avg@k: the mean over tasks of the mean of their k samples."""
-    best: Accuracy | None
-    """pass@k: the mean over tasks of the best of their k samples; None where k is 1, as it then is `sampled`."""
-    truncated_frac: float
-    """Greedy responses that ran into their budget."""
-    masked_frac: float
-    """Responses left out because scoring them failed."""
-
-    def row(self) -> dict[str, Any]:
-        """As plain data, for files."""
-        return asdict(self)
+A run folder holds models in initial_int4/ (before), export/ (after) and, where it built its model, base/."""
 
 
-async def evaluate(
-    policy: Policy,
-    scorer: ScoresResponses,
-    draws: Sequence[Draw],
-    *,
-    temperature: float,
-    seed: int,
-    samples_per_task: int = 1,
-    on_group: Callable[[Group], None] = lambda group: None,
-) -> dict[str, GymResult]:
-    """Greedy and sampled accuracy of every gym on its held-out draws, both at once; one greedy response a task.
+def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m rl.evaluate") -> int:
+    """Parse, check, evaluate, print; returns the exit code."""
+    options = _parser(prog).parse_intermixed_args(arguments)
+    overrides = [item for item in options.items if "=" in item and not Path(item).exists()]
+    files = [Path(item) for item in options.items if item.endswith(".toml")]
+    models = [item for item in options.items if item not in overrides and not item.endswith(".toml")]
+    try:
+        if not models or not files:
+            missing = "model folder" if not models else "config (a .toml file)"
+            raise ValueError(f"no {missing} was given; {prog} MODEL [MODEL ...] CONFIG.toml [key.path=value ...]")
+        config = load_config(files, [*overrides, "report.wandb=off"])
+        quiet()
+        check_installed(EXTRAS, user="an evaluation", extra="cpu")
+        from rl.comparison import plan
 
-    Args:
-        temperature: of the sampled responses.
-        seed: of the run; samples are the same function of (seed, task) at every evaluation.
-        samples_per_task: k, sampled responses a task.
-    """
+        chosen = plan(config, models, options.max_tokens)
+    except ValueError as error:
+        print(f"not started: {error}", file=sys.stderr)
+        return 2
+    return _compare(chosen, is_json=options.json)
 
-    def run(key: str, heat: float, num_samples: int) -> Any:
-        return collect(
-            policy, scorer, draws, samples_per_prompt=num_samples, temperature=heat, seed=seed, key=key,
-            truncation=TruncationRule(), minimum=lambda gym: 0.0, on_group=on_group,
-        )  # fmt: skip
 
-    greedy, sampled = await gather_or_cancel(
-        [run("eval-greedy", 0.0, 1), run("eval-sampled", temperature, samples_per_task)]
+def _compare(chosen, *, is_json: bool) -> int:
+    from rich.console import Console
+
+    from rl.comparison import compare, tables
+    from rl.report import Report
+
+    config = chosen.config
+    progress = Console(stderr=True, soft_wrap=True, highlight=False)
+    try:
+        results = asyncio.run(compare(chosen, Report(config, Path.cwd(), progress)))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        print("stopped", file=sys.stderr)
+        return 130
+    except Exception as error:  # the process ends here: the reason is the last line
+        print(f"evaluation failed: {type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    k, temperature = config.eval.samples_per_task, config.eval.temperature
+    if is_json:
+        facts = {"config": config.name, "seed": config.seed, "samples_per_task": k, "temperature": temperature}
+        print(json.dumps(facts | {"results": [result.row() for result in results]}, indent=2))
+        return 0
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+    for table in tables(results, samples_per_task=k, temperature=temperature):
+        console.print(table)
+    return 0
+
+
+def _parser(prog: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    return gym_results(greedy, sampled)
+    parser.add_argument(
+        "items", nargs="+", metavar="MODEL | CONFIG.toml | key.path=value", help="folders, files and overrides"
+    )
+    parser.add_argument(
+        "--max-tokens", type=_lengths, default=(), metavar="N[,N...]",
+        help="lengths of responses to evaluate at, one after the other, in place of each gym's budget",
+    )  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
+    return parser
 
 
-def gym_results(greedy: Sequence[Group], sampled: Sequence[Group]) -> dict[str, GymResult]:
-    """Results by gym name; greedy groups hold one sample, sampled ones k >= 1."""
-    results = {}
-    for name in dict.fromkeys(group.draw.gym for group in greedy):
-        cold = [g.samples[0] for g in greedy if g.draw.gym == name]
-        hot = [g.samples for g in sampled if g.draw.gym == name]
-        everything = [*cold, *(s for samples in hot for s in samples)]
-        results[name] = GymResult(
-            greedy=accuracy([(s,) for s in cold]),
-            sampled=accuracy(hot),
-            best=accuracy(hot, of=max) if max(map(len, hot)) > 1 else None,
-            truncated_frac=sum(s.sample.is_truncated for s in cold) / len(cold),
-            masked_frac=sum(s.score.status.is_masked for s in everything) / len(everything),
-        )
-    return results
+def _lengths(text: str) -> tuple[int, ...]:
+    parts = text.split(",")
+    if not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
+        raise argparse.ArgumentTypeError(f"got {text!r}, wanted whole numbers above 0, as in 16,64,256")
+    return tuple(map(int, parts))
 
 
-def accuracy(tasks: Sequence[Sequence[ScoredSample]], *, of: Callable[[Sequence[float]], float] = fmean) -> Accuracy:
-    """Mean over tasks of the mean (or the best, `of=max`) score value of their samples; masked samples do not count."""
-    counted = ([s.score.value or 0.0 for s in samples if not s.score.status.is_masked] for samples in tasks)
-    values = [of(found) for found in counted if found]
-    if not values:
-        return Accuracy(mean=math.nan, stderr=math.nan, num=0)
-    mean = math.fsum(values) / len(values)
-    variance = math.fsum((v - mean) ** 2 for v in values) / len(values)
-    return Accuracy(mean=mean, stderr=math.sqrt(variance / len(values)), num=len(values))
+if __name__ == "__main__":
+    sys.exit(main())

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from reward.control import CONTROL_FLAG
-from rl.batch import Group, LearningBatch, ScoredSample
+from rl.batch import Group, LearningBatch
 from rl.learner import UpdateMetrics
 from rl.mismatch import LogprobGap, effective_frac
 
-__all__ = ["fault_causes", "rollout_row", "step_metrics"]
+__all__ = ["fault_causes", "learner_metrics", "step_metrics"]
 
 Row = dict[str, float | int | None]
 
@@ -60,7 +59,7 @@ def step_metrics(
         ),
         **_gap_metrics(gap),
         "rollout/tokens_per_second": num_tokens / generate_seconds if generate_seconds else None,
-        **_learner_metrics(updates),
+        **learner_metrics(updates),
         "weights/sync_seconds": sync_seconds,
         "weights/swap_stall_seconds": stall_seconds,
         "weights/num_bytes": num_weight_bytes,
@@ -89,8 +88,8 @@ def _reward_metrics(groups: Sequence[Group]) -> Row:
     return row
 
 
-def _learner_metrics(updates: Sequence[UpdateMetrics]) -> Row:
-    """Means over the step's optimiser updates."""
+def learner_metrics(updates: Sequence[UpdateMetrics]) -> Row:
+    """What the updates of a step did: means over them, and counts over all their tokens and samples."""
     fields = (
         "policy_loss",
         "ptx_loss",
@@ -124,34 +123,6 @@ def fault_causes(groups: Sequence[Group]) -> list[str]:
         for s in g.samples
         if s.score.status.is_masked and "gate_closed" not in s.score.flags
     ]
-
-
-def rollout_row(step: int, group: Group, k: int, scored: ScoredSample) -> dict[str, Any]:
-    """One sample as rollouts/ keeps it: what was asked, answered, scored, and by which policy."""
-    sample, score = scored.sample, scored.score
-    return {
-        "step": step,
-        "draw": group.draw.index,
-        "k": k,
-        "gym": group.draw.gym,
-        "task": group.draw.task.id,
-        "prompt": [dict(m) for m in group.draw.task.prompt],
-        "response": sample.text,
-        "reward": scored.reward.value,
-        "is_masked": scored.reward.is_masked,
-        "status": str(score.status),
-        "value": score.value,
-        "components": dict(score.components),
-        "answer": score.answer,
-        "flags": sorted(score.flags),
-        "detail": score.detail,
-        "finish_reason": str(sample.finish_reason),
-        "num_tokens": sample.num_sampled,
-        "token_ids": list(sample.token_ids),
-        "logprobs": list(sample.logprobs),
-        "temperature": sample.segments[-1].temperature,
-        "weight_version": sample.segments[-1].weight_version,
-    }
 
 
 def _mean(values: Sequence[float]) -> float | None:

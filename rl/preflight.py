@@ -32,7 +32,17 @@ from rl.tiny_model import build_tiny_model
 from rollout.chat import ChatFormat
 from rollout.engine.compat import check_version
 
-__all__ = ["Checked", "check", "is_ray_job", "resolve_run_folder"]
+__all__ = [
+    "Checked",
+    "available_memory",
+    "check",
+    "check_context",
+    "check_gyms",
+    "check_machine",
+    "is_local",
+    "is_ray_job",
+    "resolve_run_folder",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,12 +76,9 @@ def check(config: Config, *, say: Callable[[str], None] = lambda text: None) -> 
     Raises:
         ValueError: the first thing that is wrong.
     """
-    check_version()
     folder = resolve_run_folder(config)
     goes_on = resumed(config, folder)
-    if _is_local(config):
-        check_ray_folder(os.environ, pid=os.getpid())
-        check_programs(on_cpu=not torch.cuda.is_available())
+    check_machine(config)
     gyms, specs = check_gyms(config)
     foreign = [s for s, e in zip(specs, gyms, strict=True) if not type(e.gym).__module__.startswith("gyms.")]
     model_folder = prepare_model_folder(config, folder)
@@ -124,8 +131,16 @@ def is_ray_job() -> bool:
     return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
 
 
-def _is_local(config: Config) -> bool:
-    """Whether the run starts Ray for itself, on this machine."""
+def check_machine(config: Config) -> None:
+    """vLLM's version; and where Ray starts here, its folder and the programs that its workers need."""
+    check_version()
+    if is_local(config):
+        check_ray_folder(os.environ, pid=os.getpid())
+        check_programs(on_cpu=not torch.cuda.is_available())
+
+
+def is_local(config: Config) -> bool:
+    """Whether Ray is started for this command, on this machine."""
     return not (config.cluster.address or os.environ.get("RAY_ADDRESS") or is_ray_job())
 
 
@@ -179,14 +194,9 @@ def check_model(config: Config, model_folder: Path) -> int:
     from rollout.quant.scheme import QuantScheme
     from rollout.quant.views import check_shapes, quantized_views
 
+    check_context(config, model_folder)
     whole = AutoConfig.from_pretrained(str(model_folder))
     facts = whole.get_text_config()  # where a model of several kinds of input keeps those of its language model
-    limit = getattr(facts, "max_position_embeddings", None)
-    if limit is not None and config.model.context_length > limit:
-        raise ValueError(
-            f"model.context_length = {config.model.context_length} exceeds what the model knows "
-            f"(max_position_embeddings = {limit} in {model_folder}/config.json); lower it"
-        )
     window = getattr(facts, "sliding_window", None)
     layers = getattr(facts, "layer_types", None) or ("sliding_attention",)
     if window is not None and "sliding_attention" in layers and window < config.model.context_length:
@@ -205,6 +215,19 @@ def check_model(config: Config, model_folder: Path) -> int:
     scheme = QuantScheme(group_size=config.quant.group_size, ignore=config.quant.ignore)
     check_shapes(quantized_views(model, scheme), config.quant.group_size)
     return sum(parameter.numel() for parameter in model.parameters())
+
+
+def check_context(config: Config, model_folder: Path) -> None:
+    """The model knows as many positions as the engines are to serve."""
+    from transformers import AutoConfig
+
+    facts = AutoConfig.from_pretrained(str(model_folder)).get_text_config()
+    limit = getattr(facts, "max_position_embeddings", None)
+    if limit is not None and config.model.context_length > limit:
+        raise ValueError(
+            f"model.context_length = {config.model.context_length} exceeds what the model knows "
+            f"(max_position_embeddings = {limit} in {model_folder}/config.json); lower it"
+        )
 
 
 def load_ptx(config: Config, gyms: tuple[GymEntry, ...], chat: ChatFormat) -> PtxData | None:
@@ -234,7 +257,7 @@ def check_memory(config: Config, num_parameters: int) -> None:
     Masters, gradients and two moments in fp32 (16 bytes), the computing copy (2 or 4), three packed versions (0.6 each,
     or 2 for what stays BF16: taken as 1), the KV cache, 2 GiB for processes and activations.
     """
-    if not _is_local(config):
+    if not is_local(config):
         return
     computing = 2 if config.learner.compute_dtype == "bfloat16" else 4
     learner = num_parameters * (16 + computing)

@@ -21,6 +21,7 @@ from configs.load import to_json
 from gyms.mixture import Draw, draws, heldout
 from reward.rules import TruncationRule, check_masked_rate
 from reward.scorer import Scorer
+from rl.accuracy import evaluate
 from rl.alarms import WATCHED, alarm_of
 from rl.batch import Group, LearningBatch, learning_batch
 from rl.checkpoint import (
@@ -34,16 +35,17 @@ from rl.checkpoint import (
 )
 from rl.cluster import Cluster
 from rl.collect import collect
-from rl.evaluate import evaluate
 from rl.faults import ActorLost, DeadlineExceeded, RunStopped
 from rl.judging import Judging
 from rl.learner import UpdateMetrics
-from rl.metrics import fault_causes, rollout_row, step_metrics
+from rl.metrics import fault_causes, step_metrics
 from rl.preflight import Checked
-from rl.ptx import TRAIN_STREAM, WARMUP_STREAM, PtxSample
+from rl.ptx import WARMUP_STREAM
 from rl.report import Report
 from rl.run_folder import write_atomically
-from rl.schedule import learning_rate_at, warmup_learning_rate_at
+from rl.sample_rows import sample_rows
+from rl.schedule import warmup_learning_rate_at
+from rl.settings import learning_rate, ptx_batch
 from rl.turns import LearnerHandle, ServedPolicy
 from rollout.engine.engine import EngineBroken
 
@@ -241,10 +243,9 @@ class Run:
                 grouped=self._grouped,
                 on_group=lambda group: advance(1),
             )
-        rows = [rollout_row(step, group, k, scored) for group in groups for k, scored in enumerate(group.samples)]
-        self.folder.write_rollouts(step, rows)
-        causes = fault_causes(groups)
-        check_masked_rate(len(causes), len(rows), self.config.reward.max_masked_frac, causes)
+        self.folder.write_rollouts(step, sample_rows(step, groups))
+        causes, num = fault_causes(groups), sum(len(group.samples) for group in groups)
+        check_masked_rate(len(causes), num, self.config.reward.max_masked_frac, causes)
         return groups
 
     def learning_batch(self, groups: Sequence[Group]) -> LearningBatch:
@@ -273,40 +274,16 @@ class Run:
 
     async def update(self, learner: LearnerHandle, batch: LearningBatch) -> list[UpdateMetrics]:
         """One optimiser update per minibatch: policy loss + ptx_coef * NLL, through the grid."""
-        num = len(batch.minibatches)
-        lr = self.learning_rate
-        what = f"step {self.state.step + 1}: update"
+        step, num = self.state.step, len(batch.minibatches)
+        lr = learning_rate(self.config, step)
+        what = f"step {step + 1}: update"
         with self._span("update"), self.report.progress(what, num, "minibatches") as advance:
             updates = []
             for minibatch in batch.minibatches:
-                ptx = self._ptx_batch(self.state.step * num + minibatch.index)
+                ptx = ptx_batch(self.config, self.checked.ptx, step=step, minibatch=minibatch.index)
                 updates.append(await learner.update(minibatch, ptx, lr=lr))
                 advance(1)
         return updates
-
-    @property
-    def learning_rate(self) -> float:
-        """Learning rate of this step."""
-        learner = self.config.learner
-        return learning_rate_at(
-            self.state.step,
-            lr=learner.lr,
-            ramp_steps=learner.lr_ramp_steps,
-            num_steps=self.config.num_steps,
-            end_frac=learner.lr_end_frac,
-        )
-
-    def _ptx_batch(self, update: int) -> list[PtxSample]:
-        ptx = self.config.ptx
-        if self.checked.ptx is None or ptx.coef == 0:
-            return []
-        return self.checked.ptx.batch(
-            update,
-            seed=self.config.seed,
-            stream=TRAIN_STREAM,
-            batch_size=ptx.batch_size,
-            num_conversations=ptx.num_conversations,
-        )
 
     async def warm_up_updates(self, learner: LearnerHandle) -> None:
         """The supervised phase: PTX loss alone, through the grid; then the optimiser starts anew."""
@@ -357,6 +334,8 @@ class Run:
         )
         row |= self._take_eval_metrics() | self.judging.take_metrics()
         self.judging.learn_from(batch.groups)
+        rows = sample_rows(self.state.step, batch.groups, batch=batch, old_logprobs=old_logprobs)
+        self.folder.write_rollouts(self.state.step, rows)
         self.folder.append(self.folder.metrics, row)
         self._watched.append({key: row[key] for key in WATCHED})
         self.report.step(self.state.step, row, batch.groups)

@@ -74,7 +74,11 @@ class RunFolder:
     def write_rollouts(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
         """Every sample of a step, in draw order."""
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        write_atomically(self.rollouts / f"step_{step:06d}.jsonl", text)
+        write_atomically(self.rollouts_of(step), text)
+
+    def rollouts_of(self, step: int) -> Path:
+        """Where the samples of a step are."""
+        return self.rollouts / f"step_{step:06d}.jsonl"
 
     def drop_from(self, step: int, *, num_evals: int) -> None:
         """Forget rows of this step and later ones, and evaluations after the first `num_evals`."""

@@ -1,4 +1,4 @@
-"""From the config to what learner and engines are started with. Pure functions."""
+"""From the config to what learner and engines are started with, and what each update is called with. Pure functions."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from pathlib import Path
 from configs.schema import Config
 from rl.learner import LearnerSettings
 from rl.mismatch import Mismatch
+from rl.ptx import TRAIN_STREAM, PtxData, PtxSample
+from rl.schedule import learning_rate_at
 from rollout.chat import ChatFormat
 from rollout.engine.engine import EngineSettings
 from rollout.quant.scheme import QuantScheme
 
-__all__ = ["engine_settings", "learner_settings"]
+__all__ = ["engine_settings", "learner_settings", "learning_rate", "ptx_batch"]
 
 
 def learner_settings(config: Config, model_folder: Path) -> LearnerSettings:
@@ -49,4 +51,30 @@ def engine_settings(config: Config, folder: Path, chat: ChatFormat, *, quantised
         stop_token_ids=chat.end_token_ids,
         seed=config.seed % 2**31,
         quantised=quantised,
+    )
+
+
+def learning_rate(config: Config, step: int) -> float:
+    """Learning rate of a step."""
+    learner = config.learner
+    return learning_rate_at(
+        step,
+        lr=learner.lr,
+        ramp_steps=learner.lr_ramp_steps,
+        num_steps=config.num_steps,
+        end_frac=learner.lr_end_frac,
+    )
+
+
+def ptx_batch(config: Config, data: PtxData | None, *, step: int, minibatch: int) -> list[PtxSample]:
+    """The curated conversations of an update; none where the PTX loss is off."""
+    ptx = config.ptx
+    if data is None or ptx.coef == 0:
+        return []
+    return data.batch(
+        step * config.learner.num_minibatches + minibatch,
+        seed=config.seed,
+        stream=TRAIN_STREAM,
+        batch_size=ptx.batch_size,
+        num_conversations=ptx.num_conversations,
     )

@@ -34,7 +34,7 @@ async def warm_up(run: Run) -> None:
     if run.state.is_warm:
         return
     if run.config.eval.compare_unquantised:
-        async with run.cluster.generating_unquantised() as policy:
+        async with run.cluster.serving(run.checked.model_folder, quantised=False) as policy:
             await run.evaluate(policy, "as released", weights="BF16")
     async with run.cluster.generating(run.state.weights) as policy:
         await run.evaluate(policy, "rounded to INT4")

@@ -101,6 +101,8 @@ class Sample:
     """The response decoded without special tokens: what verifiers and people read. Of an episode, its turns."""
     turns: tuple[PlayedTurn, ...] = ()
     """Of an episode; empty for a response of a gym of one turn."""
+    world_seed: int = 0
+    """Of what the environment of an episode drew."""
 
     @property
     def is_truncated(self) -> bool:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file
 
-from tests.integration.harness import PATIENCE, Runs
+from tests.integration.harness import PATIENCE, ROOT, SHORT, Runs
 
 
 def without_times(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -127,6 +129,45 @@ def test_an_alarm_stops_a_run_with_the_reason_and_a_checkpoint_and_without_it_th
     assert str(tmp_path / "checkpoints" / "step_000001") in last and row["rollout/logprob_gap_mean"] > 1e-6
     assert "at step 1" in runs.finish(tmp_path, (*short, "alarm.max_gap=none"))
     assert len(runs.rows(tmp_path)) == 2
+
+
+def test_evaluating_model_folders_by_themselves_finds_what_the_run_found_of_the_same_weights(
+    runs: Runs, straight_run: Path
+) -> None:
+    models = [str(straight_run / name) for name in ("base", "initial_int4", "export")]
+    config = str(ROOT / "configs" / "tiny_cpu.toml")
+    command = [sys.executable, "-m", "rl.evaluate", *models, config, *SHORT, "--max-tokens", "2,5", "--json"]
+    done = subprocess.run(
+        command, cwd=ROOT, text=True, capture_output=True, env=runs.environment(), timeout=PATIENCE, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)["results"]
+    asked = [(row["model"], row["weights"], row["gyms"]["arithmetic"].pop("max_tokens")) for row in found]
+    weights = zip(models, ("BF16", "INT4", "INT4"), strict=True)
+    assert asked == [(*one, length) for one in weights for length in (2, 5)]
+    of = {(Path(model).name, length): row["gyms"] for (model, _, length), row in zip(asked, found, strict=True)}
+    evals = {row["stage"]: row["gyms"] for row in runs.rows(straight_run, "evals.jsonl")}
+    assert of["initial_int4", 5] == evals["rounded to INT4"] and of["export", 5] == evals["after RL"]
+    short = of["export", 2]["arithmetic"]  # a sum of two numbers and its end take three tokens
+    assert short["greedy"]["mean"] == 0.0 and short["length_mean"] <= 2.0
+
+
+def test_a_stored_step_goes_through_the_learner_again_to_the_numbers_that_the_run_logged(
+    runs: Runs, straight_run: Path
+) -> None:
+    """Checkpoints of steps 3 and 6 are left: step 5 is reached over 3 and 4."""
+    rows = runs.rows(straight_run)
+    for step in (3, 5):
+        command = [sys.executable, "-m", "rl.replay", str(straight_run), str(step), "--json"]
+        done = subprocess.run(
+            command, cwd=ROOT, text=True, capture_output=True, env=runs.environment(), timeout=PATIENCE, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        found = json.loads(done.stdout)
+        assert found["checkpoint"].endswith("step_000003")
+        assert {name: pair["replayed"] for name, pair in found["learner"].items()} == {
+            name: rows[step][f"learner/{name}"] for name in found["learner"]
+        }
 
 
 def test_the_export_opens_in_plain_transformers_and_holds_packed_weights(straight_run: Path) -> None:

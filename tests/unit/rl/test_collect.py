@@ -9,8 +9,8 @@ import pytest
 from gyms.api import Score, Status, Task, message
 from gyms.mixture import Draw
 from reward.rules import TruncationRule
+from rl.accuracy import evaluate
 from rl.collect import collect, sample_seed
-from rl.evaluate import evaluate
 from rollout.types import FinishReason, Sample, SampleRequest, Segment
 
 

@@ -10,10 +10,11 @@ import pytest
 from gyms.adder import Adder
 from gyms.api import Reply, Score, Services, Status, Task, Turn
 from gyms.mixture import Draw, EpisodeLimits
+from gyms.turns import turn_of_json
 from reward.rules import TruncationRule
 from rl.batch import learning_batch
 from rl.collect import collect, sample_seed
-from rl.metrics import rollout_row
+from rl.sample_rows import sample_rows
 from rollout.tool_calls import read_turn
 from rollout.types import FinishReason, Sample, SampleRequest, Segment
 
@@ -166,10 +167,14 @@ def test_an_episode_never_outgrows_its_tokens(env, max_tokens):
 
 def test_the_row_of_an_episode_holds_its_turns(env):
     group, _, _ = play(env, solver(env), max_turns=3)
-    row = rollout_row(5, group, 0, group.samples[0])
+    row = sample_rows(5, [group])[0]
     a, b, c = group.draw.task.data["operands"]
     assert row["response"].splitlines()[0] == f"-> add({{'a': {a}, 'b': {b}}})"
     assert row["response"].splitlines()[-1] == f"The sum is {a + b + c}."
+    turns = [turn_of_json(turn) for turn in row["episode"]["turns"]]
+    replayed = env.start(group.draw.task, row["episode"]["seed"])
+    assert [list(replayed.step(turn).messages) for turn in turns] == row["episode"]["replies"]
+    assert replayed.score().value == row["value"] == 1.0
     assert row["num_tokens"] == group.samples[0].sample.num_sampled and row["finish_reason"] == "stop"
 
 

@@ -13,7 +13,7 @@ from reward.control import CONTROL_FLAG
 from reward.rules import TruncationRule
 from rl.batch import learning_batch
 from rl.learner import UpdateMetrics
-from rl.metrics import fault_causes, rollout_row, step_metrics
+from rl.metrics import fault_causes, step_metrics
 from rl.mismatch import LogprobGap
 
 GAP = LogprobGap(num=9, mean=0.02, stderr=0.01, max=0.5, median=0.015, p90=0.1, p99=0.3, p999=0.4, kl_k3=0.001)
@@ -168,33 +168,3 @@ def test_every_name_of_a_row_is_documented(groups):
         patterns.append(re.compile(pattern))
     undocumented = [key for key in row_of(groups) | gap if not any(p.fullmatch(key) for p in patterns)]
     assert undocumented == []
-
-
-def test_a_rollout_row_says_what_was_asked_answered_scored_and_by_which_policy(group, scored):
-    one = scored(
-        1.0, text="3", token_ids=(5, 0), logprobs=(-0.5, -0.25), answer="3", flags=frozenset({"b", "a"}), detail="d"
-    )
-    row = rollout_row(3, group(17, one), 0, one)
-    assert json.loads(json.dumps(row)) == {
-        "step": 3,
-        "draw": 17,
-        "k": 0,
-        "gym": "sums",
-        "task": "sums/1",
-        "prompt": [{"role": "user", "content": "1+2="}],
-        "response": "3",
-        "reward": 1.0,
-        "is_masked": False,
-        "status": "ok",
-        "value": 1.0,
-        "components": {},
-        "answer": "3",
-        "flags": ["a", "b"],
-        "detail": "d",
-        "finish_reason": "stop",
-        "num_tokens": 2,
-        "token_ids": [5, 0],
-        "logprobs": [-0.5, -0.25],
-        "temperature": 0.9,
-        "weight_version": 4,
-    }

@@ -7,7 +7,8 @@ import math
 import pytest
 
 from gyms.api import Status
-from rl.evaluate import accuracy, gym_results
+from rl.accuracy import accuracy, gym_results
+from rl.intervals import bootstrap, wilson
 
 
 def test_accuracy_is_the_mean_value_with_its_standard_error(scored):
@@ -16,12 +17,14 @@ def test_accuracy_is_the_mean_value_with_its_standard_error(scored):
     # variance = mean of squares - square of mean = 2.25 / 4 - 0.390625 = 0.171875
     assert found.stderr == pytest.approx(math.sqrt(0.171875 / 4))
     assert found.num == 4
+    assert (found.low, found.high) == bootstrap([1.0, 1.0, 0.0, 0.5])
 
 
 def test_faults_of_the_model_and_truncated_responses_count_zero_and_our_own_faults_do_not_count(scored):
     statuses = (Status.NO_ANSWER, Status.TIMEOUT, Status.TRUNCATED, Status.VERIFIER_ERROR, Status.BAD_TASK)
     found = accuracy([(scored(1.0),), *[(scored(status=status),) for status in statuses]])
     assert (found.mean, found.num) == (0.25, 4)
+    assert (found.low, found.high) == wilson(1, 4)
 
 
 def test_nothing_counted_is_not_a_number(scored):
@@ -39,10 +42,13 @@ def test_each_gym_has_its_own_results(group, scored):
     assert (found["sums"].truncated_frac, found["sums"].masked_frac) == (0.5, 0.0)
     assert (found["words"].greedy.mean, found["words"].greedy.num, found["words"].sampled.num) == (0.5, 1, 2)
     assert (found["words"].truncated_frac, found["words"].masked_frac) == (0.0, 0.25)
+    low, high = wilson(1, 2)
+    half = {"mean": 0.5, "stderr": pytest.approx(math.sqrt(0.25 / 2)), "num": 2, "low": low, "high": high}
     assert found["sums"].row() == {
-        "greedy": {"mean": 0.5, "stderr": pytest.approx(math.sqrt(0.25 / 2)), "num": 2},
-        "sampled": {"mean": 0.5, "stderr": pytest.approx(math.sqrt(0.25 / 2)), "num": 2},
+        "greedy": half,
+        "sampled": half,
         "best": None,
+        "length_mean": 3.0,
         "truncated_frac": 0.5,
         "masked_frac": 0.0,
     }

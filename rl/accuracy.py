@@ -1,0 +1,118 @@
+"""Held-out evaluation: the same tasks every time, greedy and sampled, with standard errors and intervals.
+
+Accuracy is the mean score value; faults of the model and truncated responses count 0, and samples that failed through
+our own fault are left out. Scores come through the same gym and scorer as rewards. With k samples a task, `sampled` is
+avg@k and `best` is pass@k; a task is one observation of each, since its k samples are no independent tasks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from statistics import fmean
+from typing import Any
+
+from gyms.mixture import Draw
+from reward.rules import TruncationRule
+from rl.batch import Group, ScoredSample
+from rl.collect import Policy, ScoresResponses, collect, gather_or_cancel
+from rl.intervals import interval
+
+__all__ = ["Accuracy", "GymResult", "evaluate", "gym_results"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accuracy:
+    """A mean and how sure it is."""
+
+    mean: float
+    """In [0, 1]."""
+    stderr: float
+    """Standard error of the mean: sqrt(variance / n)."""
+    num: int
+    """Tasks counted."""
+    low: float
+    high: float
+    """Ends of the 95 % interval (`rl.intervals`)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GymResult:
+    """One gym's evaluation."""
+
+    greedy: Accuracy
+    sampled: Accuracy
+    """avg@k: the mean over tasks of the mean of their k samples."""
+    best: Accuracy | None
+    """pass@k: the mean over tasks of the best of their k samples; None where k is 1, as it then is `sampled`."""
+    length_mean: float
+    """Mean length of the greedy responses, in tokens."""
+    truncated_frac: float
+    """Greedy responses that ran into their budget."""
+    masked_frac: float
+    """Responses left out because scoring them failed."""
+
+    def row(self) -> dict[str, Any]:
+        """As plain data, for files."""
+        return asdict(self)
+
+
+async def evaluate(
+    policy: Policy,
+    scorer: ScoresResponses,
+    draws: Sequence[Draw],
+    *,
+    temperature: float,
+    seed: int,
+    samples_per_task: int = 1,
+    on_group: Callable[[Group], None] = lambda group: None,
+) -> dict[str, GymResult]:
+    """Greedy and sampled accuracy of every gym on its held-out draws, both at once; one greedy response a task.
+
+    Args:
+        temperature: of the sampled responses.
+        seed: of the run; samples are the same function of (seed, task) at every evaluation.
+        samples_per_task: k, sampled responses a task.
+    """
+
+    def run(key: str, heat: float, num_samples: int) -> Any:
+        return collect(
+            policy, scorer, draws, samples_per_prompt=num_samples, temperature=heat, seed=seed, key=key,
+            truncation=TruncationRule(), minimum=lambda gym: 0.0, on_group=on_group,
+        )  # fmt: skip
+
+    greedy, sampled = await gather_or_cancel(
+        [run("eval-greedy", 0.0, 1), run("eval-sampled", temperature, samples_per_task)]
+    )
+    return gym_results(greedy, sampled)
+
+
+def gym_results(greedy: Sequence[Group], sampled: Sequence[Group]) -> dict[str, GymResult]:
+    """Results by gym name; greedy groups hold one sample, sampled ones k >= 1."""
+    results = {}
+    for name in dict.fromkeys(group.draw.gym for group in greedy):
+        cold = [g.samples[0] for g in greedy if g.draw.gym == name]
+        hot = [g.samples for g in sampled if g.draw.gym == name]
+        everything = [*cold, *(s for samples in hot for s in samples)]
+        results[name] = GymResult(
+            greedy=accuracy([(s,) for s in cold]),
+            sampled=accuracy(hot),
+            best=accuracy(hot, of=max) if max(map(len, hot)) > 1 else None,
+            length_mean=sum(s.sample.num_tokens for s in cold) / len(cold),
+            truncated_frac=sum(s.sample.is_truncated for s in cold) / len(cold),
+            masked_frac=sum(s.score.status.is_masked for s in everything) / len(everything),
+        )
+    return results
+
+
+def accuracy(tasks: Sequence[Sequence[ScoredSample]], *, of: Callable[[Sequence[float]], float] = fmean) -> Accuracy:
+    """Mean over tasks of the mean (or the best, `of=max`) score value of their samples; masked samples do not count."""
+    counted = ([s.score.value or 0.0 for s in samples if not s.score.status.is_masked] for samples in tasks)
+    values = [of(found) for found in counted if found]
+    if not values:
+        return Accuracy(mean=math.nan, stderr=math.nan, num=0, low=math.nan, high=math.nan)
+    mean = math.fsum(values) / len(values)
+    variance = math.fsum((v - mean) ** 2 for v in values) / len(values)
+    low, high = interval(values)
+    return Accuracy(mean=mean, stderr=math.sqrt(variance / len(values)), num=len(values), low=low, high=high)

@@ -1,0 +1,190 @@
+"""Models side by side on the held-out tasks of a config: engines, scorer and evaluation are those of a run.
+
+Each model folder is served as it is, on engines of its own, one model after the other: packed INT4 or BF16, so that a
+model as released, the same rounded to INT4 and the same after training stand in one table. Tasks, seeds and scores are
+those of a run with this config: on a CPU a run's export gets the very numbers that its last evaluation had.
+
+Left out: judges. As in a run's evaluations, an open-ended gym scores what code can check.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.table import Table
+
+from configs.schema import Config
+from gyms.load import GymSpec
+from gyms.mixture import Draw, heldout
+from reward.scorer import Scorer
+from rl.accuracy import GymResult, evaluate
+from rl.cluster import Cluster
+from rl.preflight import available_memory, check_context, check_gyms, check_machine, is_local
+from rl.prompts import Askable
+from rl.report import Report
+from rollout.chat import ChatFormat
+
+__all__ = ["Contender", "Plan", "Result", "compare", "plan", "tables"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contender:
+    """A model folder that can be served, and how."""
+
+    name: str
+    """As it was given."""
+    folder: Path
+    """The same, absolute."""
+    weights: Literal["BF16", "INT4"]
+    """What the engine computes with."""
+    chat: ChatFormat
+    """Its tokenizer and template."""
+    draws: tuple[Draw, ...]
+    """The tasks that it is asked, with the gyms' own budgets."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is to be evaluated; everything about it was checked."""
+
+    config: Config
+    specs: tuple[GymSpec, ...]
+    contenders: tuple[Contender, ...]
+    max_tokens: tuple[int | None, ...]
+    """Lengths of responses; None: each gym's own budget."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What a model did at a length of responses."""
+
+    model: str
+    weights: str
+    budgets: Mapping[str, int]
+    """Most tokens of a response, by gym."""
+    gyms: Mapping[str, GymResult]
+
+    def row(self) -> dict[str, Any]:
+        """As plain data; a number that could not be had is None."""
+        gyms = {name: {"max_tokens": self.budgets[name], **found.row()} for name, found in self.gyms.items()}
+        return _without_nan({"model": self.model, "weights": self.weights, "gyms": gyms})
+
+
+def plan(config: Config, models: Sequence[str], max_tokens: Sequence[int]) -> Plan:
+    """Check machine, gyms, models, prompts and lengths before anything starts.
+
+    Raises:
+        ValueError: the first thing that is wrong.
+    """
+    check_machine(config)
+    longest = max([*max_tokens, *([] if max_tokens else [gym.budget for gym in config.gyms])])
+    need = config.rollout.max_prompt_tokens + longest
+    if need > config.model.context_length:
+        raise ValueError(
+            f"--max-tokens {longest} and rollout.max_prompt_tokens = {config.rollout.max_prompt_tokens} need {need} "
+            f"tokens, but model.context_length is {config.model.context_length}; add model.context_length={need}"
+        )
+    folders = [(name, *_model_folder(name)) for name in models]
+    entries, specs = check_gyms(config)
+    contenders = []
+    for name, folder, weights in folders:
+        check_context(config, folder)
+        _check_memory(config, folder)
+        chat = ChatFormat(folder, use_template=config.model.chat_template, system_prompt=config.model.system_prompt)
+        chat.check()
+        askable = Askable(chat, max_tokens=config.rollout.max_prompt_tokens, rule=config.rollout.long_prompts)
+        chosen = heldout(entries, config.eval.num_tasks, config.seed, fits=askable.fits)
+        contenders.append(Contender(name=name, folder=folder, weights=weights, chat=chat, draws=chosen))
+    return Plan(
+        config=config, specs=specs, contenders=tuple(contenders), max_tokens=tuple(max_tokens) or (None,)
+    )  # fmt: skip
+
+
+def _model_folder(name: str) -> tuple[Path, Literal["BF16", "INT4"]]:
+    """The folder and what an engine would compute with."""
+    folder = Path(name).expanduser().absolute()
+    if not (folder / "config.json").is_file() or not list(folder.glob("*.safetensors")):
+        inside = next((part for part in ("export", "base") if (folder / part / "config.json").is_file()), None)
+        hint = f"; the run folder's model is {name}/{inside}" if inside else ""
+        raise ValueError(f"{name} is no model folder (config.json, *.safetensors){hint}")
+    try:
+        found = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("quantization_config")
+    except ValueError as error:
+        raise ValueError(f"{folder / 'config.json'} is not JSON: {error}") from error
+    if found is None:
+        return folder, "BF16"
+    if found.get("format") == "pack-quantized":
+        return folder, "INT4"
+    raise ValueError(
+        f"{name} is quantised by {found.get('quant_method')!r} (format {found.get('format')!r}); wanted BF16 or FP32 "
+        "weights, or INT4 in the pack-quantized format of compressed-tensors"
+    )
+
+
+def _check_memory(config: Config, folder: Path) -> None:
+    """Weights as loaded and as the kernel wants them, and the KV cache, for each engine; 2 GiB for processes."""
+    size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    need = config.engine.num_engines * (config.engine.kv_cache_bytes + 2 * size) + (2 << 30)
+    if is_local(config) and need > (free := available_memory()):
+        raise ValueError(
+            f"serving {folder} needs about {need / 2**30:.1f} GiB of memory, but {free / 2**30:.1f} GiB are free; "
+            "lower engine.kv_cache_bytes or engine.num_engines"
+        )
+
+
+async def compare(chosen: Plan, report: Report) -> list[Result]:
+    """Every model at every length, in the order given."""
+    config, results = chosen.config, []
+    with Scorer(chosen.specs, num_workers=config.reward.num_workers) as scorer:
+        for one in chosen.contenders:
+            cluster = Cluster(config, model_folder=one.folder, initial_int4=None, chat=one.chat)
+            async with cluster, cluster.serving(one.folder, quantised=one.weights == "INT4") as policy:
+                for length in chosen.max_tokens:
+                    draws = [replace(draw, budget=length or draw.budget) for draw in one.draws]
+                    what = f"{one.name} ({one.weights}{f', at most {length} tokens' if length else ''})"
+                    num = (1 + config.eval.samples_per_task) * len(draws)
+                    with report.progress(what, num, "responses") as advance:
+                        found = await evaluate(
+                            policy,
+                            scorer,
+                            draws,
+                            temperature=config.eval.temperature,
+                            seed=config.seed,
+                            samples_per_task=config.eval.samples_per_task,
+                            on_group=lambda group, advance=advance: advance(len(group.samples)),
+                        )
+                    budgets = {draw.gym: draw.budget for draw in draws}
+                    results.append(Result(model=one.name, weights=one.weights, budgets=budgets, gyms=found))
+    return results
+
+
+def tables(results: Sequence[Result], *, samples_per_task: int, temperature: float) -> list[Table]:
+    """A table a gym: a row for each model and length; accuracies with their 95 % intervals."""
+    hot = f"{'sampled' if samples_per_task == 1 else f'avg@{samples_per_task}'}, T = {temperature:g}"
+    best = [f"pass@{samples_per_task}"] if samples_per_task > 1 else []
+    found = []
+    for name in results[0].gyms if results else ():
+        table = Table(title=f"held-out {name}, mean [95 % interval]", title_justify="left")
+        for column in ("model", "weights", "max tokens", "n", "greedy", hot, *best, "tokens", "truncated", "masked"):
+            table.add_column(column, justify="left" if column == "model" else "right", overflow="fold")
+        for result in results:
+            one = result.gyms[name]
+            accuracies = [one.greedy, one.sampled, *([one.best] if best and one.best is not None else [])]
+            table.add_row(
+                result.model, result.weights, str(result.budgets[name]), str(one.greedy.num),
+                *(f"{a.mean:.3f} [{a.low:.3f}, {a.high:.3f}]" for a in accuracies),
+                f"{one.length_mean:.1f}", f"{one.truncated_frac:.3f}", f"{one.masked_frac:.3f}",
+            )  # fmt: skip
+        found.append(table)
+    return found
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(part) for key, part in value.items()}
+    return None if isinstance(value, float) and math.isnan(value) else value

@@ -1,0 +1,169 @@
+"""A stored step through the learner again, without engines: the same losses and gradient norm as the run logged.
+
+The rows of rollouts/ hold what an update saw, and a checkpoint holds the learner that saw it. Where a step has no
+checkpoint of its own, the newest before it is taken and the steps in between are done again: updates are functions of
+theta and rows. On the machine of the run, with its versions and number of threads, the numbers are equal to the last
+digit (CPU); elsewhere they differ by rounding, which grows from one update to the next.
+
+Settings that only an update reads may be changed for the step at hand: what would another loss have made of these very
+samples? What was decided before (which samples, rewards, advantages, minibatches) stays as it was.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from configs.load import ConfigError, diff, from_json
+from configs.schema import Config
+from gyms.load import load_gym
+from gyms.mixture import GymEntry
+from rl.checkpoint import Checkpoint, complete_checkpoints
+from rl.learner import Learner, UpdateMetrics
+from rl.metrics import learner_metrics
+from rl.preflight import load_ptx
+from rl.ptx import PtxData
+from rl.run_folder import RunFolder
+from rl.sample_rows import minibatches_of
+from rl.settings import learner_settings, learning_rate, ptx_batch
+from rollout.chat import ChatFormat
+
+__all__ = ["Replay", "replay"]
+
+MAY_CHANGE = (
+    "learner.loss", "learner.aggregation", "learner.tau", "learner.clip_*", "learner.mismatch.*", "learner.lr*",
+    "learner.max_grad_norm", "learner.max_microbatch_tokens", "ptx.coef",
+)  # fmt: skip
+"""Settings (patterns) that an update reads and nothing before it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replay:
+    """A step, done again."""
+
+    step: int
+    checkpoint: Path
+    """What theta and the optimiser came from."""
+    updates: tuple[UpdateMetrics, ...]
+    """One for each minibatch."""
+    logged: dict[str, Any]
+    """The step's row of metrics.jsonl."""
+    changed: tuple[str, ...]
+    """Settings that the run did not have."""
+
+    @property
+    def found(self) -> dict[str, float | int | None]:
+        """The numbers of the updates, under their names in metrics.jsonl."""
+        return learner_metrics(self.updates)
+
+
+def replay(
+    run: Path, step: int, overrides: Sequence[str] = (), *, say: Callable[[str], None] = lambda text: None
+) -> Replay:
+    """Do the updates of a step of a run again.
+
+    Args:
+        run: the run folder; nothing in it is written.
+        overrides: `key.path=value` for this step alone; see `MAY_CHANGE`.
+        say: takes a line for each step that is done on the way.
+
+    Raises:
+        ValueError: no such run, no checkpoint at or before the step, rows that hold too little, or another setting.
+    """
+    folder = RunFolder(run.absolute())
+    config, wanted = _configs(folder, overrides)
+    checkpoint, logged = _start(folder, step)
+    ptx = _curated(config if config.ptx.coef else wanted, folder)
+    torch.set_num_threads(config.cluster.cpus_per_bundle or max((os.cpu_count() or 1) // config.engine.num_engines, 1))
+    learner = Learner(learner_settings(config, _model_folder(config, folder)))
+    learner.load(checkpoint.learner_file)
+    for now in range(checkpoint.step, step):
+        say(f"step {now}, on the way from {checkpoint.folder.name}")
+        _do(learner, config, folder, now, logged[now], ptx)
+    learner.settings = learner_settings(wanted, learner.settings.model_folder)
+    updates = _do(learner, wanted, folder, step, logged[step] if wanted == config else None, ptx)
+    return Replay(
+        step=step,
+        checkpoint=checkpoint.folder,
+        updates=tuple(updates),
+        logged=logged[step],
+        changed=tuple(diff(config, wanted)),
+    )
+
+
+def _configs(folder: RunFolder, overrides: Sequence[str]) -> tuple[Config, Config]:
+    """The run's config, and the same with the overrides."""
+    if not folder.config.is_file():
+        raise ValueError(f"{folder.path} is no run folder: it has no config.json")
+    text = folder.config.read_text(encoding="utf-8")
+    config, wanted = from_json(text), from_json(text, overrides)
+    if wrong := [key for key in diff(config, wanted) if not any(fnmatchcase(key, may) for may in MAY_CHANGE)]:
+        raise ConfigError(
+            f"{wrong[0]} decides what a step samples, or how its learner was built, and cannot change in a replay; "
+            f"what can: {', '.join(MAY_CHANGE)}"
+        )
+    return config, wanted
+
+
+def _start(folder: RunFolder, step: int) -> tuple[Checkpoint, dict[int, dict[str, Any]]]:
+    """The newest checkpoint at or before the step, and all rows of metrics.jsonl by step."""
+    logged = {row["step"]: row for row in folder.rows(folder.metrics)}
+    checkpoints = complete_checkpoints(folder.checkpoints)
+    first = min((checkpoint.step for checkpoint in checkpoints), default=None)
+    before = [checkpoint for checkpoint in checkpoints if checkpoint.step <= step]
+    if first is None or not logged or step not in logged or not before:
+        possible = [s for s in logged if first is not None and s >= first]
+        told = f"steps {min(possible)} to {max(possible)} can" if possible else "no step of it can"
+        raise ValueError(
+            f"step {step} of {folder.path} cannot be replayed, {told}: a step needs its rows and a checkpoint at or "
+            "before it (checkpoint.every, checkpoint.keep)"
+        )
+    return before[0], logged
+
+
+def _model_folder(config: Config, folder: RunFolder) -> Path:
+    return folder.base if config.model.path is None else config.model.path
+
+
+def _curated(config: Config, folder: RunFolder) -> PtxData | None:
+    """The curated conversations of the PTX loss, if it is on."""
+    if not config.ptx.coef:
+        return None
+    chat = ChatFormat(
+        _model_folder(config, folder), use_template=config.model.chat_template, system_prompt=config.model.system_prompt
+    )
+    entries = [
+        GymEntry(
+            name=gym.name,
+            gym=load_gym(gym.name, gym.gym, gym.args, config_key=f"gyms.{i}"),
+            share=gym.share,
+            budget=gym.budget,
+        )
+        for i, gym in enumerate(config.gyms)
+        if gym.name in config.ptx.source.gyms
+    ]
+    return load_ptx(config, tuple(entries), chat)
+
+
+def _do(
+    learner: Learner, config: Config, folder: RunFolder, step: int, logged: dict[str, Any] | None, ptx: PtxData | None
+) -> list[UpdateMetrics]:
+    """All updates of a step; `logged`, if given, has the learning rate where the run's length changed afterwards."""
+    try:
+        minibatches = minibatches_of(folder.rows(folder.rollouts_of(step)))
+    except (ValueError, KeyError) as error:
+        raise ValueError(f"step {step} cannot be replayed from {folder.rollouts_of(step)}: {error}") from error
+    lr = learning_rate(config, step)
+    if logged is not None and not math.isclose(lr, logged["learner/learning_rate"], rel_tol=1e-6):
+        lr = logged["learner/learning_rate"]
+    return [
+        learner.update(minibatch, ptx_batch(config, ptx, step=step, minibatch=minibatch.index), lr=lr)
+        for minibatch in minibatches
+    ]

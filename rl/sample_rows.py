@@ -1,0 +1,146 @@
+"""What rollouts/ keeps of every sample, and back: rows from which a step's update can be done again (`rl.replay`).
+
+A row is written twice: when its step is sampled, and again when the step is done, with what the update made of it. It
+holds all that a loss needs, token by token: ids of prompt and response, who wrote each stretch at which temperature
+under which weights, log-probabilities of engine and learner, the advantage, and the minibatch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gyms.turns import turn_as_json
+from rl.batch import Group, LearningBatch, LearningSample, Minibatch, ScoredSample
+from rollout.types import Sample
+
+__all__ = ["minibatches_of", "sample_rows"]
+
+Row = dict[str, Any]
+UNLEARNED: Mapping[str, None] = dict.fromkeys(("minibatch", "advantage", "old_logprobs"))
+"""The columns of what the update made of a sample, before there was one."""
+
+
+def sample_rows(
+    step: int,
+    groups: Sequence[Group],
+    *,
+    batch: LearningBatch | None = None,
+    old_logprobs: Mapping[int, Sequence[float]] | None = None,
+) -> list[Row]:
+    """A row for each sample, in draw order.
+
+    Args:
+        batch: what became of the groups; None while nothing was learned.
+        old_logprobs: log pi_old by the number of the sample, of those that carried a gradient.
+    """
+    rows = []
+    for p, group in enumerate(groups):
+        for k, scored in enumerate(group.samples):
+            learned: Mapping[str, Any] = UNLEARNED
+            if batch is not None:
+                number = p * len(group.samples) + k
+                old = (old_logprobs or {}).get(number)
+                learned = {
+                    "minibatch": batch.minibatch_of[p],
+                    "advantage": batch.advantages.get(number),
+                    "old_logprobs": None if old is None else list(old),
+                }
+            rows.append({**_sampled(step, group, k, scored), **learned})
+    return rows
+
+
+def _sampled(step: int, group: Group, k: int, scored: ScoredSample) -> Row:
+    """What was asked, answered, scored, and by which policy."""
+    sample, score = scored.sample, scored.score
+    return {
+        "step": step,
+        "draw": group.draw.index,
+        "k": k,
+        "gym": group.draw.gym,
+        "task": group.draw.task.id,
+        "prompt": [dict(m) for m in group.draw.task.prompt],
+        "response": sample.text,
+        "reward": scored.reward.value,
+        "is_masked": scored.reward.is_masked,
+        "status": str(score.status),
+        "value": score.value,
+        "components": dict(score.components),
+        "answer": score.answer,
+        "flags": sorted(score.flags),
+        "detail": score.detail,
+        "finish_reason": str(sample.finish_reason),
+        "num_tokens": sample.num_sampled,
+        "prompt_ids": list(sample.prompt_ids),
+        "token_ids": list(sample.token_ids),
+        "logprobs": list(sample.logprobs),
+        "temperature": sample.segments[-1].temperature,
+        "weight_version": sample.segments[-1].weight_version,
+        "segments": [
+            {
+                "num_tokens": len(segment.token_ids),
+                "is_sampled": segment.is_sampled,
+                "temperature": segment.temperature,
+                "weight_version": segment.weight_version,
+            }
+            for segment in sample.segments
+        ],
+        "episode": _episode(sample) if sample.turns else None,
+    }
+
+
+def _episode(sample: Sample) -> Row:
+    """What replays it: the seed of its world and its turns, with what they were answered."""
+    return {
+        "seed": sample.world_seed,
+        "turns": [turn_as_json(played.turn) for played in sample.turns],
+        "replies": [[dict(said) for said in played.reply] for played in sample.turns],
+    }
+
+
+def minibatches_of(rows: Sequence[Mapping[str, Any]]) -> tuple[Minibatch, ...]:
+    """The minibatches that the update of a step saw, log pi_old included, from all rows of the step, in draw order.
+
+    Raises:
+        ValueError: the rows do not say what the update made of them.
+    """
+    if not rows or any(row.get("minibatch") is None for row in rows):
+        raise ValueError(
+            "its rows do not say what the update made of the samples: the step was not finished, or an older version "
+            "wrote them"
+        )
+    places = {draw: p for p, draw in enumerate(dict.fromkeys(row["draw"] for row in rows))}
+    num_siblings = 1 + max(row["k"] for row in rows)
+    found = []
+    for index in range(1 + max(row["minibatch"] for row in rows)):
+        counted = [row for row in rows if row["minibatch"] == index and row["advantage"] is not None]
+        found.append(
+            Minibatch(
+                index=index,
+                samples=tuple(
+                    _learning_sample(row, group := places[row["draw"]], group * num_siblings + row["k"])
+                    for row in counted
+                    if row["old_logprobs"] is not None
+                ),
+                num_samples=len(counted),
+                num_tokens=sum(s["num_tokens"] for row in counted for s in row["segments"] if s["is_sampled"]),
+            )
+        )
+    return tuple(found)
+
+
+def _learning_sample(row: Mapping[str, Any], group: int, number: int) -> LearningSample:
+    def per_token(key: str) -> tuple[Any, ...]:
+        return tuple(segment[key] for segment in row["segments"] for _ in range(segment["num_tokens"]))
+
+    return LearningSample(
+        number=number,
+        group=group,
+        prompt_ids=tuple(row["prompt_ids"]),
+        token_ids=tuple(row["token_ids"]),
+        loss_mask=per_token("is_sampled"),
+        engine_logprobs=tuple(row["logprobs"]),
+        temperatures=per_token("temperature"),
+        advantage=row["advantage"],
+        old_logprobs=tuple(row["old_logprobs"]),
+    )

@@ -1,0 +1,101 @@
+"""What is checked before models are evaluated, and how results are shown. That they are right: the integration test."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from rl.accuracy import Accuracy, GymResult
+from rl.comparison import Result, tables
+from rl.evaluate import main
+
+TINY = str(Path(__file__).parents[3] / "configs" / "tiny_cpu.toml")
+
+
+def refused(capsys, *arguments: str) -> str:
+    assert main([*arguments, TINY]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    (line,) = err.splitlines()
+    return line.removeprefix("not started: ")
+
+
+def test_without_a_model_or_a_config_the_command_says_what_is_missing(capsys, tiny_folder):
+    assert "no model folder was given" in refused(capsys)
+    assert main([str(tiny_folder)]) == 2
+    assert "no config (a .toml file) was given" in capsys.readouterr().err
+
+
+def test_a_folder_without_a_model_is_refused_and_a_run_folder_is_told_where_its_models_are(capsys, tmp_path):
+    assert f"{tmp_path} is no model folder" in refused(capsys, str(tmp_path))
+    (tmp_path / "export").mkdir()
+    (tmp_path / "export" / "config.json").write_text("{}")
+    assert f"the run folder's model is {tmp_path}/export" in refused(capsys, str(tmp_path))
+
+
+def test_weights_of_another_format_are_refused_by_name(capsys, tmp_path):
+    (tmp_path / "model.safetensors").touch()
+    (tmp_path / "config.json").write_text(json.dumps({"quantization_config": {"quant_method": "fp8"}}))
+    assert "is quantised by 'fp8'" in refused(capsys, str(tmp_path))
+
+
+def test_a_length_beyond_the_context_names_the_setting_that_raises_it(capsys, tiny_folder):
+    line = refused(capsys, str(tiny_folder), "--max-tokens", "16,128")
+    assert "--max-tokens 128" in line and line.endswith("add model.context_length=144")
+    line = refused(capsys, str(tiny_folder), "model.context_length=4096")
+    assert "exceeds what the model knows (max_position_embeddings = 128" in line
+
+
+@pytest.mark.parametrize("lengths", ["0", "16,x", "16,", "-1"])
+def test_lengths_are_whole_numbers_above_zero(capsys, tiny_folder, lengths):
+    with pytest.raises(SystemExit) as caught:
+        main([str(tiny_folder), TINY, f"--max-tokens={lengths}"])
+    assert caught.value.code == 2 and "wanted whole numbers above 0, as in 16,64,256" in capsys.readouterr().err
+
+
+def result(model: str, budget: int, *, best: bool = True) -> Result:
+    def accuracy(mean: float) -> Accuracy:
+        return Accuracy(mean=mean, stderr=0.01, num=40, low=mean - 0.125, high=mean + 0.125)
+
+    found = GymResult(
+        greedy=accuracy(0.5), sampled=accuracy(0.25), best=accuracy(0.75) if best else None, length_mean=7.25,
+        truncated_frac=0.125, masked_frac=0.0,
+    )  # fmt: skip
+    return Result(model=model, weights="INT4", budgets={"sums": budget}, gyms={"sums": found})
+
+
+def shown(results: list[Result], **changes) -> list[str]:
+    console = Console(file=io.StringIO(), width=200)
+    for table in tables(results, **{"samples_per_task": 4, "temperature": 0.9} | changes):
+        console.print(table)
+    return console.file.getvalue().splitlines()
+
+
+def test_a_table_has_a_row_for_each_model_and_length_with_intervals():
+    lines = shown([result("a", 16), result("a", 64), result("b", 16)])
+    assert lines[0].startswith("held-out sums")
+    assert all(word in lines[2] for word in ("greedy", "avg@4, T = 0.9", "pass@4", "max tokens"))
+    rows = [[cell.strip() for cell in line.strip("\u2502").split("\u2502")] for line in lines if "INT4" in line]
+    assert [row[:4] for row in rows] == [["a", "INT4", n, "40"] for n in ("16", "64")] + [["b", "INT4", "16", "40"]]
+    accuracies = ["0.500 [0.375, 0.625]", "0.250 [0.125, 0.375]", "0.750 [0.625, 0.875]"]
+    assert rows[0][4:] == [*accuracies, "7.2", "0.125", "0.000"]
+
+
+def test_a_single_sample_a_task_is_called_sampled_and_has_no_best_of_k():
+    lines = shown([result("a", 16, best=False)], samples_per_task=1)
+    assert "sampled, T = 0.9" in lines[2] and "pass@" not in lines[2]
+
+
+def test_rows_are_plain_json_without_not_a_number():
+    nothing = Accuracy(mean=math.nan, stderr=math.nan, num=0, low=math.nan, high=math.nan)
+    found = GymResult(
+        greedy=nothing, sampled=nothing, best=None, length_mean=1.0, truncated_frac=0.0, masked_frac=1.0
+    )  # fmt: skip
+    row = Result(model="a", weights="BF16", budgets={"sums": 3}, gyms={"sums": found}).row()
+    assert row["gyms"]["sums"]["max_tokens"] == 3 and row["gyms"]["sums"]["greedy"]["mean"] is None
+    assert "NaN" not in json.dumps(row)
