@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from gyms.constraints.constraint import times
-from gyms.constraints.item import Instruction
+from gyms.constraints.instruction import Instruction
 from gyms.constraints.text import plain_words
 
 __all__ = ["required_texts", "unmet_bounds"]

@@ -23,7 +23,8 @@ from pydantic import ConfigDict, Field, model_validator
 from gyms.api import CaseResult, Needs, Score, Services, Split, Status, Task
 from gyms.columns import Reads, RowSettings, mapped_rows
 from gyms.constraints.hacks import hack_flags
-from gyms.constraints.item import Instruction, Item, ItemError, read_item
+from gyms.constraints.instruction import Instruction, Item
+from gyms.constraints.item import ItemError, read_item
 from gyms.constraints.prompts import PromptTasks
 from gyms.constraints.rows import checked_row, make_task, read_rows, split_rows
 from gyms.constraints.text import prepared

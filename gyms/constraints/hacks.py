@@ -23,7 +23,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from gyms.constraints.bounds import required_texts
-from gyms.constraints.item import Instruction, Item
+from gyms.constraints.instruction import Instruction, Item
 from gyms.constraints.text import NO_SPACES, plain_words, prepared, sentences
 from gyms.constraints.wordlists import STOP_WORDS, split_words
 

@@ -1,4 +1,4 @@
-"""One item: a prompt with its instructions, checked before anything is scored.
+"""Reads an item, a prompt with its instructions: all is checked before anything is scored.
 
 The published form of IFEval is two lists of equal length, `instruction_id_list` and `kwargs`, where the arguments of an
 instruction are a dict whose nulls stand for "not given". `read_item` turns it into bound instructions or raises
@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from gyms.constraints.arguments import Args
+from gyms.constraints.conflicts import contradiction
 from gyms.constraints.constraint import Constraint
+from gyms.constraints.instruction import Instruction, Item
 from gyms.constraints.registry import find, known_ids
 
-__all__ = ["Contradiction", "Instruction", "Item", "ItemError", "read_item"]
+__all__ = ["Contradiction", "ItemError", "read_item"]
 
 MAX_INSTRUCTIONS = 100
 
@@ -32,50 +32,12 @@ class Contradiction(ItemError):
     """The instructions of a well-formed item exclude each other."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Instruction:
-    """An instruction id with its arguments."""
-
-    constraint: Constraint
-    args: Args
-
-    @property
-    def id(self) -> str:
-        """The published id."""
-        return self.constraint.id
-
-    def holds(self, text: str, *, compat: bool = False) -> bool:
-        """Does a response satisfy it; raw text in compat mode, prepared text otherwise."""
-        return bool(text.strip()) and self.constraint.holds(text, self.args, compat=compat)
-
-    def told(self) -> str:
-        """The rule with its arguments, for messages; what is long is cut."""
-        text = self.constraint.rule
-        for name, value in self.args.model_dump().items():
-            text = text.replace("{" + name + "}", _shown(value))
-        return text
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Item:
-    """A prompt and what it asks for."""
-
-    prompt: str
-    instructions: tuple[Instruction, ...]
-    mode: Literal["strict", "loose"] = "strict"
-    """`loose` accepts a response if one of its eight variants without first line, last line or asterisks passes."""
-    compat: bool = False
-    """True: check as the published checkers do."""
-
-
 def read_item(data: Mapping[str, Any], *, mode: Literal["strict", "loose"] = "strict", compat: bool = False) -> Item:
     """The item of a row in IFEval's form; `mode` and `compat` of the row win over the defaults given here.
 
     Raises ItemError where the row is malformed, Contradiction where no response can satisfy it: in compat mode the
     latter is let through, because the published benchmark holds such rows and counts them as failed.
     """
-    from gyms.constraints.conflicts import contradiction  # it reads items, so it imports this file
-
     prompt = data.get("prompt", "")
     if not isinstance(prompt, str):
         raise ItemError(f"'prompt' must be a string, got {type(prompt).__name__}")
@@ -139,8 +101,3 @@ def _problem(constraint: Constraint, problem: Mapping[str, Any]) -> str:
         return f"there is no argument {key!r} (arguments: {known})"
     text = str(problem["msg"]).removeprefix("Value error, ")
     return f"{key}: {text}, got {problem['input']!r:.60}" if key else text
-
-
-def _shown(value: Any) -> str:
-    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-    return text if len(text) <= 80 else text[:77] + "..."

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from gyms.load import load_gym
-from gyms.testing import check_gym
+from gyms.testing import check_gym, open_gym
 
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_example_package_keeps_the_contract() -> None:
-    check_gym(load_gym("word", str(ROOT / "examples/word_gym/word_gym.py"), {}))
+@pytest.mark.parametrize("name", ["word_gym", "sql_gym"])
+def test_an_example_package_keeps_the_contract(name: str) -> None:
+    check_gym(open_gym(ROOT / "examples" / name / f"{name}.py"))
 
 
 def test_the_gym_of_the_documentation_keeps_the_contract(tmp_path: Path) -> None:

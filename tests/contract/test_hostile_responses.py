@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from gyms.api import Score, Task
+from gyms.critic_prompt import PromptStyle
 from gyms.load import GymSpec
 from gyms.testing import ODD_RESPONSES
 from reward.scorer import Scorer
 
 BOX = "\\boxed{%s}"
 PYTHON = "```python\n%s\n```"
+SQL = "```sql\n%s\n```"
 HOSTILE = (
     *ODD_RESPONSES,
     "".join(map(chr, range(32))) + "\x7f\x80\x9f\u2028\ufeff",
@@ -50,6 +52,21 @@ HOSTILE = (
     PYTHON % "import sys\nsys.setrecursionlimit(10**9)\ndef f(*a, **k): return f(*a, **k)",
     PYTHON % "import os\nfor fd in range(3, 99):\n    try: os.write(fd, b'garbage\\n' * 99)\n    except OSError: pass",
     PYTHON % "class L(int):\n    def __eq__(s, o): raise SystemExit\ndef __getattr__(n): return lambda *a: L()",
+    '{"winner": ' * 3000 + '"A"' + "}" * 3000,
+    '{"winner": ' + "9" * 15_000 + "}",
+    '{"winner": 1e999999999}',
+    '{"winner": NaN}',
+    '{"winner": "A", "winner": "B"}',
+    '{"winner": "A", "\\ud800": "\\udfff"}',
+    '{"winner": ["A", {"B": null}]}',
+    '{"winner": "A"} {"winner": "A"}',
+    "[[A>>B]]\nA\nB\ntie\nneither",
+    SQL % "SELECT 1; DROP TABLE sale; --",
+    SQL % "ATTACH DATABASE '/tmp/x' AS x",
+    SQL % "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r) SELECT count(*) FROM r",
+    SQL % "SELECT group_concat(hex(zeroblob(999))) FROM sale a, sale b, sale c",
+    SQL % ("SELECT " + "(" * 3000 + "1" + ")" * 3000),
+    SQL % "SELECT '\x00\ud800'",
 )
 
 
@@ -62,12 +79,20 @@ def gym_args(tmp_path: Path) -> dict[str, dict[str, Any]]:
         (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
     files = {"train_file": str(tmp_path / "train.jsonl"), "heldout_file": str(tmp_path / "test.jsonl")}
     small = {"cpu_seconds": 1.0, "wall_seconds": 20.0, "memory_mb": 256}
-    return {"arithmetic": {}, "chat": {}, "constraints": {}, "gsm8k": files, "logic": {}, "math": {}, "code": small}
+    styles = {f"critic {style}": {"style": style} for style in get_args(PromptStyle)}
+    return {"gsm8k": files, "code": small, **styles}
 
 
-@pytest.mark.parametrize("name", ["arithmetic", "chat", "code", "constraints", "gsm8k", "logic", "math"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("arithmetic", "chat", "code", "constraints", "gsm8k", "logic", "math"),
+        *(f"critic {style}" for style in get_args(PromptStyle)),
+        str(Path(__file__).parents[2] / "examples" / "sql_gym" / "sql_gym.py"),
+    ],
+)
 def test_no_response_leads_to_a_masked_status(name: str, tmp_path: Path) -> None:
-    spec = GymSpec(name=name, reference=name, args=gym_args(tmp_path)[name])
+    spec = GymSpec(name=name, reference=name.partition(" ")[0], args=gym_args(tmp_path).get(name, {}))
     asked: list[Task] = [spec.build().tasks("train")[0]]
 
     async def scored(scorer: Scorer) -> list[Score]:

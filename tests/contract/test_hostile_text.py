@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from gyms.constraints.constraint import Constraint
 from gyms.constraints.gym import MAX_RESPONSE_CHARS
 from gyms.constraints.hacks import hack_flags
-from gyms.constraints.item import Item, read_item
+from gyms.constraints.instruction import Item
+from gyms.constraints.item import read_item
 from gyms.constraints.language import is_english
 from gyms.constraints.registry import BUILT_IN
 from gyms.constraints.text import prepared, sentences

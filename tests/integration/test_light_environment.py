@@ -53,11 +53,12 @@ def test_no_heavy_library_comes_along(light: Path, tmp_path: Path) -> None:
     assert names & HEAVY == set()
 
 
-def test_the_example_gym_passes_its_own_tests(light: Path, tmp_path: Path) -> None:
-    shutil.copytree(ROOT / "examples" / "word_gym", tmp_path / "word_gym")
-    done = run(tmp_path / "word_gym", light / "python", "-m", "pytest", "-q", "-p", "no:cacheprovider")
-    assert done.returncode == 0 and "2 passed" in done.stdout, done.stdout
-    gym = tmp_path / "word_gym" / "word_gym.py"
+@pytest.mark.parametrize("name", ["word_gym", "sql_gym"])
+def test_an_example_gym_passes_its_own_tests(light: Path, tmp_path: Path, name: str) -> None:
+    shutil.copytree(ROOT / "examples" / name, tmp_path / name)
+    done = run(tmp_path / name, light / "python", "-m", "pytest", "-q", "-p", "no:cacheprovider")
+    assert done.returncode == 0 and " passed" in done.stdout and "skipped" not in done.stdout, done.stdout
+    gym = tmp_path / name / f"{name}.py"
     done = run(tmp_path, light / "python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--gym", gym)
     assert done.returncode == 0 and "3 passed" in done.stdout, done.stdout
 

@@ -62,6 +62,30 @@ def test_a_room_imports_only_itself_and_the_rooms_before_it():
     assert offences(allowed) == []
 
 
+def imported_files(file: Path) -> set[Path]:
+    """The files of the rooms that a file imports, from wherever in it."""
+    found = set()
+    for node in ast.walk(ast.parse((ROOT / file).read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names] + [str(node.module)]
+        else:
+            continue
+        paths = [Path(*name.split(".")).with_suffix(".py") for name in names]
+        found |= {path for path in paths if path in FILES}
+    return found
+
+
+def test_no_file_of_a_room_below_the_loop_imports_what_imports_it():
+    left = {file: imported_files(file) - {file} for file in FILES if file.parts[0] != "rl"}
+    while free := [file for file, needed in left.items() if not needed & left.keys()]:
+        for file in free:
+            del left[file]
+    # what is left stands on a cycle, or imports what does
+    assert {str(file): sorted(map(str, needed & left.keys())) for file, needed in left.items()} == {}
+
+
 def test_no_room_imports_the_tests_examples_or_benchmarks():
     assert offences(lambda _, name: name.split(".")[0] not in {"tests", "examples", "benchmarks"}) == []
 

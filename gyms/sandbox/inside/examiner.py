@@ -18,7 +18,8 @@ import sys
 import types
 from typing import Any
 
-from gyms.sandbox.inside import remote, runner
+from gyms.sandbox.inside import remote
+from gyms.sandbox.inside.channel import LINK_IN, LINK_OUT, RESULT_FD, Reporter
 
 __all__ = ["examine"]
 
@@ -27,13 +28,13 @@ _CASE = "__case__"
 
 def examine(body: dict[str, Any]) -> None:
     """Run the tests and report; never returns."""
-    report = runner.Reporter(runner.RESULT_FD)
+    report = Reporter(RESULT_FD)
     report.send({"begun": True})
     null = os.open(os.devnull, os.O_WRONLY)
     for fd in (1, 2):
         os.dup2(null, fd)
-    replies = open(runner.LINK_IN, "rb", closefd=False)  # noqa: SIM115
-    requests = open(runner.LINK_OUT, "wb", closefd=False)  # noqa: SIM115
+    replies = open(LINK_IN, "rb", closefd=False)  # noqa: SIM115
+    requests = open(LINK_OUT, "wb", closefd=False)  # noqa: SIM115
     rights = {name: bool(body.get(name)) for name in ("allows_handles", "allows_objects", "allows_changes")}
     link = remote.Link(replies, requests, **rights)
     link.wait_until_loaded()

@@ -27,24 +27,20 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-from gyms.sandbox.inside import remote, values
+from gyms.sandbox.inside import examiner, remote, values
+from gyms.sandbox.inside.channel import LINK_IN, LINK_OUT, RESULT_FD, Reporter, told
 
 __all__ = [
-    "Reporter",
     "call",
     "forget_ourselves",
     "load_module",
     "prepare_streams",
     "read_body",
     "run",
-    "told",
     "write_files",
 ]
 
-RESULT_FD, LINK_IN, LINK_OUT = 3, 5, 6
-_MAX_ERROR = 300
 Body = dict[str, Any]
-_examiner: list[Any] = []
 _streams: dict[str, io.TextIOWrapper] = {}
 
 
@@ -83,7 +79,7 @@ def run(body: Body) -> None:
     elif mode == "compile":
         _compile(body)
     else:
-        _examiner[0].examine(body)
+        examiner.examine(body)
     os._exit(0)
 
 
@@ -97,9 +93,6 @@ def _exec(body: Body) -> None:
 
 def forget_ourselves() -> None:
     """Take this project out of the modules that a program can import; once, for all jobs."""
-    from gyms.sandbox.inside import examiner  # here, not above: it imports this file
-
-    _examiner.append(examiner)
     for name in [name for name in sys.modules if name == "gyms" or name.startswith("gyms.")]:
         sys.modules.pop(name, None)
     sys.argv[:] = ["main.py"]
@@ -166,32 +159,6 @@ def _exit_status(code: object) -> int:
         return code & 0xFF
     print(code, file=sys.stderr)
     return 1
-
-
-class Reporter:
-    """Writes one JSON line after another to a descriptor, from the process that made it alone."""
-
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
-        self._pid = os.getpid()
-        self._write, self._getpid, self._exit, self._dumps = os.write, os.getpid, os._exit, json.dumps
-
-    def send(self, line: Any) -> None:
-        """One line; a forked copy of this process ends here instead."""
-        if self._getpid() != self._pid:
-            self._exit(0)
-        data = self._dumps(line).encode("ascii") + b"\n"
-        while data:
-            data = data[self._write(self._fd, data) :]
-
-
-def told(error: BaseException) -> str:
-    """An exception in one line, whatever its own `__str__` does."""
-    name = type(error).__name__
-    try:
-        return f"{name}: {error}"[:_MAX_ERROR]
-    except BaseException:
-        return name
 
 
 def load_module(body: Body, report: Reporter) -> dict[str, Any]:
