@@ -32,7 +32,7 @@ def hidden_states(model: Any, batch: MicroBatch) -> Tensor:
     """[M, H] last hidden states at the positions that predict a token."""
     hidden_RSH = model.base_model(
         input_ids=batch.input_ids.to(model.device),
-        attention_mask=batch.attention_mask.to(model.device),
+        attention_mask=batch.branches[:, None, None].to(model.device),  # read by rl.attention
         position_ids=batch.position_ids.to(model.device),
         use_cache=False,
     ).last_hidden_state

@@ -1,14 +1,14 @@
 """Shared-prefix packing: a prompt is computed once, its K responses behind it, each blind to the others.
 
 A row holds one prompt and several continuations. Positions restart after the prompt for every continuation; a mask in
-the shape of a tree lets a continuation see the prompt and itself only. The network then gives every continuation the
-log-probabilities it would get alone, and the prompt is paid for once (docs/algorithm.md).
+the shape of a tree (`rl.attention`) lets a continuation see the prompt and itself only. The network then gives every
+continuation the log-probabilities it would get alone, and the prompt is paid for once (docs/algorithm.md).
 Rows of similar length form micro-batches of at most `max_tokens` tokens, padding included. All of it is a pure function
 of the sequences and `max_tokens`: the pass of old log-probabilities and the update see identical shapes, so on CPU
 their results agree bit for bit.
 
 Left out: models whose layers are not plain causal attention (sliding windows, recurrences) cannot use a tree mask;
-`rl.learner` refuses them.
+`rl.forward` refuses them.
 """
 
 from __future__ import annotations
@@ -51,8 +51,9 @@ class MicroBatch:
     """[R, S] int64, padded with 0."""
     position_ids: Tensor
     """[R, S] int64."""
-    attention_mask: Tensor
-    """[R, 1, S, S] bool: query (dim 2) may see key (dim 3). Padding sees itself, so no row of the mask is empty."""
+    branches: Tensor
+    """[R, S] int64: -1 padding, 0 prompt, 1.. which of the row's continuations. What a token may see follows from it
+    (`rl.attention.tree_mask`)."""
     rows: Tensor
     """[M] row of the position that predicts each token."""
     columns: Tensor
@@ -122,7 +123,7 @@ def _micro_batch(trees: Sequence[Tree]) -> MicroBatch:
     num_rows, width = len(trees), max(tree.num_tokens for tree in trees)
     input_ids = torch.zeros((num_rows, width), dtype=torch.int64)
     position_ids = torch.zeros((num_rows, width), dtype=torch.int64)
-    branch = torch.full((num_rows, width), -1, dtype=torch.int64)  # -1 padding, 0 prefix, 1.. continuations
+    branches = torch.full((num_rows, width), -1, dtype=torch.int64)
     rows: list[int] = []
     columns: list[int] = []
     sample_index: list[int] = []
@@ -133,13 +134,13 @@ def _micro_batch(trees: Sequence[Tree]) -> MicroBatch:
         p = len(tree.prefix)
         input_ids[r, :p] = torch.tensor(tree.prefix)
         position_ids[r, :p] = torch.arange(p)
-        branch[r, :p] = 0
+        branches[r, :p] = 0
         at = p
         for b, (number, tokens) in enumerate(zip(tree.ids, tree.continuations, strict=True), start=1):
             n = len(tokens)
             input_ids[r, at : at + n] = torch.tensor(tokens)
             position_ids[r, at : at + n] = torch.arange(p, p + n)
-            branch[r, at : at + n] = b
+            branches[r, at : at + n] = b
             rows += [r] * n
             columns += [p - 1, *range(at, at + n - 1)]  # the prompt's last token predicts every first token
             targets += tokens
@@ -150,7 +151,7 @@ def _micro_batch(trees: Sequence[Tree]) -> MicroBatch:
     return MicroBatch(
         input_ids=input_ids,
         position_ids=position_ids,
-        attention_mask=_tree_mask(branch),
+        branches=branches,
         rows=torch.tensor(rows),
         columns=torch.tensor(columns),
         targets=torch.tensor(targets),
@@ -159,12 +160,3 @@ def _micro_batch(trees: Sequence[Tree]) -> MicroBatch:
         ids=tuple(ids),
         max_length=max(len(c) for tree in trees for c in tree.continuations),
     )
-
-
-def _tree_mask(branch_RS: Tensor) -> Tensor:
-    """[R, 1, S, S] bool: causal, own branch or the prefix; padding sees itself alone."""
-    width = branch_RS.shape[1]
-    query, key = branch_RS[:, :, None], branch_RS[:, None, :]
-    causal = torch.ones((width, width), dtype=torch.bool).tril()
-    seen = causal & ((key == 0) | (key == query)) & (query >= 0)
-    return (seen | torch.eye(width, dtype=torch.bool))[:, None]

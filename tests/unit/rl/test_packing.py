@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from rl.attention import tree_mask
 from rl.packing import MicroBatch, Tree, pack
 from tests.rounding import rounding
 
@@ -55,7 +56,10 @@ def alone(prefix: tuple[int, ...], continuation: tuple[int, ...]) -> list[float]
 @torch.no_grad()
 def packed(batch: MicroBatch) -> dict[int, list[float]]:
     output = llama()(
-        input_ids=batch.input_ids, attention_mask=batch.attention_mask, position_ids=batch.position_ids, use_cache=False
+        input_ids=batch.input_ids,
+        attention_mask=tree_mask(batch.branches),
+        position_ids=batch.position_ids,
+        use_cache=False,
     )
     logprobs = output.logits[batch.rows, batch.columns].log_softmax(-1)
     padded = batch.scatter(logprobs.gather(1, batch.targets[:, None])[:, 0])
@@ -140,7 +144,7 @@ def test_a_tree_that_fits_is_computed_once_and_one_that_does_not_is_split_with_i
 
 def test_the_mask_is_a_tree():
     (batch,) = pack([Tree(prefix=(1, 2), continuations=((3, 4), (5,)), ids=(0, 1))], max_tokens=5)
-    assert batch.attention_mask[0, 0].int().tolist() == [
+    assert tree_mask(batch.branches)[0, 0].int().tolist() == [
         [1, 0, 0, 0, 0],
         [1, 1, 0, 0, 0],
         [1, 1, 1, 0, 0],
@@ -152,7 +156,7 @@ def test_the_mask_is_a_tree():
 def test_padding_sees_itself_alone_and_is_seen_by_nobody():
     (batch,) = pack(TREES[:2], max_tokens=100)
     assert batch.input_ids.shape == (2, 10)
-    mask = batch.attention_mask[1, 0]
+    mask = tree_mask(batch.branches)[1, 0]
     assert torch.equal(mask[4:, 4:], torch.eye(6, dtype=torch.bool))
     assert not mask[4:, :4].any() and not mask[:4, 4:].any()
 
