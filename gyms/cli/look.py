@@ -15,7 +15,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gyms.api import Gym, Services
+from gyms.api import Environment, Gym, Services
 from gyms.cli.show import Block, Grid, listed
 from gyms.load import distribution_of, gym_names, load_gym, resolve
 from gyms.plugins import is_legal_name
@@ -75,6 +75,7 @@ def info(options: argparse.Namespace) -> dict[str, Any]:
         "minimum": gym_class.minimum,
         "components": dict(gym_class.components),
         "scores_groups": gym_class.scores_groups,
+        "max_turns": gym_class.max_turns if issubclass(gym_class, Environment) else 1,
         "settings": schema.get("properties", {}),
         "required": schema.get("required", []),
     }
@@ -95,6 +96,8 @@ def show_info(facts: Mapping[str, Any]) -> Iterator[Block]:
         yield Grid(
             title="Settings (args of a run, --args here)", columns=("setting", "default", "meaning"), rows=settings
         )
+    if facts["max_turns"] > 1:
+        yield f"An environment of at most {facts['max_turns']} turns; what one call may use holds for each turn."
     yield Grid(title="What one score may use", columns=("", ""), rows=_needs(facts["needs"]))
     rows = [[name, meaning] for name, meaning in facts["components"].items()]
     rows.append(
@@ -116,7 +119,9 @@ def _needs(needs: Mapping[str, Any]) -> list[list[str]]:
 def validate(options: argparse.Namespace) -> dict[str, Any]:
     """Check a gym against the contract, with the given settings: gold scores 1, garbage nothing, no call overruns."""
     with open_gym(options) as gym:
-        check_gym(gym, max_tasks=options.max_tasks)
+        check_gym(gym, max_tasks=options.max_tasks, num_episodes=options.episodes)
+        is_environment = isinstance(gym, Environment)
+        tools = [tool.name for tool in gym.tools(gym.tasks("train")[0])] if isinstance(gym, Environment) else []
         sizes = {split: len(gym.tasks(split)) for split in ("train", "heldout")}
         skipped = getattr(gym, "skipped", None) or Skipped()
     return {
@@ -124,6 +129,8 @@ def validate(options: argparse.Namespace) -> dict[str, Any]:
         "is_valid": True,
         "num_tasks": sizes,
         "max_tasks": options.max_tasks,
+        "num_episodes": options.episodes if is_environment else 0,
+        "tools": tools,
         "num_skipped_rows": skipped.num_rows,
         "skipped_because": list(skipped.reasons),
     }
@@ -133,6 +140,9 @@ def show_validate(facts: Mapping[str, Any]) -> Iterator[Block]:
     """It keeps the contract; which rows it left out."""
     sizes = ", ".join(f"{size} {split}" for split, size in facts["num_tasks"].items())
     yield f"{facts['gym']} keeps the contract. Tasks: {sizes}; at most {facts['max_tasks']} of each were tried."
+    if facts["num_episodes"]:
+        tools = listed(facts["tools"], none="none")
+        yield f"Gold episodes scored 1, and {facts['num_episodes']} of random turns were survived. Tools: {tools}."
     if facts["num_skipped_rows"]:
         skipped = Skipped(num_rows=facts["num_skipped_rows"], reasons=tuple(facts["skipped_because"]))
         yield f"skip_malformed left out {skipped}"
