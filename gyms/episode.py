@@ -20,10 +20,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from gyms.api import Score
+from gyms.score import Score
 
 __all__ = ["Call", "Episode", "Message", "OneTurn", "Reply", "Tool", "Turn", "refusal", "tool_result", "unanswered"]
 

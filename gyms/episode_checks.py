@@ -27,7 +27,7 @@ from gyms.contract import calling, checked_score, name_of, require, told, within
 from gyms.episode import unanswered
 from gyms.random_turns import random_turns
 
-__all__ = ["Played", "check_episodes", "play"]
+__all__ = ["Played", "check_episodes", "play", "some_episodes"]
 
 GOLD_SEEDS = (0, 1, 2)
 NUM_REPLAYED = 20
@@ -76,6 +76,13 @@ def play(env: Environment, task: Task, turns: Sequence[Turn], *, seed: int = 0) 
             if replies[-1].is_done:
                 break
         return Played(replies=tuple(replies), score=_score(env, task, episode, len(replies)))
+
+
+def some_episodes(env: Environment, task: Task, *, num: int) -> list[list[Turn]]:
+    """Turns of so many episodes of a task: the gold ones, where they are known, then drawn ones."""
+    gold = _gold_turns(env, task)
+    golds = {} if gold is None else {task.id: gold}
+    return [*map(list, golds.values()), *(_drawn(env, task, golds, number) for number in range(num))][:num]
 
 
 def _gold_turns(env: Environment, task: Task) -> tuple[Turn, ...] | None:

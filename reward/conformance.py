@@ -13,7 +13,8 @@ import os
 from collections.abc import Sequence
 from itertools import islice
 
-from gyms.api import Gym, Score, Task
+from gyms.api import Environment, Gym, Score, Task
+from gyms.episode_checks import play, some_episodes
 from gyms.load import GymSpec
 from gyms.testing import ODD_RESPONSES, GymContractError
 from reward.control import CONTROL_FLAG
@@ -23,6 +24,8 @@ from reward.scorer import Scorer
 __all__ = ["check_cancellation", "check_in_worker"]
 
 _NUM_TASKS = 4
+_NUM_EPISODES = 5
+"""Episodes of each task that are played in a worker."""
 
 
 def check_in_worker(spec: GymSpec, gym: Gym, *, start_seconds: float = 120.0) -> None:
@@ -45,6 +48,8 @@ def check_in_worker(spec: GymSpec, gym: Gym, *, start_seconds: float = 120.0) ->
             raise GymContractError(f"{told} breaks the verifier in a worker: {one.detail}")
         if one != other:
             raise GymContractError(f"{told} scores differently in another order or worker: {one} and {other}")
+    if isinstance(gym, Environment):
+        _check_episodes_in_worker(spec, gym, tasks, start_seconds)
     for task in tasks:
         gold = gym.gold(task)
         if gold is not None and forward[pairs.index((task, gold))].value != 1.0:
@@ -52,6 +57,26 @@ def check_in_worker(spec: GymSpec, gym: Gym, *, start_seconds: float = 120.0) ->
                 f"gym {spec.name!r}: the gold response of task {task.id!r} scores "
                 f"{forward[pairs.index((task, gold))]} in a worker, expected 1.0"
             )
+
+
+def _check_episodes_in_worker(spec: GymSpec, env: Environment, tasks: Sequence[Task], start_seconds: float) -> None:
+    """Whole episodes score in a worker as they do here, all at the same time in the same worker."""
+    episodes = [
+        (task, turns, seed) for task in tasks for seed, turns in enumerate(some_episodes(env, task, num=_NUM_EPISODES))
+    ]
+    with Scorer([spec], start_seconds=start_seconds) as scorer:
+        pending = [
+            scorer.submit_episode(f"episode/{number}", spec.name, task, turns, seed=seed)
+            for number, (task, turns, seed) in enumerate(episodes)
+        ]
+        scores = [score.result() for score in pending]
+    for (task, turns, seed), score in zip(episodes, scores, strict=True):
+        told = f"gym {spec.name!r}: an episode of task {task.id!r} with seed {seed} and the turns {turns!r:.300}"
+        if score.status.is_masked or CONTROL_FLAG in score.flags:
+            raise GymContractError(f"{told} is {score.status} in a worker: {score.detail}")
+        here = play(env, task, turns, seed=seed).score
+        if score != here:
+            raise GymContractError(f"{told} scores differently in a worker: {score}, here {here}")
 
 
 def check_cancellation(spec: GymSpec, gym: Gym, *, start_seconds: float = 120.0) -> None:

@@ -1,5 +1,7 @@
 """`python -m gyms score`: score stored answers again, one row out for each row in, in order, whatever the rows hold.
 
+A row holds a response, or the turns of an episode, which are replayed.
+
 Rows are read as they are needed and written as they are done, so a file of any length takes the same memory. Gyms
 score in killable workers (reward/scorer.py): a row that breaks its verifier is a row with status `crashed` or `timeout`
 where a control sample can be scored, and `verifier_error` where not. It is a command of `python -m gyms` although it
@@ -37,11 +39,15 @@ _TELL_SECONDS = 2.0
 _UNJUDGED = "unjudged"
 """Flag of a score that lacks its judge's part."""
 
+_Pending = Future[list[Score]] | Future[Score] | Score
+
 _EPILOG = """\
 each input line:   {"id": 7, "gym": "math", "args": {}, "task": {"answer": "42"}, "response": "... 42"}
+or an episode:     {"id": 8, "gym": "adder", "task": {"operands": [1, 2]}, "seed": 0, "turns": [{"text": "3"}]}
 each output line:  {"id": 7, "status": "ok", "value": 1.0, "reward": 1.0, "masked": false, "components": {...},
                     "answer": "42", "flags": [], "seconds": 0.001, "cases": [], "provenance": {}, "detail": ""}
 
+An episode is replayed, turn by turn, as far as the environment asks for turns (docs/gyms.md has their form).
 gym is an entry-point name, module:Class, file.py:Class or reasoning_gym:DATASET; args are its settings.
 value is the fraction that holds, reward what is learned from; rows with masked = true are faults of ours (see detail).
 No judge is asked: a row of a gym that needs one has the flag "unjudged", and its reward is only what code can check.
@@ -93,14 +99,15 @@ def add_command(commands: Any) -> None:
 def rescore(lines: BinaryIO, output: IO[str], scorer: Scorer, *, window: int = _MAX_AHEAD_ROWS) -> Iterator[Score]:
     """Write the row of each line's score to `output`, in order; yields each score when its row is written."""
     specs: dict[str, str] = {}
-    ahead: deque[tuple[Row, str, int, Future[list[Score]] | Score]] = deque()
+    ahead: deque[tuple[Row, str, int, _Pending]] = deque()
     size = 0
 
     def write_oldest() -> Score:
         nonlocal size
         row, name, num_bytes, pending = ahead.popleft()
         size -= num_bytes
-        score = pending if isinstance(pending, Score) else pending.result()[0]
+        result = pending if isinstance(pending, Score) else pending.result()
+        score = result if isinstance(result, Score) else result[0]
         minimum = scorer.minimum(name) if name else 0.0
         if name and scorer.needs_judge(name) and not score.status.is_masked:
             score = replace(score, flags=score.flags | {_UNJUDGED})
@@ -118,7 +125,7 @@ def rescore(lines: BinaryIO, output: IO[str], scorer: Scorer, *, window: int = _
         yield write_oldest()
 
 
-def _submit(row: Row, number: int, specs: dict[str, str], scorer: Scorer) -> tuple[str, Future[list[Score]] | Score]:
+def _submit(row: Row, number: int, specs: dict[str, str], scorer: Scorer) -> tuple[str, _Pending]:
     """The name of the row's gym in the scorer, and its score or the future of it."""
     fault = row.fault or _fault_of_reference(row.gym)
     if fault or row.task is None:
@@ -131,6 +138,8 @@ def _submit(row: Row, number: int, specs: dict[str, str], scorer: Scorer) -> tup
     if key not in specs:
         specs[key] = key
         scorer.add_gym(GymSpec(name=key, reference=row.gym, args=row.args, config_key="row"))
+    if row.turns is not None:
+        return key, scorer.submit_episode(f"line {number}", key, row.task, row.turns, seed=row.seed)
     return key, scorer.submit(f"line {number}", key, row.task, row.response)
 
 
@@ -153,7 +162,7 @@ def _installed() -> frozenset[str]:
     return _names
 
 
-def _is_done(pending: Future[list[Score]] | Score) -> bool:
+def _is_done(pending: _Pending) -> bool:
     return isinstance(pending, Score) or pending.done()
 
 

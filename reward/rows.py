@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from gyms.api import Message, Score, Status, Task, message
+from gyms.api import Message, Score, Status, Task, Turn, message
+from gyms.turns import turn_of_json
 
 __all__ = ["MAX_ROW_BYTES", "Row", "parse_row", "result_of"]
 
@@ -35,6 +36,10 @@ class Row:
     """The gym's settings."""
     task: Task | None = None
     response: str = ""
+    turns: tuple[Turn, ...] | None = None
+    """A stored episode in place of a response; None where the line holds a response."""
+    seed: int = 0
+    """The episode's seed."""
     fault: str = ""
 
 
@@ -53,7 +58,8 @@ def parse_row(line: bytes, *, number: int) -> Row:
     if not isinstance(fields, dict):
         return Row(fault=f"line {number}: expected a JSON object, got {type(fields).__name__}")
     row_id = _plain(fields.get("id"))
-    wanted: dict[str, type] = {"gym": str, "task": dict, "response": str}
+    is_episode = "turns" in fields and "response" not in fields
+    wanted: dict[str, type] = {"gym": str, "task": dict, **({"turns": list} if is_episode else {"response": str})}
     for key, kind in wanted.items():
         if not isinstance(fields.get(key), kind):
             given = f"{type(fields[key]).__name__}" if key in fields else "nothing"
@@ -62,7 +68,16 @@ def parse_row(line: bytes, *, number: int) -> Row:
     if args is not None and not isinstance(args, dict):
         return Row(id=row_id, fault=f"line {number}: 'args' must be an object, got {type(args).__name__}")
     task = Task(id=str(row_id), prompt=_prompt_of(fields["task"]), data=fields["task"])
-    return Row(id=row_id, gym=fields["gym"], args=args or {}, task=task, response=fields["response"])
+    row = Row(id=row_id, gym=fields["gym"], args=args or {}, task=task)
+    if not is_episode:
+        return replace(row, response=fields["response"])
+    seed = fields.get("seed", 0)
+    if type(seed) is not int:
+        return Row(id=row_id, fault=f"line {number}: 'seed' must be a whole number, got {seed!r:.40}")
+    try:
+        return replace(row, turns=tuple(turn_of_json(turn) for turn in fields["turns"]), seed=seed)
+    except ValueError as error:
+        return Row(id=row_id, fault=f"line {number}: {error}")
 
 
 def result_of(row_id: Any, score: Score, *, minimum: float) -> dict[str, Any]:
@@ -94,7 +109,7 @@ def result_of(row_id: Any, score: Score, *, minimum: float) -> dict[str, Any]:
     }
 
 
-_NAMES = {str: "string", dict: "JSON object"}
+_NAMES = {str: "string", dict: "JSON object", list: "list"}
 
 
 def _prompt_of(task: Mapping[str, Any]) -> tuple[Message, ...]:

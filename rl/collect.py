@@ -27,7 +27,6 @@ __all__ = ["JudgesGroups", "Policy", "ScoresResponses", "collect", "gather_or_ca
 
 
 _T = TypeVar("_T")
-Siblings = Sequence[ScoredSample]
 
 
 class Policy(Protocol):
@@ -96,65 +95,71 @@ async def collect(
         on_group: called when a group is complete (progress).
     """
 
-    def request(draw: Draw, k: int, prompt_ids: tuple[int, ...]) -> SampleRequest:
-        return SampleRequest(
-            id=f"{key}/{draw.index}/{k}",
-            prompt_ids=prompt_ids,
-            budget=draw.budget,
-            temperature=temperature,
-            seed=sample_seed(seed, key, draw.index, k),
-        )
-
-    async def drawn(position: int, draw: Draw, k: int, prompt_ids: tuple[int, ...]) -> Sample:
-        return await policy.sample(request(draw, k, prompt_ids), lane=position)
-
-    async def played(position: int, draw: Draw, k: int, prompt_ids: tuple[int, ...]) -> ScoredSample:
-        sample, score = await play(
-            policy,
-            scorer,
-            draw,
-            request(draw, k, prompt_ids),
-            lane=position,
-            world_seed=sample_seed(seed, key, draw.index, "world"),
-            turn_seed=lambda turn: sample_seed(seed, key, draw.index, k, turn),
-        )
-        return scored(draw, sample, score)
-
-    async def alone(position: int, draw: Draw, k: int, prompt_ids: tuple[int, ...]) -> ScoredSample:
-        sample = await drawn(position, draw, k, prompt_ids)
-        if sample.is_truncated:
-            return scored(draw, sample, Score(status=Status.TRUNCATED))
-        return scored(draw, sample, await scorer.score(sample.id, draw.gym, draw.task, sample.text))
-
-    async def together(position: int, draw: Draw, prompt_ids: tuple[int, ...]) -> Siblings:
-        samples = await gather_or_cancel([drawn(position, draw, k, prompt_ids) for k in range(samples_per_prompt)])
-        name, texts = f"{key}/{draw.index}", [sample.text for sample in samples if not sample.is_truncated]
-        if judge is not None and draw.gym in judge.judged:
-            whole = [None if sample.is_truncated else sample.text for sample in samples]
-            judged = await judge.judge_group(name, draw.task, whole)
-            found = iter([score for score, text in zip(judged, whole, strict=True) if text is not None])
-        else:
-            found = iter(await scorer.score_group(name, draw.gym, draw.task, texts) if texts else [])
-        return [scored(draw, s, Score(status=Status.TRUNCATED) if s.is_truncated else next(found)) for s in samples]
-
     def scored(draw: Draw, sample: Sample, score: Score) -> ScoredSample:
         reward = reward_of(score, minimum=minimum(draw.gym), truncation=truncation)
         return ScoredSample(sample=sample, score=score, reward=reward)
 
-    async def group(position: int, draw: Draw) -> Group:
+    async def group(lane: int, draw: Draw) -> Group:
         prompt_ids = policy.prompt_ids(draw.task, draw.tools)
-        if draw.gym in grouped or (judge is not None and draw.gym in judge.judged):
-            samples = await together(position, draw, prompt_ids)
-        else:
-            attempt = alone if draw.limits is None else played
-            samples = await gather_or_cancel(
-                [attempt(position, draw, k, prompt_ids) for k in range(samples_per_prompt)]
+        requests = [
+            SampleRequest(
+                id=f"{key}/{draw.index}/{k}", prompt_ids=prompt_ids, budget=draw.budget, temperature=temperature,
+                seed=sample_seed(seed, key, draw.index, k),
             )
-        complete = Group(draw=draw, samples=tuple(samples))
+            for k in range(samples_per_prompt)
+        ]  # fmt: skip
+
+        async def alone(k: int) -> tuple[Sample, Score]:
+            if draw.limits is None:
+                return await _answer(policy, scorer, draw, requests[k], lane)
+            return await play(
+                policy, scorer, draw, requests[k], lane=lane,
+                world_seed=sample_seed(seed, key, draw.index, "world"),
+                turn_seed=lambda turn: sample_seed(seed, key, draw.index, k, turn),
+            )  # fmt: skip
+
+        by_judge = judge if judge is not None and draw.gym in judge.judged else None
+        if by_judge is not None or draw.gym in grouped:
+            pairs = await _together(policy, scorer, by_judge, draw, requests, lane, name=f"{key}/{draw.index}")
+        else:
+            pairs = await gather_or_cancel([alone(k) for k in range(samples_per_prompt)])
+        complete = Group(draw=draw, samples=tuple(scored(draw, *pair) for pair in pairs))
         on_group(complete)
         return complete
 
     return await gather_or_cancel([group(position, draw) for position, draw in enumerate(draws)])
+
+
+async def _answer(
+    policy: Policy, scorer: ScoresResponses, draw: Draw, request: SampleRequest, lane: int
+) -> tuple[Sample, Score]:
+    """One response, scored as soon as it is finished."""
+    sample = await policy.sample(request, lane=lane)
+    if sample.is_truncated:
+        return sample, Score(status=Status.TRUNCATED)
+    return sample, await scorer.score(sample.id, draw.gym, draw.task, sample.text)
+
+
+async def _together(
+    policy: Policy,
+    scorer: ScoresResponses,
+    judge: JudgesGroups | None,
+    draw: Draw,
+    requests: Sequence[SampleRequest],
+    lane: int,
+    *,
+    name: str,
+) -> list[tuple[Sample, Score]]:
+    """Siblings that are scored together, by the judge or else by their gym; truncated ones are left out."""
+    samples = await gather_or_cancel([policy.sample(request, lane=lane) for request in requests])
+    texts = [None if sample.is_truncated else sample.text for sample in samples]
+    if judge is not None:
+        judged = await judge.judge_group(name, draw.task, texts)
+        found = iter([score for score, text in zip(judged, texts, strict=True) if text is not None])
+    else:
+        finished = [text for text in texts if text is not None]
+        found = iter(await scorer.score_group(name, draw.gym, draw.task, finished) if finished else [])
+    return [(s, Score(status=Status.TRUNCATED) if s.is_truncated else next(found)) for s in samples]
 
 
 async def gather_or_cancel(jobs: Sequence[Coroutine[Any, Any, _T]]) -> list[_T]:

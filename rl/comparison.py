@@ -24,7 +24,8 @@ from gyms.mixture import Draw, heldout
 from reward.scorer import Scorer
 from rl.accuracy import GymResult, evaluate
 from rl.cluster import Cluster
-from rl.preflight import available_memory, check_context, check_gyms, check_machine, is_local
+from rl.gym_checks import check_gyms
+from rl.preflight import available_memory, chat_of, check_context, check_machine, is_local
 from rl.prompts import Askable
 from rl.report import Report
 from rollout.chat import ChatFormat
@@ -82,7 +83,7 @@ def plan(config: Config, models: Sequence[str], max_tokens: Sequence[int]) -> Pl
         ValueError: the first thing that is wrong.
     """
     check_machine(config)
-    longest = max([*max_tokens, *([] if max_tokens else [gym.budget for gym in config.gyms])])
+    longest = max([*max_tokens, *([] if max_tokens else [gym.longest for gym in config.gyms])])
     need = config.rollout.max_prompt_tokens + longest
     if need > config.model.context_length:
         raise ValueError(
@@ -91,13 +92,18 @@ def plan(config: Config, models: Sequence[str], max_tokens: Sequence[int]) -> Pl
         )
     folders = [(name, *_model_folder(name)) for name in models]
     entries, specs = check_gyms(config)
+    by_name = {entry.name: entry.gym for entry in entries}
     contenders = []
     for name, folder, weights in folders:
         check_context(config, folder)
         _check_memory(config, folder)
-        chat = ChatFormat(folder, use_template=config.model.chat_template, system_prompt=config.model.system_prompt)
-        chat.check()
-        askable = Askable(chat, max_tokens=config.rollout.max_prompt_tokens, rule=config.rollout.long_prompts)
+        chat = chat_of(config, folder, entries)
+        askable = Askable(
+            chat,
+            {e.name: e.gym for e in entries},
+            max_tokens=config.rollout.max_prompt_tokens,
+            rule=config.rollout.long_prompts,
+        )
         chosen = heldout(entries, config.eval.num_tasks, config.seed, fits=askable.fits)
         contenders.append(Contender(name=name, folder=folder, weights=weights, chat=chat, draws=chosen))
     return Plan(

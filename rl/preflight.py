@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,15 +83,7 @@ def check(config: Config, *, say: Callable[[str], None] = lambda text: None) -> 
     foreign = [s for s, e in zip(specs, gyms, strict=True) if not type(e.gym).__module__.startswith("gyms.")]
     model_folder = prepare_model_folder(config, folder)
     num_parameters = check_model(config, model_folder)
-    chat = ChatFormat(
-        model_folder,
-        use_template=config.model.chat_template,
-        system_prompt=config.model.system_prompt,
-        tool_format=config.model.tool_format,
-    )
-    chat.check()
-    if any(entry.limits for entry in gyms):
-        chat.check_turns()
+    chat = chat_of(config, model_folder, gyms)
     fingerprint = {"chat_template": chat.template_hash, "gyms": {e.name: gym_fingerprint(e.gym) for e in gyms}}
     check_same_everywhere(foreign, fingerprint["gyms"])
     checkpoint = None
@@ -228,6 +220,20 @@ def check_context(config: Config, model_folder: Path) -> None:
             f"model.context_length = {config.model.context_length} exceeds what the model knows "
             f"(max_position_embeddings = {limit} in {model_folder}/config.json); lower it"
         )
+
+
+def chat_of(config: Config, model_folder: Path, gyms: Sequence[GymEntry]) -> ChatFormat:
+    """How this model's prompts are rendered; its template can do what the gyms ask of it."""
+    chat = ChatFormat(
+        model_folder,
+        use_template=config.model.chat_template,
+        system_prompt=config.model.system_prompt,
+        tool_format=config.model.tool_format,
+    )
+    chat.check()
+    if any(entry.limits for entry in gyms):
+        chat.check_turns()
+    return chat
 
 
 def load_ptx(config: Config, gyms: tuple[GymEntry, ...], chat: ChatFormat) -> PtxData | None:

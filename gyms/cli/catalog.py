@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from gyms.api import Environment
 from gyms.cli.show import Block, Grid, listed
 from gyms.load import distribution_of, gym_names, resolve
 from gyms.plugins import is_legal_name
@@ -66,6 +67,7 @@ def info(options: argparse.Namespace) -> dict[str, Any]:
         "minimum": gym_class.minimum,
         "components": dict(gym_class.components),
         "scores_groups": gym_class.scores_groups,
+        "max_turns": gym_class.max_turns if issubclass(gym_class, Environment) else 1,
         "settings": schema.get("properties", {}),
         "required": schema.get("required", []),
     }
@@ -86,6 +88,8 @@ def show_info(facts: Mapping[str, Any]) -> Iterator[Block]:
         yield Grid(
             title="Settings (args of a run, --args here)", columns=("setting", "default", "meaning"), rows=settings
         )
+    if facts["max_turns"] > 1:
+        yield f"An environment of at most {facts['max_turns']} turns; what one call may use holds for each turn."
     yield Grid(title="What one score may use", columns=("", ""), rows=_needs(facts["needs"]))
     rows = [[name, meaning] for name, meaning in facts["components"].items()]
     rows.append(

@@ -127,6 +127,10 @@ def _parser(prog: str) -> argparse.ArgumentParser:
             added.add_argument("--args", default="{}", metavar="JSON", help="the gym's settings")
             most = 200 if name == "audit" else 50
             added.add_argument("--max-tasks", type=int, default=most, metavar="N", help="tasks looked at of each split")
+        if name == "validate":
+            added.add_argument(
+                "--episodes", type=int, default=1000, metavar="N", help="random episodes that an environment is played"
+            )
         if name == "audit":
             added.add_argument("--seconds", type=float, default=60.0, metavar="S", help="time for all attacks together")
             added.add_argument(

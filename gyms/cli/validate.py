@@ -12,8 +12,8 @@ import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gyms.api import Gym
-from gyms.cli.show import Block
+from gyms.api import Environment, Gym
+from gyms.cli.show import Block, listed
 from gyms.load import Keys
 from gyms.opening import opened
 from gyms.rows import Skipped
@@ -28,7 +28,9 @@ _MAX_SECONDS = 1800.0
 def validate(options: argparse.Namespace) -> dict[str, Any]:
     """Check a gym against the contract, with the given settings: gold scores 1, garbage nothing, no call overruns."""
     with gym_of(options) as gym:
-        check_gym(gym, max_tasks=options.max_tasks)
+        check_gym(gym, max_tasks=options.max_tasks, num_episodes=options.episodes)
+        is_environment = isinstance(gym, Environment)
+        tools = [tool.name for tool in gym.tools(gym.tasks("train")[0])]
         sizes = {split: len(gym.tasks(split)) for split in ("train", "heldout")}
         skipped = getattr(gym, "skipped", None) or Skipped()
     return {
@@ -36,6 +38,8 @@ def validate(options: argparse.Namespace) -> dict[str, Any]:
         "is_valid": True,
         "num_tasks": sizes,
         "max_tasks": options.max_tasks,
+        "num_episodes": options.episodes if is_environment else 0,
+        "tools": tools,
         "num_skipped_rows": skipped.num_rows,
         "skipped_because": list(skipped.reasons),
     }
@@ -45,6 +49,9 @@ def show_validate(facts: Mapping[str, Any]) -> Iterator[Block]:
     """It keeps the contract; which rows it left out."""
     sizes = ", ".join(f"{size} {split}" for split, size in facts["num_tasks"].items())
     yield f"{facts['gym']} keeps the contract. Tasks: {sizes}; at most {facts['max_tasks']} of each were tried."
+    if facts["num_episodes"]:
+        tools = listed(facts["tools"], none="none")
+        yield f"Gold episodes scored 1, and {facts['num_episodes']} of random turns were survived. Tools: {tools}."
     if facts["num_skipped_rows"]:
         skipped = Skipped(num_rows=facts["num_skipped_rows"], reasons=tuple(facts["skipped_because"]))
         yield f"skip_malformed left out {skipped}"

@@ -17,8 +17,9 @@ def test_an_example_package_keeps_the_contract(name: str) -> None:
     check_gym(open_gym(ROOT / "examples" / name / f"{name}.py"))
 
 
-def test_the_gym_of_the_documentation_keeps_the_contract(tmp_path: Path) -> None:
-    code = (ROOT / "docs/gyms.md").read_text().split("```python\n")[1].split("```")[0]
-    file = tmp_path / "my_gym.py"
-    file.write_text(code)
-    check_gym(load_gym("reversal", str(file), {"max_length": 6}))
+@pytest.mark.parametrize(("name", "args"), [("my_gym.py", {"max_length": 6}), ("my_environment.py", {})])
+def test_the_gyms_of_the_documentation_keep_the_contract(tmp_path: Path, name: str, args: dict[str, int]) -> None:
+    blocks = [block.split("```")[0] for block in (ROOT / "docs/gyms.md").read_text().split("```python\n")]
+    (code,) = [block for block in blocks if block.startswith(f"# {name}\n")]
+    (tmp_path / name).write_text(code)
+    check_gym(load_gym("documented", str(tmp_path / name), args))

@@ -22,6 +22,7 @@ from reward.rescore import rescore
 from reward.rows import MAX_ROW_BYTES, parse_row, result_of
 from reward.scorer import Scorer
 
+BAD_ENVIRONMENTS = Path(__file__).parent / "bad_environments.py"
 BAD_GYMS = Path(__file__).parent / "bad_gyms.py"
 SUM = {"gym": "gyms.arithmetic:Arithmetic", "task": {"answer": "42", "operands": [17, 25]}}
 KEYS = {"id", "status", "value", "reward", "masked", "components", "answer", "flags", "seconds"}
@@ -113,6 +114,47 @@ def test_what_a_row_asks_for_wrongly_is_its_own_fault_and_its_neighbours_are_sco
     assert "row.args" in told["wrong pair"] and "did you mean 'Arithmetic'" in told["no class"]
     assert "row.gym: there is no file" in told["no file"] and "licence = 'old': expired" in told["constructor"]
     assert rows[0]["reward"] == 1.0 and rows[-1]["reward"] == 0.0
+
+
+def test_a_stored_episode_is_scored_by_replay(tmp_path: Path) -> None:
+    def episode(row_id: str, *turns: Any, **fields: Any) -> str:
+        return json.dumps(
+            {"id": row_id, "gym": "gyms.adder:Adder", "task": {"operands": [17, 25]}, "turns": turns, **fields}
+        )
+
+    call = {"id": "call_0", "tool": "add", "arguments": {"a": 17, "b": 25}}
+    rows = run(
+        tmp_path,
+        [
+            episode("right", {"text": "", "calls": [call]}, {"text": "42"}, {"text": "never played"}),
+            episode("wrong", {"text": "41"}, seed=3),
+            episode("ill-formed", {"text": "", "calls": [{**call, "arguments": None}]}, {"text": "42"}),
+            episode("none"),
+            episode("no turn", {"calls": [call]}),
+            episode("no seed", {"text": "42"}, seed="x"),
+            episode("no task", {"text": "42"}, task={}),
+            episode("one turn", {"text": "42"}, **SUM),
+            episode("breaks", {"text": "exit"}, gym=f"{BAD_ENVIRONMENTS}:Obedient"),
+            episode("no turns", turns="42"),
+        ],
+    )
+    found = {line["id"]: (line["status"], line["reward"], line["components"].get("num_calls")) for line in rows}
+    assert found == {
+        "right": ("ok", 1.0, 1.0),
+        "wrong": ("ok", 0.0, 0.0),
+        "ill-formed": ("ok", 1.0, 0.0),
+        "none": ("no_answer", 0.0, None),
+        "no turn": ("bad_task", 0.0, None),
+        "no seed": ("bad_task", 0.0, None),
+        "no task": ("bad_task", 0.0, None),
+        "one turn": ("ok", 1.0, None),
+        "breaks": ("crashed", 0.0, None),
+        "no turns": ("bad_task", 0.0, None),
+    }
+    details = {line["id"]: line["detail"] for line in rows}
+    assert details["no turn"] == "line 5: turns: expected a turn's text, got None"
+    assert details["no seed"] == "line 6: 'seed' must be a whole number, got 'x'"
+    assert details["no turns"] == "line 10: 'turns' must be a list, got str"
 
 
 def test_rows_that_lack_their_judge_say_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

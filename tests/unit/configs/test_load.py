@@ -117,7 +117,7 @@ def test_paths_are_taken_from_the_current_directory_and_run_dir_stays_as_given(
         ("learnr.lr", "did you mean learner.lr?"),
         ("samples_per_promt", "did you mean rollout.samples_per_prompt?"),
         ("gyms.1.bugdet", "did you mean gyms.1.budget?"),
-        ("gyms.1.largest", "a gym's own settings go under gyms.1.args"),
+        ("gyms.1.qqq", "a gym's own settings go under gyms.1.args"),
         ("temperature", "did you mean rollout.temperature or judge.temperature or eval.temperature?"),
         ("zzz", "docs/configuration.md lists all"),
     ],

@@ -38,6 +38,18 @@ def test_validate_checks_the_gym_with_the_given_settings(capsys: pytest.CaptureF
     assert "keeps the contract. Tasks: 90 train, 5 heldout; at most 50 of each" in capsys.readouterr().out
 
 
+def test_an_environment_is_shown_and_validated_with_its_turns(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", "gyms.adder:Adder"]) == 0
+    assert "An environment of at most 32 turns" in capsys.readouterr().out
+    assert main(["validate", "gyms.adder:Adder", "--max-tasks", "3", "--episodes", "50", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["is_valid"], facts["num_episodes"], facts["tools"]) == (True, 50, ["add"])
+    assert main(["validate", "gyms.adder:Adder", "--max-tasks", "3", "--episodes", "50"]) == 0
+    assert "Gold episodes scored 1, and 50 of random turns were survived. Tools: add." in capsys.readouterr().out
+    assert main(["info", "gyms.arithmetic:Arithmetic", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["max_turns"] == 1
+
+
 def test_validate_says_which_rows_were_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [{"question": f"{n} and {n}?", "answer": f"Twice {n}.\n#### {2 * n}"} for n in range(10, 40)]
     file = tmp_path / "rows.jsonl"

@@ -134,6 +134,14 @@ def test_a_worker_that_dies_in_the_middle_of_a_turn_is_replaced_by_replay(shared
     assert (replies, score.value) == (answers(*texts), 1.0)
 
 
+def test_a_worker_that_died_while_nobody_asked_is_no_attempt_of_the_next_turn(
+    shared: Scorer, others: frozenset[int], tmp_path: Path
+) -> None:
+    texts = ["well", f"once {tmp_path / 'dies'}"]
+    replies, score = play(shared, texts, before=lambda place: kill_workers(others) if place == 1 else None)
+    assert (replies, score.value) == (answers(*texts), 1.0)
+
+
 def test_many_episodes_live_in_one_worker_and_survive_its_death(shared: Scorer, others: frozenset[int]) -> None:
     async def interleaved() -> list[Score]:
         names = [f"many{n}" for n in range(50)]

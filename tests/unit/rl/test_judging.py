@@ -27,7 +27,7 @@ class Knowing:
         self.fails_every = fails_every
         self.verdicts: list[SampleRequest] = []
 
-    def prompt_ids(self, task):
+    def prompt_ids(self, task, tools=()):
         return self.chat.prompt_ids(task.prompt)
 
     async def sample(self, request: SampleRequest, *, lane: int) -> Sample:
