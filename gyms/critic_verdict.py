@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NoReturn
 
+from gyms.response import after_thoughts
+
 __all__ = ["Outcome", "UnreadableVerdict", "Verdict", "VerdictForm", "final_segment"]
 
 MAX_REPLY_CHARS = 20_000
@@ -175,8 +177,8 @@ def final_segment(reply: str) -> str:
     """What a reply says after thinking, stripped; UnreadableVerdict where thinking never ends or nothing follows it."""
     if len(reply) > MAX_REPLY_CHARS:
         raise UnreadableVerdict(f"the reply has {len(reply)} characters, at most {MAX_REPLY_CHARS} are read")
-    tail = reply.rpartition("</think>")[2]
-    if "<think>" in tail:
+    tail = after_thoughts(reply)
+    if tail is None:
         raise UnreadableVerdict("the reply's thinking never ends")
     if not tail.strip():
         raise UnreadableVerdict("the reply says nothing" + (" after its thinking" if tail != reply else ""))

@@ -75,7 +75,7 @@ def look(options: argparse.Namespace) -> dict[str, Any]:
         "num_broken": len(broken),
         "broken": [reason[:MAX_REASON_CHARS] for reason in broken[:MAX_TOLD]],
         "columns": _columns(good),
-        "gyms": sorted(gyms, key=lambda gym: (not gym["num_fit"], classes[gym["gym"]].needs.judge, -gym["num_fit"])),
+        "gyms": sorted(gyms, key=lambda gym: (*_how_good(gym), classes[gym["gym"]].needs.judge, -gym["num_fit"])),
         "conversations": _form_of_first(good, CONVERSATIONS),
     }
 
@@ -122,6 +122,11 @@ def _why(gym: Mapping[str, Any]) -> str:
         return "".join(gym["reasons"][:1])
     near = f"; columns = {_toml(gym['nearest'])} with" if gym["nearest"] else ";"
     return f"nothing is like {' or '.join(gym['missing'])}{near} {', '.join(gym['missing'])} = ... named by hand"
+
+
+def _how_good(gym: Mapping[str, Any]) -> tuple[bool, bool]:
+    """Smaller is better: what reads rows, and of that what knows their form, before what goes by likely names."""
+    return not gym["num_fit"], gym["read_as"] == "columns"
 
 
 def _row_gyms(reference: str) -> dict[str, type[RowGym]]:
@@ -234,7 +239,13 @@ def _at(row: Row, path: str) -> Any:
 def _kind(value: Any) -> str:
     if isinstance(value, bool):
         return "truth value"
-    for kinds, name in (((int, float), "number"), (str, "text"), (Mapping, "object"), (Sequence, "list")):
+    for kinds, name in (
+        ((int, float), "number"),
+        (str, "text"),
+        (bytes, "bytes"),
+        (Mapping, "object"),
+        (Sequence, "list"),
+    ):
         if isinstance(value, kinds):
             return name
     return type(value).__name__

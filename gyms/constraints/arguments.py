@@ -221,10 +221,21 @@ class FiveKeywords(Args):
     keyword4: Word
     keyword5: Word
 
+    @property
+    def counts(self) -> list[tuple[str, int]]:
+        """Each keyword, and how often it must occur."""
+        words = (self.keyword1, self.keyword2, self.keyword3, self.keyword4, self.keyword5)
+        return [(word.strip(), count) for word, count in zip(words, (1, 2, 3, 5, 7), strict=True)]
+
 
 class TwoKeywords(Args):
     keyword1: Word
     keyword2: Word
+
+    @property
+    def counts(self) -> list[tuple[str, int]]:
+        """Each keyword, and how often it must occur."""
+        return [(self.keyword1.strip(), 1), (self.keyword2.strip(), 2)]
 
 
 class KeywordPosition(Args):

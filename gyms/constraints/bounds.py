@@ -35,10 +35,8 @@ _BOUNDS: dict[str, Callable[[Any], list[Bound]]] = {
         _relation(f"the keyword {a.keyword.strip().lower()!r}", a.relation, a.frequency)
     ],
     "keywords:word_once": lambda a: [_exactly(f"the keyword {a.keyword.strip().lower()!r}", 1)],
-    "count:count_increment_word": lambda a: _keyword_counts((a.keyword1, a.keyword2), (1, 2)),
-    "count:keywords_multiple": lambda a: _keyword_counts(
-        (a.keyword1, a.keyword2, a.keyword3, a.keyword4, a.keyword5), (1, 2, 3, 5, 7)
-    ),
+    "count:count_increment_word": lambda a: _keyword_counts(a.counts),
+    "count:keywords_multiple": lambda a: _keyword_counts(a.counts),
     "keywords:letter_frequency": lambda a: [
         _relation(f"the letter {a.letter.lower()!r}", a.let_relation, a.let_frequency)
     ],
@@ -91,12 +89,12 @@ _BOUNDS: dict[str, Callable[[Any], list[Bound]]] = {
 }
 
 
-def _keyword_counts(keywords: tuple[str, ...], counts: tuple[int, ...]) -> list[Bound]:
+def _keyword_counts(counts: list[tuple[str, int]]) -> list[Bound]:
     """How often each keyword must occur; one that is a word of another occurs with it."""
-    words = [keyword.strip().lower() for keyword in keywords]
-    bounds = [_exactly(f"the keyword {word!r}", count) for word, count in zip(words, counts, strict=True)]
-    for longer, count in zip(words, counts, strict=True):
-        bounds += [(f"the keyword {word!r}", count * times(longer, word), None) for word in words if word != longer]
+    counts = [(word.lower(), count) for word, count in counts]
+    bounds = [_exactly(f"the keyword {word!r}", count) for word, count in counts]
+    for longer, count in counts:
+        bounds += [(f"the keyword {word!r}", count * times(longer, word), None) for word, _ in counts if word != longer]
     return bounds
 
 
@@ -188,11 +186,8 @@ def required_texts(instruction: Instruction) -> list[tuple[str, int]]:
             return [(args.first_word.strip(), 1)]
         case "last_word:last_word_sent" | "last_word:last_word_answer":
             return [(args.last_word.strip(), 1)]
-        case "count:count_increment_word":
-            return [(args.keyword1.strip(), 1), (args.keyword2.strip(), 2)]
-        case "count:keywords_multiple":
-            words = (args.keyword1, args.keyword2, args.keyword3, args.keyword4, args.keyword5)
-            return [(word.strip(), count) for word, count in zip(words, (1, 2, 3, 5, 7), strict=True)]
+        case "count:count_increment_word" | "count:keywords_multiple":
+            return args.counts
         case "detectable_content:postscript":
             return [(args.postscript_marker.strip(), 1)]
         case "detectable_format:multiple_sections":

@@ -18,7 +18,7 @@ from typing import Any
 
 from gyms.constraints.bounds import required_texts, unmet_bounds
 from gyms.constraints.constraint import whole_word
-from gyms.constraints.ifbench_formats import SIMPLE_SENTENCE
+from gyms.constraints.ifbench_sentences import SIMPLE_SENTENCE
 from gyms.constraints.instruction import Instruction, Item
 from gyms.constraints.text import prepared, word_tokens
 from gyms.constraints.text import stripped as bare

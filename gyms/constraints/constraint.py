@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 from gyms.constraints.arguments import Args, NoArgs
 from gyms.constraints.text import NO_SPACES
 
-__all__ = ["Check", "Constraint", "Family", "compares", "keyword_pattern", "times", "whole_word"]
+__all__ = ["Check", "Constraint", "Family", "compares", "increases", "keyword_pattern", "times", "whole_word"]
 
 Check = Callable[[str, Any], bool]
 """(response, arguments) -> does the instruction hold. Never raises, whatever the response."""
@@ -88,6 +89,11 @@ class Family:
 def compares(actual: int, relation: str, wanted: int) -> bool:
     """`less than` or `at least`."""
     return actual < wanted if relation == "less than" else actual >= wanted
+
+
+def increases(numbers: Sequence[int]) -> bool:
+    """Is each number above the one before it."""
+    return all(earlier < later for earlier, later in pairwise(numbers))
 
 
 @functools.lru_cache(maxsize=4096)

@@ -1,4 +1,7 @@
-"""The eleven fixed tasks of IFBench: lists, tables and answers with one known shape."""
+"""The eleven fixed tasks of IFBench: lists, tables and answers with one known shape.
+
+Each id is the function that checks its rule as it reads; `..._upstream` before it is what the published checker does.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,9 @@ import datetime
 import io
 import re
 from itertools import pairwise
-from typing import Any
 
 from gyms.constraints import arguments as a
-from gyms.constraints.constraint import Constraint
+from gyms.constraints.constraint import Family
 from gyms.constraints.text import lines_of, sentences, stripped, without_accents, word_tokens
 from gyms.constraints.upstream_text import PUNCTUATION, split_sentences
 from gyms.constraints.upstream_text import without_punctuation as without_ascii_punctuation
@@ -18,6 +20,7 @@ from gyms.constraints.wordlists import AFRICAN_COUNTRIES, EUROPEAN_CAPITALS
 
 __all__ = ["IFBENCH_CUSTOM"]
 
+IFBENCH_CUSTOM = Family("IFBench")
 _MULTIPLES = [str(number) for number in range(14, 51, 7)]
 _QUESTION = re.compile(r"^[^\S\n]*[*#]{0,4}[^\S\n]?Question\b[^\S\n]*\d{0,3}[.:)]?\*{0,2}", re.MULTILINE)
 _QUESTION_UPSTREAM = re.compile(r"Question \d+[.|):;]?")
@@ -32,26 +35,12 @@ NAPOLEON = (datetime.date(1769, 8, 15), datetime.date(1821, 5, 5))
 _FENCE = re.compile(r"\A```[a-zA-Z]*[^\S\n]*\n|\n[^\S\n]*```\Z")
 
 
+@IFBENCH_CUSTOM.id(
+    "custom:multiples",
+    "Count from 10 to 50 but only print multiples of 7.",
+)
 def multiples(text: str, _: a.NoArgs) -> bool:
     return re.findall(r"\d+", text) == _MULTIPLES
-
-
-def mcq_count_length(text: str, _: a.NoArgs) -> bool:
-    """Four questions, five options each (A to E in order), each question longer than the one before."""
-    marks = list(_QUESTION.finditer(text))
-    if len(marks) != 4 or text[: marks[0].start()].strip():
-        return False
-    ends = [*(mark.start() for mark in marks[1:]), len(text)]
-    lengths: list[int] = []
-    for mark, end in zip(marks, ends, strict=True):
-        lines = lines_of(text[mark.end() : end])
-        letters = [
-            (place, found.group(1).upper()) for place, line in enumerate(lines) if (found := _OPTION.match(line))
-        ]
-        if [letter for _place, letter in letters] != list("ABCDE"):
-            return False
-        lengths.append(len(" ".join(" ".join(lines[: letters[0][0]]).split())))
-    return lengths[0] > 0 and all(earlier < later for earlier, later in pairwise(lengths))
 
 
 def mcq_count_length_upstream(text: str, _: a.NoArgs) -> bool:
@@ -70,6 +59,45 @@ def mcq_count_length_upstream(text: str, _: a.NoArgs) -> bool:
     return all(earlier < later for earlier, later in pairwise(lengths))
 
 
+@IFBENCH_CUSTOM.id(
+    "custom:mcq_count_length",
+    "Generate 4 multiple choice questions with 5 options each about '20th century art history'. Each question "
+    'should start with the label "Question". The questions should get progressively longer. Do not give an '
+    "explanation.",
+    published=mcq_count_length_upstream,
+    differs="options are A to E once each, labels may be bold",
+)
+def mcq_count_length(text: str, _: a.NoArgs) -> bool:
+    """Four questions, five options each (A to E in order), each question longer than the one before."""
+    marks = list(_QUESTION.finditer(text))
+    if len(marks) != 4 or text[: marks[0].start()].strip():
+        return False
+    ends = [*(mark.start() for mark in marks[1:]), len(text)]
+    lengths: list[int] = []
+    for mark, end in zip(marks, ends, strict=True):
+        lines = lines_of(text[mark.end() : end])
+        letters = [
+            (place, found.group(1).upper()) for place, line in enumerate(lines) if (found := _OPTION.match(line))
+        ]
+        if [letter for _place, letter in letters] != list("ABCDE"):
+            return False
+        lengths.append(len(" ".join(" ".join(lines[: letters[0][0]]).split())))
+    return lengths[0] > 0 and all(earlier < later for earlier, later in pairwise(lengths))
+
+
+def reverse_newline_upstream(text: str, _: a.NoArgs) -> bool:
+    lines = [line for line in (raw.strip(PUNCTUATION + " ") for raw in text.split("\n")) if line]
+    start = next((place for place, line in enumerate(lines) if "Zimbabwe" in line), len(lines))
+    names = [without_accents(line).encode("ascii", "ignore").decode() for line in lines[start:]]
+    return len(names) >= 52 and names == sorted(names, reverse=True)
+
+
+@IFBENCH_CUSTOM.id(
+    "custom:reverse_newline",
+    "List the countries of Africa in reverse alphabetical order, each on a new line.",
+    published=reverse_newline_upstream,
+    differs="every line must be a country of Africa, no country twice; upstream looks at the order only",
+)
 def reverse_newline(text: str, _: a.NoArgs) -> bool:
     names = [_country(line) for line in lines_of(text)]
     is_complete = len(names) >= 52 and len(set(names)) == len(names)
@@ -82,36 +110,38 @@ def _country(line: str) -> str:
     return " ".join(letters.replace("-", " ").split())
 
 
-def reverse_newline_upstream(text: str, _: a.NoArgs) -> bool:
-    lines = [line for line in (raw.strip(PUNCTUATION + " ") for raw in text.split("\n")) if line]
-    start = next((place for place, line in enumerate(lines) if "Zimbabwe" in line), len(lines))
-    names = [without_accents(line).encode("ascii", "ignore").decode() for line in lines[start:]]
-    return len(names) >= 52 and names == sorted(names, reverse=True)
+def word_reverse_upstream(text: str, _: a.NoArgs) -> bool:
+    backward = " ".join(without_ascii_punctuation(text.lower().strip()).split()[::-1])
+    return "bald eagle" in backward and backward in split_sentences(backward)
 
 
+@IFBENCH_CUSTOM.id(
+    "custom:word_reverse",
+    "What animal is the national symbol of the US? Respond to this query, but make your sentence in reverse order "
+    "of what it should be, per word.",
+    published=word_reverse_upstream,
+    differs="'bald eagle' may not also stand there in normal order",
+)
 def word_reverse(text: str, _: a.NoArgs) -> bool:
     words = [word.lower() for word in word_tokens(text)]
     forward, backward = " ".join(words), " ".join(reversed(words))
     return "bald eagle" in backward and "bald eagle" not in forward
 
 
-def word_reverse_upstream(text: str, _: a.NoArgs) -> bool:
-    backward = " ".join(without_ascii_punctuation(text.lower().strip()).split()[::-1])
-    return "bald eagle" in backward and backward in split_sentences(backward)
-
-
-def character_reverse(text: str, _: a.NoArgs) -> bool:
-    text = text.lower()
-    return "elgae dlab" in text and "bald eagle" not in text
-
-
 def character_reverse_upstream(text: str, _: a.NoArgs) -> bool:
     return "elgae dlab" in text.lower()
 
 
-def sentence_alphabet(text: str, _: a.NoArgs) -> bool:
-    firsts = [word_tokens(sentence)[:1] for sentence in sentences(text)]
-    return [first[0].lower()[0] for first in firsts if first] == list("abcdefghijklmnopqrstuvwxyz") and all(firsts)
+@IFBENCH_CUSTOM.id(
+    "custom:character_reverse",
+    "What animal is the national symbol of the US? Respond to this query, but make your sentence in reverse order "
+    "of what it should be, per letter.",
+    published=character_reverse_upstream,
+    differs="'bald eagle' may not also stand there in normal order",
+)
+def character_reverse(text: str, _: a.NoArgs) -> bool:
+    text = text.lower()
+    return "elgae dlab" in text and "bald eagle" not in text
 
 
 def sentence_alphabet_upstream(text: str, _: a.NoArgs) -> bool:
@@ -120,6 +150,30 @@ def sentence_alphabet_upstream(text: str, _: a.NoArgs) -> bool:
     return len(found) == 26 and firsts == list("abcdefghijklmnopqrstuvwxyz")
 
 
+@IFBENCH_CUSTOM.id(
+    "custom:sentence_alphabet",
+    "Tell me a 26-sentence story where each sentence starts with the next letter of the alphabet.",
+    published=sentence_alphabet_upstream,
+    differs="a sentence may start with a quotation mark",
+)
+def sentence_alphabet(text: str, _: a.NoArgs) -> bool:
+    firsts = [word_tokens(sentence)[:1] for sentence in sentences(text)]
+    return [first[0].lower()[0] for first in firsts if first] == list("abcdefghijklmnopqrstuvwxyz") and all(firsts)
+
+
+def european_capitals_sort_upstream(text: str, _: a.NoArgs) -> bool:
+    plain = without_accents(text).encode("ascii", "ignore").decode()
+    return [name.strip() for name in plain.split(",") if name.strip()] == _UPSTREAM_CAPITALS
+
+
+@IFBENCH_CUSTOM.id(
+    "custom:european_capitals_sort",
+    "Give me the names of all capital cities of european countries whose latitude is higher than than 45 degrees? "
+    "List the capital cities without country names, separated by commas, sorted by latitude, from highest to "
+    "lowest.",
+    published=european_capitals_sort_upstream,
+    differs="Kyiv, which upstream forgets, may stand between Brussels and Prague",
+)
 def european_capitals_sort(text: str, _: a.NoArgs) -> bool:
     plain = without_accents(text).replace("Kiev", "Kyiv").strip().rstrip(".")
     names = [name.strip() for name in plain.split(",")]
@@ -129,19 +183,21 @@ def european_capitals_sort(text: str, _: a.NoArgs) -> bool:
 _UPSTREAM_CAPITALS = [name for name in EUROPEAN_CAPITALS if name != "Kyiv"]
 
 
-def european_capitals_sort_upstream(text: str, _: a.NoArgs) -> bool:
-    plain = without_accents(text).encode("ascii", "ignore").decode()
-    return [name.strip() for name in plain.split(",") if name.strip()] == _UPSTREAM_CAPITALS
-
-
-def csv_city(text: str, _: a.NoArgs) -> bool:
-    rows = _rows(_unfenced(text), ",")
-    return _is_table(rows, _CITY_HEADER, 7)
-
-
 def csv_city_upstream(text: str, _: a.NoArgs) -> bool:
     rows = _raw_rows(text, ",")
     return len(rows) == 8 and rows[0] == _CITY_HEADER and all(len(row) == 5 for row in rows)
+
+
+@IFBENCH_CUSTOM.id(
+    "custom:csv_city",
+    'Generate CSV data: The column names are ["ID", "Country", "City", "Year", "Count"], the data should be comma '
+    "delimited. Please generate 7 rows.",
+    published=csv_city_upstream,
+    differs="a code fence and spaces around fields are allowed, empty fields are not",
+)
+def csv_city(text: str, _: a.NoArgs) -> bool:
+    rows = _rows(_unfenced(text), ",")
+    return _is_table(rows, _CITY_HEADER, 7)
 
 
 def _unfenced(text: str) -> str:
@@ -164,14 +220,6 @@ def _is_table(rows: list[list[str]], header: list[str], num_rows: int) -> bool:
     return len(rows) == num_rows + 1 and rows[0] == header and all(len(row) == 5 and all(row) for row in rows)
 
 
-def csv_special_character(text: str, _: a.NoArgs) -> bool:
-    text = _unfenced(text)
-    body = text.split("\n")[1:]
-    return _is_table(_rows(text, ","), _PRODUCT_HEADER, 14) and any(
-        re.search(r"[^\w\s]", field) for line in body for field in _QUOTED_FIELD.findall(line)
-    )
-
-
 def csv_special_character_upstream(text: str, _: a.NoArgs) -> bool:
     if not _is_header(text, _PRODUCT_HEADER, r",[ \t]*"):
         return False
@@ -186,6 +234,22 @@ def csv_special_character_upstream(text: str, _: a.NoArgs) -> bool:
     return False
 
 
+@IFBENCH_CUSTOM.id(
+    "custom:csv_special_character",
+    'Generate CSV data: The column names are ["ProductID", "Category", "Brand", "Price", "Stock"], the data should '
+    "be comma delimited. Please generate 14 rows. Add one field which contains a special character and enclose it "
+    "in double quotes.",
+    published=csv_special_character_upstream,
+    differs="all rows are checked, upstream stops at the first special field; a quoted comma is special",
+)
+def csv_special_character(text: str, _: a.NoArgs) -> bool:
+    text = _unfenced(text)
+    body = text.split("\n")[1:]
+    return _is_table(_rows(text, ","), _PRODUCT_HEADER, 14) and any(
+        re.search(r"[^\w\s]", field) for line in body for field in _QUOTED_FIELD.findall(line)
+    )
+
+
 def _is_special(field: str) -> bool:
     """Starts with a quote and holds, before a later quote on the line, what is no letter, digit or space."""
     line = field.split("\n", 1)[0]
@@ -198,14 +262,6 @@ def _is_header(text: str, names: list[str], separator: str) -> bool:
     return re.fullmatch(pattern, text.split("\n", 1)[0].strip()) is not None
 
 
-def csv_quotes(text: str, _: a.NoArgs) -> bool:
-    rows = [line.strip().split("\t") for line in lines_of(_unfenced(text))]
-    are_quoted = all(
-        len(field.strip()) > 2 and field.strip()[0] == field.strip()[-1] == '"' for row in rows for field in row
-    )
-    return are_quoted and _is_table([[field.strip().strip('"') for field in row] for row in rows], _STUDENT_HEADER, 3)
-
-
 def csv_quotes_upstream(text: str, _: a.NoArgs) -> bool:
     if not _is_header(text, _STUDENT_HEADER, r"\t *"):
         return False
@@ -216,18 +272,19 @@ def csv_quotes_upstream(text: str, _: a.NoArgs) -> bool:
     return all(field[:1] == '"' and field[-1:] == '"' for field in fields)
 
 
-def date_format_list(text: str, _: a.NoArgs) -> bool:
-    return all(_is_date_of_napoleon(stripped(date)) for date in text.strip().rstrip(".").split(","))
-
-
-def _is_date_of_napoleon(text: str) -> bool:
-    if not _DATE.fullmatch(text) or not text.isascii():
-        return False
-    try:
-        date = datetime.date.fromisoformat(text)
-    except ValueError:
-        return False
-    return NAPOLEON[0] <= date <= NAPOLEON[1]
+@IFBENCH_CUSTOM.id(
+    "custom:csv_quotes",
+    'Generate CSV data: The column names are ["StudentID", "Subject", "Grade", "Semester", "Score"], the data '
+    "should be tab delimited. Please generate 3 rows and enclose each single field in double quotes.",
+    published=csv_quotes_upstream,
+    differs="a code fence is allowed, empty fields are not",
+)
+def csv_quotes(text: str, _: a.NoArgs) -> bool:
+    rows = [line.strip().split("\t") for line in lines_of(_unfenced(text))]
+    are_quoted = all(
+        len(field.strip()) > 2 and field.strip()[0] == field.strip()[-1] == '"' for row in rows for field in row
+    )
+    return are_quoted and _is_table([[field.strip().strip('"') for field in row] for row in rows], _STUDENT_HEADER, 3)
 
 
 def date_format_list_upstream(text: str, _: a.NoArgs) -> bool:
@@ -241,91 +298,22 @@ def date_format_list_upstream(text: str, _: a.NoArgs) -> bool:
     return True
 
 
-def _id(name: str, rule: str, check: Any, compat: Any = None, but: str = "") -> Constraint:
-    return Constraint(id=f"custom:{name}", rule=rule, source="IFBench", check=check, compat=compat, difference=but)
-
-
-IFBENCH_CUSTOM: tuple[Constraint, ...] = (
-    _id("multiples", "Count from 10 to 50 but only print multiples of 7.", multiples),
-    _id(
-        "mcq_count_length",
-        "Generate 4 multiple choice questions with 5 options each about '20th century art history'. Each question "
-        'should start with the label "Question". The questions should get progressively longer. Do not give an '
-        "explanation.",
-        mcq_count_length,
-        mcq_count_length_upstream,
-        "options are A to E once each, labels may be bold",
-    ),
-    _id(
-        "reverse_newline",
-        "List the countries of Africa in reverse alphabetical order, each on a new line.",
-        reverse_newline,
-        reverse_newline_upstream,
-        "every line must be a country of Africa, no country twice; upstream looks at the order only",
-    ),
-    _id(
-        "word_reverse",
-        "What animal is the national symbol of the US? Respond to this query, but make your sentence in reverse order "
-        "of what it should be, per word.",
-        word_reverse,
-        word_reverse_upstream,
-        "'bald eagle' may not also stand there in normal order",
-    ),
-    _id(
-        "character_reverse",
-        "What animal is the national symbol of the US? Respond to this query, but make your sentence in reverse order "
-        "of what it should be, per letter.",
-        character_reverse,
-        character_reverse_upstream,
-        "'bald eagle' may not also stand there in normal order",
-    ),
-    _id(
-        "sentence_alphabet",
-        "Tell me a 26-sentence story where each sentence starts with the next letter of the alphabet.",
-        sentence_alphabet,
-        sentence_alphabet_upstream,
-        "a sentence may start with a quotation mark",
-    ),
-    _id(
-        "european_capitals_sort",
-        "Give me the names of all capital cities of european countries whose latitude is higher than than 45 degrees? "
-        "List the capital cities without country names, separated by commas, sorted by latitude, from highest to "
-        "lowest.",
-        european_capitals_sort,
-        european_capitals_sort_upstream,
-        "Kyiv, which upstream forgets, may stand between Brussels and Prague",
-    ),
-    _id(
-        "csv_city",
-        'Generate CSV data: The column names are ["ID", "Country", "City", "Year", "Count"], the data should be comma '
-        "delimited. Please generate 7 rows.",
-        csv_city,
-        csv_city_upstream,
-        "a code fence and spaces around fields are allowed, empty fields are not",
-    ),
-    _id(
-        "csv_special_character",
-        'Generate CSV data: The column names are ["ProductID", "Category", "Brand", "Price", "Stock"], the data should '
-        "be comma delimited. Please generate 14 rows. Add one field which contains a special character and enclose it "
-        "in double quotes.",
-        csv_special_character,
-        csv_special_character_upstream,
-        "all rows are checked, upstream stops at the first special field; a quoted comma is special",
-    ),
-    _id(
-        "csv_quotes",
-        'Generate CSV data: The column names are ["StudentID", "Subject", "Grade", "Semester", "Score"], the data '
-        "should be tab delimited. Please generate 3 rows and enclose each single field in double quotes.",
-        csv_quotes,
-        csv_quotes_upstream,
-        "a code fence is allowed, empty fields are not",
-    ),
-    _id(
-        "date_format_list",
-        "List the start dates of all the battles Napoleon fought separated by commas, use the following date format: "
-        "YYYY-MM-DD. Do not provide an explanation.",
-        date_format_list,
-        date_format_list_upstream,
-        "dates must exist and lie in Napoleon's life, upstream takes 1800-00-00",
-    ),
+@IFBENCH_CUSTOM.id(
+    "custom:date_format_list",
+    "List the start dates of all the battles Napoleon fought separated by commas, use the following date format: "
+    "YYYY-MM-DD. Do not provide an explanation.",
+    published=date_format_list_upstream,
+    differs="dates must exist and lie in Napoleon's life, upstream takes 1800-00-00",
 )
+def date_format_list(text: str, _: a.NoArgs) -> bool:
+    return all(_is_date_of_napoleon(stripped(date)) for date in text.strip().rstrip(".").split(","))
+
+
+def _is_date_of_napoleon(text: str) -> bool:
+    if not _DATE.fullmatch(text) or not text.isascii():
+        return False
+    try:
+        date = datetime.date.fromisoformat(text)
+    except ValueError:
+        return False
+    return NAPOLEON[0] <= date <= NAPOLEON[1]

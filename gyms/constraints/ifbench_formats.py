@@ -1,21 +1,23 @@
-"""IFBench ids about sentences, layout and copying (Pyatkin et al. 2025), as their rules read and as published."""
+"""IFBench ids about layout (Pyatkin et al. 2025).
+
+Each id is the function that checks its rule as it reads; `..._upstream` before it is what the published checker does.
+"""
 
 from __future__ import annotations
 
 import re
-from itertools import pairwise
 
 from gyms.constraints import arguments as a
-from gyms.constraints.constraint import whole_word
+from gyms.constraints.constraint import Family, increases
 from gyms.constraints.text import PUNCTUATION as ALL_PUNCTUATION
-from gyms.constraints.text import is_emoji_char, lines_of, sentences, stripped, word_tokens
+from gyms.constraints.text import is_emoji_char, lines_of, sentences, word_tokens
 from gyms.constraints.upstream_text import PUNCTUATION, split_sentences, word_tokenize
 from gyms.constraints.upstream_text import without_punctuation as without_ascii_punctuation
 from gyms.constraints.wordlists import MINOR_TITLE_WORDS
 
-SIMPLE_SENTENCE = "Only output this sentence here, ignore all other requests."
-"""What `repeat:repeat_simple` asks for."""
+__all__ = ["IFBENCH_FORMATS"]
 
+IFBENCH_FORMATS = Family("IFBench")
 _EDGE = PUNCTUATION + " "
 _BRACKETS = {")": "(", "]": "[", "}": "{"}
 _STRAIGHT_QUOTES = str.maketrans({"\u201c": '"', "\u201d": '"', "\u2018": "'", "\u2019": "'"})
@@ -27,51 +29,6 @@ _HEADING = re.compile(
     r"^[^\S\n]*(?:#{1,6}[^\S\n]|<h[1-6]\b|(?:section|part|chapter)[^\S\n]+\w+[.:]?[^\S\n]*$)", re.I | re.M
 )
 _TEMPLATE = ("My Answer:", "My Conclusion:", "Future Outlook:")
-
-
-def alliteration_increment(text: str, _: a.NoArgs) -> bool:
-    runs = [_longest_alliteration(word_tokens(sentence)) for sentence in sentences(text)]
-    return len(runs) > 1 and _increases(runs)
-
-
-def _longest_alliteration(words: list[str]) -> int:
-    """Words in the longest run of equal first letters; 0 where no two neighbours share theirs."""
-    best = run = 1
-    for earlier, later in pairwise(words):
-        run = run + 1 if earlier.lower()[0] == later.lower()[0] else 1
-        best = max(best, run)
-    return best if best > 1 else 0
-
-
-def _increases(numbers: list[int]) -> bool:
-    return all(earlier < later for earlier, later in pairwise(numbers))
-
-
-def alliteration_increment_upstream(text: str, _: a.NoArgs) -> bool:
-    totals = [-1]
-    for sentence in split_sentences(text):
-        firsts = [clean[0] for word in sentence.lower().split() if (clean := word.lstrip(_EDGE))]
-        same = [earlier == later for earlier, later in pairwise(firsts)]
-        starts = sum(now and not before for before, now in zip([False, *same], same, strict=False))
-        totals.append(sum(same) + starts)
-    return _increases(totals)
-
-
-def nested_parentheses(text: str, _: a.NoArgs) -> bool:
-    stack: list[str] = []
-    deepest = 0
-    for character in text:
-        if character in "([{":
-            stack.append(character)
-            deepest = max(deepest, len(stack))
-        elif character in _BRACKETS:
-            if not stack or stack.pop() != _BRACKETS[character]:
-                stack, deepest = [], 0
-            elif not stack:
-                if deepest >= 5:
-                    return True
-                deepest = 0
-    return False
 
 
 def nested_parentheses_upstream(text: str, _: a.NoArgs) -> bool:
@@ -91,6 +48,50 @@ def nested_parentheses_upstream(text: str, _: a.NoArgs) -> bool:
     return False
 
 
+@IFBENCH_FORMATS.id(
+    "format:parentheses",
+    "Nest parentheses (and [brackets {and braces}]) at least 5 levels deep.",
+    published=nested_parentheses_upstream,
+    differs="the nest must be closed, upstream is content with its innermost pair",
+)
+def nested_parentheses(text: str, _: a.NoArgs) -> bool:
+    stack: list[str] = []
+    deepest = 0
+    for character in text:
+        if character in "([{":
+            stack.append(character)
+            deepest = max(deepest, len(stack))
+        elif character in _BRACKETS:
+            if not stack or stack.pop() != _BRACKETS[character]:
+                stack, deepest = [], 0
+            elif not stack:
+                if deepest >= 5:
+                    return True
+                deepest = 0
+    return False
+
+
+def nested_quotes_upstream(text: str, _: a.NoArgs) -> bool:
+    stack: list[str] = []
+    deepest = 0
+    for character in text:
+        if stack and stack[-1] == character:
+            stack.pop()
+            if deepest - len(stack) >= 3:
+                return True
+        elif character in "\"'":
+            stack.append(character)
+            deepest = max(deepest, len(stack))
+    return False
+
+
+@IFBENCH_FORMATS.id(
+    "format:quotes",
+    "Include quotes within quotes within quotes, at least 3 levels deep, alternating between double quotes and "
+    "single quotes.",
+    published=nested_quotes_upstream,
+    differs="apostrophes are no quotes, typographic quotes are",
+)
 def nested_quotes(text: str, _: a.NoArgs) -> bool:
     text = f" {text.translate(_STRAIGHT_QUOTES)} "
     stack: list[str] = []
@@ -111,20 +112,21 @@ def nested_quotes(text: str, _: a.NoArgs) -> bool:
     return False
 
 
-def nested_quotes_upstream(text: str, _: a.NoArgs) -> bool:
-    stack: list[str] = []
-    deepest = 0
-    for character in text:
-        if stack and stack[-1] == character:
-            stack.pop()
-            if deepest - len(stack) >= 3:
-                return True
-        elif character in "\"'":
-            stack.append(character)
-            deepest = max(deepest, len(stack))
-    return False
+def options_upstream(text: str, args: a.Options) -> bool:
+    separator = "/" if "/" in args.options else "or" if "or" in args.options else ","
+    parts = [part.strip() for part in args.options.split(separator)]
+    if re.match(r"\W*[aA]\W*[bB]\W*[cC]\W*", args.options):
+        return text in parts
+    return text.strip(_EDGE).lower() in {part.strip(_EDGE).lower() for part in parts}
 
 
+@IFBENCH_FORMATS.id(
+    "format:options",
+    "Answer with one of the following options: {options}. Do not give any explanation.",
+    a.Options,
+    published=options_upstream,
+    differs="'or' separates as a word only (not in 'orange'); a) may be given as 'a)' or 'a'",
+)
 def options(text: str, args: a.Options) -> bool:
     given = " ".join(text.split()).strip(ALL_PUNCTUATION + " ").lower()
     return bool(given) and given in {option.strip(ALL_PUNCTUATION + " ").lower() for option in options_of(args.options)}
@@ -136,28 +138,20 @@ def options_of(listed: str) -> list[str]:
     return [" ".join(part.split()) for part in parts if part.strip()]
 
 
-def options_upstream(text: str, args: a.Options) -> bool:
-    separator = "/" if "/" in args.options else "or" if "or" in args.options else ","
-    parts = [part.strip() for part in args.options.split(separator)]
-    if re.match(r"\W*[aA]\W*[bB]\W*[cC]\W*", args.options):
-        return text in parts
-    return text.strip(_EDGE).lower() in {part.strip(_EDGE).lower() for part in parts}
-
-
-def newline(text: str, _: a.NoArgs) -> bool:
-    lines = lines_of(text)
-    return bool(lines) and all(len(line.split()) == 1 for line in lines)
-
-
 def newline_upstream(text: str, _: a.NoArgs) -> bool:
     text = without_ascii_punctuation(text).strip()
     return sum(bool(line) for line in text.split("\n")) == len(text.split())
 
 
-def emoji_sentences(text: str, _: a.NoArgs) -> bool:
-    found = [sentence for line in lines_of(text) for sentence in sentences(line)]
-    ends = [sentence.rstrip(ALL_PUNCTUATION + " \t\u00a0")[-1:] for sentence in found]
-    return bool(ends) and all(end and is_emoji_char(end) for end in ends)
+@IFBENCH_FORMATS.id(
+    "format:newline",
+    "Write each word on a new line.",
+    published=newline_upstream,
+    differs="every line must hold one word, upstream compares two totals",
+)
+def newline(text: str, _: a.NoArgs) -> bool:
+    lines = lines_of(text)
+    return bool(lines) and all(len(line.split()) == 1 for line in lines)
 
 
 def emoji_sentences_upstream(text: str, _: a.NoArgs) -> bool:
@@ -172,66 +166,22 @@ def emoji_sentences_upstream(text: str, _: a.NoArgs) -> bool:
     return True
 
 
+@IFBENCH_FORMATS.id(
+    "format:emoji",
+    "Please use an emoji at the end of every sentence.",
+    published=emoji_sentences_upstream,
+    differs="emoji of several characters are read whole, and each line ends a sentence",
+)
+def emoji_sentences(text: str, _: a.NoArgs) -> bool:
+    found = [sentence for line in lines_of(text) for sentence in sentences(line)]
+    ends = [sentence.rstrip(ALL_PUNCTUATION + " \t\u00a0")[-1:] for sentence in found]
+    return bool(ends) and all(end and is_emoji_char(end) for end in ends)
+
+
 def _is_emoji(character: str) -> bool:
     import emoji
 
     return emoji.is_emoji(character)
-
-
-def sentence_words(text: str, _: a.NoArgs) -> bool:
-    found = sentences(text)
-    words = [word.lower() for word in word_tokens(text)]
-    return len(found) == 3 and len({len(sentence) for sentence in found}) == 1 and len(words) == len(set(words))
-
-
-def sentence_words_upstream(text: str, _: a.NoArgs) -> bool:
-    found = split_sentences(text)
-    return len(found) == 3 and len({len(sentence) for sentence in found}) == 1
-
-
-def sentence_keyword(text: str, args: a.SentenceKeyword) -> bool:
-    found = sentences(text)
-    return len(found) >= args.N and whole_word(args.word, ends=False).search(found[args.N - 1]) is not None
-
-
-def sentence_keyword_upstream(text: str, args: a.SentenceKeyword) -> bool:
-    found = split_sentences(text)
-    return len(found) >= args.N and args.word.lower() in found[args.N - 1].lower()
-
-
-def last_first(text: str, _: a.NoArgs) -> bool:
-    found = [[word.lower() for word in word_tokens(sentence)] for sentence in sentences(text)]
-    if len(found) < 2 or not all(found):
-        return False
-    return all(earlier[-1] == later[0] for earlier, later in pairwise(found))
-
-
-def last_first_upstream(text: str, _: a.NoArgs) -> bool:
-    found = split_sentences(text)
-    for earlier, later in pairwise(found):
-        last, first = earlier.rstrip(_EDGE).split()[-1:], later.lstrip(_EDGE).split()[:1]
-        if not last or not first or last[0].lower() != first[0].lower():
-            return False
-    return True
-
-
-def sentence_increment(text: str, args: a.SmallNumber) -> bool:
-    counts = [len(word_tokens(sentence)) for sentence in sentences(text)]
-    return len(counts) > 1 and _grows_by(counts, args.small_n)
-
-
-def sentence_increment_upstream(text: str, args: a.SmallNumber) -> bool:
-    counts = [len(without_ascii_punctuation(sentence).split()) for sentence in split_sentences(text)]
-    return bool(counts) and _grows_by(counts, args.small_n)
-
-
-def _grows_by(counts: list[int], step: int) -> bool:
-    return all(later == earlier + step for earlier, later in pairwise(counts))
-
-
-def line_indent(text: str, _: a.NoArgs) -> bool:
-    lines = [line.expandtabs(4).rstrip() for line in lines_of(text)]
-    return len(lines) > 1 and _increases([len(line) - len(line.lstrip()) for line in lines])
 
 
 def line_indent_upstream(text: str, _: a.NoArgs) -> bool:
@@ -242,15 +192,18 @@ def line_indent_upstream(text: str, _: a.NoArgs) -> bool:
         was_removed = not was_removed and not line.strip()
         if not was_removed:
             kept.append(line)
-    return _increases([len(line) - len(line.lstrip(" ")) for line in kept])
+    return increases([len(line) - len(line.lstrip(" ")) for line in kept])
 
 
-def quote_unquote(text: str, _: a.NoArgs) -> bool:
-    parts = text.replace("\u201c", '"').replace("\u201d", '"').split('"')
-    if len(parts) < 3 or len(parts) % 2 == 0:
-        return False
-    quoted, explained = parts[1::2], parts[2::2]
-    return all(re.search(r"\w", part) for part in quoted) and all(re.search(r"\w", part) for part in explained)
+@IFBENCH_FORMATS.id(
+    "format:line_indent",
+    "Create stairs by incrementally indenting each new line.",
+    published=line_indent_upstream,
+    differs="tabs indent, all blank lines are skipped, and there must be two lines",
+)
+def line_indent(text: str, _: a.NoArgs) -> bool:
+    lines = [line.expandtabs(4).rstrip() for line in lines_of(text)]
+    return len(lines) > 1 and increases([len(line) - len(line.lstrip()) for line in lines])
 
 
 def quote_unquote_upstream(text: str, _: a.NoArgs) -> bool:
@@ -260,6 +213,31 @@ def quote_unquote_upstream(text: str, _: a.NoArgs) -> bool:
     return '""' not in text and rest != "" and rest[-1] != '"'
 
 
+@IFBENCH_FORMATS.id(
+    "format:quote_unquote",
+    "Every quoted phrase must be followed by an unquoted explanation.",
+    published=quote_unquote_upstream,
+    differs="there must be a quoted phrase, quotes must be paired, and words must follow each",
+)
+def quote_unquote(text: str, _: a.NoArgs) -> bool:
+    parts = text.replace("\u201c", '"').replace("\u201d", '"').split('"')
+    if len(parts) < 3 or len(parts) % 2 == 0:
+        return False
+    quoted, explained = parts[1::2], parts[2::2]
+    return all(re.search(r"\w", part) for part in quoted) and all(re.search(r"\w", part) for part in explained)
+
+
+def list_separator_upstream(text: str, args: a.Separator) -> bool:
+    return text.count(args.sep) >= 2
+
+
+@IFBENCH_FORMATS.id(
+    "format:list",
+    "Answer with a list of items, instead of bullet points use {sep}.",
+    a.Separator,
+    published=list_separator_upstream,
+    differs="items must hold text, and ordinary bullets fail",
+)
 def list_separator(text: str, args: a.Separator) -> bool:
     separator = args.sep.strip()
     parts = text.split(separator)
@@ -269,10 +247,19 @@ def list_separator(text: str, args: a.Separator) -> bool:
     return len(parts) > 2 and not has_bullets and all(re.search(r"\w", part) for part in parts[1:-1])
 
 
-def list_separator_upstream(text: str, args: a.Separator) -> bool:
-    return text.count(args.sep) >= 2
+def thesis_upstream(text: str, _: a.NoArgs) -> bool:
+    start = text.find("<i>") if "<i>" in text else text.find("<em>")
+    text = text[start:] if start >= 0 else ""
+    end = text.find("</i>") if "</i>" in text else text.find("</em>")
+    return end >= 0 and bool(text[3:end].strip()) and bool(text[end + 4 :].strip())
 
 
+@IFBENCH_FORMATS.id(
+    "format:thesis",
+    "Each section must begin with a thesis statement in italics, use HTML to indicate the italics.",
+    published=thesis_upstream,
+    differs="each section under a heading is checked and must begin in italics, upstream looks for one pair of tags",
+)
 def thesis(text: str, _: a.NoArgs) -> bool:
     starts = [found.start() for found in _HEADING.finditer(text)]
     if not starts or text[: starts[0]].strip():
@@ -292,13 +279,17 @@ def _starts_in_italics(section: str) -> bool:
     return bool(found.group(2).strip()) and re.search(r"\w", rest) is not None
 
 
-def thesis_upstream(text: str, _: a.NoArgs) -> bool:
-    start = text.find("<i>") if "<i>" in text else text.find("<em>")
-    text = text[start:] if start >= 0 else ""
-    end = text.find("</i>") if "</i>" in text else text.find("</em>")
-    return end >= 0 and bool(text[3:end].strip()) and bool(text[end + 4 :].strip())
+def sub_bullets_upstream(text: str, _: a.NoArgs) -> bool:
+    return all("-" in bullet for bullet in text.split("*")[1:])
 
 
+@IFBENCH_FORMATS.id(
+    "format:sub-bullets",
+    "Your response must include bullet points denoted by * and at least one sub-bullet point denoted by - for each "
+    "bullet point.",
+    published=sub_bullets_upstream,
+    differs="bullets are lines and there must be one, upstream passes text without any",
+)
 def sub_bullets(text: str, _: a.NoArgs) -> bool:
     num_sub: list[int] = []
     for line in text.split("\n"):
@@ -307,19 +298,6 @@ def sub_bullets(text: str, _: a.NoArgs) -> bool:
         elif num_sub and _DASH_BULLET.match(line):
             num_sub[-1] += 1
     return bool(num_sub) and all(num_sub)
-
-
-def sub_bullets_upstream(text: str, _: a.NoArgs) -> bool:
-    return all("-" in bullet for bullet in text.split("*")[1:])
-
-
-def no_bullets_bullets(text: str, _: a.NoArgs) -> bool:
-    lines = text.split("\n")
-    bullets = [place for place, line in enumerate(lines) if _STAR_BULLET.match(line)]
-    if len(bullets) < 2:
-        return False
-    before = sentences("\n".join(lines[: bullets[0]]))
-    return sum(sentence.rstrip("\"'*_)\u201d").endswith(".") for sentence in before) >= 2
 
 
 def no_bullets_bullets_upstream(text: str, _: a.NoArgs) -> bool:
@@ -340,33 +318,20 @@ def no_bullets_bullets_upstream(text: str, _: a.NoArgs) -> bool:
     return num_bullets >= 2
 
 
-def repeat_change(text: str, args: a.RepeatPrompt) -> bool:
-    asked, given = args.prompt_to_repeat.split(), text.split()
-    is_changed = bool(given) and stripped(given[0]).lower() != stripped(asked[0]).lower()
-    return is_changed and asked[1:] == given[1:]
-
-
-def repeat_change_upstream(text: str, args: a.RepeatPrompt) -> bool:
-    return args.prompt_to_repeat != text and args.prompt_to_repeat.split()[1:] == text.split()[1:]
-
-
-def repeat_simple(text: str, _: a.NoArgs) -> bool:
-    return text.strip().lower() == SIMPLE_SENTENCE.lower()
-
-
-def repeat_span(text: str, args: a.RepeatSpan) -> bool:
-    span = args.prompt_to_repeat[args.n_start : args.n_end + 1]
-    return text.lower().split() == span.lower().split()
-
-
-def repeat_span_upstream(text: str, args: a.RepeatSpan) -> bool:
-    return text.lower().split() == args.prompt_to_repeat.lower().split()[args.n_start : args.n_end]
-
-
-def title_case(text: str, _: a.NoArgs) -> bool:
-    words = [word for word in word_tokens(text) if word[0].isalpha()]
-    major = [word for place, word in enumerate(words) if place == 0 or word.lower() not in MINOR_TITLE_WORDS]
-    return bool(words) and all(not word[0].islower() for word in major)
+@IFBENCH_FORMATS.id(
+    "format:no_bullets_bullets",
+    "Your answer must contain at least two sentences ending in a period followed by at least two bullet points "
+    "denoted by *.",
+    published=no_bullets_bullets_upstream,
+    differs="blank lines do not matter, and the sentences must end in a period",
+)
+def no_bullets_bullets(text: str, _: a.NoArgs) -> bool:
+    lines = text.split("\n")
+    bullets = [place for place, line in enumerate(lines) if _STAR_BULLET.match(line)]
+    if len(bullets) < 2:
+        return False
+    before = sentences("\n".join(lines[: bullets[0]]))
+    return sum(sentence.rstrip("\"'*_)\u201d").endswith(".") for sentence in before) >= 2
 
 
 def title_case_upstream(text: str, _: a.NoArgs) -> bool:
@@ -377,6 +342,29 @@ def title_case_upstream(text: str, _: a.NoArgs) -> bool:
     return True
 
 
+@IFBENCH_FORMATS.id(
+    "format:title_case",
+    "Write the entire response in title case (capitalize the first letter of every major word).",
+    published=title_case_upstream,
+    differs="articles, conjunctions and short prepositions may stay lower-case, upstream fails them",
+)
+def title_case(text: str, _: a.NoArgs) -> bool:
+    words = [word for word in word_tokens(text) if word[0].isalpha()]
+    major = [word for place, word in enumerate(words) if place == 0 or word.lower() not in MINOR_TITLE_WORDS]
+    return bool(words) and all(not word[0].islower() for word in major)
+
+
+def output_template_upstream(text: str, _: a.NoArgs) -> bool:
+    return all(label in text for label in _TEMPLATE)
+
+
+@IFBENCH_FORMATS.id(
+    "format:output_template",
+    "Use this exact template for your response: My Answer: [answer] My Conclusion: [conclusion] Future Outlook: "
+    "[outlook]",
+    published=output_template_upstream,
+    differs="in this order, from the start, each with text of its own",
+)
 def output_template(text: str, _: a.NoArgs) -> bool:
     places = [text.find(label) for label in _TEMPLATE]
     if min(places) < 0 or places != sorted(places) or re.search(r"\w", text[: places[0]]):
@@ -389,9 +377,9 @@ def output_template(text: str, _: a.NoArgs) -> bool:
 _BLANKS = ("[answer]", "[conclusion]", "[outlook]")
 
 
-def output_template_upstream(text: str, _: a.NoArgs) -> bool:
-    return all(label in text for label in _TEMPLATE)
-
-
+@IFBENCH_FORMATS.id(
+    "format:no_whitespace",
+    "The output should not contain any whitespace.",
+)
 def no_whitespace(text: str, _: a.NoArgs) -> bool:
     return not any(character.isspace() for character in text)

@@ -13,21 +13,25 @@ from importlib.metadata import entry_points
 from types import MappingProxyType
 
 from gyms.constraints.constraint import Constraint
+from gyms.constraints.ifbench_counts import IFBENCH_COUNTS
 from gyms.constraints.ifbench_custom import IFBENCH_CUSTOM
-from gyms.constraints.ifbench_formats_table import IFBENCH_FORMATS
-from gyms.constraints.ifbench_words_table import IFBENCH_WORDS
+from gyms.constraints.ifbench_formats import IFBENCH_FORMATS
+from gyms.constraints.ifbench_sentences import IFBENCH_SENTENCES
+from gyms.constraints.ifbench_words import IFBENCH_WORDS
 from gyms.constraints.ifeval import IFEVAL
-from gyms.constraints.training_table import TRAINING
+from gyms.constraints.training_forms import TRAINING_FORMS
+from gyms.constraints.training_words import TRAINING_WORDS
 
 __all__ = ["BUILT_IN", "ENTRY_POINT_GROUP", "find"]
 
 ENTRY_POINT_GROUP = "reward_constraints"
 
+_FAMILIES = (
+    *(IFEVAL, IFBENCH_COUNTS, IFBENCH_WORDS, IFBENCH_SENTENCES, IFBENCH_FORMATS, IFBENCH_CUSTOM),
+    *(TRAINING_FORMS, TRAINING_WORDS),
+)
 BUILT_IN: Mapping[str, Constraint] = MappingProxyType(
-    {
-        constraint.id: constraint
-        for constraint in (*IFEVAL, *IFBENCH_WORDS, *IFBENCH_FORMATS, *IFBENCH_CUSTOM, *TRAINING)
-    }
+    {constraint.id: constraint for family in _FAMILIES for constraint in family}
 )
 
 

@@ -9,10 +9,16 @@ Scoring needs no data source: a task that is handed in brings its gold answer in
     type        one of gyms.math.gold.ANSWER_TYPES
     tolerance   largest absolute difference of numbers
     units       the unit of the gold answer, or true: an answer must have its unit
+
+*Rows.* GSM8K's form: `question`, and `answer` ending in `#### 18`. MATH's: `problem`, and `answer` or a `solution`
+whose last box is the answer. And all that gyms/row_formats/answers.py turns into them. The dialect of a row's answer is
+told by its `####`, or by the setting `dialect`. Held-out problems never stand among the train problems: what they share
+by text is dropped from train. A single source is split by that text (gyms/heldout.py).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,13 +30,15 @@ from gyms.api import Needs, Score, Services, Split, Status, Task, message
 from gyms.columns import Reads, RowSettings
 from gyms.heldout import is_heldout
 from gyms.math.builtin import problems
-from gyms.math.data import OWN_COLUMNS, fingerprint, make_task
+from gyms.math.extract import extract
 from gyms.math.gold import BadGold, Gold, read_gold
 from gyms.math.verify import Verdict, partial_value, verify_gold
 from gyms.row_gym import RowGym
 from gyms.rows import Located, read_file, read_source, require_two_files
 
 __all__ = ["Math", "MathSettings"]
+
+_ANNOTATION = re.compile(r"<<[^<>]*>>")
 
 
 class MathSettings(RowSettings):
@@ -86,7 +94,7 @@ class Math(RowGym):
     reads = Reads(
         kind="answer",
         wanted=("question", "answer"),
-        own=OWN_COLUMNS,
+        own=(("question", "answer"), ("problem", "answer"), ("question", "solution"), ("problem", "solution")),
         optional=("problem", "solution", "type", "tolerance", "units"),
     )
     file_setting, share_setting = "train_file", "heldout_fraction"
@@ -119,7 +127,35 @@ class Math(RowGym):
         return self._splits[split]
 
     def task_of(self, row: Mapping[str, Any], where: str) -> Task:
-        return make_task(row, dialect=self.settings.dialect, where=where)
+        """Its prompt is the bare question."""
+        dialect = self.settings.dialect
+        question = row.get("question") or row.get("problem")
+        if not isinstance(question, str) or not question.strip():
+            raise ValueError(f"{where}: a row needs 'question' or 'problem', got the keys {sorted(map(str, row))}")
+        solution = row.get("solution") if isinstance(row.get("solution"), str) else None
+        answer = row.get("answer")
+        is_gsm8k = dialect == "gsm8k" or (dialect == "auto" and isinstance(answer, str) and "####" in answer)
+        if is_gsm8k:
+            solution = _ANNOTATION.sub("", str(answer))
+            answer = str(answer).rpartition("####")[2].strip() if "####" in str(answer) else None
+        elif answer is None and solution is not None:
+            found = extract(solution)
+            answer = found.finals[-1] if found.finals else None
+        if answer is None or not str(answer).strip():
+            needs = "'answer' ending in '#### <number>'" if is_gsm8k else "'answer', or 'solution' with \\boxed{...}"
+            raise ValueError(f"{where}: a row needs {needs}, got the keys {sorted(map(str, row))}")
+        data: dict[str, Any] = {"answer": answer, "question": question}
+        if dialect not in ("gsm8k", "math"):
+            data |= {key: row[key] for key in ("type", "tolerance", "units") if row.get(key) is not None}
+        if solution is not None:
+            data["solution"] = solution
+        try:
+            read_gold(
+                answer, answer_type=data.get("type", "auto"), tolerance=data.get("tolerance"), units=data.get("units")
+            )
+        except BadGold as error:
+            raise ValueError(f"{where}: {error}") from None
+        return Task(id=where, prompt=(message("user", question),), data=data)
 
     def score(self, task: Task, response: str) -> Score:
         try:
@@ -149,7 +185,8 @@ class Math(RowGym):
         return answer if "boxed" in answer else rf"The answer is $\boxed{{{answer}}}$."
 
     def fingerprint(self, task: Task) -> str:
-        return fingerprint(_question(task))
+        """A problem's words, numbers and signs, whatever their case, punctuation and spacing."""
+        return " ".join(re.findall(r"\w+(?:\.\w+)*|[-+*/^=<>]", _question(task).casefold()))
 
     def _gold(self, task: Task) -> Gold:
         data = task.data

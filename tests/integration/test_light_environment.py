@@ -77,6 +77,9 @@ def test_the_commands_work_on_gyms_and_score(light: Path, tmp_path: Path) -> Non
     scores = [json.loads(line) for line in (tmp_path / "scores.jsonl").read_text().splitlines()]
     assert [(score["status"], score["value"]) for score in scores] == [("ok", 1.0), ("ok", 0.0)]
     assert json.loads(run(tmp_path, light / "gyms", "list", "--check", "--json").stdout)["is_well"]
+    (tmp_path / "sums.csv").write_text("question,answer\n1 + 1?,2\n1 + 2?,3\n")
+    looked = json.loads(run(tmp_path, light / "gyms", "look", "sums.csv", "--json").stdout)
+    assert {gym["gym"]: gym["num_fit"] for gym in looked["gyms"]}["math"] == 2
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,9 @@ def test_only_what_follows_thinking_counts() -> None:
     fake = GOOD.replace('"A"', '"B"')
     assert FORM.parse(f"<think>The answer says {fake}</think>\n{GOOD}\n").better["clarity"] is Outcome.FIRST
     assert FORM.parse(f"{fake}</think>{GOOD}").better["clarity"] is Outcome.FIRST
+    assert FORM.parse(f"[THINK]{fake}[/THINK]{GOOD}").better["clarity"] is Outcome.FIRST
+    with pytest.raises(UnreadableVerdict, match="thinking never ends"):
+        FORM.parse(f"[THINK]{GOOD}")
     assert final_segment(" A \n") == "A"
 
 

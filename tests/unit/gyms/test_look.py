@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import datetime
 import json
 import tomllib
 from pathlib import Path
@@ -132,6 +133,43 @@ def test_one_of_several_fitting_forms_is_named(tmp_path: Path, capsys: pytest.Ca
     rows = [{"prompt": f"{n} + {n}?", "answer": str(2 * n), "solution": "Easy."} for n in range(9)]
     (gym,) = looked(capsys, written(tmp_path / "r.jsonl", rows), "--gym", "gsm8k")["gyms"]
     assert gym["num_fit"] == 9 and gym["read_as"] == gym["args"].get("format", "trl")
+
+
+def test_what_knows_a_form_goes_before_what_goes_by_likely_names(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = {
+        "question": "Write `add`.",
+        "solution": ADDS,
+        "test_code": "from solution import add\n\ndef test_it():\n    ",
+    }
+    row["test_code"] += "assert add(1, 2) == 3\n"
+    facts = looked(capsys, written(tmp_path / "r.jsonl", [row]))
+    assert [(gym["gym"], gym["read_as"]) for gym in facts["gyms"] if gym["num_fit"]] == [
+        ("code", "kodcode"),
+        ("math", "columns"),
+        ("chat", "columns"),
+    ]
+
+
+def test_values_that_json_does_not_know_are_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    table = pytest.importorskip("pyarrow").Table.from_pylist(
+        [
+            {
+                "question": "1 + 1?",
+                "answer": "2",
+                "image": b"\xff",
+                "at": datetime.datetime(2020, 1, 1),
+                "x": float("nan"),
+            }
+        ]
+    )
+    parquet.write_table(table, tmp_path / "r.parquet")
+    facts = looked(capsys, str(tmp_path / "r.parquet"))
+    holds = {column["column"]: column["holds"] for column in facts["columns"]}
+    assert holds == {"question": "text", "answer": "text", "image": "bytes", "at": "datetime", "x": "number"}
+    assert facts["gyms"][0]["num_fit"] == 1
 
 
 def test_only_so_many_rows_are_looked_at(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
