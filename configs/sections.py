@@ -7,6 +7,8 @@ which docs/configuration.md is made.
 from __future__ import annotations
 
 import re
+from difflib import get_close_matches
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -31,6 +33,12 @@ __all__ = [
     "TinyModelConfig",
     "TruncationConfig",
 ]
+
+
+LOSSES = ("k2_seq", "k25_token", "grpo", "gspo", "cispo", "reinforce")
+"""Built-in values of `learner.loss`."""
+LOSS_GROUP = "k2rl_losses"
+"""Entry-point group in which packages offer others."""
 
 
 class TinyModelConfig(Section):
@@ -228,9 +236,10 @@ class MismatchConfig(Section):
 class LearnerConfig(Section):
     """The policy update (docs/algorithm.md)."""
 
-    loss: Literal["k2_seq", "k25_token", "grpo", "gspo", "cispo", "reinforce"] = "k2_seq"
+    loss: str = "k2_seq"
     """`k2_seq`: squared objective on whole responses (Kimi K1.5/K2). `k25_token`: clipped, per token (Kimi K2.5).
-    `grpo`: PPO's clip per token. `gspo`: the same per response. `cispo`: bounded weights (MiniMax-M1). `reinforce`."""
+    `grpo`: PPO's clip per token. `gspo`: the same per response. `cispo`: bounded weights (MiniMax-M1). `reinforce`. One
+    of your own: `module:function`, or an entry point of the group `k2rl_losses` (docs/algorithm.md)."""
     aggregation: Literal["token", "sample", "sum"] | None = None
     """Mean over all tokens; over samples of their means; over samples of their sums. None: as the loss was published:
     `k25_token`, `cispo` by token, `grpo` by sample, `reinforce` by sum. `k2_seq` and `gspo` have no other."""
@@ -271,6 +280,18 @@ class LearnerConfig(Section):
     """Most tokens of one forward pass, padding and prompts included; bounds memory, never changes the loss."""
     compute_dtype: Literal["bfloat16", "float32"] = "bfloat16"
     """Type of activations and gradients. Masters and optimiser are always fp32."""
+
+    @model_validator(mode="after")
+    def _loss_is_known(self) -> LearnerConfig:
+        if ":" in self.loss or self.loss in LOSSES:
+            return self
+        offered = {entry.name for entry in entry_points(group=LOSS_GROUP)}
+        if self.loss not in offered:
+            known = [*LOSSES, *sorted(offered)]
+            nearest = get_close_matches(self.loss, known, n=1)
+            hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+            raise ValueError(f"learner.loss = {self.loss!r} is none of {', '.join(known)}, nor module:function{hint}")
+        return self
 
     @model_validator(mode="after")
     def _parts_fit(self) -> LearnerConfig:

@@ -28,6 +28,7 @@ from reward.scorer import Scorer
 from rl.checkpoint import Checkpoint
 from rl.judging import Judging
 from rl.machine import check_languages, check_programs, check_ray_folder
+from rl.objective import check_objective
 from rl.prompts import Askable, check_conversations, check_prompts
 from rl.ptx import PtxData, load_conversations
 from rl.resume import check_draws_so_far, check_fingerprint, resumed
@@ -104,6 +105,7 @@ def check(config: Config, *, say: Callable[[str], None] = lambda text: None) -> 
         check_draws_so_far(old, config, checkpoint, folder.rows(folder.metrics), gyms)
     check_memory(config, num_parameters)
     Judging(config, gyms, chat)  # refuses what does not go together
+    check_objective(config)
     askable = Askable(chat, max_tokens=config.rollout.max_prompt_tokens, rule=config.rollout.long_prompts)
     notes: list[str] = []
     for i, entry in enumerate(gyms):
