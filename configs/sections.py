@@ -23,6 +23,7 @@ __all__ = [
     "EvalConfig",
     "GymConfig",
     "LearnerConfig",
+    "LengthRewardConfig",
     "MismatchConfig",
     "ModelConfig",
     "QuantConfig",
@@ -155,7 +156,7 @@ class GymConfig(Section):
 
 
 class TemperatureConfig(Section):
-    """Sampling temperature over the run: linear from `start` to `end` (Kimi K2, section 3.2.3)."""
+    """Sampling temperature over the run: from `start` to `end` (Kimi K2, section 3.2.3)."""
 
     start: Annotated[float, Field(gt=0.0, le=4.0)] = 1.0
     """Temperature of step 0."""
@@ -163,6 +164,10 @@ class TemperatureConfig(Section):
     """Temperature from step `decay_steps` on."""
     decay_steps: Positive | None = None
     """Steps from `start` to `end`. Default: `num_steps - 1`."""
+    shape: Literal["linear", "cosine", "stepwise"] = "linear"
+    """`linear`. `cosine`: slow at both ends. `stepwise`: constant, with `num_stairs` sudden changes of equal size."""
+    num_stairs: Positive = 4
+    """Changes of `shape = "stepwise"`, the last one at `decay_steps`."""
 
 
 class RolloutConfig(Section):
@@ -209,6 +214,15 @@ class TruncationConfig(Section):
         return self
 
 
+class LengthRewardConfig(Section):
+    """A reward for right answers that are shorter than their siblings (Kimi K1.5, section 2.3.3; docs/algorithm.md)."""
+
+    coef: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
+    """Weight of the length reward, which is in [-0.5, 0.5], beside the gym's. 0: none."""
+    from_step: NonNegative = 0
+    """First step that has it: it slows the beginning of training."""
+
+
 class RewardConfig(Section):
     """How responses are scored."""
 
@@ -216,6 +230,8 @@ class RewardConfig(Section):
     """Verifier processes; each is killed and replaced when a score overruns its gym's limit."""
     truncation: TruncationConfig = TruncationConfig()
     """Rule for truncated samples."""
+    length: LengthRewardConfig = LengthRewardConfig()
+    """Reward for brevity."""
     max_masked_frac: Fraction = 0.2
     """The run stops when more than this fraction of a step's samples was masked for faults of ours."""
 
