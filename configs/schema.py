@@ -23,6 +23,7 @@ from configs.sections import (
     EvalConfig,
     GymConfig,
     LearnerConfig,
+    LengthRewardConfig,
     MismatchConfig,
     ModelConfig,
     QuantConfig,
@@ -46,6 +47,7 @@ __all__ = [
     "JudgeConfig",
     "JudgeEndpointConfig",
     "LearnerConfig",
+    "LengthRewardConfig",
     "MismatchConfig",
     "ModelConfig",
     "PtxConfig",
@@ -168,7 +170,7 @@ class Config(Section):
         return self
 
     @property
-    def temperature_schedule(self) -> tuple[float, float, int]:
-        """Start, end and decay steps of `rollout.temperature`, resolved: arguments of `rl.schedule.temperature_at`."""
+    def temperature_schedule(self) -> tuple[float, float, int, str, int]:
+        """`rollout.temperature`, resolved: arguments of `rl.schedule.temperature_at`."""
         heat = self.rollout.temperature
-        return heat.start, heat.end, heat.decay_steps or self.num_steps - 1
+        return heat.start, heat.end, heat.decay_steps or self.num_steps - 1, heat.shape, heat.num_stairs

@@ -7,6 +7,8 @@ which docs/configuration.md is made.
 from __future__ import annotations
 
 import re
+from difflib import get_close_matches
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,6 +23,7 @@ __all__ = [
     "EvalConfig",
     "GymConfig",
     "LearnerConfig",
+    "LengthRewardConfig",
     "MismatchConfig",
     "ModelConfig",
     "QuantConfig",
@@ -31,6 +34,12 @@ __all__ = [
     "TinyModelConfig",
     "TruncationConfig",
 ]
+
+
+LOSSES = ("k2_seq", "k25_token", "grpo", "gspo", "cispo", "reinforce")
+"""Built-in values of `learner.loss`."""
+LOSS_GROUP = "k2rl_losses"
+"""Entry-point group in which packages offer others."""
 
 
 class TinyModelConfig(Section):
@@ -169,7 +178,7 @@ class GymConfig(Section):
 
 
 class TemperatureConfig(Section):
-    """Sampling temperature over the run: linear from `start` to `end` (Kimi K2, section 3.2.3)."""
+    """Sampling temperature over the run: from `start` to `end` (Kimi K2, section 3.2.3)."""
 
     start: Annotated[float, Field(gt=0.0, le=4.0)] = 1.0
     """Temperature of step 0."""
@@ -177,6 +186,10 @@ class TemperatureConfig(Section):
     """Temperature from step `decay_steps` on."""
     decay_steps: Positive | None = None
     """Steps from `start` to `end`. Default: `num_steps - 1`."""
+    shape: Literal["linear", "cosine", "stepwise"] = "linear"
+    """`linear`. `cosine`: slow at both ends. `stepwise`: constant, with `num_stairs` sudden changes of equal size."""
+    num_stairs: Positive = 4
+    """Changes of `shape = "stepwise"`, the last one at `decay_steps`."""
 
 
 class RolloutConfig(Section):
@@ -223,6 +236,15 @@ class TruncationConfig(Section):
         return self
 
 
+class LengthRewardConfig(Section):
+    """A reward for right answers that are shorter than their siblings (Kimi K1.5, section 2.3.3; docs/algorithm.md)."""
+
+    coef: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
+    """Weight of the length reward, which is in [-0.5, 0.5], beside the gym's. 0: none."""
+    from_step: NonNegative = 0
+    """First step that has it: it slows the beginning of training."""
+
+
 class RewardConfig(Section):
     """How responses are scored."""
 
@@ -230,6 +252,8 @@ class RewardConfig(Section):
     """Verifier processes; each is killed and replaced when a score overruns its gym's limit."""
     truncation: TruncationConfig = TruncationConfig()
     """Rule for truncated samples."""
+    length: LengthRewardConfig = LengthRewardConfig()
+    """Reward for brevity."""
     max_masked_frac: Fraction = 0.2
     """The run stops when more than this fraction of a step's samples was masked for faults of ours."""
 
@@ -250,9 +274,10 @@ class MismatchConfig(Section):
 class LearnerConfig(Section):
     """The policy update (docs/algorithm.md)."""
 
-    loss: Literal["k2_seq", "k25_token", "grpo", "gspo", "cispo", "reinforce"] = "k2_seq"
+    loss: str = "k2_seq"
     """`k2_seq`: squared objective on whole responses (Kimi K1.5/K2). `k25_token`: clipped, per token (Kimi K2.5).
-    `grpo`: PPO's clip per token. `gspo`: the same per response. `cispo`: bounded weights (MiniMax-M1). `reinforce`."""
+    `grpo`: PPO's clip per token. `gspo`: the same per response. `cispo`: bounded weights (MiniMax-M1). `reinforce`. One
+    of your own: `module:function`, or an entry point of the group `k2rl_losses` (docs/algorithm.md)."""
     aggregation: Literal["token", "sample", "sum"] | None = None
     """Mean over all tokens; over samples of their means; over samples of their sums. None: as the loss was published:
     `k25_token`, `cispo` by token, `grpo` by sample, `reinforce` by sum. `k2_seq` and `gspo` have no other."""
@@ -293,6 +318,18 @@ class LearnerConfig(Section):
     """Most tokens of one forward pass, padding and prompts included; bounds memory, never changes the loss."""
     compute_dtype: Literal["bfloat16", "float32"] = "bfloat16"
     """Type of activations and gradients. Masters and optimiser are always fp32."""
+
+    @model_validator(mode="after")
+    def _loss_is_known(self) -> LearnerConfig:
+        if ":" in self.loss or self.loss in LOSSES:
+            return self
+        offered = {entry.name for entry in entry_points(group=LOSS_GROUP)}
+        if self.loss not in offered:
+            known = [*LOSSES, *sorted(offered)]
+            nearest = get_close_matches(self.loss, known, n=1)
+            hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+            raise ValueError(f"learner.loss = {self.loss!r} is none of {', '.join(known)}, nor module:function{hint}")
+        return self
 
     @model_validator(mode="after")
     def _parts_fit(self) -> LearnerConfig:

@@ -39,9 +39,16 @@ class Reward:
     """
 
     value: float
-    """The scalar in the loss; 0 where masked, and then it must not be used."""
+    """What the verifier or a rule gave; 0 where masked, and then it must not be used."""
     is_masked: bool
     """True: out of the group mean and out of the loss."""
+    length: float = 0.0
+    """What the response's length earned among its siblings (`reward.length`)."""
+
+    @property
+    def total(self) -> float:
+        """The scalar in the loss."""
+        return self.value + self.length
 
 
 class TooManyFaults(RuntimeError):

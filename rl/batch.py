@@ -130,7 +130,7 @@ def learning_batch(
         drop_zero_spread: leave groups whose rewards are all equal out of the minibatches.
         baseline, tau, scale_by_std: see `group_advantages`.
     """
-    rewards_PK = np.array([[s.reward.value for s in group.samples] for group in groups])
+    rewards_PK = np.array([[s.reward.total for s in group.samples] for group in groups])
     is_masked_PK = np.array([[s.reward.is_masked for s in group.samples] for group in groups])
     advantages = group_advantages(rewards_PK, is_masked_PK, baseline=baseline, tau=tau, scale_by_std=scale_by_std)
     order = np.random.default_rng((seed, step, 0x6D62)).permutation(len(groups))

@@ -100,7 +100,7 @@ def plan(config: Config, models: Sequence[str], max_tokens: Sequence[int]) -> Pl
         chat = chat_of(config, folder, entries)
         askable = Askable(
             chat,
-            {e.name: e.gym for e in entries},
+            by_name,
             max_tokens=config.rollout.max_prompt_tokens,
             rule=config.rollout.long_prompts,
         )

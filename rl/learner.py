@@ -23,8 +23,9 @@ from torch import Tensor
 from rl.attention import attention_name
 from rl.batch import LearningSample, Minibatch
 from rl.forward import check_model, logprobs
-from rl.loss import OBJECTIVES, Aggregation, LossInputs, PolicyLoss, negative_log_likelihood
+from rl.loss import Aggregation, LossInputs, PolicyLoss, negative_log_likelihood
 from rl.mismatch import Mismatch, mismatch_weights
+from rl.objective import objective
 from rl.optim import Optimizer
 from rl.packing import MicroBatch, Tree, pack
 from rl.ptx import PtxSample
@@ -46,7 +47,7 @@ class LearnerSettings:
     fake_quantize: bool
     compute_dtype: Literal["bfloat16", "float32"]
     loss: str
-    """Name in `rl.loss.OBJECTIVES`."""
+    """What `rl.objective.objective` takes."""
     aggregation: Aggregation | None
     tau: float
     clip_low: float
@@ -182,7 +183,7 @@ class Learner:
         ptx_loss = self._backward_ptx(ptx, coef=self.settings.ptx_coef) if use_ptx else 0.0
         grad_norm, update_size = self._optimizer_step(lr) if losses or use_ptx else (0.0, 0.0)
         num_tokens = sum(map(_num_loss_tokens, minibatch.samples))
-        count = len(minibatch.samples) if OBJECTIVES[self.settings.loss].counts_samples else num_tokens
+        count = len(minibatch.samples) if objective(self.settings.loss).counts_samples else num_tokens
         total = _sum_losses(losses)
         return UpdateMetrics(
             policy_loss=total.loss.item(),
@@ -240,7 +241,7 @@ class Learner:
             s.mismatch, logprobs_NT=logprobs_NT, old_logprobs_NT=old_NT, engine_logprobs_NT=engine_NT,
             loss_mask_NT=mask_NT,
         )  # fmt: skip
-        result = OBJECTIVES[s.loss].loss(
+        result = objective(s.loss).loss(
             LossInputs(
                 logprobs_NT=logprobs_NT, old_logprobs_NT=old_NT, advantages_N=advantages_N, loss_mask_NT=mask_NT,
                 weights_NT=weights_NT, num_samples=whole.num_samples, num_tokens=whole.num_tokens,

@@ -27,7 +27,7 @@ from torch import Tensor
 
 __all__ = [
     "OBJECTIVES", "Aggregation", "LossInputs", "Objective", "PolicyLoss", "cispo", "grpo", "gspo", "k2_seq",
-    "k25_token", "negative_log_likelihood", "reinforce",
+    "k25_token", "negative_log_likelihood", "policy_loss", "reinforce",
 ]  # fmt: skip
 
 Aggregation = Literal["token", "sample", "sum"]
@@ -117,7 +117,7 @@ def k2_seq(x: LossInputs) -> PolicyLoss:
     rho_N = x.log_ratio_NT.detach().sum(dim=1)
     pull_N = x.advantages_N - x.tau * rho_N
     loss = -(pull_N * (x.gain_mask_NT * x.logprobs_NT).sum(dim=1)).sum() / x.num_samples
-    return _policy_loss(loss, rho_N, torch.zeros_like(rho_N))
+    return policy_loss(loss, rho_N, torch.zeros_like(rho_N))
 
 
 def k25_token(x: LossInputs) -> PolicyLoss:
@@ -133,7 +133,7 @@ def k25_token(x: LossInputs) -> PolicyLoss:
     log_ratio_NT = x.log_ratio_NT
     is_out_NT = (log_ratio_NT < x.clip_low) | (log_ratio_NT > x.clip_high)
     gain_NT = x.gain_mask_NT * ~is_out_NT * log_ratio_NT.clamp(x.clip_low, x.clip_high).exp() * x.advantages_N[:, None]
-    return _policy_loss(x.mean(x.tau * log_ratio_NT.square() - gain_NT, "token"), log_ratio_NT, x.mask_NT * is_out_NT)
+    return policy_loss(x.mean(x.tau * log_ratio_NT.square() - gain_NT, "token"), log_ratio_NT, x.mask_NT * is_out_NT)
 
 
 def grpo(x: LossInputs) -> PolicyLoss:
@@ -169,13 +169,13 @@ def cispo(x: LossInputs) -> PolicyLoss:
     log_ratio_NT = x.log_ratio_NT.detach()
     bounded_NT = log_ratio_NT.clamp(x.clip_low, x.clip_high)
     gain_NT = x.gain_mask_NT * bounded_NT.exp() * x.advantages_N[:, None] * x.logprobs_NT
-    return _policy_loss(-x.mean(gain_NT, "token"), log_ratio_NT, bounded_NT != log_ratio_NT)
+    return policy_loss(-x.mean(gain_NT, "token"), log_ratio_NT, bounded_NT != log_ratio_NT)
 
 
 def reinforce(x: LossInputs) -> PolicyLoss:
     """- mean_i A_i sum_t w_it log pi_theta(y_it|.): no ratio, so meant for one update a step (Williams, 1992)."""
     gain_NT = x.gain_mask_NT * x.advantages_N[:, None] * x.logprobs_NT
-    return _policy_loss(-x.mean(gain_NT, "sum"), x.log_ratio_NT, torch.zeros_like(gain_NT))
+    return policy_loss(-x.mean(gain_NT, "sum"), x.log_ratio_NT, torch.zeros_like(gain_NT))
 
 
 def _clipped_gain(x: LossInputs, log_ratio_NT: Tensor, measured: Tensor) -> PolicyLoss:
@@ -185,10 +185,17 @@ def _clipped_gain(x: LossInputs, log_ratio_NT: Tensor, measured: Tensor) -> Poli
         advantages_N1 >= 0, log_ratio_NT.clamp(max=x.clip_high), log_ratio_NT.clamp(min=x.clip_low)
     )
     gain_NT = x.gain_mask_NT * bounded_NT.exp() * advantages_N1
-    return _policy_loss(-x.mean(gain_NT, "sample"), measured, x.mask_NT * (bounded_NT != log_ratio_NT))
+    return policy_loss(-x.mean(gain_NT, "sample"), measured, x.mask_NT * (bounded_NT != log_ratio_NT))
 
 
-def _policy_loss(loss: Tensor, log_ratio: Tensor, is_clipped: Tensor) -> PolicyLoss:
+def policy_loss(loss: Tensor, log_ratio: Tensor, is_clipped: Tensor) -> PolicyLoss:
+    """A loss with what it is worth knowing about it.
+
+    Args:
+        loss: scalar to minimise.
+        log_ratio: in nats, of tokens [N, T] (0 under the mask) or of responses [N].
+        is_clipped: 1 where bounds changed it, 0 elsewhere; of the same shape.
+    """
     found = log_ratio.detach()
     return PolicyLoss(loss, found.sum(), found.square().sum(), is_clipped.detach().to(found.dtype).sum())
 
@@ -211,7 +218,7 @@ OBJECTIVES: Mapping[str, Objective] = MappingProxyType(
         "reinforce": Objective(reinforce, counts_samples=False),
     }
 )
-"""By the name in `learner.loss`."""
+"""By the name in `learner.loss`; `rl.objective` knows others."""
 
 
 def negative_log_likelihood(logprobs_NT: Tensor, loss_mask_NT: Tensor, *, num_tokens: int) -> Tensor:

@@ -72,11 +72,12 @@ def step_metrics(
 
 def _reward_metrics(groups: Sequence[Group]) -> Row:
     def of(chosen: Sequence[Group]) -> float | None:
-        return _mean([s.reward.value for g in chosen for s in g.samples if not s.reward.is_masked])
+        return _mean([s.reward.total for g in chosen for s in g.samples if not s.reward.is_masked])
 
     names = sorted({group.draw.gym for group in groups})
-    spread = [len({s.reward.value for s in g.samples if not s.reward.is_masked}) > 1 for g in groups]
+    spread = [len({s.reward.total for s in g.samples if not s.reward.is_masked}) > 1 for g in groups]
     row: Row = {"reward/mean": of(groups), "reward/spread_frac": _mean(spread)}
+    row["reward/length_mean"] = _mean([s.reward.length for g in groups for s in g.samples if not s.reward.is_masked])
     for name in names:
         chosen = [group for group in groups if group.draw.gym == name]
         parts: dict[str, list[float]] = {}

@@ -28,6 +28,7 @@ from gyms.mixture import GymEntry
 from rl.checkpoint import Checkpoint, complete_checkpoints
 from rl.learner import Learner, UpdateMetrics
 from rl.metrics import learner_metrics
+from rl.objective import check_objective
 from rl.preflight import load_ptx
 from rl.ptx import PtxData
 from rl.run_folder import RunFolder
@@ -79,6 +80,7 @@ def replay(
     """
     folder = RunFolder(run.absolute())
     config, wanted = _configs(folder, overrides)
+    check_objective(wanted)
     checkpoint, logged = _start(folder, step)
     ptx = _curated(config if config.ptx.coef else wanted, folder)
     torch.set_num_threads(config.cluster.cpus_per_bundle or max((os.cpu_count() or 1) // config.engine.num_engines, 1))

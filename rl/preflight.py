@@ -24,6 +24,7 @@ from rl.checkpoint import Checkpoint
 from rl.gym_checks import check_gyms, check_same_everywhere, gym_code
 from rl.judging import Judging
 from rl.machine import check_programs, check_ray_folder
+from rl.objective import check_objective
 from rl.prompts import Askable, check_conversations, check_prompts
 from rl.ptx import PtxData, load_conversations
 from rl.resume import check_draws_so_far, check_fingerprint, resumed
@@ -93,6 +94,7 @@ def check(config: Config, *, say: Callable[[str], None] = lambda text: None) -> 
         check_draws_so_far(old, config, checkpoint, folder.rows(folder.metrics), gyms)
     check_memory(config, num_parameters)
     Judging(config, gyms, chat)  # refuses what does not go together
+    check_objective(config)
     by_name = {entry.name: entry.gym for entry in gyms}
     askable = Askable(chat, by_name, max_tokens=config.rollout.max_prompt_tokens, rule=config.rollout.long_prompts)
     notes: list[str] = []

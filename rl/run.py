@@ -38,6 +38,7 @@ from rl.collect import collect
 from rl.faults import ActorLost, DeadlineExceeded, RunStopped
 from rl.judging import Judging
 from rl.learner import UpdateMetrics
+from rl.length_reward import with_length_reward
 from rl.metrics import fault_causes, step_metrics
 from rl.preflight import Checked
 from rl.ptx import WARMUP_STREAM
@@ -243,6 +244,10 @@ class Run:
                 grouped=self._grouped,
                 on_group=lambda group: advance(1),
             )
+        length = self.config.reward.length
+        if length.coef and step >= length.from_step:
+            is_judged = self.judging.judged.__contains__
+            groups = [g if is_judged(g.draw.gym) else with_length_reward(g, length.coef) for g in groups]
         self.folder.write_rollouts(step, sample_rows(step, groups))
         causes, num = fault_causes(groups), sum(len(group.samples) for group in groups)
         check_masked_rate(len(causes), num, self.config.reward.max_masked_frac, causes)

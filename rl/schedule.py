@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import math
+
 __all__ = ["learning_rate_at", "temperature_at", "warmup_learning_rate_at"]
 
 
-def temperature_at(step: int, start: float, end: float, decay_steps: int) -> float:
-    """Sampling temperature of a step: linear from `start` at step 0 to `end` at `decay_steps`, then constant.
+def temperature_at(
+    step: int, start: float, end: float, decay_steps: int, shape: str = "linear", num_stairs: int = 4
+) -> float:
+    """Sampling temperature of a step: from `start` at step 0 to `end` at `decay_steps`, then constant.
 
     Kimi K2 (section 3.2.3) decays the temperature over training and publishes neither endpoints nor shape; linear is
     our choice.
+
+    Args:
+        shape: `linear`; `cosine`, half a period of it; `stepwise`, `num_stairs` falls of equal size at equal distances,
+            the first after the first stretch and the last at `decay_steps`.
     """
     if step <= 0:
         return start
-    if decay_steps <= 0:
+    if step >= decay_steps:
         return end
-    return start + (end - start) * min(step / decay_steps, 1.0)
+    match shape:
+        case "cosine":
+            done = (1.0 - math.cos(math.pi * step / decay_steps)) / 2.0
+        case "stepwise":
+            done = step * num_stairs // decay_steps / num_stairs
+        case _:
+            done = step / decay_steps
+    return start + (end - start) * done
 
 
 def learning_rate_at(step: int, *, lr: float, ramp_steps: int, num_steps: int, end_frac: float) -> float:

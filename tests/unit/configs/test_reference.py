@@ -44,10 +44,8 @@ def test_without_arguments_the_page_is_written_to_stdout(capsys: pytest.CaptureF
         ("learner.betas", ["list of 2 numbers", "`[0.9, 0.95]`", "each >= 0, < 1", "AdamW moment decays."]),
         ("rollout.temperature.decay_steps", ["integer or none", "`none`", "> 0"]),
         ("engine.block_size", ["integer", "`32`", "> 0, a multiple of 32"]),
-        (
-            "learner.loss",
-            ['`"k2_seq"` or `"k25_token"` or `"grpo"` or `"gspo"` or `"cispo"` or `"reinforce"`', '`"k2_seq"`'],
-        ),
+        ("learner.loss", ["text", '`"k2_seq"`']),
+        ("learner.optimizer", ['`"adamw"` or `"muon"`', '`"adamw"`']),
         ("gyms.NAME.name", ["text", "required"]),
         ("gyms.NAME.args", ["table", "`{}`"]),
         ("ptx.source.jsonl", ["path or none", "`none`"]),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from gyms.api import Status
 from reward.rules import TruncationRule
 from rl.batch import learning_batch
+from rl.length_reward import with_length_reward
 from rollout.types import Segment
 from tests.rounding import rounding
 
@@ -58,6 +59,11 @@ def test_a_truncated_sample_is_penalised_or_masked_as_its_rule_says(group, score
     assert of(PENALTY).minibatches[0].num_samples == 3
     assert advantages(of(MASK)) == {0: 0.5, 1: -0.5}
     assert of(MASK).minibatches[0].num_samples == 2
+
+
+def test_advantages_are_of_the_whole_reward_what_length_earned_included(group, scored):
+    groups = [with_length_reward(group(0, scored(1.0, token_ids=(5,)), scored(1.0, token_ids=(5,) * 3)), 0.5)]
+    assert advantages(deal(groups)) == {0: 0.25, 1: -0.25}
 
 
 def test_only_sampled_tokens_count_and_each_token_keeps_its_segments_temperature(group, scored):

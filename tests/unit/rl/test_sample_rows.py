@@ -33,6 +33,7 @@ def test_a_row_says_what_was_asked_answered_scored_and_by_which_policy(group, sc
         "prompt": [{"role": "user", "content": "1+2="}],
         "response": "3",
         "reward": 1.0,
+        "length_reward": 0.0,
         "is_masked": False,
         "status": "ok",
         "value": 1.0,

@@ -20,11 +20,29 @@ def test_temperature_falls_linearly_and_then_stays(step, temperature):
     assert temperature_at(step, start=1.0, end=0.8, decay_steps=4) == pytest.approx(temperature, abs=FOUR)
 
 
-@given(st.floats(0.01, 4), st.floats(0.01, 4), st.integers(1, 1000))
-def test_temperature_hits_both_ends(start, end, decay_steps):
-    assert temperature_at(0, start=start, end=end, decay_steps=decay_steps) == start
-    at_the_end = temperature_at(decay_steps, start=start, end=end, decay_steps=decay_steps)
-    assert at_the_end == pytest.approx(end, abs=(start + end) * FOUR)
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ("linear", [1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.2]),
+        # 0.2 + 0.8 (1 + cos(pi step / 8)) / 2: cos of 22.5, 45 and 67.5 degrees is .92388, .70711, .38268
+        ("cosine", [1.0, 0.969552, 0.882843, 0.753073, 0.6, 0.446927, 0.317157, 0.230448, 0.2, 0.2]),
+        ("stepwise", [1.0, 1.0, 0.8, 0.8, 0.6, 0.6, 0.4, 0.4, 0.2, 0.2]),
+    ],
+)
+def test_each_shape_of_temperature_goes_its_own_way_from_the_start_to_the_end(shape, expected):
+    found = [temperature_at(step, 1.0, 0.2, 8, shape, 4) for step in range(10)]
+    assert found == pytest.approx(expected, abs=1e-6)
+
+
+def test_stairs_that_do_not_divide_the_steps_fall_at_the_step_that_reaches_them():
+    assert [temperature_at(step, 1.0, 0.0, 5, "stepwise", 2) for step in range(6)] == [1.0, 1.0, 1.0, 0.5, 0.5, 0.0]
+
+
+@given(st.floats(0.01, 4), st.floats(0.01, 4), st.integers(1, 1000), st.sampled_from(["linear", "cosine", "stepwise"]))
+def test_temperature_hits_both_ends_and_stays_between_them(start, end, decay_steps, shape):
+    found = [temperature_at(s, start, end, decay_steps, shape) for s in (0, decay_steps // 2, decay_steps, 9999)]
+    assert (found[0], found[2], found[3]) == (start, end, end)
+    assert min(start, end) - FOUR <= found[1] <= max(start, end) + FOUR
 
 
 @pytest.mark.parametrize("decay_steps", [0, -1])
