@@ -251,6 +251,7 @@ def load_ptx(config: Config, gyms: tuple[GymEntry, ...], chat: ChatFormat) -> Pt
         split=source.split,
         max_examples=source.max_examples,
         seed=config.seed,
+        tool_format=chat.tool_format,
     )
     limit = min(config.model.context_length, config.learner.max_microbatch_tokens)
     return PtxData(conversations, chat, max_tokens=limit, rule=config.ptx.long_conversations)

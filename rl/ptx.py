@@ -3,7 +3,8 @@
 Sources: a gym of the run (its training tasks with their worked answers), a file, or `datasets`; rows of `messages`,
 or of a published form of conversations (gyms/row_formats/chat.py). Loss falls on assistant tokens only, their end token
 included. A conversation is tokenised piece by piece, exactly as it would be at rollout time (prompt first, then what
-the assistant wrote), so that training and sampling never disagree on tokens.
+the assistant wrote), so that training and sampling never disagree on tokens. Of an environment the worked answers are
+whole episodes, played in this process: its gold turns, as the model would write them, and what they were answered.
 
 Which conversations update u sees is a pure function of (seed, stream, u): epochs are keyed permutations.
 """
@@ -15,15 +16,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from gyms.api import Gym, Message, message
+from gyms.api import Environment, Gym, Message, Task, Tool, message
 from gyms.columns import Reads, RowSettings, mapped_rows
+from gyms.episode_checks import play
 from gyms.permutation import candidates, permute
 from gyms.rows import Located, make_all, read_file, read_source
 from rollout.chat import ChatFormat
+from rollout.tool_calls import written
 
-__all__ = ["TRAIN_STREAM", "WARMUP_STREAM", "PtxData", "PtxSample", "load_conversations", "tokenise"]
+__all__ = ["TRAIN_STREAM", "WARMUP_STREAM", "Conversation", "PtxData", "PtxSample", "load_conversations", "tokenise"]
 
-Conversation = Sequence[Message]
+
+class Conversation(tuple[Message, ...]):
+    """Chat messages, the last one the assistant's, and the tools that its prompt shows."""
+
+    tools: tuple[Tool, ...] = ()
+
+
 READS = Reads(kind="conversations", wanted=("messages",), own=(("messages",),))
 
 TRAIN_STREAM, WARMUP_STREAM = 0, 1
@@ -101,7 +110,9 @@ class PtxData:
                     self._usable.add(i)
             except ValueError as error:
                 self._problems[i] = str(error).removeprefix(f"ptx conversation {i} ")
-        prompts = self._chat.prompt_lengths([conversation[:-1] for conversation in simple.values()])
+        prompts = self._chat.prompt_lengths(
+            [conversation[:-1] for conversation in simple.values()], [found.tools for found in simple.values()]
+        )
         answers = self._chat.response_lengths([conversation[-1]["content"] for conversation in simple.values()])
         for i, prompt, answer in zip(simple, prompts, answers, strict=True):
             if isinstance(prompt, ValueError) or isinstance(answer, ValueError):
@@ -139,7 +150,7 @@ class PtxData:
         raise ValueError(f"of {size} ptx conversations none can be used: conversation {index} {self._problems[index]}")
 
 
-def tokenise(conversation: Conversation, chat: ChatFormat) -> PtxSample:
+def tokenise(conversation: Sequence[Message], chat: ChatFormat) -> PtxSample:
     """A conversation to tokens and loss mask.
 
     Raises:
@@ -148,7 +159,8 @@ def tokenise(conversation: Conversation, chat: ChatFormat) -> PtxSample:
     turns = [i for i, m in enumerate(conversation) if m["role"] == "assistant"]
     if not turns or turns[-1] != len(conversation) - 1:
         raise ValueError("a ptx conversation must end with an assistant message")
-    prefix = chat.prompt_ids(conversation[: turns[0]])
+    prompt, tools = conversation[: turns[0]], getattr(conversation, "tools", ())
+    prefix = chat.prompt_ids(prompt, tools)
     if problem := _no_prefix(len(prefix)):
         raise ValueError(problem)
     if len(turns) == 1 and turns[0] == len(conversation) - 1:
@@ -156,15 +168,13 @@ def tokenise(conversation: Conversation, chat: ChatFormat) -> PtxSample:
         return PtxSample(prefix=prefix, token_ids=tokens, loss_mask=(True,) * len(tokens))
     token_ids: list[int] = []
     loss_mask: list[bool] = []
-    for i in turns:
-        rendered = chat.prompt_ids(conversation[:i])
-        so_far = (*prefix, *token_ids)
-        if rendered[: len(so_far)] != so_far:
+    for last, i in zip([-1, *turns], turns, strict=False):
+        between = chat.reply_ids(prompt, conversation[last + 1 : i], tools) if token_ids else ()
+        if not tools and chat.use_template and chat.prompt_ids(conversation[:i]) != (*prefix, *token_ids, *between):
             raise ValueError(
                 "has several turns, and the chat template of model.path rewrites earlier messages (as those do that "
                 "strip thoughts); use single-turn conversations in ptx.source with it"
             )
-        between = rendered[len(so_far) :]
         answer = chat.response_ids(conversation[i]["content"])
         token_ids += [*between, *answer]
         loss_mask += [False] * len(between) + [True] * len(answer)
@@ -178,11 +188,12 @@ def _no_prefix(length: int) -> str:
 class GymConversations(Sequence[Conversation]):
     """Gyms' training tasks with their worked answers, as conversations: one of each gym in turn, smaller gyms again."""
 
-    def __init__(self, gyms: Mapping[str, Gym]) -> None:
+    def __init__(self, gyms: Mapping[str, Gym], *, tool_format: str) -> None:
+        self._tool_format = tool_format
         self._gyms = [(gym, gym.tasks("train")) for gym in gyms.values()]
         for name, (gym, tasks) in zip(gyms, self._gyms, strict=True):
-            if not len(tasks) or gym.gold(tasks[0]) is None:
-                raise ValueError(f"ptx.source.gym = {name!r} has no worked answers (its gold() returns None)")
+            if not len(tasks) or self._worked(gym, tasks[0]) is None:
+                raise ValueError(f"ptx.source.gym = {name!r} has no worked answers ({_gold(gym)} returns None)")
 
     def __len__(self) -> int:
         return len(self._gyms) * max(len(tasks) for _, tasks in self._gyms)
@@ -191,10 +202,30 @@ class GymConversations(Sequence[Conversation]):
         place, which = divmod(index, len(self._gyms))
         gym, tasks = self._gyms[which]
         task = tasks[place % len(tasks)]
-        gold = gym.gold(task)
-        if gold is None:
-            raise ValueError(f"task {task.id!r} has no worked answer (its gym's gold() returns None)")
-        return (*task.prompt, message("assistant", gold))
+        worked = self._worked(gym, task)
+        if worked is None:
+            raise ValueError(f"task {task.id!r} has no worked answer (its gym's {_gold(gym)} returns None)")
+        return worked
+
+    def _worked(self, gym: Gym, task: Task) -> Conversation | None:
+        if not isinstance(gym, Environment):
+            gold = gym.gold(task)
+            return None if gold is None else Conversation((*task.prompt, message("assistant", gold)))
+        turns, tools = gym.gold_turns(task), tuple(gym.tools(task))
+        if turns is None:
+            return None
+        said: list[Message] = list(task.prompt)
+        for turn, reply in zip(turns, play(gym, task, turns).replies, strict=False):
+            said += [message("assistant", written(turn, tools, tool_format=self._tool_format)), *reply.messages]
+        while said[-1]["role"] != "assistant":  # what the last turn was answered teaches nothing
+            said.pop()
+        found = Conversation(said)
+        found.tools = tools
+        return found
+
+
+def _gold(gym: Gym) -> str:
+    return "gold_turns()" if isinstance(gym, Environment) else "gold()"
 
 
 def load_conversations(
@@ -205,14 +236,18 @@ def load_conversations(
     split: str = "train",
     max_examples: int | None = None,
     seed: int = 0,
+    tool_format: str = "hermes",
 ) -> Sequence[Conversation]:
     """Conversations of exactly one source; `max_examples` of them, chosen by the seed.
+
+    Args:
+        tool_format: how worked episodes call tools (`rollout.tool_calls.FORMATS`).
 
     Raises:
         ValueError: a malformed line (file and line number), an empty source, a data set without `messages`.
     """
     if gyms:
-        source: Sequence[Conversation] = GymConversations(gyms)
+        source: Sequence[Conversation] = GymConversations(gyms, tool_format=tool_format)
     elif jsonl is not None:
         if not jsonl.is_file():
             raise ValueError(f"ptx.source.jsonl = {jsonl} does not exist")
@@ -246,5 +281,5 @@ def _checked(row: Mapping[str, Any], where: str) -> Conversation:
     elif messages[-1]["role"] != "assistant":
         fault = "the last message must be the assistant's"
     else:
-        return tuple({"role": m["role"], "content": m["content"]} for m in messages)
+        return Conversation({"role": m["role"], "content": m["content"]} for m in messages)
     raise ValueError(f"{where}: not a conversation: {fault}")

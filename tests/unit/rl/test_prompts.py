@@ -14,7 +14,7 @@ from configs.schema import Config
 from gyms.api import Gym, GymSettings, Score, Services, Status, Task, message
 from gyms.mixture import GymEntry, draws
 from rl.prompts import Askable, check_conversations, check_prompts
-from rl.ptx import PtxData
+from rl.ptx import Conversation, PtxData
 from rollout.chat import ChatFormat
 
 
@@ -214,7 +214,7 @@ def test_a_long_check_says_how_far_it_is(check, monkeypatch):
 
 
 def conversations(chat, *answers: str, rule: Literal["refuse", "drop"] = "refuse") -> PtxData:
-    found = [(message("user", "1="), message("assistant", answer)) for answer in answers]
+    found = [Conversation((message("user", "1="), message("assistant", answer))) for answer in answers]
     return PtxData(found, chat, max_tokens=6, rule=rule)
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import string
 from collections import Counter
 
 import pytest
 from datasets import Dataset, DatasetDict
 
+from configs.schema import TinyModelConfig
+from gyms.adder import Adder
 from gyms.api import Gym, GymSettings, Score, Services, Status, Task, message
-from rl.ptx import PtxData, load_conversations, tokenise
+from rl.ptx import Conversation, PtxData, load_conversations, tokenise
+from rl.tiny_model import build_tiny_model
 from rollout.chat import ChatFormat
 
 LINE = '{"messages": [{"role": "user", "content": "1+2="}, {"role": "assistant", "content": "3"}]}'
@@ -66,7 +70,7 @@ def ids(chat: ChatFormat, text: str) -> tuple[int, ...]:
 
 
 def conversation(*contents: str):
-    return tuple(message("user" if i % 2 == 0 else "assistant", text) for i, text in enumerate(contents))
+    return Conversation(message("user" if i % 2 == 0 else "assistant", text) for i, text in enumerate(contents))
 
 
 # -- tokens -----------------------------------------------------------------------------------------------------------
@@ -243,3 +247,35 @@ def test_a_folder_of_datasets_is_read_and_one_without_messages_is_refused(tmp_pa
     assert load_conversations(dataset=str(tmp_path / "good")) == [conversation("1+2=", "3")] * 3
     with pytest.raises(ValueError, match=r"train\[0\]: the columns are \[text\], wanted were messages"):
         load_conversations(dataset=str(tmp_path / "bad"))
+
+
+# -- worked episodes --------------------------------------------------------------------------------------------------
+
+
+def test_a_worked_episode_is_what_the_policy_would_have_sampled_and_seen(tmp_path):
+    """Token by token what an episode of these turns becomes (rl/episodes.py); loss on the policy's turns alone."""
+    shape = TinyModelConfig(hidden_size=32, num_layers=1, num_heads=1, intermediate_size=32, alphabet=string.printable)
+    build_tiny_model(tmp_path, shape, context_length=64, seed=0)
+    chat = ChatFormat(tmp_path, use_template=False)
+    env = Adder(Adder.Settings(num_operands=3, min_operand=10, max_operand=99), Services())
+    found = load_conversations(gyms={"adder": env}, tool_format=chat.tool_format)
+    sample = tokenise(found[0], chat)
+    task = env.tasks("train")[0]
+    assert sample.prefix == chat.prompt_ids(task.prompt)
+    a, b, c = task.data["operands"]
+    turns = [f"add({a},{b})", f"add({a + b},{c})"]
+    answer = chat.decode(sample.token_ids).partition(f"{a + b + c}\n")[2]
+    expected = "".join([turns[0], "<end>", f"{a + b}\n", turns[1], "<end>", f"{a + b + c}\n", answer, "<end>"])
+    assert chat.tokenizer.decode(list(sample.token_ids)) == expected
+    observed = "".join(chat.decode([t]) for t, m in zip(sample.token_ids, sample.loss_mask, strict=True) if not m)
+    assert observed == f"{a + b}\n{a + b + c}\n"
+    assert str(a + b + c) in answer and found[0].tools == tuple(env.tools(task))
+
+
+def test_an_environment_without_worked_episodes_is_refused_as_a_source(tmp_path):
+    class Unworked(Adder):
+        def gold_turns(self, task):
+            return None
+
+    with pytest.raises(ValueError, match=r"'adder' has no worked answers \(gold_turns\(\) returns None\)"):
+        load_conversations(gyms={"adder": Unworked(Adder.Settings(), Services())})
