@@ -20,7 +20,7 @@ from gyms.mixture import EpisodeLimits, GymEntry, check_disjoint
 from reward.scorer import Scorer
 from rl.machine import check_languages
 
-__all__ = ["check_gyms", "check_same_everywhere", "gym_code"]
+__all__ = ["check_gold", "check_gyms", "check_same_everywhere", "episode_limits", "gym_code"]
 
 _NUM_GOLDS = 8
 """Tasks of each split whose gold answer is scored."""

@@ -36,10 +36,17 @@ def new_learner(folder: Path, **changes: Any) -> Learner:
 
 
 class Runs:
-    """Starts `python -m rl.train` as a user would."""
+    """Starts `python -m rl.train` as a user would.
+
+    Args:
+        config: file in configs/; each run is `SHORT` of it.
+    """
+
+    def __init__(self, config: str = "tiny_cpu.toml") -> None:
+        self._config = config
 
     def command(self, run_dir: Path, overrides: Sequence[str] = ()) -> list[str]:
-        config = str(ROOT / "configs" / "tiny_cpu.toml")
+        config = str(ROOT / "configs" / self._config)
         return [sys.executable, "-m", "rl.train", config, *SHORT, f"run_dir={run_dir}", *overrides]
 
     def start(self, run_dir: Path, overrides: Sequence[str] = ()) -> subprocess.Popen[str]:

@@ -1,0 +1,59 @@
+"""A run whose tasks take many turns, on real Ray and real vLLM: episodes, their samples, and a kill in between."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.integration.harness import PATIENCE, ROOT, Runs
+from tests.integration.test_runs import wait_for_rows, without_times
+
+FEW = ("num_steps=3", "checkpoint.every=1", "warmup.num_steps=60", "eval.num_tasks=8", "gyms.adder.args.num_operands=3")
+
+
+def test_episodes_are_played_learned_from_and_the_same_after_a_kill(tmp_path: Path) -> None:
+    runs = Runs("tiny_tools.toml")
+    straight, unlucky = tmp_path / "straight", tmp_path / "unlucky"
+    runs.finish(straight, FEW)
+    process = runs.start(unlucky, FEW)
+    wait_for_rows(process, runs, unlucky, 1)
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=PATIENCE)
+    assert "going on from" in runs.finish(unlucky, FEW)
+    assert without_times(runs.rows(unlucky)) == without_times(runs.rows(straight))
+    for step in range(3):
+        name = f"rollouts/step_{step:06d}.jsonl"
+        assert (unlucky / name).read_bytes() == (straight / name).read_bytes()
+
+    rows = [row for step in range(3) for row in runs.rows(straight, f"rollouts/step_{step:06d}.jsonl")]
+    turns = [len(row["episode"]["turns"]) for row in rows]
+    assert max(turns) > 1, "no episode went on after its first turn"
+    metrics = runs.rows(straight)[0]
+    assert metrics["rollout/turns_mean"] == sum(turns[:32]) / 32
+    assert metrics["rollout/logprob_gap_mean"] < 0.05, "engine and learner see the same context"
+    for row in rows:
+        own = [part["num_tokens"] for part in row["segments"] if part["is_sampled"]]
+        assert sum(own) == row["num_tokens"] and len(own) == len(row["episode"]["turns"])
+    assert_scores_again(rows, tmp_path)
+
+
+def assert_scores_again(rows: list[dict], tmp_path: Path) -> None:
+    """Stored episodes have the same score by replay, in the command that people use."""
+    whole = [row for row in rows if row["finish_reason"] != "length"][:20]
+    args = {"style": "bare", "min_operand": 10, "max_operand": 99, "num_train": 100000, "num_operands": 3}
+    lines = [
+        {
+            "id": i, "gym": "adder", "args": args, "seed": row["episode"]["seed"], "turns": row["episode"]["turns"],
+            "task": {"operands": [int(part) for part in row["prompt"][0]["content"].rstrip("=").split("+")]},
+        }
+        for i, row in enumerate(whole)
+    ]  # fmt: skip
+    file = tmp_path / "episodes.jsonl"
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    command = [sys.executable, "-m", "gyms", "score", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=PATIENCE, check=True)
+    again = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(found["status"], found["value"]) for found in again] == [(row["status"], row["value"]) for row in whole]
