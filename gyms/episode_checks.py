@@ -165,13 +165,13 @@ def _check_replay(env: Environment, tasks: Sequence[Task], golds: dict[str, tupl
         with (
             _started(env, task, number) as again,
             _started(env, task, number + 1) as twin,
-            _started(env, other, number + 1) as beside,
+            _started(env, other, number + 1) as stranger,
         ):
-            open_beside = {twin: task, beside: other}
+            beside = [(task, twin, list(turns)), (other, stranger, _drawn(env, other, golds, number + 1))]
             for place, reply in enumerate(first.replies):
-                for stranger, its_task in list(open_beside.items()):
-                    if _step(env, its_task, stranger, turns[place], place + 1).is_done:
-                        del open_beside[stranger]
+                for its_task, episode, its_turns in beside:
+                    if its_turns and _step(env, its_task, episode, its_turns.pop(0), place + 1).is_done:
+                        its_turns.clear()
                 same = _step(env, task, again, turns[place], place + 1)
                 require(
                     same == reply,

@@ -36,6 +36,8 @@ class Leases:
         self._numbers = itertools.count(1)
         self._open: dict[str, tuple[Lease, Seat]] = {}
         self._seats: dict[str, list[Seat]] = {}
+        self._leaving: set[Seat] = set()
+        """Given up, but busy with their last close."""
 
     def open(self, episode_id: str, gym: str, task: Task, seed: int, history: History = ()) -> None:
         """Begin an episode, or go on with one that has a history; ValueError where another one has that name."""
@@ -65,8 +67,7 @@ class Leases:
                 done: Future[None] = Future()
                 done.set_result(None)
                 return done
-            seat.num_leases -= 1
-            return seat.submit(seat.close, lease)
+            return self._left(seat, lease)
 
     def play(self, episode_id: str, gym: str, task: Task, seed: int, turns: Sequence[Turn]) -> Future[Score]:
         """The score of a whole episode, by replay."""
@@ -82,7 +83,7 @@ class Leases:
     def end(self) -> None:
         """Return when no call runs any more; the floor is closing, so what runs is stopped."""
         with self._lock:
-            seats = [seat for of_gym in self._seats.values() for seat in of_gym]
+            seats = [*self._leaving, *(seat for of_gym in self._seats.values() for seat in of_gym)]
             self._open.clear()
         for seat in seats:
             seat.end()
@@ -96,8 +97,19 @@ class Leases:
             return seat.score(lease)
         finally:
             with self._lock:
-                seat.num_leases -= 1
-            seat.close(lease)
+                self._left(seat, lease)
+
+    def _left(self, seat: Seat, lease: Lease) -> Future[None]:
+        """Done when the episode is closed; a seat without another one is given up, so that idle gyms hold no thread."""
+        seat.num_leases -= 1
+        is_last = not seat.num_leases
+        closed = seat.submit(seat.close, lease, is_last=is_last)
+        if is_last:
+            self._seats[lease.gym].remove(seat)
+            self._leaving.add(seat)
+            closed.add_done_callback(lambda _: self._leaving.discard(seat))
+            seat.leave()
+        return closed
 
     def _placed(self, episode_id: str, gym: str, task: Task, seed: int, history: History) -> tuple[Lease, Seat]:
         if gym not in self._floor.specs:

@@ -8,8 +8,9 @@ function of its turns, which is a fault of ours (`verifier_error` with the flag 
 
 *Whose fault?* A call that breaks the environment is tried once more, in an episode that is replayed for it. Breaks that
 too, a control (reward/episode_control.py) says whether the model is to blame: `timeout` or `crashed`, else
-`verifier_error`. Either way it ends this episode, with that score, and no other: neighbours that went down with the
-worker are replayed when they are next used.
+`verifier_error`. What breaks while an episode is brought in is nobody's turn: it is tried more often, and ours then.
+Either way it ends this episode, with that score, and no other: neighbours that went down with the worker are replayed
+when they are next used.
 
 *Limits* are the gym's `needs`, for each call by itself: start, step, score, close. A seat makes one call at a time.
 """
@@ -38,6 +39,9 @@ __all__ = ["REPLAY_DIFFERS", "Floor", "Lease", "Seat"]
 REPLAY_DIFFERS = "replay_differs"
 """Flag of a score: the same turns were answered differently when they were replayed."""
 _NUM_ATTEMPTS = 2
+"""Times that one call may break the environment."""
+_NUM_RETURNS = 4
+"""Times that bringing in an episode may fail for one call."""
 _RETRIED = frozenset({Status.VERIFIER_ERROR, Status.JUDGE_FAILED})
 _ENDED = Reply(is_done=True)
 """What a turn gets where a fault ended the episode; score() says which."""
@@ -98,6 +102,10 @@ class Seat:
         """Have the seat's thread call one of the methods below, behind what was asked before."""
         return self._thread.submit(method, *args, **kwargs)
 
+    def leave(self) -> None:
+        """Take no further work; what was submitted is still done."""
+        self._thread.shutdown(wait=False)
+
     def end(self) -> None:
         """Return when nothing runs any more; what still waited has answered that it was stopped."""
         self._thread.shutdown(wait=True)
@@ -138,33 +146,38 @@ class Seat:
             self._floor.count(self._gym, [score])
         return replace(score, seconds=lease.seconds)
 
-    def close(self, lease: Lease) -> None:
-        """End the episode; the worker of a seat that holds no other goes back to rest."""
+    def close(self, lease: Lease, *, is_last: bool) -> None:
+        """End the episode; with the last one the worker goes back to rest."""
         self._drop(lease)
-        if not self.num_leases and self._worker is not None:
+        if is_last and self._worker is not None:
             self._floor.pool.put_back(self._worker)
             self._worker = None
 
     def _answer(self, lease: Lease, ask: _Call) -> Reply | Score:
         """What a call gives; a score that is a fault where it gives nothing usable, and then the episode has ended."""
-        for _ in range(_NUM_ATTEMPTS):
+        num_broken = num_returns = 0
+        while True:
             with self._floor.slots:
                 answer = self._attempt(lease, ask)
             if not isinstance(answer, Score) or not answer.status.is_masked:
                 return answer
             self._drop(lease)
-            if answer.status not in _RETRIED or REPLAY_DIFFERS in answer.flags:
-                break
+            is_innocent = NOT_THE_RESPONSE in answer.flags
+            num_broken, num_returns = num_broken + (not is_innocent), num_returns + is_innocent
+            is_final = answer.status not in _RETRIED or REPLAY_DIFFERS in answer.flags
+            if is_final or num_broken == _NUM_ATTEMPTS or num_returns == _NUM_RETURNS:
+                lease.fault = self._told_apart(lease, answer)
+                return lease.fault
             _log.warning("episode %s: %s", lease.id, answer.detail)
-        lease.fault = self._told_apart(lease, answer)
-        return lease.fault
 
     def _attempt(self, lease: Lease, ask: _Call) -> Reply | Score:
         """Around one call of an environment: whatever goes wrong is recorded in a score."""
         status, flags = Status.VERIFIER_ERROR, frozenset[str]()
-        started = time.monotonic()
+        started, is_there = time.monotonic(), False
         try:
-            answer = ask(self._with(lease))
+            worker = self._with(lease)
+            is_there = True
+            answer = ask(worker)
             lease.seconds += time.monotonic() - started
             return answer
         except Stopped:
@@ -182,6 +195,8 @@ class Seat:
         except Exception as error:  # whatever a task holds that cannot travel
             self._kill()
             cause, flags = f"{type(error).__name__}: {error}", frozenset({NOT_THE_RESPONSE})
+        if not is_there:
+            flags |= {NOT_THE_RESPONSE}
         return Score(status=status, detail=f"gym {self._gym!r}: {cause}"[:4000], flags=flags)
 
     def _with(self, lease: Lease) -> WorkerProcess:

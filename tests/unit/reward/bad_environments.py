@@ -81,6 +81,12 @@ class Doing(Episode):
             Path(argument).touch()
             os._exit(3)
 
+    def do_later(self, argument: str) -> None:
+        """Ends its process, unless it is here for the first time."""
+        if Path(argument).exists():
+            os._exit(3)
+        Path(argument).touch()
+
     def do_children(self, argument: str) -> None:
         if os.fork() == 0:
             time.sleep(1000.0)

@@ -244,6 +244,18 @@ def test_an_environment_that_answers_a_replay_otherwise_is_to_blame(shared: Scor
     assert "turn 0 was answered differently when it was replayed" in score.detail
 
 
+def test_a_turn_that_was_answered_and_breaks_when_it_is_replayed_is_not_held_against_the_model(
+    shared: Scorer, others: frozenset[int], tmp_path: Path
+) -> None:
+    _, score = play(
+        shared,
+        ["well", f"later {tmp_path / 'here'}", "a"],
+        before=lambda place: kill_workers(others) if place == 2 else None,
+    )
+    assert score.status is Status.VERIFIER_ERROR and CONTROL_FLAG not in score.flags
+    assert "its process exited with status 3" in score.detail
+
+
 def test_an_episode_goes_on_from_its_history(shared: Scorer) -> None:
     turns = [Turn(text=text) for text in ("a", "well")]
 

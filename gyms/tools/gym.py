@@ -1,0 +1,289 @@
+"""The `tools` environment: errands in simulated worlds (calendar, shop, bank), judged by what has changed at the end.
+
+*Tasks* are made backwards: a first state is drawn, then changes that are possible in it, each with a sentence that
+determines it; the sentences are the prompt, the changed state the goal. Task and goal are a pure function of (seed,
+split, index), so there are as many as one asks for, and a hash of the prompt decides the split.
+
+*The reward* is 1 where the final state is the goal and 0 elsewhere: a wish that was not granted and a change that
+nobody wanted count alike, so a policy that tries everything gains nothing. `fraction` is how much of the way from the
+first state to the goal was gone (gyms/tools/world.py measures it); with `partial_credit` it is the reward.
+
+*Faults on purpose.* Some calls do nothing and say that the service is busy (`fault_rate`). Which ones is the task's:
+the n-th well-formed call of an episode. Trying again is all that is wanted. *Dialects* spell tools differently from
+task to task (gyms/tools/dialect.py).
+
+Left out: a simulated user who is asked back; errands that cross worlds; a rubric for the last words, unread here.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any, ClassVar, Literal, overload
+
+from pydantic import ConfigDict, Field, model_validator
+
+from gyms.api import (
+    Call,
+    Environment,
+    Episode,
+    GymSettings,
+    Message,
+    Reply,
+    Score,
+    Split,
+    Status,
+    Task,
+    Tool,
+    Turn,
+    message,
+    refusal,
+    tool_result,
+)
+from gyms.heldout import is_heldout
+from gyms.tools.bank import Bank
+from gyms.tools.calendar import Calendar
+from gyms.tools.dialect import DIALECTS, canonical, spelled, spelled_arguments, spelled_name
+from gyms.tools.shop import Shop
+from gyms.tools.world import Errand, State, World, distance
+
+__all__ = ["WORLDS", "Tools", "ToolsSettings"]
+
+WORLDS: Mapping[str, World] = {world.name: world for world in (Calendar(), Shop(), Bank())}
+BUSY = "Error: the service is busy, nothing was done. Try again."
+_CUT_OFF = message("user", "Your turn was cut off. Go on, with shorter turns.")
+_MAX_DRAWS = 10_000
+_MAX_ERRAND_DRAWS = 200
+_MAX_FAULTY = 40
+"""Calls of an episode that may be faulty; later ones never are."""
+
+WorldName = Literal["calendar", "shop", "bank"]
+
+
+class ToolsSettings(GymSettings):
+    """Which errands are asked, and how many."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    worlds: tuple[WorldName, ...] = ("calendar", "shop", "bank")
+    """Worlds that tasks are drawn from, alike."""
+    min_errands: int = Field(default=1, ge=1, le=8)
+    """Fewest errands of a task."""
+    max_errands: int = Field(default=3, ge=1, le=8)
+    """Most errands of a task."""
+    fault_rate: float = Field(default=0.1, ge=0.0, le=0.5)
+    """Fraction of the calls that do nothing and say that the service is busy."""
+    dialects: bool = True
+    """Spell tools and arguments differently from task to task."""
+    partial_credit: bool = False
+    """Pay `fraction` instead of 1 for all and 0 for less."""
+    num_train: int = Field(default=5000, ge=1, le=10**9)
+    """Train tasks."""
+    num_heldout: int = Field(default=200, ge=1, le=10**6)
+    """Held-out tasks."""
+    heldout_fraction: float = Field(default=0.1, gt=0.0, lt=1.0)
+    """Fraction of all prompts from which held-out tasks are drawn."""
+    seed: int = 0
+    """Seed of the tasks."""
+    split_seed: int = 0
+    """Seed of the split; keep it over a project, or held-out problems become train problems."""
+
+    @model_validator(mode="after")
+    def _check_together(self) -> ToolsSettings:
+        if self.min_errands > self.max_errands:
+            raise ValueError(f"min_errands = {self.min_errands} is above max_errands = {self.max_errands}")
+        if not self.worlds or len(set(self.worlds)) < len(self.worlds):
+            raise ValueError(f"worlds = {list(self.worlds)}: name at least one world, each once")
+        return self
+
+
+class Tools(Environment):
+    """Asks for errands in simulated worlds; see the head of this file."""
+
+    Settings = ToolsSettings
+    components: ClassVar[Mapping[str, str]] = {
+        "fraction": "part of the way from the first state to the wanted one",
+        "unwanted": "facts of the final state that nobody wanted, and that were not there at first",
+        "num_calls": "well-formed calls",
+    }
+    max_turns = 60
+    settings: ToolsSettings
+
+    def tasks(self, split: Split) -> Sequence[Task]:
+        """Lazy: a task is drawn when it is indexed."""
+        return _Tasks(self.settings, split)
+
+    def tools(self, task: Task) -> Sequence[Tool]:
+        return _spelled(task.data["world"], task.data["dialect"])
+
+    def start(self, task: Task, seed: int) -> Episode:
+        if problem := _what_is_wrong(task.data):
+            return _Unplayable(f"task {task.id!r}: {problem}")
+        return _Errands(task, self.tools(task), self.settings)
+
+    def gold_turns(self, task: Task) -> Sequence[Turn]:
+        """The calls that the task was made of, each in its turn, again where the service is busy."""
+        turns: list[Turn] = []
+        for name, arguments in task.data["calls"]:
+            while True:
+                number, dialect = len(turns), task.data["dialect"]
+                call = Call(
+                    id=f"call_{number}",
+                    tool=spelled_name(name, dialect),
+                    arguments=spelled_arguments(arguments, dialect),
+                )
+                turns.append(Turn(text="", calls=(call,)))
+                if number not in task.data["faults"]:
+                    break
+        return [*turns, Turn(text="Done.")]
+
+
+class _Errands(Episode):
+    """One attempt: the state so far, and how many calls there were."""
+
+    def __init__(self, task: Task, tools: Sequence[Tool], settings: ToolsSettings) -> None:
+        self._data = task.data
+        self._tools = tools
+        self._settings = settings
+        self._world = WORLDS[task.data["world"]]
+        self._state: State = task.data["state"]
+        self._num_calls = 0
+
+    def step(self, turn: Turn) -> Reply:
+        if turn.calls:
+            return Reply(messages=tuple(self._result(call) for call in turn.calls))
+        return Reply(messages=(_CUT_OFF,)) if turn.is_truncated else Reply(is_done=True)
+
+    def score(self) -> Score:
+        first, goal = self._facts(self._data["state"]), self._facts(self._data["goal"])
+        final = self._facts(self._state)
+        left = distance(final, goal)
+        fraction = max(0.0, 1.0 - left / max(1, distance(first, goal)))
+        return Score(
+            status=Status.OK,
+            value=fraction if self._settings.partial_credit else float(left == 0),
+            components={
+                "fraction": fraction,
+                "unwanted": float((final - goal - first).total()),
+                "num_calls": float(self._num_calls),
+            },
+        )
+
+    def _facts(self, state: State) -> Counter[str]:
+        return self._world.facts(state)
+
+    def _result(self, call: Call) -> Message:
+        if call.arguments is None:
+            return refusal(call, self._tools)
+        self._num_calls += 1
+        if self._num_calls - 1 in self._data["faults"]:
+            return tool_result(call, BUSY)
+        name, arguments = canonical(call.tool, call.arguments, self._world.tools, self._data["dialect"])
+        result = self._world.call(self._state, name, arguments)
+        self._state = result.state
+        return tool_result(call, result.text)
+
+
+class _Unplayable(Episode):
+    """An attempt at a malformed task."""
+
+    def __init__(self, problem: str) -> None:
+        self._problem = problem
+
+    def step(self, turn: Turn) -> Reply:
+        return Reply(is_done=True)
+
+    def score(self) -> Score:
+        return Score(status=Status.BAD_TASK, detail=self._problem)
+
+
+class _Tasks(Sequence[Task]):
+    """The tasks of a split, drawn one by one."""
+
+    def __init__(self, settings: ToolsSettings, split: Split) -> None:
+        self._settings = settings
+        self._split: Split = split
+
+    def __len__(self) -> int:
+        return self._settings.num_train if self._split == "train" else self._settings.num_heldout
+
+    @overload
+    def __getitem__(self, index: int) -> Task: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Task]: ...
+    def __getitem__(self, index: int | slice) -> Task | Sequence[Task]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        place = index + len(self) if index < 0 else index
+        if not 0 <= place < len(self):
+            raise IndexError(f"task index {index} is out of range: the split has {len(self)} tasks")
+        draw = random.Random(f"tools {self._settings.seed} {self._split} {place}")
+        world = WORLDS[draw.choice(self._settings.worlds)]  # before all else: a draw of no use must not favour others
+        num_errands = draw.randint(self._settings.min_errands, self._settings.max_errands)
+        for _ in range(_MAX_DRAWS):
+            asked = _drawn(draw, world, num_errands, self._settings)
+            if asked is None:
+                continue
+            prompt, data = asked
+            held = is_heldout(prompt, fraction=self._settings.heldout_fraction, seed=self._settings.split_seed)
+            if held == (self._split == "heldout"):
+                return Task(id=f"{self._split}/{place}", prompt=(message("user", prompt),), data=data)
+        raise ValueError(f"no {self._split} task was found in {_MAX_DRAWS} draws; lower min_errands")
+
+
+@lru_cache(maxsize=64)
+def _spelled(world: str, dialect: str) -> tuple[Tool, ...]:
+    known = WORLDS[world].tools
+    return tuple(spelled(tool, known, dialect) for tool in known)
+
+
+def _drawn(
+    draw: random.Random, world: World, num_errands: int, settings: ToolsSettings
+) -> tuple[str, dict[str, Any]] | None:
+    """Prompt and data of a task; None where the draw was of no use."""
+    state = first = world.begin(draw)
+    errands: list[Errand] = []
+    for _ in range(_MAX_ERRAND_DRAWS):
+        errand = world.errand(draw, state)
+        if errand is None or errand.subject in {known.subject for known in errands}:
+            continue
+        behind = state
+        for name, arguments in errand.calls:
+            behind = world.call(behind, name, arguments).state
+        if not distance(world.facts(behind), world.facts(state)):
+            continue
+        state = behind
+        errands.append(errand)
+        if len(errands) == num_errands:
+            break
+    if len(errands) < num_errands or not distance(world.facts(state), world.facts(first)):
+        return None
+    data = {
+        "world": world.name,
+        "state": first,
+        "goal": state,
+        "calls": [[name, dict(arguments)] for errand in errands for name, arguments in errand.calls],
+        "dialect": draw.choice(sorted(DIALECTS)) if settings.dialects else "plain",
+        "faults": [place for place in range(_MAX_FAULTY) if draw.random() < settings.fault_rate],
+    }
+    return _prompt(world, [errand.wish for errand in errands]), data
+
+
+def _prompt(world: World, wishes: Sequence[str]) -> str:
+    if len(wishes) == 1:
+        return f"{world.about} Do this with the tools, and nothing else: {wishes[0]}"
+    steps = "\n".join(f"{number}. {wish}" for number, wish in enumerate(wishes, start=1))
+    return f"{world.about} Do the following with the tools, in this order, and nothing else:\n{steps}"
+
+
+def _what_is_wrong(data: Mapping[str, Any]) -> str:
+    """Why the data of a stored task cannot be played; empty where they can."""
+    if not isinstance(data.get("world"), str) or data["world"] not in WORLDS:
+        return f"data['world'] must be one of {sorted(WORLDS)}, got {data.get('world')!r:.40}"
+    if not isinstance(data.get("dialect"), str) or data["dialect"] not in DIALECTS:
+        return f"data['dialect'] must be one of {sorted(DIALECTS)}, got {data.get('dialect')!r:.40}"
+    if not isinstance(data.get("state"), Mapping) or not isinstance(data.get("goal"), Mapping):
+        return "data['state'] and data['goal'] must be states of the world"
+    return "" if isinstance(data.get("faults"), Sequence) else "data['faults'] must be a list of whole numbers"

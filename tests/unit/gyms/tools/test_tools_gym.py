@@ -1,0 +1,159 @@
+"""The tools environment: errands that are judged by what has changed, and by nothing else having changed."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+
+import pytest
+
+from gyms.api import Call, Reply, Score, Status, Task, Turn
+from gyms.episode_checks import play
+from gyms.load import load_gym
+from gyms.mixture import check_disjoint
+from gyms.testing import check_gym
+from gyms.tools.dialect import DIALECTS
+from gyms.tools.gym import BUSY, Tools
+
+
+def tools(**args: object) -> Tools:
+    gym = load_gym("tools", "gyms.tools.gym:Tools", {"num_train": 300, "num_heldout": 30, **args})
+    assert isinstance(gym, Tools)
+    return gym
+
+
+def called(name: str, number: int = 99, **arguments: object) -> Turn:
+    return Turn(text="", calls=(Call(id=f"call_{number}", tool=name, arguments=arguments),))
+
+
+def scored(gym: Tools, task: Task, turns: Sequence[Turn]) -> Score:
+    return play(gym, task, turns).score
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        {},
+        {"worlds": ["bank"], "min_errands": 3, "fault_rate": 0.5},
+        {"worlds": ["shop"], "partial_credit": True, "dialects": False},
+        {"worlds": ["calendar"], "max_errands": 6, "fault_rate": 0.0},
+    ],
+)
+def test_it_keeps_the_contract(args: dict[str, object]) -> None:
+    check_gym(tools(**args), max_tasks=15, num_episodes=200)
+
+
+def test_a_change_that_nobody_wanted_costs_the_reward() -> None:
+    gym = tools(worlds=["calendar"], dialects=False, fault_rate=0.0)
+    free = {"title": "Mine", "day": "Monday", "start": "08:00", "minutes": 15, "guests": []}
+    num_tried = 0
+    for task in gym.tasks("train")[:40]:
+        gold = list(gym.gold_turns(task))
+        assert scored(gym, task, gold).value == 1.0
+        extra = scored(gym, task, [called("create_event", **free), *gold])
+        if extra.components["unwanted"]:  # the time was free, and stayed so
+            num_tried += 1
+            assert extra.value == 0.0
+            assert extra.components["unwanted"] == 1.0
+            assert extra.components["fraction"] < 1.0
+    assert num_tried > 20
+
+
+def test_what_was_undone_again_is_not_held_against_anybody() -> None:
+    gym = tools(worlds=["bank"], dialects=False, fault_rate=0.0)
+    for task in gym.tasks("train")[:20]:
+        accounts = task.data["state"]["accounts"]
+        there = {"from_account": "checking", "to_account": "savings", "cents": 1}
+        back = {"from_account": "savings", "to_account": "checking", "cents": 1}
+        assert accounts["checking"] >= 100
+        detour = [called("move_money", **there), called("move_money", **back)]
+        assert scored(gym, task, [*detour, *gym.gold_turns(task)]).value == 1.0
+
+
+def test_half_of_the_errands_are_no_reward_and_half_with_partial_credit() -> None:
+    args = {"worlds": ["shop"], "min_errands": 2, "max_errands": 2, "dialects": False, "fault_rate": 0.0}
+    strict, partial = tools(**args), tools(**args, partial_credit=True)
+    for task in strict.tasks("train")[:20]:
+        half = strict.gold_turns(task)[:2]  # each errand is a look and a change
+        assert scored(strict, task, half).value == 0.0
+        fraction = scored(strict, task, half).components["fraction"]
+        assert 0.0 < fraction < 1.0
+        assert scored(partial, task, half).value == fraction
+
+
+def test_doing_the_opposite_is_worth_nothing_not_less() -> None:
+    gym = tools(worlds=["shop"], dialects=False, fault_rate=0.0, partial_credit=True)
+    task = gym.tasks("train")[0]
+    cart = task.data["state"]["cart"]
+    emptied = [called("remove_from_cart", sku=sku, quantity=quantity) for sku, quantity in cart.items()]
+    filled = [called("add_to_cart", sku=sku, quantity=1) for sku in task.data["state"]["products"]]
+    assert scored(gym, task, [*emptied, *filled]).value == 0.0
+
+
+def test_a_busy_service_wants_another_try_and_the_gold_episode_gives_it() -> None:
+    gym = tools(fault_rate=0.5)
+    num_busy = 0
+    for task in gym.tasks("train")[:30]:
+        gold = gym.gold_turns(task)
+        played = play(gym, task, gold)
+        assert played.score.value == 1.0
+        busy = [place for place, reply in enumerate(played.replies[:-1]) if reply.messages[0]["content"] == BUSY]
+        assert busy == [place for place in task.data["faults"] if place < len(gold) - 1]
+        assert played.score.components["num_calls"] == len(gold) - 1 == len(task.data["calls"]) + len(busy)
+        num_busy += len(busy)
+    assert num_busy > 10
+
+
+def test_tasks_are_functions_of_seed_and_index_and_the_splits_share_no_prompt() -> None:
+    gym, same, other = tools(), tools(num_train=50), tools(seed=1)
+    assert gym.tasks("train")[:50] == same.tasks("train")[:] != other.tasks("train")[:50]
+    check_disjoint(gym)
+    prompts = [{task.prompt[0]["content"] for task in split} for split in (gym.tasks("train"), other.tasks("heldout"))]
+    assert not prompts[0] & prompts[1]
+
+
+def test_worlds_numbers_of_errands_and_dialects_are_drawn_alike() -> None:
+    tasks = tools(num_train=600).tasks("train")[:]
+    worlds = Counter(task.data["world"] for task in tasks)
+    dialects = Counter(task.data["dialect"] for task in tasks)
+    counts = Counter(len(task.prompt[0]["content"].splitlines()) for task in tasks)
+    assert set(dialects) == set(DIALECTS) and set(counts) == {1, 3, 4}
+    for found, kinds in ((worlds, 3), (dialects, 4), (counts, 3)):
+        # 600 draws of one in `kinds`: within five standard deviations.
+        sigma = (600 * (kinds - 1)) ** 0.5 / kinds
+        assert all(abs(count - 600 / kinds) < 5 * sigma for count in found.values()), found
+
+
+def test_a_task_that_went_through_json_is_played_like_the_task() -> None:
+    gym = tools()
+    for task in gym.tasks("heldout")[:10]:
+        stored = Task(id=task.id, prompt=task.prompt, data=json.loads(json.dumps(task.data)))
+        gold = gym.gold_turns(task)
+        assert gym.gold_turns(stored) == gold
+        assert play(gym, stored, gold) == play(gym, task, gold)
+
+
+def test_a_turn_that_was_cut_off_does_not_end_the_episode() -> None:
+    gym = tools()
+    episode = gym.start(gym.tasks("train")[0], seed=0)
+    assert not episode.step(Turn(text="I will", is_truncated=True)).is_done
+    assert episode.step(Turn(text="Done.")) == Reply(is_done=True)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"world": "moon"}, {"world": ["bank"]}, {"dialect": None}, {"state": 3}, {"goal": None}, {"faults": None}],
+)
+def test_a_malformed_task_is_told_apart_from_an_unfinished_errand(change: dict[str, object]) -> None:
+    gym = tools()
+    data = {**gym.tasks("train")[0].data, **change}
+    score = gym.score(Task(id="t", prompt=(), data=data), "Done.")
+    assert score.status is Status.BAD_TASK and f"data[{next(iter(change))!r}]" in score.detail
+
+
+def test_settings_that_contradict_each_other_are_refused() -> None:
+    with pytest.raises(ValueError, match="min_errands = 4 is above max_errands = 3"):
+        tools(min_errands=4)
+    with pytest.raises(ValueError, match="name at least one world, each once"):
+        tools(worlds=["bank", "bank"])
