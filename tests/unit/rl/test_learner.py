@@ -56,6 +56,7 @@ def settings(tiny_folder) -> LearnerSettings:
         weight_decay=0.01,
         max_grad_norm=1.0,
         max_microbatch_tokens=64,
+        gradient_checkpointing=False,
         ptx_coef=0.5,
     )
 
@@ -311,6 +312,17 @@ def test_the_size_of_a_micro_batch_changes_nothing_but_rounding(settings, loss):
             # Adam's first step is lr * sign(g): weights whose gradient is all rounding went either way by 1e-3 of 0.1.
             rel = 1e-2 if update else LOSS
             assert values == pytest.approx([values[-1]] * 3, rel=rel, abs=LOSS), name
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_layers_that_are_computed_twice_change_no_bit_of_an_update(settings, dtype):
+    once, twice = (make(settings, compute_dtype=dtype, gradient_checkpointing=flag) for flag in (False, True))
+    batches = [learner.add_old_logprobs([minibatch()])[0] for learner in (once, twice)]
+    assert batches[0] == batches[1]
+    found = [learner.update(batch, PTX, lr=1e-2) for learner, batch in zip((once, twice), batches, strict=True)]
+    assert dataclasses.replace(found[0], seconds=0.0) == dataclasses.replace(found[1], seconds=0.0)
+    assert all(torch.equal(p, twice.masters.parameters[name]) for name, p in once.masters.parameters.items())
+    assert not any(module.training for module in twice.model.modules())
 
 
 def test_a_minibatch_without_gradient_updates_by_ptx_alone(settings):
