@@ -32,6 +32,7 @@ MAY_CHANGE_ON_RESUME: Mapping[str, str] = {
     "rollout.max_prompt_tokens": "may be raised while no task was left out for it",
     "rollout.long_prompts": "may change while no task was left out",
     "ptx.long_conversations": "may change while no conversation was left out",
+    "learner.gradient_checkpointing": "layers that are computed twice give the same numbers",
     "eval.*": "evaluation reads the policy and never changes it",
     "alarm.*": "an alarm stops a run and changes nothing that it computes",
     "checkpoint.*": "when a run is saved does not change what it computes",

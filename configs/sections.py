@@ -316,6 +316,9 @@ class LearnerConfig(Section):
     """Optimiser updates per step; with 1 the log-ratio is 0 and tau has no effect."""
     max_microbatch_tokens: Positive = 2048
     """Most tokens of one forward pass, padding and prompts included; bounds memory, never changes the loss."""
+    gradient_checkpointing: bool = False
+    """Layers keep their inputs alone for the backward pass, and are computed twice: a third more work, a fraction of
+    the memory of long responses, the same numbers."""
     compute_dtype: Literal["bfloat16", "float32"] = "bfloat16"
     """Type of activations and gradients. Masters and optimiser are always fp32."""
 

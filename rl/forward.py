@@ -7,15 +7,17 @@ few tokens before anything is learned.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from rl.logprobs import token_logprobs
 from rl.packing import MicroBatch, Tree, pack
 
-__all__ = ["check_model", "logprobs"]
+__all__ = ["check_model", "checkpoint_layers", "logprobs"]
 
 
 def logprobs(model: Any, batch: MicroBatch, temperatures_M: Tensor | None = None) -> Tensor:
@@ -37,6 +39,27 @@ def hidden_states(model: Any, batch: MicroBatch) -> Tensor:
         use_cache=False,
     ).last_hidden_state
     return hidden_RSH[batch.rows, batch.columns]
+
+
+def checkpoint_layers(model: Any) -> None:
+    """Let every layer keep its input alone, and be computed again in the backward pass; changes no bit.
+
+    transformers would do it in training mode, which also turns dropout on; the learner's model stays in eval mode.
+
+    Raises:
+        ValueError: the model has no layers that are made for it.
+    """
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
+    layers = [module for module in model.base_model.modules() if isinstance(module, GradientCheckpointingLayer)]
+    if not layers:
+        raise ValueError(
+            f"{type(model).__name__} has no layers of transformers' GradientCheckpointingLayer: set "
+            "learner.gradient_checkpointing = false"
+        )
+    for layer in layers:
+        # Nothing is drawn at random in eval mode, so there is no generator to set back.
+        layer.forward = partial(checkpoint, layer.forward, use_reentrant=False, preserve_rng_state=False)
 
 
 def check_model(model: Any) -> None:

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from rl.attention import attention_name
 from rl.batch import LearningSample, Minibatch
-from rl.forward import check_model, logprobs
+from rl.forward import check_model, checkpoint_layers, logprobs
 from rl.loss import Aggregation, LossInputs, PolicyLoss, negative_log_likelihood
 from rl.mismatch import Mismatch, mismatch_weights
 from rl.objective import objective
@@ -59,6 +59,7 @@ class LearnerSettings:
     weight_decay: float
     max_grad_norm: float
     max_microbatch_tokens: int
+    gradient_checkpointing: bool
     ptx_coef: float
 
 
@@ -123,6 +124,8 @@ class Learner:
         )
         self.optimizer = self._new_optimizer()
         check_model(self.model)
+        if settings.gradient_checkpointing:
+            checkpoint_layers(self.model)
 
     def _new_optimizer(self) -> Optimizer:
         s = self.settings

@@ -36,6 +36,7 @@ def learner_settings(config: Config, model_folder: Path) -> LearnerSettings:
         weight_decay=learner.weight_decay,
         max_grad_norm=learner.max_grad_norm,
         max_microbatch_tokens=learner.max_microbatch_tokens,
+        gradient_checkpointing=learner.gradient_checkpointing,
         ptx_coef=config.ptx.coef,
     )
 

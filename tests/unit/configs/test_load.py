@@ -228,6 +228,7 @@ def test_a_resumed_run_may_change_what_is_listed_and_every_entry_exists() -> Non
         "rollout.max_prompt_tokens=100",
         "rollout.long_prompts=drop",
         "ptx.long_conversations=drop",
+        "learner.gradient_checkpointing=true",
         "eval.every=1",
         "alarm.max_gap=none",
         "checkpoint.keep=9",

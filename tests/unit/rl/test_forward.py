@@ -6,12 +6,13 @@ import dataclasses
 
 import pytest
 import torch
-from transformers import AttentionInterface, AutoModelForCausalLM
+from transformers import AttentionInterface, AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from rl.attention import attention_name
-from rl.forward import check_model, logprobs
+from rl.forward import check_model, checkpoint_layers, logprobs
 from rl.packing import Tree, pack
 from tests.rounding import rounding
+from tests.tensors import Largest, kept_for_backward
 
 
 @pytest.fixture
@@ -82,3 +83,59 @@ def test_a_head_of_its_own_with_a_bias_is_computed_like_any_other(model):
     (gradient,) = torch.autograd.grad(expected.sum(), [head.bias])
     found.sum().backward()
     torch.testing.assert_close(head.bias.grad, gradient, rtol=0, atol=len(tokens) * tolerance)
+
+
+def llama(num_layers: int):
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=64, hidden_size=32, num_hidden_layers=num_layers, num_attention_heads=2, num_key_value_heads=1,
+        intermediate_size=48,
+    )  # fmt: skip
+    return LlamaForCausalLM._from_config(config, attn_implementation=attention_name()).eval()
+
+
+def response_of(length: int):
+    """One row: a prompt of a single token, and a response."""
+    tokens = tuple((7 * i) % 64 for i in range(length))
+    (micro,) = pack([Tree(prefix=tokens[:1], continuations=(tokens[1:],), ids=(0,))], max_tokens=length)
+    return micro
+
+
+def test_a_layer_that_is_computed_twice_keeps_its_input_alone():
+    kept = []
+    for num_layers in (2, 5):
+        model, micro = llama(num_layers), response_of(64)
+        checkpoint_layers(model)
+        weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
+        with kept_for_backward() as storages:
+            logprobs(model, micro)
+        kept.append(sum(size for address, size in storages.items() if address not in weights))
+    assert kept[1] - kept[0] == 3 * 64 * 32 * 4  # three layers more, a hidden state of 32 fp32 numbers for each of 64
+
+
+@pytest.mark.parametrize("is_checkpointed", [False, True])
+def test_memory_of_an_update_grows_with_the_response_and_not_with_its_square(is_checkpointed):
+    """Rows of more than two blocks of queries; logits in chunks have a test of their own."""
+    largest, kept = [], []
+    for length in (1024, 2048):
+        model, micro = llama(2), response_of(length)
+        if is_checkpointed:
+            checkpoint_layers(model)
+        weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
+        with kept_for_backward() as storages, Largest() as made:
+            values = logprobs(model, micro)
+        with made:
+            values.sum().backward()
+        largest.append(made.numel)
+        kept.append(sum(size for address, size in storages.items() if address not in weights))
+    per_token = (kept[1] - kept[0]) / 1024
+    assert kept[0] == pytest.approx(1024 * per_token, rel=0.01)  # nothing that grows faster, nothing else that is large
+    assert largest[1] <= 2 * largest[0]
+
+
+def test_a_model_without_layers_to_compute_twice_is_refused_with_the_setting(model):
+    model.model.layers = torch.nn.ModuleList()
+    with pytest.raises(
+        ValueError, match=r"LlamaForCausalLM has no layers .* set learner\.gradient_checkpointing = false"
+    ):
+        checkpoint_layers(model)

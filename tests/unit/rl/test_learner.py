@@ -57,6 +57,7 @@ def settings(tiny_folder) -> LearnerSettings:
         weight_decay=0.01,
         max_grad_norm=1.0,
         max_microbatch_tokens=64,
+        gradient_checkpointing=False,
         ptx_coef=0.5,
     )
 
@@ -305,6 +306,28 @@ def test_before_the_first_update_the_log_ratio_is_zero_to_the_last_bit(settings,
     assert learner.update(second, PTX, lr=1e-2).log_ratio_std > 0
 
 
+@pytest.mark.parametrize(("dtype", "gradient_checkpointing"), [("float32", False), ("bfloat16", True)])
+def test_rows_of_several_blocks_of_queries_keep_siblings_apart_and_their_log_ratio_at_zero(
+    settings, dtype, gradient_checkpointing
+):
+    learner = make(
+        settings, compute_dtype=dtype, max_microbatch_tokens=4096, gradient_checkpointing=gradient_checkpointing
+    )
+    samples = tuple(sample(number, 0, length, 0.5 - number) for number, length in enumerate((333, 500)))
+    whole = Minibatch(index=0, samples=samples, num_samples=2, num_tokens=833)
+    batch = learner.add_old_logprobs([whole])[0]
+    if dtype == "float32":
+        model = plain_copy(learner)
+        # Attention sums over up to 503 tokens, twice in each of two layers.
+        tolerance = rounding(ROUNDINGS + 2 * 2 * 503, size=6.0, dtype=torch.float32)
+        with torch.no_grad():
+            for one in batch.samples:
+                expected = plain_logprobs(model, one.prompt_ids, one.token_ids, one.temperatures)
+                assert one.old_logprobs == pytest.approx(expected.tolist(), abs=tolerance)
+    found = learner.update(batch, (), lr=1e-2)
+    assert (found.log_ratio_mean, found.log_ratio_std) == (0.0, 0.0) and found.grad_norm > 0
+
+
 @pytest.mark.parametrize("loss", ["k2_seq", "k25_token"])
 def test_the_size_of_a_micro_batch_changes_nothing_but_rounding(settings, loss):
     found = []
@@ -318,6 +341,17 @@ def test_the_size_of_a_micro_batch_changes_nothing_but_rounding(settings, loss):
             # Adam's first step is lr * sign(g): weights whose gradient is all rounding went either way by 1e-3 of 0.1.
             rel = 1e-2 if update else LOSS
             assert values == pytest.approx([values[-1]] * 3, rel=rel, abs=LOSS), name
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_layers_that_are_computed_twice_change_no_bit_of_an_update(settings, dtype):
+    once, twice = (make(settings, compute_dtype=dtype, gradient_checkpointing=flag) for flag in (False, True))
+    batches = [learner.add_old_logprobs([minibatch()])[0] for learner in (once, twice)]
+    assert batches[0] == batches[1]
+    found = [learner.update(batch, PTX, lr=1e-2) for learner, batch in zip((once, twice), batches, strict=True)]
+    assert dataclasses.replace(found[0], seconds=0.0) == dataclasses.replace(found[1], seconds=0.0)
+    assert all(torch.equal(p, twice.masters.parameters[name]) for name, p in once.masters.parameters.items())
+    assert not any(module.training for module in twice.model.modules())
 
 
 def test_a_minibatch_without_gradient_updates_by_ptx_alone(settings):
