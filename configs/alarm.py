@@ -16,7 +16,7 @@ class AlarmConfig(Section):
 
     max_gap: Annotated[float, Field(gt=0.0)] | None = 0.1
     """Largest mean difference between the log-probabilities of learner and engine in a step, in nats a token; three
-    standard errors above it ring. Equal weights differ by 0.01 to 0.05. None: no such alarm."""
+    standard errors above it ring. Equal weights differ by 0.01 to 0.05; lower it where yours do by less. None: off."""
     min_surprise: Annotated[float, Field(gt=0.0)] | None = None
     """Least mean of -log p of the sampled tokens, in nats (an estimate of the entropy), over `window` steps. None: no
     such alarm; what is low depends on the task."""

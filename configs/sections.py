@@ -361,7 +361,7 @@ class EvalConfig(Section):
     samples_per_task: Positive = 1
     """k: sampled responses a task, for avg@k and, above 1, pass@k."""
     compare_unquantised: bool = False
-    """Also evaluate the model as released, in BF16, on an engine of its own before the run (final table)."""
+    """Also evaluate the model as released, in BF16, on engines of its own before the run (final table)."""
 
     @model_validator(mode="after")
     def _untrained_tasks_are_some_of_all(self) -> EvalConfig:

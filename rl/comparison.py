@@ -148,6 +148,7 @@ async def compare(chosen: Plan, report: Report) -> list[Result]:
     config, results = chosen.config, []
     with Scorer(chosen.specs, num_workers=config.reward.num_workers) as scorer:
         for one in chosen.contenders:
+            report.say(f"{one.name}: starting {config.engine.num_engines} engines on its {one.weights} weights")
             cluster = Cluster(config, model_folder=one.folder, initial_int4=None, chat=one.chat)
             async with cluster, cluster.serving(one.folder, quantised=one.weights == "INT4") as policy:
                 for length in chosen.max_tokens:
