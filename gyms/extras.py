@@ -27,6 +27,7 @@ EXTRAS: Mapping[str, str] = {
     "tokenizers": "train",
     "wandb": "train",
     "xxhash": "train",
+    "plotly": "report",
     "datasets": "hub",
     "pyarrow": "hub",
     "httpx": "judge",

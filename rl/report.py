@@ -2,6 +2,9 @@
 
 One object gets facts and decides how to show them: rich on a terminal, plain lines in a log, rows in the run folder,
 curves at wandb (online with a key, an offline folder otherwise). The loop never formats anything.
+
+What is seen of a run from outside, while it goes on or later, is the page of `rl/page/`: `python -m rl.report RUN` and
+`k2rl report RUN` make it.
 """
 
 from __future__ import annotations
@@ -9,10 +12,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shlex
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -20,7 +25,9 @@ from rich.table import Table
 from rich.text import Text
 
 from configs.schema import Config
-from rl.batch import Group
+
+if TYPE_CHECKING:  # the page's command starts here, and needs no learner
+    from rl.batch import Group
 
 __all__ = ["Report"]
 
@@ -150,6 +157,7 @@ class Report:
                 chosen = values[-1] if "last" in label else chosen
                 self.console.print(Text(f"{label}: {form.format(chosen)}"))
         self.console.print(Text(f"run folder: {self.folder}   ({(time.perf_counter() - self._started) / 60:.1f} min)"))
+        self.console.print(Text(f"see its curves and samples: k2rl report {shlex.quote(str(self.folder))}"))
 
 
 def _median(values: Sequence[float]) -> float:
@@ -182,3 +190,9 @@ def _start_wandb(config: Config, folder: Path) -> Any:
 def _netrc_has_wandb() -> bool:
     netrc = Path.home() / ".netrc"
     return netrc.is_file() and "api.wandb.ai" in netrc.read_text(errors="replace")
+
+
+if __name__ == "__main__":
+    from rl.page.command import main
+
+    sys.exit(main())

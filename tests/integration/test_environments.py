@@ -43,7 +43,7 @@ def test_episodes_are_played_learned_from_and_the_same_after_a_kill(tmp_path: Pa
 def assert_scores_again(rows: list[dict], tmp_path: Path) -> None:
     """Stored episodes have the same score by replay, in the command that people use."""
     whole = [row for row in rows if row["finish_reason"] != "length"][:20]
-    args = {"style": "bare", "min_operand": 10, "max_operand": 99, "num_train": 100000, "num_operands": 3}
+    args = {"style": "bare", "min_operand": 10, "max_operand": 99, "num_train": 10000, "num_operands": 3}
     lines = [
         {
             "id": i, "gym": "adder", "args": args, "seed": row["episode"]["seed"], "turns": row["episode"]["turns"],

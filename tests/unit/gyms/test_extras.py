@@ -37,7 +37,7 @@ def test_no_library_of_the_table_is_in_a_light_installation() -> None:
 def test_train_brings_what_single_gyms_and_judges_need() -> None:
     extras = PROJECT["optional-dependencies"]
     (inner,) = [text for text in extras["train"] if text.startswith("k2rl[")]
-    assert set(inner.removeprefix("k2rl[").removesuffix("]").split(",")) == {"logic", "hub", "judge"}
+    assert set(inner.removeprefix("k2rl[").removesuffix("]").split(",")) == {"logic", "hub", "judge", "report"}
     assert "k2rl[train]" in extras["cpu"] and "k2rl[train]" in extras["gpu"]
 
 

@@ -128,6 +128,7 @@ def test_the_final_table_has_a_row_for_every_policy_and_says_where_the_run_is(re
     assert "truncated in training, last step: 0.100" in text
     assert "engine stall" not in text  # no data
     assert "run folder: /runs/mine" in text
+    assert text.splitlines()[-1] == "see its curves and samples: k2rl report /runs/mine"
 
 
 def test_a_run_without_evaluations_or_steps_has_a_final_word_too(report, console):
