@@ -204,6 +204,13 @@ class RolloutConfig(Section):
     long_prompts: Literal["refuse", "drop"] = "refuse"
     """What becomes of tasks whose prompt is longer than `max_prompt_tokens`, is empty, or cannot be rendered. `refuse`:
     the run does not start. `drop`: another task is drawn in their place; the start says how many there are."""
+    segment_tokens: Positive | None = None
+    """Most new tokens of a response in one step; what is unfinished goes on in the next, under its weights (partial
+    rollouts, docs/algorithm.md). Default: a response ends in the step that began it; episodes of many turns always do.
+    """
+    stale_tokens: Literal["learn", "mask"] = "learn"
+    """Tokens that older weights drew: `learn` from them, with the weights of `learner.mismatch`, or `mask` them out of
+    the loss. Only with `segment_tokens`."""
     temperature: TemperatureConfig = TemperatureConfig()
     """Decaying sampling temperature."""
 

@@ -85,7 +85,7 @@ async def evaluate(
     greedy, sampled = await gather_or_cancel(
         [run("eval-greedy", 0.0, 1), run("eval-sampled", temperature, samples_per_task)]
     )
-    return gym_results(greedy, sampled)
+    return gym_results(greedy.groups, sampled.groups)
 
 
 def gym_results(greedy: Sequence[Group], sampled: Sequence[Group]) -> dict[str, GymResult]:
@@ -99,7 +99,7 @@ def gym_results(greedy: Sequence[Group], sampled: Sequence[Group]) -> dict[str, 
             greedy=accuracy([(s,) for s in cold]),
             sampled=accuracy(hot),
             best=accuracy(hot, of=max) if max(map(len, hot)) > 1 else None,
-            length_mean=sum(s.sample.num_tokens for s in cold) / len(cold),
+            length_mean=sum(s.sample.num_sampled for s in cold) / len(cold),
             truncated_frac=sum(s.sample.is_truncated for s in cold) / len(cold),
             masked_frac=sum(s.score.status.is_masked for s in everything) / len(everything),
         )

@@ -7,8 +7,9 @@ every unmasked sample, dropped groups included: dropping saves work and must not
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -88,9 +89,18 @@ class LearningBatch:
     """[P] index of the minibatch that each draw was dealt to."""
     advantages: Mapping[int, float]
     """Of every counted sample, by its number; 0 in groups without spread."""
+    weight_version: int | None = None
+    """Version of the policy that the step began with; tokens of older ones are stale. None: no token is."""
+
+    def fresh(self, number: int) -> Iterator[bool]:
+        """Of each token of a sample, whether the policy that the step began with drew it."""
+        place, k = divmod(number, len(self.groups[0].samples))
+        for part in self.groups[place].samples[k].sample.segments:
+            is_fresh = part.is_sampled and self.weight_version in (None, part.weight_version)
+            yield from (is_fresh for _ in part.token_ids)
 
     def gap(self, old_logprobs: Mapping[int, Sequence[float]]) -> LogprobGap | None:
-        """Learner against engine over the sampled tokens that carried a gradient; None where there were none.
+        """Learner against engine over the fresh tokens that carried a gradient; None where there were none.
 
         Args:
             old_logprobs: log pi_old by the number of the sample, of all of them.
@@ -99,10 +109,10 @@ class LearningBatch:
             (old, engine)
             for minibatch in self.minibatches
             for sample in minibatch.samples
-            for old, engine, is_sampled in zip(
-                old_logprobs[sample.number], sample.engine_logprobs, sample.loss_mask, strict=True
+            for old, engine, is_fresh in zip(
+                old_logprobs[sample.number], sample.engine_logprobs, self.fresh(sample.number), strict=True
             )
-            if is_sampled
+            if is_fresh
         ]
         return logprob_gap(*zip(*sampled, strict=True)) if sampled else None
 
@@ -121,21 +131,28 @@ def learning_batch(
     baseline: Baseline = "mean",
     tau: float = 1.0,
     scale_by_std: bool = False,
+    weight_version: int | None = None,
+    stale_tokens: Literal["learn", "mask"] = "learn",
 ) -> LearningBatch:
     """Groups of one step, in draw order, to minibatches.
 
     Args:
-        groups: P groups of K samples each; P is a multiple of `num_minibatches`.
+        groups: P groups of K samples each; minibatches differ by one draw at most.
+        weight_version: of the policy that the step began with; tokens of older ones are stale.
+        stale_tokens: "mask" leaves them out of the loss and its denominators.
         step, seed: key of the shuffle that deals draws to minibatches.
         drop_zero_spread: leave groups whose rewards are all equal out of the minibatches.
         baseline, tau, scale_by_std: see `group_advantages`.
     """
-    rewards_PK = np.array([[s.reward.total for s in group.samples] for group in groups])
-    is_masked_PK = np.array([[s.reward.is_masked for s in group.samples] for group in groups])
+    num_samples = len(groups[0].samples) if groups else 1
+    shape = (len(groups), num_samples)
+    rewards_PK = np.array([[s.reward.total for s in group.samples] for group in groups]).reshape(shape)
+    is_masked_PK = np.array([[s.reward.is_masked for s in group.samples] for group in groups], bool).reshape(shape)
     advantages = group_advantages(rewards_PK, is_masked_PK, baseline=baseline, tau=tau, scale_by_std=scale_by_std)
+    learned_version = weight_version if stale_tokens == "mask" else None
     order = np.random.default_rng((seed, step, 0x6D62)).permutation(len(groups))
     minibatches, minibatch_of, found = [], [0] * len(groups), {}
-    for index, chosen in enumerate(np.split(order, num_minibatches)):
+    for index, chosen in enumerate(np.array_split(order, num_minibatches)):
         for p in chosen:
             minibatch_of[p] = index
         counted = [(int(p), int(k)) for p in sorted(chosen) for k in np.flatnonzero(advantages.is_counted_PK[p])]
@@ -145,31 +162,32 @@ def learning_batch(
             Minibatch(
                 index=index,
                 samples=tuple(
-                    _learning_sample(groups[p].samples[k].sample, p, number, found[number])
+                    _learning_sample(groups[p].samples[k].sample, p, number, found[number], learned_version)
                     for p, k in learned
                     for number in [p * len(groups[p].samples) + k]
                 ),
                 num_samples=len(counted),
-                num_tokens=sum(_num_sampled(groups[p].samples[k].sample) for p, k in counted),
+                num_tokens=sum(sum(_loss_mask(groups[p].samples[k].sample, learned_version)) for p, k in counted),
             )
         )
     return LearningBatch(
         step=step, groups=tuple(groups), minibatches=tuple(minibatches), minibatch_of=tuple(minibatch_of),
-        advantages=found,
+        advantages=found, weight_version=weight_version,
     )  # fmt: skip
 
 
-def _num_sampled(sample: Sample) -> int:
-    return sum(len(s.token_ids) for s in sample.segments if s.is_sampled)
+def _loss_mask(sample: Sample, version: int | None) -> tuple[bool, ...]:
+    """[T] what the policy sampled, and with a version, what that version did."""
+    return tuple(s.is_sampled and version in (None, s.weight_version) for s in sample.segments for _ in s.token_ids)
 
 
-def _learning_sample(sample: Sample, group: int, number: int, advantage: float) -> LearningSample:
+def _learning_sample(sample: Sample, group: int, number: int, advantage: float, version: int | None) -> LearningSample:
     return LearningSample(
         number=number,
         group=group,
         prompt_ids=sample.prompt_ids,
         token_ids=sample.token_ids,
-        loss_mask=tuple(s.is_sampled for s in sample.segments for _ in s.token_ids),
+        loss_mask=_loss_mask(sample, version),
         engine_logprobs=sample.logprobs,
         temperatures=tuple(s.temperature for s in sample.segments for _ in s.token_ids),
         advantage=advantage,

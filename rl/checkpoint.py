@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gyms.mixture import Draw
+from rl.partial import PartialGroup
 from rl.run_folder import write_atomically
 
 __all__ = [
@@ -56,6 +59,8 @@ class RunState:
     """The warm-up is done (or there is none)."""
     num_evals: int = 0
     """Evaluations recorded so far."""
+    carried: tuple[PartialGroup, ...] = ()
+    """Groups with unfinished responses, in the order in which they began."""
     is_stopping: bool = False
     """Ctrl-C: stop at the next boundary, with a checkpoint."""
 
@@ -64,10 +69,10 @@ class RunState:
         """There is a step left to do and nobody asked to stop."""
         return self.step < self.num_steps and not self.is_stopping
 
-    def advance(self, weights: PublishedWeights) -> None:
-        """A step is done: its weights are the policy now."""
+    def advance(self, weights: PublishedWeights, carried: tuple[PartialGroup, ...] = ()) -> None:
+        """A step is done: its weights are the policy now, under which unfinished groups go on."""
         self.step += 1
-        self.weights = weights
+        self.weights, self.carried = weights, carried
 
     def state_dict(self) -> dict[str, Any]:
         """Plain facts for the manifest."""
@@ -76,10 +81,14 @@ class RunState:
             "weight_version": self.weights.version,
             "is_warm": self.is_warm,
             "num_evals": self.num_evals,
+            "carried": [group.state_dict() for group in self.carried],
         }
 
-    def load_state_dict(self, state: dict[str, Any], weights: PublishedWeights) -> None:
-        """Take back what `state_dict` gave; `weights` are those of the restored learner."""
+    def load_state_dict(
+        self, state: dict[str, Any], weights: PublishedWeights, draws_of: Callable[[int], Sequence[Draw]]
+    ) -> None:
+        """Take back what `state_dict` gave; `weights` are those of the restored learner, `draws_of` those of a step."""
+        self.carried = tuple(PartialGroup.from_state(one, draws_of(one["step"])) for one in state["carried"])
         self.step, self.is_warm, self.num_evals = state["step"], state["is_warm"], state["num_evals"]
         self.weights = weights
 

@@ -5,8 +5,8 @@ complete, while other groups still decode.
 
 Scoring overlaps decoding: a response leaves the engine when it ends and goes to its verifier while its siblings still
 decode. A truncated response never reaches a verifier; its own rule decides. A draw of many turns is played
-(rl/episodes.py). Seeds are functions of (run seed, step,
-draw, k), so the order in which things finish changes nothing but the time.
+(rl/episodes.py); one whose response outgrows its step is carried to the next (rl/partial.py). Seeds are functions of
+(run seed, step, draw, k), so the order in which things finish changes nothing but the time.
 """
 
 from __future__ import annotations
@@ -14,35 +14,29 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from gyms.api import Message, Score, Status, Task, Tool, Turn
+from gyms.api import Score, Status, Task, Tool
 from gyms.mixture import Draw
 from reward.rules import TruncationRule, reward_of
 from rl.batch import Group, ScoredSample
-from rl.episodes import PlaysEpisodes, play
+from rl.episodes import PlaysEpisodes, TakesTurns, play
+from rl.partial import PartialGroup, Respond, Scored, respond
 from rollout.types import Sample, SampleRequest
 
-__all__ = ["JudgesGroups", "Policy", "ScoresResponses", "collect", "gather_or_cancel", "sample_seed"]
+__all__ = ["Collected", "JudgesGroups", "Policy", "ScoresResponses", "collect", "gather_or_cancel", "sample_seed"]
 
 
 _T = TypeVar("_T")
 
 
-class Policy(Protocol):
+class Policy(Respond, TakesTurns, Protocol):
     """The served policy, as the loop sees it while the engines are awake."""
-
-    async def sample(self, request: SampleRequest, *, lane: int) -> Sample:
-        """Draw one response; `lane` picks the engine."""
-        ...
 
     def prompt_ids(self, task: Task, tools: Sequence[Tool] = ()) -> tuple[int, ...]:
         """A task's prompt as token ids."""
         ...
-
-    def read_turn(self, sample: Sample, tools: Sequence[Tool], *, number: int) -> Turn: ...
-
-    def reply_ids(self, draw: Draw, reply: Sequence[Message]) -> tuple[int, ...]: ...
 
 
 class ScoresResponses(PlaysEpisodes, Protocol):
@@ -70,6 +64,16 @@ def sample_seed(seed: int, *key: int | str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") >> 1
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collected:
+    """What a rollout gave."""
+
+    groups: tuple[Group, ...]
+    """Complete ones: carried ones first, then in draw order."""
+    carried: tuple[PartialGroup, ...] = ()
+    """Those that go on in the next step."""
+
+
 async def collect(
     policy: Policy,
     scorer: ScoresResponses,
@@ -84,7 +88,9 @@ async def collect(
     judge: JudgesGroups | None = None,
     grouped: frozenset[str] = frozenset(),
     on_group: Callable[[Group], None] = lambda group: None,
-) -> list[Group]:
+    carried: Sequence[PartialGroup] = (),
+    segment_tokens: int | None = None,
+) -> Collected:
     """Sample and score `samples_per_prompt` responses for every draw; groups in draw order.
 
     Args:
@@ -93,65 +99,77 @@ async def collect(
         judge: scores the groups of the gyms that need one; None (evaluation): those gyms' own `score` is asked.
         grouped: gyms that score their siblings together (`Gym.scores_groups`).
         on_group: called when a group is complete (progress).
+        carried: groups of earlier steps that go on in this one.
+        segment_tokens: most new tokens of a response; None: responses end in the step that began them.
     """
 
     def scored(draw: Draw, sample: Sample, score: Score) -> ScoredSample:
         reward = reward_of(score, minimum=minimum(draw.gym), truncation=truncation)
         return ScoredSample(sample=sample, score=score, reward=reward)
 
-    async def group(lane: int, draw: Draw) -> Group:
+    async def group(lane: int, draw: Draw, origin: int | str, before: Sequence[Scored]) -> Group | PartialGroup:
         prompt_ids = policy.prompt_ids(draw.task, draw.tools)
-        requests = [
-            SampleRequest(
-                id=f"{key}/{draw.index}/{k}", prompt_ids=prompt_ids, budget=draw.budget, temperature=temperature,
-                seed=sample_seed(seed, key, draw.index, k),
-            )
-            for k in range(samples_per_prompt)
-        ]  # fmt: skip
 
-        async def alone(k: int) -> tuple[Sample, Score]:
+        async def answer(k: int) -> Sample:
+            return await respond(
+                policy, request(k), before[k][0] if before else None, segment_tokens=segment_tokens, lane=lane,
+                segment_seed=lambda number: sample_seed(seed, origin, draw.index, k, "segment", number),
+            )  # fmt: skip
+
+        async def alone(k: int) -> Scored:
+            if before and before[k][1] is not None:
+                return before[k]
             if draw.limits is None:
-                return await _answer(policy, scorer, draw, requests[k], lane)
+                return await _scored_alone(scorer, draw, await answer(k))
             return await play(
-                policy, scorer, draw, requests[k], lane=lane,
-                world_seed=sample_seed(seed, key, draw.index, "world"),
-                turn_seed=lambda turn: sample_seed(seed, key, draw.index, k, turn),
+                policy, scorer, draw, request(k), lane=lane,
+                world_seed=sample_seed(seed, origin, draw.index, "world"),
+                turn_seed=lambda turn: sample_seed(seed, origin, draw.index, k, turn),
+            )  # fmt: skip
+
+        def request(k: int) -> SampleRequest:
+            return SampleRequest(
+                id=f"{origin}/{draw.index}/{k}", prompt_ids=prompt_ids, budget=draw.budget, temperature=temperature,
+                seed=sample_seed(seed, origin, draw.index, k),
             )  # fmt: skip
 
         by_judge = judge if judge is not None and draw.gym in judge.judged else None
         if by_judge is not None or draw.gym in grouped:
-            pairs = await _together(policy, scorer, by_judge, draw, requests, lane, name=f"{key}/{draw.index}")
+            samples = await gather_or_cancel([answer(k) for k in range(samples_per_prompt)])
+            siblings = await _scored_together(scorer, by_judge, draw, samples, name=f"{origin}/{draw.index}")
         else:
-            pairs = await gather_or_cancel([alone(k) for k in range(samples_per_prompt)])
-        complete = Group(draw=draw, samples=tuple(scored(draw, *pair) for pair in pairs))
+            siblings = await gather_or_cancel([alone(k) for k in range(samples_per_prompt)])
+        if any(sample.is_paused for sample, _ in siblings):
+            assert isinstance(origin, int), "an evaluation has no next step"
+            return PartialGroup(draw=draw, step=origin, siblings=tuple(siblings))
+        complete = Group(draw=draw, samples=tuple(scored(draw, s, score) for s, score in siblings if score is not None))
         on_group(complete)
         return complete
 
-    return await gather_or_cancel([group(position, draw) for position, draw in enumerate(draws)])
+    before = [(found.draw, found.step, found.siblings) for found in carried]
+    jobs = [*before, *((draw, key, ()) for draw in draws)]
+    found = await gather_or_cancel([group(position, *job) for position, job in enumerate(jobs)])
+    return Collected(
+        groups=tuple(one for one in found if isinstance(one, Group)),
+        carried=tuple(one for one in found if isinstance(one, PartialGroup)),
+    )
 
 
-async def _answer(
-    policy: Policy, scorer: ScoresResponses, draw: Draw, request: SampleRequest, lane: int
-) -> tuple[Sample, Score]:
-    """One response, scored as soon as it is finished."""
-    sample = await policy.sample(request, lane=lane)
+async def _scored_alone(scorer: ScoresResponses, draw: Draw, sample: Sample) -> Scored:
+    """A response with its score, if it is finished."""
+    if sample.is_paused:
+        return sample, None
     if sample.is_truncated:
         return sample, Score(status=Status.TRUNCATED)
     return sample, await scorer.score(sample.id, draw.gym, draw.task, sample.text)
 
 
-async def _together(
-    policy: Policy,
-    scorer: ScoresResponses,
-    judge: JudgesGroups | None,
-    draw: Draw,
-    requests: Sequence[SampleRequest],
-    lane: int,
-    *,
-    name: str,
-) -> list[tuple[Sample, Score]]:
-    """Siblings that are scored together, by the judge or else by their gym; truncated ones are left out."""
-    samples = await gather_or_cancel([policy.sample(request, lane=lane) for request in requests])
+async def _scored_together(
+    scorer: ScoresResponses, judge: JudgesGroups | None, draw: Draw, samples: Sequence[Sample], *, name: str
+) -> list[Scored]:
+    """Siblings scored by the judge or else by their gym, once all are finished; truncated ones are left out."""
+    if any(sample.is_paused for sample in samples):
+        return [(sample, None) for sample in samples]
     texts = [None if sample.is_truncated else sample.text for sample in samples]
     if judge is not None:
         judged = await judge.judge_group(name, draw.task, texts)

@@ -6,9 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 
 from reward.control import CONTROL_FLAG
-from rl.batch import Group, LearningBatch
+from rl.batch import Group, LearningBatch, ScoredSample
 from rl.learner import UpdateMetrics
 from rl.mismatch import LogprobGap, effective_frac
+from rl.partial import PartialGroup
 
 __all__ = ["fault_causes", "learner_metrics", "step_metrics"]
 
@@ -21,6 +22,7 @@ def step_metrics(
     temperature: float,
     weight_version: int,
     batch: LearningBatch,
+    carried: Sequence[PartialGroup] = (),
     updates: Sequence[UpdateMetrics],
     gap: LogprobGap | None,
     phases: Mapping[str, float],
@@ -39,7 +41,9 @@ def step_metrics(
     """
     scored = [sample for group in batch.groups for sample in group.samples]
     generate_seconds = phases.get("rollout", 0.0)
-    num_tokens = sum(s.sample.num_sampled for s in scored)
+    drawn = [s.sample for s in scored] + [sample for group in carried for sample, _ in group.siblings]
+    parts = [part for sample in drawn for part in sample.segments if part.is_sampled]
+    num_tokens = sum(len(part.token_ids) for part in parts if part.weight_version == weight_version)
     row: Row = {
         "step": step,
         **_reward_metrics(batch.groups),
@@ -53,6 +57,8 @@ def step_metrics(
         "rollout/surprise_mean": _mean(
             [-p for s in scored for part in s.sample.segments if part.is_sampled for p in part.logprobs]
         ),
+        "rollout/num_carried": sum(group.num_unfinished for group in carried),
+        "rollout/stale_frac": _stale_frac(scored, weight_version),
         "rollout/turns_mean": _mean([len(s.sample.turns) for s in scored if s.sample.turns]),
         "rollout/unread_calls_frac": _mean(
             [c.arguments is None for s in scored for t in s.sample.turns for c in t.turn.calls]
@@ -68,6 +74,13 @@ def step_metrics(
         "faults/broke_verifier_frac": _mean([CONTROL_FLAG in s.score.flags for s in scored]),
     }
     return row | {f"phase/{name}_seconds": seconds for name, seconds in phases.items()}
+
+
+def _stale_frac(scored: Sequence[ScoredSample], weight_version: int) -> float | None:
+    """Of the sampled tokens of complete groups, those that older weights drew."""
+    parts = [part for s in scored for part in s.sample.segments if part.is_sampled]
+    num = sum(len(part.token_ids) for part in parts)
+    return sum(len(p.token_ids) for p in parts if p.weight_version != weight_version) / num if num else None
 
 
 def _reward_metrics(groups: Sequence[Group]) -> Row:

@@ -29,12 +29,11 @@ from rl.checkpoint import Checkpoint, complete_checkpoints
 from rl.learner import Learner, UpdateMetrics
 from rl.metrics import learner_metrics
 from rl.objective import check_objective
-from rl.preflight import load_ptx
+from rl.preflight import chat_of, load_ptx
 from rl.ptx import PtxData
 from rl.run_folder import RunFolder
 from rl.sample_rows import minibatches_of
 from rl.settings import learner_settings, learning_rate, ptx_batch
-from rollout.chat import ChatFormat
 
 __all__ = ["Replay", "replay"]
 
@@ -138,9 +137,6 @@ def _curated(config: Config, folder: RunFolder) -> PtxData | None:
     """The curated conversations of the PTX loss, if it is on."""
     if not config.ptx.coef:
         return None
-    chat = ChatFormat(
-        _model_folder(config, folder), use_template=config.model.chat_template, system_prompt=config.model.system_prompt
-    )
     entries = [
         GymEntry(
             name=gym.name,
@@ -151,7 +147,7 @@ def _curated(config: Config, folder: RunFolder) -> PtxData | None:
         for i, gym in enumerate(config.gyms)
         if gym.name in config.ptx.source.gyms
     ]
-    return load_ptx(config, tuple(entries), chat)
+    return load_ptx(config, tuple(entries), chat_of(config, _model_folder(config, folder), entries))
 
 
 def _do(
@@ -159,7 +155,11 @@ def _do(
 ) -> list[UpdateMetrics]:
     """All updates of a step; `logged`, if given, has the learning rate where the run's length changed afterwards."""
     try:
-        minibatches = minibatches_of(folder.rows(folder.rollouts_of(step)))
+        rows = folder.rows(folder.rollouts_of(step))
+        version = None
+        if config.rollout.stale_tokens == "mask":  # every group has a sibling that ended in this step
+            version = max((part["weight_version"] for row in rows for part in row["segments"]), default=None)
+        minibatches = minibatches_of(rows, version=version)
     except (ValueError, KeyError) as error:
         raise ValueError(f"step {step} cannot be replayed from {folder.rollouts_of(step)}: {error}") from error
     lr = learning_rate(config, step)

@@ -40,6 +40,7 @@ from rl.judging import Judging
 from rl.learner import UpdateMetrics
 from rl.length_reward import with_length_reward
 from rl.metrics import fault_causes, step_metrics
+from rl.partial import PartialGroup
 from rl.preflight import Checked
 from rl.ptx import WARMUP_STREAM
 from rl.report import Report
@@ -87,6 +88,7 @@ class Run:
         self._heldout: tuple[Draw, ...] = heldout(checked.gyms, wanted.num_tasks, self.config.seed, fits=fits)
         num_untrained = wanted.num_untrained_tasks or wanted.num_tasks
         self._heldout_untrained = heldout(checked.gyms, num_untrained, self.config.seed, fits=fits)
+        self._carried: tuple[PartialGroup, ...] = ()
         self._phases: dict[str, float] = {}
         self._num_restarts = 0
         self._task: asyncio.Task[Any] | None = None
@@ -125,7 +127,7 @@ class Run:
         await self.cluster.load_learner(checkpoint.learner_file)
         weights = await self.cluster.publish(checkpoint.run["weight_version"])
         self.state = RunState(num_steps=self.config.num_steps, weights=weights)
-        self.state.load_state_dict(checkpoint.run, weights)
+        self.state.load_state_dict(checkpoint.run, weights, self._draws)
         self.judging.load_state_dict(checkpoint.run["judging"])
         self.state.is_stopping = self._is_stopping
         self.cluster.step = self.state.step
@@ -220,17 +222,16 @@ class Run:
         )
 
     async def rollout(self, policy: ServedPolicy, *, temperature: float) -> list[Group]:
-        """K scored samples for every draw of this step.
+        """K scored samples for every draw of this step, or of earlier ones, that is complete.
 
         Raises:
             TooManyFaults: more samples were masked for faults of ours than reward.max_masked_frac.
         """
         step, wanted = self.state.step, self.config.rollout
         self.judging.serve(policy)
-        fits = self.checked.askable.fits
-        chosen = draws(self.config.seed, step, wanted.prompts_per_step, self.checked.gyms, fits=fits)
+        chosen = self._draws(step)
         with self._span("rollout"), self.report.progress(f"step {step + 1}: rollout", len(chosen), "groups") as advance:
-            groups = await collect(
+            collected = await collect(
                 policy,
                 self.scorer,
                 chosen,
@@ -243,7 +244,10 @@ class Run:
                 judge=self.judging,
                 grouped=self._grouped,
                 on_group=lambda group: advance(1),
+                carried=self.state.carried,
+                segment_tokens=wanted.segment_tokens,
             )
+        groups, self._carried = list(collected.groups), collected.carried
         length = self.config.reward.length
         if length.coef and step >= length.from_step:
             is_judged = self.judging.judged.__contains__
@@ -253,12 +257,19 @@ class Run:
         check_masked_rate(len(causes), num, self.config.reward.max_masked_frac, causes)
         return groups
 
+    def _draws(self, step: int) -> tuple[Draw, ...]:
+        """What a step draws anew."""
+        num, fits = self.config.rollout.prompts_per_step, self.checked.askable.fits
+        return draws(self.config.seed, step, num, self.checked.gyms, fits=fits)
+
     def learning_batch(self, groups: Sequence[Group]) -> LearningBatch:
         """Rewards become advantages, draws become minibatches."""
         return learning_batch(
             groups,
             step=self.state.step,
             seed=self.config.seed,
+            weight_version=self.state.weights.version,
+            stale_tokens=self.config.rollout.stale_tokens,
             num_minibatches=self.config.learner.num_minibatches,
             drop_zero_spread=self.config.learner.drop_zero_spread,
             baseline=self.config.learner.baseline,
@@ -329,6 +340,7 @@ class Run:
             temperature=temperature,
             weight_version=served.version,
             batch=batch,
+            carried=self._carried,
             updates=updates,
             gap=batch.gap(old_logprobs),
             phases=self._take_phases(),
@@ -344,7 +356,7 @@ class Run:
         self.folder.append(self.folder.metrics, row)
         self._watched.append({key: row[key] for key in WATCHED})
         self.report.step(self.state.step, row, batch.groups)
-        self.state.advance(weights)
+        self.state.advance(weights, self._carried)
         self.cluster.step = self.state.step
         self.cluster.learner_has_moved = False
 

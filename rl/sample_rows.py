@@ -7,7 +7,7 @@ under which weights, log-probabilities of engine and learner, the advantage, and
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gyms.turns import turn_as_json
@@ -99,8 +99,11 @@ def _episode(sample: Sample) -> Row:
     }
 
 
-def minibatches_of(rows: Sequence[Mapping[str, Any]]) -> tuple[Minibatch, ...]:
+def minibatches_of(rows: Sequence[Mapping[str, Any]], *, version: int | None = None) -> tuple[Minibatch, ...]:
     """The minibatches that the update of a step saw, log pi_old included, from all rows of the step, in draw order.
+
+    Args:
+        version: of the weights whose tokens alone were learned from (`rollout.stale_tokens = "mask"`); None: all.
 
     Raises:
         ValueError: the rows do not say what the update made of them.
@@ -119,29 +122,33 @@ def minibatches_of(rows: Sequence[Mapping[str, Any]]) -> tuple[Minibatch, ...]:
             Minibatch(
                 index=index,
                 samples=tuple(
-                    _learning_sample(row, group := places[row["draw"]], group * num_siblings + row["k"])
+                    _learning_sample(row, version, group := places[row["draw"]], group * num_siblings + row["k"])
                     for row in counted
                     if row["old_logprobs"] is not None
                 ),
                 num_samples=len(counted),
-                num_tokens=sum(s["num_tokens"] for row in counted for s in row["segments"] if s["is_sampled"]),
+                num_tokens=sum(s["num_tokens"] for row in counted for s in row["segments"] if _is_learned(s, version)),
             )
         )
     return tuple(found)
 
 
-def _learning_sample(row: Mapping[str, Any], group: int, number: int) -> LearningSample:
-    def per_token(key: str) -> tuple[Any, ...]:
-        return tuple(segment[key] for segment in row["segments"] for _ in range(segment["num_tokens"]))
+def _is_learned(segment: Mapping[str, Any], version: int | None) -> bool:
+    return segment["is_sampled"] and version in (None, segment["weight_version"])
+
+
+def _learning_sample(row: Mapping[str, Any], version: int | None, group: int, number: int) -> LearningSample:
+    def per_token(of: Callable[[Mapping[str, Any]], Any]) -> tuple[Any, ...]:
+        return tuple(of(segment) for segment in row["segments"] for _ in range(segment["num_tokens"]))
 
     return LearningSample(
         number=number,
         group=group,
         prompt_ids=tuple(row["prompt_ids"]),
         token_ids=tuple(row["token_ids"]),
-        loss_mask=per_token("is_sampled"),
+        loss_mask=per_token(lambda segment: _is_learned(segment, version)),
         engine_logprobs=tuple(row["logprobs"]),
-        temperatures=per_token("temperature"),
+        temperatures=per_token(lambda segment: segment["temperature"]),
         advantage=row["advantage"],
         old_logprobs=tuple(row["old_logprobs"]),
     )

@@ -93,6 +93,10 @@ class ServedPolicy:
             )
         return ids
 
+    def text(self, token_ids: Sequence[int]) -> str:
+        """What tokens say, special ones left out."""
+        return self._cluster.chat.decode(token_ids)
+
     def read_turn(self, sample: Sample, tools: Sequence[Tool], *, number: int) -> Turn:
         """The turn of an episode that a sampled response is."""
         return self._cluster.chat.read_turn(sample, tools, number=number)

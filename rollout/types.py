@@ -23,6 +23,8 @@ class FinishReason(StrEnum):
     """The policy ended it with an end token."""
     LENGTH = "length"
     """Its token budget ran out: the sample is truncated."""
+    PAUSED = "paused"
+    """It got the tokens of this step, and goes on in the next (rl/partial.py)."""
     TURNS = "turns"
     """The last turn of its episode was taken."""
 
@@ -108,6 +110,11 @@ class Sample:
     def is_truncated(self) -> bool:
         """Stopped by its token budget rather than by the policy."""
         return self.finish_reason is FinishReason.LENGTH
+
+    @property
+    def is_paused(self) -> bool:
+        """Unfinished: it goes on in the next step."""
+        return self.finish_reason is FinishReason.PAUSED
 
     @property
     def num_tokens(self) -> int:

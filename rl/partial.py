@@ -1,0 +1,140 @@
+"""Partial rollouts: a long response does not hold its step; it goes on under the next weights (Kimi K1.5, 2.6.2).
+
+With `rollout.segment_tokens` a response gets at most so many new tokens a step. What is unfinished then is carried with
+its group to the next step, behind the tokens that it has, and a group is learned from when its last sibling has ended.
+So a step costs what its segments cost, whatever the longest response does; each segment keeps the version of the
+weights and the temperature that drew it, and the engine's log-probabilities.
+
+*What is cut is a function of the response alone*: no clock and no neighbour decides, so a run that was stopped and goes
+on carries the same. A segment has a seed of its own, a function of (run seed, step and draw that began it, k, segment).
+*Staleness* is bounded by the budget: a response spans at most budget / segment_tokens steps, rounded up.
+
+Left out: episodes of many turns end in the step that began them; stopping a response that repeats itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from gyms.api import Score
+from gyms.mixture import Draw
+from reward.wire import parse_score, score_as_json
+from rollout.types import FinishReason, Sample, SampleRequest, Segment
+
+__all__ = ["PartialGroup", "Respond", "Scored", "respond"]
+
+Scored = tuple[Sample, Score | None]
+"""A sibling and its score; None while it is unfinished, or waits to be scored together with its siblings."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartialGroup:
+    """The siblings of a draw of which one is unfinished, or more."""
+
+    draw: Draw
+    step: int
+    """That began it."""
+    siblings: tuple[Scored, ...]
+    """[K] in the order in which they were asked for."""
+
+    @property
+    def num_unfinished(self) -> int:
+        """Siblings that go on."""
+        return sum(sample.is_paused for sample, _ in self.siblings)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain data, without the draw, which is a function of its step and index."""
+        return {
+            "step": self.step,
+            "draw": self.draw.index,
+            "siblings": [
+                {
+                    "id": sample.id,
+                    "prompt_ids": list(sample.prompt_ids),
+                    "finish_reason": str(sample.finish_reason),
+                    "text": sample.text,
+                    "segments": [
+                        [list(part.token_ids), list(part.logprobs), part.weight_version, part.temperature]
+                        for part in sample.segments
+                    ],
+                    "score": None if score is None else score_as_json(score),
+                }
+                for sample, score in self.siblings
+            ],
+        }
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any], draws: Sequence[Draw]) -> PartialGroup:
+        """What `state_dict` gave.
+
+        Args:
+            draws: of the step that began it.
+        """
+        (draw,) = (draw for draw in draws if draw.index == state["draw"])
+        return cls(draw=draw, step=state["step"], siblings=tuple(map(_sibling, state["siblings"])))
+
+
+def _sibling(state: dict[str, Any]) -> Scored:
+    sample = Sample(
+        id=state["id"],
+        prompt_ids=tuple(state["prompt_ids"]),
+        segments=tuple(
+            Segment(token_ids=tuple(ids), logprobs=tuple(logprobs), weight_version=version, temperature=heat)
+            for ids, logprobs, version, heat in state["segments"]
+        ),
+        finish_reason=FinishReason(state["finish_reason"]),
+        text=state["text"],
+    )
+    return sample, None if state["score"] is None else parse_score(state["score"])
+
+
+class Respond(Protocol):
+    """The served policy, as a response sees it."""
+
+    async def sample(self, request: SampleRequest, *, lane: int) -> Sample: ...
+
+    def text(self, token_ids: Sequence[int]) -> str:
+        """What tokens say, special ones left out."""
+        ...
+
+
+async def respond(
+    policy: Respond,
+    whole: SampleRequest,
+    so_far: Sample | None,
+    *,
+    segment_tokens: int | None,
+    segment_seed: Callable[[int], int],
+    lane: int,
+) -> Sample:
+    """A response, drawn to its end or for a segment.
+
+    Args:
+        whole: asks for all of it, at the temperature of this step.
+        so_far: what there is of it; as it is where that is finished.
+        segment_tokens: most new tokens; None: no limit but the budget.
+        segment_seed: the seed of segment 1, 2, ...; `whole` has that of segment 0.
+    """
+    if so_far is not None and not so_far.is_paused:
+        return so_far
+    segments, before = (so_far.segments, so_far.token_ids) if so_far is not None else ((), ())
+    room = whole.budget - len(before)
+    request = replace(whole, budget=min(room, segment_tokens or room))
+    if number := len(segments):
+        request = replace(
+            request,
+            id=f"{whole.id}/{number}",
+            prompt_ids=(*whole.prompt_ids, *before),
+            seed=segment_seed(number),
+        )
+    drawn = await policy.sample(request, lane=lane)
+    is_paused = drawn.is_truncated and drawn.num_tokens < room
+    return Sample(
+        id=whole.id,
+        prompt_ids=whole.prompt_ids,
+        segments=(*segments, *drawn.segments),
+        finish_reason=FinishReason.PAUSED if is_paused else drawn.finish_reason,
+        text=policy.text((*before, *drawn.token_ids)) if segments else drawn.text,
+    )
