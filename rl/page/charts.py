@@ -11,9 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from gyms.api import Status
 from rl.page.bands import Band, accuracy_band
 from rl.page.folder import RunRecord, number, step_of
-from rl.page.summary import StepSummary
+from rl.page.summary import GATE_CLOSED, StepSummary
 
 __all__ = ["SECTIONS", "Figure", "Series", "figures_of"]
 
@@ -99,6 +100,8 @@ class Series:
     """`points`: marks that no line connects."""
     words: Sequence[str] | None = None
     """What a point is called, where it has a name."""
+    hatched: bool = False
+    """Of a stack: drawn with lines across its colour."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -127,8 +130,8 @@ class Figure:
 
 def figures_of(runs: Sequence[RunRecord], summaries: Sequence[Mapping[int, StepSummary]]) -> list[Figure]:
     """All figures that have data, by section."""
-    figures = [*_heldout(runs), *_rewards(runs, summaries), *_written(runs, summaries), *_plain(runs)]
-    figures += [*_faults(runs, summaries), *_phases(runs)]
+    figures = [*_heldout(runs), *_rewards(runs, summaries), *_written(runs, summaries), *_faults(runs, summaries)]
+    figures += [*_phases(runs), *_plain(runs)]
     used = {name for *_, metrics, _ in PLAIN for name in metrics} | {"step"}
     figures += _others(runs, used)
     order = list(SECTIONS)
@@ -207,17 +210,25 @@ def _plain(runs: Sequence[RunRecord]) -> Iterable[Figure]:
 
 
 def _faults(runs: Sequence[RunRecord], summaries: Sequence[Mapping[int, StepSummary]]) -> Iterable[Figure]:
+    causes = {cause for summary in summaries for step in summary.values() for cause in step.causes}
+    ordered = sorted(causes, key=lambda cause: (_is_ours(cause), cause))
     for r, summary in enumerate(summaries):
-        causes = _names(cause for step in summary.values() for cause in step.causes)
         steps = sorted(summary)
+        shares = {cause: [summary[step].causes.get(cause, 0.0) for step in steps] for cause in ordered}
         series = [
-            Series(run=r, name=cause, x=steps, y=[summary[step].causes.get(cause, 0.0) for step in steps])
-            for cause in causes
+            Series(run=r, name=cause, x=steps, y=share, hatched=_is_ours(cause))
+            for cause, share in shares.items()
+            if any(share)
         ]
         yield Figure(
             section="health", title="Faults and masks", unit="fraction of samples", series=series, kind="stack",
             caption="Solid: the model's, scored. Hatched: ours, masked and left out of learning.",
         )  # fmt: skip
+
+
+def _is_ours(cause: str) -> bool:
+    """Whether it masks a sample; a status of another version is taken for the model's."""
+    return cause == GATE_CLOSED or (cause in set(Status) and Status(cause).is_masked)
 
 
 def _phases(runs: Sequence[RunRecord]) -> Iterable[Figure]:

@@ -59,6 +59,8 @@ class Part:
     """Of its samples, in order."""
     ids: frozenset[int]
     """Token ids in `tokens`."""
+    has_gap: bool
+    """Whether a sample has log-probabilities of the learner beside the engine's."""
     texts: str
     """gzip in base64 of JSON: `groups` with task and prompt, `samples` with all that a card shows."""
     tokens: str
@@ -149,6 +151,7 @@ def _part(groups: Sequence[Group], config: Mapping[str, Any]) -> Part:
     return Part(
         rows=tuple(rows),
         ids=frozenset(token_id for ids in tokens["ids"] for token_id in ids),
+        has_gap=any(tokens["learner"]),
         texts=compressed(texts),
         tokens=compressed(tokens) if any(tokens["logprobs"]) else "",
     )

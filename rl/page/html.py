@@ -35,7 +35,11 @@ def page_of(content: Content, *, follow_seconds: float = 0.0, etag: str = "") ->
     """
     facts = dict(content.facts) | {"follow": follow_seconds, "etag": etag}
     facts["runs"] = [
-        {**run, "parts": [len(part.rows) for part in stored.parts]}
+        {
+            **run,
+            "parts": [len(part.rows) for part in stored.parts],
+            "has_gap": any(part.has_gap for part in stored.parts),
+        }
         for run, stored in zip(facts["runs"], content.samples, strict=True)
     ]
     blobs = "\n".join(_blob(name, body) for name, body in (("facts", compressed(facts)), *_data(content)))

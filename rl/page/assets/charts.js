@@ -6,11 +6,9 @@ const Charts = (() => {
     light: ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#b3a300", "#8c8c8c", "#7a2c5e"],
     dark: ["#56b4e9", "#e69f00", "#2fc79b", "#e29bc4", "#e8703a", "#a5d8ff", "#e6d94a", "#9a9fa6", "#c78bb0"],
   };
-  const OURS = ["bad_task", "verifier_error", "judge_failed", "cancelled", "gate_closed"];
   const DASH = { solid: "", dash: "dash", dot: "dot-line", points: "points" };
   const MAX_BARS = 200;
   const dark = matchMedia("(prefers-color-scheme: dark)");
-  const drawn = new Map(); // host -> function that draws it again
   let library = null;
   let watcher = null;
 
@@ -19,7 +17,8 @@ const Charts = (() => {
       const script = make("script");
       script.nonce = nonce;
       script.textContent = code;
-      document.head.append(script);
+      document.head.append(script); // runs at once
+      script.remove();
       return window.Plotly;
     });
     return library;
@@ -52,6 +51,7 @@ const Charts = (() => {
       hoverlabel: { bgcolor: css("--panel"), bordercolor: css("--line"), font: { color: css("--ink"), size: 11 } },
       xaxis: {
         ...axis, showgrid: false, tickformat: "d", hoverformat: "d", nticks: 8, tickprefix: "step ", showtickprefix: "first",
+        showspikes: true, spikemode: "across", spikethickness: 1, spikedash: "solid", spikecolor: css("--line"),
         unifiedhovertitle: { text: "step %{x}" }, ...stepsOf(figure),
       },
       yaxis: y,
@@ -93,8 +93,8 @@ const Charts = (() => {
     const few = series.x.length < 45 || points || series.y.includes(null); // a lone point has no line to be seen by
     traces.push({
       type: "scatter", x: series.x, y: series.y, mode: points ? "markers" : few ? "lines+markers" : "lines", name: safe(name),
-      text: series.x.map((_, i) => safe((range ? range[i] : "") + (series.words ? `  ${series.words[i]}` : ""))),
-      hovertemplate: `${safe(name)} %{y:.4~g}%{text}<extra></extra>`,
+      text: series.x.map((_, i) => safe((range ? range[i] : "") + (series.words && !/^step \d+$/.test(series.words[i]) ? `  ${series.words[i]}` : ""))),
+      hovertemplate: `${safe(name)} %{y:.3~g}%{text}<extra></extra>`,
       line: { color, width: 2, dash: points ? "solid" : series.dash, shape: figure.axis === "step" ? "hv" : "linear" },
       marker: { color, size: points ? 8 : 4.5, symbol: points ? "circle-open" : "circle", line: { color, width: points ? 1.6 : 0 } },
     });
@@ -123,7 +123,7 @@ const Charts = (() => {
 
   function barTrace(series, color) {
     const { x, y } = binned(series.x, series.y);
-    const pattern = OURS.includes(series.name) 
+    const pattern = series.hatched 
       ? { shape: "/", size: 5, solidity: 0.4, fgcolor: css("--paper"), bgcolor: color } : undefined;
     return {
       type: "bar", x, y, name: safe(series.name), marker: { color, pattern },
@@ -158,9 +158,9 @@ const Charts = (() => {
   function legend(figure, app) {
     const items = [];
     if (figure.kind === "stack") {
-      for (const { name } of figure.series) {
+      for (const { name, hatched } of figure.series) {
         const style = { backgroundColor: colorOf(name, figure, app) };
-        items.push(make("span", {}, make("i", { class: OURS.includes(name) ? "box hatched" : "box", style }), name));
+        items.push(make("span", {}, make("i", { class: hatched ? "box hatched" : "box", style }), name));
       }
     } else {
       const names = new Map(figure.series.filter((series) => series.name).map((series) => [series.name, series.dash]));
@@ -183,9 +183,8 @@ const Charts = (() => {
     const built = make("figure", { class: "chart", "data-title": title },
       make("h3", {}, title), make("span", { class: "unit" }, figure.unit), legend(figure, app), host,
       make("figcaption", { class: "caption" }, notes.filter(Boolean).join(" ")));
-    const again = () => draw(host, figure, app);
     host.dataset.waiting = "";
-    host.start = () => { delete host.dataset.waiting; drawn.set(host, again); return again(); };
+    host.start = () => { delete host.dataset.waiting; return draw(host, figure, app); };
     return built;
   }
 
@@ -199,7 +198,6 @@ const Charts = (() => {
     for (const host of root.querySelectorAll(".plot[data-waiting]")) watcher.observe(host);
   }
 
-  const redraw = () => { for (const again of drawn.values()) again(); };
   addEventListener("beforeprint", () => document.querySelectorAll(".plot[data-waiting]").forEach((host) => host.start()));
-  return { element, watch, redraw, forget: () => drawn.clear() };
+  return { element, watch };
 })();

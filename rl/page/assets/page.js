@@ -17,7 +17,7 @@ function curves() {
   const { facts } = app;
   const blocks = [make("div", { class: "runs" }, facts.runs.map(runCard))];
   for (const [key, question] of Object.entries(facts.sections)) {
-    const figures = facts.figures.filter((figure) => figure.section === key);
+    const figures = facts.figures.filter((one) => one.section === key && !(one.kind === "stack" && app.hidden.has(one.series[0].run)));
     if (!figures.length) continue;
     const charts = () => make("div", { class: "charts" }, figures.map((figure) => Charts.element(figure, app)));
     if (key === "other") {
@@ -110,7 +110,7 @@ async function browse(filter, linked, turn) {
     status.textContent = group ? "One group." : "This file does not hold that sample.";
     pager.append(make("a", { href: "#samples" }, "all samples"));
     if (group) await show([group], list, filter, () => true, linked.k);
-    list.querySelector(".linked")?.scrollIntoView({ block: "center" });
+    list.querySelector(".linked")?.scrollIntoView({ block: "center", inline: "center" });
     return;
   }
   const tell = (groups, read, total) => { status.textContent = `Searching: ${Math.round((100 * read) / total)} %, ${groups} groups so far`; };
@@ -123,10 +123,10 @@ async function browse(filter, linked, turn) {
   const num = result.groups.reduce((sum, group) => sum + group.end - group.start, 0);
   status.textContent = num ? `${result.groups.length.toLocaleString("en")} groups, ${num.toLocaleString("en")} samples` : "";
   const goes = (to, word) => make("button", { class: "plain", type: "button", disabled: to < 1 || to > pages, onclick: () => { go({ ...filter, page: to }); scrollTo(0, 0); } }, word);
-  if (pages > 1) pager.append(goes(page - 1, "Earlier"), `${page} of ${pages}`, goes(page + 1, "Later"));
+  if (pages > 1) pager.append(goes(page - 1, "Previous"), `${page} of ${pages}`, goes(page + 1, "Next"));
   if (!num) list.append(make("p", { class: "empty" }, "No sample passes these filters."));
   await show(some, list, filter, result.passes, null);
-  if (pages > 1 && some.length > 2) list.append(make("div", { class: "found" }, make("span", { class: "pager" }, goes(page - 1, "Earlier"), `${page} of ${pages}`, goes(page + 1, "Later"))));
+  if (pages > 1 && some.length > 2) list.append(make("div", { class: "found" }, make("span", { class: "pager" }, goes(page - 1, "Previous"), `${page} of ${pages}`, goes(page + 1, "Next"))));
 }
 
 async function show(groups, list, filter, passes, linked) {
@@ -150,7 +150,8 @@ function filters(filter) {
   const number = (name, word) => make("input", { type: "number", name, step: "any", value: filter[name], placeholder: word, "aria-label": `${name} ${word}` });
   const pair = (label, low, high) => make("label", {}, label, make("span", { class: "pair" }, low, high));
   const runs = app.facts.runs.map((run) => run.label);
-  const colours = Samples.hasTokens() ? Object.entries(Cards.COLOURS) : [];
+  const hasGap = app.facts.runs.some((run) => run.has_gap);
+  const colours = Samples.hasTokens() ? Object.entries(Cards.COLOURS).filter(([name]) => name !== "gap" || hasGap) : [];
   const flags = Samples.flags();
   const form = make("form", { class: "filters", id: "filters", onsubmit: (event) => event.preventDefault() },
     make("label", { class: "always" }, "search", make("input", { type: "search", name: "q", value: filter.q, placeholder: "response, prompt, answer, task" })),
@@ -176,7 +177,7 @@ function filters(filter) {
 function settings() {
   const { runs } = app.facts;
   const keys = [...new Set(runs.flatMap((run) => Object.keys(run.settings)))];
-  const text = (run, key) => (key in run.settings ? JSON.stringify(run.settings[key]) : "-");
+  const text = (run, key) => (key in run.settings ? JSON.stringify(run.settings[key] ?? "none") : "-").replace(/^"none"$/, "none");
   const differing = keys.filter((key) => new Set(runs.map((run) => text(run, key))).size > 1);
   const table = (chosen) => make("div", { class: "scroll" }, make("table", {},
     make("thead", {}, make("tr", {}, make("th", {}, "setting"), runs.map((run, r) => make("th", {}, runs.length > 1 ? dot(r) : null, " ", run.label)))),
@@ -208,7 +209,6 @@ async function route() {
     if (link.hash === `#${tab}`) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  Charts.forget();
   if (name === "sample" && rest.length === 4) {
     const [run, step, draw, k] = [decodeURIComponent(rest[0]), ...rest.slice(1).map(Number)];
     await browse({ ...Samples.NONE }, { run, step, draw, k }, turn);
@@ -219,11 +219,18 @@ async function route() {
   if (turn === app.turn) document.body.dataset.ready = tab;
 }
 
+/* The view as it now is, at the same place. */
+async function again() {
+  const at = scrollY;
+  await route();
+  scrollTo(0, at);
+}
+
 function legendOfRuns() {
   const { runs } = app.facts;
   const buttons = runs.map((run, r) => make("button", {
     type: "button", "aria-pressed": String(!app.hidden.has(r)), title: `${run.path}: show or hide its lines`,
-    onclick: () => { if (!app.hidden.delete(r)) app.hidden.add(r); legendOfRuns(); Charts.redraw(); },
+    onclick: () => { if (!app.hidden.delete(r)) app.hidden.add(r); legendOfRuns(); again(); },
   }, dot(r), make("span", {}, run.label)));
   document.getElementById("runs-legend").replaceChildren(...(runs.length > 1 ? buttons : []));
 }
@@ -256,10 +263,8 @@ async function renew(fresh, isBusy) {
   Blobs.forget();
   app.samples = null;
   app.facts = JSON.parse(await Blobs.text("facts"));
-  const at = scrollY;
   legendOfRuns();
-  if (!isBusy) await route();
-  scrollTo(0, at);
+  if (!isBusy) await again();
 }
 
 (async () => {
@@ -269,8 +274,8 @@ async function renew(fresh, isBusy) {
   }
   app.facts = JSON.parse(await Blobs.text("facts"));
   legendOfRuns();
-  addEventListener("hashchange", () => { document.getElementById("filters")?.remove(); route(); });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", route);
+  addEventListener("hashchange", () => { document.getElementById("filters")?.remove(); scrollTo(0, 0); route(); });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again);
   await route();
   if (app.facts.follow) follow(app.facts.follow, app.facts.etag);
 })().catch((error) => {

@@ -69,8 +69,9 @@ def test_faults_are_told_by_cause_and_a_closed_gate_is_one_of_its_own(tmp_path):
     samples = [gated, response("b", status=Status.JUDGE_FAILED), response("c", status=Status.TRUNCATED), response("d")]
     figure = figures(write_run(tmp_path / "run", [[siblings(0, *samples)], [plain(1.0)]]))["Faults and masks"]
     assert {series.name: series.y for series in figure.series} == {
-        "gate_closed": [0.25, 0.0], "judge_failed": [0.25, 0.0], "truncated": [0.25, 0.0],
+        "truncated": [0.25, 0.0], "gate_closed": [0.25, 0.0], "judge_failed": [0.25, 0.0],
     }  # fmt: skip
+    assert [series.hatched for series in figure.series] == [False, True, True]
 
 
 def test_a_number_that_no_chart_names_is_shown_among_the_others(tmp_path):

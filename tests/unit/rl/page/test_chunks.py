@@ -55,6 +55,16 @@ def test_a_part_holds_texts_and_tokens_of_whole_groups(stored):
     assert index["reward"] == [1.0, 0.0, 0.0] * 2 and index["adv"] == [0.5, -0.5, 0.0] * 2
 
 
+def test_log_probabilities_of_the_learner_are_kept_where_a_row_has_them(tmp_path):
+    folder = write_run(tmp_path / "run", [[siblings(0, response("ab", logprobs=(-0.5, -1.0)))]])
+    file = folder.rollouts / "step_000000.jsonl"
+    row = json.loads(file.read_text())
+    for learner, kept in (([-0.4, -1.1], [[-400, -1100]]), ([-0.4], [[]])):  # of another length: not these tokens'
+        file.write_text(json.dumps(row | {"learner_logprobs": learner}) + "\n")
+        (part,) = parts_of(list(groups_of(read_samples(file)[0])), {})
+        assert opened(part.tokens)["learner"] == kept and part.has_gap == any(kept)
+
+
 def test_parts_are_cut_between_groups(stored, monkeypatch):
     monkeypatch.setattr(chunks, "PART_BYTES", 400)
     groups = stored(*(siblings(n, response("x" * 50), response("y" * 50)) for n in range(5)))

@@ -1,0 +1,150 @@
+"""The page of `k2rl report` in a real browser: headless Chromium draws it, and the document that results is read.
+
+What is seen is named by the address, so every view can be asked for; `data-ready` says that it is drawn.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+import shutil
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+
+from gyms.api import Status
+from rl.page.content import Source
+from rl.page.follow import LivePage, server_of
+from rl.page.html import page_of
+from tests.integration.harness import PATIENCE
+from tests.run_folders import CONFIG, evaluation, response, siblings, write_run, write_step
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+if CHROMIUM is None:
+    pytest.skip("there is no Chromium to draw the page (Debian: apt-get install chromium)", allow_module_level=True)
+
+HOSTILE = "</script><img src=x onerror=\"document.body.dataset.hacked=1\"><script>document.title='hacked'</script>"
+
+
+def dom(address: str, folder: Path, *, seconds: int = 20) -> str:
+    """The title and the body that Chromium makes of an address, without its data; `seconds` are the page's own."""
+    command = [
+        str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-proxy-server",
+        f"--user-data-dir={folder / 'chromium'}", f"--virtual-time-budget={1000 * seconds}", "--dump-dom", address,
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=True)
+    (title,) = re.findall(r"<title>.*?</title>", done.stdout)
+    _, body = done.stdout.split("</head>")
+    return title + body.split('<div id="blobs"')[0]
+
+
+def texts(document: str, tag: str, of_class: str = "") -> list[str]:
+    """The texts of all elements of a kind, tags inside them left out."""
+    chosen = rf'<{tag}\b[^>]*class="[^"]*\b{of_class}\b[^"]*"[^>]*>' if of_class else rf"<{tag}\b[^>]*>"
+    found = re.findall(rf"{chosen}(.*?)</{tag}>", document, re.DOTALL)
+    return [html.unescape(re.sub(r"<[^>]*>", "", text)) for text in found]
+
+
+def ready(document: str) -> str:
+    (view,) = re.findall(r'<body[^>]*data-ready="(\w+)"', document)
+    return view
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> str:
+    """Two runs: three steps with a tokenizer and hostile texts, and one step of another learning rate."""
+    folder = tmp_path_factory.mktemp("runs")
+    steps = [
+        [
+            siblings(2 * n, response(HOSTILE, token_ids=(5, 6, 7)), response("needle 4", 0.0, answer="4")),
+            siblings(2 * n + 1, response("cut", status=Status.TRUNCATED), response("b"), gym="words", prompt=HOSTILE),
+        ]
+        for n in range(3)
+    ]
+    evals = [evaluation("after the warm-up", 0, 8), evaluation("after RL", 3, 16)]
+    config = {**CONFIG, "model": {"source": "folder", "path": str(tiny_folder)}}
+    write_run(folder / "first", steps, config=config, evals=evals, rows={1: {"learner/ptx_loss": 1.5}})
+    write_run(folder / "<b>second", steps[:1], config={**CONFIG, "learner": {**CONFIG["learner"], "lr": 2e-3}})
+    file = folder / "page.html"
+    file.write_text(page_of(Source([folder / "first", folder / "<b>second"], max_samples=1000).read()))
+    return file.as_uri()
+
+
+def test_curves_are_drawn_for_all_runs(page, tmp_path):
+    document = dom(page, tmp_path)
+    assert ready(document) == "curves"
+    titles = texts(document, "h3")
+    assert titles[0] == "Held-out accuracy: sums" and "Reward: words" in titles and "Faults and masks: first" in titles
+    drawn = re.findall(r'data-drawn="(\d+)"', document)
+    assert drawn and min(map(int, drawn)) > 0 and document.count('class="main-svg"') >= len(drawn)
+    assert "80.0 %" in texts(document, "b") and "40.0 % before RL" in texts(document, "small")
+    assert {"first", "<b>second"} <= set(texts(document, "h2"))
+
+
+def test_what_a_model_wrote_stays_text(page, tmp_path):
+    for view in ("#samples", "#samples?colour=logprob", "#samples?q=onerror"):
+        document = dom(page + view, tmp_path)
+        assert ready(document) == "samples"
+        assert "<img" not in document and "data-hacked" not in document and "<title>hacked" not in document
+        assert view.endswith("logprob") or texts(document, "pre").count(HOSTILE) >= 8  # four responses, four prompts
+    assert HOSTILE[:30] not in document and document.count("<mark>onerror</mark>") >= 8
+
+
+def test_filters_and_search_find_what_they_name_and_show_the_siblings_beside_it(page, tmp_path):
+    document = dom(f"{page}#samples?status=truncated&run=first&from=1&order=first", tmp_path)
+    assert "2 groups, 4 samples" in document
+    assert re.findall(r"step (\d), draw (\d)", document) == [("1", "3"), ("2", "5")]
+    assert [len(re.findall(rf'class="card {kind}', document)) for kind in (" ", "other")] == [2, 2]
+    document = dom(f"{page}#samples?q=NEEDLE&high=0.5&gym=sums", tmp_path)
+    assert "4 groups, 8 samples" in document and document.count("<mark>needle</mark>") == 4
+    assert "No sample passes these filters." in dom(f"{page}#samples?q=nowhere", tmp_path)
+
+
+def test_a_sample_has_an_address(page, tmp_path):
+    document = dom(f"{page}#sample/first/2/5/1", tmp_path)
+    (linked,) = re.findall(r'class="card[^"]*linked[^"]*" data-k="(\d)"', document)
+    assert linked == "1" and "step 2, draw 5" in document and document.count('class="group"') == 1
+    assert "This file does not hold that sample." in dom(f"{page}#sample/first/9/5/1", tmp_path)
+
+
+def test_tokens_are_coloured_where_the_run_has_a_tokenizer(page, tmp_path):
+    document = dom(f"{page}#samples?colour=logprob&run=first", tmp_path)
+    tokens = re.findall(r'class="token" title="token (\d+), log p ([-\d.]+) \(p = ([\d.]+)\)"', document)
+    assert ("5", "-0.25", "0.779") in tokens  # e^-0.25
+
+
+def test_settings_that_differ_are_told_apart(page, tmp_path):
+    document = dom(f"{page}#settings", tmp_path)
+    differences, everything = re.findall(r"<tbody>(.*?)</tbody>", document, re.DOTALL)
+    assert texts(differences, "td", "key") == ["num_steps", "model.source", "model.path", "learner.lr"]
+    assert "0.002" in texts(differences, "td", "value") and "learner.tau" in texts(everything, "td", "key")
+
+
+def test_a_followed_run_gains_its_new_steps_in_the_open_page(tmp_path):
+    groups = [siblings(0, response("3"), response("4", 0.0))]
+    folder = write_run(tmp_path / "run", [groups], is_done=False)
+
+    class GoingOn(LivePage):
+        """A run that does one step more between two looks at it."""
+
+        num_looks = 0
+
+        def newest(self) -> tuple[str, bytes]:
+            self.num_looks += 1
+            if self.num_looks in (2, 3):
+                write_step(folder, self.num_looks - 1, groups)
+            return super().newest()
+
+    live = GoingOn(Source([folder.path], max_samples=100, keeps=True))
+    with server_of(live, port=0, say=print) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            document = dom(f"http://127.0.0.1:{server.server_address[1]}/#samples", tmp_path, seconds=60)
+        finally:
+            server.shutdown()
+            thread.join()
+    assert live.num_looks > 3 and "3 groups, 6 samples" in document
+    assert texts(document, "span") and '<span id="live" role="status">live</span>' in document
