@@ -26,6 +26,8 @@ MAX_ARGUMENT_CHARS = 1_000_000
 """Longest arguments that are read."""
 MAX_DEPTH = 64
 """Deepest nesting of arguments that is read: an environment may walk through them without fear."""
+MAX_NAME_CHARS = 100
+"""Longest name that is kept of a tool which there is not; those that there are have at most 64."""
 MAX_PROBLEM_CHARS = 300
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -40,7 +42,8 @@ def read_call(tools: Sequence[Tool], *, call_id: str, tool: str, arguments: str 
     called = next((known for known in tools if known.name == tool), None)
     if called is None:
         names = ", ".join(known.name for known in tools) or "none"
-        return Call(id=call_id, tool=tool, arguments=None, problem=f"there is no tool {tool[:100]!r}; tools: {names}")
+        name = tool[:MAX_NAME_CHARS]
+        return Call(id=call_id, tool=name, arguments=None, problem=f"there is no tool {name!r}; tools: {names}")
     try:
         given = _parsed(arguments)
         problem = _problem(json.dumps(called.parameters, sort_keys=True), given)

@@ -70,7 +70,7 @@ class Call:
     id: str
     """Names the call within its episode; the answer repeats it."""
     tool: str
-    """The name that the model wrote; where `arguments` is given it is the name of a tool of the task."""
+    """The name that the model wrote, cut where it is long; where `arguments` is given, that of a tool of the task."""
     arguments: Mapping[str, Any] | None
     """As the tool's schema demands; None: no such tool, not JSON, or not what the schema says."""
     problem: str = ""
@@ -174,7 +174,7 @@ def refusal(call: Call, tools: Sequence[Tool]) -> Message:
     wanted = next((tool for tool in tools if tool.name == call.tool), None)
     if wanted is None:
         names = ", ".join(tool.name for tool in tools) or "none"
-        return tool_result(call, f"Error: there is no tool {call.tool[:100]!r}. Tools: {names}.")
+        return tool_result(call, f"Error: there is no tool {call.tool!r}. Tools: {names}.")
     problem = call.problem or "the arguments are not JSON, or not what the tool takes"
     return tool_result(call, f"Error: {problem}. {wanted.name} takes {_signature(wanted)}.")
 

@@ -130,7 +130,7 @@ async def respond(
             seed=segment_seed(number),
         )
     drawn = await policy.sample(request, lane=lane)
-    is_paused = drawn.is_truncated and drawn.num_tokens < room
+    is_paused = drawn.is_truncated and request.budget < room
     return Sample(
         id=whole.id,
         prompt_ids=whole.prompt_ids,

@@ -1,4 +1,4 @@
-"""Run folders for tests of the page, written through the code that writes a run's: `RunFolder` and `rollout_row`."""
+"""Run folders for tests of the page, written through the code that writes a run's: `RunFolder` and `sample_rows`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from gyms.api import Score, Status, Task, message
 from gyms.mixture import Draw
 from reward.rules import TruncationRule, reward_of
 from rl.batch import Group, ScoredSample
-from rl.metrics import rollout_row
 from rl.run_folder import RunFolder, write_atomically
+from rl.sample_rows import sample_rows
 from rollout.types import FinishReason, Sample, Segment
 
 CONFIG = {
@@ -96,6 +96,5 @@ def write_run(
 
 def write_step(folder: RunFolder, step: int, groups: Sequence[Group], **numbers: Any) -> None:
     """What a run writes of one step."""
-    rows = [rollout_row(step, group, k, scored) for group in groups for k, scored in enumerate(group.samples)]
-    folder.write_rollouts(step, rows)
+    folder.write_rollouts(step, sample_rows(step, groups))
     folder.append(folder.metrics, metrics(step, groups, **numbers))

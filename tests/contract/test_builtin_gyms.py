@@ -12,6 +12,7 @@ import pytest
 from gyms.api import Status
 from gyms.load import GymSpec, load_gym
 from gyms.testing import check_gym
+from reward.conformance import check_in_worker
 from reward.scorer import Scorer
 
 ARITHMETIC = "gyms.arithmetic:Arithmetic"
@@ -57,3 +58,9 @@ def test_scores_in_a_worker_equal_scores_in_this_process() -> None:
         found = asyncio.run(scored(scorer))
     assert found == [gym.score(task, response) for task, response in pairs]
     assert {score.status for score in found} == {Status.OK, Status.NO_ANSWER, Status.TOO_COMPLEX}
+
+
+@pytest.mark.parametrize("reference", ["gyms.adder:Adder", "gyms.tools.gym:Tools"])
+def test_built_in_environments_are_the_same_in_a_worker(reference: str) -> None:
+    spec = GymSpec(name="env", reference=reference)
+    check_in_worker(spec, spec.build())

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 
-from gyms.api import Score, Task
+from gyms.api import Call, Environment, Score, Task, Tool, Turn
+from gyms.arguments import read_call
 from gyms.critic_prompt import PromptStyle
 from gyms.load import GymSpec
 from gyms.testing import ODD_RESPONSES
+from reward.control import CONTROL_FLAG
 from reward.scorer import Scorer
 
 BOX = "\\boxed{%s}"
@@ -105,3 +108,35 @@ def test_no_response_leads_to_a_masked_status(name: str, tmp_path: Path) -> None
         scores = asyncio.run(scored(scorer))
     masked = [(r[:60], s.status, s.detail) for r, s in zip(HOSTILE, scores, strict=True) if s.status.is_masked]
     assert not masked
+
+
+def hostile_calls(tools: Sequence[Tool], text: str, number: int) -> list[Call]:
+    """A call of each tool with the text as its arguments, as a text in them, and as the tool's name."""
+    calls = []
+    for tool in tools:
+        properties = tool.parameters["properties"]
+        fitting = {"string": text, "integer": 1, "array": []}
+        arguments = {name: fitting[schema["type"]] for name, schema in properties.items()}
+        for name, given in ((tool.name, text), (tool.name, arguments), (text, "{}")):
+            calls.append(read_call(tools, call_id=f"call_{number + len(calls)}", tool=name, arguments=given))
+    return calls
+
+
+@pytest.mark.parametrize("reference", ["gyms.adder:Adder", "gyms.tools.gym:Tools"])
+def test_no_turn_leads_to_a_masked_status_or_breaks_the_environment(reference: str) -> None:
+    spec = GymSpec(name="env", reference=reference)
+    env = spec.build()
+    assert isinstance(env, Environment)
+    asked = [env.tasks("train")[index] for index in range(6)]
+    with Scorer([spec], num_workers=2) as scorer:
+        pending = []
+        for number, text in enumerate(HOSTILE):
+            task = asked[number % len(asked)]
+            calls = tuple(hostile_calls(env.tools(task), text, number=0))
+            turns = [Turn(text=text, calls=calls), Turn(text=text, is_truncated=True), Turn(text=text)]
+            pending.append(scorer.submit_episode(str(number), "env", task, turns, seed=number))
+        scores = [score.result() for score in pending]
+    broken = [
+        (r[:60], s) for r, s in zip(HOSTILE, scores, strict=True) if s.status.is_masked or CONTROL_FLAG in s.flags
+    ]
+    assert not broken

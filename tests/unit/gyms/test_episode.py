@@ -72,6 +72,12 @@ def test_a_call_of_a_tool_that_there_is_not_names_those_that_there_are() -> None
     assert refusal(call, [ADD, FREE])["content"] == r"Error: there is no tool 'ad\nd'. Tools: add, note."
 
 
+def test_a_long_name_of_a_tool_is_cut_before_anybody_repeats_it() -> None:
+    call = read("{}", tool="x" * 1_000_000)
+    assert call.tool == "x" * 100
+    assert len(refusal(call, [ADD])["content"]) < 200
+
+
 def test_nesting_is_read_to_its_limit_and_no_deeper() -> None:
     def nested(depth: int) -> str:
         return '{"x":' * depth + "1" + "}" * depth

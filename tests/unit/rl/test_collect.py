@@ -74,7 +74,7 @@ def run(policy: CannedPolicy, scorer: CannedScorer, **changes):
         "truncation": TruncationRule(rule="penalty", reward=-0.25),
         "minimum": lambda gym: 0.0,
     }
-    return asyncio.run(collect(policy, scorer, DRAWS, **arguments | changes))
+    return list(asyncio.run(collect(policy, scorer, DRAWS, **arguments | changes)).groups)
 
 
 def test_every_draw_becomes_k_scored_siblings_under_its_own_budget():

@@ -90,14 +90,14 @@ def play(env: Adder, script: Script, *, budget: int = 40, max_turns: int = 6, ma
         index=7, gym="adder", task=task, budget=budget, tools=tuple(env.tools(task)),
         limits=EpisodeLimits(max_turns=max_turns, max_tokens=max_tokens),
     )  # fmt: skip
-    (group,) = asyncio.run(
+    found = asyncio.run(
         collect(
             policy, host, [draw], samples_per_prompt=2, temperature=0.9, seed=3, key=5,
             truncation=TruncationRule(rule="penalty", reward=-0.25), minimum=lambda gym: 0.0,
         )  # type: ignore[arg-type]
     )  # fmt: skip
     assert not host.open, "an episode was left open"
-    return group, policy, host
+    return found.groups[0], policy, host
 
 
 def solver(env: Adder) -> Script:

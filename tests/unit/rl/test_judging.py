@@ -119,7 +119,7 @@ def test_a_judge_that_fails_some_calls_masks_those_samples_and_no_others(chat):
             truncation=TruncationRule(), minimum=lambda name: 0.0, judge=judging,
         )  # fmt: skip
 
-    groups = asyncio.run(run())
+    groups = asyncio.run(run()).groups
     statuses = [scored.score.status for group in groups for scored in group.samples]
     assert set(statuses) == {Status.OK, Status.JUDGE_FAILED}
     assert all(s.reward.is_masked == (s.score.status is Status.JUDGE_FAILED) for g in groups for s in g.samples)

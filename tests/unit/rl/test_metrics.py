@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from rl.batch import learning_batch
 from rl.learner import UpdateMetrics
 from rl.metrics import fault_causes, step_metrics
 from rl.mismatch import LogprobGap
+from rl.partial import PartialGroup
+from rollout.types import FinishReason
 
 GAP = LogprobGap(num=9, mean=0.02, stderr=0.01, max=0.5, median=0.015, p90=0.1, p99=0.3, p999=0.4, kl_k3=0.001)
 DOCUMENT = Path(__file__).parents[3] / "docs" / "metrics.md"
@@ -64,7 +67,7 @@ def row_of(groups, **changes):
     facts = {
         "step": 3,
         "temperature": 0.9,
-        "weight_version": 3,
+        "weight_version": 4,
         "batch": batch_of(groups),
         "updates": [update(), update(grad_norm=3.0, log_ratio_std=0.5)],
         "gap": GAP,
@@ -168,3 +171,17 @@ def test_every_name_of_a_row_is_documented(groups):
         patterns.append(re.compile(pattern))
     undocumented = [key for key in row_of(groups) | gap if not any(p.fullmatch(key) for p in patterns)]
     assert undocumented == []
+
+
+def test_tokens_of_older_weights_are_stale_and_were_counted_in_their_own_step(group, scored):
+    whole = group(0, 1.0)
+    (new,) = whole.samples[0].sample.segments
+    old = replace(new, weight_version=3, token_ids=(5, 6, 7), logprobs=(-1.0,) * 3)
+    sample = replace(whole.samples[0].sample, segments=(old, new))
+    spanning = replace(whole, samples=(replace(whole.samples[0], sample=sample),))
+    waiting = PartialGroup(
+        draw=whole.draw, step=0, siblings=((replace(sample, finish_reason=FinishReason.PAUSED), None),)
+    )
+    row = row_of([spanning], carried=(waiting,))
+    assert row["rollout/stale_frac"] == 3 / (3 + len(new.token_ids))
+    assert row["rollout/num_tokens"] == 2 * len(new.token_ids) and row["rollout/num_carried"] == 1
