@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from reward.control import CONTROL_FLAG
 from rl.batch import Group, LearningBatch
-from rl.learner import UpdateMetrics
 from rl.mismatch import LogprobGap, effective_frac
+from rl.update import UpdateMetrics
 
 __all__ = ["fault_causes", "learner_metrics", "step_metrics"]
 
