@@ -88,7 +88,7 @@ class RunState:
         self, state: dict[str, Any], weights: PublishedWeights, draws_of: Callable[[int], Sequence[Draw]]
     ) -> None:
         """Take back what `state_dict` gave; `weights` are those of the restored learner, `draws_of` those of a step."""
-        self.carried = tuple(PartialGroup.from_state(one, draws_of(one["step"])) for one in state["carried"])
+        self.carried = tuple(PartialGroup.from_state(one, draws_of(one["step"])) for one in state.get("carried", []))
         self.step, self.is_warm, self.num_evals = state["step"], state["is_warm"], state["num_evals"]
         self.weights = weights
 

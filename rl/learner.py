@@ -12,8 +12,8 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -30,12 +30,13 @@ from rl.optim import Optimizer
 from rl.packing import MicroBatch, Tree, pack
 from rl.ptx import PtxSample
 from rl.qat import Masters
+from rl.update import UpdateMetrics
 from rollout.quant.checkpoint import packed_tensors, write_int4_folder
 from rollout.quant.scheme import QuantScheme
 from rollout.weights.contract import WeightArtefact
 from rollout.weights.sender import build_artefact
 
-__all__ = ["Learner", "LearnerSettings", "UpdateMetrics"]
+__all__ = ["Learner", "LearnerSettings"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,42 +62,6 @@ class LearnerSettings:
     max_microbatch_tokens: int
     gradient_checkpointing: bool
     ptx_coef: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UpdateMetrics:
-    """What one optimiser update did."""
-
-    policy_loss: float
-    """Policy loss; 0 where the minibatch carried no gradient."""
-    ptx_loss: float
-    """Mean negative log-likelihood of the PTX batch in nats per token; 0 without PTX."""
-    grad_norm: float
-    """Global norm before clipping."""
-    learning_rate: float
-    """Learning rate that was applied."""
-    update_size: float
-    """Norm of the masters' change over their norm (`rl.optim`); 0 where no step was made."""
-    log_ratio_mean: float
-    """Mean log-ratio (nats) over samples or tokens, as the loss counts (`rl.loss.Objective`)."""
-    log_ratio_std: float
-    """Root mean square of the same."""
-    clipped_frac: float
-    """Fraction of tokens whose log-ratio was out of bounds (`k2_seq` and `reinforce` have none)."""
-    weight_sum: float
-    """Sum of the weights that correct for the engine (`rl.mismatch`) over the tokens that carried a gradient."""
-    weight_square_sum: float
-    """Sum of their squares."""
-    num_dropped: int
-    """Tokens among them whose weight is 0."""
-    num_tokens: int
-    """Sampled tokens that carried a gradient."""
-    num_samples: int
-    """Samples that carried a gradient."""
-    seconds: float
-    """Wall clock of the update."""
-    old_logprobs: Mapping[int, tuple[float, ...]] = field(default_factory=dict)
-    """log pi_old of every sample that carried a gradient, by its number: [T] nats."""
 
 
 class Learner:

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 
 from reward.control import CONTROL_FLAG
 from rl.batch import Group, LearningBatch, ScoredSample
-from rl.learner import UpdateMetrics
 from rl.mismatch import LogprobGap, effective_frac
 from rl.partial import PartialGroup
+from rl.update import UpdateMetrics
 
 __all__ = ["fault_causes", "learner_metrics", "step_metrics"]
 

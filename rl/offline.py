@@ -26,7 +26,7 @@ from configs.schema import Config
 from gyms.load import load_gym
 from gyms.mixture import GymEntry
 from rl.checkpoint import Checkpoint, complete_checkpoints
-from rl.learner import Learner, UpdateMetrics
+from rl.learner import Learner
 from rl.metrics import learner_metrics
 from rl.objective import check_objective
 from rl.preflight import chat_of, load_ptx
@@ -34,6 +34,7 @@ from rl.ptx import PtxData
 from rl.run_folder import RunFolder
 from rl.sample_rows import minibatches_of
 from rl.settings import learner_settings, learning_rate, ptx_batch
+from rl.update import UpdateMetrics
 
 __all__ = ["Replay", "replay"]
 

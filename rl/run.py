@@ -37,7 +37,6 @@ from rl.cluster import Cluster
 from rl.collect import collect
 from rl.faults import ActorLost, DeadlineExceeded, RunStopped
 from rl.judging import Judging
-from rl.learner import UpdateMetrics
 from rl.length_reward import with_length_reward
 from rl.metrics import fault_causes, step_metrics
 from rl.partial import PartialGroup
@@ -49,6 +48,7 @@ from rl.sample_rows import sample_rows
 from rl.schedule import warmup_learning_rate_at
 from rl.settings import learning_rate, ptx_batch
 from rl.turns import LearnerHandle, ServedPolicy
+from rl.update import UpdateMetrics
 from rollout.engine.engine import EngineBroken
 
 __all__ = ["Run"]

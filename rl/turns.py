@@ -18,8 +18,8 @@ from gyms.mixture import Draw
 from rl.batch import Minibatch
 from rl.checkpoint import PublishedWeights
 from rl.faults import ActorLost, DeadlineExceeded
-from rl.learner import UpdateMetrics
 from rl.ptx import PtxSample
+from rl.update import UpdateMetrics
 from rollout.engine.engine import EngineBroken
 from rollout.types import Sample, SampleRequest
 

@@ -11,10 +11,18 @@ from pathlib import Path
 from tests.integration.harness import PATIENCE, ROOT, Runs
 from tests.integration.test_runs import wait_for_rows, without_times
 
-FEW = ("num_steps=3", "checkpoint.every=1", "warmup.num_steps=60", "eval.num_tasks=8", "gyms.adder.args.num_operands=3")
+GYMS = """gyms=[
+    {name="adder", budget=16, episode_tokens=120, max_turns=7, args={style="bare", min_operand=10, num_operands=3}},
+    {name="arithmetic", budget=5, args={operation="add", min_operand=10, max_operand=99, style="bare"}},
+]"""
+FEW = (
+    GYMS.replace("\n", ""), "num_steps=3", "checkpoint.every=1", "warmup.num_steps=60", "eval.num_tasks=8",
+    "ptx.source.gym=['adder', 'arithmetic']", "rollout.segment_tokens=2",
+)  # fmt: skip
 
 
-def test_episodes_are_played_learned_from_and_the_same_after_a_kill(tmp_path: Path) -> None:
+def test_episodes_and_responses_of_several_steps_are_learned_from_and_the_same_after_a_kill(tmp_path: Path) -> None:
+    """Two gyms in one run: one whose tasks take many turns, one whose responses are drawn two tokens a step."""
     runs = Runs("tiny_tools.toml")
     straight, unlucky = tmp_path / "straight", tmp_path / "unlucky"
     runs.finish(straight, FEW)
@@ -29,21 +37,29 @@ def test_episodes_are_played_learned_from_and_the_same_after_a_kill(tmp_path: Pa
         assert (unlucky / name).read_bytes() == (straight / name).read_bytes()
 
     rows = [row for step in range(3) for row in runs.rows(straight, f"rollouts/step_{step:06d}.jsonl")]
-    turns = [len(row["episode"]["turns"]) for row in rows]
+    episodes, answers = ([row for row in rows if row["gym"] == name] for name in ("adder", "arithmetic"))
+    turns = [len(row["episode"]["turns"]) for row in episodes]
     assert max(turns) > 1, "no episode went on after its first turn"
-    metrics = runs.rows(straight)[0]
-    assert metrics["rollout/turns_mean"] == sum(turns[:32]) / 32
-    assert metrics["rollout/logprob_gap_mean"] < 0.05, "engine and learner see the same context"
-    for row in rows:
+    first, *_, last = runs.rows(straight)
+    assert first["rollout/turns_mean"] == sum(turns[:16]) / 16
+    assert last["rollout/logprob_gap_mean"] < 0.05, "engine and learner see the same context"
+    for row in episodes:
         own = [part["num_tokens"] for part in row["segments"] if part["is_sampled"]]
         assert sum(own) == row["num_tokens"] and len(own) == len(row["episode"]["turns"])
-    assert_scores_again(rows, tmp_path)
+    assert_scores_again(episodes, tmp_path)
+
+    assert first["rollout/num_carried"] > 0 and last["rollout/stale_frac"] > 0
+    versions = [[part["weight_version"] for part in row["segments"]] for row in answers]
+    assert max(map(len, versions)) > 1, "no response went on under the next weights"
+    for row, found in zip(answers, versions, strict=True):
+        assert found == list(range(found[0], found[0] + len(found)))
+        assert all(part["num_tokens"] == 2 for part in row["segments"][:-1]) and row["num_tokens"] <= 5
 
 
 def assert_scores_again(rows: list[dict], tmp_path: Path) -> None:
     """Stored episodes have the same score by replay, in the command that people use."""
     whole = [row for row in rows if row["finish_reason"] != "length"][:20]
-    args = {"style": "bare", "min_operand": 10, "max_operand": 99, "num_train": 10000, "num_operands": 3}
+    args = {"style": "bare", "min_operand": 10, "num_operands": 3}
     lines = [
         {
             "id": i, "gym": "adder", "args": args, "seed": row["episode"]["seed"], "turns": row["episode"]["turns"],

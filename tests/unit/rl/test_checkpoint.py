@@ -91,9 +91,9 @@ def test_run_state_comes_back_from_its_plain_facts():
     state = RunState(num_steps=5, weights=weights(0))
     state.is_warm, state.num_evals = True, 3
     state.advance(weights(1))
-    assert state.state_dict() == {"step": 1, "weight_version": 1, "is_warm": True, "num_evals": 3}
+    assert state.state_dict() == {"step": 1, "weight_version": 1, "is_warm": True, "num_evals": 3, "carried": []}
     restored, now = RunState(num_steps=5, weights=weights(0)), weights(1)
-    restored.load_state_dict(state.state_dict(), now)
+    restored.load_state_dict(state.state_dict(), now, lambda step: ())
     assert restored.state_dict() == state.state_dict() and restored.weights is now
 
 

@@ -13,10 +13,10 @@ from gyms.api import Status
 from reward.control import CONTROL_FLAG
 from reward.rules import TruncationRule
 from rl.batch import learning_batch
-from rl.learner import UpdateMetrics
 from rl.metrics import fault_causes, step_metrics
 from rl.mismatch import LogprobGap
 from rl.partial import PartialGroup
+from rl.update import UpdateMetrics
 from rollout.types import FinishReason
 
 GAP = LogprobGap(num=9, mean=0.02, stderr=0.01, max=0.5, median=0.015, p90=0.1, p99=0.3, p999=0.4, kl_k3=0.001)
