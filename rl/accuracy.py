@@ -8,8 +8,8 @@ avg@k and `best` is pass@k; a task is one observation of each, since its k sampl
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from statistics import fmean
 from typing import Any
 
@@ -52,10 +52,12 @@ class GymResult:
     """Greedy responses that ran into their budget."""
     masked_frac: float
     """Responses left out because scoring them failed."""
+    greedy_values: Mapping[str, float] = field(default_factory=dict)
+    """What each task counted for in `greedy`, by its id: for comparisons task by task."""
 
     def row(self) -> dict[str, Any]:
-        """As plain data, for files."""
-        return asdict(self)
+        """As plain data, for files; without the values of single tasks."""
+        return {key: value for key, value in asdict(self).items() if key != "greedy_values"}
 
 
 async def evaluate(
@@ -93,6 +95,7 @@ def gym_results(greedy: Sequence[Group], sampled: Sequence[Group]) -> dict[str, 
     results = {}
     for name in dict.fromkeys(group.draw.gym for group in greedy):
         cold = [g.samples[0] for g in greedy if g.draw.gym == name]
+        ids = [g.draw.task.id for g in greedy if g.draw.gym == name]
         hot = [g.samples for g in sampled if g.draw.gym == name]
         everything = [*cold, *(s for samples in hot for s in samples)]
         results[name] = GymResult(
@@ -102,6 +105,9 @@ def gym_results(greedy: Sequence[Group], sampled: Sequence[Group]) -> dict[str, 
             length_mean=sum(s.sample.num_sampled for s in cold) / len(cold),
             truncated_frac=sum(s.sample.is_truncated for s in cold) / len(cold),
             masked_frac=sum(s.score.status.is_masked for s in everything) / len(everything),
+            greedy_values={
+                task: s.score.value or 0.0 for task, s in zip(ids, cold, strict=True) if not s.score.status.is_masked
+            },
         )
     return results
 

@@ -105,16 +105,13 @@ class LearningBatch:
         Args:
             old_logprobs: log pi_old by the number of the sample, of all of them.
         """
-        sampled = [
-            (old, engine)
-            for minibatch in self.minibatches
-            for sample in minibatch.samples
-            for old, engine, is_fresh in zip(
-                old_logprobs[sample.number], sample.engine_logprobs, self.fresh(sample.number), strict=True
-            )
-            if is_fresh
-        ]
-        return logprob_gap(*zip(*sampled, strict=True)) if sampled else None
+        samples = [sample for minibatch in self.minibatches for sample in minibatch.samples]
+        if not samples:
+            return None
+        masks = [np.fromiter(self.fresh(sample.number), bool) for sample in samples]
+        old = [np.array(old_logprobs[s.number])[mask] for s, mask in zip(samples, masks, strict=True)]
+        engine = [np.array(s.engine_logprobs)[mask] for s, mask in zip(samples, masks, strict=True)]
+        return logprob_gap(np.concatenate(old), np.concatenate(engine))
 
     def with_minibatches(self, minibatches: tuple[Minibatch, ...]) -> LearningBatch:
         """The same batch with other minibatches: those that hold `old_logprobs`."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,12 +25,13 @@ from reward.scorer import Scorer
 from rl.accuracy import GymResult, evaluate
 from rl.cluster import Cluster
 from rl.gym_checks import check_gyms
+from rl.intervals import bootstrap
 from rl.preflight import available_memory, chat_of, check_context, check_machine, is_local
 from rl.prompts import Askable
 from rl.report import Report
 from rollout.chat import ChatFormat
 
-__all__ = ["Contender", "Plan", "Result", "compare", "plan", "tables"]
+__all__ = ["Contender", "Difference", "Plan", "Result", "compare", "difference", "plan", "tables", "with_differences"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +62,18 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """Greedy accuracy of a model minus that of another, over the tasks that both were scored on."""
+
+    mean: float
+    low: float
+    high: float
+    """Ends of the 95 % interval: the bootstrap's, over tasks."""
+    num: int
+    """Tasks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     """What a model did at a length of responses."""
 
@@ -69,10 +82,19 @@ class Result:
     budgets: Mapping[str, int]
     """Most tokens of a response, by gym."""
     gyms: Mapping[str, GymResult]
+    difference: Mapping[str, Difference] = field(default_factory=dict)
+    """From the first model at the same length, by gym; empty for the first model."""
 
     def row(self) -> dict[str, Any]:
         """As plain data; a number that could not be had is None."""
-        gyms = {name: {"max_tokens": self.budgets[name], **found.row()} for name, found in self.gyms.items()}
+        gyms = {
+            name: {
+                "max_tokens": self.budgets[name],
+                **found.row(),
+                "difference": asdict(self.difference[name]) if name in self.difference else None,
+            }
+            for name, found in self.gyms.items()
+        }
         return _without_nan({"model": self.model, "weights": self.weights, "gyms": gyms})
 
 
@@ -167,7 +189,31 @@ async def compare(chosen: Plan, report: Report) -> list[Result]:
                         )
                     budgets = {draw.gym: draw.budget for draw in draws}
                     results.append(Result(model=one.name, weights=one.weights, budgets=budgets, gyms=found))
-    return results
+    return with_differences(results, num_lengths=len(chosen.max_tokens))
+
+
+def with_differences(results: Sequence[Result], *, num_lengths: int) -> list[Result]:
+    """Results model by model, each at all lengths, compared with the first model's at the same length, task by task.
+
+    Two models that answer the same tasks differ by much less chance than their intervals suggest.
+    """
+    compared = list(results[:num_lengths])
+    for place, result in enumerate(results[num_lengths:]):
+        first = results[place % num_lengths]
+        differences = {
+            name: difference(first.gyms[name].greedy_values, found.greedy_values) for name, found in result.gyms.items()
+        }
+        compared.append(replace(result, difference=differences))
+    return compared
+
+
+def difference(first: Mapping[str, float], other: Mapping[str, float]) -> Difference:
+    """Mean of other minus first over the tasks of both; NaN where they share none."""
+    found = [other[task] - value for task, value in first.items() if task in other]
+    if not found:
+        return Difference(mean=math.nan, low=math.nan, high=math.nan, num=0)
+    low, high = bootstrap(found)
+    return Difference(mean=math.fsum(found) / len(found), low=low, high=high, num=len(found))
 
 
 def tables(results: Sequence[Result], *, samples_per_task: int, temperature: float) -> list[Table]:
@@ -177,14 +223,33 @@ def tables(results: Sequence[Result], *, samples_per_task: int, temperature: flo
     found = []
     for name in results[0].gyms if results else ():
         table = Table(title=f"held-out {name}, mean [95 % interval]", title_justify="left")
-        for column in ("model", "weights", "max tokens", "n", "greedy", hot, *best, "tokens", "truncated", "masked"):
+        several = ["to the first"] if any(result.difference for result in results) else []
+        columns = (
+            "model",
+            "weights",
+            "max tokens",
+            "n",
+            "greedy",
+            *several,
+            hot,
+            *best,
+            "tokens",
+            "truncated",
+            "masked",
+        )
+        for column in columns:
             table.add_column(column, justify="left" if column == "model" else "right", overflow="fold")
         for result in results:
             one = result.gyms[name]
-            accuracies = [one.greedy, one.sampled, *([one.best] if best and one.best is not None else [])]
+            accuracies = [
+                f"{a.mean:.3f} [{a.low:.3f}, {a.high:.3f}]"
+                for a in (one.greedy, one.sampled, *([one.best] if best and one.best is not None else []))
+            ]
+            to_first = result.difference.get(name)
+            told = "-" if to_first is None else f"{to_first.mean:+.3f} [{to_first.low:+.3f}, {to_first.high:+.3f}]"
             table.add_row(
                 result.model, result.weights, str(result.budgets[name]), str(one.greedy.num),
-                *(f"{a.mean:.3f} [{a.low:.3f}, {a.high:.3f}]" for a in accuracies),
+                accuracies[0], *([told] if several else []), *accuracies[1:],
                 f"{one.length_mean:.1f}", f"{one.truncated_frac:.3f}", f"{one.masked_frac:.3f}",
             )  # fmt: skip
         found.append(table)

@@ -99,7 +99,15 @@ def _reward_metrics(groups: Sequence[Group]) -> Row:
                 parts.setdefault(key, []).append(value)
         row |= {f"reward/{name}/{key}": _mean(values) for key, values in sorted(parts.items())}
         row[f"reward/{name}/mean"] = of(chosen)  # last: a component of that name does not take its place
+        row[f"reward/{name}/tokens_per_right"] = _tokens_per_right(chosen)
     return row
+
+
+def _tokens_per_right(groups: Sequence[Group]) -> float | None:
+    """Tokens of all unmasked responses over the number of those with a score of 1; None without such."""
+    scored = [s for g in groups for s in g.samples if not s.reward.is_masked]
+    num_right = sum(s.score.value == 1.0 for s in scored)
+    return sum(s.sample.num_tokens for s in scored) / num_right if num_right else None
 
 
 def learner_metrics(updates: Sequence[UpdateMetrics]) -> Row:

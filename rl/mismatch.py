@@ -30,12 +30,12 @@ Shape letters as in `rl.loss`.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 __all__ = ["Correction", "LogprobGap", "Mismatch", "effective_frac", "logprob_gap", "mismatch_weights"]
@@ -128,9 +128,9 @@ class LogprobGap:
     the engine drew, and never negative (J. Schulman, Approximating KL Divergence, 2020)."""
 
 
-def logprob_gap(old: Iterable[float], engine: Iterable[float]) -> LogprobGap | None:
-    """The gap between two lists of log-probabilities of the same sampled tokens; None where there are none."""
-    difference = np.fromiter(old, np.float64) - np.fromiter(engine, np.float64)
+def logprob_gap(old: ArrayLike, engine: ArrayLike) -> LogprobGap | None:
+    """The gap between two arrays [n] of log-probabilities of the same sampled tokens; None where there are none."""
+    difference = np.asarray(old, np.float64) - np.asarray(engine, np.float64)
     if not difference.size:
         return None
     gap = np.abs(difference)

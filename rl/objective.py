@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import importlib
 import math
+from collections.abc import Callable
 from functools import lru_cache
 from importlib.metadata import entry_points
 from typing import Any
@@ -23,9 +24,9 @@ from torch import Tensor
 
 from configs.schema import Config
 from configs.sections import LOSS_GROUP
-from rl.loss import OBJECTIVES, LossInputs, Objective, PolicyLoss
+from rl.loss import OBJECTIVES, Aggregation, LossInputs, Objective, PolicyLoss
 
-__all__ = ["check_objective", "objective"]
+__all__ = ["check_loss", "check_objective", "objective"]
 
 TOLERANCE = 1e-9
 """Relative, of sums of a dozen float64 numbers."""
@@ -73,16 +74,38 @@ def _from_entry_point(name: str) -> Any:
 
 
 def check_objective(config: Config) -> None:
-    """Call the config's loss on made-up tokens; those of the table are tested elsewhere and pass at once.
+    """Try the config's loss; those of the table are tested elsewhere and pass at once.
 
     Raises:
         ValueError: it cannot be had, raises, or does not keep the contract; says which part of it.
     """
-    name = config.learner.loss
-    if name in OBJECTIVES:
-        return
-    settings = {key: getattr(config.learner, key) for key in ("tau", "clip_low", "clip_high", "aggregation")}
-    loss = objective(name).loss
+    learner = config.learner
+    if learner.loss not in OBJECTIVES:
+        check_loss(
+            objective(learner.loss).loss, f"learner.loss = {learner.loss!r}", tau=learner.tau,
+            clip_low=learner.clip_low, clip_high=learner.clip_high, aggregation=learner.aggregation,
+        )  # fmt: skip
+
+
+def check_loss(
+    loss: Callable[[LossInputs], PolicyLoss],
+    what: str = "the loss",
+    *,
+    tau: float = 0.05,
+    clip_low: float = -0.6931,
+    clip_high: float = 0.6931,
+    aggregation: Aggregation | None = None,
+) -> None:
+    """Call a loss on made-up tokens: the contract, for a plug-in's own tests too.
+
+    Args:
+        what: what messages call it.
+        tau, clip_low, clip_high, aggregation: of `LossInputs`.
+
+    Raises:
+        ValueError: it raises, or does not keep the contract; says which part of it.
+    """
+    settings = {"tau": tau, "clip_low": clip_low, "clip_high": clip_high, "aggregation": aggregation}
     now, rest = _made_up()
     try:
         whole, slope = _called(loss, now, rest, slice(None), settings)
@@ -90,7 +113,7 @@ def check_objective(config: Config) -> None:
         elsewhere, _ = _called(loss, now + (1 - rest["loss_mask_NT"]) * 0.5, rest, slice(None), settings)
     except Exception as error:
         raise ValueError(
-            f"learner.loss = {name!r} failed on a trial of {len(now)} responses: {type(error).__name__}: {error}"
+            f"{what} failed on a trial of {len(now)} responses: {type(error).__name__}: {error}"
         ) from error
     problem = None
     if not torch.isfinite(slope).all() or not slope.any():
@@ -103,7 +126,7 @@ def check_objective(config: Config) -> None:
             "(x.mean does), not by what the micro-batch happens to hold"
         )
     if problem:
-        raise ValueError(f"learner.loss = {name!r}: {problem}")
+        raise ValueError(f"{what}: {problem}")
 
 
 def _made_up() -> tuple[Tensor, dict[str, Any]]:

@@ -145,6 +145,8 @@ def test_evaluating_model_folders_by_themselves_finds_what_the_run_found_of_the_
     asked = [(row["model"], row["weights"], row["gyms"]["arithmetic"].pop("max_tokens")) for row in found]
     weights = zip(models, ("BF16", "INT4", "INT4"), strict=True)
     assert asked == [(*one, length) for one in weights for length in (2, 5)]
+    compared = [row["gyms"]["arithmetic"].pop("difference") for row in found]
+    assert compared[:2] == [None, None] and all(one["num"] == 16 for one in compared[2:])
     of = {(Path(model).name, length): row["gyms"] for (model, _, length), row in zip(asked, found, strict=True)}
     evals = {row["stage"]: row["gyms"] for row in runs.rows(straight_run, "evals.jsonl")}
     assert of["initial_int4", 5] == evals["rounded to INT4"] and of["export", 5] == evals["after RL"]

@@ -44,6 +44,8 @@ def test_each_gym_has_its_own_results(group, scored):
     assert (found["words"].truncated_frac, found["words"].masked_frac) == (0.0, 0.25)
     low, high = wilson(1, 2)
     half = {"mean": 0.5, "stderr": pytest.approx(math.sqrt(0.25 / 2)), "num": 2, "low": low, "high": high}
+    assert found["sums"].greedy_values == {"sums/1": 0.0}  # both draws are of one task here; the last one counts
+    assert found["words"].greedy_values == {"sums/1": 0.5}  # what was not scored is left out
     assert found["sums"].row() == {
         "greedy": half,
         "sampled": half,

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from rl.accuracy import Accuracy, GymResult
-from rl.comparison import Result, tables
+from rl.comparison import Result, difference, tables, with_differences
 from rl.evaluate import main
 
 TINY = str(Path(__file__).parents[3] / "configs" / "tiny_cpu.toml")
@@ -58,13 +58,13 @@ def test_lengths_are_whole_numbers_above_zero(capsys, tiny_folder, lengths):
     assert caught.value.code == 2 and "wanted whole numbers above 0, as in 16,64,256" in capsys.readouterr().err
 
 
-def result(model: str, budget: int, *, best: bool = True) -> Result:
+def result(model: str, budget: int, *, best: bool = True, values: dict[str, float] | None = None) -> Result:
     def accuracy(mean: float) -> Accuracy:
         return Accuracy(mean=mean, stderr=0.01, num=40, low=mean - 0.125, high=mean + 0.125)
 
     found = GymResult(
         greedy=accuracy(0.5), sampled=accuracy(0.25), best=accuracy(0.75) if best else None, length_mean=7.25,
-        truncated_frac=0.125, masked_frac=0.0,
+        truncated_frac=0.125, masked_frac=0.0, greedy_values=values or {},
     )  # fmt: skip
     return Result(model=model, weights="INT4", budgets={"sums": budget}, gyms={"sums": found})
 
@@ -84,6 +84,36 @@ def test_a_table_has_a_row_for_each_model_and_length_with_intervals():
     assert [row[:4] for row in rows] == [["a", "INT4", n, "40"] for n in ("16", "64")] + [["b", "INT4", "16", "40"]]
     accuracies = ["0.500 [0.375, 0.625]", "0.250 [0.125, 0.375]", "0.750 [0.625, 0.875]"]
     assert rows[0][4:] == [*accuracies, "7.2", "0.125", "0.000"]
+
+
+def test_models_are_compared_task_by_task_with_the_first_at_the_same_length():
+    right, wrong = dict.fromkeys("abcd", 1.0), dict.fromkeys("abcd", 0.0)
+    found = with_differences(
+        [result("x", 16, values=right), result("x", 64, values=wrong), result("y", 16, values=right),
+         result("y", 64, values=right), result("z", 16, values=wrong), result("z", 64, values=wrong)],
+        num_lengths=2,
+    )  # fmt: skip
+    assert [{name: one.mean for name, one in r.difference.items()} for r in found] == [
+        {}, {}, {"sums": 0.0}, {"sums": 1.0}, {"sums": -1.0}, {"sums": 0.0}
+    ]  # fmt: skip
+    lines = shown(found)
+    assert "to the first" in lines[2]
+    rows = [[cell.strip() for cell in line.strip("\u2502").split("\u2502")] for line in lines if "INT4" in line]
+    assert [row[5] for row in rows][1:4] == ["-", "+0.000 [+0.000, +0.000]", "+1.000 [+1.000, +1.000]"]
+    assert found[3].row()["gyms"]["sums"]["difference"] == {"mean": 1.0, "low": 1.0, "high": 1.0, "num": 4}
+    assert found[0].row()["gyms"]["sums"]["difference"] is None
+
+
+def test_a_difference_is_over_the_tasks_that_both_were_scored_on_and_surer_than_two_intervals():
+    first = {str(i): float(i % 2) for i in range(100)}
+    other = first | {"0": 1.0, "2": 1.0, "4": 1.0, "99": 0.0}
+    del other["50"]
+    found = difference(first, other | {"new": 1.0})
+    assert (found.num, found.mean) == (99, pytest.approx(2 / 99))
+    # 3 gains and 1 loss: variance 4 / 99 - mean^2; the interval is within 1.96 standard errors, give or take a task
+    half = 1.96 * (4 / 99 - (2 / 99) ** 2) ** 0.5 / 99**0.5
+    assert (found.low, found.high) == pytest.approx((2 / 99 - half, 2 / 99 + half), abs=1 / 99)
+    assert difference({"a": 1.0}, {"b": 1.0}).num == 0
 
 
 def test_a_single_sample_a_task_is_called_sampled_and_has_no_best_of_k():

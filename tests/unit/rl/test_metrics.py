@@ -89,6 +89,13 @@ def test_rewards_are_means_over_what_was_not_masked(groups):
     assert row["reward/spread_frac"] == 0.25  # of the first group alone
 
 
+def test_tokens_are_told_per_right_answer_of_each_gym_and_not_where_none_is_right(groups, group):
+    row = row_of([*groups, group(4, 0.5, 0.0, gym="graded")])
+    assert row["reward/sums/tokens_per_right"] == (3 + 1) / 1  # one right, one wrong
+    assert row["reward/words/tokens_per_right"] == (3 + 3 + 3 + 3) / 2  # masked and truncated ones are left out
+    assert row["reward/graded/tokens_per_right"] is None
+
+
 def test_only_our_own_faults_are_in_the_masked_fraction(groups):
     row = row_of(groups)
     assert row["faults/masked_frac"] == 1 / 8

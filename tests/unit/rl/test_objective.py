@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from pydantic import ValidationError
 from configs.schema import Config
 from configs.sections import LOSSES
 from rl.loss import OBJECTIVES, LossInputs, Objective, reinforce
-from rl.objective import check_objective, objective
+from rl.objective import check_loss, check_objective, objective
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "algorithm.md"
 LOSSES_OF_MY_OWN = """
@@ -129,6 +130,13 @@ def test_two_packages_that_offer_one_name_are_refused_with_both(my_losses, tmp_p
 )
 def test_what_would_train_something_else_than_it_says_is_refused_before_the_start(my_losses, name, expected):
     assert expected in refusal(f"{my_losses}:{name}")
+
+
+def test_an_author_can_try_a_loss_of_his_own_and_those_of_the_table_keep_the_same_contract():
+    for name, one in OBJECTIVES.items():
+        check_loss(one.loss, name)
+    with pytest.raises(ValueError, match=r"^mine: it reads padding or observations"):
+        check_loss(lambda x: reinforce(dataclasses.replace(x, loss_mask_NT=torch.ones_like(x.loss_mask_NT))), "mine")
 
 
 def test_a_module_that_cannot_be_imported_is_refused_with_the_cause():
