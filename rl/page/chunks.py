@@ -5,7 +5,7 @@ sample and column (step, gym, status, reward, ...), so filters need nothing else
 groups, gzip in base64, opened one at a time; tokens apart from texts, since most readers never colour any.
 
 What a page holds is bounded, by the number of samples and by the size of their files, and the choice is a function of
-the folder alone: of every step the groups at evenly spaced places. Long responses are cut, and say by how much.
+the folder alone: groups at evenly spaced places, through the whole run. Long responses are cut, and say by how much.
 """
 
 from __future__ import annotations
@@ -93,11 +93,10 @@ def parts_of(groups: Sequence[Group], config: Mapping[str, Any]) -> list[Part]:
 
 
 def spaced(groups: Sequence[Group], keep_frac: float) -> list[Group]:
-    """The groups at evenly spaced places: a fraction of them, rounded up."""
-    if keep_frac >= 1 or not groups:
+    """A fraction of a run's groups, evenly spaced by their draws' numbers, whichever step's are asked for."""
+    if keep_frac >= 1:
         return list(groups)
-    num = max(1, round(len(groups) * keep_frac))
-    return [groups[i * len(groups) // num] for i in range(num)]
+    return [group for group in groups if int((group[0].draw + 1) * keep_frac) > int(group[0].draw * keep_frac)]
 
 
 def advantages_of(groups: Sequence[Group], config: Mapping[str, Any]) -> list[float]:

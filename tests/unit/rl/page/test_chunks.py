@@ -90,11 +90,12 @@ def test_advantages_are_those_of_the_runs_own_baseline(stored):
     assert advantages_of(groups, {"learner": {"baseline": "of another version"}}) == [0.75, -0.25, -0.25, -0.25]
 
 
-def test_of_too_many_groups_evenly_spaced_ones_are_kept():
-    groups = [[n] for n in range(10)]
+def test_of_too_many_groups_evenly_spaced_ones_are_kept_whatever_the_step(stored):
+    groups = stored(*(siblings(n, response("a")) for n in range(10)))
     assert spaced(groups, 1.0) == groups and spaced([], 0.5) == []
-    assert spaced(groups, 0.3) == [[0], [3], [6]]
-    assert spaced(groups, 0.001) == [[0]]
+    assert [group[0].draw for group in spaced(groups, 0.3)] == [3, 6, 9]
+    assert spaced(groups[:5], 0.3) + spaced(groups[5:], 0.3) == spaced(groups, 0.3)
+    assert spaced(groups, 0.001) == []
 
 
 def test_the_same_data_are_the_same_bytes_and_hold_no_markup():
