@@ -15,7 +15,8 @@ from typing import Any
 from rl.page.bands import accuracy_band
 from rl.page.charts import SECTIONS, figures_of
 from rl.page.chunks import Part, index_of, parts_of, spaced
-from rl.page.folder import RunRecord, labels_of, number, read_run, read_samples, step_of
+from rl.page.folder import RunRecord, labels_of, read_run
+from rl.page.stored import number, read_samples, step_of
 from rl.page.summary import StepSummary, groups_of, summary_of
 from rl.page.vocabulary import open_tokenizer, pieces_of
 
