@@ -76,7 +76,8 @@ const Cards = (() => {
       make("ol", {}, sample.turns.map((turn) => make("li", {},
         turn.text ? make("pre", {}, marked(turn.text, words)) : null,
         turn.calls.map((call) => make("pre", { class: "call" }, marked(call, words))),
-        turn.replies.map(([who, said]) => [make("span", { class: "role" }, who), make("pre", { class: "observed" }, marked(said, words))])))));
+        turn.replies.map(([who, said]) => make("div", { class: "reply" }, make("span", { class: "role" }, who),
+          make("pre", { class: "observed" }, marked(said, words))))))));
   }
 
   function details(sample, words) {

@@ -63,16 +63,16 @@ const Charts = (() => {
     const last = all.reduce((a, b) => Math.max(a, b), 0);
     const first = all.reduce((a, b) => Math.min(a, b), last);
     const pad = figure.kind === "stack" ? 0.6 : Math.max((last - first) * 0.025, 0.3);
-    return { range: [first - pad, last + pad] };
+    return { range: [first - pad, last + pad], ...(last - first < 8 ? { tick0: 0, dtick: 1 } : {}) };
   }
 
-  /* A stack's height: where one step dwarfs all others (the first holds the warm-up), it runs out of the chart. */
+  /* A stack of seconds: where one step dwarfs all others (the first holds the warm-up), it runs out of the chart. */
   function topOf(figure) {
     const totals = new Map();
     for (const { x, y } of figure.series) x.forEach((step, i) => totals.set(step, (totals.get(step) ?? 0) + y[i]));
     const ordered = [...totals].sort((a, b) => b[1] - a[1]);
     const [[step, most], second] = [ordered[0], ordered[1]?.[1] ?? 0];
-    return { top: 1.25 * second, cut: second > 0 && most > 2.5 * second, step, most };
+    return { top: 1.25 * second, cut: figure.unit === "seconds" && totals.size > 3 && second > 0 && most > 2.5 * second, step, most };
   }
 
   function lineTraces(series, label, figure) {

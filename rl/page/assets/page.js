@@ -50,7 +50,7 @@ function runCard(run, r) {
   if (rewards.length) {
     const few = Math.max(1, Math.min(5, Math.floor(rewards.length / 2)));
     const mean = (some) => some.reduce((a, b) => a + b, 0) / some.length;
-    numbers.push(figure(shown(mean(rewards.slice(-few))), "reward in training", `${shown(mean(rewards.slice(0, few)))} at first`, `means of ${few} steps`));
+    numbers.push(figure(shown(mean(rewards.slice(-few))), "reward in training", `${shown(mean(rewards.slice(0, few)))} at first`, few === 1 ? "one step each" : `means of ${few} steps`));
   }
   const planned = run.planned_steps === null ? "" : ` of ${run.planned_steps}`;
   const words = { done: "done", failed: "failed", unfinished: "not finished" }[run.state];
