@@ -42,7 +42,7 @@ function runCard(run, r) {
     const before = seen.findLast((row) => row.step === 0) ?? seen[0]; // what RL began with
     const now = seen[seen.length - 1];
     const [value, low, high] = now.gyms[gym].greedy;
-    const range = `95 %: ${percent(low)} to ${percent(high)}`;
+    const range = `95 %: ${(100 * low).toFixed(1)} to ${percent(high)}`;
     const from = now === before ? now.stage : `${percent(before.gyms[gym].greedy[0])} before RL`;
     numbers.push(figure(percent(value), `held-out ${gym}`, from, range));
   }
