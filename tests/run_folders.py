@@ -1,4 +1,5 @@
-"""Run folders for tests of the page, written through the code that writes a run's: `RunFolder` and `sample_rows`."""
+"""Run folders for tests of the page, with the columns that docs/metrics.md names; `tests/unit/rl/page/test_stored.py`
+holds them against it."""
 
 from __future__ import annotations
 
@@ -7,14 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gyms.api import Score, Status, Task, message
-from gyms.mixture import Draw
-from reward.rules import TruncationRule, reward_of
-from rl.batch import Group, ScoredSample
+from gyms.api import Status
 from rl.run_folder import RunFolder, write_atomically
-from rl.sample_rows import sample_rows
-from rollout.types import FinishReason, Sample, Segment
 
+Rows = Sequence[Mapping[str, Any]]
+"""Siblings."""
 CONFIG = {
     "name": "sums", "num_steps": 3, "seed": 0, "model": {"source": "tiny", "path": None},
     "gyms": [{"name": "sums", "budget": 8}],
@@ -29,27 +27,50 @@ def response(
     status: Status = Status.OK,
     token_ids: Sequence[int] = (),
     logprobs: Sequence[float] = (),
-    **score: Any,
-) -> ScoredSample:
-    """One response and what it earned; a truncated one and faults of the model earn 0."""
-    cut = status is Status.TRUNCATED
-    ids = tuple(token_ids) or tuple(range(1, len(text) + 1))
-    own = Segment(token_ids=ids, logprobs=tuple(logprobs) or (-0.25,) * len(ids), weight_version=1, temperature=1.0)
-    finish = FinishReason.LENGTH if cut else FinishReason.STOP
-    sample = Sample(id="s", prompt_ids=(1,), segments=(own,), finish_reason=finish, text=text)
-    full = Score(status=status, value=value if status is Status.OK else None, **score)
-    return ScoredSample(sample=sample, score=full, reward=reward_of(full, minimum=0.0, truncation=TruncationRule()))
+    **columns: Any,
+) -> dict[str, Any]:
+    """One response and what it earned; a truncated one and faults of the model earn 0. `columns` replace others."""
+    ids = list(token_ids) or list(range(1, len(text) + 1))
+    is_ok = status is Status.OK
+    row = {
+        "response": text,
+        "reward": value if is_ok else 0.0,
+        "length_reward": 0.0,
+        "is_masked": status.is_masked,
+        "status": str(status),
+        "value": value if is_ok else None,
+        "components": {},
+        "answer": None,
+        "flags": [],
+        "detail": "",
+        "finish_reason": "length" if status is Status.TRUNCATED else "stop",
+        "num_tokens": len(ids),
+        "prompt_ids": [1],
+        "token_ids": ids,
+        "logprobs": list(logprobs) or [-0.25] * len(ids),
+        "temperature": 1.0,
+        "weight_version": 1,
+        "segments": [{"num_tokens": len(ids), "is_sampled": True, "temperature": 1.0, "weight_version": 1}],
+        "episode": None,
+        "minibatch": None,
+        "advantage": None,
+        "old_logprobs": None,
+    }
+    assert set(columns) <= set(row), f"no columns of rollouts/: {set(columns) - set(row)}"
+    return row | columns
 
 
-def siblings(draw: int, *samples: ScoredSample, gym: str = "sums", prompt: str = "1+2=", task: str = "") -> Group:
-    """The samples of one draw."""
-    asked = Task(id=task or f"{gym}/{draw}", prompt=(message("user", prompt),))
-    return Group(draw=Draw(index=draw, gym=gym, task=asked, budget=8), samples=samples)
+def siblings(
+    draw: int, *samples: Mapping[str, Any], gym: str = "sums", prompt: str = "1+2=", task: str = ""
+) -> list[dict[str, Any]]:
+    """The rows of one draw's samples, but for their step."""
+    asked = {"gym": gym, "task": task or f"{gym}/{draw}", "prompt": [{"role": "user", "content": prompt}]}
+    return [{"step": -1, "draw": draw, "k": k, **asked, **sample} for k, sample in enumerate(samples)]
 
 
-def metrics(step: int, groups: Sequence[Group], **numbers: float | None) -> dict[str, Any]:
+def metrics(step: int, groups: Sequence[Rows], **numbers: float | None) -> dict[str, Any]:
     """A row of metrics.jsonl."""
-    rewards = [s.reward.value for group in groups for s in group.samples if not s.reward.is_masked]
+    rewards = [row["reward"] for group in groups for row in group if not row["is_masked"]]
     row = {
         "step": step,
         "reward/mean": sum(rewards) / len(rewards) if rewards else None,
@@ -74,7 +95,7 @@ def evaluation(stage: str, step: int, right: int, num: int = 20, gym: str = "sum
 
 def write_run(
     path: Path,
-    steps: Sequence[Sequence[Group]],
+    steps: Sequence[Sequence[Rows]],
     *,
     config: Mapping[str, Any] = CONFIG,
     evals: Sequence[Mapping[str, Any]] = (),
@@ -94,7 +115,7 @@ def write_run(
     return folder
 
 
-def write_step(folder: RunFolder, step: int, groups: Sequence[Group], **numbers: Any) -> None:
+def write_step(folder: RunFolder, step: int, groups: Sequence[Rows], **numbers: Any) -> None:
     """What a run writes of one step."""
-    folder.write_rollouts(step, sample_rows(step, groups))
+    folder.write_rollouts(step, [{**row, "step": step} for group in groups for row in group])
     folder.append(folder.metrics, metrics(step, groups, **numbers))

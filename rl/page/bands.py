@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from rl.page.folder import number
+from rl.page.stored import number
 
 __all__ = ["Band", "accuracy_band", "percentile", "reward_band", "wilson"]
 

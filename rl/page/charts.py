@@ -13,7 +13,8 @@ from typing import Any, Literal
 
 from gyms.api import Status
 from rl.page.bands import Band, accuracy_band
-from rl.page.folder import RunRecord, number, step_of
+from rl.page.folder import RunRecord
+from rl.page.stored import number, step_of
 from rl.page.summary import GATE_CLOSED, StepSummary
 
 __all__ = ["SECTIONS", "Figure", "Series", "figures_of"]
@@ -33,11 +34,16 @@ SECTIONS: Mapping[str, str] = {
 PLAIN: Sequence[tuple[str, str, str, str, Mapping[str, tuple[str, Dash]], str]] = (
     ("learning", "Groups that teach", "fraction of groups", "Siblings whose rewards are not all equal.",
      {"reward/spread_frac": ("", "solid")}, ""),
+    ("learning", "Reward for length", "reward", "Part of the mean reward that the length of responses earned.",
+     {"reward/length_mean": ("", "solid")}, "nonzero"),
     ("writing", "Surprise", "nats per token", "Mean -log p of the sampled tokens: an estimate of the entropy.",
      {"rollout/surprise_mean": ("", "solid")}, ""),
     ("health", "Log-probability gap", "nats, log scale", "Learner against engine, over the tokens learned from.",
      {"rollout/logprob_gap_mean": ("mean", "solid"), "rollout/logprob_gap_p99": ("99 %", "dash"),
       "rollout/logprob_gap_max": ("largest", "dot")}, "log"),
+    ("writing", "Turns", "turns an episode", "", {"rollout/turns_mean": ("", "solid")}, "zero"),
+    ("writing", "Unreadable tool calls", "fraction of calls", "Not what their tool takes, or not to be read at all.",
+     {"rollout/unread_calls_frac": ("", "solid")}, "zero"),
     ("health", "PTX loss", "nats per token", "Negative log-likelihood of the curated conversations.",
      {"learner/ptx_loss": ("", "solid")}, "nonzero"),
     ("health", "Gradient norm", "before clipping", "A step that stands out deserves a look at its samples.",
@@ -46,6 +52,10 @@ PLAIN: Sequence[tuple[str, str, str, str, Mapping[str, tuple[str, Dash]], str]] 
      {"learner/policy_loss": ("", "solid")}, ""),
     ("health", "Log-ratio", "nats", "How far updates move the policy from the one that sampled.",
      {"learner/log_ratio_std": ("root mean square", "solid"), "learner/log_ratio_mean": ("mean", "dash")}, "nonzero"),
+    ("health", "INT4 codes that flip", "fraction of codes", "Changed by the step, as the engines see it.",
+     {"weights/code_flip_frac": ("", "solid")}, ""),
+    ("health", "Stale tokens", "fraction", "Sampled by older weights: responses that several steps share.",
+     {"rollout/stale_frac": ("", "solid")}, "nonzero"),
     ("judge", "Calibration", "fraction of known pairs", "Right verdicts on pairs with a known winner.",
      {"judge/calibration_accuracy": ("right", "solid"), "judge/calibration_flip_rate": ("flips", "dot")},
      ""),

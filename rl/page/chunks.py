@@ -5,7 +5,7 @@ sample and column (step, gym, status, reward, ...), so filters need nothing else
 groups, gzip in base64, opened one at a time; tokens apart from texts, since most readers never colour any.
 
 What a page holds is bounded, by the number of samples and by the size of their files, and the choice is a function of
-the folder alone: of every step the groups at evenly spaced places. Long responses are cut, and say by how much.
+the folder alone: groups at evenly spaced places, through the whole run. Long responses are cut, and say by how much.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, get_args
 import numpy as np
 
 from rl.advantage import Baseline, group_advantages
-from rl.page.folder import StoredSample
+from rl.page.stored import PlayedTurn, StoredSample
 
 __all__ = ["IndexRow", "Part", "advantages_of", "compressed", "compressed_text", "index_of", "parts_of", "spaced"]
 
@@ -30,6 +30,8 @@ MAX_CHARS = 20_000
 """Of a response; what is behind stays in the run folder."""
 MAX_PROMPT_CHARS = 8_000
 """Of each message of a prompt."""
+MAX_TURN_CHARS = 4_000
+"""Of each text of an episode's turn."""
 MAX_TOKENS = 6_000
 """Of a response, where tokens are coloured."""
 
@@ -64,8 +66,9 @@ class Part:
     texts: str
     """gzip in base64 of JSON: `groups` with task and prompt, `samples` with all that a card shows."""
     tokens: str
-    """gzip in base64 of JSON: `ids`, `logprobs` and `learner`, each a list for every sample. Log-probabilities are in
-    thousandths of a nat. Empty where no sample has any."""
+    """gzip in base64 of JSON: `ids`, `logprobs`, `learner` and `stretches`, each a list for every sample. Empty where
+    no sample has any. Log-probabilities are in thousandths of a nat; a stretch is [tokens, sampled or not, weight
+    version], and there are none where the policy wrote all with the same weights."""
 
 
 def index_of(parts: Sequence[Part]) -> dict[str, Any]:
@@ -93,21 +96,24 @@ def parts_of(groups: Sequence[Group], config: Mapping[str, Any]) -> list[Part]:
 
 
 def spaced(groups: Sequence[Group], keep_frac: float) -> list[Group]:
-    """The groups at evenly spaced places: a fraction of them, rounded up."""
-    if keep_frac >= 1 or not groups:
+    """A fraction of a run's groups, evenly spaced by their draws' numbers, whichever step's are asked for."""
+    if keep_frac >= 1:
         return list(groups)
-    num = max(1, round(len(groups) * keep_frac))
-    return [groups[i * len(groups) // num] for i in range(num)]
+    return [group for group in groups if int((group[0].draw + 1) * keep_frac) > int(group[0].draw * keep_frac)]
 
 
 def advantages_of(groups: Sequence[Group], config: Mapping[str, Any]) -> list[float]:
-    """What each sample's reward was worth beside its siblings', by the run's own baseline; 0 where masked."""
+    """What each reward was worth beside its siblings': as stored, else by the run's baseline; 0 where masked."""
     learner = config.get("learner")
     learner = learner if isinstance(learner, Mapping) else {}
     baseline = learner.get("baseline", "mean")
     chosen: Baseline = baseline if baseline in get_args(Baseline) else "mean"
-    found = []
+    found: list[float] = []
     for group in groups:
+        stored = [sample.advantage for sample in group if sample.advantage is not None]
+        if len(stored) == len(group):
+            found += stored
+            continue
         result = group_advantages(
             np.array([[sample.reward for sample in group]]),
             np.array([[sample.is_masked for sample in group]]),
@@ -145,7 +151,8 @@ def _part(groups: Sequence[Group], config: Mapping[str, Any]) -> Part:
     tokens = {
         "ids": [sample.token_ids[:MAX_TOKENS] if sample.logprobs else () for sample in samples],
         "logprobs": [_thousandths(sample.logprobs) for sample in samples],
-        "learner": [_thousandths(sample.learner_logprobs) for sample in samples],
+        "learner": [_thousandths(sample.old_logprobs) for sample in samples],
+        "stretches": [sample.stretches if len(sample.stretches) > 1 else () for sample in samples],
     }
     rows = [_row(s, a) for s, a in zip(samples, advantages_of(groups, config), strict=True)]
     return Part(
@@ -166,9 +173,12 @@ def _card(sample: StoredSample) -> dict[str, Any]:
     """What a card shows beside the index; what is empty or as usual is left out."""
     card: dict[str, Any] = {"text": sample.response[:MAX_CHARS], "tokens": sample.num_tokens}
     optional = {
+        "all": len(sample.token_ids) if len(sample.token_ids) > sample.num_tokens else None,
         "chars": len(sample.response) if len(sample.response) > MAX_CHARS else None,
         "masked": sample.is_masked or None,
         "value": sample.value if sample.value != sample.reward else None,
+        "length_reward": round(sample.length_reward, 4) or None,
+        "turns": [_turn(turn) for turn in sample.turns] or None,
         "components": {name: round(value, 4) for name, value in sample.components.items()} or None,
         "answer": None if sample.answer is None else _cut(sample.answer, 1_000),
         "detail": _cut(sample.detail, 2_000) or None,
@@ -177,6 +187,14 @@ def _card(sample: StoredSample) -> dict[str, Any]:
         "version": sample.weight_version,
     }
     return card | {name: value for name, value in optional.items() if value is not None}
+
+
+def _turn(turn: PlayedTurn) -> dict[str, Any]:
+    return {
+        "text": _cut(turn.text, MAX_TURN_CHARS),
+        "calls": [_cut(call, MAX_TURN_CHARS) for call in turn.calls],
+        "replies": [[who, _cut(said, MAX_TURN_CHARS)] for who, said in turn.replies],
+    }
 
 
 def _cut(text: str, most: int) -> str:

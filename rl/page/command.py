@@ -43,7 +43,10 @@ Open the file in a browser, or send it to someone: all data are inside. docs/rep
 
 def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m rl.report") -> int:
     """Make the page; the exit status."""
-    options = _parser(prog).parse_args(arguments)
+    parser = _parser(prog)
+    options = parser.parse_args(arguments)
+    if options.port is not None and not options.follow:
+        parser.error("--port needs --follow: a file is not served")
     paths = [Path(path) for path in options.run]
     try:
         check_installed(LIBRARIES, user="a report", extra="report")
@@ -51,7 +54,7 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m rl.re
 
         source = Source(paths, max_samples=options.max_samples, say=_say, keeps=options.follow)
         if options.follow:
-            return _follow(source, options.port)
+            return _follow(source, options.port or 0)
         _write(source, options.output or (paths[0] if len(paths) == 1 else Path()) / "report.html")
     except (ValueError, OSError) as error:
         print(f"{prog}: {error}", file=sys.stderr)
@@ -63,6 +66,10 @@ def _write(source: Source, file: Path) -> None:
     from rl.page.html import page_of
     from rl.run_folder import write_atomically
 
+    if not file.parent.is_dir():
+        raise ValueError(
+            f"{file} cannot be written: there is no folder {file.parent}; make it, or name another --output"
+        )
     content = source.read()
     write_atomically(file, page_of(content))
     num, runs = sum(len(part.rows) for stored in content.samples for part in stored.parts), len(content.samples)
@@ -100,7 +107,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         help="where to write (default: report.html in the run folder; of several runs in the current directory)",
     )
     where.add_argument("--follow", action="store_true", help="serve the page on 127.0.0.1 and refresh it every 5 s")
-    parser.add_argument("--port", type=int, default=0, help="of --follow (default: a free one)")
+    parser.add_argument("--port", type=_port, metavar="N", help="of --follow (default: a free one)")
     parser.add_argument(
         "--max-samples",
         type=_positive,
@@ -109,6 +116,12 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         help=f"most samples of one run in the page; of more, evenly spaced groups (default: {MAX_SAMPLES:,})",
     )
     return parser
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 0 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"got {text!r}, wanted a port between 0 and 65535")
+    return int(text)
 
 
 def _positive(text: str) -> int:

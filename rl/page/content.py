@@ -5,6 +5,7 @@ Files are read one step at a time. `--follow` keeps what a file of samples becam
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,8 @@ from typing import Any
 from rl.page.bands import accuracy_band
 from rl.page.charts import SECTIONS, figures_of
 from rl.page.chunks import Part, index_of, parts_of, spaced
-from rl.page.folder import RunRecord, labels_of, number, read_run, read_samples, step_of
+from rl.page.folder import RunRecord, labels_of, read_run
+from rl.page.stored import number, read_samples, step_of
 from rl.page.summary import StepSummary, groups_of, summary_of
 from rl.page.vocabulary import open_tokenizer, pieces_of
 
@@ -22,6 +24,8 @@ __all__ = ["Content", "RunSamples", "Source"]
 
 MAX_ROLLOUT_BYTES = 800_000_000
 """Of one run's files of samples; of larger ones a fraction is shown. A page has about a sixth of it."""
+FRACTION = 0.9
+"""Fractions that are shown are powers of it, so that a run that grows is not read anew at every step."""
 PROGRESS_SECONDS = 5.0
 
 
@@ -70,6 +74,7 @@ class Source:
     max_samples: int
     say: Callable[[str], None] = lambda text: None
     keeps: bool = False
+    _counted: dict[Path, tuple[tuple[int, int], int]] = field(default_factory=dict)
     _known: dict[Path, tuple[tuple[object, ...], _Step]] = field(default_factory=dict)
 
     def state(self) -> tuple[object, ...]:
@@ -131,16 +136,25 @@ class Source:
             self._known[file] = (stamp, step)
         return step
 
+    def _num_samples(self, file: Path) -> int:
+        stamp = _stamp(file)
+        if self._counted.get(file, (None, 0))[0] != stamp:
+            with file.open("rb") as stream:
+                num = sum(block.count(b"\n") for block in iter(lambda: stream.read(1 << 20), b""))
+            self._counted[file] = (stamp, num)
+        return self._counted[file][1]
+
     def _keep_frac(self, files: Sequence[Path]) -> tuple[float, list[str]]:
         """Which fraction of the groups is shown, and a note where it is not all."""
-        num = sum(_num_lines(file) for file in files)
+        num = sum(self._num_samples(file) for file in files)
         size = sum(file.stat().st_size for file in files)
-        frac = min(1.0, self.max_samples / max(num, 1), MAX_ROLLOUT_BYTES / max(size, 1))
-        if frac >= 1.0:
+        wanted = min(self.max_samples / max(num, 1), MAX_ROLLOUT_BYTES / max(size, 1))
+        if wanted >= 1.0:
             return 1.0, []
+        frac = FRACTION ** math.ceil(math.log(wanted) / math.log(FRACTION))
         return frac, [
-            f"About {round(num * frac):,} of {num:,} samples are shown: of every step evenly spaced groups, the same "
-            "ones every time. Curves count all of them, and all are in rollouts/."
+            f"About {round(num * frac):,} of {num:,} samples are shown: evenly spaced groups, the same ones "
+            "every time. Curves count all of them, and all are in rollouts/."
         ]
 
 
@@ -199,8 +213,3 @@ def _stamp(file: Path) -> tuple[int, int]:
     except FileNotFoundError:
         return 0, -1
     return found.st_mtime_ns, found.st_size
-
-
-def _num_lines(file: Path) -> int:
-    with file.open("rb") as stream:
-        return sum(block.count(b"\n") for block in iter(lambda: stream.read(1 << 20), b""))

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import difflib
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from rl.page.stored import lines_of, number, step_of
 from rl.run_folder import RunFolder
 
-__all__ = ["NotARun", "RunRecord", "StoredSample", "labels_of", "number", "read_run", "read_samples", "step_of"]
+__all__ = ["NotARun", "RunRecord", "labels_of", "read_run"]
 
 State = Literal["done", "failed", "unfinished"]
 
@@ -48,37 +48,6 @@ class RunRecord:
     """Seconds since the epoch when a row or a file of samples was written last; 0 where there is none."""
     notes: tuple[str, ...]
     """What could not be read, a sentence each."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StoredSample:
-    """One row of rollouts/, see docs/metrics.md."""
-
-    step: int
-    draw: int
-    k: int
-    gym: str
-    task: str
-    prompt: tuple[tuple[str, str], ...]
-    """Role and content of every message."""
-    response: str
-    reward: float
-    is_masked: bool
-    status: str
-    value: float | None
-    components: Mapping[str, float]
-    answer: str | None
-    flags: tuple[str, ...]
-    detail: str
-    finish_reason: str
-    num_tokens: int
-    token_ids: tuple[int, ...]
-    logprobs: tuple[float, ...]
-    """Of the engine, as long as `token_ids`, or empty."""
-    learner_logprobs: tuple[float, ...]
-    """Of the learner before the step's first update, as long as `token_ids`, or empty: not every run stores them."""
-    temperature: float | None
-    weight_version: int | None
 
 
 def read_run(path: Path) -> RunRecord:
@@ -113,15 +82,6 @@ def read_run(path: Path) -> RunRecord:
     )
 
 
-def read_samples(file: Path) -> tuple[list[StoredSample], int]:
-    """The samples of one step, in draw order, and how many lines could not be read."""
-    notes: list[str] = []
-    rows, num_bad = _lines(file, notes)
-    samples = [sample for row in rows if (sample := _sample(row)) is not None]
-    samples.sort(key=lambda sample: (sample.draw, sample.k))
-    return samples, num_bad + len(rows) - len(samples)
-
-
 def labels_of(paths: Sequence[Path]) -> list[str]:
     """A short name for each folder, all different: its last part, and as many parents as that takes."""
     parts = [path.absolute().parts for path in paths]
@@ -130,22 +90,6 @@ def labels_of(paths: Sequence[Path]) -> list[str]:
         if len(set(labels)) == len(labels):
             return labels
     raise NotARun(f"{_twice([str(path) for path in paths])} is given twice; name each run once")
-
-
-def number(value: Any) -> float | None:
-    """A finite number, or None for whatever else stands there (null, NaN, text)."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        return float(value) if math.isfinite(value) else None
-    except OverflowError:
-        return None
-
-
-def step_of(row: Mapping[str, Any]) -> int | None:
-    """The step that a row is about."""
-    step = row.get("step")
-    return step if isinstance(step, int) and not isinstance(step, bool) and step >= 0 else None
 
 
 def _twice(names: Sequence[str]) -> str:
@@ -191,86 +135,7 @@ def _table(file: Path, notes: list[str]) -> dict[str, Any]:
 
 
 def _rows(file: Path, notes: list[str]) -> list[dict[str, Any]]:
-    rows, num_bad = _lines(file, notes)
+    rows, num_bad = lines_of(file)
     if num_bad:
         notes.append(f"{num_bad} lines of {file.name} could not be read and were left out.")
     return rows
-
-
-def _lines(file: Path, notes: list[str]) -> tuple[list[dict[str, Any]], int]:
-    """Rows, and the number of bad lines; a torn last line is no bad one: it is being written, or a kill cut it."""
-    try:
-        lines = file.read_bytes().split(b"\n")[:-1]
-    except FileNotFoundError:
-        return [], 0
-    rows, num_bad = [], 0
-    for line in lines:
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
-            row = None
-        if isinstance(row, dict):
-            rows.append(row)
-        else:
-            num_bad += 1
-    return rows, num_bad
-
-
-def _sample(row: Mapping[str, Any]) -> StoredSample | None:
-    step, draw, k = step_of(row), row.get("draw"), row.get("k")
-    response, gym = row.get("response"), row.get("gym")
-    if step is None or not isinstance(draw, int) or not isinstance(k, int):
-        return None
-    if not isinstance(response, str) or not isinstance(gym, str):
-        return None
-    ids = _numbers(row.get("token_ids"))
-    components = row.get("components")
-    named = components.items() if isinstance(components, dict) else ()
-    flags, answer, version = row.get("flags"), row.get("answer"), row.get("weight_version")
-    return StoredSample(
-        step=step,
-        draw=draw,
-        k=k,
-        gym=gym,
-        task=str(row.get("task", "")),
-        prompt=_messages(row.get("prompt")),
-        response=response,
-        reward=number(row.get("reward")) or 0.0,
-        is_masked=bool(row.get("is_masked")),
-        status=str(row.get("status", "")),
-        value=number(row.get("value")),
-        components={str(name): worth for name, value in named if (worth := number(value)) is not None},
-        answer=None if answer is None else str(answer),
-        flags=tuple(map(str, flags)) if isinstance(flags, list) else (),
-        detail=str(row.get("detail", "")),
-        finish_reason=str(row.get("finish_reason", "")),
-        num_tokens=int(number(row.get("num_tokens")) or len(ids)),
-        token_ids=tuple(map(int, ids)),
-        logprobs=_beside(ids, row.get("logprobs")),
-        learner_logprobs=_beside(ids, row.get("learner_logprobs")),
-        temperature=number(row.get("temperature")),
-        weight_version=version if isinstance(version, int) else None,
-    )
-
-
-def _numbers(value: Any) -> tuple[float, ...]:
-    """All of them, or none."""
-    if not isinstance(value, list) or not all(isinstance(item, int | float) for item in value):
-        return ()
-    return tuple(value)
-
-
-def _beside(ids: Sequence[float], value: Any) -> tuple[float, ...]:
-    found = _numbers(value)
-    return found if len(found) == len(ids) else ()
-
-
-def _messages(value: Any) -> tuple[tuple[str, str], ...]:
-    if not isinstance(value, list):
-        return ()
-    messages = [item for item in value if isinstance(item, dict)]
-    return tuple((str(m.get("role", "")), _text(m.get("content", ""))) for m in messages)
-
-
-def _text(content: Any) -> str:
-    return content if isinstance(content, str) else json.dumps(content)

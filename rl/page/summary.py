@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from rl.page.bands import Band, percentile, reward_band
-from rl.page.folder import StoredSample
+from rl.page.stored import StoredSample
 
 __all__ = ["GATE_CLOSED", "StepSummary", "groups_of", "summary_of"]
 

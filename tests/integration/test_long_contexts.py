@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import pytest
 
@@ -94,4 +93,6 @@ def test_the_next_turn_has_the_same_bits_behind_cached_tokens_and_behind_compute
     before = engine.num_prefilled_tokens
     assert draw(engine, turns) == warm
     assert engine.num_prefilled_tokens - before == sum(map(len, contexts))
-    assert num_warm <= sum(3 + num_tokens % 32 + 33 for _ in contexts), "whole blocks of a context are not computed again"
+    assert num_warm <= sum(3 + num_tokens % 32 + 33 for _ in contexts), (
+        "whole blocks of a context are not computed again"
+    )

@@ -115,6 +115,30 @@ def test_tokens_are_coloured_where_the_run_has_a_tokenizer(page, tmp_path):
     assert ("5", "-0.25", "0.779") in tokens  # e^-0.25
 
 
+def test_an_episode_folds_its_turns_and_its_observations_have_no_colour(tmp_path, tiny_folder):
+    call = {"id": "call_0", "tool": "add", "arguments": {"a": 1, "b": 2}}
+    played = response(
+        "-> add\n<- 3",
+        token_ids=(5, 6, 7),
+        old_logprobs=[-0.5, -0.25, -0.125],
+        segments=[{"num_tokens": n, "is_sampled": n == 2, "weight_version": 1} for n in (2, 1)],
+        episode={
+            "turns": [{"text": "", "calls": [call]}],
+            "replies": [[{"role": "tool", "name": "add", "content": HOSTILE}]],
+        },
+    )
+    config = {**CONFIG, "model": {"source": "folder", "path": str(tiny_folder)}}
+    folder = write_run(tmp_path / "run", [[siblings(0, played)]], config=config)
+    file = tmp_path / "page.html"
+    file.write_text(page_of(Source([folder.path], max_samples=10).read()))
+    document = dom(f"{file.as_uri()}#samples?colour=gap", tmp_path)
+    assert 'add({"a": 1, "b": 2})' in texts(document, "pre", "call") and HOSTILE in texts(document, "pre", "observed")
+    assert "<img" not in document and "1 turns" not in document and "1 turn" in texts(document, "summary")
+    gaps = re.findall(r'class="token" title="token (\d+), log p -0.25 \(p = 0.779\), gap ([\d.]+)', document)
+    assert gaps == [("5", "0.25"), ("6", "0")]  # of the sampled tokens alone
+    assert 'title="token 7, an observation"' in document
+
+
 def test_settings_that_differ_are_told_apart(page, tmp_path):
     document = dom(f"{page}#settings", tmp_path)
     differences, everything = re.findall(r"<tbody>(.*?)</tbody>", document, re.DOTALL)

@@ -13,6 +13,7 @@ from typing import Any
 
 from safetensors.torch import load_file
 
+from rl.page.content import Source
 from tests.integration.harness import PATIENCE, ROOT, SHORT, Runs
 
 
@@ -181,6 +182,18 @@ def test_the_export_opens_in_plain_transformers_and_holds_packed_weights(straigh
     model = AutoModelForCausalLM.from_pretrained(straight_run / "export")
     out = model.generate(**tokenizer("3+4=", return_tensors="pt"), max_new_tokens=3, do_sample=False)
     assert out.shape[1] > 4
+
+
+def test_the_report_reads_all_that_a_run_wrote(straight_run: Path) -> None:
+    content = Source([straight_run], max_samples=1000).read()
+    (facts,), (samples,) = content.facts["runs"], content.samples
+    assert (facts["state"], facts["num_steps"], facts["notes"]) == ("done", 6, [])
+    rows = [row for part in samples.parts for row in part.rows]
+    assert len(rows) == 6 * 8 * 4 and [row.step for row in rows] == sorted(row.step for row in rows)
+    ids = frozenset[int]().union(*(part.ids for part in samples.parts))
+    assert ids and ids == set(samples.vocabulary)
+    titles = {figure["title"] for figure in content.facts["figures"]}
+    assert {"Held-out accuracy: arithmetic", "Reward: arithmetic", "Seconds per step", "Response length"} <= titles
 
 
 def test_a_run_with_another_config_in_the_same_folder_is_refused(runs: Runs, straight_run: Path) -> None:

@@ -37,6 +37,7 @@ const Cards = (() => {
         make("span", { class: isFault ? "status fault" : "status" }, isFault ? sample.status : ""),
         make("a", { class: "anchor", href, title: "link to this sample" }, `#${sample.k}`)),
       make("pre", { dir: "auto", tabindex: 0, "aria-label": `response ${sample.k}` }, body(found, sample, colour, words)),
+      turns(sample, words),
       details(sample, words),
       make("footer", {}, footer(sample)));
   }
@@ -49,25 +50,41 @@ const Cards = (() => {
 
   function tokens(found, sample, colour) {
     const most = Math.max(...found.samples.map((sibling) => Math.abs(sibling.adv)), 1e-9);
-    const { ids, logprobs, learner } = sample.pieces;
+    const { ids, logprobs, learner, stretches } = sample.pieces;
+    const authors = stretches.flatMap((stretch) => Array(stretch[0]).fill(stretch));
     const spans = ids.map((id, t) => {
+      const [, isSampled, version] = authors[t] ?? [0, true];
+      const piece = found.vocabulary[id] ?? `<${id}>`;
+      if (!isSampled) return make("span", { class: "observed", title: `token ${id}, an observation` }, piece);
       const logprob = logprobs[t] / 1000;
       const gap = learner.length ? Math.abs(learner[t] - logprobs[t]) / 1000 : null;
       const tint = colour === "advantage"
         ? [sample.adv < 0 ? "--heat" : "--cool", (Math.abs(sample.adv) / most) * 0.45]
         : [TINT[colour], Math.min(1, (colour === "gap" ? gap ?? 0 : -logprob) / FULL[colour]) * 0.75];
-      const told = [`token ${id}`, `log p ${shown(logprob)} (p = ${shown(Math.exp(logprob))})`, gap === null ? "" : `gap ${shown(gap)}`];
+      const told = [`token ${id}`, `log p ${shown(logprob)} (p = ${shown(Math.exp(logprob))})`,
+        gap === null ? "" : `gap ${shown(gap)}`, version === undefined ? "" : `weights ${version}`];
       const style = tint[1] > 0.01 ? { backgroundColor: `rgba(var(${tint[0]}), ${tint[1].toFixed(3)})` } : undefined;
-      return make("span", { class: "token", title: told.filter(Boolean).join(", "), style }, found.vocabulary[id] ?? `<${id}>`);
+      return make("span", { class: "token", title: told.filter(Boolean).join(", "), style }, piece);
     });
-    const left = sample.tokens - ids.length;
+    const left = (sample.all ?? sample.tokens) - ids.length;
     return left > 0 ? [...spans, `\n... (${left.toLocaleString("en")} tokens more in the run folder)`] : spans;
+  }
+
+  function turns(sample, words) {
+    if (!sample.turns) return null;
+    return make("details", { class: "turns" }, make("summary", {}, sample.turns.length === 1 ? "1 turn" : `${sample.turns.length} turns`),
+      make("ol", {}, sample.turns.map((turn) => make("li", {},
+        turn.text ? make("pre", {}, marked(turn.text, words)) : null,
+        turn.calls.map((call) => make("pre", { class: "call" }, marked(call, words))),
+        turn.replies.map(([who, said]) => make("div", { class: "reply" }, make("span", { class: "role" }, who),
+          make("pre", { class: "observed" }, marked(said, words))))))));
   }
 
   function details(sample, words) {
     const rows = [];
     if (sample.answer !== undefined) rows.push(["answer", marked(sample.answer, words)]);
     if (sample.value !== undefined) rows.push(["value", shown(sample.value)]);
+    if (sample.length_reward) rows.push(["for length", shown(sample.length_reward)]);
     for (const [name, value] of Object.entries(sample.components ?? {})) rows.push([name.replaceAll("_", " "), shown(value)]);
     if (sample.flags.length) rows.push(["flags", sample.flags.join(", ")]);
     if (sample.detail) rows.push(["detail", marked(sample.detail, words)]);

@@ -4,7 +4,7 @@
 const Charts = (() => {
   const STACK = {
     light: ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#b3a300", "#8c8c8c", "#7a2c5e"],
-    dark: ["#56b4e9", "#e69f00", "#2fc79b", "#e29bc4", "#e8703a", "#a5d8ff", "#e6d94a", "#9a9fa6", "#c78bb0"],
+    dark: ["#56b4e9", "#e69f00", "#2fc79b", "#e29bc4", "#e8703a", "#a5d8ff", "#e6d94a", "#9a9fa6", "#8f95ff"],
   };
   const DASH = { solid: "", dash: "dash", dot: "dot-line", points: "points" };
   const MAX_BARS = 200;
@@ -63,16 +63,16 @@ const Charts = (() => {
     const last = all.reduce((a, b) => Math.max(a, b), 0);
     const first = all.reduce((a, b) => Math.min(a, b), last);
     const pad = figure.kind === "stack" ? 0.6 : Math.max((last - first) * 0.025, 0.3);
-    return { range: [first - pad, last + pad] };
+    return { range: [first - pad, last + pad], ...(last - first < 8 ? { tick0: 0, dtick: 1 } : {}) };
   }
 
-  /* A stack's height: where one step dwarfs all others (the first holds the warm-up), it runs out of the chart. */
+  /* A stack of seconds: where one step dwarfs all others (the first holds the warm-up), it runs out of the chart. */
   function topOf(figure) {
     const totals = new Map();
     for (const { x, y } of figure.series) x.forEach((step, i) => totals.set(step, (totals.get(step) ?? 0) + y[i]));
     const ordered = [...totals].sort((a, b) => b[1] - a[1]);
     const [[step, most], second] = [ordered[0], ordered[1]?.[1] ?? 0];
-    return { top: 1.25 * second, cut: second > 0 && most > 2.5 * second, step, most };
+    return { top: 1.25 * second, cut: figure.unit === "seconds" && totals.size > 3 && second > 0 && most > 2.5 * second, step, most };
   }
 
   function lineTraces(series, label, figure) {

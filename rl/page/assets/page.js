@@ -42,7 +42,7 @@ function runCard(run, r) {
     const before = seen.findLast((row) => row.step === 0) ?? seen[0]; // what RL began with
     const now = seen[seen.length - 1];
     const [value, low, high] = now.gyms[gym].greedy;
-    const range = `95 %: ${percent(low)} to ${percent(high)}`;
+    const range = `95 %: ${(100 * low).toFixed(1)} to ${percent(high)}`;
     const from = now === before ? now.stage : `${percent(before.gyms[gym].greedy[0])} before RL`;
     numbers.push(figure(percent(value), `held-out ${gym}`, from, range));
   }
@@ -50,7 +50,7 @@ function runCard(run, r) {
   if (rewards.length) {
     const few = Math.max(1, Math.min(5, Math.floor(rewards.length / 2)));
     const mean = (some) => some.reduce((a, b) => a + b, 0) / some.length;
-    numbers.push(figure(shown(mean(rewards.slice(-few))), "reward in training", `${shown(mean(rewards.slice(0, few)))} at first`, `means of ${few} steps`));
+    numbers.push(figure(shown(mean(rewards.slice(-few))), "reward in training", `${shown(mean(rewards.slice(0, few)))} at first`, few === 1 ? "one step each" : `means of ${few} steps`));
   }
   const planned = run.planned_steps === null ? "" : ` of ${run.planned_steps}`;
   const words = { done: "done", failed: "failed", unfinished: "not finished" }[run.state];

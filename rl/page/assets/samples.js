@@ -107,7 +107,8 @@ const Samples = (() => {
     const sample = part.samples[at];
     part.owner ??= part.groups.flatMap((group) => Array(group.num).fill(group));
     const { task, prompt } = part.owner[at];
-    const texts = [sample.text, task, sample.answer, sample.detail, ...prompt.map((message) => message[1])];
+    const said = (sample.turns ?? []).flatMap((turn) => [turn.text, ...turn.calls, ...turn.replies.map((reply) => reply[1])]);
+    const texts = [sample.text, ...said, task, sample.answer, sample.detail, ...prompt.map((message) => message[1])];
     return texts.some((text) => text && text.toLowerCase().includes(words));
   }
 
@@ -126,7 +127,7 @@ const Samples = (() => {
     const samples = [];
     for (let i = group.start; i < group.end; i++) {
       const at = i - first;
-      const pieces = stored && { ids: stored.ids[at], logprobs: stored.logprobs[at], learner: stored.learner[at] };
+      const pieces = stored && { ids: stored.ids[at], logprobs: stored.logprobs[at], learner: stored.learner[at], stretches: stored.stretches[at] };
       samples.push({
         i, ...part.samples[at], k: index.k[i], reward: index.reward[i], adv: index.adv[i],
         status: index.statuses[index.status[i]], flags: index.flag_sets[index.flags[i]].split(" ").filter(Boolean),

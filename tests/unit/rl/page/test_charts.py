@@ -6,7 +6,8 @@ import pytest
 
 from gyms.api import Status
 from rl.page.charts import SECTIONS, figures_of
-from rl.page.folder import read_run, read_samples
+from rl.page.folder import read_run
+from rl.page.stored import read_samples
 from rl.page.summary import groups_of, summary_of
 from tests.run_folders import evaluation, response, siblings, write_run
 
@@ -65,7 +66,7 @@ def test_phases_add_up_to_the_step(tmp_path):
 
 
 def test_faults_are_told_by_cause_and_a_closed_gate_is_one_of_its_own(tmp_path):
-    gated = response("a", status=Status.JUDGE_FAILED, flags=frozenset({"gate_closed"}))
+    gated = response("a", status=Status.JUDGE_FAILED, flags=["gate_closed"])
     samples = [gated, response("b", status=Status.JUDGE_FAILED), response("c", status=Status.TRUNCATED), response("d")]
     figure = figures(write_run(tmp_path / "run", [[siblings(0, *samples)], [plain(1.0)]]))["Faults and masks"]
     assert {series.name: series.y for series in figure.series} == {

@@ -11,7 +11,7 @@ import pytest
 from gyms.api import Status
 from rl.page import chunks
 from rl.page.chunks import advantages_of, compressed, index_of, parts_of, spaced
-from rl.page.folder import read_samples
+from rl.page.stored import read_samples
 from rl.page.summary import groups_of
 from rl.page.vocabulary import pieces_of
 from tests.run_folders import response, siblings, write_run
@@ -36,9 +36,7 @@ def test_a_part_holds_texts_and_tokens_of_whole_groups(stored):
     first = siblings(
         4, response(hostile, token_ids=(7, 9), logprobs=(-0.1234, -2.0), components={"right": 1.0}), response("no", 0.0)
     )
-    second = siblings(
-        5, response("", status=Status.NO_ANSWER, detail="nothing", flags=frozenset({"b", "a"})), gym="words"
-    )
+    second = siblings(5, response("", status=Status.NO_ANSWER, detail="nothing", flags=["a", "b"]), gym="words")
     (part,) = parts_of(stored(first, second), {})
     texts, tokens = opened(part.texts), opened(part.tokens)
     assert texts["groups"] == [
@@ -60,9 +58,19 @@ def test_log_probabilities_of_the_learner_are_kept_where_a_row_has_them(tmp_path
     file = folder.rollouts / "step_000000.jsonl"
     row = json.loads(file.read_text())
     for learner, kept in (([-0.4, -1.1], [[-400, -1100]]), ([-0.4], [[]])):  # of another length: not these tokens'
-        file.write_text(json.dumps(row | {"learner_logprobs": learner}) + "\n")
+        file.write_text(json.dumps(row | {"old_logprobs": learner}) + "\n")
         (part,) = parts_of(list(groups_of(read_samples(file)[0])), {})
         assert opened(part.tokens)["learner"] == kept and part.has_gap == any(kept)
+
+
+def test_observations_and_turns_of_an_episode_are_kept_apart(stored):
+    segments = [{"num_tokens": n, "is_sampled": n != 1, "weight_version": 3} for n in (2, 1)]
+    episode = {"turns": [{"text": "hm"}], "replies": [[{"role": "user", "content": "go on"}]]}
+    (part,) = parts_of(stored(siblings(0, response("abc", segments=segments, episode=episode, num_tokens=2))), {})
+    (card,) = opened(part.texts)["samples"]
+    assert card["turns"] == [{"text": "hm", "calls": [], "replies": [["user", "go on"]]}]
+    assert (card["tokens"], card["all"]) == (2, 3)
+    assert opened(part.tokens)["stretches"] == [[[2, True, 3], [1, False, 3]]]
 
 
 def test_parts_are_cut_between_groups(stored, monkeypatch):
@@ -88,13 +96,18 @@ def test_advantages_are_those_of_the_runs_own_baseline(stored):
     config = {"learner": {"baseline": "leave_one_out"}}
     assert advantages_of(groups, config) == pytest.approx([1.0, -1 / 3, -1 / 3, -1 / 3])
     assert advantages_of(groups, {"learner": {"baseline": "of another version"}}) == [0.75, -0.25, -0.25, -0.25]
+    told = stored(
+        siblings(0, response("a", minibatch=0, advantage=0.5), response("b", 0.0, minibatch=0, advantage=-2.0))
+    )
+    assert advantages_of(told, {}) == [0.5, -2.0]
 
 
-def test_of_too_many_groups_evenly_spaced_ones_are_kept():
-    groups = [[n] for n in range(10)]
+def test_of_too_many_groups_evenly_spaced_ones_are_kept_whatever_the_step(stored):
+    groups = stored(*(siblings(n, response("a")) for n in range(10)))
     assert spaced(groups, 1.0) == groups and spaced([], 0.5) == []
-    assert spaced(groups, 0.3) == [[0], [3], [6]]
-    assert spaced(groups, 0.001) == [[0]]
+    assert [group[0].draw for group in spaced(groups, 0.3)] == [3, 6, 9]
+    assert spaced(groups[:5], 0.3) + spaced(groups[5:], 0.3) == spaced(groups, 0.3)
+    assert spaced(groups, 0.001) == []
 
 
 def test_the_same_data_are_the_same_bytes_and_hold_no_markup():

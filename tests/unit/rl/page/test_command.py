@@ -49,10 +49,13 @@ def test_several_runs_get_a_page_where_one_is_or_where_it_is_wanted(folder, tmp_
 def test_what_is_wrong_is_one_line(folder, tmp_path, capsys):
     assert "is no folder" in refused(capsys, tmp_path / "none")
     assert "is given twice" in refused(capsys, folder.path, folder.path)
-    assert "No such file or directory" in refused(capsys, folder.path, "--output", tmp_path / "none" / "x.html")
+    assert f"there is no folder {tmp_path / 'none'}" in refused(capsys, folder.path, "--output", tmp_path / "none/x")
 
 
-@pytest.mark.parametrize("arguments", [[], ["run", "--max-samples", "0"], ["run", "--follow", "--output", "x"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["a", "--max-samples", "0"], ["a", "--follow", "--output", "x"], ["a", "--port", "1"], ["a", "--port", "x"]],
+)
 def test_wrong_use_shows_the_usage(arguments, capsys):
     with pytest.raises(SystemExit) as caught:
         main(arguments)

@@ -7,8 +7,8 @@ import os
 
 import pytest
 
-from gyms.api import Status
-from rl.page.folder import NotARun, labels_of, number, read_run, read_samples
+from rl.page.folder import NotARun, labels_of, read_run
+from rl.page.stored import read_samples
 from tests.run_folders import CONFIG, evaluation, response, siblings, write_run
 
 
@@ -24,7 +24,7 @@ def test_a_finished_run_is_read_back_as_it_was_written(tmp_path):
     (first, second), num_bad = read_samples(run.rollouts[0])
     assert (num_bad, first.k, second.k, first.prompt) == (0, 0, 1, (("user", "1+2="),))
     assert (first.response, first.reward, first.components, first.logprobs) == ("3", 1.0, {"correct": 1.0}, (-0.25,))
-    assert (second.answer, second.status, second.reward, second.learner_logprobs) == ("4", "ok", 0.0, ())
+    assert (second.answer, second.status, second.reward, second.old_logprobs) == ("4", "ok", 0.0, ())
 
 
 def test_what_a_kill_cut_short_is_left_out_and_what_is_broken_is_told(tmp_path):
@@ -71,14 +71,6 @@ def test_the_last_words_of_a_shorter_run_do_not_end_a_longer_one(tmp_path):
     assert read_run(folder.path).state == "unfinished"
 
 
-def test_columns_that_a_version_did_not_write_have_neutral_values(tmp_path):
-    file = tmp_path / "step_000000.jsonl"
-    file.write_text('{"step": 0, "draw": 1, "k": 0, "gym": "sums", "response": "\\ud800", "reward": NaN, "new": 1}\n')
-    (sample,), _ = read_samples(file)
-    assert (sample.reward, sample.token_ids, sample.flags, sample.prompt, sample.value) == (0.0, (), (), (), None)
-    assert sample.response == "\ud800"
-
-
 def test_a_path_that_is_no_run_is_one_line_that_says_what_to_give(tmp_path):
     write_run(tmp_path / "tiny_cpu", [[siblings(0, response("3"))]])
     with pytest.raises(NotARun, match=r"tiny_cup is no folder; the nearest is .*tiny_cpu; give a folder that"):
@@ -93,15 +85,3 @@ def test_labels_are_as_short_as_they_can_be_and_all_different(tmp_path):
     assert labels_of(paths[1:]) == ["seed0", "seed1"]
     with pytest.raises(NotARun, match="seed1 is given twice"):
         labels_of([paths[2], *paths])
-
-
-@pytest.mark.parametrize("value", [None, "3", True, float("nan"), float("inf"), 10**400, [1]])
-def test_what_is_no_finite_number_is_none(value):
-    assert number(value) is None
-
-
-def test_the_status_of_a_fault_is_kept(tmp_path):
-    fault = response("", status=Status.VERIFIER_ERROR, detail="hung", flags=frozenset({"b", "a"}))
-    folder = write_run(tmp_path / "run", [[siblings(0, fault, response("3"))]])
-    (first, _), _ = read_samples(read_run(folder.path).rollouts[0])
-    assert (first.status, first.is_masked, first.detail, first.flags) == ("verifier_error", True, "hung", ("a", "b"))
