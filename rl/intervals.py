@@ -14,8 +14,6 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 __all__ = ["Interval", "bootstrap", "interval", "wilson"]
 
 Z = 1.959963984540054
@@ -37,20 +35,22 @@ def interval(values: Sequence[float]) -> Interval:
     if not values:
         return Interval(math.nan, math.nan)
     if all(value in (0.0, 1.0) for value in values):
-        return wilson(int(sum(values)), len(values))
+        return wilson(sum(values) / len(values), len(values))
     return bootstrap(values)
 
 
-def wilson(num_right: int, num: int) -> Interval:
-    """Wilson's score interval of a proportion: (p + z^2/2n -+ z sqrt(p (1 - p)/n + z^2/4n^2)) / (1 + z^2/n)."""
-    p, unit = num_right / num, Z**2 / num
+def wilson(p: float, num: float) -> Interval:
+    """Wilson's score interval of a rate p in [0, 1] over `num` > 0 units: (p + z^2/2n -+ z sqrt(p (1 - p)/n + z^2/4n^2)) / (1 + z^2/n)."""
+    unit = Z**2 / num
     centre, half = p + unit / 2, Z * math.sqrt(p * (1 - p) / num + unit / (4 * num))
     low, high = (centre - half) / (1 + unit), (centre + half) / (1 + unit)
-    return Interval(0.0 if num_right == 0 else low, 1.0 if num_right == num else high)  # exact there but for rounding
+    return Interval(0.0 if p == 0 else low, 1.0 if p == 1 else high)  # exact there but for rounding
 
 
 def bootstrap(values: Sequence[float]) -> Interval:
     """Percentile bootstrap of the mean: the same values give the same interval."""
+    import numpy as np  # not where only `wilson` is wanted: reports are read in light environments
+
     data, generator = np.asarray(values, dtype=np.float64), np.random.default_rng(len(values))
     rows = max(MAX_CELLS // data.size, 1)
     means = [

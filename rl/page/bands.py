@@ -12,12 +12,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from rl.intervals import Z, wilson
 from rl.page.stored import number
 
-__all__ = ["Band", "accuracy_band", "percentile", "reward_band", "wilson"]
-
-Z = 1.959963984540054
-"""Quantile 97.5 % of the standard normal distribution."""
+__all__ = ["Band", "accuracy_band", "percentile", "reward_band"]
 
 
 class Band(NamedTuple):
@@ -26,14 +24,6 @@ class Band(NamedTuple):
     value: float
     low: float
     high: float
-
-
-def wilson(rate: float, num: float) -> Band:
-    """Wilson's score interval of a rate in [0, 1] over `num` > 0 units."""
-    unit = Z**2 / num
-    centre, half = rate + unit / 2, Z * math.sqrt(rate * (1 - rate) / num + unit / (4 * num))
-    low, high = (centre - half) / (1 + unit), (centre + half) / (1 + unit)
-    return Band(rate, 0.0 if rate == 0 else low, 1.0 if rate == 1 else high)  # exact there but for rounding
 
 
 def reward_band(draws: Sequence[Sequence[float]]) -> Band | None:
@@ -48,7 +38,7 @@ def reward_band(draws: Sequence[Sequence[float]]) -> Band | None:
     every = [reward for rewards in draws for reward in rewards]
     mean = math.fsum(every) / len(every)
     if all(reward in (0.0, 1.0) for reward in every):
-        return wilson(mean, len(draws))
+        return Band(mean, *wilson(mean, len(draws)))
     if len(draws) < 2:
         return Band(mean, mean, mean)
     means = [math.fsum(rewards) / len(rewards) for rewards in draws]
@@ -67,7 +57,7 @@ def accuracy_band(result: Mapping[str, Any] | None) -> Band | None:
     if num < 1:
         return None
     if 0 <= mean <= 1 and math.isclose(stderr**2 * num, mean * (1 - mean), rel_tol=1e-6, abs_tol=1e-12):
-        return wilson(mean, num)  # the variance of right and wrong alone
+        return Band(mean, *wilson(mean, num))  # the variance of right and wrong alone
     return Band(mean, max(0.0, mean - Z * stderr), min(1.0, mean + Z * stderr))
 
 

@@ -24,7 +24,7 @@ def test_faults_of_the_model_and_truncated_responses_count_zero_and_our_own_faul
     statuses = (Status.NO_ANSWER, Status.TIMEOUT, Status.TRUNCATED, Status.VERIFIER_ERROR, Status.BAD_TASK)
     found = accuracy([(scored(1.0),), *[(scored(status=status),) for status in statuses]])
     assert (found.mean, found.num) == (0.25, 4)
-    assert (found.low, found.high) == wilson(1, 4)
+    assert (found.low, found.high) == wilson(1 / 4, 4)
 
 
 def test_nothing_counted_is_not_a_number(scored):
@@ -42,7 +42,7 @@ def test_each_gym_has_its_own_results(group, scored):
     assert (found["sums"].truncated_frac, found["sums"].masked_frac) == (0.5, 0.0)
     assert (found["words"].greedy.mean, found["words"].greedy.num, found["words"].sampled.num) == (0.5, 1, 2)
     assert (found["words"].truncated_frac, found["words"].masked_frac) == (0.0, 0.25)
-    low, high = wilson(1, 2)
+    low, high = wilson(1 / 2, 2)
     half = {"mean": 0.5, "stderr": pytest.approx(math.sqrt(0.25 / 2)), "num": 2, "low": low, "high": high}
     assert found["sums"].greedy_values == {"sums/1": 0.0}  # both draws are of one task here; the last one counts
     assert found["words"].greedy_values == {"sums/1": 0.5}  # what was not scored is left out
