@@ -18,6 +18,7 @@ when they are next used.
 from __future__ import annotations
 
 import logging
+import pickle
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -34,7 +35,7 @@ from reward.pool import WorkerPool
 from reward.process import NOT_THE_RESPONSE, Refused, Stopped, WorkerFault, WorkerProcess
 from reward.wire import BuiltGym, GarbageReply
 
-__all__ = ["REPLAY_DIFFERS", "Floor", "Lease", "Seat"]
+__all__ = ["REPLAY_DIFFERS", "Floor", "Lease", "Seat", "cannot_travel"]
 
 REPLAY_DIFFERS = "replay_differs"
 """Flag of a score: the same turns were answered differently when they were replayed."""
@@ -84,6 +85,16 @@ class Lease:
     seconds: float = 0.0
     """Wall clock of its calls."""
     is_counted: bool = False
+
+
+def cannot_travel(gym: str, task: Task) -> Score | None:
+    """The fault of an episode whose task no worker can be sent; None where it can."""
+    try:
+        pickle.dumps(task)
+    except Exception as error:  # whatever a task holds
+        detail = f"gym {gym!r}: the task cannot be pickled: {type(error).__name__}: {error}"[:4000]
+        return Score(status=Status.VERIFIER_ERROR, detail=detail, flags=frozenset({NOT_THE_RESPONSE}))
+    return None
 
 
 class Seat:
@@ -192,7 +203,7 @@ class Seat:
         except GarbageReply as garbage:
             self._kill()
             cause = f"its worker sent {garbage}"
-        except Exception as error:  # whatever a task holds that cannot travel
+        except Exception as error:  # ours: no worker could be started, ...
             self._kill()
             cause, flags = f"{type(error).__name__}: {error}", frozenset({NOT_THE_RESPONSE})
         if not is_there:
