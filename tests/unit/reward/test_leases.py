@@ -209,6 +209,22 @@ def test_a_turn_that_breaks_the_environment_costs_its_episode_and_no_other(
     assert "the task's gold episode was scored well" in score.detail
 
 
+def test_what_a_neighbour_spoilt_is_held_against_nobody(shared: Scorer) -> None:
+    async def both() -> Score:
+        await shared.open_episode("spoiler", "Obedient", TASK, seed=0)
+        try:
+            await shared.step("spoiler", 0, Turn(text="spoil"))
+            replies, score = await played(shared, ["well", "fragile"])
+            assert replies == answers("well", "fragile")
+            assert await shared.step("spoiler", 1, Turn(text="a")) == answers("spoil", "a")[1]
+            return score
+        finally:
+            await shared.close_episode("spoiler")
+
+    assert asyncio.run(both()).value == 1.0
+    assert play(shared, ["fragile", "well"])[1].value == 1.0  # spoilt again by the replay
+
+
 @pytest.mark.parametrize(
     ("gym", "text", "limit"),
     [("Impatient", "hang", "needs.wall_seconds"), ("Thrifty", "spin", "needs.cpu_seconds")],
@@ -383,15 +399,17 @@ def test_a_worker_outlives_the_thread_that_started_it(nothing_left: None) -> Non
     def ask() -> None:
         assert worker.score(request, lambda: False)[0].value == 1.0
 
-    (before, starter) = (keepers(), threading.Thread(target=ask))
-    starter.start()
-    starter.join()
-    (keeper,) = keepers() - before
-    wait_until(lambda: len(list(Path("/proc/self/task").iterdir())) <= threading.active_count())
-    time.sleep(0.2)  # the kernel tells the keeper of the thread's end, not of the process's
-    ask()
-    assert keepers() - before == {keeper}
-    worker.kill()
+    before, starter = keepers(), threading.Thread(target=ask)
+    try:
+        starter.start()
+        starter.join()
+        (keeper,) = keepers() - before
+        wait_until(lambda: not Path(f"/proc/self/task/{starter.native_id}").exists())
+        time.sleep(0.2)  # the kernel tells the keeper of the thread's end, not of the process's
+        ask()
+        assert keepers() - before == {keeper}
+    finally:
+        worker.kill()
 
 
 def test_closing_the_scorer_ends_a_turn_that_runs(tmp_path: Path, nothing_left: None) -> None:
