@@ -3,8 +3,9 @@
 A worker runs foreign code, which may start processes, move them to sessions of their own and leave them behind. The
 keeper makes itself their *subreaper*: whatever is orphaned below it becomes its own child instead of init's, so that
 "kill my children until there are none" reaches every descendant. It does so in three cases: the worker ended, the
-scorer asks for it (SIGTERM), or the scorer's process died (the kernel then sends SIGTERM too). It ends as its worker
-ended, so that the scorer can tell how that was.
+scorer asks for it (SIGTERM), or the scorer's process died. Of the last the kernel tells by SIGHUP, but it does so as
+soon as the *thread* has ended that started the keeper; whether the process is gone, the keeper sees by its own parent.
+It ends as its worker ended, so that the scorer can tell how that was.
 
 Linux only in its guarantees; elsewhere a worker and its process group are killed.
 """
@@ -19,7 +20,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -40,7 +41,12 @@ def fork_worker(host_pid: int, scratch: Path, fds: Sequence[int]) -> None:
         fds: descriptors that only the worker keeps.
     """
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+    def on_orphaned(end: Callable[[], None]) -> None:
+        signal.signal(signal.SIGHUP, lambda *_: end() if os.getppid() != host_pid else None)
+
+    on_orphaned(lambda: os._exit(1))
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGHUP)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGTERM, lambda *_: os._exit(1))
     if os.getppid() != host_pid:
@@ -48,13 +54,15 @@ def fork_worker(host_pid: int, scratch: Path, fds: Sequence[int]) -> None:
     keeper = os.getpid()
     worker = os.fork()
     if worker == 0:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
         os.setsid()
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != keeper:
             os._exit(1)
         return
     signal.signal(signal.SIGTERM, lambda *_: _end(worker, scratch))
+    on_orphaned(lambda: _end(worker, scratch))
     for fd in fds:
         os.close(fd)
     _wait_for(worker)
@@ -82,7 +90,8 @@ def _wait_for(worker: int) -> None:
 
 def _end(worker: int, scratch: Path) -> NoReturn:
     """Kill everything below, take back the folder, and end as the worker ended."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(worker, signal.SIGKILL)  # all at once: not even a fork bomb outruns this
     status = 0

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 
 from gyms.api import Reply, Score, Task, Turn
-from reward.seat import Floor, Lease, Seat
+from reward.seat import Floor, Lease, Seat, cannot_travel
 
 __all__ = ["History", "Leases"]
 
@@ -32,7 +32,7 @@ class Leases:
         """
         self._floor = floor
         self._max_seats = max_seats
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a future that is done already runs its callback at once
         self._numbers = itertools.count(1)
         self._open: dict[str, tuple[Lease, Seat]] = {}
         self._seats: dict[str, list[Seat]] = {}
@@ -107,9 +107,13 @@ class Leases:
         if is_last:
             self._seats[lease.gym].remove(seat)
             self._leaving.add(seat)
-            closed.add_done_callback(lambda _: self._leaving.discard(seat))
+            closed.add_done_callback(lambda _: self._has_left(seat))
             seat.leave()
         return closed
+
+    def _has_left(self, seat: Seat) -> None:
+        with self._lock:
+            self._leaving.discard(seat)
 
     def _placed(self, episode_id: str, gym: str, task: Task, seed: int, history: History) -> tuple[Lease, Seat]:
         if gym not in self._floor.specs:
@@ -121,6 +125,7 @@ class Leases:
             seats.append(seat)
         seat.num_leases += 1
         lease = Lease(id=episode_id, number=next(self._numbers), gym=gym, task=task, seed=seed, history=list(history))
+        lease.fault = cannot_travel(gym, task)
         return lease, seat
 
     def _known(self, episode_id: str) -> tuple[Lease, Seat]:

@@ -181,7 +181,11 @@ class WorkerProcess:
 
     def has_died(self) -> bool:
         """Whether it was started and has ended since, without being asked to."""
-        return self._process is not None and self._is_dead()
+        if self._process is None:
+            return False
+        poll = select.poll()
+        poll.register(self._request_fd, 0)  # tells of one thing alone: that nobody reads, before the keeper has ended
+        return bool(poll.poll(0)) or self._is_dead()
 
     def retire(self) -> None:
         """As kill(), but a worker with a sandbox or episodes first gets the time to close them."""

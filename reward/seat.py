@@ -6,11 +6,11 @@ how it is opened, how it comes back after its worker was killed (for its own fau
 in a resumed run. A replayed turn must be answered as it was before: an environment that answers otherwise is no
 function of its turns, which is a fault of ours (`verifier_error` with the flag REPLAY_DIFFERS).
 
-*Whose fault?* A call that breaks the environment is tried once more, in an episode that is replayed for it. Breaks that
-too, a control (reward/episode_control.py) says whether the model is to blame: `timeout` or `crashed`, else
-`verifier_error`. What breaks while an episode is brought in is nobody's turn: it is tried more often, and ours then.
-Either way it ends this episode, with that score, and no other: neighbours that went down with the worker are replayed
-when they are next used.
+*Whose fault?* A call that breaks the environment is tried once more, in an episode that is replayed for it in a fresh
+worker, where no neighbour can have spoilt anything. Breaks that too, a control (reward/episode_control.py) says whether
+the model is to blame: `timeout` or `crashed`, else `verifier_error`. What breaks while an episode is brought in is
+nobody's turn: it is tried more often, and ours then. Either way it ends this episode, with that score, and no other:
+neighbours that went down with the worker are replayed when they are next used.
 
 *Limits* are the gym's `needs`, for each call by itself: start, step, score, close. A seat makes one call at a time.
 """
@@ -18,6 +18,7 @@ when they are next used.
 from __future__ import annotations
 
 import logging
+import pickle
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -34,7 +35,7 @@ from reward.pool import WorkerPool
 from reward.process import NOT_THE_RESPONSE, Refused, Stopped, WorkerFault, WorkerProcess
 from reward.wire import BuiltGym, GarbageReply
 
-__all__ = ["REPLAY_DIFFERS", "Floor", "Lease", "Seat"]
+__all__ = ["REPLAY_DIFFERS", "Floor", "Lease", "Seat", "cannot_travel"]
 
 REPLAY_DIFFERS = "replay_differs"
 """Flag of a score: the same turns were answered differently when they were replayed."""
@@ -84,6 +85,16 @@ class Lease:
     seconds: float = 0.0
     """Wall clock of its calls."""
     is_counted: bool = False
+
+
+def cannot_travel(gym: str, task: Task) -> Score | None:
+    """The fault of an episode whose task no worker can be sent; None where it can."""
+    try:
+        pickle.dumps(task)
+    except Exception as error:  # whatever a task holds
+        detail = f"gym {gym!r}: the task cannot be pickled: {type(error).__name__}: {error}"[:4000]
+        return Score(status=Status.VERIFIER_ERROR, detail=detail, flags=frozenset({NOT_THE_RESPONSE}))
+    return None
 
 
 class Seat:
@@ -157,11 +168,10 @@ class Seat:
         """What a call gives; a score that is a fault where it gives nothing usable, and then the episode has ended."""
         num_broken = num_returns = 0
         while True:
-            with self._floor.slots:
-                answer = self._attempt(lease, ask)
-            if not isinstance(answer, Score) or not answer.status.is_masked:
+            answer = self._apart(lease, ask) if num_broken or num_returns else self._attempt(lease, ask)
+            if not _is_fault(answer):
                 return answer
-            self._drop(lease)
+            assert isinstance(answer, Score)
             is_innocent = NOT_THE_RESPONSE in answer.flags
             num_broken, num_returns = num_broken + (not is_innocent), num_returns + is_innocent
             is_final = answer.status not in _RETRIED or REPLAY_DIFFERS in answer.flags
@@ -170,8 +180,28 @@ class Seat:
                 return lease.fault
             _log.warning("episode %s: %s", lease.id, answer.detail)
 
+    def _apart(self, lease: Lease, ask: _Call) -> Reply | Score:
+        """As _attempt, in a fresh worker; it takes the place of the seat's, which broke what works there."""
+        worker, inside = self._worker, self._inside
+        self._worker, self._inside = self._floor.pool.take_fresh(self._floor.specs[self._gym]), set()
+        answer = self._attempt(lease, ask)
+        if _is_fault(answer):
+            self._floor.pool.put_back(self._worker)
+            self._worker, self._inside = worker, inside
+        elif worker is not None:
+            worker.kill()
+            self._floor.pool.put_back(worker)
+        return answer
+
     def _attempt(self, lease: Lease, ask: _Call) -> Reply | Score:
-        """Around one call of an environment: whatever goes wrong is recorded in a score."""
+        """Around one call of an environment: whatever goes wrong is recorded in a score, and the episode leaves."""
+        with self._floor.slots:
+            answer = self._recorded(lease, ask)
+        if _is_fault(answer):
+            self._drop(lease)
+        return answer
+
+    def _recorded(self, lease: Lease, ask: _Call) -> Reply | Score:
         status, flags = Status.VERIFIER_ERROR, frozenset[str]()
         started, is_there = time.monotonic(), False
         try:
@@ -192,7 +222,7 @@ class Seat:
         except GarbageReply as garbage:
             self._kill()
             cause = f"its worker sent {garbage}"
-        except Exception as error:  # whatever a task holds that cannot travel
+        except Exception as error:  # ours: no worker could be started, ...
             self._kill()
             cause, flags = f"{type(error).__name__}: {error}", frozenset({NOT_THE_RESPONSE})
         if not is_there:
@@ -259,3 +289,8 @@ class Seat:
         if self._worker is not None:
             self._worker.kill()
         self._inside.clear()
+
+
+def _is_fault(answer: Reply | Score) -> bool:
+    """Whether a call gave nothing usable."""
+    return isinstance(answer, Score) and answer.status.is_masked

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from gyms.api import Environment, Episode, Needs, Reply, Score, Split, Status, Task, Turn, message
 
+is_spoilt = False
+
 
 class Doing(Episode):
     """Answers a turn with how many there were and what they said; scores 1.0 where one of them said "well"."""
@@ -80,6 +82,19 @@ class Doing(Episode):
         if not Path(argument).exists():
             Path(argument).touch()
             os._exit(3)
+
+    def do_spoil(self, argument: str) -> None:
+        """From here on every `fragile` turn in this process raises."""
+        global is_spoilt
+        is_spoilt = True
+
+    def do_fragile(self, argument: str) -> None:
+        if is_spoilt:
+            raise KeyError("spoilt")
+
+    def do_mark(self, argument: str) -> None:
+        with Path(argument).open("a") as file:
+            file.write("x")
 
     def do_later(self, argument: str) -> None:
         """Ends its process, unless it is here for the first time."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import pickle
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -17,6 +19,7 @@ from gyms.api import Call, Reply, Score, Status, Task, Turn, message
 from gyms.load import GymSpec
 from reward.control import CONTROL_FLAG
 from reward.keeper import children_of
+from reward.process import Request, WorkerProcess
 from reward.scorer import Scorer
 from reward.seat import REPLAY_DIFFERS
 
@@ -142,6 +145,13 @@ def test_a_worker_that_died_while_nobody_asked_is_no_attempt_of_the_next_turn(
     assert (replies, score.value) == (answers(*texts), 1.0)
 
 
+def test_a_turn_is_asked_once_where_nothing_dies(shared: Scorer, tmp_path: Path) -> None:
+    mark = tmp_path / "steps"
+    replies, _ = play(shared, [f"mark {mark}"] * 30)
+    assert len(replies) == 30
+    assert mark.read_text() == "x" * 30
+
+
 def test_many_episodes_live_in_one_worker_and_survive_its_death(shared: Scorer, others: frozenset[int]) -> None:
     async def interleaved() -> list[Score]:
         names = [f"many{n}" for n in range(50)]
@@ -197,6 +207,22 @@ def test_a_turn_that_breaks_the_environment_costs_its_episode_and_no_other(
     assert score.status is Status.CRASHED and score.flags == {CONTROL_FLAG}
     assert cause in score.detail
     assert "the task's gold episode was scored well" in score.detail
+
+
+def test_what_a_neighbour_spoilt_is_held_against_nobody(shared: Scorer) -> None:
+    async def both() -> Score:
+        await shared.open_episode("spoiler", "Obedient", TASK, seed=0)
+        try:
+            await shared.step("spoiler", 0, Turn(text="spoil"))
+            replies, score = await played(shared, ["well", "fragile"])
+            assert replies == answers("well", "fragile")
+            assert await shared.step("spoiler", 1, Turn(text="a")) == answers("spoil", "a")[1]
+            return score
+        finally:
+            await shared.close_episode("spoiler")
+
+    assert asyncio.run(both()).value == 1.0
+    assert play(shared, ["fragile", "well"])[1].value == 1.0  # spoilt again by the replay
 
 
 @pytest.mark.parametrize(
@@ -304,6 +330,12 @@ def test_an_episode_that_cannot_be_started_has_a_score_too(shared: Scorer) -> No
         assert score.status is Status.VERIFIER_ERROR and cause in score.detail
 
 
+def test_a_task_that_cannot_travel_has_a_score_too(shared: Scorer) -> None:
+    replies, score = play(shared, ["a"], task(verifier=lambda: None))
+    assert replies == [Reply(is_done=True)]
+    assert score.status is Status.VERIFIER_ERROR and "the task cannot be pickled" in score.detail
+
+
 def test_what_is_not_declared_is_no_fault_of_the_model(shared: Scorer) -> None:
     _, score = play(shared, ["children"], gym="Undeclared")
     assert score.status is Status.VERIFIER_ERROR and "Needs(processes=True)" in score.detail
@@ -358,6 +390,26 @@ def test_episodes_are_closed_one_by_one_and_with_the_scorer(tmp_path: Path, noth
     assert sorted(mark.read_text().splitlines()) == ["one", "three children", "two"]
     with pytest.raises(RuntimeError, match="the scorer is closed"):
         asyncio.run(scorer.step("two", 1, Turn(text="a")))
+
+
+def test_a_worker_outlives_the_thread_that_started_it(nothing_left: None) -> None:
+    worker = WorkerProcess(spec("Obedient"), start_seconds=120.0)
+    request = Request(kind="one", payload=pickle.dumps((TASK, ["well"])), num_responses=1)
+
+    def ask() -> None:
+        assert worker.score(request, lambda: False)[0].value == 1.0
+
+    before, starter = keepers(), threading.Thread(target=ask)
+    try:
+        starter.start()
+        starter.join()
+        (keeper,) = keepers() - before
+        wait_until(lambda: not Path(f"/proc/self/task/{starter.native_id}").exists())
+        time.sleep(0.2)  # the kernel tells the keeper of the thread's end, not of the process's
+        ask()
+        assert keepers() - before == {keeper}
+    finally:
+        worker.kill()
 
 
 def test_closing_the_scorer_ends_a_turn_that_runs(tmp_path: Path, nothing_left: None) -> None:
