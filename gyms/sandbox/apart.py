@@ -6,10 +6,10 @@ gym; the sandbox has to mount file systems and to make folders, and goes on doin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from gyms.sandbox.program import Exam, Language, Program, Run, Sandbox
+from gyms.sandbox.program import Cell, Entry, Exam, Language, Limits, Program, Run, Sandbox, Session
 
 __all__ = ["SandboxApart"]
 
@@ -48,7 +48,40 @@ class SandboxApart:
         """Run trusted tests in one job against the submission in another."""
         return self._thread.submit(self._sandbox.examine, program, exam).result()
 
+    def open(
+        self, files: Mapping[str, bytes] | None = None, *, limits: Limits | None = None, has_numpy: bool = False
+    ) -> Session:
+        """A session whose calls are made by the sandbox's thread, too."""
+        opened = self._thread.submit(self._sandbox.open, files, limits=limits, has_numpy=has_numpy).result()
+        return _SessionApart(opened, self._thread)
+
     def close(self) -> None:
         """Stop all processes of the sandbox, and its thread."""
         self._thread.submit(self._sandbox.close).result()
         self._thread.shutdown()
+
+
+class _SessionApart:
+    """A `Session` in the sandbox's thread."""
+
+    def __init__(self, session: Session, thread: ThreadPoolExecutor) -> None:
+        self._session = session
+        self._thread = thread
+
+    def run(self, argv: Sequence[str], *, stdin: bytes = b"", limits: Limits | None = None) -> Run:
+        return self._thread.submit(self._session.run, argv, stdin=stdin, limits=limits).result()
+
+    def python(self, code: str, *, limits: Limits | None = None) -> Cell:
+        return self._thread.submit(self._session.python, code, limits=limits).result()
+
+    def read(self, path: str) -> bytes:
+        return self._thread.submit(self._session.read, path).result()
+
+    def write(self, path: str, content: bytes) -> None:
+        self._thread.submit(self._session.write, path, content).result()
+
+    def list(self) -> tuple[Entry, ...]:
+        return self._thread.submit(self._session.list).result()
+
+    def close(self) -> None:
+        self._thread.submit(self._session.close).result()

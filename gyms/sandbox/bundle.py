@@ -16,10 +16,13 @@ _ORDER = (
     "channel",
     "remote",
     "examiner",
+    "notebook",
+    "files",
     "runner",
     "root",
     "usage",
     "job",
+    "supervisor",
     "zygote",
     "once",
 )

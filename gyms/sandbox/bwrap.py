@@ -13,6 +13,7 @@ import json
 import os
 import select
 import shutil
+import socket
 import subprocess
 import threading
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from typing import Any
 
 from gyms.sandbox.bundle import BOOTSTRAP, bundle
 from gyms.sandbox.forkserver import Launch, Profile, spec_of
+from gyms.sandbox.line import Line, ready
 from gyms.sandbox.program import Ending, Limits, Run, SandboxError
 from gyms.sandbox.pump import Job, drive
 from gyms.sandbox.view import Interpreter, view
@@ -35,7 +37,7 @@ class BubblewrapRunner:
 
     def __init__(self, interpreter: Interpreter, uid: int) -> None:
         self.profile = Profile(tier="bwrap", has_namespaces=False, has_seccomp=True, is_init_one=True, uid=uid)
-        self._interpreter = interpreter
+        self.interpreter = interpreter
         self._view = view(interpreter)
         self._lock = threading.Lock()
         self._bwrap = shutil.which("bwrap") or ""
@@ -59,6 +61,25 @@ class BubblewrapRunner:
         except OSError as error:
             raise SandboxError(f"the sandbox (bwrap) failed: {error}") from error
 
+    def open(self, limits: Limits, facts: dict[str, Any]) -> Line:
+        """Start a bubblewrap with the supervisor of a session; `facts` are added to what it is told."""
+        launch = Launch(body={}, limits=limits)
+        with self._lock, contextlib.ExitStack() as stack:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            stack.callback(ours.close)
+            try:
+                with theirs:
+                    process, pidfd = self._spawn(launch, [theirs.fileno()], {**facts, "is_session": True})
+                stack.callback(_reap, process)
+                stack.callback(os.close, pidfd)
+                ready(ours, START_SECONDS)
+            except OSError as error:
+                raise SandboxError(f"the sandbox (bwrap) failed to open a session: {error}") from error
+            stack.pop_all()
+            release = contextlib.ExitStack()
+            release.callback(_reap, process)
+            return Line(tier="bwrap", control=ours, pidfd=pidfd, release=release)
+
     def _run(self, launches: Sequence[Launch], linked: bool) -> list[Run]:
         with self._lock, contextlib.ExitStack() as stack:
             pipes = [os.pipe() for _ in range(2)] if linked else []
@@ -81,15 +102,21 @@ class BubblewrapRunner:
             return [job.run("bwrap") for job in jobs]
 
     def _start(self, job: Job, launch: Launch, link: list[int]) -> subprocess.Popen[bytes]:
-        spec = spec_of(launch, "/tmp", self.profile)
-        fds = [*job.child_ends, *link]
+        process, job.pidfd = self._spawn(launch, [*job.child_ends, *link], {})
+        job.close_child_ends()
+        job.begin()
+        return process
+
+    def _spawn(self, launch: Launch, fds: list[int], facts: dict[str, Any]) -> tuple[subprocess.Popen[bytes], int]:
+        """Start bubblewrap; it, and a handle on its process 1."""
+        spec = spec_of(launch, "/tmp", self.profile) | facts
         spec |= {"fds": fds, "profile": self.profile.as_json()}
         streams = [bundle(), json.dumps(spec).encode()]
         pipes = [os.pipe() for _ in range(4)]
         (bundle_end, _), (spec_end, _), (args_end, _), (info_ours, info_theirs) = pipes
         arguments = [*self._arguments(launch), "--info-fd", str(info_theirs)]
         streams.append(b"\0".join(argument.encode() for argument in arguments) + b"\0")
-        command = [self._bwrap, "--args", str(args_end), self._interpreter.executable, "-S", "-s", "-P", "-B"]
+        command = [self._bwrap, "--args", str(args_end), self.interpreter.executable, "-S", "-s", "-P", "-B"]
         command += ["-X", "utf8", "-c", BOOTSTRAP, str(bundle_end), "once", str(spec_end)]
         user: dict[str, Any] = {}
         if self.profile.uid:
@@ -110,7 +137,6 @@ class BubblewrapRunner:
         finally:
             for theirs in (bundle_end, spec_end, args_end, info_theirs):
                 os.close(theirs)
-        job.close_child_ends()
         for stream, (_, ours) in reversed(list(zip(streams, pipes, strict=False))):  # bubblewrap's own arguments first
             with contextlib.suppress(BrokenPipeError), os.fdopen(ours, "wb") as pipe:
                 pipe.write(stream)
@@ -119,9 +145,7 @@ class BubblewrapRunner:
         if pid == 0:
             process.wait()
             raise SandboxError("bwrap could not make namespaces; see `python -m gyms doctor`")
-        job.pidfd = os.pidfd_open(pid)
-        job.begin()
-        return process
+        return process, os.pidfd_open(pid)
 
     def _arguments(self, launch: Launch) -> list[str]:
         size = str(int(launch.limits.file_bytes))
@@ -159,6 +183,10 @@ def _end(process: subprocess.Popen[bytes], job: Job) -> None:
     """After its process 1 has ended, bubblewrap itself ends; nothing is left to wait for otherwise."""
     if not job.has_ended:
         job.kill(Ending.KILLED)
+    _reap(process)
+
+
+def _reap(process: subprocess.Popen[bytes]) -> None:
     try:
         process.wait(10.0)
     except subprocess.TimeoutExpired:

@@ -26,15 +26,17 @@ from typing import Any
 from gyms.sandbox import places
 from gyms.sandbox.bundle import BOOTSTRAP, bundle
 from gyms.sandbox.inside.job import remove_folder
+from gyms.sandbox.line import Line, ready
 from gyms.sandbox.program import Limits, Run, SandboxError
 from gyms.sandbox.pump import Job, drive
 from gyms.sandbox.view import Interpreter
 
-__all__ = ["ForkServer", "Launch", "Profile", "spec_of"]
+__all__ = ["ForkServer", "Launch", "Profile", "spec_of", "tasks_beside_session"]
 
 START_SECONDS = 60.0
 JOBS_PER_ZYGOTE = 4000
 _serials = itertools.count()
+_ROOM_FOR_NEIGHBOURS = 192
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +84,7 @@ class ForkServer:
         self._control: socket.socket | None = None
         self._owner = 0
         self._num_jobs = 0
+        self._num_sessions = 0
         self._base = ""
         self._folders = contextlib.ExitStack()
 
@@ -97,6 +100,15 @@ class ForkServer:
                     if is_last:
                         raise SandboxError(f"the sandbox ({self.profile.tier}) failed twice: {error}") from error
         raise AssertionError("unreachable")
+
+    def open(self, limits: Limits, facts: dict[str, Any]) -> Line:
+        """Start the supervisor of a session; `facts` are added to what it is told."""
+        with self._lock:
+            try:
+                self._ensure()
+                return self._open(limits, facts)
+            except OSError as error:
+                raise SandboxError(f"the sandbox ({self.profile.tier}) failed to open a session: {error}") from error
 
     def start(self) -> None:
         """Start the zygote now; SandboxError with the reason where it cannot be."""
@@ -128,6 +140,25 @@ class ForkServer:
             self._num_jobs += len(jobs)
             return [job.run(self.profile.tier) for job in jobs]
 
+    def _open(self, limits: Limits, facts: dict[str, Any]) -> Line:
+        with contextlib.ExitStack() as stack:
+            spec = spec_of(Launch(body={}, limits=limits), self._folder(stack), self.profile)
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            with contextlib.ExitStack() as until_ready, theirs:
+                until_ready.callback(ours.close)
+                pidfd = self._ask({**spec, **facts, "is_session": True}, [theirs.fileno()])
+                until_ready.callback(os.close, pidfd)
+                theirs.close()
+                ready(ours, START_SECONDS)
+                until_ready.pop_all()
+            self._num_jobs += 1
+            self._num_sessions += 1
+            stack.callback(self._count_closed)
+            return Line(tier=self.profile.tier, control=ours, pidfd=pidfd, release=stack.pop_all())
+
+    def _count_closed(self) -> None:
+        self._num_sessions -= 1
+
     def _folder(self, stack: contextlib.ExitStack) -> str:
         """The working folder of a job: its own /tmp, or a folder made for it and removed after it."""
         if self.profile.has_namespaces:
@@ -143,24 +174,28 @@ class ForkServer:
         return folder
 
     def _start_job(self, job: Job, spec: dict[str, Any], link: list[int]) -> None:
+        job.pidfd = self._ask(spec, [*job.child_ends, *link])
+        job.close_child_ends()
+        job.begin()
+
+    def _ask(self, spec: dict[str, Any], ends: list[int]) -> int:
+        """Have the zygote start an init; a handle on it."""
         assert self._control is not None
         serial = next(_serials)
-        message = json.dumps({"serial": serial, **spec}).encode()
-        socket.send_fds(self._control, [message], [*job.child_ends, *link])
-        job.close_child_ends()
+        socket.send_fds(self._control, [json.dumps({"serial": serial, **spec}).encode()], ends)
         reply, fds = _receive(self._control, START_SECONDS)
         if reply.get("started") != serial or len(fds) != 1:
             for fd in fds:
                 os.close(fd)
             raise SandboxError(f"the zygote answered {reply!r}, expected the start of job {serial}")
-        job.pidfd = fds[0]
-        job.begin()
+        return fds[0]
 
     def _ensure(self) -> None:
         if self._owner != os.getpid():
             self._forget()  # this process was forked: the zygote belongs to its parent
         is_alive = self._process is not None and self._process.poll() is None
-        if not is_alive or self._num_jobs >= JOBS_PER_ZYGOTE:
+        is_worn = self._num_jobs >= JOBS_PER_ZYGOTE and not self._num_sessions  # which would end with it
+        if not is_alive or is_worn:
             self._stop()
             self._start()
 
@@ -261,6 +296,17 @@ def _tasks_beside(profile: Profile) -> int:
                 if folder.stat().st_uid == os.getuid():
                     count += sum(1 for _ in (folder / "task").iterdir())
     return count + 5
+
+
+def tasks_beside_session(profile: Profile) -> int:
+    """Tasks that the kernel may count beside those of a session's own.
+
+    Where a session has a user namespace of its own, its init. Elsewhere its neighbours count too, whose number changes
+    while it lives: the kernel's limit is then a far one, and the watch of the session's own tasks ends what has more.
+    """
+    if profile.is_init_one and _kernel() >= (5, 14):
+        return 1
+    return _tasks_beside(profile) + _ROOM_FOR_NEIGHBOURS
 
 
 def _kernel() -> tuple[int, int]:

@@ -10,7 +10,7 @@ from typing import Literal
 from gyms.sandbox.forkserver import ForkServer, Profile
 from gyms.sandbox.inside import landlock, seccomp
 from gyms.sandbox.program import Sandbox, SandboxError
-from gyms.sandbox.session import ProgramSandbox
+from gyms.sandbox.programs import ProgramSandbox
 from gyms.sandbox.view import Interpreter, interpreters, is_readable_by_others, readable_paths, view
 
 __all__ = ["TIERS", "Tier", "open_sandbox", "open_tier"]

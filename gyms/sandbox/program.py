@@ -12,7 +12,22 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, Protocol
 
-__all__ = ["Call", "Ending", "Exam", "Language", "Limits", "Outcome", "Program", "Run", "Sandbox", "SandboxError"]
+__all__ = [
+    "Call",
+    "Cell",
+    "Ending",
+    "Entry",
+    "Exam",
+    "FileRefused",
+    "Language",
+    "Limits",
+    "Outcome",
+    "Program",
+    "Run",
+    "Sandbox",
+    "SandboxError",
+    "Session",
+]
 
 Language = Literal["python", "cpp", "javascript"]
 
@@ -34,6 +49,10 @@ class Ending(StrEnum):
 
 class SandboxError(RuntimeError):
     """The sandbox itself failed: ours to repair, never a fault of the program."""
+
+
+class FileRefused(ValueError):
+    """A file of a session cannot be read or written: what the path names, or the room that is left, is why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +106,7 @@ class Program:
     """One run of submitted code: source, standard input or calls, limits.
 
     Example:
-        Program(source="print(input())", stdin=b"hello\\n")
+        Program(source="print(input())", stdin=b"hello\n")
         Program(source="def add(a, b): return a + b", calls=(Call(function="add", arguments=(1, 2)),))
     """
 
@@ -159,6 +178,74 @@ class Run:
     """Name of the isolation that it ran under; see `python -m gyms doctor`."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """What was seen of one cell that the interpreter of a session ran.
+
+    Example:
+        session.python("x = 6 * 7\\nx").output == "42\n"
+    """
+
+    output: str
+    """Standard output and error together, the value of a last expression and an exception's traceback included."""
+    ending: Ending
+    exit_status: int = 0
+    """Where the interpreter ended: its exit status, or minus the signal's number."""
+    has_raised: bool = False
+    """The interpreter's own word for it, which a cell can forge: never a verdict."""
+    is_new: bool = False
+    """True where the interpreter of earlier cells was gone, and this cell ran in a new one."""
+    is_kept: bool = True
+    """False where the interpreter has ended or cannot be relied on: names and imports are gone."""
+    cpu_seconds: float = 0.0
+    wall_seconds: float = 0.0
+    """Without what it waited for a core."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """Something in the folder of a session."""
+
+    path: str
+    """Relative to the folder."""
+    kind: Literal["file", "folder", "link", "other"]
+    num_bytes: int = 0
+    """Of a file."""
+
+
+class Session(Protocol):
+    """A private folder and an interpreter that live over many calls. SandboxError where it is lost, which is ours.
+
+    When a call returns, nothing that it started runs any more, and the interpreter is stopped. Limits hold for each
+    call by itself, but for `file_bytes`: that is the folder's, and set when the session is opened. Used by one thread
+    at a time.
+    """
+
+    def run(self, argv: Sequence[str], *, stdin: bytes = b"", limits: Limits | None = None) -> Run:
+        """Run a program in the folder, to its end or its limit; it is found on the PATH of the sandbox."""
+        ...
+
+    def python(self, code: str, *, limits: Limits | None = None) -> Cell:
+        """Run a cell in the session's interpreter, which keeps its names from cell to cell, as a notebook does."""
+        ...
+
+    def read(self, path: str) -> bytes:
+        """The content of a file; FileRefused where there is none, or it lies behind a symbolic link."""
+        ...
+
+    def write(self, path: str, content: bytes) -> None:
+        """Make a file or replace its content, and make the folders above it; FileRefused where that cannot be."""
+        ...
+
+    def list(self) -> tuple[Entry, ...]:
+        """All that is in the folder, sorted by path; links are named and not followed."""
+        ...
+
+    def close(self) -> None:
+        """End it: no process, mount or file of it is left. Again is fine."""
+        ...
+
+
 class Sandbox(Protocol):
     """Runs programs; SandboxError where the sandbox itself fails. Safe to call from any thread, one at a time."""
 
@@ -189,6 +276,20 @@ class Sandbox(Protocol):
         """Run trusted tests in one job against the submission in another; the submission's run and the tests'."""
         ...
 
+    def open(
+        self, files: Mapping[str, bytes] | None = None, *, limits: Limits | None = None, has_numpy: bool = False
+    ) -> Session:
+        """A session with these files (relative path -> content) in its folder; the caller closes it.
+
+        Raises FileRefused where a file cannot be written.
+
+        Example:
+            session = sandbox.open({"data.txt": b"1 2 3"})
+            session.python("numbers = [int(n) for n in open('data.txt').read().split()]")
+            session.python("sum(numbers)").output == "6\n"
+        """
+        ...
+
     def close(self) -> None:
-        """Stop all processes of the sandbox."""
+        """Stop all processes of the sandbox, its sessions included."""
         ...

@@ -13,7 +13,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from gyms.sandbox.inside.job import MAX_STRETCH
@@ -34,6 +34,10 @@ class Job:
     def __init__(self, body: bytes, stdin: bytes, limits: Limits, *, results_bytes: int = 0) -> None:
         self.limits = limits
         self.pidfd = -1
+        self.end_fd = -1
+        """Becomes readable at the end of a job whose init lives on: a call of a session. Not ours to close."""
+        self.killer: Callable[[], None] | None = None
+        """Ends such a job, where its init must not be killed for it."""
         self.kill_reason: Ending | None = None
         self.has_ended = False
         self.started = time.monotonic()
@@ -72,8 +76,8 @@ class Job:
     def fds(self) -> dict[int, int]:
         """Descriptors to poll, with the events to wait for."""
         events = dict.fromkeys(self._outgoing, select.POLLOUT) | dict.fromkeys(self._incoming, select.POLLIN)
-        if self.pidfd >= 0 and not self.has_ended:
-            events[self.pidfd] = select.POLLIN
+        if not self.has_ended:
+            events |= {fd: select.POLLIN for fd in (self.pidfd, self.end_fd) if fd >= 0}
         return events
 
     def handle(self, fd: int) -> None:
@@ -82,13 +86,15 @@ class Job:
             self._send(fd)
         elif fd in self._incoming:
             self._receive(fd)
-        elif fd == self.pidfd:
+        elif fd in (self.pidfd, self.end_fd):
             self._finish()
 
     def kill(self, reason: Ending) -> None:
-        """End the job's init, and with it all of the job."""
+        """End the job: its init, and with it all of it, unless something else knows how."""
         self.kill_reason = self.kill_reason or reason
-        if self.pidfd >= 0:
+        if self.killer is not None:
+            self.killer()
+        elif self.pidfd >= 0:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
 
@@ -103,7 +109,7 @@ class Job:
 
     def run(self, tier: str) -> Run:
         """What was seen; SandboxError where the job could not be set up."""
-        report = _read_status(bytes(self._received["status"]))
+        report = self.report()
         if "failed" in report:
             raise SandboxError(f"the sandbox ({tier}) could not set up a job: {report['failed']}")
         ending = self.kill_reason or Ending(report.get("ending", "killed"))
@@ -117,6 +123,10 @@ class Job:
             wall_seconds=self.ended - self.started - float(report.get("waited", 0.0)),
             tier=tier,
         )
+
+    def report(self) -> dict[str, Any]:
+        """What its init said of its end."""
+        return _read_status(bytes(self._received["status"]))
 
     def _send(self, fd: int) -> None:
         content = self._outgoing[fd]

@@ -1,200 +1,159 @@
-"""Programs on a runner: what each language needs, the same for every tier.
+"""A session: a private folder and an interpreter that live over many calls. What each call means, for every tier.
 
-A Python program is run by the warm interpreter itself; C++ is compiled in a job of its own, whose product then runs in
-others; JavaScript is run by node, whose address space cannot be capped and whose resident memory therefore is.
+Every call is a job of its own with limits of its own (`inside/supervisor.py`): when it returns, nothing that it started
+runs any more. Two things live on: the folder, capped as a whole by the `file_bytes` that the session was opened with,
+and the interpreter of `python`, stopped until the next call.
+
+*The interpreter is lost* where a call to it is ended by a limit, where it ends itself, or where a call left no line on
+its own result pipe (a cell that stopped the process, or took the place of our code). It is then started anew by the
+next call, and the answer says so. It is not interrupted instead: where in a cell an interrupt lands is a matter of
+time, and a replay of the same calls must see the same.
+
+Left out: interactive programs (a call's input is given with it), and images of a session (`snapshot`).
 """
 
 from __future__ import annotations
 
 import base64
-import functools
-from collections.abc import Callable, Sequence
+import json
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from types import TracebackType
+from typing import Any
 
-from gyms.sandbox.forkserver import Launch
-from gyms.sandbox.inside import values
-from gyms.sandbox.program import Call, Ending, Exam, Language, Limits, Program, Run, SandboxError
-from gyms.sandbox.view import LIBRARIES, NUMPY, test_libraries, tool
+from gyms.sandbox.line import Line
+from gyms.sandbox.program import Cell, Ending, Entry, FileRefused, Limits, Run, SandboxError
 
-__all__ = ["ProgramSandbox", "Runner"]
+__all__ = ["FolderSession"]
 
-MAX_SOURCE_BYTES = 1 << 20
-_COMPILE_LIMITS = Limits(cpu_seconds=20.0, wall_seconds=60.0, memory_bytes=1 << 30, processes=16, file_bytes=64 << 20)
-_EXAM_EXTRA_SECONDS = 3.0
-_ENVIRONMENT = {"PATH": "/usr/bin:/bin", "HOME": "/tmp", "TMPDIR": ".", "LANG": "C.UTF-8"}
-_TOOLS = {"cpp": "g++", "javascript": "node"}
+_MAX_PATH_BYTES = 1024
 
 
-class Runner(Protocol):
-    """What a tier offers: start jobs, see them to their end."""
+class FolderSession:
+    """The `Session` that gyms are handed."""
 
-    profile: Any
+    def __init__(self, line: Line, limits: Limits, *, path: str, max_tasks: int) -> None:
+        """Args:
+        limits: of each call that names none; its `file_bytes` are the folder's.
+        path: where `run` looks for programs.
+        max_tasks: most processes of a user that the kernel allows, beside those of `Limits.processes`.
+        """
+        self._line = line
+        self._limits = limits
+        self._path = path
+        self._max_tasks = max_tasks
+        self._has_interpreter = False
+        self._must_restart = False
 
-    def run(self, launches: Sequence[Launch], *, linked: bool = False) -> list[Run]:
-        """Run launches at the same time."""
-        ...
+    def run(self, argv: Sequence[str], *, stdin: bytes = b"", limits: Limits | None = None) -> Run:
+        """Run a program in the folder, to its end or its limit."""
+        if not argv or any(not isinstance(word, str) or "\0" in word for word in argv) or not argv[0]:
+            raise ValueError(f"argv = {list(argv)!r:.200}: expected a program and its arguments, as texts without NUL")
+        environment = {"PATH": self._path, "HOME": "/tmp", "TMPDIR": ".", "LANG": "C.UTF-8", "PYTHONHASHSEED": "0"}
+        body = {"mode": "exec", "argv": list(argv), "environment": environment, "files": {}}
+        return self._call("run", body, limits, stdin=stdin)[0]
+
+    def python(self, code: str, *, limits: Limits | None = None) -> Cell:
+        """Run a cell in the session's interpreter."""
+        had_one, self._has_interpreter = self._has_interpreter, False
+        run, report = self._call("python", {"code": code}, limits)
+        told = _line_of(run.results)
+        is_answered = run.ending is Ending.EXITED and report["is_kept"] and told.get("call") == report["serial"]
+        self._must_restart = not is_answered
+        self._has_interpreter = is_answered
+        return Cell(
+            output=run.stdout.decode("utf-8", "replace"),
+            ending=run.ending,
+            exit_status=run.exit_status,
+            has_raised=told.get("has_raised") is True,
+            is_new=had_one and bool(report["is_new"]),
+            is_kept=is_answered,
+            cpu_seconds=run.cpu_seconds,
+            wall_seconds=run.wall_seconds,
+        )
+
+    def read(self, path: str) -> bytes:
+        """The content of a file."""
+        run, _ = self._call("read", {"mode": "read", "path": _checked(path), "files": {}}, None)
+        return _done(run, path)
+
+    def write(self, path: str, content: bytes) -> None:
+        """Make a file or replace its content; folders above it are made."""
+        self.write_all({path: content})
+
+    def write_all(self, files: Mapping[str, bytes]) -> None:
+        """Write several files in one call."""
+        contents = {_checked(path): base64.b64encode(content).decode() for path, content in files.items()}
+        run, _ = self._call("write", {"mode": "write", "contents": contents, "files": {}}, None)
+        _done(run, ", ".join(files))
+
+    def list(self) -> tuple[Entry, ...]:
+        """All that is in the folder, sorted by path."""
+        run, _ = self._call("list", {"mode": "list", "files": {}}, None)
+        lines = _done(run, ".").splitlines()
+        return tuple(Entry(path=path, kind=kind, num_bytes=size) for path, kind, size in map(json.loads, lines))
 
     def close(self) -> None:
-        """Stop everything."""
-        ...
+        """End it; again is fine."""
+        self._line.close()
+
+    def __enter__(self) -> FolderSession:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _call(
+        self, operation: str, body: dict[str, Any], limits: Limits | None, *, stdin: bytes = b""
+    ) -> tuple[Run, dict[str, Any]]:
+        given = replace(limits or self._limits, file_bytes=self._limits.file_bytes)
+        spec = {
+            "cpu_seconds": given.cpu_seconds,
+            "wall_seconds": given.wall_seconds,
+            "memory_bytes": int(given.memory_bytes),
+            "processes": int(given.processes),
+            "max_tasks": int(given.processes) + self._max_tasks,
+        }
+        return self._line.call(operation, body, given, {"limits": spec, "restart": self._must_restart}, stdin=stdin)
 
 
-class ProgramSandbox:
-    """The `Sandbox` that gyms are handed."""
-
-    def __init__(self, runner: Runner) -> None:
-        self._runner = runner
-
-    @property
-    def tier(self) -> str:
-        """Name of the isolation in use."""
-        return self._runner.profile.tier
-
-    def refusal(self, language: Language) -> str:
-        """Why programs of a language cannot be run here; empty where they can."""
-        if language == "python":
-            return ""
-        if language not in _TOOLS:
-            return f"language {language!r} is not known; expected python, cpp or javascript"
-        name = _TOOLS[language]
-        path = tool(name)
-        if not path:
-            return f"{language} programs need {name}, which is not installed"
-        return "" if path.startswith(("/usr/", "/bin/")) else f"{name} lies at {path}, outside of what a sandbox shows"
-
-    def run(self, program: Program) -> Run:
-        """Run it to its end or its limit."""
-        return self.run_all(program, [program.stdin])[0]
-
-    def run_all(
-        self, program: Program, stdins: Sequence[bytes], stop: Callable[[list[Run]], bool] | None = None
-    ) -> list[Run]:
-        """Run it once for each standard input, each time in a fresh process; it is compiled once."""
-        refused = self.refusal(program.language)
-        if refused:
-            raise SandboxError(refused)
-        if program.language == "cpp":
-            compiled = self._compile(program)
-            if compiled.ending is not Ending.EXITED or compiled.exit_status != 0 or not compiled.results:
-                return [replace(compiled, ending=Ending.COMPILE_FAILED, results=b"")]
-            body = _exec_body(["./main"], {"main": compiled.results, **program.files})
-            launch = Launch(body=body, limits=_with_room(program.limits, len(compiled.results)))
-        elif program.language == "javascript":
-            heap = max(16, int(program.limits.memory_bytes) * 3 // 4 >> 20)
-            argv = [tool("node"), f"--max-old-space-size={heap}", "main.js"]
-            body = _exec_body(argv, {"main.js": program.source.encode("utf-8", "replace"), **program.files})
-            launch = Launch(body=body, limits=program.limits, caps_address_space=False)
-        else:
-            launch = Launch(body=python_body(program), limits=program.limits)
-        runs: list[Run] = []
-        for stdin in stdins:
-            runs += self._runner.run([replace(launch, stdin=stdin)])
-            if stop is not None and stop(runs):
-                break
-        return runs
-
-    def examine(self, program: Program, exam: Exam) -> tuple[Run, Run]:
-        """Run trusted tests in one job against the submission in another."""
-        if exam.is_pytest and not test_libraries():
-            raise SandboxError("tests as pytest source need pytest, which is not installed beside this project")
-        submission = Launch(body={**python_body(program), "mode": "serve"}, limits=program.limits)
-        limits = replace(
-            program.limits,
-            cpu_seconds=program.limits.cpu_seconds + _EXAM_EXTRA_SECONDS,
-            wall_seconds=program.limits.wall_seconds + _EXAM_EXTRA_SECONDS,
-            output_bytes=max(1 << 20, program.limits.output_bytes),
+def _checked(path: str) -> str:
+    """A relative path without tricks, as the far side walks it."""
+    parts = path.split("/") if isinstance(path, str) else []
+    is_fine = bool(parts) and not any(part in ("", ".", "..") for part in parts) and "\0" not in path
+    try:
+        is_fine = is_fine and len(os.fsencode(path)) <= _MAX_PATH_BYTES
+    except UnicodeEncodeError:
+        is_fine = False
+    if not is_fine:
+        raise FileRefused(
+            f"path {path!r:.200}: expected a path below the folder, without '.', '..' and doubled slashes"
         )
-        subject, tests = self._runner.run(
-            [submission, Launch(body={**_exam_body(exam), "numpy": NUMPY if program.has_numpy else ""}, limits=limits)],
-            linked=True,
-        )
-        return subject, tests
-
-    def close(self) -> None:
-        """Stop all processes of the sandbox."""
-        self._runner.close()
-
-    def _compile(self, program: Program) -> Run:
-        return _compiled(self._runner, program.source)
+    return path
 
 
-def _compiled(runner: Runner, source: str) -> Run:
-    argv = [tool("g++"), "-std=c++17", "-O1", "-pipe", "-fmax-errors=5", "-ftemplate-depth=256", "-x", "c++", "-"]
-    body = {
-        "mode": "compile",
-        "argv": [*argv, "-o", "main"],
-        "source": source,
-        "product": "main",
-        "environment": _ENVIRONMENT,
-        "files": {},
-    }
-    return runner.run([Launch(body=body, limits=_COMPILE_LIMITS, results_bytes=32 << 20)])[0]
+def _done(run: Run, path: str) -> bytes:
+    """The result of a call of our own code; what it refuses, or has no room for, is what the session made of it."""
+    if run.ending is Ending.EXITED and run.exit_status == 0:
+        return run.results
+    if run.ending is Ending.EXITED and run.exit_status == 1 and run.stderr:
+        raise FileRefused(run.stderr.decode("utf-8", "replace"))
+    if run.ending is Ending.OUTPUT_LIMIT:
+        raise FileRefused(f"{path!r:.200}: more than the session's limit output_bytes")
+    if run.ending in (Ending.CPU_LIMIT, Ending.WALL_LIMIT, Ending.MEMORY_LIMIT) or run.exit_status < 0:
+        raise FileRefused(f"{path!r:.200}: not within the session's limits ({run.ending})")
+    raise SandboxError(
+        f"{path!r:.200}: the session's own code ended with status {run.exit_status}: {run.stderr[-300:]!r}"
+    )
 
 
-def python_body(program: Program) -> dict[str, Any]:
-    """A Python program as `inside.runner` reads it."""
-    calls = [_call_body(call) for call in program.calls]
-    return {
-        "mode": "calls" if calls or program.setup or program.prelude else "script",
-        "source": program.source,
-        "numpy": NUMPY if program.has_numpy else "",
-        "prelude": list(program.prelude),
-        "setup": list(program.setup),
-        "files": _encoded(program.files),
-        "calls": calls,
-        "pristine": sorted(_wrappers() - {call.function for call in program.calls}) if calls else [],
-    }
-
-
-@functools.cache
-def _wrappers() -> frozenset[str]:
-    """Built-ins that a test's expression means as they are, even where the submission has its own of that name."""
-    return frozenset({"abs", "bool", "dict", "float", "int", "len", "list", "max", "min", "round", "set", "sorted"}) | {
-        "str",
-        "sum",
-        "tuple",
-        "frozenset",
-    }
-
-
-def _call_body(call: Call) -> dict[str, Any]:
-    if call.expression:
-        return {"x": call.expression}
-    keywords = dict(call.keywords)
-    return {"f": call.function, "a": values.encode(list(call.arguments)), "k": values.encode(keywords)}
-
-
-def _exam_body(exam: Exam) -> dict[str, Any]:
-    body = {
-        "mode": "pytest" if exam.is_pytest else "examine",
-        "tests": exam.tests,
-        "prelude": list(exam.prelude),
-        "proxies": dict(exam.proxies),
-        "allows_handles": exam.allows_handles,
-        "allows_objects": exam.allows_objects,
-        "allows_changes": exam.allows_changes,
-        "module_names": list(exam.module_names),
-        "libraries": LIBRARIES,
-        "file": "test_submission.py",
-        "files": {},
-    }
-    if exam.is_pytest:
-        body["files"] = _encoded({"test_submission.py": exam.tests.encode("utf-8", "replace")})
-    return body
-
-
-def _exec_body(argv: list[str], files: dict[str, bytes]) -> dict[str, Any]:
-    return {"mode": "exec", "argv": argv, "environment": _ENVIRONMENT, "files": _encoded(files)}
-
-
-def _encoded(files: Any) -> dict[str, str]:
-    for name in files:
-        if not name or "/" in name or name in (".", "..") or "\0" in name:
-            raise ValueError(f"file name {name!r}: expected a plain name without folders")
-    return {name: base64.b64encode(content).decode() for name, content in files.items()}
-
-
-def _with_room(limits: Limits, num_bytes: int) -> Limits:
-    """The compiled program lies in the scratch folder; it is not counted against what the program may write."""
-    return replace(limits, file_bytes=limits.file_bytes + num_bytes + (1 << 20))
+def _line_of(results: bytes) -> dict[str, Any]:
+    """What the interpreter says of its cell; nothing where it is not a line of the right form. A cell may forge it."""
+    try:
+        told = json.loads(results)
+    except (ValueError, RecursionError):
+        return {}
+    return told if isinstance(told, dict) else {}

@@ -17,12 +17,22 @@ import select
 import shutil
 import signal
 import time
+from collections.abc import Collection
 from typing import Any
 
 from gyms.sandbox import inside
 from gyms.sandbox.inside import kernel, landlock, root, runner, seccomp, usage
 
-__all__ = ["MAX_STRETCH", "STATUS", "kill_descendants", "preload", "prepare", "remove_folder", "run_init"]
+__all__ = [
+    "MAX_STRETCH",
+    "STATUS",
+    "become_program",
+    "kill_descendants",
+    "preload",
+    "prepare",
+    "remove_folder",
+    "run_init",
+]
 
 STATUS = 5
 """Place of the status pipe among a job's descriptors."""
@@ -78,7 +88,7 @@ def run_init(spec: Spec, fds: list[int], profile: Spec) -> None:
         init = os.getpid()
         child = os.fork()
         if child == 0:
-            _become_program(spec, (program, stdin, stdout, stderr, result, init_status, *link), profile, init)
+            become_program(spec, (program, stdin, stdout, stderr, result, init_status, *link), profile, init)
     except (OSError, ValueError) as error:
         os.write(init_status, json.dumps({"failed": f"{type(error).__name__}: {error}"}).encode())
         os._exit(1)
@@ -89,7 +99,7 @@ def run_init(spec: Spec, fds: list[int], profile: Spec) -> None:
     os._exit(0)
 
 
-def _become_program(spec: Spec, fds: tuple[int, ...], profile: Spec, init: int) -> None:
+def become_program(spec: Spec, fds: tuple[int, ...], profile: Spec, init: int) -> None:
     """In the child: arrange descriptors, give up everything, run; never returns."""
     status = fds[STATUS]
     try:
@@ -213,16 +223,19 @@ def remove_folder(path: str) -> None:
     shutil.rmtree(path, ignore_errors=True)
 
 
-def kill_descendants() -> None:
-    """Without a process namespace: kill until nothing is below us. New ones are capped in number, so this ends."""
+def kill_descendants(*, but: Collection[int] = ()) -> None:
+    """Without a process namespace: kill until nothing is below us. New ones are capped in number, so this ends.
+
+    Children `but` these, and what is below them, which are collected elsewhere.
+    """
     for _ in range(1000):
-        left = usage.descendants()
+        left = usage.descendants(but)
         for pid, *_ in left:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        with contextlib.suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
+        for pid, *_ in left:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
         if not left:
             return
         time.sleep(0.002)

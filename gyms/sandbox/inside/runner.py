@@ -6,7 +6,9 @@ was asked; what the right values are is not here, and the verdict is made elsewh
     script    the source, as a main program, with standard input and output
     calls     the source as a module, then each call, its result encoded at once on the result channel
     serve     the source as a module, then calls as they are asked for over a link (examiner.py asks)
-    exec      another program: a compiled one, or node
+    exec      another program: a compiled one, node, or what a session runs
+    notebook  the interpreter of a session (notebook.py)
+    read, write, list   what a session does with its folder (files.py)
     compile   a compiler; the file that it makes goes to the result channel
     examine, pytest   trusted test code, in a job that never sees the submission (examiner.py)
 """
@@ -27,7 +29,7 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-from gyms.sandbox.inside import examiner, remote, values
+from gyms.sandbox.inside import examiner, files, notebook, remote, values
 from gyms.sandbox.inside.channel import LINK_IN, LINK_OUT, RESULT_FD, Reporter, told
 
 __all__ = [
@@ -66,6 +68,8 @@ def run(body: Body) -> None:
     mode = body["mode"]
     if mode == "exec":
         _exec(body)
+    if mode in ("read", "write", "list"):
+        files.run(body)
     _use_standard_streams()
     if body.get("numpy"):
         sys.path.append(body["numpy"])
@@ -76,6 +80,8 @@ def run(body: Body) -> None:
         _run_calls(body)
     elif mode == "serve":
         _serve(body)
+    elif mode == "notebook":
+        notebook.serve()
     elif mode == "compile":
         _compile(body)
     else:
@@ -85,7 +91,7 @@ def run(body: Body) -> None:
 
 def _exec(body: Body) -> None:
     try:
-        os.execve(body["argv"][0], body["argv"], body["environment"])
+        os.execvpe(body["argv"][0], body["argv"], body["environment"])
     except OSError as error:
         os.write(2, f"{body['argv'][0]}: {error}\n".encode())
     os._exit(127)

@@ -6,9 +6,20 @@ import contextlib
 import os
 import resource
 import stat
+from collections.abc import Collection
 from typing import Any
 
-__all__ = ["MAX_FILES", "OPEN_FILES", "descendants", "of_folder", "of_job", "processes", "waited"]
+__all__ = [
+    "MAX_FILES",
+    "OPEN_FILES",
+    "descendants",
+    "living",
+    "num_tasks",
+    "of_folder",
+    "of_job",
+    "processes",
+    "waited",
+]
 
 MAX_FILES = 2048
 """Most files of a job's working folder."""
@@ -40,19 +51,30 @@ def _stat(pid: object) -> list[bytes]:
         return []
 
 
-def descendants() -> list[tuple[int, int, int, int]]:
-    """All processes below this one."""
+def descendants(but: Collection[int] = ()) -> list[tuple[int, int, int, int]]:
+    """All processes below this one, `but` these and what is below them."""
     everything = processes()
     below, found = {os.getpid()}, []
     grew = True
     while grew:
         grew = False
         for process in everything:
-            if process[1] in below and process[0] not in below:
+            if process[1] in below and process[0] not in below and process[0] not in but:
                 below.add(process[0])
                 found.append(process)
                 grew = True
     return found
+
+
+def living(profile: dict[str, Any], kept: int) -> list[int]:
+    """Processes of the job that are not dead, init and one more excluded."""
+    found = [p for p in processes() if p[0] != 1] if profile["is_init_one"] else descendants()
+    return [pid for pid, *_ in found if pid != kept and (_stat(pid) or [b"X"])[0] not in (b"Z", b"X")]
+
+
+def num_tasks() -> int:
+    """Processes and threads below this one."""
+    return sum(int(fields[17]) for pid, *_ in descendants() if (fields := _stat(pid)))
 
 
 def of_job(profile: dict[str, Any]) -> tuple[float, int]:

@@ -26,7 +26,7 @@ import socket
 import sys
 from typing import Any
 
-from gyms.sandbox.inside import job, kernel, root
+from gyms.sandbox.inside import job, kernel, root, supervisor
 
 __all__ = ["forget_command_line", "lift_limits", "main"]
 
@@ -171,8 +171,8 @@ def serve(control: socket.socket, profile: dict[str, Any], own_pids: int) -> Non
                 poller.unregister(fd)
                 _, status = os.waitpid(pid, 0)
                 os.close(fd)
-                if own_pids < 0 and status != 0 and not jobs:
-                    job.kill_descendants()  # an init that was killed left its job to us
+                if own_pids < 0 and status != 0:
+                    job.kill_descendants(but=set(jobs.values()))  # an init that was killed left its job to us
                 continue
             message, fds, _, _ = socket.recv_fds(control, _MAX_MESSAGE, _NUM_FDS)
             if not message:
@@ -202,10 +202,12 @@ def _start_init(
         if own_pids < 0 and os.getppid() != zygote:
             os._exit(1)
         control.close()
+        if request.get("is_session"):
+            supervisor.supervise(request, fds, profile)
         job.run_init(request, fds, profile)
     except BaseException:
         os._exit(1)
-    os._exit(1)  # run_init never returns
+    os._exit(1)  # neither returns
 
 
 def forget_command_line() -> None:
