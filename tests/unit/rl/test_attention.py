@@ -86,6 +86,21 @@ def test_blocks_in_bf16_differ_from_one_piece_by_single_roundings(name):
         assert ((found[2] - expected[2]).double().abs() <= bound).all()
 
 
+def test_gradients_of_keys_and_values_do_not_stall_where_many_blocks_add_little():
+    """With equal scores, query q gives 1 / (q + 1) to the first value: 1/1 + ... + 1/512 = 6.82.
+
+    In bf16 a sum above 4 takes nothing below 1/64, so blocks of two queries would add nothing from query 128 on: 5.43.
+    """
+    length = 512
+    leaves = [torch.zeros((1, 1, length, 4), dtype=torch.bfloat16, requires_grad=True) for _ in range(3)]
+    branches = torch.ones((1, length), dtype=torch.int64)
+    branches[0, 0] = 0
+    tree_attention(*leaves, branches, scale=1.0, block=2).sum().backward()
+    expected = sum(1 / (q + 1) for q in range(length))
+    # Weights, parts of blocks and the sum are each rounded once.
+    assert leaves[2].grad[0, 0, 0].tolist() == pytest.approx([expected] * 4, rel=3 * 2**-8)
+
+
 def test_what_a_query_may_not_see_changes_no_bit_of_its_result():
     branches = branches_of("siblings")
     query, key, value = (t.detach() for t in inputs(branches, 4, 2))
