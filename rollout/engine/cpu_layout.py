@@ -46,7 +46,8 @@ def kernel_layout(packed_OW: Tensor, *, out: Tensor | None = None) -> Tensor:
     num_blocks = num_outputs // 16
     if out is None:
         out = torch.empty((num_blocks, num_words * 16), dtype=torch.int32, device=packed_OW.device)
-    pairs = packed_OW.contiguous().view(torch.int64).view(num_blocks, 2, 8, num_words // 2)  # two words an element
+    whole = packed_OW.clone() if packed_OW.storage_offset() % 2 else packed_OW.contiguous()
+    pairs = whole.view(torch.int64).view(num_blocks, 2, 8, num_words // 2)  # two words an element
     step = max(1, _BLOCK_PAIRS // (8 * num_words))
     square = torch.empty(min(step, num_blocks) * 8 * num_words, dtype=torch.int64, device=out.device)
     scratch = torch.empty(len(square) // 2, dtype=torch.int64, device=out.device)

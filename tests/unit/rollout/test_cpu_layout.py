@@ -35,6 +35,11 @@ def test_blocks_leave_no_seam_and_a_given_tensor_is_written_into() -> None:
             assert [(words[o // 8] >> (4 * (o % 8))) & 15 for o in range(16)] == codes
 
 
+def test_words_may_start_anywhere_in_their_memory() -> None:
+    words = torch.randint(-(2**31), 2**31, (1 + 16 * 4,), dtype=torch.int32)
+    assert torch.equal(kernel_layout(words[1:].view(16, 4)), kernel_layout(words[1:].clone().view(16, 4)))
+
+
 def test_a_kernel_with_another_layout_keeps_its_own(monkeypatch: pytest.MonkeyPatch, caplog) -> None:
     class Kernel:
         w_q_name, w_s_name = "codes", "scales"
