@@ -52,8 +52,9 @@ __all__ = [
 MAX_CODE = 7
 """Largest code; the codes are -7..7, so that the grid is symmetric and idempotent."""
 
-_BLOCK_WEIGHTS = 1 << 17
-"""Weights of one block on a CPU: its scratch (10 bytes a weight) stays in the level-2 caches of two cores."""
+_BLOCK_WEIGHTS = 1 << 19
+"""Weights of one block on a CPU: few enough for its scratch (10 bytes a weight) to stay in a cache, and so many that
+the calls into torch cost little beside the work."""
 _SMALLEST_NORMAL = torch.finfo(torch.bfloat16).smallest_normal
 
 
