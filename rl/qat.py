@@ -58,7 +58,7 @@ class Masters:
         self.views = quantized_views(model, scheme)
         check_shapes(self.views, scheme.group_size)
         self.packed: dict[str, Packed] = {}
-        """Codes and scales of the quantised views by checkpoint name, as of the last refresh; empty without the grid."""
+        """Codes and scales of the quantised views by checkpoint name, of the last refresh; empty without the grid."""
         self._is_quantised = fake_quantize
         for name, parameter in model.named_parameters():
             parameter.register_post_accumulate_grad_hook(self._collector(name))
