@@ -38,7 +38,7 @@ from rollout.weights.contract import WeightArtefact
 from rollout.weights.receiver import tensors
 from rollout.weights.sender import build_artefact
 
-__all__ = ["measure_gap", "off_by_one"]
+__all__ = ["measure_gap", "new_learner", "off_by_one"]
 
 CONTEXT_LENGTH = 256
 NUM_PROMPTS, BUDGET = 100, 24
@@ -46,7 +46,7 @@ NUM_PROMPTS, BUDGET = 100, 24
 
 def measure_gap(model_folder: Path, scratch: Path) -> dict[str, float]:
     """The four gaps in nats, their number of tokens, and their ratios to `bf16`. Engines run in child processes."""
-    learner = _learner(model_folder, fake_quantize=True)
+    learner = new_learner(model_folder, fake_quantize=True)
     int4, bf16 = scratch / "int4", scratch / "bf16"
     learner.export(int4)
     _export_dequantised(learner, bf16, model_folder)
@@ -59,7 +59,7 @@ def measure_gap(model_folder: Path, scratch: Path) -> dict[str, float]:
     engine_bf16 = _in_child("serve_bf16", (bf16, sequences))
     trainer = learner.sequence_logprobs(sequences)
     del learner
-    plain = _learner(model_folder, fake_quantize=False).sequence_logprobs(sequences)
+    plain = new_learner(model_folder, fake_quantize=False).sequence_logprobs(sequences)
     gaps = {
         "matched": _gap(trainer, served["matched"], starts),
         "bf16": _gap(trainer, engine_bf16, starts),
@@ -96,7 +96,8 @@ def _gap(ours: Sequence[Sequence[float]], theirs: Sequence[Sequence[float]], sta
     return sum(found) / len(found)
 
 
-def _learner(model_folder: Path, *, fake_quantize: bool) -> Learner:
+def new_learner(model_folder: Path, *, fake_quantize: bool) -> Learner:
+    """A learner of a BF16 folder that computes in BF16, as the configs have it."""
     return Learner(
         LearnerSettings(
             model_folder=model_folder, scheme=QuantScheme(), fake_quantize=fake_quantize, compute_dtype="bfloat16",

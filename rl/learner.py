@@ -257,7 +257,7 @@ class Learner:
         write_int4_folder(folder, self._packed(), self.settings.scheme, self.settings.model_folder)
 
     def _packed(self) -> Iterator[tuple[str, Tensor]]:
-        return packed_tensors(self.model, self.masters.views, self.settings.scheme)
+        return packed_tensors(self.model, self.masters.views, self.settings.scheme, packed=self.masters.packed)
 
     def forward_weights(self) -> dict[str, Tensor]:
         """Every parameter as the forward pass uses it, in bf16, by transformers name. For proofs."""

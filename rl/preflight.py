@@ -263,13 +263,14 @@ def load_ptx(config: Config, gyms: tuple[GymEntry, ...], chat: ChatFormat) -> Pt
 def check_memory(config: Config, num_parameters: int) -> None:
     """Rough need of one node against what is free; only for runs on this machine.
 
-    Masters, gradients and two moments in fp32 (16 bytes), the computing copy (2 or 4), three packed versions (0.6 each,
-    or 2 for what stays BF16: taken as 1), the KV cache, 2 GiB for processes and activations.
+    Masters, gradients and two moments in fp32 (16 bytes), the computing copy (2 or 4), its packed codes (0.6) and three
+    packed versions (0.6 each, or 2 for what stays BF16): each taken as 1; what engines serve and what they make of the
+    next version; the KV cache; 2 GiB for processes and activations.
     """
     if not is_local(config):
         return
     computing = 2 if config.learner.compute_dtype == "bfloat16" else 4
-    learner = num_parameters * (16 + computing)
+    learner = num_parameters * (17 + computing)
     engines = config.engine.num_engines * (config.engine.kv_cache_bytes + num_parameters * 2)
     need = learner + engines + num_parameters * 3 + (2 << 30)
     free = available_memory()

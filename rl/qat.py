@@ -6,8 +6,8 @@
 The model's parameters are leaves: the backward pass gives dL/d(fake-quantised weight), and that gradient is applied to
 the master as it is. This *is* the straight-through estimator (backward of fake-quant = identity, no clip mask), taken
 out of the graph: the grid is evaluated once per optimiser update instead of once per forward pass and layer, and no
-module needs wrapping. Because it works on views of parameters, fused experts and transposed layouts need no code here
-(rollout/quant/views.py).
+module needs wrapping. The same pass leaves the packed codes, so that publishing quantises nothing again. Because it
+works on views of parameters, fused experts and transposed layouts need no code here (rollout/quant/views.py).
 
 The masters start from the continuous weights of the source checkpoint and are never rebuilt from packed ones: weights
 that sit in the centre of their cell would need a step of half a cell to move at all (docs/int4.md).
@@ -17,14 +17,14 @@ Gradients are summed over micro-batches in fp32, whatever the compute type.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from rollout.quant.grid import check_finite, fake_quantize
+from rollout.quant.grid import Packed, check_finite, quantize_packed
 from rollout.quant.scheme import QuantScheme
-from rollout.quant.views import ParameterViews, check_shapes, quantized_views
+from rollout.quant.views import check_shapes, quantized_views
 
 __all__ = ["Masters"]
 
@@ -57,6 +57,8 @@ class Masters:
         self.scheme = scheme
         self.views = quantized_views(model, scheme)
         check_shapes(self.views, scheme.group_size)
+        self.packed: dict[str, Packed] = {}
+        """Codes and scales of the quantised views by checkpoint name, of the last refresh; empty without the grid."""
         self._is_quantised = fake_quantize
         for name, parameter in model.named_parameters():
             parameter.register_post_accumulate_grad_hook(self._collector(name))
@@ -65,10 +67,15 @@ class Masters:
     @torch.no_grad()
     def refresh(self) -> None:
         """Write the masters' image into the model: bf16, and onto the grid where quantised."""
+        on_grid = {entry.parameter_name for entry in self.views} if self._is_quantised else set()
         for name, parameter in self.model.named_parameters():
-            parameter.copy_(self.parameters[name].to(torch.bfloat16))
-        if self._is_quantised:
-            put_on_grid(self.views, self.scheme.group_size)
+            if name not in on_grid:
+                parameter.copy_(self.parameters[name].to(torch.bfloat16))
+        for entry in self.views if self._is_quantised else ():
+            sources = entry.of(self.parameters[entry.parameter_name])
+            for (name, view), (_, source) in zip(entry.views, sources, strict=True):
+                known = self.packed.get(name)
+                self.packed[name] = quantize_packed(source, self.scheme.group_size, values=view, out=known)
 
     def _collector(self, name: str) -> Callable[[Tensor], None]:
         """Hook that moves a parameter's gradient into its master's fp32 gradient as soon as it is there."""
@@ -88,11 +95,3 @@ class Masters:
         """Forget the collected gradients."""
         for master in self.parameters.values():
             master.grad = None
-
-
-@torch.no_grad()
-def put_on_grid(views: Sequence[ParameterViews], group_size: int) -> None:
-    """Fake-quantise every quantised view of a model in place."""
-    for entry in views:
-        for _name, view in entry.views:
-            view.copy_(fake_quantize(view, group_size))

@@ -8,9 +8,10 @@ What makes a sample a function of (weights, prompt, seed, temperature) alone, wh
 per request, chunked prefill off (partly prefilled requests break seeded sampling on CPU), no speculative decoding, and
 log-probabilities "processed", i.e. of the distribution drawn from, temperature included (docs/reliability.md).
 
-Swap: `stage_weights` checks an artefact against what the engine serves and touches nothing; `commit_weights` swaps it
-in. If that fails, the previous artefact is swapped in again, so that the engine serves the old version or the new one,
-never a mixture; if that fails too, `EngineBroken` tells the owner to rebuild this engine.
+Swap: `stage_weights` checks an artefact against what the engine serves, makes its bytes in the engine's memory layout
+where that is known (rollout/engine/staging.py), and touches nothing; `commit_weights` swaps it in. If that fails, the
+previous artefact is swapped in again, so that the engine serves the old version or the new one, never a mixture; if
+that fails too, `EngineBroken` tells the owner to rebuild this engine.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rollout.engine.compat import check_version, prepare_environment, request_amx
 from rollout.types import FinishReason, Sample, SampleRequest, Segment
@@ -56,6 +57,8 @@ class EngineSettings:
     """vLLM's global seed; samples use their own."""
     quantised: bool = True
     """False serves a BF16 folder (comparisons); its weights are never swapped."""
+    stages: bool = True
+    """Whether swaps copy weights that were made in the engine's layout beforehand, where that is proven exact."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +70,16 @@ class SwapTiming:
     """Time in which the engine could not decode."""
     num_bytes: int
     """Size of the packed weights."""
+    is_copy: bool
+    """Whether the weights had been made in the engine's layout before, so that the stall was a copy."""
+
+
+class _Ready(NamedTuple):
+    """An artefact that may be committed."""
+
+    artefact: WeightArtefact
+    copy: Any
+    """`rollout.engine.staging.Staged`; None where vLLM's layerwise reload is to load it."""
 
 
 def _finish_reason(request_id: str, told: str | None) -> FinishReason:
@@ -94,12 +107,14 @@ class VLLMEngine:
         self._outbox: queue.SimpleQueue[Sample | None] = queue.SimpleQueue()
         self._requests: dict[str, SampleRequest] = {}
         self._served = artefact
-        self._staged: WeightArtefact | None = None
+        self._staged: _Ready | None = None
+        self._handing_over = threading.Lock()  # staging writes what a commit reads
         self._dead: BaseException | None = None
         self._ending = threading.Lock()  # between "is it dead? then queue" and "it is dead, fail what is queued"
         self.num_quantised_layers = 0
         self._expected = expected_from_folder(settings.model_folder) if settings.quantised else None
         self._llm: Any = None
+        self._staging: Any = None
         self._prompts: Any = None
         started: Future[None] = Future()
         self._thread = threading.Thread(target=self._run, args=(started,), name="vllm-engine", daemon=True)
@@ -160,7 +175,7 @@ class VLLMEngine:
         return self._call(lambda: self._abort(ids))
 
     def stage_weights(self, artefact: WeightArtefact, *, is_reswap: bool = False) -> None:
-        """Check an artefact against what is served; the engine is not touched.
+        """Check an artefact against what is served, and make ready what a commit copies; the engine is not touched.
 
         Raises:
             WeightsRefused: names the tensors that are missing, extra, of another shape or dtype, or corrupted.
@@ -168,7 +183,10 @@ class VLLMEngine:
         assert self._expected is not None, "an engine that serves BF16 has no swap"
         current = None if self._served is None else self._served.manifest.version
         validate(artefact, self._expected, current_version=current, is_repeat_allowed=is_reswap)
-        self._staged = artefact
+        with self._handing_over:
+            self._staged = None
+            copy = None if self._staging is None else self._staging.stage(tensors(artefact))
+            self._staged = _Ready(artefact, copy)
 
     def commit_weights(self, version: int) -> SwapTiming:
         """Swap the staged artefact in; the prefix cache is emptied. All or nothing.
@@ -177,11 +195,12 @@ class VLLMEngine:
             RuntimeError: the swap failed; the old version is serving.
             EngineBroken: the swap failed and the old version could not be put back.
         """
-        staged = self._staged
-        if staged is None or staged.manifest.version != version:
-            raise ValueError(f"version {version} is not staged; call stage_weights first")
-        self._staged = None
-        return self._call(lambda: self._swap(staged))
+        with self._handing_over:
+            staged = self._staged
+            if staged is None or staged.artefact.manifest.version != version:
+                raise ValueError(f"version {version} is not staged; call stage_weights first")
+            self._staged = None
+            return self._call(lambda: self._swap(staged))
 
     def prompt_logprobs(self, sequences: Sequence[tuple[int, ...]]) -> list[tuple[float, ...]]:
         """Log-probability of every token but the first under the served weights at T = 1. For probes, not sampling."""
@@ -268,6 +287,8 @@ class VLLMEngine:
             )
         )
         self.num_quantised_layers = llm.collective_rpc("k2rl_prepare")[0]
+        if s.stages and self._expected is not None:
+            self._staging = llm.collective_rpc("k2rl_staging", args=(Path(s.model_folder), self._expected))[0]
         self._prompts = llm.engine_core.engine_core.scheduler.connector
         return llm
 
@@ -343,12 +364,14 @@ class VLLMEngine:
             text=completion.text,
         )
 
-    def _swap(self, artefact: WeightArtefact) -> SwapTiming:
+    def _swap(self, ready: _Ready) -> SwapTiming:
         if self._requests:
             raise ValueError(f"{len(self._requests)} requests are in flight; a swap needs a quiet engine")
+        artefact, copy = ready
         started = time.perf_counter()
         try:
-            self._load(artefact)
+            self._load(artefact) if copy is None else copy.commit()
+            self._empty_prefix_cache()
         except Exception as error:
             self._put_back(error)
             raise RuntimeError(
@@ -359,6 +382,7 @@ class VLLMEngine:
             version=artefact.manifest.version,
             stall_seconds=time.perf_counter() - started,
             num_bytes=artefact.manifest.total_bytes,
+            is_copy=copy is not None,
         )
 
     def _put_back(self, cause: Exception) -> None:
@@ -366,11 +390,14 @@ class VLLMEngine:
             raise EngineBroken(f"the first swap failed and there is no version to go back to: {cause}") from cause
         try:
             self._load(self._served)
+            self._empty_prefix_cache()
         except Exception as error:
             raise EngineBroken(f"version {self.weight_version} could not be put back after {cause}: {error}") from error
 
     def _load(self, artefact: WeightArtefact) -> None:
         self._llm.collective_rpc("k2rl_swap", args=(tensors(artefact),))
+
+    def _empty_prefix_cache(self) -> None:
         if not self._llm.reset_prefix_cache():
             raise RuntimeError("vLLM did not empty its prefix cache after a swap")
 

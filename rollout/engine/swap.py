@@ -10,34 +10,33 @@ contract and are handled here:
 - an exception in the middle leaves layers on the meta device, and a retry replays the bad tensors. `restore` puts every
   kernel tensor back and clears the buffers. Layers that were already processed then hold new weights: the caller must
   swap the whole old artefact in again before it serves (rollout/engine/engine.py does);
-- on CPU, layers that stay in BF16 multiply with a packed copy of their weight. A head that is tied to the embedding is
-  not reloaded as a layer of its own, so its copy would stay the old one for ever; `refresh_cpu_linears` makes it anew.
+- a head that is tied to the embedding is not reloaded as a layer of its own (rollout/engine/cpu_linear.py).
 
-The same function makes those layers batch-invariant: oneDNN chooses its blocking by the number of rows (on CPUs with
-AMX a row's bits then depend on how many others are in the batch), so rows are multiplied in blocks of a fixed number.
+This way takes any model and kernel. Where the engine's memory layout is known, the weights are made in it beforehand
+and copied (rollout/engine/staging.py); this one then only puts an old version back.
 
 Tensors handed over must stay alive and unchanged until `swap` returns: the reloader keeps references to them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import torch
 from vllm.config import set_current_vllm_config
 from vllm.model_executor.layers.linear import LinearBase
-from vllm.model_executor.layers.utils import dispatch_cpu_unquantized_gemm
 from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead, VocabParallelEmbedding
 from vllm.model_executor.model_loader.reload import layerwise
 
 from rollout.engine import cpu_layout
 from rollout.engine.compat import is_deferred_attention
+from rollout.engine.cpu_linear import is_tied_head, refresh_cpu_linears
+from rollout.engine.staging import Staging, checked_staging
+from rollout.weights.receiver import ExpectedTensors
 
 __all__ = ["IncompleteSwap", "SwapExtension", "effective_weights"]
-
-CPU_LINEAR_ROWS = 32
-"""Rows of every BF16 product on CPU. Up to 32 rows oneDNN uses one blocking; more reads the weight fewer times."""
 
 
 class IncompleteSwap(RuntimeError):
@@ -64,16 +63,10 @@ def require_complete(model: torch.nn.Module) -> None:
             continue  # its rows are padded to a multiple of 64: given whole, the count still falls short
         own = [p for p in module._parameters.values() if p is not None and owners[id(p)] == 1]
         is_attention = is_deferred_attention(module)  # scales of its own, finalised by vLLM
-        if own and not is_attention and not _is_tied_head(model, name):
+        if own and not is_attention and not is_tied_head(model, name):
             missing.append(f"{name} ({info.load_numel} of {info.load_numel_total} elements)")
     if missing:
         raise IncompleteSwap(f"{len(missing)} layers are incomplete: {', '.join(missing[:4])}")
-
-
-def _is_tied_head(model: torch.nn.Module, name: str) -> bool:
-    """A language-model head that shares the embedding's storage: the embedding's tensor fills both."""
-    config = getattr(model, "config", None)
-    return bool(getattr(config, "tie_word_embeddings", False)) and name.split(".")[-1] == "lm_head"
 
 
 def restore(model: torch.nn.Module) -> None:
@@ -124,6 +117,10 @@ class SwapExtension:
             raise RuntimeError(f"{len(wrong)} layers compute with int8 activations, e.g. {wrong[0]}; W4A16 is required")
         return len(linears)
 
+    def k2rl_staging(self: Any, folder: Path, expected: ExpectedTensors) -> Staging | None:
+        """Once after loading `folder`: what makes this model's weights beside it, where that is proven exact."""
+        return checked_staging(self.model_runner.get_model(), folder, expected)
+
     def k2rl_has_fast_layout(self: Any) -> bool:
         """Whether swaps make the CPU kernel's layout by rollout/engine/cpu_layout.py. For tests."""
         linears = [m for m in self.model_runner.get_model().modules() if hasattr(m, "weight_packed")]
@@ -133,33 +130,6 @@ class SwapExtension:
         """Every linear layer's weight as the kernel really applies it: bf16 [out, in] by engine module name."""
         with set_current_vllm_config(self.vllm_config), torch.no_grad():
             return effective_weights(self.model_runner.get_model())
-
-
-def refresh_cpu_linears(model: torch.nn.Module) -> None:
-    """On CPU, pack tied heads anew from the weight they share, and fix the number of rows of every BF16 product."""
-    for name, layer in model.named_modules():
-        module: Any = layer  # vLLM hangs functions on its layers
-        if not hasattr(module, "cpu_linear"):
-            continue
-        if _is_tied_head(model, name):
-            dispatch_cpu_unquantized_gemm(module, remove_weight=False)
-        if not isinstance(module.cpu_linear, _FixedRows):
-            module.cpu_linear = _FixedRows(module.cpu_linear)
-
-
-class _FixedRows:
-    """A linear function applied to blocks of `CPU_LINEAR_ROWS` rows, the last one padded."""
-
-    def __init__(self, linear: Callable[..., torch.Tensor]) -> None:
-        self.linear = linear
-
-    def __call__(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-        rows = x.reshape(-1, x.shape[-1])
-        missing = -len(rows) % CPU_LINEAR_ROWS
-        padded = torch.nn.functional.pad(rows, (0, 0, 0, missing)) if missing else rows
-        blocks = [self.linear(block, weight, bias) for block in padded.split(CPU_LINEAR_ROWS)]
-        out = torch.cat(blocks)[: len(rows)] if len(blocks) > 1 else blocks[0][: len(rows)]
-        return out.reshape(*x.shape[:-1], out.shape[-1])
 
 
 def effective_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:

@@ -18,15 +18,14 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from rollout.quant.grid import check_finite, quantize
-from rollout.quant.pack import pack_int4
+from rollout.quant.grid import MAX_CODE, Packed, check_finite, quantize_packed
 from rollout.quant.scheme import QuantScheme
 from rollout.quant.views import ParameterViews, plain_views
 
@@ -54,6 +53,7 @@ def packed_tensors(
     scheme: QuantScheme,
     *,
     master: Callable[[str], torch.Tensor] | None = None,
+    packed: Mapping[str, Packed] | None = None,
 ) -> Iterator[tuple[str, torch.Tensor]]:
     """The tensors of the INT4 checkpoint, one after another, in the model's order.
 
@@ -63,10 +63,11 @@ def packed_tensors(
         scheme: Has the group size.
         master: Parameter name (of `model.named_parameters()`) -> the tensor to publish, of the parameter's shape and
             any floating dtype, such as its fp32 master. Without it, the parameters themselves.
+        packed: Checkpoint name of a quantised module -> what `quantize_packed` made of it, where that is known already.
 
     Yields:
-        (checkpoint name, tensor on the source's device). A bfloat16 tensor may share memory with its parameter: consume
-        it before the next optimiser step.
+        (checkpoint name, tensor on the source's device). A tensor may share memory with its parameter or with `packed`:
+        consume it before the next optimiser step.
 
     Raises:
         ValueError: a parameter has values that cannot be published; named by its checkpoint name.
@@ -77,19 +78,22 @@ def packed_tensors(
         is_parameter = isinstance(entry.parameter, nn.Parameter)
         source = master(entry.parameter_name) if master is not None and is_parameter else entry.parameter
         for name, tensor in entry.of(source.detach()):
-            if is_parameter:
+            known = (packed or {}).get(name)
+            if is_parameter and (known is None or not _has_finite_values(known)):
                 check_finite(name, tensor)
             if id(entry.parameter) in quantised:
-                yield from _packed(name, tensor, scheme.group_size)
+                known = known or quantize_packed(tensor, scheme.group_size)
+                yield f"{name}.weight_packed", known.words
+                yield f"{name}.weight_scale", known.scale
+                yield f"{name}.weight_shape", torch.tensor(tensor.shape, dtype=torch.int64)
             else:
                 yield name, tensor.to(torch.bfloat16) if is_parameter else tensor
 
 
-def _packed(name: str, weight: torch.Tensor, group_size: int) -> Iterator[tuple[str, torch.Tensor]]:
-    codes, scale = quantize(weight, group_size)
-    yield f"{name}.weight_packed", pack_int4(codes)
-    yield f"{name}.weight_scale", scale
-    yield f"{name}.weight_shape", torch.tensor(weight.shape, dtype=torch.int64)
+def _has_finite_values(packed: Packed) -> bool:
+    """Whether every value is finite and below the largest bfloat16: the largest of a group is 7 times its scale."""
+    largest = (packed.scale.to(torch.float32) * MAX_CODE).to(torch.bfloat16)
+    return bool((largest < torch.finfo(torch.bfloat16).max).all())
 
 
 def write_int4_folder(

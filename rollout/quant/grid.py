@@ -17,9 +17,10 @@ weight of a group is a code and quantising twice changes nothing, bit for bit. (
 the largest weights of a group, only 25, 26, 32 and 39 times 2**-133 take two passes to settle.) Convention: Kimi K2
 Thinking's released weights; arithmetic as in SkyRL's bit-exact fake quantiser.
 
-How it is fast. A bf16 operation on a CPU widens, computes and narrows at every step, and a reduction over 32 neighbours
-keeps the vector units idle, so the work is done in place, in row blocks that stay in cache, with the scale spread over
-its group once. Every step rounds exactly where the three lines above do; the tests hold the two to each other bitwise.
+How it is fast. A bf16 operation on a CPU widens, computes and narrows at every step, so the work is done in fp32, in
+place, in row blocks that stay in cache, and narrowed only where the three lines above round (an fp32 quotient narrowed
+is what a bf16 division gives). The tests hold the two to each other bitwise. Values, codes and packed words of a matrix
+come from one pass (`quantize_packed`): the learner's forward weights and what is published are made together.
 Left out: `torch.compile`, which by default drops intermediate roundings to bf16 and so changes 7 to 8 % of the values.
 
 Not checked here, because this runs at every optimiser step: that weights are finite. A NaN or an infinity makes its
@@ -35,13 +36,26 @@ from typing import NamedTuple
 
 import torch
 
-__all__ = ["MAX_CODE", "Quantized", "check_finite", "dequantize", "fake_quantize", "quantize"]
+from rollout.quant.pack import CODES_PER_WORD, pack_int4
+
+__all__ = [
+    "MAX_CODE",
+    "Packed",
+    "Quantized",
+    "check_finite",
+    "dequantize",
+    "fake_quantize",
+    "quantize",
+    "quantize_packed",
+]
 
 MAX_CODE = 7
 """Largest code; the codes are -7..7, so that the grid is symmetric and idempotent."""
 
-_BLOCK_WEIGHTS = 1 << 18
-"""Weights of one block on a CPU: its scratch (8 bytes a weight) stays in a core's level-2 cache."""
+_BLOCK_WEIGHTS = 1 << 19
+"""Weights of one block on a CPU: few enough for its scratch (10 bytes a weight) to stay in a cache, and so many that
+the calls into torch cost little beside the work."""
+_SMALLEST_NORMAL = torch.finfo(torch.bfloat16).smallest_normal
 
 
 class Quantized(NamedTuple):
@@ -53,10 +67,18 @@ class Quantized(NamedTuple):
     """bfloat16 [O, S], >= 0; 0 exactly where all codes of the group are 0 for lack of a representable scale."""
 
 
+class Packed(NamedTuple):
+    """A matrix on the grid as it travels and is stored."""
+
+    words: torch.Tensor
+    """int32 [O, W]: `pack_int4` of the codes."""
+    scale: torch.Tensor
+    """bfloat16 [O, S]."""
+
+
 class _Block(NamedTuple):
     rows: slice
-    codes_RI: torch.Tensor  # bfloat16, integers -7..7, a zero may be negative
-    step_RI: torch.Tensor  # bfloat16, the scale of each weight, 1 where the scale is 0
+    codes_RI: torch.Tensor  # fp32, integers -7..7, a zero may be negative
     scale_RS: torch.Tensor  # bfloat16
 
 
@@ -71,12 +93,11 @@ def quantize(weight: torch.Tensor, group_size: int) -> Quantized:
     Raises:
         ValueError: `weight` is not a floating matrix, or `group_size` does not divide I.
     """
-    w = weight.to(torch.bfloat16)
     _check_matrix(weight, group_size)
-    num_out, num_in = w.shape
-    codes_OI = torch.empty((num_out, num_in), dtype=torch.int8, device=w.device)
-    scale_OS = torch.empty((num_out, num_in // group_size), dtype=torch.bfloat16, device=w.device)
-    for block in _blocks(w, group_size):
+    num_out, num_in = weight.shape
+    codes_OI = torch.empty((num_out, num_in), dtype=torch.int8, device=weight.device)
+    scale_OS = torch.empty((num_out, num_in // group_size), dtype=torch.bfloat16, device=weight.device)
+    for block in _blocks(weight, group_size):
         codes_OI[block.rows] = block.codes_RI
         scale_OS[block.rows] = block.scale_RS
     return Quantized(codes_OI, scale_OS)
@@ -118,17 +139,45 @@ def fake_quantize(weight: torch.Tensor, group_size: int, *, out: torch.Tensor | 
     Raises:
         ValueError: as `quantize`, or `out` has another shape or dtype.
     """
-    w = weight.to(torch.bfloat16)
     _check_matrix(weight, group_size)
     if out is None:
-        out = torch.empty(w.shape, dtype=torch.bfloat16, device=w.device)
-    elif out.shape != w.shape or out.dtype != torch.bfloat16:
-        raise ValueError(f"out is {out.dtype} {tuple(out.shape)}; want torch.bfloat16 {tuple(w.shape)}")
-    # Adding code * step to +0.0 turns the -0.0 of a negative weight that rounds to code 0 into the +0.0 that an
-    # integer code dequantises to. The product of a 4-bit and an 8-bit number is exact in fp32: one rounding.
-    zero = torch.zeros((), dtype=torch.bfloat16, device=w.device)
-    for block in _blocks(w, group_size):
-        torch.addcmul(zero, block.codes_RI, block.step_RI, out=out[block.rows])
+        out = torch.empty(weight.shape, dtype=torch.bfloat16, device=weight.device)
+    elif out.shape != weight.shape or out.dtype != torch.bfloat16:
+        raise ValueError(f"out is {out.dtype} {tuple(out.shape)}; want torch.bfloat16 {tuple(weight.shape)}")
+    for block in _blocks(weight, group_size):
+        _write_values(block, out)
+    return out
+
+
+@torch.no_grad()
+def quantize_packed(
+    weight: torch.Tensor, group_size: int, *, values: torch.Tensor | None = None, out: Packed | None = None
+) -> Packed:
+    """`pack_int4` of the codes and the scales, and the values too if asked for, in one pass.
+
+    Args:
+        weight: [O, I] floating, any strides and device; rounded to bfloat16 first.
+        group_size: Neighbouring weights of a row that share a scale; divides I, a multiple of 8.
+        values: floating [O, I] of any strides that gets what `fake_quantize` gives (`weight` itself will do).
+        out: What an earlier call for this shape returned, to write into.
+
+    Raises:
+        ValueError: as `quantize`, or I is no multiple of 8.
+    """
+    _check_matrix(weight, group_size)
+    num_out, num_in = weight.shape
+    if num_in % CODES_PER_WORD:
+        raise ValueError(f"got {tuple(weight.shape)}; packing wants [out, in] with in % {CODES_PER_WORD} == 0")
+    if out is None:
+        out = Packed(
+            torch.empty((num_out, num_in // CODES_PER_WORD), dtype=torch.int32, device=weight.device),
+            torch.empty((num_out, num_in // group_size), dtype=torch.bfloat16, device=weight.device),
+        )
+    for block in _blocks(weight, group_size):
+        pack_int4(block.codes_RI.to(torch.int8), out=out.words[block.rows])
+        out.scale[block.rows] = block.scale_RS
+        if values is not None:
+            _write_values(block, values)
     return out
 
 
@@ -167,26 +216,37 @@ def _check_matrix(weight: torch.Tensor, group_size: int) -> None:
         )
 
 
-def _blocks(w: torch.Tensor, group_size: int) -> Iterator[_Block]:
-    """Quantise bfloat16 [O, I] block by block; a block is valid until the next one is asked for."""
-    w = w.contiguous()
-    num_out, num_in = w.shape
+def _blocks(weight: torch.Tensor, group_size: int) -> Iterator[_Block]:
+    """Quantise [O, I] block by block; a block is valid until the next one is asked for."""
+    num_out, num_in = weight.shape
     # A GPU has no use for small blocks: one launch of each kernel for the whole matrix.
-    num_rows = num_out if w.is_cuda else min(num_out, max(1, _BLOCK_WEIGHTS // max(num_in, 1)))
-    wide_RI = torch.empty((num_rows, num_in), dtype=torch.float32, device=w.device)
-    step_RI = torch.empty((num_rows, num_in), dtype=torch.bfloat16, device=w.device)
-    codes_RI = torch.empty((num_rows, num_in), dtype=torch.bfloat16, device=w.device)
+    num_rows = num_out if weight.is_cuda else min(num_out, max(1, _BLOCK_WEIGHTS // max(num_in, 1)))
+    narrow_RI = torch.empty((num_rows, num_in), dtype=torch.bfloat16, device=weight.device)
+    wide_RI, spare_RI = torch.empty((2, num_rows, num_in), dtype=torch.float32, device=weight.device)
     for start in range(0, num_out, max(num_rows, 1)):
-        w_RI = w[start : start + num_rows]
-        n = len(w_RI)
-        wide, step, codes = wide_RI[:n], step_RI[:n], codes_RI[:n]
-        wide.copy_(w_RI).abs_()
-        amax_RS = wide.view(n, -1, group_size).amax(-1)
+        part = weight[start : start + num_rows]
+        n = len(part)
+        narrow, wide = narrow_RI[:n], wide_RI[:n]
+        wide.copy_(part if part.dtype == torch.bfloat16 else narrow.copy_(part))
+        amax_RS = torch.abs(wide, out=spare_RI[:n]).view(n, -1, group_size).amax(-1)
         # Division by 7 and, as CUDA does it for a scalar, multiplication by fp32(1/7) round to the same bfloat16 for
         # every bfloat16 amax: 7 * (a tie of 9 bits) never fits into 8 bits, so no quotient is near a tie.
         scale_RS = amax_RS.div_(MAX_CODE).to(torch.bfloat16)
-        step.view(n, -1, group_size).copy_(scale_RS.masked_fill(scale_RS == 0, 1)[:, :, None])
-        torch.div(w_RI, step, out=codes)
+        step_RS = scale_RS.to(torch.float32).masked_fill_(scale_RS == 0, 1)
+        wide.view(n, -1, group_size).div_(step_RS[:, :, None])
+        codes = wide.copy_(narrow.copy_(wide)).round_()
         # Normal scales give |quotient| <= 7.03; only denormal scales, rounded by up to a half, need the clamp.
-        codes.round_().clamp_(-MAX_CODE, MAX_CODE)
-        yield _Block(slice(start, start + n), codes, step, scale_RS)
+        if weight.is_cuda or bool((step_RS < _SMALLEST_NORMAL).any()):
+            codes.clamp_(-MAX_CODE, MAX_CODE)
+        yield _Block(slice(start, start + n), codes, scale_RS)
+
+
+def _write_values(block: _Block, out: torch.Tensor) -> None:
+    """Write bf16(code * scale) into the block's rows of `out`; uses the codes up.
+
+    Adding 0 turns the -0.0 of a negative weight that rounds to code 0 into the +0.0 that an integer code dequantises
+    to. The product of a 4-bit and an 8-bit number is exact in fp32, so narrowing it is the one rounding.
+    """
+    groups_RSG = block.codes_RI.add_(0.0).view(*block.scale_RS.shape, -1)
+    values_RI = groups_RSG.mul_(block.scale_RS.to(torch.float32)[:, :, None]).view(block.codes_RI.shape)
+    out[block.rows] = values_RI if out.dtype == torch.bfloat16 else values_RI.to(torch.bfloat16)

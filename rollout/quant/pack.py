@@ -19,11 +19,12 @@ CODES_PER_WORD = 8
 """Codes in one int32."""
 
 
-def pack_int4(codes: torch.Tensor) -> torch.Tensor:
+def pack_int4(codes: torch.Tensor, *, out: torch.Tensor | None = None) -> torch.Tensor:
     """int32 [O, W]: the codes packed along the input dimension.
 
     Args:
         codes: int8 [O, I], each in -8..7, I a multiple of 8. Not range-checked: the grid makes them.
+        out: int32 [O, W], contiguous, to write into instead of a new tensor.
 
     Raises:
         ValueError: another dtype or number of dimensions, or I is no multiple of 8.
@@ -31,7 +32,10 @@ def pack_int4(codes: torch.Tensor) -> torch.Tensor:
     if codes.dtype != torch.int8 or codes.ndim != 2 or codes.shape[1] % CODES_PER_WORD:
         raise ValueError(f"got {codes.dtype} {tuple(codes.shape)}; packing wants int8 [out, in] with in % 8 == 0")
     pairs = (codes.contiguous() + 8).view(torch.int16)  # [O, I/2]: even code in bits 0-3, odd code in bits 8-11
-    return pairs.bitwise_or_(pairs >> 4).to(torch.uint8).view(torch.int32)  # to(uint8) keeps the low byte
+    if out is None:
+        out = torch.empty((len(codes), codes.shape[1] // CODES_PER_WORD), dtype=torch.int32, device=codes.device)
+    out.view(torch.uint8).copy_(pairs.bitwise_or_(pairs >> 4))  # to uint8: keeps the low byte
+    return out
 
 
 def unpack_int4(words: torch.Tensor) -> torch.Tensor:

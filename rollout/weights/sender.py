@@ -45,11 +45,12 @@ def build_artefact(named_tensors: Iterable[tuple[str, torch.Tensor]], version: i
         layout.append((name, _DTYPE_NAMES[tensor.dtype], tuple(tensor.shape), total_bytes, tensor.nbytes))
         total_bytes = -(-(total_bytes + tensor.nbytes) // ALIGNMENT) * ALIGNMENT
 
-    buffer = np.zeros(total_bytes, dtype=np.uint8)  # zeros: the gaps between tensors are part of the bytes
+    buffer = np.empty(total_bytes, dtype=np.uint8)
     flat = torch.from_numpy(buffer)
     entries = []
     for position, (name, dtype, shape, offset, nbytes) in enumerate(layout):
         flat[offset : offset + nbytes].view(DTYPES[dtype]).view(shape).copy_(collected[position][1])
+        buffer[offset + nbytes : -(-(offset + nbytes) // ALIGNMENT) * ALIGNMENT] = 0  # gaps are part of the bytes
         collected[position] = (name, flat[:0])  # lets the source go
         checksum = xxhash.xxh3_64_intdigest(buffer[offset : offset + nbytes].data)
         entries.append(

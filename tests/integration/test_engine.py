@@ -6,13 +6,14 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from rl.learner import Learner
-from rollout.engine.engine import EngineBroken, EngineSettings, VLLMEngine
+from rollout.engine.engine import EngineBroken, EngineSettings, SwapTiming, VLLMEngine
 from rollout.types import FinishReason, Sample, SampleRequest
 from rollout.weights.contract import Manifest, TensorEntry, WeightArtefact, WeightsRefused
 from rollout.weights.receiver import tensors
@@ -39,13 +40,16 @@ def versions(learner: Learner) -> dict[int, tuple[WeightArtefact, dict[str, torc
     return found
 
 
-@pytest.fixture(scope="module")
-def engine(learner: Learner, versions, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VLLMEngine]:
+@pytest.fixture(scope="module", params=[True, False], ids=["copied", "reloaded"])
+def engine(
+    request: pytest.FixtureRequest, learner: Learner, versions, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[VLLMEngine]:
+    """Its swaps copy weights that were made beside it, or go through vLLM's reload: both ways obey the same laws."""
     folder = tmp_path_factory.mktemp("int4") / "model"
     learner.export(folder)
     settings = EngineSettings(
         model_folder=folder, context_length=128, max_num_seqs=16, kv_cache_bytes=1 << 26, block_size=32,
-        stop_token_ids=(0,),
+        stop_token_ids=(0,), stages=request.param,
     )  # fmt: skip
     engine = VLLMEngine(settings)
     yield engine
@@ -58,9 +62,9 @@ def serve_a(engine: VLLMEngine, versions) -> None:
     serve(engine, versions[0][0])
 
 
-def serve(engine: VLLMEngine, artefact: WeightArtefact) -> None:
+def serve(engine: VLLMEngine, artefact: WeightArtefact) -> SwapTiming:
     engine.stage_weights(artefact, is_reswap=True)
-    engine.commit_weights(artefact.manifest.version)
+    return engine.commit_weights(artefact.manifest.version)
 
 
 def request(i: int, *, temperature: float = 1.0, budget: int = 12) -> SampleRequest:
@@ -220,11 +224,20 @@ def failing(artefact: WeightArtefact, version: int) -> tuple[WeightArtefact, Fai
     return WeightArtefact(manifest=manifest, buffer=artefact.buffer), entries
 
 
+def make_commit_fail(engine: VLLMEngine, entries: FailingEntries) -> None:
+    """Let the swap of what is staged die in its middle, whichever way it goes."""
+    entries.armed = True
+    assert engine._staged is not None
+    if (copy := engine._staged.copy) is not None:
+        middle = len(copy.copies) // 2
+        copy.copies[middle] = (copy.copies[middle][0], torch.empty(3, 5, 7))
+
+
 def test_a_swap_that_dies_halfway_leaves_the_old_version_serving(engine: VLLMEngine, versions) -> None:
     before = draw(engine, [request(i) for i in range(8)])
     broken, entries = failing(versions[1][0], 5)
     engine.stage_weights(broken)
-    entries.armed = True
+    make_commit_fail(engine, entries)
     with pytest.raises(RuntimeError, match="version 0 is serving"):
         engine.commit_weights(5)
     assert engine.weight_version == 0
@@ -233,21 +246,24 @@ def test_a_swap_that_dies_halfway_leaves_the_old_version_serving(engine: VLLMEng
     assert draw(engine, [request(0)])["r0"].segments[0].weight_version == 1
 
 
-def test_a_swap_that_can_not_be_undone_breaks_the_engine_loudly(tiny_folder: Path, tmp_path: Path) -> None:
-    """Runs last: it needs an engine of its own, and the module's one must be closed before."""
+def test_a_swap_that_can_not_be_undone_breaks_the_engine_loudly(
+    engine: VLLMEngine, tiny_folder: Path, tmp_path: Path
+) -> None:
+    """It needs an engine of its own."""
     learner = new_learner(tiny_folder)
     learner.export(tmp_path / "int4")
     engine = VLLMEngine(
         EngineSettings(
             model_folder=tmp_path / "int4", context_length=64, max_num_seqs=4, kv_cache_bytes=1 << 25, block_size=32,
-            stop_token_ids=(0,),
+            stop_token_ids=(0,), stages=engine.settings.stages,
         )
     )  # fmt: skip
     first, entries = failing(learner.publish(0), 0)
     serve(engine, first)
     second, more = failing(learner.publish(1), 1)
     engine.stage_weights(second)
-    entries.armed = more.armed = True
+    entries.armed = True
+    make_commit_fail(engine, more)
     with pytest.raises(EngineBroken):
         engine.commit_weights(1)
     with pytest.raises(EngineBroken):
@@ -270,3 +286,54 @@ def test_decoding_allows_the_given_choices_alone_and_leaves_its_neighbours_as_th
 def test_on_a_cpu_the_layout_is_made_by_us_and_has_the_bits_of_vllms_own(engine: VLLMEngine) -> None:
     """`install` compared them when the engine started, and put ours in place."""
     assert engine.on_worker("k2rl_has_fast_layout")
+
+
+def addresses(worker: Any) -> dict[str, int]:
+    return {name: tensor.data_ptr() for name, tensor in worker.model_runner.get_model().named_parameters()}
+
+
+def test_a_swap_takes_the_way_the_engine_was_started_with_and_moves_no_tensor(engine: VLLMEngine, versions) -> None:
+    before = engine.on_worker(addresses)
+    timing = serve(engine, versions[1][0])
+    assert timing.is_copy == engine.settings.stages
+    assert engine.on_worker(addresses) == before
+
+
+def test_staging_while_others_decode_changes_no_bit_of_their_samples(engine: VLLMEngine, versions) -> None:
+    requests = [replace(request(i), budget=60) for i in range(24)]
+    alone = draw(engine, requests)
+    engine.submit(requests)
+    found: dict[str, Sample] = {}
+    while len(found) < len(requests):
+        engine.stage_weights(versions[1][0], is_reswap=True)
+        found |= {sample.id: sample for sample in engine.finished(wait_seconds=0.0)}
+    assert found == alone
+
+
+def test_what_was_staged_last_is_what_a_commit_serves(engine: VLLMEngine, versions) -> None:
+    engine.stage_weights(versions[0][0], is_reswap=True)
+    engine.stage_weights(versions[1][0], is_reswap=True)
+    with pytest.raises(ValueError, match="version 0 is not staged"):
+        engine.commit_weights(0)
+    engine.commit_weights(1)
+    applied, forward = engine.on_worker("k2rl_effective_weights"), versions[1][1]
+    for name in ("model.layers.0.mlp.down_proj.weight", "model.norm.weight"):
+        assert torch.equal(applied[name], forward[name])
+
+
+@pytest.mark.parametrize("wrong", ["other weights", "a tensor more", "a tensor less"])
+def test_a_model_whose_weights_are_not_what_is_made_for_it_keeps_vllms_way_and_the_log_says_why(
+    engine: VLLMEngine, versions, caplog: pytest.LogCaptureFixture, wrong: str
+) -> None:
+    expected, reason = dict(engine._expected or {}), "tensors of this engine are not what is made"
+    victim = "model.layers.1.mlp.down_proj.weight_scale"
+    if wrong == "a tensor more":
+        expected[f"{victim}.of_another"], reason = expected[victim], "fills no tensor of the engine"
+    elif wrong == "a tensor less":
+        del expected[victim]
+        reason = "which its folder has not"
+    else:
+        serve(engine, versions[0][0])  # the folder holds version 1
+    folder = engine.settings.model_folder
+    assert engine.on_worker(lambda worker: worker.k2rl_staging(folder, expected)) is None
+    assert reason in caplog.text

@@ -9,6 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from rl.qat import Masters
+from rollout.quant.checkpoint import packed_tensors
 from rollout.quant.grid import fake_quantize
 from rollout.quant.scheme import QuantScheme
 from tests.rounding import SIGMAS, rounding
@@ -96,12 +97,36 @@ def test_refresh_follows_the_masters(model):
     assert torch.equal(model.get_parameter(name), -2 * before)  # the grid scales with powers of two and is symmetric
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_what_a_refresh_packs_is_what_quantising_its_weights_again_would_give(model, dtype):
+    masters = Masters(model, SCHEME, compute_dtype=dtype)
+    for master in masters.parameters.values():
+        master.mul_(1.3).sub_(0.01)
+    masters.refresh()
+    kept = packed_tensors(model, masters.views, SCHEME, packed=masters.packed)
+    anew = packed_tensors(model, masters.views, SCHEME)
+    from_masters = packed_tensors(model, masters.views, SCHEME, master=masters.parameters.__getitem__)
+    for (name, tensor), (other, expected), (_, third) in zip(kept, anew, from_masters, strict=True):
+        assert name == other and torch.equal(tensor, expected) and torch.equal(tensor, third), name
+    assert len(masters.packed) == 2 * 7
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -3.3895e38])
+def test_weights_that_stopped_being_finite_are_not_published_and_the_tensor_is_named(model, bad):
+    masters = Masters(model, SCHEME, compute_dtype=torch.float32)
+    masters.parameters["model.layers.1.self_attn.k_proj.weight"][3, 5] = bad
+    masters.refresh()
+    with pytest.raises(ValueError, match=r"model\.layers\.1\.self_attn\.k_proj: \d+ of 4096 values"):
+        list(packed_tensors(model, masters.views, SCHEME, packed=masters.packed))
+
+
 def test_without_fake_quantisation_the_model_is_bf16_and_off_the_grid(model):
     masters = Masters(model, SCHEME, compute_dtype=torch.float32, fake_quantize=False)
     for name, parameter in model.named_parameters():
         assert torch.equal(parameter, masters.parameters[name].to(torch.bfloat16).float())
         if is_quantised(name):
             assert not torch.equal(fake_quantize(parameter, 32).float(), parameter)
+    assert not masters.packed
 
 
 def test_buffers_keep_fp32_where_the_model_computes_in_bf16(model):

@@ -8,7 +8,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from rollout.quant.grid import check_finite, dequantize, fake_quantize, quantize
+from rollout.quant.grid import check_finite, dequantize, fake_quantize, quantize, quantize_packed
 from rollout.quant.pack import pack_int4, unpack_int4
 
 BF16_MAX = torch.finfo(torch.bfloat16).max
@@ -126,6 +126,33 @@ def test_law_one_fake_quantize_equals_dequantize_of_unpack_of_pack_of_quantize(c
     assert_same_bits(values, dequantize(codes, scale))
     if weight.shape[1] % 8 == 0:
         assert_same_bits(values, dequantize(unpack_int4(pack_int4(codes)), scale))
+
+
+@settings(deadline=None, max_examples=100)
+@given(weights(), st.sampled_from([torch.bfloat16, torch.float32]))
+def test_one_pass_packs_and_gives_the_values_that_the_separate_ones_give(case, dtype):
+    weight, group_size = case
+    weight = torch.cat([weight] * (8 // math.gcd(8, weight.shape[1])), dim=1)  # whole words
+    values = torch.full(weight.shape, math.nan, dtype=dtype)
+    packed = quantize_packed(weight, group_size, values=values)
+    codes, scale = quantize(weight, group_size)
+    assert torch.equal(packed.words, pack_int4(codes))
+    assert_same_bits(packed.scale, scale)
+    assert_same_bits(values.to(torch.bfloat16), fake_quantize(weight, group_size))
+    assert torch.equal(values, values.to(torch.bfloat16).to(dtype))
+    again = quantize_packed(-weight, group_size, out=packed)
+    assert again is packed
+    assert torch.equal(packed.words, pack_int4(quantize(-weight, group_size).codes))
+
+
+def test_one_pass_writes_into_the_very_view_it_reads():
+    fused = torch.randn(3, 64, 96, generator=torch.Generator().manual_seed(2))
+    view, before = fused[1].T[32:64], fused.clone()
+    expected = plain_grid(view.clone(), 32)
+    packed = quantize_packed(view, 32, values=view)
+    assert torch.equal(view, expected[2].float())
+    assert torch.equal(packed.words, pack_int4(expected[0]))
+    assert torch.equal(fused[1].T[:32], before[1].T[:32]) and torch.equal(fused[::2], before[::2])
 
 
 @settings(deadline=None, max_examples=150)
@@ -293,6 +320,8 @@ def test_what_is_no_matrix_of_whole_groups_is_refused():
         quantize(torch.ones(4, 32, dtype=torch.int8), 32)
     with pytest.raises(ValueError, match=r"out is torch\.float32"):
         fake_quantize(torch.ones(4, 32), 32, out=torch.ones(4, 32))
+    with pytest.raises(ValueError, match=r"got \(4, 36\).*in % 8 == 0"):
+        quantize_packed(torch.ones(4, 36), 18)
     with pytest.raises(ValueError, match="do not belong together"):
         dequantize(torch.zeros(4, 32, dtype=torch.int8), torch.ones(3, 1, dtype=torch.bfloat16))
     with pytest.raises(ValueError, match=r"scale is torch\.float32"):

@@ -30,6 +30,14 @@ def test_flipped_codes_are_counted_as_if_one_by_one():
     assert code_flip_frac(artefact_of(*before), artefact_of(*after, version=1)) == pytest.approx(flipped / (512 + 128))
 
 
+def test_blocks_leave_no_seam():
+    before, after = (
+        torch.randn(600, 1024, generator=torch.Generator().manual_seed(seed)).to(torch.bfloat16) for seed in (0, 1)
+    )
+    flipped = int((quantize(before, 32).codes != quantize(after, 32).codes).sum())
+    assert code_flip_frac(artefact_of(before), artefact_of(after)) == pytest.approx(flipped / before.numel())
+
+
 @pytest.mark.parametrize(("column", "value"), [(3, 2.0), (4, -2.0)])
 def test_either_code_of_a_byte_counts_once_however_far_it_moved(column, value):
     before = torch.ones(2, 32)
