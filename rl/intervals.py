@@ -40,7 +40,10 @@ def interval(values: Sequence[float]) -> Interval:
 
 
 def wilson(p: float, num: float) -> Interval:
-    """Wilson's score interval of a rate p in [0, 1] over `num` > 0 units: (p + z^2/2n -+ z sqrt(p (1 - p)/n + z^2/4n^2)) / (1 + z^2/n)."""
+    """Wilson's score interval of a rate p in [0, 1] over `num` > 0 units:
+
+    (p + z^2/2n -+ z sqrt(p (1 - p)/n + z^2/4n^2)) / (1 + z^2/n)
+    """
     unit = Z**2 / num
     centre, half = p + unit / 2, Z * math.sqrt(p * (1 - p) / num + unit / (4 * num))
     low, high = (centre - half) / (1 + unit), (centre + half) / (1 + unit)
