@@ -30,7 +30,6 @@ from reward.wire import BuiltGym, GarbageReply
 
 __all__ = ["Desk", "cancelled", "canonical_pickle", "close_desk"]
 
-_NUM_ATTEMPTS = 2
 _RETRIED = frozenset({Status.VERIFIER_ERROR, Status.JUDGE_FAILED})
 _CLOSE_SECONDS = 30.0
 _log = logging.getLogger(__name__)
@@ -101,20 +100,29 @@ class Desk:
             return scores
 
     def _attempts(self, job: Job, is_stopped: Callable[[], bool]) -> list[Score]:
+        """The scores of a first attempt, or of a second one in a fresh worker, where nothing was spoilt before."""
         worker = self.pool.take(self.specs[job.gym])
-        scores: list[Score] = []
         try:
-            for _ in range(_NUM_ATTEMPTS):
-                scores = _attempt(worker, job, is_stopped)
-                if worker.built is not None:
-                    self.built[job.gym] = worker.built
-                faults = [score for score in scores if score.status in _RETRIED]
-                if not faults:
-                    break
-                _log.warning("request %s: %s", job.request_id, faults[0].detail)
+            scores = self._attempt_in(worker, job, is_stopped)
+            if not _has_fault(scores):
+                return scores
+            fresh = self.pool.take_fresh(self.specs[job.gym])
+            try:
+                scores = self._attempt_in(fresh, job, is_stopped)
+                (fresh if _has_fault(scores) else worker).kill()  # one of them is enough; never that which works
+            finally:
+                self.pool.put_back(fresh)
             return scores
         finally:
             self.pool.put_back(worker)
+
+    def _attempt_in(self, worker: WorkerProcess, job: Job, is_stopped: Callable[[], bool]) -> list[Score]:
+        scores = _attempt(worker, job, is_stopped)
+        if worker.built is not None:
+            self.built[job.gym] = worker.built
+        if _has_fault(scores):
+            _log.warning("request %s: %s", job.request_id, next(s.detail for s in scores if s.status in _RETRIED))
+        return scores
 
     def _told_apart(self, job: Job, scores: list[Score], is_stopped: Callable[[], bool]) -> list[Score]:
         """Faults of the gym, and of the responses that broke it, told apart by control samples."""
@@ -150,6 +158,10 @@ class Desk:
             request = Request(kind="group", payload=payload, num_responses=len(innocent))
             rest = iter(self._attempts(Job(job.request_id, job.gym, request), is_stopped))
         return [next(rest) if place in innocent else alone[place] for place in range(len(alone))]
+
+
+def _has_fault(scores: Sequence[Score]) -> bool:
+    return any(score.status in _RETRIED for score in scores)
 
 
 def _attempt(worker: WorkerProcess, job: Job, is_stopped: Callable[[], bool]) -> list[Score]:

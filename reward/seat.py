@@ -186,6 +186,7 @@ class Seat:
         self._worker, self._inside = self._floor.pool.take_fresh(self._floor.specs[self._gym]), set()
         answer = self._attempt(lease, ask)
         if _is_fault(answer):
+            self._kill()  # one worker is enough
             self._floor.pool.put_back(self._worker)
             self._worker, self._inside = worker, inside
         elif worker is not None:

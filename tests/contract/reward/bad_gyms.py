@@ -40,6 +40,16 @@ class Obedient(Gym):
     def do_well(self, argument: str) -> Score:
         return Score(status=Status.OK, value=1.0, answer=f"{os.getpid()}")
 
+    def do_spoil(self, argument: str) -> Score:
+        """From here on every `fragile` response raises in this process."""
+        self.is_spoilt = True
+        return self.do_well("")
+
+    def do_fragile(self, argument: str) -> Score:
+        if getattr(self, "is_spoilt", False):
+            raise KeyError("spoilt")
+        return self.do_well("")
+
     def do_hang(self, argument: str) -> Score:
         while True:
             pass

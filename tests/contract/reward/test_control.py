@@ -61,6 +61,12 @@ def test_a_response_is_to_blame_where_the_gold_of_its_task_still_scores(
     assert "the task's gold response was scored well" in score.detail
 
 
+def test_what_an_earlier_response_spoilt_is_not_held_against_the_next() -> None:
+    with Scorer([spec()]) as fresh:
+        assert ask(fresh, task(), "spoil").value == 1.0
+        assert ask(fresh, task(), "fragile").value == 1.0
+
+
 @pytest.mark.parametrize("gold", ["hang", "exit", "float", "nothing 1", "bad"])
 def test_the_gym_is_to_blame_where_the_gold_of_the_task_fails_too(scorer: Scorer, gold: str) -> None:
     asked = task(gold)
