@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from configs.schema import Config, GymConfig
-from gyms.api import Environment, Gym, Score, Status, Task
+from gyms.api import Environment, Gym, Score, Status, Task, Turn
 from gyms.episode_checks import play
 from gyms.fingerprint import ask_another_process
 from gyms.load import GymSpec, load_gym
@@ -101,7 +101,7 @@ def check_gold(gym: Gym, index: int, spec: GymSpec) -> None:
     """
     name = spec.name
     if isinstance(gym, Environment):
-        check_gold_turns(gym, index, name)
+        check_gold_turns(gym, index, spec)
         return
     tasks = [task for split in ("train", "heldout") for task in _spread(gym.tasks(split), _NUM_GOLDS)]
     firsts = {gym.tasks(split)[0].id for split in ("train", "heldout")}
@@ -125,13 +125,14 @@ def check_gold(gym: Gym, index: int, spec: GymSpec) -> None:
     _log.warning("%s; %d of %d sampled: such tasks teach nothing, drop their rows", told, len(wrong), len(golds))
 
 
-def check_gold_turns(env: Environment, index: int, name: str) -> None:
-    """The same for an environment, whose worked answers are whole episodes; played in this process."""
+def check_gold_turns(env: Environment, index: int, spec: GymSpec) -> None:
+    """The same for an environment, whose worked answers are whole episodes."""
+    name = spec.name
     for task in [task for split in ("train", "heldout") for task in _spread(env.tasks(split), _NUM_GOLDS)]:
         gold = env.gold_turns(task)
         if gold is None:
             continue
-        score = play(env, task, gold).score
+        score = _played_in_worker(spec, task, gold) if env.needs.sandbox else play(env, task, gold).score
         if score.status is not Status.OK or score.value != 1.0:
             raise ValueError(
                 f"gyms.{index} ({name}): the gold turns of task {task.id!r} score {score.value} ({score.status}: "
@@ -151,6 +152,11 @@ def _score_in_worker(spec: GymSpec, pairs: Sequence[tuple[Task, str]]) -> list[S
 
     with Scorer([spec]) as scorer:
         return asyncio.run(score_all())
+
+
+def _played_in_worker(spec: GymSpec, task: Task, turns: Sequence[Turn]) -> Score:
+    with Scorer([spec]) as scorer:
+        return scorer.submit_episode(f"gold/{task.id}", spec.name, task, turns, seed=0).result()
 
 
 def check_same_everywhere(specs: Sequence[GymSpec], here: Mapping[str, Any]) -> None:
