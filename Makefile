@@ -71,7 +71,7 @@ packages:
 	@torch=$$(grep '^torch==' $(LOCK)); log=$(VENV)/torch.log; \
 	$(PIP) -qq install --no-deps --no-compile "$$torch" 2> $$log || { \
 		if grep -qE 'No matching distribution|ResolutionImpossible' $$log; then \
-			echo "error: $$torch (for $$($(PY) -V)) is not in pip's configured sources; see README 'Where torch comes from'" >&2; \
+			echo "error: $$torch (for $$($(PY) -V)) is not in pip's configured sources; see docs/install.md" >&2; \
 		else cat $$log >&2; fi; exit 1; }
 	@$(PIP) -qq install --no-deps --no-compile -r $(LOCK)
 	@echo "importing once (compiles what is really used, and proves that it imports)"

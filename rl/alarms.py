@@ -6,7 +6,7 @@ Since it reads nothing but rows of metrics.jsonl, a resumed run rings where an u
 **The gap** (`alarm.max_gap`, on by default). Learner and engine hold the same weights, so what is left between their
 log-probabilities is rounding: on SmolLM2 .047 nats a token with INT4 as with BF16, on mixtures of experts of up to 235
 billion parameters .007 to .041 (LMSYS, SGLang, 2026). One code in 200 that is off by one makes it .135, a learner
-without the grid .795 (README, "Learner and engine agree"). The default, .1, lies between; a step counts only where its
+without the grid .795 (docs/results.md). The default, .1, lies between; a step counts only where its
 mean exceeds it by three standard errors, so that a few odd tokens of a small step stop nothing. It is wide, since
 what is healthy differs between models and grows as the temperature falls: a small built model without the grid is only
 .06 to .07 apart, where .01 is healthy. Who knows his model's gap sets the limit to a few times that. A step of which no
