@@ -17,7 +17,7 @@ from __future__ import annotations
 import base64
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Any
@@ -33,16 +33,16 @@ _MAX_PATH_BYTES = 1024
 class FolderSession:
     """The `Session` that gyms are handed."""
 
-    def __init__(self, line: Line, limits: Limits, *, path: str, max_tasks: int) -> None:
+    def __init__(self, line: Line, limits: Limits, *, path: str, tasks_beside: Callable[[], int]) -> None:
         """Args:
         limits: of each call that names none; its `file_bytes` are the folder's.
         path: where `run` looks for programs.
-        max_tasks: most processes of a user that the kernel allows, beside those of `Limits.processes`.
+        tasks_beside: says how many processes the kernel counts beside those of `Limits.processes`.
         """
         self._line = line
         self._limits = limits
         self._path = path
-        self._max_tasks = max_tasks
+        self._tasks_beside = tasks_beside
         self._has_interpreter = False
         self._must_restart = False
 
@@ -115,7 +115,7 @@ class FolderSession:
             "wall_seconds": given.wall_seconds,
             "memory_bytes": int(given.memory_bytes),
             "processes": int(given.processes),
-            "max_tasks": int(given.processes) + self._max_tasks,
+            "max_tasks": int(given.processes) + self._tasks_beside(),
         }
         return self._line.call(operation, body, given, {"limits": spec, "restart": self._must_restart}, stdin=stdin)
 
