@@ -6,8 +6,10 @@
 
 Rounds of the three alternate, so that what else the machine does weighs on all alike; figures are medians of rounds.
 `--leak-check N` then makes N runs and compares memory, descriptors, processes and mounts before and after.
+`--sessions N` opens N sessions instead and gives the median time, in ms, of opening one, of its first cell (which
+starts the interpreter), of each of ten further cells, of a program, and of closing it.
 
-    python -m benchmarks.sandbox [--runs 200] [--rounds 5] [--leak-check 10000] [--json]
+    python -m benchmarks.sandbox [--runs 200] [--rounds 5] [--leak-check 10000] [--sessions 0] [--json]
 """
 
 from __future__ import annotations
@@ -27,11 +29,12 @@ from benchmarks.machine import machine
 from gyms.sandbox import Program, Sandbox, SandboxError, open_sandbox
 from gyms.sandbox.view import interpreters
 
-__all__ = ["check_leaks", "measure"]
+__all__ = ["check_leaks", "measure", "measure_sessions"]
 
 SOURCE = "print(sum(i * i for i in range(1000)))"
 EXPECTED = b"332833500\n"
 NUM_WORKERS = 2
+_NUM_CELLS = 10
 
 
 def measure(num_runs: int, num_rounds: int) -> dict[str, Any]:
@@ -66,6 +69,32 @@ def measure(num_runs: int, num_rounds: int) -> dict[str, Any]:
     if "bwrap" in rates:
         found["sandbox_to_bwrap"] = round(statistics.median(_ratios(rates["sandbox"], rates["bwrap"])), 2)
     return found
+
+
+def measure_sessions(num_sessions: int) -> dict[str, Any]:
+    """Median milliseconds of what a session does."""
+    taken: dict[str, list[float]] = {name: [] for name in ("open", "first_cell", "next_cell", "program", "close")}
+
+    def timed(name: str, act: Callable[[], Any]) -> Any:
+        start = time.perf_counter()
+        given = act()
+        taken[name].append(1000 * (time.perf_counter() - start))
+        return given
+
+    box = open_sandbox()
+    for _ in range(num_sessions):
+        session = timed("open", box.open)
+        timed("first_cell", lambda s=session: s.python("x = 0"))
+        for _ in range(_NUM_CELLS):
+            cell = timed("next_cell", lambda s=session: s.python("x += 1\nx"))
+        if cell.output != f"{_NUM_CELLS}\n":
+            raise RuntimeError(f"a session gave {cell}")
+        timed("program", lambda s=session: s.run(["true"]))
+        timed("close", session.close)
+    tier = box.tier
+    box.close()
+    medians = {f"session_{name}_ms": round(statistics.median(each), 2) for name, each in taken.items()}
+    return {"tier": tier, "sessions": num_sessions, **medians}
 
 
 def check_leaks(num_runs: int) -> dict[str, Any]:
@@ -143,9 +172,13 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=200, help="runs of each way in a round")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--leak-check", type=int, default=0, metavar="N", help="runs of the leak check")
+    parser.add_argument("--sessions", type=int, default=0, metavar="N", help="measure N sessions, and nothing else")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    found = {**machine(), **measure(options.runs, options.rounds)}
+    if options.sessions:
+        found = {**machine(), **measure_sessions(options.sessions)}
+    else:
+        found = {**machine(), **measure(options.runs, options.rounds)}
     if options.leak_check:
         found |= check_leaks(options.leak_check)
     if options.json:

@@ -36,7 +36,7 @@ __all__ = ["ForkServer", "Launch", "Profile", "spec_of", "tasks_beside_session"]
 START_SECONDS = 60.0
 JOBS_PER_ZYGOTE = 4000
 _serials = itertools.count()
-_ROOM_FOR_NEIGHBOURS = 192
+_ROOM_FOR_NEIGHBOURS = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -287,26 +287,29 @@ def _tasks_beside(profile: Profile) -> int:
     """Tasks that the kernel counts beside the job's own: its user's, in its user namespace."""
     if profile.is_init_one and _kernel() >= (5, 14):
         return 4  # the zygote, and an init for each of two linked jobs
-    if profile.uid:
-        return 5
+    return 5 + (0 if profile.uid else _tasks_of(os.getuid()))
+
+
+def _tasks_of(uid: int) -> int:
     count = 0
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             with contextlib.suppress(OSError):
-                if folder.stat().st_uid == os.getuid():
+                if folder.stat().st_uid == uid:
                     count += sum(1 for _ in (folder / "task").iterdir())
-    return count + 5
+    return count
 
 
 def tasks_beside_session(profile: Profile) -> int:
-    """Tasks that the kernel may count beside those of a session's own.
+    """Tasks that the kernel may count beside those of a session's own, now.
 
     Where a session has a user namespace of its own, its init. Elsewhere its neighbours count too, whose number changes
-    while it lives: the kernel's limit is then a far one, and the watch of the session's own tasks ends what has more.
+    while its interpreter lives: the kernel's limit is then a further one, and the watch of the session's own tasks ends
+    what has more. Not much further, for hundreds of processes would take the cores from the watch.
     """
     if profile.is_init_one and _kernel() >= (5, 14):
         return 1
-    return _tasks_beside(profile) + _ROOM_FOR_NEIGHBOURS
+    return _tasks_of(profile.uid or os.getuid()) + _ROOM_FOR_NEIGHBOURS
 
 
 def _kernel() -> tuple[int, int]:

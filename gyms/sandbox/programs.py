@@ -126,7 +126,8 @@ class ProgramSandbox:
         given = limits or Limits()
         line = self._runner.open(given, {"numpy": NUMPY if has_numpy else ""})
         path = f"{self._runner.interpreter.prefix}/bin:/usr/bin:/bin"
-        session = FolderSession(line, given, path=path, max_tasks=tasks_beside_session(self._runner.profile))
+        tasks_beside = functools.partial(tasks_beside_session, self._runner.profile)
+        session = FolderSession(line, given, path=path, tasks_beside=tasks_beside)
         try:
             if files:
                 session.write_all(files)

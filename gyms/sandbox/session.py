@@ -17,7 +17,7 @@ from __future__ import annotations
 import base64
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Any
@@ -33,22 +33,22 @@ _MAX_PATH_BYTES = 1024
 class FolderSession:
     """The `Session` that gyms are handed."""
 
-    def __init__(self, line: Line, limits: Limits, *, path: str, max_tasks: int) -> None:
+    def __init__(self, line: Line, limits: Limits, *, path: str, tasks_beside: Callable[[], int]) -> None:
         """Args:
         limits: of each call that names none; its `file_bytes` are the folder's.
         path: where `run` looks for programs.
-        max_tasks: most processes of a user that the kernel allows, beside those of `Limits.processes`.
+        tasks_beside: says how many processes the kernel counts beside those of `Limits.processes`.
         """
         self._line = line
         self._limits = limits
         self._path = path
-        self._max_tasks = max_tasks
+        self._tasks_beside = tasks_beside
         self._has_interpreter = False
         self._must_restart = False
 
     def run(self, argv: Sequence[str], *, stdin: bytes = b"", limits: Limits | None = None) -> Run:
         """Run a program in the folder, to its end or its limit."""
-        if not argv or any(not isinstance(word, str) or "\0" in word for word in argv) or not argv[0]:
+        if not argv or not argv[0] or not all(map(_is_word, argv)):
             raise ValueError(f"argv = {list(argv)!r:.200}: expected a program and its arguments, as texts without NUL")
         environment = {"PATH": self._path, "HOME": "/tmp", "TMPDIR": ".", "LANG": "C.UTF-8", "PYTHONHASHSEED": "0"}
         body = {"mode": "exec", "argv": list(argv), "environment": environment, "files": {}}
@@ -84,6 +84,9 @@ class FolderSession:
 
     def write_all(self, files: Mapping[str, bytes]) -> None:
         """Write several files in one call."""
+        size = sum(map(len, files.values()))
+        if size > self._limits.file_bytes:
+            raise FileRefused(f"{size} bytes do not fit into a folder of file_bytes = {self._limits.file_bytes:g}")
         contents = {_checked(path): base64.b64encode(content).decode() for path, content in files.items()}
         run, _ = self._call("write", {"mode": "write", "contents": contents, "files": {}}, None)
         _done(run, ", ".join(files))
@@ -115,20 +118,23 @@ class FolderSession:
             "wall_seconds": given.wall_seconds,
             "memory_bytes": int(given.memory_bytes),
             "processes": int(given.processes),
-            "max_tasks": int(given.processes) + self._max_tasks,
+            "max_tasks": int(given.processes) + self._tasks_beside(),
         }
         return self._line.call(operation, body, given, {"limits": spec, "restart": self._must_restart}, stdin=stdin)
 
 
+def _is_word(text: str) -> bool:
+    """Whether the kernel can be given it."""
+    try:
+        return isinstance(text, str) and b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+
+
 def _checked(path: str) -> str:
     """A relative path without tricks, as the far side walks it."""
-    parts = path.split("/") if isinstance(path, str) else []
-    is_fine = bool(parts) and not any(part in ("", ".", "..") for part in parts) and "\0" not in path
-    try:
-        is_fine = is_fine and len(os.fsencode(path)) <= _MAX_PATH_BYTES
-    except UnicodeEncodeError:
-        is_fine = False
-    if not is_fine:
+    is_fine = _is_word(path) and len(os.fsencode(path)) <= _MAX_PATH_BYTES
+    if not is_fine or any(part in ("", ".", "..") for part in path.split("/")):
         raise FileRefused(
             f"path {path!r:.200}: expected a path below the folder, without '.', '..' and doubled slashes"
         )

@@ -195,8 +195,9 @@ def test_what_is_no_file_is_refused_with_the_reason(session: Session) -> None:
         session.read("nothing")
     with pytest.raises(FileRefused, match="'below'"):
         session.read("below")
-    with pytest.raises(ValueError, match="expected a program and its arguments"):
-        session.run([])
+    for argv in ([], [""], ["a\0b"], ["echo", "\ud900"]):
+        with pytest.raises(ValueError, match="expected a program and its arguments"):
+            session.run(argv)
 
 
 def test_a_session_of_a_forked_process_stays_its_parents(session: Session) -> None:

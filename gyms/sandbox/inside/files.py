@@ -44,6 +44,9 @@ def run(body: dict[str, Any]) -> None:
         }
         os.write(2, f"{path!r}: {kinds.get(error.errno or 0, error.strerror or error)}".encode("utf-8", "replace"))
         os._exit(1)
+    except MemoryError:
+        os.write(2, f"{path!r}: more than the session's memory".encode("utf-8", "replace"))
+        os._exit(1)
     os._exit(0)
 
 

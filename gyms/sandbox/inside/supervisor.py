@@ -31,7 +31,7 @@ Spec = dict[str, Any]
 
 _MAX_MESSAGE = 1 << 16
 _NUM_FDS = 8
-_FIRST_TICK, _TICK = 0.05, 0.05
+_TICK = 0.05
 _NEVER_CPU_SECONDS = 10**6
 """RLIMIT_CPU of the interpreter: its life is many calls, each of which is watched."""
 _MAX_ROUNDS = 1000
@@ -189,7 +189,7 @@ class _Supervisor:
         """Wait for the call's end, or end it where it exceeds a limit; afterwards nothing of it runs."""
         is_interpreter = child == self._interpreter
         wanted = os.WEXITED | os.WNOHANG | os.WNOWAIT | (os.WSTOPPED if is_interpreter else 0)
-        deadline, look, ending, waited = start + spec["wall_seconds"], start + _FIRST_TICK, "", 0.0
+        deadline, look, ending, waited = start + spec["wall_seconds"], start + _TICK, "", 0.0
         while (state := os.waitid(os.P_PID, child, wanted)) is None:
             if self._was_woken(min(look, deadline + waited) - time.monotonic()):
                 ending = "killed"
