@@ -190,11 +190,11 @@ def checked_staging(model: torch.nn.Module, folder: Path, expected: ExpectedTens
         staging = Staging(model, expected)
         found = (pair for file in sorted(folder.glob("*.safetensors")) for pair in load_file(file).items())
         wrong = staging.stage(found).num_differences()
-        reason = f"{wrong} tensors of this engine are not what is made for it here" if wrong else None
+        if not wrong:
+            return staging
+        reason = f"{wrong} tensors of this engine are not what is made for it here"
     except (AttributeError, KeyError, RuntimeError, TypeError, Unstageable) as error:
         reason = f"{type(error).__name__}: {error}"
-    if reason is None:
-        return staging
     _log.warning("swaps go through vLLM's layerwise reload, which stalls the engine longer: %s", reason)
     return None
 
