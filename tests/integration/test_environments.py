@@ -69,7 +69,7 @@ def assert_scores_again(rows: list[dict], tmp_path: Path) -> None:
     ]  # fmt: skip
     file = tmp_path / "episodes.jsonl"
     file.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    command = [sys.executable, "-m", "gyms", "score", str(file)]
+    command = [sys.executable, "-m", "gyms", "score", "--input", str(file), "--output", "-"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=PATIENCE, check=True)
     again = [json.loads(line) for line in done.stdout.splitlines()]
     assert [(found["status"], found["value"]) for found in again] == [(row["status"], row["value"]) for row in whole]
