@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate
 from math import comb
-from typing import ClassVar, Literal, overload
+from typing import ClassVar, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -41,6 +41,7 @@ from gyms.api import (
 )
 from gyms.arithmetic import score_claim
 from gyms.heldout import is_heldout
+from gyms.lazy import LazyTasks
 
 __all__ = ["Adder", "AdderSettings"]
 
@@ -169,7 +170,7 @@ class _Sum(Episode):
         return tool_result(call, str(int(call.arguments["a"]) + int(call.arguments["b"])))  # 2.0 is whole, too
 
 
-class _Tasks(Sequence[Task]):
+class _Tasks(LazyTasks):
     """The tasks of a split, drawn one by one."""
 
     def __init__(self, settings: AdderSettings, split: Split) -> None:
@@ -179,16 +180,7 @@ class _Tasks(Sequence[Task]):
     def __len__(self) -> int:
         return self._settings.num_train if self._split == "train" else self._settings.num_heldout
 
-    @overload
-    def __getitem__(self, index: int) -> Task: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Task]: ...
-    def __getitem__(self, index: int | slice) -> Task | Sequence[Task]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        place = index + len(self) if index < 0 else index
-        if not 0 <= place < len(self):
-            raise IndexError(f"task index {index} is out of range: the split has {len(self)} tasks")
+    def make(self, place: int) -> Task:
         operands = _operands(self._settings, self._split, place)
         sign = " + " if self._settings.style == "chat" else "+"
         sum_ = sign.join(map(str, operands))

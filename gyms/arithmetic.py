@@ -25,11 +25,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import reduce
 from itertools import permutations
-from typing import Any, Literal, overload
+from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
 from gyms.api import Gym, GymSettings, Score, Services, Split, Status, Task, message
+from gyms.lazy import LazyTasks
 from gyms.permutation import permute
 from gyms.response import after_thoughts
 
@@ -216,7 +217,7 @@ def _expression(operands: Sequence[int], settings: ArithmeticSettings) -> str:
     return (f" {sign} " if settings.style == "chat" else sign).join(map(str, operands))
 
 
-class _Tasks(Sequence[Task]):
+class _Tasks(LazyTasks):
     """Tasks by ordered rank: the chosen ranks, or all but the skipped ones (sorted)."""
 
     def __init__(
@@ -230,16 +231,7 @@ class _Tasks(Sequence[Task]):
     def __len__(self) -> int:
         return self._settings.num_ordered - len(self._gaps) if self._chosen is None else len(self._chosen)
 
-    @overload
-    def __getitem__(self, index: int) -> Task: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Task]: ...
-    def __getitem__(self, index: int | slice) -> Task | Sequence[Task]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        place = index + len(self) if index < 0 else index
-        if not 0 <= place < len(self):
-            raise IndexError(f"task index {index} is out of range: the split has {len(self)} tasks")
+    def make(self, place: int) -> Task:
         rank = self._chosen[place] if self._chosen is not None else place + bisect_right(self._gaps, place)
         return make_task(_operands(rank, self._settings), self._settings)
 

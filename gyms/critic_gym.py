@@ -23,6 +23,7 @@ from gyms.arithmetic import Arithmetic, ArithmeticSettings
 from gyms.critic_pool import CriticPool, KnownPair, critic_form, known_pairs, task_of, tasks_of
 from gyms.critic_prompt import UNFENCED, PromptStyle, default_labels
 from gyms.critic_verdict import Outcome, UnreadableVerdict, Verdict, VerdictForm
+from gyms.lazy import LazyTasks
 
 __all__ = ["CriticGym", "CriticGymSettings"]
 
@@ -196,7 +197,7 @@ class _SumPairs(Sequence[KnownPair]):
         return _reversed(str(wrong)) if is_reversed else str(wrong)
 
 
-class _PairTasks(Sequence[Task]):
+class _PairTasks(LazyTasks):
     """Two tasks for each pair: 2 i shows the right answer first, 2 i + 1 second."""
 
     def __init__(self, pairs: Sequence[KnownPair], settings: CriticGymSettings) -> None:
@@ -206,16 +207,7 @@ class _PairTasks(Sequence[Task]):
     def __len__(self) -> int:
         return 2 * len(self._pairs)
 
-    @overload
-    def __getitem__(self, index: int) -> Task: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Task]: ...
-    def __getitem__(self, index: int | slice) -> Task | Sequence[Task]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        place = index + len(self) if index < 0 else index
-        if not 0 <= place < len(self):
-            raise IndexError(f"task index {index} is out of range: the split has {len(self)} tasks")
+    def make(self, place: int) -> Task:
         pair = self._pairs[place // 2]
         order: Literal["ab", "ba"] = "ba" if place % 2 else "ab"
         return task_of(pair, order, style=self._settings.style, labels=self._settings.labels)

@@ -24,13 +24,14 @@ import sys
 import types
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any, ClassVar, NoReturn, overload
+from typing import Any, ClassVar, NoReturn
 
 from pydantic import ConfigDict, Field, model_validator
 
 from gyms.api import Gym, GymSettings, Needs, Score, Services, Split, Status, Task, message
 from gyms.extras import require
 from gyms.heldout import is_heldout
+from gyms.lazy import LazyTasks
 from gyms.logic_datasets import CHANCE, EXCLUDED, LEAKY, SLOW
 from gyms.logic_verify import CHECKS, SHAPES, is_right
 from gyms.response import after_thoughts
@@ -302,7 +303,7 @@ def _quiet() -> Any:
         yield
 
 
-class _Tasks(Sequence[Task]):
+class _Tasks(LazyTasks):
     """Tasks of one split, made when they are indexed."""
 
     def __init__(self, settings: LogicSettings, names: tuple[str, ...], split: Split, size: int) -> None:
@@ -315,16 +316,7 @@ class _Tasks(Sequence[Task]):
     def __len__(self) -> int:
         return self._size
 
-    @overload
-    def __getitem__(self, index: int) -> Task: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Task]: ...
-    def __getitem__(self, index: int | slice) -> Task | Sequence[Task]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(self._size))]
-        place = index + self._size if index < 0 else index
-        if not 0 <= place < self._size:
-            raise IndexError(f"task index {index} is out of range: the split has {self._size} tasks")
+    def make(self, place: int) -> Task:
         number, which = divmod(place, len(self._names))
         name = self._names[which]
         entry = self._entry(name, number)

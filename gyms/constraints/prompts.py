@@ -14,9 +14,9 @@ Left out: ids whose gold needs invention (syllables, alliteration, African count
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, overload
+from typing import Any
 
 from gyms.api import Split, Task, message
 from gyms.constraints.hacks import hack_flags
@@ -24,6 +24,7 @@ from gyms.constraints.item import read_item
 from gyms.constraints.text import prepared, word_tokens
 from gyms.constraints.topics import TOPICS, Topic
 from gyms.constraints.wordlists import STOP_WORDS
+from gyms.lazy import LazyTasks
 
 __all__ = ["PromptTasks", "make_prompt"]
 
@@ -306,7 +307,7 @@ def _is_sound(data: dict[str, Any]) -> bool:
     return all(passed) and not hack_flags(item, gold, passed, data["topic_words"])
 
 
-class PromptTasks(Sequence[Task]):
+class PromptTasks(LazyTasks):
     """The tasks of a split, made when they are asked for."""
 
     def __init__(self, seed: int, split: Split, num_tasks: int, difficulty: int) -> None:
@@ -316,15 +317,6 @@ class PromptTasks(Sequence[Task]):
     def __len__(self) -> int:
         return self._num_tasks
 
-    @overload
-    def __getitem__(self, index: int) -> Task: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Task]: ...
-    def __getitem__(self, index: int | slice) -> Task | Sequence[Task]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        place = index + len(self) if index < 0 else index
-        if not 0 <= place < len(self):
-            raise IndexError(f"task index {index} is out of range: the split has {len(self)} tasks")
+    def make(self, place: int) -> Task:
         seed, split, difficulty = self._key
         return make_prompt(seed, split, place, difficulty)

@@ -21,7 +21,7 @@ import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any, ClassVar, Literal, overload
+from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -43,6 +43,7 @@ from gyms.api import (
     tool_result,
 )
 from gyms.heldout import is_heldout
+from gyms.lazy import LazyTasks
 from gyms.tools.bank import Bank
 from gyms.tools.calendar import Calendar
 from gyms.tools.dialect import DIALECTS, canonical, spelled, spelled_arguments, spelled_name
@@ -199,7 +200,7 @@ class _Unplayable(Episode):
         return Score(status=Status.BAD_TASK, detail=self._problem)
 
 
-class _Tasks(Sequence[Task]):
+class _Tasks(LazyTasks):
     """The tasks of a split, drawn one by one."""
 
     def __init__(self, settings: ToolsSettings, split: Split) -> None:
@@ -209,16 +210,7 @@ class _Tasks(Sequence[Task]):
     def __len__(self) -> int:
         return self._settings.num_train if self._split == "train" else self._settings.num_heldout
 
-    @overload
-    def __getitem__(self, index: int) -> Task: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Task]: ...
-    def __getitem__(self, index: int | slice) -> Task | Sequence[Task]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        place = index + len(self) if index < 0 else index
-        if not 0 <= place < len(self):
-            raise IndexError(f"task index {index} is out of range: the split has {len(self)} tasks")
+    def make(self, place: int) -> Task:
         draw = random.Random(f"tools {self._settings.seed} {self._split} {place}")
         world = WORLDS[draw.choice(self._settings.worlds)]  # before all else: a draw of no use must not favour others
         num_errands = draw.randint(self._settings.min_errands, self._settings.max_errands)
