@@ -8,8 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from gyms.api import Score, Status, Task, message
 from gyms.load import GymSpec
 from reward.control import CONTROL_FLAG
 from reward.scorer import Scorer
+from tests.contract.reward.processes import children, wait_until
 
 FILE = Path(__file__).parent / "bad_gyms.py"
 REQUESTS = itertools.count()
@@ -28,38 +28,11 @@ def spec(class_name: str, name: str | None = None) -> GymSpec:
     return GymSpec(name=name or class_name, reference=f"{FILE}:{class_name}")
 
 
-def children() -> set[int]:
-    """Processes that this one started, zombies included."""
-    return {int(pid) for path in Path("/proc/self/task").glob("*/children") for pid in path.read_text().split()}
-
-
 def is_running(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 120.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.02)
-
-
-@pytest.fixture
-def nothing_left() -> Iterator[None]:
-    """Processes and descriptors are the same after the test as before it."""
-    processes, num_fds = children(), len(list(Path("/proc/self/fd").iterdir()))
-    yield
-    assert children() == processes
-    assert len(list(Path("/proc/self/fd").iterdir())) <= num_fds
-
-
-@pytest.fixture(scope="module")
-def others() -> frozenset[int]:
-    """Children of this process before the scorer came: other tests may have left theirs."""
-    return frozenset(children())
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ import pytest
 from gyms.api import CaseResult, Score, Status, Task, message
 from gyms.load import GymSpec
 from reward.scorer import Scorer
+from tests.contract.reward.processes import wait_until
 
 FILE = Path(__file__).parent / "bad_gyms.py"
 TASK = Task(id="t", prompt=(message("user", "?"),))
@@ -32,13 +33,6 @@ def is_running(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
-
-
-def wait_until(condition, seconds: float = 120.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.02)
 
 
 @pytest.fixture(scope="module")

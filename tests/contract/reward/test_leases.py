@@ -22,6 +22,7 @@ from reward.keeper import children_of
 from reward.process import Request, WorkerProcess
 from reward.scorer import Scorer
 from reward.seat import REPLAY_DIFFERS
+from tests.contract.reward.processes import children, wait_until
 
 FILE = Path(__file__).parent / "bad_environments.py"
 TASK = Task(id="t", prompt=(message("user", "?"),))
@@ -36,32 +37,6 @@ def task(**data: Any) -> Task:
     return Task(id="t", prompt=(message("user", "?"),), data=data)
 
 
-def keepers() -> set[int]:
-    return set(children_of(os.getpid()))
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 120.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.02)
-
-
-@pytest.fixture
-def nothing_left() -> Iterator[None]:
-    """Processes and descriptors are the same after the test as before it."""
-    processes, num_fds = keepers(), len(list(Path("/proc/self/fd").iterdir()))
-    yield
-    assert keepers() == processes
-    assert len(list(Path("/proc/self/fd").iterdir())) <= num_fds
-
-
-@pytest.fixture(scope="module")
-def others() -> frozenset[int]:
-    """Children of this process before the scorer came: other tests may have left theirs."""
-    return frozenset(keepers())
-
-
 @pytest.fixture(scope="module")
 def shared(others: frozenset[int]) -> Iterator[Scorer]:
     specs = [spec(name) for name in ("Obedient", "Impatient", "Thrifty", "Undeclared")]
@@ -72,10 +47,10 @@ def shared(others: frozenset[int]) -> Iterator[Scorer]:
 
 def kill_workers(others: frozenset[int]) -> None:
     """Kill the workers of this module's scorer, as the kernel would; returns when they are gone."""
-    for keeper in keepers() - others:
+    for keeper in children() - others:
         for worker in children_of(keeper):
             os.kill(worker, signal.SIGKILL)
-    wait_until(lambda: all(not children_of(keeper) for keeper in keepers() - others))
+    wait_until(lambda: all(not children_of(keeper) for keeper in children() - others))
 
 
 async def played(
@@ -170,7 +145,7 @@ def test_many_episodes_live_in_one_worker_and_survive_its_death(shared: Scorer, 
 
     scores = asyncio.run(interleaved())
     assert [score.answer for score in scores] == [" ".join([f"many{n}"] * 3) for n in range(50)]
-    assert len(keepers() - others) <= 2  # this gym's one worker, and one at rest after a control
+    assert len(children() - others) <= 2  # this gym's one worker, and one at rest after a control
 
 
 @pytest.mark.parametrize(
@@ -399,15 +374,15 @@ def test_a_worker_outlives_the_thread_that_started_it(nothing_left: None) -> Non
     def ask() -> None:
         assert worker.score(request, lambda: False)[0].value == 1.0
 
-    before, starter = keepers(), threading.Thread(target=ask)
+    before, starter = children(), threading.Thread(target=ask)
     try:
         starter.start()
         starter.join()
-        (keeper,) = keepers() - before
+        (keeper,) = children() - before
         wait_until(lambda: not Path(f"/proc/self/task/{starter.native_id}").exists())
         time.sleep(0.2)  # the kernel tells the keeper of the thread's end, not of the process's
         ask()
-        assert keepers() - before == {keeper}
+        assert children() - before == {keeper}
     finally:
         worker.kill()
 
