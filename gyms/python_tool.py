@@ -74,7 +74,7 @@ _LOST = "The interpreter was started again: its variables and imports are gone."
 class PythonToolSettings(GymSettings):
     """Settings of the environment `python`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     gym: str = "arithmetic"
     """The gym whose tasks are asked and whose verifier scores the last turn: any of one turn that needs no judge."""
