@@ -14,7 +14,7 @@ from gyms.__main__ import main
 from gyms.load import load_gym, resolve
 from gyms.plugins import gym_names, is_legal_name
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 WORD_GYM = ROOT / "examples" / "word_gym" / "word_gym.py"
 
 GYM = """
