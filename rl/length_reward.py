@@ -40,7 +40,7 @@ def with_length_reward(group: Group, coef: float) -> Group:
     """The group with `coef` times the length reward added to every unmasked sample's reward."""
     counted = [k for k, scored in enumerate(group.samples) if not scored.reward.is_masked]
     found = length_rewards(
-        [group.samples[k].sample.num_tokens for k in counted], [group.samples[k].score.value == 1.0 for k in counted]
+        [group.samples[k].sample.num_sampled for k in counted], [group.samples[k].score.value == 1.0 for k in counted]
     )
     samples = list(group.samples)
     for k, earned in zip(counted, found, strict=True):

@@ -107,7 +107,7 @@ def _tokens_per_right(groups: Sequence[Group]) -> float | None:
     """Tokens of all unmasked responses over the number of those with a score of 1; None without such."""
     scored = [s for g in groups for s in g.samples if not s.reward.is_masked]
     num_right = sum(s.score.value == 1.0 for s in scored)
-    return sum(s.sample.num_tokens for s in scored) / num_right if num_right else None
+    return sum(s.sample.num_sampled for s in scored) / num_right if num_right else None
 
 
 def learner_metrics(updates: Sequence[UpdateMetrics]) -> Row:
