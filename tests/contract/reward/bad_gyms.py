@@ -91,7 +91,7 @@ class Obedient(Gym):
 
     def do_scribble(self, argument: str) -> Score:
         """Writes garbage to every descriptor that takes it."""
-        for fd in range(3, 64):
+        for fd in range(3, 4096):
             try:
                 os.write(fd, b"garbage " * 4)
             except OSError:

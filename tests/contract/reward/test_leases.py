@@ -378,8 +378,9 @@ def test_a_worker_outlives_the_thread_that_started_it(nothing_left: None) -> Non
     try:
         starter.start()
         starter.join()
-        (keeper,) = children() - before
         wait_until(lambda: not Path(f"/proc/self/task/{starter.native_id}").exists())
+        wait_until(lambda: bool(children() - before))  # a thread that ends hands its children to another
+        (keeper,) = children() - before
         time.sleep(0.2)  # the kernel tells the keeper of the thread's end, not of the process's
         ask()
         assert children() - before == {keeper}

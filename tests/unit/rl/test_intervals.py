@@ -22,11 +22,11 @@ from rl.intervals import bootstrap, interval, wilson
     ],
 )
 def test_wilsons_interval_has_the_published_ends(num_right, num, low, high):
-    assert wilson(num_right, num) == pytest.approx((low, high), abs=5e-5)
+    assert wilson(num_right / num, num) == pytest.approx((low, high), abs=5e-5)
 
 
 def test_right_and_wrong_get_wilsons_interval_and_graded_values_the_bootstraps():
-    assert interval([1.0, 0.0, 1.0]) == wilson(2, 3)
+    assert interval([1.0, 0.0, 1.0]) == wilson(2 / 3, 3)
     assert interval([1.0, 0.5, 0.0]) == bootstrap([1.0, 0.5, 0.0])
     assert all(map(math.isnan, interval([])))
 
@@ -57,5 +57,5 @@ def test_many_values_are_resampled_in_parts(monkeypatch):
 def test_wilsons_interval_holds_the_truth_about_as_often_as_it_says():
     n, p = 40, 0.9
     chance = [math.comb(n, x) * p**x * (1 - p) ** (n - x) for x in range(n + 1)]
-    held = sum(c for x, c in enumerate(chance) if wilson(x, n).low <= p <= wilson(x, n).high)
+    held = sum(c for x, c in enumerate(chance) if wilson(x / n, n).low <= p <= wilson(x / n, n).high)
     assert 0.92 < held < 0.98

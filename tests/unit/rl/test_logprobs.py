@@ -44,7 +44,14 @@ def test_values_have_the_bits_of_all_logits_at_once(dtype, max_logits, is_scaled
     temperatures = temperatures if is_scaled else None
     found = called(token_logprobs, leaves, targets, temperatures, max_logits=max_logits)
     assert found.dtype == torch.float32
-    assert torch.equal(found, called(plain, leaves, targets, temperatures))
+    expected = called(plain, leaves, targets, temperatures)
+    if dtype is torch.bfloat16:
+        assert torch.equal(found, expected)
+        return
+    # A product of fp32 may be added up in another order where its rows begin at another address.
+    hidden, weight, *_ = leaves
+    size = 2 * (hidden.detach().abs() @ weight.detach().abs().T).max().item() / 0.5  # a temperature is at least 0.5
+    torch.testing.assert_close(found, expected, rtol=0, atol=rounding(WIDTH, size=size, dtype=dtype))
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])

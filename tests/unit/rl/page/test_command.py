@@ -75,7 +75,10 @@ def test_without_the_library_one_line_says_how_to_install_it(folder):
 
 def test_the_module_is_a_door_and_a_followed_run_is_served_until_ctrl_c(folder):
     command = [sys.executable, "-m", "rl.report", str(folder.path), "--follow"]
-    server = subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, env={**os.environ, "no_proxy": "*"})
+    server = subprocess.Popen(
+        command, cwd=ROOT, text=True, stdout=subprocess.PIPE, env={**os.environ, "no_proxy": "*"},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+    )  # fmt: skip
     assert server.stdout is not None
     address = server.stdout.readline().split()[0]
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
