@@ -12,7 +12,8 @@ Memory is that of one chunk, `MAX_LOGITS` numbers, whatever M is. A micro-batch 
 logits in the compute type and pays nothing; of a longer one the first chunk's are kept, and the rest costs one more
 product with the head. The operations and their order are those of plain autograd, so one chunk gives its bits, forward
 and backward. Chunks are cut evenly, so that none is a single row, for which libraries use another kernel: cut so, rows
-of a product had the bits of the product in one piece, in bf16 and fp32 alike (oneDNN and MKL, AMD EPYC).
+of a product had the bits of the product in one piece, in bf16 always, in fp32 but for the address
+of its rows (oneDNN and MKL, AMD EPYC).
 
 The gradient of the head is summed over chunks in fp32 and rounded once. Left out: a kernel that fuses product and
 softmax, which would save the chunk as well, and on a CPU would lose the library's matrix product.
