@@ -91,6 +91,10 @@ def _parsed(arguments: str | Mapping[str, Any]) -> Any:
         level = [part for whole in level for part in _parts(whole)]
     if level:
         raise ValueError(f"they are nested more than {MAX_DEPTH} deep")
+    try:
+        json.dumps(parsed, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise ValueError("they hold half a surrogate pair, which is no text") from None
     return parsed
 
 

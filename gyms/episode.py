@@ -97,7 +97,8 @@ class Turn:
 class Reply:
     """What the environment answers to a turn.
 
-    Raises ValueError where a message is none that an environment may send: garbage is found where it was built.
+    Raises ValueError where a message is none that an environment may send: garbage is found where it was built. Half a
+    surrogate pair, which no tokenizer and no file takes, becomes U+FFFD: a model can make a tool print one.
 
     Example:
         Reply(messages=(tool_result(call, "42"),))
@@ -122,6 +123,7 @@ class Reply:
                     f"Reply.messages holds {said!r:.200}; expected a text with one of the roles {OBSERVED_ROLES}, and "
                     f"for a call's answer what tool_result(call, text) makes"
                 )
+        object.__setattr__(self, "messages", tuple({k: _whole(text) for k, text in m.items()} for m in self.messages))
 
 
 class Episode(ABC):
@@ -177,6 +179,10 @@ def refusal(call: Call, tools: Sequence[Tool]) -> Message:
         return tool_result(call, f"Error: there is no tool {call.tool!r}. Tools: {names}.")
     problem = call.problem or "the arguments are not JSON, or not what the tool takes"
     return tool_result(call, f"Error: {problem}. {wanted.name} takes {_signature(wanted)}.")
+
+
+def _whole(text: str) -> str:
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def unanswered(turn: Turn, reply: Reply) -> str:

@@ -198,7 +198,10 @@ class ChatFormat:
             told = [{**m, "content": content} for m, content in zip(reply, contents, strict=True)]
             return self._between(messages, told, tools)
 
-        return tuple(self._control.encode_rendered(text, contents, render))
+        try:
+            return tuple(self._control.encode_rendered(text, contents, render))
+        except ValueError:  # the template takes such text apart; what a model made a tool say must not end the run
+            return self._encode(render([self._control.defaced(content) for content in contents]))
 
     def read_turn(self, sample: Sample, tools: Sequence[Tool], *, number: int) -> Turn:
         """The turn of an episode that a sampled response is."""
@@ -213,9 +216,12 @@ class ChatFormat:
         if not self.use_template:
             return "".join(f"{m['content']}\n" for m in reply)
         shown = [m if m["role"] != "tool" or self._renders_results else _as_user(m) for m in reply]
-        rendered = self._render([*self._with_system(messages, tools), message("assistant", STAND_IN), *shown], tools)
-        before, found, text = rendered.rpartition(STAND_IN)
-        if not found or STAND_IN in before:
+        given, stand_in = [*self._with_system(messages, tools), *shown], STAND_IN
+        while any(stand_in in m["content"] for m in given):  # in an observation it would be taken for the turn
+            stand_in += "-"
+        rendered = self._render([*given[: len(given) - len(shown)], message("assistant", stand_in), *shown], tools)
+        before, found, text = rendered.rpartition(stand_in)
+        if not found or stand_in in before:
             raise ValueError("the chat template of model.path does not keep an assistant's message as it is")
         ends = (self.tokenizer.convert_ids_to_tokens(i) for i in self.end_token_ids)
         return next((text.removeprefix(end) for end in ends if text.startswith(end)), text)

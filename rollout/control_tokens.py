@@ -59,6 +59,10 @@ class ControlTokens:
             return True
         return self._normalizes and self._normalizer is not None and self._occur_normalized(text)
 
+    def defaced(self, text: str) -> str:
+        """The text with a space behind the first character of whatever looks like a control token."""
+        return self._pattern.sub(lambda match: f"{match[0][0]} {match[0][1:]}", text)
+
     def encode_text(self, text: str) -> list[int]:
         """Token ids of `text`, none of them a control token."""
         (mark,) = _unused_characters([text], 1)

@@ -238,10 +238,15 @@ def _json(text: str) -> Any:
 
 def _named(given: Any, key: str) -> Found | None:
     """A call as a JSON object: its name, and its arguments as text or as an object."""
-    if not isinstance(given, dict) or not isinstance(name := given.get("name"), str) or not name:
+    if not isinstance(given, dict) or not isinstance(name := given.get("name"), str) or not _is_text(name):
         return None
     arguments = given.get(key, {})
     return (name, arguments) if isinstance(arguments, str | dict) else None
+
+
+def _is_text(name: str) -> bool:
+    """Not empty, and no half of a surrogate pair, which JSON can spell and no file can hold."""
+    return bool(name) and not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def _broken(call_id: str, tool: str, problem: str) -> Call:

@@ -182,3 +182,11 @@ def test_the_contract_imports_no_checker_until_a_call_is_read() -> None:
     code = "import gyms.api, gyms.arguments, sys; print({'jsonschema', 'referencing'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "set()", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [("a\ud800b", "a\ufffdb"), ("\udc00", "\ufffd"), ("\ufeff\u00e9\U0001f600", "\ufeff\u00e9\U0001f600"), ("", "")],
+)
+def test_a_reply_holds_no_half_of_a_surrogate_pair(said: str, kept: str) -> None:
+    assert Reply(messages=(message("user", said),)).messages[0]["content"] == kept
