@@ -19,8 +19,9 @@ from ray.util.placement_group import PlacementGroup, placement_group, remove_pla
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from configs.schema import Config
-from rl.calls import Actor, Place, first_line
+from rl.calls import Actor, first_line
 from rl.faults import DeadlineExceeded
+from rl.processes import Place
 
 __all__ = ["ALLOCATOR", "SPIN_COUNT", "Actors", "check_running_cluster", "cpus_per_bundle"]
 
@@ -35,7 +36,7 @@ to 19 s); on quiet cores 0.9 s, by default 0.7 s. A quiet engine drew 266 to 296
 
 
 class Actors:
-    """Reserves the devices of a run, and starts processes on them. A context manager: leaving it ends them all."""
+    """Reserves the devices of a run and starts actors on them: a `rl.processes.StartsProcesses`."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -95,13 +96,6 @@ class Actors:
         self._group = group
 
     def start(self, kind: type, *args: Any, name: str, bundle: int, max_concurrency: int = 1) -> Actor:
-        """Start `kind(*args)` in a process of its own; returns at once (`ask("__ray_ready__")` waits for it).
-
-        Args:
-            name: in errors.
-            bundle: number of the engine whose devices it shares.
-            max_concurrency: calls that it serves at the same time, on threads.
-        """
         assert self._group is not None
         options = {
             "num_cpus": self._num_cpus / 2,
@@ -125,10 +119,9 @@ class Actors:
         self._started.append(actor)
         return actor
 
-    def stop(self, actor: Actor) -> None:
-        """End a process before the others."""
-        actor.kill()
-        self._started.remove(actor)
+    def stop(self, process: Actor) -> None:
+        process.kill()
+        self._started.remove(process)
 
 
 def cpus_per_bundle(config: Config, have: Mapping[str, float]) -> int:

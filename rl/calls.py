@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable
-from dataclasses import dataclass
 from typing import Any
 
 import ray
@@ -18,26 +17,18 @@ import ray.exceptions
 
 from configs.sections import ClusterConfig
 from rl.faults import ActorLost, DeadlineExceeded
+from rl.processes import Place
 from rollout.engine.engine import EngineBroken
 
-__all__ = ["Actor", "Place", "first_line"]
+__all__ = ["Actor", "first_line"]
 
 _RAISED = re.compile(r"^(?:\w+\.)*(?P<name>\w+): (?P<text>.*)", re.MULTILINE | re.DOTALL)
 """What a traceback ends in: the exception's name at the start of a line, and its text."""
 _CHAINED = re.compile(r"^(?:The above exception|During handling of the above exception).*$", re.MULTILINE)
 
 
-@dataclass(slots=True, kw_only=True)
-class Place:
-    """Where a run is, for the texts of errors."""
-
-    phase: str | None = "starting"
-    """None between two phases."""
-    step: int = 0
-
-
 class Actor:
-    """A Ray actor by name.
+    """A Ray actor by name: a `rl.processes.Process`.
 
     Args:
         name: "learner", "engine 0", ...
@@ -54,17 +45,9 @@ class Actor:
         self._place = place
 
     async def ask(self, method: str, *args: Any, setting: str, **kwargs: Any) -> Any:
-        """Call a method and wait for its answer, at most `cluster.<setting>` seconds.
-
-        Raises:
-            DeadlineExceeded: no answer in time.
-            ActorLost: the process died.
-            Exception: what the method raised.
-        """
         return await self._answer(self._call(method, *args, **kwargs), method, setting)
 
     async def ask_shared(self, method: str, *args: Any, setting: str, **kwargs: Any) -> tuple[Any, Any]:
-        """As `ask`; also, first, a reference to the answer that other actors take in its place: one copy a node."""
         reference = self._call(method, *args, **kwargs)
         return reference, await self._answer(reference, method, setting)
 

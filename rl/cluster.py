@@ -18,12 +18,12 @@ from pathlib import Path
 
 from configs.schema import Config
 from rl.actors import Actors
-from rl.calls import Actor
 from rl.checkpoint import PublishedWeights
 from rl.faults import PhaseError
 from rl.handover import HandOver, ask_all
 from rl.learner import Learner
 from rl.policy import ServedPolicy
+from rl.processes import Process, StartsProcesses
 from rl.remote_learner import RemoteLearner
 from rl.settings import engine_settings, learner_settings
 from rollout.chat import ChatFormat
@@ -36,7 +36,7 @@ NUM_ENGINE_THREADS = 4
 
 
 class Cluster:
-    """The actors of one run.
+    """The processes of one run.
 
     Args:
         config: the resolved config.
@@ -45,6 +45,7 @@ class Cluster:
             there is no learner, and `serving` is what remains.
         chat: tokenizer and template of the policy.
         on_phase: called with (phase name, seconds) when a phase ends.
+        processes: where learner and engines are started; None: on Ray.
     """
 
     learner: RemoteLearner
@@ -57,6 +58,7 @@ class Cluster:
         initial_int4: Path | None,
         chat: ChatFormat,
         on_phase: Callable[[str, float], None] = lambda name, seconds: None,
+        processes: StartsProcesses | None = None,
     ) -> None:
         self.config = config
         self.model_folder = model_folder
@@ -64,25 +66,25 @@ class Cluster:
         self.chat = chat
         self.on_phase = on_phase
         self.handover = HandOver()
-        self._actors = Actors(config)
-        self.place = self._actors.place
-        self._learner: Actor | None = None
-        self._engines: dict[int, Actor] = {}  # by bundle
+        self._processes: StartsProcesses = Actors(config) if processes is None else processes
+        self.place = self._processes.place
+        self._learner: Process | None = None
+        self._engines: dict[int, Process] = {}  # by bundle
 
     async def __aenter__(self) -> Cluster:
-        await self._actors.__aenter__()
+        await self._processes.__aenter__()
         try:
             if self.initial_int4 is not None:
                 await self._start_learner()
         except BaseException:
-            await self._actors.__aexit__()
+            await self._processes.__aexit__()
             raise
         self.place.phase = None
         return self
 
     async def __aexit__(self, *error: object) -> None:
         self._engines = {}
-        await self._actors.__aexit__(*error)
+        await self._processes.__aexit__(*error)
 
     # -- start, and start anew ----------------------------------------------------------------------------------------
 
@@ -90,7 +92,7 @@ class Cluster:
         """Start the learner and let it write the folder that engines start from, if that is missing."""
         assert self.initial_int4 is not None
         settings = learner_settings(self.config, self.model_folder)
-        self._learner = self._actors.start(Learner, settings, name="learner", bundle=0)
+        self._learner = self._processes.start(Learner, settings, name="learner", bundle=0)
         self.learner = RemoteLearner(self._learner)
         if not (self.initial_int4 / "config.json").is_file():
             await self._learner.ask("export", self.initial_int4, setting="start_seconds")
@@ -105,14 +107,14 @@ class Cluster:
             return
         self.handover.forget()
         for i in missing:
-            self._engines[i] = self._actors.start(
+            self._engines[i] = self._processes.start(
                 VLLMEngine, settings, name=f"engine {i}", bundle=i, max_concurrency=NUM_ENGINE_THREADS
             )
         await ask_all([self._engines[i] for i in missing], "__ray_ready__", setting="start_seconds")
 
     def _stop_engines(self) -> None:
         for engine in self._engines.values():
-            self._actors.stop(engine)
+            self._processes.stop(engine)
         self._engines = {}
 
     async def start_anew(self) -> bool:
@@ -126,11 +128,11 @@ class Cluster:
         if not lost and not self.learner.is_lost:
             lost = set(self._engines)
         for i in lost:
-            self._actors.stop(self._engines.pop(i))
+            self._processes.stop(self._engines.pop(i))
         is_rewound = self.learner.is_lost or self.learner.has_moved
         if self.learner.is_lost:
             assert self._learner is not None
-            self._actors.stop(self._learner)
+            self._processes.stop(self._learner)
             await self._start_learner()
         if is_rewound:
             self.handover.forget()

@@ -13,22 +13,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from rl.checkpoint import PublishedWeights
 from rl.faults import ActorLost, DeadlineExceeded
+from rl.processes import Process
 from rollout.engine.engine import EngineBroken, SwapTiming
 
-__all__ = ["AsksEngine", "HandOver", "SyncTimes", "ask_all"]
+__all__ = ["HandOver", "SyncTimes", "ask_all"]
 
 _NOT_RETRIED = (ActorLost, DeadlineExceeded, EngineBroken, ValueError)
 """The gravest first: of several faults, the one that is told. Any other is a swap that failed, and is tried again."""
-
-
-class AsksEngine(Protocol):
-    """One engine: `rl.calls.Actor`."""
-
-    async def ask(self, method: str, *args: Any, setting: str, **kwargs: Any) -> Any: ...
 
 
 class SyncTimes(NamedTuple):
@@ -39,7 +34,7 @@ class SyncTimes(NamedTuple):
     """The longest time in which an engine could not decode."""
 
 
-async def ask_all(engines: Sequence[AsksEngine], method: str, *args: Any, setting: str, **kwargs: Any) -> list[Any]:
+async def ask_all(engines: Sequence[Process], method: str, *args: Any, setting: str, **kwargs: Any) -> list[Any]:
     """The answers of all engines. Waits for all of them; then raises the gravest fault, if there was one."""
     calls = [engine.ask(method, *args, setting=setting, **kwargs) for engine in engines]
     answers = await asyncio.gather(*calls, return_exceptions=True)
@@ -62,7 +57,7 @@ class HandOver:
         self._is_repeat = False  # what comes next, some engine may serve already, or a newer one
         self._times: SyncTimes | None = None
 
-    async def sync_weights(self, engines: Sequence[AsksEngine], weights: PublishedWeights) -> None:
+    async def sync_weights(self, engines: Sequence[Process], weights: PublishedWeights) -> None:
         """Have all engines serve `weights`; nothing to do where they do.
 
         Raises:
@@ -83,7 +78,7 @@ class HandOver:
         stall_seconds = max(timing.stall_seconds for timing in timings)
         self._times = SyncTimes(seconds=time.perf_counter() - started, stall_seconds=stall_seconds)
 
-    async def _once_more(self, engines: Sequence[AsksEngine], weights: PublishedWeights) -> list[SwapTiming]:
+    async def _once_more(self, engines: Sequence[Process], weights: PublishedWeights) -> list[SwapTiming]:
         try:
             return await self._stage_and_commit(engines, weights)
         except _NOT_RETRIED:
@@ -91,7 +86,7 @@ class HandOver:
         except RuntimeError as error:
             raise EngineBroken(f"version {weights.version} could not be swapped in twice: {error}") from error
 
-    async def _stage_and_commit(self, engines: Sequence[AsksEngine], weights: PublishedWeights) -> list[SwapTiming]:
+    async def _stage_and_commit(self, engines: Sequence[Process], weights: PublishedWeights) -> list[SwapTiming]:
         is_reswap = self._is_repeat
         await ask_all(engines, "stage_weights", weights.handle, is_reswap=is_reswap, setting="swap_seconds")
         self.forget()  # until all have answered

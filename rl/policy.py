@@ -8,29 +8,19 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
 
 from gyms.api import Message, Task, Tool, Turn
 from gyms.mixture import Draw
-from rl.calls import Place
 from rl.faults import ActorLost, DeadlineExceeded
+from rl.processes import Place, Process
 from rollout.chat import ChatFormat
 from rollout.engine.engine import EngineBroken
 from rollout.types import Sample, SampleRequest
 
-__all__ = ["EngineProcess", "ServedPolicy"]
+__all__ = ["ServedPolicy"]
 
 POLL_SECONDS = 0.5
 """How long one poll of an engine waits for a finished sample."""
-
-
-class EngineProcess(Protocol):
-    """An engine's process: `rl.calls.Actor`."""
-
-    name: str
-    failure: Exception | None
-
-    async def ask(self, method: str, *args: Any, setting: str, **kwargs: Any) -> Any: ...
 
 
 class ServedPolicy:
@@ -51,7 +41,7 @@ class ServedPolicy:
 
     def __init__(
         self,
-        engines: Sequence[EngineProcess],
+        engines: Sequence[Process],
         *,
         chat: ChatFormat,
         max_prompt_tokens: int,
@@ -177,7 +167,7 @@ class ServedPolicy:
 class _Link:
     """One engine in a phase: what it was asked for and owes."""
 
-    engine: EngineProcess
+    engine: Process
     owed: dict[str, asyncio.Future[Sample]] = field(default_factory=dict)
     """Samples that were asked for and have not come, by request id."""
     unsent: list[SampleRequest] = field(default_factory=list)

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from rl.calls import Place
 from rl.faults import ActorLost, DeadlineExceeded
 from rl.policy import ServedPolicy
+from rl.processes import Place
 from rollout.types import FinishReason, Sample, SampleRequest
 
 
