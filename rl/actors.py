@@ -23,7 +23,7 @@ from rl.calls import Actor, first_line
 from rl.faults import DeadlineExceeded
 from rl.processes import Place
 
-__all__ = ["ALLOCATOR", "SPIN_COUNT", "Actors", "check_running_cluster", "cpus_per_bundle"]
+__all__ = ["ALLOCATOR", "SPIN_COUNT", "Actors", "check_running_cluster", "cpus_per_bundle", "gpus_per_bundle"]
 
 ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "1000000000000", "MALLOC_TOP_PAD_": "268435456"}
 """glibc keeps freed memory instead of returning it: activations of every micro-batch would be faulted in again."""
@@ -45,7 +45,7 @@ class Actors:
         self._started: list[Actor] = []
         self._owns_ray = False
         self._num_cpus = 0
-        self._has_gpus = False
+        self._num_gpus = 0
 
     async def __aenter__(self) -> Actors:
         try:
@@ -78,12 +78,12 @@ class Actors:
             _start_ray(self.config)
 
     async def _reserve(self) -> None:
-        """One bundle per engine: its share of the CPUs, and a GPU where the cluster has one for each."""
+        """One bundle per engine: its share of the CPUs, and a GPU where the cluster has any."""
         have = ray.cluster_resources()
         num_engines = self.config.engine.num_engines
         self._num_cpus = cpus_per_bundle(self.config, have)
-        self._has_gpus = have.get("GPU", 0) >= num_engines
-        bundle = {"CPU": float(self._num_cpus), **({"GPU": 1.0} if self._has_gpus else {})}
+        self._num_gpus = gpus_per_bundle(self.config, have)
+        bundle = {"CPU": float(self._num_cpus), **({"GPU": float(self._num_gpus)} if self._num_gpus else {})}
         group = placement_group([bundle] * num_engines, strategy="PACK")
         try:
             await asyncio.wait_for(asyncio.wrap_future(group.ready().future()), self.config.cluster.start_seconds)
@@ -99,7 +99,7 @@ class Actors:
         assert self._group is not None
         options = {
             "num_cpus": self._num_cpus / 2,
-            "num_gpus": 0.5 if self._has_gpus else 0,
+            "num_gpus": self._num_gpus / 2,
             "max_concurrency": max_concurrency,
             "max_restarts": 0,
             "scheduling_strategy": PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=bundle),
@@ -140,11 +140,26 @@ def cpus_per_bundle(config: Config, have: Mapping[str, float]) -> int:
     return cpus
 
 
+def gpus_per_bundle(config: Config, have: Mapping[str, float]) -> int:
+    """GPUs of one engine's bundle, given a cluster's resources: one, or none where the cluster has none.
+
+    Raises:
+        ValueError: there are some, but not one for each engine.
+    """
+    num_gpus, num_engines = have.get("GPU", 0), config.engine.num_engines
+    if 0 < num_gpus < num_engines:
+        raise ValueError(
+            f"the Ray cluster has {num_gpus:g} GPU(s), and engine.num_engines = {num_engines} engines need one each; "
+            f"set engine.num_engines to {num_gpus:g} or less, or join a cluster with {num_engines} (cluster.address)"
+        )
+    return 1 if num_gpus else 0
+
+
 def check_running_cluster(config: Config) -> None:
     """Ask the cluster that the run would join, if any, whether it is large enough; starts nothing on it.
 
     Raises:
-        ValueError: no cluster answers at the address, or it has too few CPUs.
+        ValueError: no cluster answers at the address, or it has too few CPUs or GPUs.
     """
     address = _address(config)
     if address is None:
@@ -156,7 +171,9 @@ def check_running_cluster(config: Config) -> None:
             f"no Ray cluster answers at {address} (cluster.address, or RAY_ADDRESS): {first_line(error)}"
         ) from error
     try:
-        cpus_per_bundle(config, ray.cluster_resources())
+        have = ray.cluster_resources()
+        cpus_per_bundle(config, have)
+        gpus_per_bundle(config, have)
     finally:
         ray.shutdown()
 
