@@ -219,7 +219,7 @@ class EngineConfig(Section):
     """The vLLM engines."""
 
     num_engines: Positive = 1
-    """Engines; draws are dealt to them in turn."""
+    """Engines; the next group goes to the one that has least to do."""
     kv_cache_bytes: Annotated[int, Field(ge=1 << 20)] = 1 << 30
     """Memory of one engine's KV cache in bytes; never a fraction of the device."""
     block_size: Annotated[int, Field(gt=0, multiple_of=32)] = 32

@@ -183,6 +183,7 @@ class Cluster:
             [self._engines[i] for i in sorted(self._engines)],
             chat=self.chat,
             max_prompt_tokens=self.config.rollout.max_prompt_tokens,
+            max_num_seqs=self.config.engine.max_num_seqs,
             generate_seconds=self.config.cluster.generate_seconds,
             place=self.place,
         )

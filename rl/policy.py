@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import math
 import time
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 
 from gyms.api import Message, Task, Tool, Turn
 from gyms.mixture import Draw
+from rl.dispatch import Dispatch, Given
 from rl.faults import ActorLost, DeadlineExceeded
 from rl.processes import Place, Process
 from rollout.chat import ChatFormat
@@ -21,6 +23,9 @@ __all__ = ["ServedPolicy"]
 
 POLL_SECONDS = 0.5
 """How long one poll of an engine waits for a finished sample."""
+OVERBOOKING = 1.25
+"""Samples that an engine may owe before it takes another group, as a share of those that decode at the same time: some
+wait in the engine, so that a seat is taken in the very step in which it falls free."""
 
 
 class ServedPolicy:
@@ -35,6 +40,7 @@ class ServedPolicy:
         engines: all serve the same weights.
         chat: the policy's template and tokenizer.
         max_prompt_tokens: longest prompt of a task.
+        max_num_seqs: responses that decode at the same time on one engine.
         generate_seconds: how long an engine may owe samples, from the last requests that were sent to it.
         place: where the run is.
     """
@@ -45,6 +51,7 @@ class ServedPolicy:
         *,
         chat: ChatFormat,
         max_prompt_tokens: int,
+        max_num_seqs: int,
         generate_seconds: float,
         place: Place,
     ) -> None:
@@ -53,7 +60,8 @@ class ServedPolicy:
         self._generate_seconds = generate_seconds
         self._place = place
         self._links = [_Link(engine=engine) for engine in engines]
-        self._link_of: dict[str, _Link] = {}
+        self._dispatch = Dispatch(len(engines), max_requests=math.ceil(OVERBOOKING * max_num_seqs))
+        self._futures: dict[str, asyncio.Future[Sample]] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._is_closing = False
 
@@ -87,29 +95,39 @@ class ServedPolicy:
         """Draw one response.
 
         Args:
-            group: name of what shares its prompt: one engine draws all of it, and prefills the prompt once.
+            group: name of what shares its prompt: one engine draws all of it (rl/dispatch.py).
 
         Raises:
-            ActorLost, DeadlineExceeded, EngineBroken: of the group's engine; at once where it failed before.
+            ActorLost, DeadlineExceeded, EngineBroken: of the group's engine; at once where it failed before. A group
+                that no engine has begun fails with any of them.
         """
-        link = self._link_of.setdefault(group, self._links[len(self._link_of) % len(self._links)])
-        if link.failure is not None:
-            raise link.failure
-        future: asyncio.Future[Sample] = asyncio.get_running_loop().create_future()
-        link.ask_for(request, future)
+        begun = self._dispatch.engine_of.get(group)
+        for link in self._links if begun is None else [self._links[begun]]:
+            if link.failure is not None:
+                raise link.failure
+        future = self._futures[request.id] = asyncio.get_running_loop().create_future()
+        self._send_out(self._dispatch.ask(group, request))
         try:
             return await future
         except asyncio.CancelledError:
-            link.give_up(request)
+            if (begun := self._dispatch.engine_of.get(group)) is not None:
+                self._links[begun].give_up(request)
             raise
         finally:
-            link.owed.pop(request.id, None)
+            del self._futures[request.id]
+            self._send_out(self._dispatch.end(group, request))
+
+    def _send_out(self, given: Sequence[Given]) -> None:
+        if any(link.failure for link in self._links):
+            return  # the phase is over: who waits has heard so
+        for engine, request in given:
+            self._links[engine].ask_for(request, self._futures[request.id])
 
     async def __aenter__(self) -> ServedPolicy:
         for link in self._links:
             for work in (self._send(link), self._receive(link)):
                 task = asyncio.create_task(work)
-                task.add_done_callback(link.on_task_done)
+                task.add_done_callback(functools.partial(self._on_task_done, link))
                 self._tasks.append(task)
         return self
 
@@ -127,6 +145,19 @@ class ServedPolicy:
                 with contextlib.suppress(ActorLost, DeadlineExceeded, EngineBroken):
                     await link.engine.ask("abort", None, setting="swap_seconds")
                     await link.engine.ask("finished", wait_seconds=0.0, setting="swap_seconds")
+
+    def _on_task_done(self, link: _Link, task: asyncio.Task[None]) -> None:
+        """An engine that fails fails everyone who waits for a sample of it, and those who wait for any engine."""
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        assert isinstance(error, Exception)
+        link.failure = link.failure or error
+        link.engine.failure = link.engine.failure or error  # also one that owes samples for too long
+        link.wake()
+        begun = {name for other in self._links if other is not link for name in other.owed}
+        for name, future in self._futures.items():
+            if name not in begun and not future.done():
+                future.set_exception(error)
 
     async def _send(self, link: _Link) -> None:
         """Submit what is new and abort what nobody waits for any more, as soon as there is some."""
@@ -188,6 +219,7 @@ class _Link:
 
     def give_up(self, request: SampleRequest) -> None:
         """Forget a request, and have the engine forget it too where it knows it."""
+        self.owed.pop(request.id, None)
         if request in self.unsent:
             self.unsent.remove(request)
         else:
@@ -198,15 +230,3 @@ class _Link:
         """Have both tasks look again."""
         self.to_send.set()
         self.to_receive.set()
-
-    def on_task_done(self, task: asyncio.Task[None]) -> None:
-        """An engine that fails fails everyone who waits for a sample of it, now or later."""
-        if task.cancelled() or (error := task.exception()) is None:
-            return
-        assert isinstance(error, Exception)
-        self.failure = self.failure or error
-        self.engine.failure = self.engine.failure or error  # also one that owes samples for too long
-        self.wake()
-        for future in self.owed.values():
-            if not future.done():
-                future.set_exception(error)

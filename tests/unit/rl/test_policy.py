@@ -68,12 +68,13 @@ class ScriptedEngine:
         return found
 
 
-def policy_on(*engines: ScriptedEngine, generate_seconds: float = 1e6) -> ServedPolicy:
+def policy_on(*engines: ScriptedEngine, generate_seconds: float = 1e6, max_num_seqs: int = 100) -> ServedPolicy:
     place = Place(phase="generate", step=3)
     return ServedPolicy(
         engines,
         chat=None,
         max_prompt_tokens=9,
+        max_num_seqs=max_num_seqs,
         generate_seconds=generate_seconds,
         place=place,  # type: ignore[arg-type]
     )
@@ -195,6 +196,55 @@ def test_a_failed_engine_fails_who_waits_for_it_and_who_asks_it_later_and_the_ph
 
     with pytest.raises(ActorLost, match="engine 0 died"):
         asyncio.run(run())
+
+
+def test_an_engine_that_is_done_early_takes_the_groups_that_wait_and_siblings_stay_together():
+    async def run() -> tuple[ScriptedEngine, ScriptedEngine]:
+        slow, quick = ScriptedEngine(), ScriptedEngine()
+        async with policy_on(slow, quick, max_num_seqs=1) as policy:  # with those that wait inside: 2 each
+            tasks = [
+                asyncio.create_task(policy.sample(request(f"{group}{k}"), group=group))
+                for group in "abcd"
+                for k in "01"
+            ]
+            await settle()
+            assert list(slow.in_flight) == ["a0", "a1"] and list(quick.in_flight) == ["b0", "b1"]
+            for group in "bcd":
+                for k in "01":
+                    quick.answer(f"{group}{k}")
+                    await settle()
+            for k in "01":
+                slow.answer(f"a{k}")
+            assert [sample.id for sample in await asyncio.gather(*tasks)] == [f"{g}{k}" for g in "abcd" for k in "01"]
+        return slow, quick
+
+    slow, quick = asyncio.run(run())
+    assert slow.calls == [("submit", ["a0", "a1"])]
+    assert quick.calls == [("submit", [f"{group}0", f"{group}1"]) for group in "bcd"]
+
+
+def test_a_group_that_waits_for_room_fails_with_an_engine_that_is_lost_and_is_never_sent():
+    async def run() -> ScriptedEngine:
+        lost, alive = ScriptedEngine(), ScriptedEngine()
+        with pytest.raises(ActorLost, match="engine 0 died"):
+            async with policy_on(lost, alive, max_num_seqs=1) as policy:
+                names = ["a0", "a1", "b0", "b1", "c0"]
+                a, _, b0, b1, waiting = [
+                    asyncio.create_task(policy.sample(request(name), group=name[0])) for name in names
+                ]
+                await settle()
+                lost.fails = ActorLost("engine 0 died")
+                lost.news.set()
+                for task in (a, waiting):
+                    with pytest.raises(ActorLost, match="engine 0 died"):
+                        await task
+                for name in ("b0", "b1"):
+                    alive.answer(name)
+                await asyncio.gather(b0, b1)
+        return alive
+
+    alive = asyncio.run(run())
+    assert alive.calls == [("submit", ["b0", "b1"])] and not alive.in_flight
 
 
 def test_an_engine_that_owes_samples_past_its_deadline_is_named_with_phase_step_and_setting(monkeypatch):
