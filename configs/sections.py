@@ -421,4 +421,6 @@ class ClusterConfig(Section):
     save_seconds: Seconds = 600.0
     """Deadline for writing or reading a checkpoint or an export."""
     max_restarts: NonNegative = 2
-    """Times that lost actors are rebuilt, over the run, before it stops."""
+    """Times that lost actors are rebuilt within `restart_window_steps` steps before the run stops."""
+    restart_window_steps: Positive = 50
+    """Steps over which `max_restarts` counts: older faults are forgotten."""

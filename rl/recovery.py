@@ -23,6 +23,7 @@ from rl.faults import ActorLost, DeadlineExceeded, RunStopped
 from rl.judging import Judging
 from rl.preflight import Checked
 from rl.report import Report
+from rl.restarts import Restarts
 from rl.run_folder import write_atomically
 from rl.times import Times
 from rollout.engine.engine import EngineBroken
@@ -57,7 +58,8 @@ class Recoverable:
         self.judging = Judging(self.config, checked.gyms, checked.chat)
         self.watched: list[dict[str, Any]] = []
         """What alarms look at, a row a step."""
-        self._num_restarts = 0
+        cluster = self.config.cluster
+        self._restarts = Restarts(max_restarts=cluster.max_restarts, window_steps=cluster.restart_window_steps)
         self._is_stopping = False
         self._is_stepping = False
         self._task: asyncio.Task[Any] | None = None
@@ -122,10 +124,9 @@ class Recoverable:
         try:
             yield
         except (ActorLost, DeadlineExceeded, EngineBroken) as error:
-            self._num_restarts += 1
-            if self._num_restarts > self.config.cluster.max_restarts:
+            if (number := self._restarts.add(self.state.step)) is None:
                 raise
-            self.report.say(f"{error}; rebuilding (restart {self._num_restarts})")
+            self.report.say(f"{error}; rebuilding (restart {number} of {self.config.cluster.max_restarts})")
             self._abandon_step(num_evals)
             if await self.cluster.start_anew():
                 await self._restore(latest_checkpoint(self.folder.checkpoints))  # there is one since the warm-up
