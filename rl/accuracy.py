@@ -78,9 +78,9 @@ async def evaluate(
         samples_per_task: k, sampled responses a task.
     """
 
-    def run(key: str, heat: float, num_samples: int) -> Any:
+    def run(key: str, at: float, num_samples: int) -> Any:
         return collect(
-            policy, scorer, draws, samples_per_prompt=num_samples, temperature=heat, seed=seed, key=key,
+            policy, scorer, draws, samples_per_prompt=num_samples, temperature=at, seed=seed, key=key,
             truncation=TruncationRule(), minimum=lambda gym: 0.0, on_group=on_group,
         )  # fmt: skip
 
