@@ -26,6 +26,7 @@ from rl.forward import check_model, checkpoint_layers, logprobs
 from rl.loss import Aggregation, LossInputs, PolicyLoss, negative_log_likelihood
 from rl.mismatch import Mismatch, mismatch_weights
 from rl.objective import objective
+from rl.offload import Offload, tensors_in
 from rl.optim import Optimizer
 from rl.packing import MicroBatch, Tree, pack
 from rl.ptx import PtxSample
@@ -88,6 +89,7 @@ class Learner:
             fake_quantize=settings.fake_quantize,
         )
         self.optimizer = self._new_optimizer()
+        self._offload = Offload()
         check_model(self.model)
         if settings.gradient_checkpointing:
             checkpoint_layers(self.model)
@@ -272,6 +274,22 @@ class Learner:
                 for number, row in zip(micro.ids, logprobs(self.model, micro).tolist(), strict=True):
                     found[number] = tuple(row[: len(sequences[number]) - 1])
         return [found[i] for i in range(len(sequences))]
+
+    def offload(self) -> None:
+        """Give the device's memory to others: all of it goes to the host, and nothing may be asked until `onload`."""
+        self.masters.zero_grad()
+        self._offload.move_out(
+            tensors_in(
+                [
+                    *self.model.parameters(), *self.model.buffers(),
+                    self.masters.parameters, self.masters.packed, self.optimizer.state_dict(),
+                ]
+            )
+        )  # fmt: skip
+
+    def onload(self) -> None:
+        """Take the device's memory again, with what it held."""
+        self._offload.move_back()
 
     def save(self, file: Path) -> None:
         """Write masters and optimiser to one file."""
