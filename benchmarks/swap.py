@@ -33,8 +33,8 @@ import torch
 
 from benchmarks.logprob_gap import new_learner
 from benchmarks.machine import machine
+from rl.actors import ALLOCATOR, SPIN_COUNT
 from rl.batch import LearningSample, Minibatch
-from rl.cluster import ALLOCATOR, SPIN_COUNT
 from rl.learner import Learner
 from rl.ptx import PtxSample
 from rollout.quant.grid import quantize_packed
@@ -208,15 +208,16 @@ async def _handover(model_folder: Path, scratch: Path, rounds: int) -> dict[str,
                 times.append(time.perf_counter())
             async with cluster.generating(weights) as policy:
                 times.append(time.perf_counter())
-                await policy.sample(
-                    SampleRequest(id=str(number), prompt_ids=PROMPT, budget=1, temperature=1.0, seed=number), lane=0
-                )
+                request = SampleRequest(id=str(number), prompt_ids=PROMPT, budget=1, temperature=1.0, seed=number)
+                await policy.sample(request, group=request.id)
                 times.append(time.perf_counter())
-            _, stall = cluster.take_swap_times()
+            sync = cluster.handover.take_times()
             if number:  # the first one starts the engine
                 spans = [after - before for before, after in itertools.pairwise(times)]
                 for name, value in zip(
-                    found, [spans[0], spans[1], stall or 0.0, spans[2], times[-1] - times[0]], strict=True
+                    found,
+                    [spans[0], spans[1], sync.stall_seconds if sync else 0.0, spans[2], times[-1] - times[0]],
+                    strict=True,
                 ):
                     found[name].append(value)
     return {f"{name}_seconds": median(values) for name, values in found.items()} | {

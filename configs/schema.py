@@ -172,5 +172,6 @@ class Config(Section):
     @property
     def temperature_schedule(self) -> tuple[float, float, int, str, int]:
         """`rollout.temperature`, resolved: arguments of `rl.schedule.temperature_at`."""
-        heat = self.rollout.temperature
-        return heat.start, heat.end, heat.decay_steps or self.num_steps - 1, heat.shape, heat.num_stairs
+        wanted = self.rollout.temperature
+        decay_steps = wanted.decay_steps or self.num_steps - 1
+        return wanted.start, wanted.end, decay_steps, wanted.shape, wanted.num_stairs

@@ -219,7 +219,7 @@ class EngineConfig(Section):
     """The vLLM engines."""
 
     num_engines: Positive = 1
-    """Engines; draws are dealt to them in turn."""
+    """Engines; the next group goes to the one that has least to do."""
     kv_cache_bytes: Annotated[int, Field(ge=1 << 20)] = 1 << 30
     """Memory of one engine's KV cache in bytes; never a fraction of the device."""
     block_size: Annotated[int, Field(gt=0, multiple_of=32)] = 32
@@ -421,4 +421,6 @@ class ClusterConfig(Section):
     save_seconds: Seconds = 600.0
     """Deadline for writing or reading a checkpoint or an export."""
     max_restarts: NonNegative = 2
-    """Times that lost actors are rebuilt, over the run, before it stops."""
+    """Times that lost actors are rebuilt within `restart_window_steps` steps before the run stops."""
+    restart_window_steps: Positive = 50
+    """Steps over which `max_restarts` counts: older faults are forgotten."""

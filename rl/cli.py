@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m rl.tr
     except ValueError as error:
         return _refuse(error)
     if options.dry_run:
-        from rl.cluster import check_running_cluster
+        from rl.actors import check_running_cluster
 
         try:
             check_running_cluster(config)

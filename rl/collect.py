@@ -107,12 +107,13 @@ async def collect(
         reward = reward_of(score, minimum=minimum(draw.gym), truncation=truncation)
         return ScoredSample(sample=sample, score=score, reward=reward)
 
-    async def group(lane: int, draw: Draw, origin: int | str, before: Sequence[Scored]) -> Group | PartialGroup:
+    async def group(draw: Draw, origin: int | str, before: Sequence[Scored]) -> Group | PartialGroup:
+        name = f"{origin}/{draw.index}"
         prompt_ids = policy.prompt_ids(draw.task, draw.tools)
 
         async def answer(k: int) -> Sample:
             return await respond(
-                policy, request(k), before[k][0] if before else None, segment_tokens=segment_tokens, lane=lane,
+                policy, request(k), before[k][0] if before else None, segment_tokens=segment_tokens, group=name,
                 segment_seed=lambda number: sample_seed(seed, origin, draw.index, k, "segment", number),
             )  # fmt: skip
 
@@ -122,21 +123,21 @@ async def collect(
             if draw.limits is None:
                 return await _scored_alone(scorer, draw, await answer(k))
             return await play(
-                policy, scorer, draw, request(k), lane=lane,
+                policy, scorer, draw, request(k), group=name,
                 world_seed=sample_seed(seed, origin, draw.index, "world"),
                 turn_seed=lambda turn: sample_seed(seed, origin, draw.index, k, turn),
             )  # fmt: skip
 
         def request(k: int) -> SampleRequest:
             return SampleRequest(
-                id=f"{origin}/{draw.index}/{k}", prompt_ids=prompt_ids, budget=draw.budget, temperature=temperature,
+                id=f"{name}/{k}", prompt_ids=prompt_ids, budget=draw.budget, temperature=temperature,
                 seed=sample_seed(seed, origin, draw.index, k),
             )  # fmt: skip
 
         by_judge = judge if judge is not None and draw.gym in judge.judged else None
         if by_judge is not None or draw.gym in grouped:
             samples = await gather_or_cancel([answer(k) for k in range(samples_per_prompt)])
-            siblings = await _scored_together(scorer, by_judge, draw, samples, name=f"{origin}/{draw.index}")
+            siblings = await _scored_together(scorer, by_judge, draw, samples, name=name)
         else:
             siblings = await gather_or_cancel([alone(k) for k in range(samples_per_prompt)])
         if any(sample.is_paused for sample, _ in siblings):
@@ -148,7 +149,7 @@ async def collect(
 
     before = [(found.draw, found.step, found.siblings) for found in carried]
     jobs = [*before, *((draw, key, ()) for draw in draws)]
-    found = await gather_or_cancel([group(position, *job) for position, job in enumerate(jobs)])
+    found = await gather_or_cancel([group(*job) for job in jobs])
     return Collected(
         groups=tuple(one for one in found if isinstance(one, Group)),
         carried=tuple(one for one in found if isinstance(one, PartialGroup)),

@@ -29,9 +29,9 @@ __all__ = ["PlaysEpisodes", "TakesTurns", "play"]
 
 
 class TakesTurns(Protocol):
-    """The served policy, as an episode sees it: `rl.turns.ServedPolicy`."""
+    """The served policy, as an episode sees it: `rl.policy.ServedPolicy`."""
 
-    async def sample(self, request: SampleRequest, *, lane: int) -> Sample: ...
+    async def sample(self, request: SampleRequest, *, group: str) -> Sample: ...
 
     def read_turn(self, sample: Sample, tools: Sequence[Tool], *, number: int) -> Turn:
         """What the policy did at turn `number`."""
@@ -60,7 +60,7 @@ async def play(
     draw: Draw,
     first: SampleRequest,
     *,
-    lane: int,
+    group: str,
     world_seed: int,
     turn_seed: Callable[[int], int],
 ) -> tuple[Sample, Score]:
@@ -68,13 +68,14 @@ async def play(
 
     Args:
         first: asks for the first turn; its id names the episode.
+        group: that the episode belongs to.
         world_seed: of what the environment draws.
         turn_seed: the seed of turn 1, 2, ...; `first` has that of turn 0.
     """
     assert draw.limits is not None
     await scorer.open_episode(first.id, draw.gym, draw.task, seed=world_seed)
     try:
-        sample = await _turns(policy, scorer, draw, first, lane=lane, turn_seed=turn_seed)
+        sample = await _turns(policy, scorer, draw, first, group=group, turn_seed=turn_seed)
         sample = replace(sample, world_seed=world_seed)
         if sample.is_truncated:
             return sample, Score(status=Status.TRUNCATED)
@@ -89,7 +90,7 @@ async def _turns(
     draw: Draw,
     first: SampleRequest,
     *,
-    lane: int,
+    group: str,
     turn_seed: Callable[[int], int],
 ) -> Sample:
     limits = draw.limits
@@ -118,7 +119,7 @@ async def _turns(
             id=f"{first.id}/{number}", prompt_ids=context, budget=min(draw.budget, room),
             temperature=first.temperature, seed=turn_seed(number) if number else first.seed,
         )  # fmt: skip
-        drawn = await policy.sample(request, lane=lane)
+        drawn = await policy.sample(request, group=group)
         segments += drawn.segments
         turn = policy.read_turn(drawn, draw.tools, number=number)
         if drawn.is_truncated:

@@ -8,17 +8,9 @@ __all__ = ["ActorLost", "DeadlineExceeded", "PhaseError", "RunStopped"]
 class DeadlineExceeded(RuntimeError):
     """A remote call did not answer in time."""
 
-    def __init__(self, message: str, *, actor: str) -> None:
-        super().__init__(message)
-        self.actor = actor
-
 
 class ActorLost(RuntimeError):
     """A process of the run died."""
-
-    def __init__(self, message: str, *, actor: str) -> None:
-        super().__init__(message)
-        self.actor = actor
 
 
 class PhaseError(RuntimeError):

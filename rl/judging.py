@@ -45,7 +45,6 @@ class Judging:
         self._by_name = {entry.name: entry.gym for entry in gyms}
         self._chat = chat
         self._policy: Policy | None = None
-        self._num_asked = 0
         own = [entry.gym for entry in gyms if isinstance(entry.gym, CriticGym)]
         if own and self.judged and own[0].settings.style != config.judge.style:
             raise ValueError(
@@ -138,7 +137,6 @@ class Judging:
                 f"{len(prompt_ids)} tokens and a verdict of {request.max_tokens} exceed model.context_length = "
                 f"{context}; lower judge.max_answer_chars, or raise the context",
             )
-        self._num_asked += 1
         sample = await self._policy.sample(
             SampleRequest(
                 id=f"judge/{request.id}",
@@ -149,7 +147,7 @@ class Judging:
                 choices=request.choices,
                 json_schema=json.dumps(request.schema) if request.schema else "",
             ),
-            lane=self._num_asked,
+            group=f"judge/{request.id}",
         )
         return JudgeReply(
             text=sample.text,

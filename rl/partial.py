@@ -81,8 +81,8 @@ def _sibling(state: dict[str, Any]) -> Scored:
         id=state["id"],
         prompt_ids=tuple(state["prompt_ids"]),
         segments=tuple(
-            Segment(token_ids=tuple(ids), logprobs=tuple(logprobs), weight_version=version, temperature=heat)
-            for ids, logprobs, version, heat in state["segments"]
+            Segment(token_ids=tuple(ids), logprobs=tuple(logprobs), weight_version=version, temperature=temperature)
+            for ids, logprobs, version, temperature in state["segments"]
         ),
         finish_reason=FinishReason(state["finish_reason"]),
         text=state["text"],
@@ -93,7 +93,7 @@ def _sibling(state: dict[str, Any]) -> Scored:
 class Respond(Protocol):
     """The served policy, as a response sees it."""
 
-    async def sample(self, request: SampleRequest, *, lane: int) -> Sample: ...
+    async def sample(self, request: SampleRequest, *, group: str) -> Sample: ...
 
     def text(self, token_ids: Sequence[int]) -> str:
         """What tokens say, special ones left out."""
@@ -107,7 +107,7 @@ async def respond(
     *,
     segment_tokens: int | None,
     segment_seed: Callable[[int], int],
-    lane: int,
+    group: str,
 ) -> Sample:
     """A response, drawn to its end or for a segment.
 
@@ -116,6 +116,7 @@ async def respond(
         so_far: what there is of it; as it is where that is finished.
         segment_tokens: most new tokens; None: no limit but the budget.
         segment_seed: the seed of segment 1, 2, ...; `whole` has that of segment 0.
+        group: that it belongs to.
     """
     if so_far is not None and not so_far.is_paused:
         return so_far
@@ -129,7 +130,7 @@ async def respond(
             prompt_ids=(*whole.prompt_ids, *before),
             seed=segment_seed(number),
         )
-    drawn = await policy.sample(request, lane=lane)
+    drawn = await policy.sample(request, group=group)
     is_paused = drawn.is_truncated and request.budget < room
     return Sample(
         id=whole.id,

@@ -1,55 +1,38 @@
-"""A run in progress: the cluster, the gyms, the scorer and the report, tied to one run folder and one `RunState`.
+"""The parts of a step, of the warm-up and of an evaluation: what `rl/train.py` calls, line by line.
 
-This is what keeps `rl/train.py` down to the algorithm. It knows when things are due, where they are written, how a run
-is restored, and what becomes of a step whose actor was lost or whose user pressed Ctrl-C. It computes nothing.
+This is what keeps the loop down to the algorithm. It knows when things are due and where they are written, and computes
+nothing. How a run is restored, and what becomes of a step that fails, is in `rl/recovery.py`.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
-import shutil
-import signal
-import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from configs.load import to_json
-from gyms.mixture import Draw, draws, heldout
+from gyms.mixture import Draw, heldout
 from reward.rules import TruncationRule, check_masked_rate
-from reward.scorer import Scorer
-from rl.accuracy import evaluate
-from rl.alarms import WATCHED, alarm_of
+from rl.accuracy import eval_metrics, evaluate
+from rl.alarms import WATCHED
 from rl.batch import Group, LearningBatch, learning_batch
-from rl.checkpoint import (
-    Checkpoint,
-    PublishedWeights,
-    RunState,
-    latest_checkpoint,
-    prune,
-    staging_folder,
-    write_manifest,
-)
-from rl.cluster import Cluster
+from rl.checkpoint import PublishedWeights
 from rl.collect import collect
-from rl.faults import ActorLost, DeadlineExceeded, RunStopped
-from rl.judging import Judging
 from rl.length_reward import with_length_reward
 from rl.metrics import fault_causes, step_metrics
 from rl.partial import PartialGroup
+from rl.policy import ServedPolicy
 from rl.preflight import Checked
 from rl.ptx import WARMUP_STREAM
+from rl.recovery import Recoverable
+from rl.remote_learner import RemoteLearner
 from rl.report import Report
 from rl.run_folder import write_atomically
 from rl.sample_rows import sample_rows
 from rl.schedule import warmup_learning_rate_at
 from rl.settings import learning_rate, ptx_batch
-from rl.turns import LearnerHandle, ServedPolicy
 from rl.update import UpdateMetrics
-from rollout.engine.engine import EngineBroken
 
 __all__ = ["Run"]
 
@@ -57,31 +40,11 @@ WARMUP_CHUNK = 10
 """Warm-up updates per remote call: few enough for live progress."""
 
 
-class Run:
-    """One run, from its folder's last checkpoint on.
-
-    Args:
-        checked: what `rl.preflight.check` returned.
-        report: what people see.
-    """
+class Run(Recoverable):
+    """One run, from its folder's last checkpoint on; arguments as `Recoverable`."""
 
     def __init__(self, checked: Checked, report: Report) -> None:
-        self.config = checked.config
-        self.checked = checked
-        self.folder = checked.folder
-        self.report = report
-        self.state: RunState
-        self._is_stopping = False
-        self._is_stepping = False
-        self.cluster = Cluster(
-            self.config,
-            model_folder=checked.model_folder,
-            initial_int4=self.folder.initial_int4,
-            chat=checked.chat,
-            on_phase=self._on_phase,
-        )
-        self.scorer = Scorer(checked.specs, num_workers=self.config.reward.num_workers)
-        self.judging = Judging(self.config, checked.gyms, checked.chat)
+        super().__init__(checked, report)
         self._grouped = frozenset(entry.name for entry in checked.gyms if entry.gym.scores_groups)
         self._minimum = {entry.name: entry.gym.minimum for entry in checked.gyms}
         wanted, fits = self.config.eval, checked.askable.fits
@@ -89,122 +52,11 @@ class Run:
         num_untrained = wanted.num_untrained_tasks or wanted.num_tasks
         self._heldout_untrained = heldout(checked.gyms, num_untrained, self.config.seed, fits=fits)
         self._carried: tuple[PartialGroup, ...] = ()
-        self._phases: dict[str, float] = {}
-        self._num_restarts = 0
-        self._task: asyncio.Task[Any] | None = None
         self._last_eval: dict[str, Any] | None = None
-        self._watched: list[dict[str, Any]] = []
 
-    # -- start, restore, stop -----------------------------------------------------------------------------------------
-
-    async def __aenter__(self) -> Run:
-        self._task = asyncio.current_task()
-        self.folder.create()
-        if self.checked.checkpoint is None:  # what is there may be of another config, or half written
-            shutil.rmtree(self.folder.initial_int4, ignore_errors=True)
-        write_atomically(self.folder.config, to_json(self.config))
-        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self.request_stop)
-        with self.report.progress("start Ray and the learner", 1, "cluster") as advance:
-            await self.cluster.__aenter__()
-            advance(1)
-        try:
-            await self._restore(self.checked.checkpoint)
-        except BaseException:
-            await self.__aexit__(None, None, None)
-            raise
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
-        self.scorer.close()
-        await self.cluster.__aexit__(*error)
-
-    async def _restore(self, checkpoint: Checkpoint | None) -> None:
-        if checkpoint is None:
-            self.folder.drop_from(0, num_evals=0)
-            self.state = RunState(num_steps=self.config.num_steps, weights=await self.cluster.publish(0))
-            return
-        await self.cluster.load_learner(checkpoint.learner_file)
-        weights = await self.cluster.publish(checkpoint.run["weight_version"])
-        self.state = RunState(num_steps=self.config.num_steps, weights=weights)
-        self.state.load_state_dict(checkpoint.run, weights, self._draws)
-        self.judging.load_state_dict(checkpoint.run["judging"])
-        self.state.is_stopping = self._is_stopping
-        self.cluster.step = self.state.step
-        self.folder.drop_from(self.state.step, num_evals=self.state.num_evals)
-        self._watched = [{key: row.get(key) for key in WATCHED} for row in self.folder.rows(self.folder.metrics)]
-        self.report.say(f"going on from {checkpoint.folder} at step {self.state.step}")
-
-    def request_stop(self) -> None:
-        """Ctrl-C: stop at the next boundary; at once while sampling, whose step is simply done again. Twice: now."""
-        assert self._task is not None
-        if self._is_stopping or not self._is_stepping:
-            self.report.say("stopping; the last checkpoint stays")
-            self._task.cancel()
-            return
-        self._is_stopping = self.state.is_stopping = True
-        self.report.say("stopping with a checkpoint (Ctrl-C again: stop without)")
-        if self.cluster.is_generating:
-            self._task.cancel()
-
-    @contextlib.asynccontextmanager
-    async def recovering(self) -> AsyncIterator[None]:
-        """Own the faults of actors during a step: rebuild what was lost, rewind, and let the loop do the step again."""
-        self._is_stepping, num_evals = True, self.state.num_evals
-        try:
-            yield
-        except (ActorLost, DeadlineExceeded, EngineBroken) as error:
-            self._num_restarts += 1
-            if self._num_restarts > self.config.cluster.max_restarts:
-                raise
-            self.report.say(f"{error}; rebuilding (restart {self._num_restarts})")
-            self._forget_step(num_evals)
-            await self._rebuild(learner=getattr(error, "actor", "engine") == "learner")
-        except asyncio.CancelledError:
-            if not self._is_stopping or self._task is None or self._task.uncancel() != 0:
-                raise
-            self._forget_step(num_evals)
-        finally:
-            self._is_stepping = False
-
-    def _forget_step(self, num_evals: int) -> None:
-        """Drop what an abandoned step has written: it will be done again from its start."""
-        self.state.num_evals, self._last_eval, self._phases = num_evals, None, {}
-        self.judging.forget_counts()
-        self.folder.drop_from(self.state.step, num_evals=num_evals)
-
-    async def _rebuild(self, *, learner: bool) -> None:
-        """Engines only while the learner still holds the step's start; all, from the checkpoint, if it was lost."""
-        await self.cluster.rebuild_engines()
-        if learner or self.cluster.learner_has_moved:
-            await self.cluster.rebuild_learner()
-            await self._restore(latest_checkpoint(self.folder.checkpoints))  # there is one since the warm-up
-            self.cluster.learner_has_moved = False
-
-    async def save_if_due(self) -> None:
-        """A checkpoint every `checkpoint.every` steps, and before an alarm ends the run.
-
-        Raises:
-            RunStopped: the step that was done rang an alarm.
-        """
-        every, alarm = self.config.checkpoint.every, alarm_of(self._watched, self.config.alarm)
-        if alarm or (every and self.state.step % every == 0):
-            await self.save()
-        if alarm:
-            saved = self.folder.checkpoints / f"step_{self.state.step:06d}"
-            raise RunStopped(f"{alarm}. Saved {saved}; to go on all the same, change or unset (=none) that setting")
-
-    async def save(self) -> None:
-        """Write a checkpoint, unless it is there: learner first, manifest last, one rename."""
-        facts = {**self.state.state_dict(), "judging": self.judging.state_dict()}
-        latest = latest_checkpoint(self.folder.checkpoints)
-        if latest is not None and latest.holds(facts, self.checked.fingerprint):
-            return
-        with self._span("save"):
-            staging = staging_folder(self.folder.checkpoints, self.state.step)
-            await self.cluster.save_learner(staging / "learner.pt")
-            write_manifest(staging, self.folder.checkpoints, run=facts, fingerprint=self.checked.fingerprint)
-            prune(self.folder.checkpoints, self.config.checkpoint.keep)
+    def forget_step(self) -> None:
+        super().forget_step()
+        self._last_eval = None
 
     # -- the parts of a step ------------------------------------------------------------------------------------------
 
@@ -212,7 +64,7 @@ class Run:
         """Ask the judge about pairs with a known winner; below its threshold rubric rewards are masked."""
         if not self.judging.is_due(self.state.step):
             return
-        with self._span("calibrate"):
+        with self.times.span("calibrate"):
             found = await self.judging.calibrate(policy, self.state.step)
         told = (
             "none decided" if found.accuracy is None else f"accuracy {found.accuracy:.3f}, flips {found.flip_rate:.2f}"
@@ -229,8 +81,11 @@ class Run:
         """
         step, wanted = self.state.step, self.config.rollout
         self.judging.serve(policy)
-        chosen = self._draws(step)
-        with self._span("rollout"), self.report.progress(f"step {step + 1}: rollout", len(chosen), "groups") as advance:
+        chosen = self.draws(step)
+        with (
+            self.times.span("rollout"),
+            self.report.progress(f"step {step + 1}: rollout", len(chosen), "groups") as advance,
+        ):
             collected = await collect(
                 policy,
                 self.scorer,
@@ -257,11 +112,6 @@ class Run:
         check_masked_rate(len(causes), num, self.config.reward.max_masked_frac, causes)
         return groups
 
-    def _draws(self, step: int) -> tuple[Draw, ...]:
-        """What a step draws anew."""
-        num, fits = self.config.rollout.prompts_per_step, self.checked.askable.fits
-        return draws(self.config.seed, step, num, self.checked.gyms, fits=fits)
-
     def learning_batch(self, groups: Sequence[Group]) -> LearningBatch:
         """Rewards become advantages, draws become minibatches."""
         return learning_batch(
@@ -277,7 +127,7 @@ class Run:
             scale_by_std=self.config.learner.scale_by_std,
         )
 
-    async def add_old_logprobs(self, learner: LearnerHandle, batch: LearningBatch) -> LearningBatch:
+    async def add_old_logprobs(self, learner: RemoteLearner, batch: LearningBatch) -> LearningBatch:
         """log pi_old, recomputed by the learner before the first update.
 
         The first minibatch is left out: it is updated from theta_old itself, so that its update computes them anyway.
@@ -285,15 +135,15 @@ class Run:
         first, *later = batch.minibatches
         if not later:
             return batch
-        with self._span("old_logprobs"):
+        with self.times.span("old_logprobs"):
             return batch.with_minibatches((first, *await learner.add_old_logprobs(later)))
 
-    async def update(self, learner: LearnerHandle, batch: LearningBatch) -> list[UpdateMetrics]:
+    async def update(self, learner: RemoteLearner, batch: LearningBatch) -> list[UpdateMetrics]:
         """One optimiser update per minibatch: policy loss + ptx_coef * NLL, through the grid."""
         step, num = self.state.step, len(batch.minibatches)
         lr = learning_rate(self.config, step)
         what = f"step {step + 1}: update"
-        with self._span("update"), self.report.progress(what, num, "minibatches") as advance:
+        with self.times.span("update"), self.report.progress(what, num, "minibatches") as advance:
             updates = []
             for minibatch in batch.minibatches:
                 ptx = ptx_batch(self.config, self.checked.ptx, step=step, minibatch=minibatch.index)
@@ -301,7 +151,7 @@ class Run:
                 advance(1)
         return updates
 
-    async def warm_up_updates(self, learner: LearnerHandle) -> None:
+    async def warm_up_updates(self, learner: RemoteLearner) -> None:
         """The supervised phase: PTX loss alone, through the grid; then the optimiser starts anew."""
         warmup, data = self.config.warmup, self.checked.ptx
         assert data is not None
@@ -323,9 +173,9 @@ class Run:
         self.report.say(f"warm-up: {chunk[-1] + 1} updates, loss {loss:.3f} nats per token")
         await learner.forget_optimizer()
 
-    async def publish(self, learner: LearnerHandle) -> PublishedWeights:
+    async def publish(self, learner: RemoteLearner) -> PublishedWeights:
         """The next version of the weights."""
-        with self._span("pack"):
+        with self.times.span("pack"):
             return await learner.publish(self.state.weights.version + 1)
 
     def step_done(
@@ -334,7 +184,7 @@ class Run:
         """Record the step, and make its weights the policy."""
         served = self.state.weights
         old_logprobs = {number: old for update in updates for number, old in update.old_logprobs.items()}
-        swap, stall = self.cluster.take_swap_times()
+        sync = self.cluster.handover.take_times()
         row = step_metrics(
             step=self.state.step,
             temperature=temperature,
@@ -343,9 +193,9 @@ class Run:
             carried=self._carried,
             updates=updates,
             gap=batch.gap(old_logprobs),
-            phases=self._take_phases(),
-            sync_seconds=None if swap is None else served.pack_seconds + swap,
-            stall_seconds=stall,
+            phases=self.times.take(),
+            sync_seconds=None if sync is None else served.pack_seconds + sync.seconds,
+            stall_seconds=None if sync is None else sync.stall_seconds,
             num_weight_bytes=served.num_bytes,
             code_flip_frac=weights.code_flip_frac,
         )
@@ -354,11 +204,11 @@ class Run:
         rows = sample_rows(self.state.step, batch.groups, batch=batch, old_logprobs=old_logprobs)
         self.folder.write_rollouts(self.state.step, rows)
         self.folder.append(self.folder.metrics, row)
-        self._watched.append({key: row[key] for key in WATCHED})
+        self.watched.append({key: row[key] for key in WATCHED})
         self.report.step(self.state.step, row, batch.groups)
         self.state.advance(weights, self._carried)
-        self.cluster.step = self.state.step
-        self.cluster.learner_has_moved = False
+        self.cluster.place.step = self.state.step
+        self.cluster.learner.has_moved = False
 
     # -- evaluation ---------------------------------------------------------------------------------------------------
 
@@ -366,7 +216,7 @@ class Run:
         """Greedy and sampled held-out accuracy of what `policy` serves, recorded under the name `stage`."""
         chosen = self._heldout if self.state.is_warm else self._heldout_untrained
         num = (1 + self.config.eval.samples_per_task) * len(chosen)
-        with self._span("eval"), self.report.progress(f"evaluate {stage}", num, "responses") as advance:
+        with self.times.span("eval"), self.report.progress(f"evaluate {stage}", num, "responses") as advance:
             results = await evaluate(
                 policy,
                 self.scorer,
@@ -398,13 +248,7 @@ class Run:
 
     def _take_eval_metrics(self) -> dict[str, float]:
         row, self._last_eval = self._last_eval, None
-        if row is None:
-            return {}
-        return {
-            f"eval/{name}/{key}_accuracy": result[key]["mean"]
-            for name, result in row["gyms"].items()
-            for key in ("greedy", "sampled")
-        }
+        return {} if row is None else eval_metrics(row)
 
     def final_table(self) -> None:
         """Show the table and write final.json, which says that the run is done."""
@@ -413,25 +257,10 @@ class Run:
         write_atomically(self.folder.final, text)
         self.report.final(evals, metrics)
 
-    # -- times --------------------------------------------------------------------------------------------------------
-
     @property
     def _truncation(self) -> TruncationRule:
         rule = self.config.reward.truncation
         return TruncationRule(rule=rule.rule, reward=rule.reward)
-
-    @contextlib.contextmanager
-    def _span(self, name: str):
-        started = time.perf_counter()
-        yield
-        self._on_phase(name, time.perf_counter() - started)
-
-    def _on_phase(self, name: str, seconds: float) -> None:
-        self._phases[name] = self._phases.get(name, 0.0) + seconds
-
-    def _take_phases(self) -> dict[str, float]:
-        taken, self._phases = self._phases, {}
-        return taken
 
     @property
     def export_folder(self) -> Path:

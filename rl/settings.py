@@ -1,9 +1,16 @@
-"""From the config to what learner and engines are started with, and what each update is called with. Pure functions."""
+"""From the config to what learner and engines are started with, and what each update is called with. Pure functions.
+
+A setting and the field that it fills have one name, so that it is written down twice and not four times: a new field of
+`LearnerSettings` is a new setting of `learner.*`, and nothing here changes.
+"""
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
+from typing import Any, TypeVar
 
+from configs.base import Section
 from configs.schema import Config
 from rl.learner import LearnerSettings
 from rl.mismatch import Mismatch
@@ -15,44 +22,39 @@ from rollout.quant.scheme import QuantScheme
 
 __all__ = ["engine_settings", "learner_settings", "learning_rate", "ptx_batch"]
 
+_S = TypeVar("_S", LearnerSettings, EngineSettings)
+
 
 def learner_settings(config: Config, model_folder: Path) -> LearnerSettings:
     """The learner's part of a config."""
-    learner = config.learner
-    return LearnerSettings(
+    return _from_section(
+        LearnerSettings,
+        config.learner,
         model_folder=model_folder,
         scheme=QuantScheme(group_size=config.quant.group_size, ignore=config.quant.ignore),
         fake_quantize=config.quant.fake_quantize,
-        compute_dtype=learner.compute_dtype,
-        loss=learner.loss,
-        aggregation=learner.aggregation,
-        tau=learner.tau,
-        clip_low=learner.clip_low,
-        clip_high=learner.clip_high,
-        mismatch=Mismatch(**learner.mismatch.model_dump()),
-        optimizer=learner.optimizer,
-        momentum=learner.momentum,
-        betas=learner.betas,
-        weight_decay=learner.weight_decay,
-        max_grad_norm=learner.max_grad_norm,
-        max_microbatch_tokens=learner.max_microbatch_tokens,
-        gradient_checkpointing=learner.gradient_checkpointing,
+        mismatch=Mismatch(**config.learner.mismatch.model_dump()),
         ptx_coef=config.ptx.coef,
     )
 
 
 def engine_settings(config: Config, folder: Path, chat: ChatFormat, *, quantised: bool = True) -> EngineSettings:
     """The engines' part of a config."""
-    return EngineSettings(
+    return _from_section(
+        EngineSettings,
+        config.engine,
         model_folder=folder,
         context_length=config.model.context_length,
-        max_num_seqs=config.engine.max_num_seqs,
-        kv_cache_bytes=config.engine.kv_cache_bytes,
-        block_size=config.engine.block_size,
         stop_token_ids=chat.end_token_ids,
         seed=config.seed % 2**31,
         quantised=quantised,
     )
+
+
+def _from_section(kind: type[_S], section: Section, **others: Any) -> _S:
+    """`kind` with `others`, and each of its other fields that the section has a setting for, under the same name."""
+    same = {one.name: getattr(section, one.name) for one in fields(kind) if one.name in type(section).model_fields}
+    return kind(**same | others)
 
 
 def learning_rate(config: Config, step: int) -> float:

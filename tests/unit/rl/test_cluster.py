@@ -1,92 +1,255 @@
-"""What a run says when Ray reports that an actor died, or does not start."""
+"""Phases, and who is started anew: the cluster on processes that live in this one, with a small learner and engines."""
 
 from __future__ import annotations
 
-import traceback
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
-import ray
-import ray.exceptions
 
 from configs.schema import Config
-from rl.cluster import _start_failure, _start_ray
-from rl.faults import DeadlineExceeded
+from rl.cluster import Cluster
+from rl.faults import ActorLost, DeadlineExceeded, PhaseError
+from rl.learner import Learner
+from rl.processes import Place
+from rollout.engine.engine import EngineBroken, SwapTiming, VLLMEngine
+from rollout.weights.contract import Manifest, WeightArtefact
 
-SLOW = "The current node timed out during startup. This could happen because the raylet failed to startup"
-"""What Ray 2.60 raises where its node took longer than 30 s to register."""
+NUM_ENGINES = 3
 
 
-def died_in_constructor(error: Exception) -> ray.exceptions.ActorDiedError:
-    try:
-        raise error
-    except Exception as raised:
-        text = "".join(traceback.format_exception(raised))
-    return ray.exceptions.ActorDiedError.from_task_error(
-        ray.exceptions.RayTaskError("Learner.__init__", text, error, pid=1, ip="127.0.0.1")
+class SmallEngine:
+    """Serves the version that it was handed last."""
+
+    def __init__(self, settings: Any) -> None:
+        self.folder = settings.model_folder
+        self.version = self.staged = -1
+
+    def stage_weights(self, artefact: WeightArtefact, *, is_reswap: bool) -> None:
+        if artefact.manifest.version <= self.version and not is_reswap:
+            raise ValueError("not newer")
+        self.staged = artefact.manifest.version
+
+    def commit_weights(self, version: int) -> SwapTiming:
+        assert self.staged == version
+        self.version = version
+        return SwapTiming(version=version, stall_seconds=0.0, num_bytes=0, is_copy=True)
+
+    def abort(self, ids: Any) -> int:
+        return 0
+
+    def finished(self, *, wait_seconds: float) -> list[Any]:
+        return []
+
+
+class SmallLearner:
+    """Its weights are the number of its updates."""
+
+    def __init__(self, settings: Any) -> None:
+        self.num_updates = 0
+
+    def update(self, minibatch: Any, ptx: Any, *, lr: float) -> None:
+        self.num_updates += 1
+
+    def publish(self, version: int) -> WeightArtefact:
+        manifest = Manifest(version=version, entries=(), total_bytes=0)
+        return WeightArtefact(manifest=manifest, buffer=np.zeros(0, dtype=np.uint8))
+
+    def export(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.json").write_text("{}")
+
+
+class Here:
+    """A process that is none. `fault` is what its next call comes to."""
+
+    def __init__(self, name: str, inside: Any) -> None:
+        self.name, self.inside = name, inside
+        self.failure: Exception | None = None
+        self.fault: Exception | None = None
+
+    async def ask(self, method: str, *args: Any, setting: str, **kwargs: Any) -> Any:
+        await asyncio.sleep(0)
+        if self.fault is not None:
+            self.failure, self.fault = self.fault, None
+            raise self.failure
+        return None if method == "__ray_ready__" else getattr(self.inside, method)(*args, **kwargs)
+
+    async def ask_shared(self, method: str, *args: Any, setting: str, **kwargs: Any) -> tuple[Any, Any]:
+        answer = await self.ask(method, *args, setting=setting, **kwargs)
+        return answer, answer
+
+
+class InThisProcess:
+    """Starts nothing but objects; `started` and `stopped` have their names in order."""
+
+    def __init__(self) -> None:
+        self.place = Place()
+        self.running: dict[str, Here] = {}
+        self.started: list[str] = []
+        self.stopped: list[str] = []
+
+    async def __aenter__(self) -> InThisProcess:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self.running = {}
+
+    def start(self, kind: type, *args: Any, name: str, bundle: int, max_concurrency: int = 1) -> Here:
+        small = {Learner: SmallLearner, VLLMEngine: SmallEngine}[kind]
+        self.started.append(name)
+        self.running[name] = Here(name, small(*args))
+        return self.running[name]
+
+    def stop(self, process: Here) -> None:
+        self.stopped.append(process.name)
+        assert self.running.pop(process.name) is process
+
+    def versions(self) -> list[int]:
+        """What the engines serve."""
+        return [process.inside.version for name, process in sorted(self.running.items()) if name != "learner"]
+
+
+def on_a_cluster(folder: Path, work: Callable[[Cluster, InThisProcess], Awaitable[Any]]) -> Any:
+    config = Config.model_validate(
+        {"model": {"source": "tiny"}, "gyms": [{"name": "arithmetic"}], "engine": {"num_engines": NUM_ENGINES}}
     )
+    chat: Any = SimpleNamespace(end_token_ids=(0,))
+
+    async def run() -> Any:
+        here = InThisProcess()
+        async with Cluster(
+            config, model_folder=folder / "base", initial_int4=folder / "int4", chat=chat, processes=here
+        ) as cluster:
+            return await work(cluster, here)
+
+    return asyncio.run(run())
 
 
-@pytest.mark.parametrize("text", ["learner.lr is too big", "two lines:\nand: the other"])
-def test_a_constructor_that_refuses_its_settings_is_told_as_its_own_message(text: str) -> None:
-    cause = _start_failure(died_in_constructor(ValueError(text)))
-    assert isinstance(cause, ValueError) and str(cause) == text
+async def generate(cluster: Cluster, version: int) -> None:
+    async with cluster.generating(await cluster.learner.publish(version)):
+        pass
 
 
-def test_any_other_exception_of_a_constructor_keeps_its_name() -> None:
-    cause = _start_failure(died_in_constructor(OSError("no space left")))
-    assert isinstance(cause, RuntimeError) and str(cause) == "OSError: no space left"
+@pytest.mark.parametrize(
+    ("outer", "inner"), [("generating", "learning"), ("learning", "generating"), ("learning",) * 2]
+)
+def test_a_phase_that_is_entered_inside_another_is_refused_and_the_outer_one_goes_on(
+    tmp_path: Path, outer: str, inner: str
+) -> None:
+    async def work(cluster: Cluster, here: InThisProcess) -> None:
+        weights = await cluster.learner.publish(0)
+        enter = {"generating": lambda: cluster.generating(weights), "learning": cluster.learning}
+        async with enter[outer]():
+            before = cluster.place.phase
+            with pytest.raises(PhaseError, match=f"'{inner.removesuffix('ing')[:5]}.*during '{before}'"):
+                async with enter[inner]():
+                    raise AssertionError("entered")
+            assert cluster.place.phase == before
+        async with enter[inner]():  # and afterwards it may begin
+            pass
+
+    on_a_cluster(tmp_path, work)
 
 
-def test_the_last_exception_of_a_chain_is_the_one_that_counts() -> None:
-    try:
-        try:
-            raise KeyError("x")
-        except KeyError as error:
-            raise ValueError("wanted x") from error
-    except ValueError as error:
-        cause = _start_failure(died_in_constructor(error))
-    assert isinstance(cause, ValueError) and str(cause) == "wanted x"
+def test_engines_start_with_the_first_generating_and_serve_its_version_before_its_body(tmp_path: Path) -> None:
+    async def work(cluster: Cluster, here: InThisProcess) -> None:
+        assert here.started == ["learner"]
+        async with cluster.generating(await cluster.learner.publish(4)):
+            assert here.versions() == [4] * NUM_ENGINES and cluster.is_generating
+        assert here.started[1:] == [f"engine {i}" for i in range(NUM_ENGINES)] and not cluster.is_generating
+        assert {process.inside.folder for name, process in here.running.items() if name != "learner"} == {
+            tmp_path / "int4"
+        }
+
+    on_a_cluster(tmp_path, work)
 
 
-def test_an_actor_that_died_later_is_no_failed_start() -> None:
-    assert _start_failure(ray.exceptions.ActorDiedError()) is None
+@pytest.mark.parametrize("fault", [ActorLost("died"), DeadlineExceeded("late"), EngineBroken("broken")])
+def test_a_lost_engine_alone_is_started_anew_and_all_serve_the_version_afterwards(
+    tmp_path: Path, fault: Exception
+) -> None:
+    async def work(cluster: Cluster, here: InThisProcess) -> None:
+        await generate(cluster, 0)
+        here.running["engine 1"].fault = fault
+        with pytest.raises(type(fault)):
+            await generate(cluster, 1)
+        assert cluster.place.phase is None
+        assert not await cluster.start_anew()  # the learner holds what it held
+        assert here.stopped == ["engine 1"]
+        await generate(cluster, 1)
+        assert here.started[4:] == ["engine 1"] and here.versions() == [1] * NUM_ENGINES
+
+    on_a_cluster(tmp_path, work)
 
 
-def starting(start_seconds: float) -> Config:
-    return Config.model_validate(
-        {"model": {"source": "tiny"}, "gyms": [{"name": "arithmetic"}], "cluster": {"start_seconds": start_seconds}}
-    )
+def test_engines_that_could_not_agree_are_all_started_anew(tmp_path: Path) -> None:
+    async def work(cluster: Cluster, here: InThisProcess) -> None:
+        await generate(cluster, 0)
+        for engine in ("engine 0", "engine 2"):
+            process = here.running[engine]
+            process.inside.commit_weights = lambda version: (_ for _ in ()).throw(RuntimeError("no memory"))
+        with pytest.raises(EngineBroken, match="could not be swapped in twice: no memory"):
+            await generate(cluster, 1)
+        assert not await cluster.start_anew()
+        assert here.stopped == [f"engine {i}" for i in range(NUM_ENGINES)]
+        await generate(cluster, 1)
+        assert here.versions() == [1] * NUM_ENGINES
+
+    on_a_cluster(tmp_path, work)
 
 
-def ray_that(raises: list[str], monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """A Ray whose starts fail with these messages in turn, then succeed; returns the calls it gets."""
-    calls: list[str] = []
+def test_a_lost_learner_is_started_anew_and_must_be_restored_while_the_engines_live_on(tmp_path: Path) -> None:
+    async def work(cluster: Cluster, here: InThisProcess) -> None:
+        await generate(cluster, 7)
+        before = cluster.learner
+        here.running["learner"].fault = ActorLost("learner.update: the process died")
+        with pytest.raises(ActorLost):
+            async with cluster.learning() as learner:
+                await learner.update(None, [], lr=0.1)  # type: ignore[arg-type]
+        assert before.is_lost and await cluster.start_anew()
+        assert here.stopped == ["learner"] and cluster.learner is not before and not cluster.learner.is_lost
+        await generate(cluster, 5)  # of the checkpoint: older than what they serve
+        assert here.versions() == [5] * NUM_ENGINES
 
-    def init(**options: object) -> None:
-        calls.append("init")
-        if raises:
-            raise Exception(raises.pop(0))
-
-    monkeypatch.setattr(ray, "init", init)
-    monkeypatch.setattr(ray, "shutdown", lambda: calls.append("shutdown"))
-    return calls
-
-
-def test_ray_is_started_again_where_a_busy_machine_was_too_slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = ray_that([SLOW, SLOW], monkeypatch)
-    _start_ray(starting(300.0))
-    assert calls == ["init", "shutdown", "init", "shutdown", "init"]
+    on_a_cluster(tmp_path, work)
 
 
-def test_ray_is_not_started_again_after_another_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = ray_that(["no space left on /dev/shm"], monkeypatch)
-    with pytest.raises(Exception, match=r"^no space left on /dev/shm$"):
-        _start_ray(starting(300.0))
-    assert calls == ["init"]
+def test_a_learner_that_was_updated_before_an_engine_was_lost_must_be_restored_but_lives_on(tmp_path: Path) -> None:
+    async def work(cluster: Cluster, here: InThisProcess) -> None:
+        await generate(cluster, 0)
+        async with cluster.learning() as learner:
+            await learner.update(None, [], lr=0.1)  # type: ignore[arg-type]
+        here.running["engine 0"].fault = ActorLost("died")
+        with pytest.raises(ActorLost):
+            await generate(cluster, 1)
+        assert await cluster.start_anew() and here.stopped == ["engine 0"]
+
+    on_a_cluster(tmp_path, work)
 
 
-def test_a_ray_that_never_starts_names_the_deadline_and_its_setting(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = ray_that([SLOW] * 9, monkeypatch)
-    with pytest.raises(DeadlineExceeded, match=r"within 1e-09 s, in phase 'starting'.*raise cluster\.start_seconds"):
-        _start_ray(starting(1e-9))
-    assert calls == ["init"]
+def test_weights_that_an_engine_refuses_end_the_phase_and_no_engine_is_to_blame(tmp_path: Path) -> None:
+    async def work(cluster: Cluster, here: InThisProcess) -> None:
+        await generate(cluster, 3)
+        with pytest.raises(ValueError, match="not newer"):
+            await generate(cluster, 2)
+        assert here.versions() == [3] * NUM_ENGINES and cluster.place.phase is None
+
+    on_a_cluster(tmp_path, work)
+
+
+def test_serving_a_folder_has_engines_of_its_own_and_leaves_none_behind(tmp_path: Path) -> None:
+    async def work(cluster: Cluster, here: InThisProcess) -> None:
+        await generate(cluster, 0)
+        async with cluster.serving(tmp_path / "released", quantised=False):
+            folders = {process.inside.folder for name, process in here.running.items() if name != "learner"}
+            assert folders == {tmp_path / "released"}
+        assert set(here.running) == {"learner"}
+        await generate(cluster, 0)  # the same version: new engines do not have it
+        assert here.versions() == [0] * NUM_ENGINES
+
+    on_a_cluster(tmp_path, work)

@@ -20,15 +20,15 @@ class CannedPolicy:
     def __init__(self, *, delay=lambda request: 0, is_truncated=lambda request: False, fails=lambda request: False):
         self.delay, self.is_truncated, self.fails = delay, is_truncated, fails
         self.requests: list[SampleRequest] = []
-        self.lanes: dict[str, int] = {}
+        self.groups: dict[str, str] = {}
         self.num_cancelled = 0
 
     def prompt_ids(self, task: Task, tools=()) -> tuple[int, ...]:
         return tuple(task.id.encode())
 
-    async def sample(self, request: SampleRequest, *, lane: int) -> Sample:
+    async def sample(self, request: SampleRequest, *, group: str) -> Sample:
         self.requests.append(request)
-        self.lanes[request.id] = lane
+        self.groups[request.id] = group
         try:
             for _ in range(self.delay(request)):
                 await asyncio.sleep(0)
@@ -37,11 +37,10 @@ class CannedPolicy:
             raise
         if self.fails(request):
             raise RuntimeError(f"engine lost at {request.id}")
-        heat = request.temperature
         return Sample(
             id=request.id,
             prompt_ids=request.prompt_ids,
-            segments=(Segment(token_ids=(1,), logprobs=(-1.0,), weight_version=0, temperature=heat),),
+            segments=(Segment(token_ids=(1,), logprobs=(-1.0,), weight_version=0, temperature=request.temperature),),
             finish_reason=FinishReason.LENGTH if self.is_truncated(request) else FinishReason.STOP,
             text=request.id,
         )
@@ -85,7 +84,7 @@ def test_every_draw_becomes_k_scored_siblings_under_its_own_budget():
     assert {(r.id, r.budget, r.prompt_ids, r.temperature) for r in policy.requests} == {
         (f"5/{40 + i}/{k}", 8 + i, tuple(f"t{i}".encode()), 0.9) for i in range(4) for k in range(3)
     }
-    assert {policy.lanes[f"5/{40 + i}/{k}"] for i in range(4) for k in range(3) if i == 2} == {2}
+    assert policy.groups == {f"5/{40 + i}/{k}": f"5/{40 + i}" for i in range(4) for k in range(3)}
 
 
 @pytest.mark.parametrize("order", [1, -1, 7, 11])
@@ -105,8 +104,8 @@ def test_a_sample_is_scored_while_its_siblings_still_decode():
     seen_at_the_end = []
 
     class Slow(CannedPolicy):
-        async def sample(self, request, *, lane):
-            found = await super().sample(request, lane=lane)
+        async def sample(self, request, *, group):
+            found = await super().sample(request, group=group)
             if request.id == "5/43/2":
                 seen_at_the_end.append(len(scorer.seen))
             return found
@@ -225,7 +224,9 @@ def test_an_evaluation_asks_every_task_once_greedily_and_once_sampled():
     complete = []
     results = asyncio.run(evaluate(policy, CannedScorer(), DRAWS, temperature=0.7, seed=7, on_group=complete.append))
     assert {(r.id, r.temperature) for r in policy.requests} == {
-        (f"eval-{name}/{40 + i}/0", heat) for name, heat in (("greedy", 0.0), ("sampled", 0.7)) for i in range(4)
+        (f"eval-{name}/{40 + i}/0", temperature)
+        for name, temperature in (("greedy", 0.0), ("sampled", 0.7))
+        for i in range(4)
     }
     assert len(complete) == 8
     found = results["sums"]

@@ -32,7 +32,7 @@ class Scripted:
     def prompt_ids(self, task: Task, tools=()) -> tuple[int, ...]:
         return tuple(map(ord, task.prompt[0]["content"]))
 
-    async def sample(self, request: SampleRequest, *, lane: int) -> Sample:
+    async def sample(self, request: SampleRequest, *, group: str) -> Sample:
         self.requests.append(request)
         await asyncio.sleep(0)
         _, _, k, turn = map(int, request.id.split("/"))

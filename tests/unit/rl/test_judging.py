@@ -30,7 +30,7 @@ class Knowing:
     def prompt_ids(self, task, tools=()):
         return self.chat.prompt_ids(task.prompt)
 
-    async def sample(self, request: SampleRequest, *, lane: int) -> Sample:
+    async def sample(self, request: SampleRequest, *, group: str) -> Sample:
         await asyncio.sleep(0)
         text = self._verdict(request) if request.choices else request.id.replace("/", "-")
         segment = Segment(token_ids=(2, 0), logprobs=(-0.1, -0.1), weight_version=0, temperature=request.temperature)

@@ -37,7 +37,7 @@ class Policy:
     def text(self, token_ids) -> str:
         return ",".join(map(str, token_ids))
 
-    async def sample(self, request: SampleRequest, *, lane: int) -> Sample:
+    async def sample(self, request: SampleRequest, *, group: str) -> Sample:
         self.requests.append(request)
         draw, k = map(int, request.id.split("/")[1:3])
         done, length = len(request.prompt_ids) - len(PROMPT), LENGTHS[draw, k]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from rl.faults import ActorLost, DeadlineExceeded
-from rl.turns import ServedPolicy
+from rl.policy import ServedPolicy
+from rl.processes import Place
 from rollout.types import FinishReason, Sample, SampleRequest
 
 
@@ -20,12 +20,18 @@ def request(name: str) -> SampleRequest:
 class ScriptedEngine:
     """Answers a request when `answer` names it; notes every call."""
 
+    name = "engine 0"
+    failure: Exception | None = None
+
     def __init__(self) -> None:
         self.in_flight: dict[str, SampleRequest] = {}
         self.ready: list[Sample] = []
         self.calls: list[tuple[str, Any]] = []
         self.news = asyncio.Event()
         self.fails: BaseException | None = None
+
+    async def ask(self, method: str, *args: Any, setting: str, **kwargs: Any) -> Any:
+        return await getattr(self, method)(*args, **kwargs)
 
     def answer(self, name: str) -> None:
         asked = self.in_flight.pop(name)
@@ -62,16 +68,16 @@ class ScriptedEngine:
         return found
 
 
-class ScriptedCluster:
-    """`Cluster.ask` without Ray."""
-
-    step = 3
-
-    def __init__(self, generate_seconds: float = 1e6) -> None:
-        self.config = SimpleNamespace(cluster=SimpleNamespace(generate_seconds=generate_seconds))
-
-    async def ask(self, actor: str, method: str, *args: Any, setting: str, handle: Any, **kwargs: Any) -> Any:
-        return await getattr(handle, method)(*args, **kwargs)
+def policy_on(*engines: ScriptedEngine, generate_seconds: float = 1e6, max_num_seqs: int = 100) -> ServedPolicy:
+    place = Place(phase="generate", step=3)
+    return ServedPolicy(
+        engines,
+        chat=None,
+        max_prompt_tokens=9,
+        max_num_seqs=max_num_seqs,
+        generate_seconds=generate_seconds,
+        place=place,  # type: ignore[arg-type]
+    )
 
 
 async def settle() -> None:
@@ -83,11 +89,11 @@ async def settle() -> None:
 def test_requests_of_one_turn_travel_together_and_one_of_a_later_turn_waits_for_no_poll():
     async def run() -> list[tuple[str, Any]]:
         engine = ScriptedEngine()
-        async with ServedPolicy(ScriptedCluster(), [engine]) as policy:
-            first = [asyncio.create_task(policy.sample(request(name), lane=0)) for name in ("a", "b")]
+        async with policy_on(engine) as policy:
+            first = [asyncio.create_task(policy.sample(request(name), group="g")) for name in ("a", "b")]
             await settle()
             assert engine.calls == [("submit", ["a", "b"])]
-            late = asyncio.create_task(policy.sample(request("c"), lane=0))
+            late = asyncio.create_task(policy.sample(request("c"), group="g"))
             await settle()  # the poll for a and b is still waiting
             assert engine.calls[1:] == [("submit", ["c"])]
             for name in ("c", "a", "b"):
@@ -101,10 +107,10 @@ def test_requests_of_one_turn_travel_together_and_one_of_a_later_turn_waits_for_
 def test_a_request_whose_caller_gave_up_is_aborted_before_the_phase_ends_and_its_siblings_go_on():
     async def run() -> ScriptedEngine:
         engine = ScriptedEngine()
-        async with ServedPolicy(ScriptedCluster(), [engine]) as policy:
-            kept = asyncio.create_task(policy.sample(request("kept"), lane=0))
+        async with policy_on(engine) as policy:
+            kept = asyncio.create_task(policy.sample(request("kept"), group="g"))
             with pytest.raises(TimeoutError):  # a judge's deadline
-                await asyncio.wait_for(policy.sample(request("judge"), lane=0), 0.01)
+                await asyncio.wait_for(policy.sample(request("judge"), group="g"), 0.01)
             engine.answer("kept")
             assert (await kept).id == "kept"
         return engine
@@ -116,8 +122,8 @@ def test_a_request_whose_caller_gave_up_is_aborted_before_the_phase_ends_and_its
 def test_a_request_that_was_given_up_before_it_was_sent_is_never_sent():
     async def run() -> ScriptedEngine:
         engine = ScriptedEngine()
-        async with ServedPolicy(ScriptedCluster(), [engine]) as policy:
-            task = asyncio.create_task(policy.sample(request("a"), lane=0))
+        async with policy_on(engine) as policy:
+            task = asyncio.create_task(policy.sample(request("a"), group="g"))
             await asyncio.sleep(0)  # asked for, and the sender not awake yet
             task.cancel()
             await settle()
@@ -129,11 +135,11 @@ def test_a_request_that_was_given_up_before_it_was_sent_is_never_sent():
 def test_what_was_given_up_may_be_asked_for_again_at_once():
     async def run() -> list[tuple[str, Any]]:
         engine = ScriptedEngine()
-        async with ServedPolicy(ScriptedCluster(), [engine]) as policy:
-            first = asyncio.create_task(policy.sample(request("a"), lane=0))
+        async with policy_on(engine) as policy:
+            first = asyncio.create_task(policy.sample(request("a"), group="g"))
             await settle()
             first.cancel()
-            again = asyncio.create_task(policy.sample(request("a"), lane=0))
+            again = asyncio.create_task(policy.sample(request("a"), group="g"))
             await settle()
             engine.answer("a")
             assert (await again).id == "a"
@@ -145,12 +151,12 @@ def test_what_was_given_up_may_be_asked_for_again_at_once():
 def test_an_abort_that_fails_ends_the_phase_with_its_cause_though_nobody_waits():
     class Deaf(ScriptedEngine):
         async def abort(self, ids) -> int:
-            raise DeadlineExceeded("engine 0.abort did not answer", actor="engine 0")
+            raise DeadlineExceeded("engine 0.abort did not answer")
 
     async def run() -> None:
-        async with ServedPolicy(ScriptedCluster(), [Deaf()]) as policy:
+        async with policy_on(Deaf()) as policy:
             with pytest.raises(TimeoutError):
-                await asyncio.wait_for(policy.sample(request("judge"), lane=0), 0.01)
+                await asyncio.wait_for(policy.sample(request("judge"), group="g"), 0.01)
 
     with pytest.raises(DeadlineExceeded, match=r"engine 0\.abort did not answer"):
         asyncio.run(run())
@@ -160,8 +166,8 @@ def test_leaving_early_aborts_everything_and_leaves_no_task_behind():
     async def run() -> tuple[ScriptedEngine, int]:
         engine = ScriptedEngine()
         with pytest.raises(KeyError):
-            async with ServedPolicy(ScriptedCluster(), [engine]) as policy:
-                task = asyncio.create_task(policy.sample(request("a"), lane=0))
+            async with policy_on(engine) as policy:
+                task = asyncio.create_task(policy.sample(request("a"), group="g"))
                 await settle()
                 task.cancel()
                 engine.news.set()
@@ -175,16 +181,16 @@ def test_leaving_early_aborts_everything_and_leaves_no_task_behind():
 def test_a_failed_engine_fails_who_waits_for_it_and_who_asks_it_later_and_the_phase_but_no_other_engine():
     async def run() -> None:
         lost, alive = ScriptedEngine(), ScriptedEngine()
-        async with ServedPolicy(ScriptedCluster(), [lost, alive]) as policy:
-            waiting = asyncio.create_task(policy.sample(request("a"), lane=0))
-            other = asyncio.create_task(policy.sample(request("b"), lane=1))
+        async with policy_on(lost, alive) as policy:
+            waiting = asyncio.create_task(policy.sample(request("a"), group="g"))
+            other = asyncio.create_task(policy.sample(request("b"), group="h"))
             await settle()
-            lost.fails = ActorLost("engine 0 died", actor="engine 0")
+            lost.fails = ActorLost("engine 0 died")
             lost.news.set()
             with pytest.raises(ActorLost, match="engine 0 died"):
                 await waiting
             with pytest.raises(ActorLost, match="engine 0 died"):  # it would wait for ever
-                await policy.sample(request("c"), lane=2)
+                await policy.sample(request("c"), group="g")
             alive.answer("b")
             assert (await other).id == "b"
 
@@ -192,12 +198,61 @@ def test_a_failed_engine_fails_who_waits_for_it_and_who_asks_it_later_and_the_ph
         asyncio.run(run())
 
 
+def test_an_engine_that_is_done_early_takes_the_groups_that_wait_and_siblings_stay_together():
+    async def run() -> tuple[ScriptedEngine, ScriptedEngine]:
+        slow, quick = ScriptedEngine(), ScriptedEngine()
+        async with policy_on(slow, quick, max_num_seqs=1) as policy:  # with those that wait inside: 2 each
+            tasks = [
+                asyncio.create_task(policy.sample(request(f"{group}{k}"), group=group))
+                for group in "abcd"
+                for k in "01"
+            ]
+            await settle()
+            assert list(slow.in_flight) == ["a0", "a1"] and list(quick.in_flight) == ["b0", "b1"]
+            for group in "bcd":
+                for k in "01":
+                    quick.answer(f"{group}{k}")
+                    await settle()
+            for k in "01":
+                slow.answer(f"a{k}")
+            assert [sample.id for sample in await asyncio.gather(*tasks)] == [f"{g}{k}" for g in "abcd" for k in "01"]
+        return slow, quick
+
+    slow, quick = asyncio.run(run())
+    assert slow.calls == [("submit", ["a0", "a1"])]
+    assert quick.calls == [("submit", [f"{group}0", f"{group}1"]) for group in "bcd"]
+
+
+def test_a_group_that_waits_for_room_fails_with_an_engine_that_is_lost_and_is_never_sent():
+    async def run() -> ScriptedEngine:
+        lost, alive = ScriptedEngine(), ScriptedEngine()
+        with pytest.raises(ActorLost, match="engine 0 died"):
+            async with policy_on(lost, alive, max_num_seqs=1) as policy:
+                names = ["a0", "a1", "b0", "b1", "c0"]
+                a, _, b0, b1, waiting = [
+                    asyncio.create_task(policy.sample(request(name), group=name[0])) for name in names
+                ]
+                await settle()
+                lost.fails = ActorLost("engine 0 died")
+                lost.news.set()
+                for task in (a, waiting):
+                    with pytest.raises(ActorLost, match="engine 0 died"):
+                        await task
+                for name in ("b0", "b1"):
+                    alive.answer(name)
+                await asyncio.gather(b0, b1)
+        return alive
+
+    alive = asyncio.run(run())
+    assert alive.calls == [("submit", ["b0", "b1"])] and not alive.in_flight
+
+
 def test_an_engine_that_owes_samples_past_its_deadline_is_named_with_phase_step_and_setting(monkeypatch):
-    monkeypatch.setattr("rl.turns.POLL_SECONDS", 0.01)
+    monkeypatch.setattr("rl.policy.POLL_SECONDS", 0.01)
 
     async def run() -> None:
-        async with ServedPolicy(ScriptedCluster(generate_seconds=0.0), [ScriptedEngine()]) as policy:
-            await policy.sample(request("a"), lane=0)
+        async with policy_on(ScriptedEngine(), generate_seconds=0.0) as policy:
+            await policy.sample(request("a"), group="g")
 
     with pytest.raises(
         DeadlineExceeded, match=r"engine 0 owes 1 samples after 0 s in phase 'generate' of step 3; .*clu"

@@ -1,0 +1,211 @@
+"""Where a run's processes live: Ray, a placement group on it, and actors in its bundles.
+
+Bundle i is one engine's share of the devices, and the learner lives in bundle 0 beside its engine (colocated). The two
+take turns: each asks Ray for half of the bundle, and uses all of it. With `rl/calls.py` this is all that knows Ray;
+learner and engines are plain classes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import ray
+from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from configs.schema import Config
+from rl.calls import Actor, first_line
+from rl.faults import DeadlineExceeded
+from rl.processes import Place
+
+__all__ = ["ALLOCATOR", "SPIN_COUNT", "Actors", "check_running_cluster", "cpus_per_bundle", "gpus_per_bundle"]
+
+ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "1000000000000", "MALLOC_TOP_PAD_": "268435456"}
+"""glibc keeps freed memory instead of returning it: activations of every micro-batch would be faulted in again."""
+SPIN_COUNT = "20000"
+"""How long a thread of libgomp spins at a barrier before it sleeps (GOMP_SPINCOUNT): about half a millisecond. The
+default, 300,000, collapses as soon as another process wants a core. On 2 cores of an AMD EPYC whose speed varies by a
+third, a forward pass of the learner took 1.7 to 2.0 s beside two busy loops, by default 2.5 to 6.8 s (beside more, 17
+to 19 s); on quiet cores 0.9 s, by default 0.7 s. A quiet engine drew 266 to 296 tokens/s, by default 153 to 232.
+"""
+
+
+class Actors:
+    """Reserves the devices of a run and starts actors on them: a `rl.processes.StartsProcesses`."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.place = Place()
+        self._group: PlacementGroup | None = None
+        self._started: list[Actor] = []
+        self._owns_ray = False
+        self._num_cpus = 0
+        self._num_gpus = 0
+
+    async def __aenter__(self) -> Actors:
+        try:
+            self._connect()
+            await self._reserve()
+        except BaseException:
+            await self.__aexit__()
+            raise
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        for actor in self._started:
+            actor.kill()
+        self._started = []
+        if self._group is not None:
+            remove_placement_group(self._group)
+            self._group = None
+        if self._owns_ray and ray.is_initialized():
+            ray.shutdown()
+
+    def _connect(self) -> None:
+        """Join the job's cluster, or start one that ends with this process."""
+        address = _address(self.config)
+        self._owns_ray = not ray.is_initialized()
+        if not self._owns_ray:
+            return
+        if address is not None:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        else:
+            _start_ray(self.config)
+
+    async def _reserve(self) -> None:
+        """One bundle per engine: its share of the CPUs, and a GPU where the cluster has any."""
+        have = ray.cluster_resources()
+        num_engines = self.config.engine.num_engines
+        self._num_cpus = cpus_per_bundle(self.config, have)
+        self._num_gpus = gpus_per_bundle(self.config, have)
+        bundle = {"CPU": float(self._num_cpus), **({"GPU": float(self._num_gpus)} if self._num_gpus else {})}
+        group = placement_group([bundle] * num_engines, strategy="PACK")
+        try:
+            await asyncio.wait_for(asyncio.wrap_future(group.ready().future()), self.config.cluster.start_seconds)
+        except TimeoutError:
+            remove_placement_group(group)
+            raise ValueError(
+                f"the Ray cluster did not free {num_engines} bundles of {bundle} within "
+                f"{self.config.cluster.start_seconds:g} s (cluster.start_seconds): it has {have}; is another run on it?"
+            ) from None
+        self._group = group
+
+    def start(self, kind: type, *args: Any, name: str, bundle: int, max_concurrency: int = 1) -> Actor:
+        assert self._group is not None
+        options = {
+            "num_cpus": self._num_cpus / 2,
+            "num_gpus": self._num_gpus / 2,
+            "max_concurrency": max_concurrency,
+            "max_restarts": 0,
+            "scheduling_strategy": PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=bundle),
+            "runtime_env": {
+                "env_vars": {
+                    **ALLOCATOR,
+                    "OMP_NUM_THREADS": str(self._num_cpus),
+                    "GOMP_SPINCOUNT": SPIN_COUNT,
+                    "TOKENIZERS_PARALLELISM": "false",
+                    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+                    "PYTHONHASHSEED": "0",
+                }
+            },
+        }
+        handle = ray.remote(kind).options(**options).remote(*args)
+        actor = Actor(name, handle, limits=self.config.cluster, place=self.place)
+        self._started.append(actor)
+        return actor
+
+    def stop(self, process: Actor) -> None:
+        process.kill()
+        self._started.remove(process)
+
+
+def cpus_per_bundle(config: Config, have: Mapping[str, float]) -> int:
+    """CPUs of one engine's bundle, given a cluster's resources.
+
+    Raises:
+        ValueError: the cluster has too few.
+    """
+    num_engines = config.engine.num_engines
+    cpus = config.cluster.cpus_per_bundle or max(int(have.get("CPU", 0)) // num_engines, 1)
+    if cpus * num_engines > have.get("CPU", 0):
+        raise ValueError(
+            f"the Ray cluster has {have.get('CPU', 0):g} CPUs; engine.num_engines = {num_engines} bundles of "
+            f"cluster.cpus_per_bundle = {cpus} need {cpus * num_engines}; lower one of them"
+        )
+    return cpus
+
+
+def gpus_per_bundle(config: Config, have: Mapping[str, float]) -> int:
+    """GPUs of one engine's bundle, given a cluster's resources: one, or none where the cluster has none.
+
+    Raises:
+        ValueError: there are some, but not one for each engine.
+    """
+    num_gpus, num_engines = have.get("GPU", 0), config.engine.num_engines
+    if 0 < num_gpus < num_engines:
+        raise ValueError(
+            f"the Ray cluster has {num_gpus:g} GPU(s), and engine.num_engines = {num_engines} engines need one each; "
+            f"set engine.num_engines to {num_gpus:g} or less, or join a cluster with {num_engines} (cluster.address)"
+        )
+    return 1 if num_gpus else 0
+
+
+def check_running_cluster(config: Config) -> None:
+    """Ask the cluster that the run would join, if any, whether it is large enough; starts nothing on it.
+
+    Raises:
+        ValueError: no cluster answers at the address, or it has too few CPUs or GPUs.
+    """
+    address = _address(config)
+    if address is None:
+        return
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"no Ray cluster answers at {address} (cluster.address, or RAY_ADDRESS): {first_line(error)}"
+        ) from error
+    try:
+        have = ray.cluster_resources()
+        cpus_per_bundle(config, have)
+        gpus_per_bundle(config, have)
+    finally:
+        ray.shutdown()
+
+
+def _address(config: Config) -> str | None:
+    return config.cluster.address or os.environ.get("RAY_ADDRESS")
+
+
+def _start_ray(config: Config) -> None:
+    """Start a cluster that ends with this process.
+
+    Ray gives its node 30 s to register, which no setting of Ray's raises. A busy machine may need longer: it is tried
+    again until `cluster.start_seconds` have passed.
+    """
+    deadline = time.monotonic() + config.cluster.start_seconds
+    while True:
+        try:
+            ray.init(
+                address="local",
+                include_dashboard=False,
+                object_store_memory=config.cluster.object_store_bytes,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                _system_config={"worker_niceness": 0},  # Ray's 15 would starve the engines beside their own driver
+            )
+            return
+        except Exception as error:  # Ray raises no narrower type here
+            if "timed out during startup" not in str(error):
+                raise
+            if time.monotonic() > deadline:
+                raise DeadlineExceeded(
+                    f"Ray's node did not register within {config.cluster.start_seconds:g} s, in phase 'starting'; is "
+                    "the machine busy? If that is too short, raise cluster.start_seconds"
+                ) from error
+            ray.shutdown()

@@ -1,0 +1,108 @@
+"""A process of the run, and calls to it: each has a deadline, and its error says what went wrong and what to set.
+
+Ray's exceptions end here. What a method raised arrives as itself; a process that died, or did not answer in time, is
+`ActorLost` or `DeadlineExceeded`, with actor, method, phase, step and setting in its text. An actor that failed in such
+a way remembers it (`failure`), so that whoever rebuilds need not guess from an exception what it was that was lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable
+from typing import Any
+
+import ray
+import ray.exceptions
+
+from configs.sections import ClusterConfig
+from rl.faults import ActorLost, DeadlineExceeded
+from rl.processes import Place
+from rollout.engine.engine import EngineBroken
+
+__all__ = ["Actor", "first_line"]
+
+_RAISED = re.compile(r"^(?:\w+\.)*(?P<name>\w+): (?P<text>.*)", re.MULTILINE | re.DOTALL)
+"""What a traceback ends in: the exception's name at the start of a line, and its text."""
+_CHAINED = re.compile(r"^(?:The above exception|During handling of the above exception).*$", re.MULTILINE)
+
+
+class Actor:
+    """A Ray actor by name: a `rl.processes.Process`.
+
+    Args:
+        name: "learner", "engine 0", ...
+        handle: Ray's.
+        limits: the deadlines, by the names of their settings.
+        place: where the run is; shared, changes as the run goes on.
+    """
+
+    def __init__(self, name: str, handle: Any, *, limits: ClusterConfig, place: Place) -> None:
+        self.name = name
+        self.failure: Exception | None = None
+        self._handle = handle
+        self._limits = limits
+        self._place = place
+
+    async def ask(self, method: str, *args: Any, setting: str, **kwargs: Any) -> Any:
+        return await self._answer(self._call(method, *args, **kwargs), method, setting)
+
+    async def ask_shared(self, method: str, *args: Any, setting: str, **kwargs: Any) -> tuple[Any, Any]:
+        reference = self._call(method, *args, **kwargs)
+        return reference, await self._answer(reference, method, setting)
+
+    def kill(self) -> None:
+        """End the process, now."""
+        ray.kill(self._handle)
+
+    def _call(self, method: str, *args: Any, **kwargs: Any) -> ray.ObjectRef:
+        return getattr(self._handle, method).remote(*args, **kwargs)
+
+    async def _answer(self, reference: ray.ObjectRef, method: str, setting: str) -> Any:
+        try:
+            return await self._in_time(reference, method, setting)
+        except (ActorLost, DeadlineExceeded, EngineBroken) as error:
+            self.failure = self.failure or error
+            raise
+
+    async def _in_time(self, reference: ray.ObjectRef, method: str, setting: str) -> Any:
+        seconds = getattr(self._limits, setting)
+        where = f"{self.name}.{method} in phase {self._place.phase!r} of step {self._place.step}"
+        try:
+            return await asyncio.wait_for(_future(reference), seconds)
+        except ray.exceptions.RayTaskError as error:  # first: it is a TimeoutError too where that was raised over there
+            raise _cause(error) from None
+        except TimeoutError:
+            raise DeadlineExceeded(
+                f"{where} did not answer within {seconds:g} s; if that is too short, raise cluster.{setting}"
+            ) from None
+        except ray.exceptions.RayActorError as error:
+            if cause := _start_failure(error):
+                raise cause from None
+            raise ActorLost(f"{where}: the process died: {first_line(error)}") from error
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an exception's text; Ray's go on with tracebacks."""
+    return str(error).strip().split("\n")[0]
+
+
+def _future(reference: Any) -> Awaitable[Any]:
+    return asyncio.wrap_future(reference.future())
+
+
+def _cause(error: ray.exceptions.RayTaskError) -> Exception:
+    """What the actor's code raised, as itself."""
+    cause = error.cause
+    return cause if isinstance(cause, Exception) else RuntimeError(first_line(error))
+
+
+def _start_failure(error: ray.exceptions.RayActorError) -> Exception | None:
+    """What an actor's constructor raised, if that is how it died. Ray keeps only the traceback's text."""
+    if not error.actor_init_failed:
+        return None
+    raised = _RAISED.search(_CHAINED.split(str(error))[-1])
+    if raised is None:
+        return RuntimeError(first_line(error))
+    name, text = raised["name"], raised["text"].strip()
+    return ValueError(text) if name == "ValueError" else RuntimeError(f"{name}: {text}")

@@ -1,0 +1,67 @@
+"""What a run knows of its processes, wherever they live: on Ray (rl/actors.py, rl/calls.py), or here, in a test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+__all__ = ["Place", "Process", "StartsProcesses"]
+
+
+@dataclass(slots=True, kw_only=True)
+class Place:
+    """Where a run is, for the texts of errors."""
+
+    phase: str | None = "starting"
+    """None between two phases."""
+    step: int = 0
+
+
+class Process(Protocol):
+    """The learner, or an engine."""
+
+    @property
+    def name(self) -> str:
+        """In errors: "learner", "engine 0"."""
+        ...
+
+    failure: Exception | None
+    """Why it must be started anew, if it must."""
+
+    async def ask(self, method: str, *args: Any, setting: str, **kwargs: Any) -> Any:
+        """Call a method and wait for its answer, at most `cluster.<setting>` seconds.
+
+        Raises:
+            DeadlineExceeded: no answer in time.
+            ActorLost: the process died.
+            Exception: what the method raised.
+        """
+        ...
+
+    async def ask_shared(self, method: str, *args: Any, setting: str, **kwargs: Any) -> tuple[Any, Any]:
+        """As `ask`; also, first, a reference to the answer that other processes take in its place: one copy a node."""
+        ...
+
+
+class StartsProcesses(Protocol):
+    """The devices of a run, and what is started on them. A context manager: leaving it ends them all."""
+
+    place: Place
+
+    async def __aenter__(self) -> StartsProcesses: ...
+
+    async def __aexit__(self, *error: object) -> None: ...
+
+    def start(self, kind: type, *args: Any, name: str, bundle: int, max_concurrency: int = 1) -> Process:
+        """Start `kind(*args)` in a process of its own; returns at once (`ask("__ray_ready__")` waits for it).
+
+        Args:
+            name: in errors.
+            bundle: number of the engine whose devices it shares.
+            max_concurrency: calls that it serves at the same time, on threads.
+        """
+        ...
+
+    def stop(self, process: Any) -> None:
+        """End one that `start` gave, now."""
+        ...

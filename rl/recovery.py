@@ -1,0 +1,182 @@
+"""What keeps a run alive: checkpoints, and what becomes of a step whose actor was lost or whose user pressed Ctrl-C.
+
+A step is a function of (config, step), so an abandoned one is forgotten and done again. Where the learner still holds
+the state of its start that is all; else the newest checkpoint is loaded, and the run rewound to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import signal
+from collections.abc import AsyncIterator
+from typing import Any, Self
+
+from configs.load import to_json
+from gyms.mixture import Draw, draws
+from reward.scorer import Scorer
+from rl.alarms import WATCHED, alarm_of
+from rl.checkpoint import Checkpoint, RunState, latest_checkpoint, prune, staging_folder, write_manifest
+from rl.cluster import Cluster
+from rl.faults import ActorLost, DeadlineExceeded, RunStopped
+from rl.judging import Judging
+from rl.preflight import Checked
+from rl.report import Report
+from rl.restarts import Restarts
+from rl.run_folder import write_atomically
+from rl.times import Times
+from rollout.engine.engine import EngineBroken
+
+__all__ = ["Recoverable"]
+
+
+class Recoverable:
+    """A run that may be stopped, killed and brought back: cluster, scorer and folder, tied to one `RunState`.
+
+    Args:
+        checked: what `rl.preflight.check` returned.
+        report: what people see.
+    """
+
+    state: RunState
+
+    def __init__(self, checked: Checked, report: Report) -> None:
+        self.config = checked.config
+        self.checked = checked
+        self.folder = checked.folder
+        self.report = report
+        self.times = Times()
+        self.cluster = Cluster(
+            self.config,
+            model_folder=checked.model_folder,
+            initial_int4=self.folder.initial_int4,
+            chat=checked.chat,
+            on_phase=self.times.add,
+        )
+        self.scorer = Scorer(checked.specs, num_workers=self.config.reward.num_workers)
+        self.judging = Judging(self.config, checked.gyms, checked.chat)
+        self.watched: list[dict[str, Any]] = []
+        """What alarms look at, a row a step."""
+        cluster = self.config.cluster
+        self._restarts = Restarts(max_restarts=cluster.max_restarts, window_steps=cluster.restart_window_steps)
+        self._is_stopping = False
+        self._is_stepping = False
+        self._task: asyncio.Task[Any] | None = None
+
+    # -- start, restore, stop -----------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.current_task()
+        self.folder.create()
+        if self.checked.checkpoint is None:  # what is there may be of another config, or half written
+            shutil.rmtree(self.folder.initial_int4, ignore_errors=True)
+        write_atomically(self.folder.config, to_json(self.config))
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self.request_stop)
+        with self.report.progress("start Ray and the learner", 1, "cluster") as advance:
+            await self.cluster.__aenter__()
+            advance(1)
+        try:
+            await self._restore(self.checked.checkpoint)
+        except BaseException:
+            await self.__aexit__(None, None, None)
+            raise
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
+        self.scorer.close()
+        await self.cluster.__aexit__(*error)
+
+    async def _restore(self, checkpoint: Checkpoint | None) -> None:
+        learner = self.cluster.learner
+        if checkpoint is None:
+            self.folder.drop_from(0, num_evals=0)
+            self.state = RunState(num_steps=self.config.num_steps, weights=await learner.publish(0))
+            return
+        await learner.load(checkpoint.learner_file)
+        weights = await learner.publish(checkpoint.run["weight_version"])
+        self.state = RunState(num_steps=self.config.num_steps, weights=weights)
+        self.state.load_state_dict(checkpoint.run, weights, self.draws)
+        self.judging.load_state_dict(checkpoint.run["judging"])
+        self.state.is_stopping = self._is_stopping
+        self.cluster.place.step = self.state.step
+        self.folder.drop_from(self.state.step, num_evals=self.state.num_evals)
+        self.watched = [{key: row.get(key) for key in WATCHED} for row in self.folder.rows(self.folder.metrics)]
+        self.report.say(f"going on from {checkpoint.folder} at step {self.state.step}")
+
+    def request_stop(self) -> None:
+        """Ctrl-C: stop at the next boundary; at once while sampling, whose step is simply done again. Twice: now."""
+        assert self._task is not None
+        if self._is_stopping or not self._is_stepping:
+            self.report.say("stopping; the last checkpoint stays")
+            self._task.cancel()
+            return
+        self._is_stopping = self.state.is_stopping = True
+        self.report.say("stopping with a checkpoint (Ctrl-C again: stop without)")
+        if self.cluster.is_generating:
+            self._task.cancel()
+
+    @contextlib.asynccontextmanager
+    async def recovering(self) -> AsyncIterator[None]:
+        """Own the faults of actors during a step: rebuild what was lost, rewind, and let the loop do the step again."""
+        self._is_stepping, num_evals = True, self.state.num_evals
+        try:
+            yield
+        except (ActorLost, DeadlineExceeded, EngineBroken) as error:
+            if (number := self._restarts.add(self.state.step)) is None:
+                raise
+            self.report.say(f"{error}; rebuilding (restart {number} of {self.config.cluster.max_restarts})")
+            self._abandon_step(num_evals)
+            if await self.cluster.start_anew():
+                await self._restore(latest_checkpoint(self.folder.checkpoints))  # there is one since the warm-up
+                self.cluster.learner.has_moved = False
+        except asyncio.CancelledError:
+            if not self._is_stopping or self._task is None or self._task.uncancel() != 0:
+                raise
+            self._abandon_step(num_evals)
+        finally:
+            self._is_stepping = False
+
+    def _abandon_step(self, num_evals: int) -> None:
+        """As if it had not begun: it will be done again from its start."""
+        self.state.num_evals = num_evals
+        self.forget_step()
+        self.folder.drop_from(self.state.step, num_evals=num_evals)
+
+    def forget_step(self) -> None:
+        """Drop what an abandoned step has left in memory."""
+        self.times.take()
+        self.judging.forget_counts()
+
+    def draws(self, step: int) -> tuple[Draw, ...]:
+        """What a step draws anew."""
+        num, fits = self.config.rollout.prompts_per_step, self.checked.askable.fits
+        return draws(self.config.seed, step, num, self.checked.gyms, fits=fits)
+
+    # -- checkpoints --------------------------------------------------------------------------------------------------
+
+    async def save_if_due(self) -> None:
+        """A checkpoint every `checkpoint.every` steps, and before an alarm ends the run.
+
+        Raises:
+            RunStopped: the step that was done rang an alarm.
+        """
+        every, alarm = self.config.checkpoint.every, alarm_of(self.watched, self.config.alarm)
+        if alarm or (every and self.state.step % every == 0):
+            await self.save()
+        if alarm:
+            saved = self.folder.checkpoints / f"step_{self.state.step:06d}"
+            raise RunStopped(f"{alarm}. Saved {saved}; to go on all the same, change or unset (=none) that setting")
+
+    async def save(self) -> None:
+        """Write a checkpoint, unless it is there: learner first, manifest last, one rename."""
+        facts = {**self.state.state_dict(), "judging": self.judging.state_dict()}
+        latest = latest_checkpoint(self.folder.checkpoints)
+        if latest is not None and latest.holds(facts, self.checked.fingerprint):
+            return
+        with self.times.span("save"):
+            staging = staging_folder(self.folder.checkpoints, self.state.step)
+            await self.cluster.learner.save(staging / "learner.pt")
+            write_manifest(staging, self.folder.checkpoints, run=facts, fingerprint=self.checked.fingerprint)
+            prune(self.folder.checkpoints, self.config.checkpoint.keep)

@@ -1,0 +1,76 @@
+"""The learner as the loop holds it: its methods, each with its deadline, over a process that may be lost."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from rl.batch import Minibatch
+from rl.checkpoint import PublishedWeights
+from rl.processes import Process
+from rl.ptx import PtxSample
+from rl.update import UpdateMetrics
+from rollout.weights.changes import code_flip_frac
+from rollout.weights.contract import WeightArtefact
+
+__all__ = ["RemoteLearner"]
+
+
+class RemoteLearner:
+    """Methods of `rl.learner.Learner`."""
+
+    def __init__(self, process: Process) -> None:
+        self.process = process
+        self.has_moved = False
+        """It was updated since the step began: it no longer holds the state of its start."""
+        self._published: WeightArtefact | None = None
+
+    @property
+    def is_lost(self) -> bool:
+        """The process died, or did not answer in time."""
+        return self.process.failure is not None
+
+    async def add_old_logprobs(self, minibatches: Sequence[Minibatch]) -> tuple[Minibatch, ...]:
+        """log pi_old of every sample, before the first update."""
+        return await self.process.ask("add_old_logprobs", minibatches, setting="update_seconds")
+
+    async def update(self, minibatch: Minibatch, ptx: Sequence[PtxSample], *, lr: float) -> UpdateMetrics:
+        """One optimiser update."""
+        self.has_moved = True
+        return await self.process.ask("update", minibatch, ptx, lr=lr, setting="update_seconds")
+
+    async def warm_up(self, batches: Sequence[Sequence[PtxSample]], *, lrs: Sequence[float]) -> list[UpdateMetrics]:
+        """Supervised updates, one for each batch."""
+        return await self.process.ask("warm_up", batches, lrs=lrs, setting="update_seconds")
+
+    async def forget_optimizer(self) -> None:
+        """Start the optimiser's moments anew."""
+        await self.process.ask("forget_optimizer", setting="update_seconds")
+
+    async def publish(self, version: int) -> PublishedWeights:
+        """Packed weights for the engines: an immutable artefact in the object store (one copy a node)."""
+        started = time.perf_counter()
+        handle, artefact = await self.process.ask_shared("publish", version, setting="swap_seconds")
+        pack_seconds = time.perf_counter() - started
+        before, self._published = self._published, artefact
+        return PublishedWeights(
+            version=version,
+            handle=handle,
+            num_bytes=artefact.manifest.total_bytes,
+            pack_seconds=pack_seconds,
+            code_flip_frac=None if before is None else await asyncio.to_thread(code_flip_frac, before, artefact),
+        )
+
+    async def save(self, file: Path) -> None:
+        """Masters and optimiser to one file."""
+        await self.process.ask("save", file, setting="save_seconds")
+
+    async def load(self, file: Path) -> None:
+        """Masters and optimiser from one file."""
+        await self.process.ask("load", file, setting="save_seconds")
+
+    async def export(self, folder: Path) -> None:
+        """The current policy as an INT4 folder."""
+        await self.process.ask("export", folder, setting="save_seconds")

@@ -1,0 +1,136 @@
+"""What a call ends in: an answer, a deadline, a process that died or did not start, or what the method raised."""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from concurrent.futures import Future
+from types import SimpleNamespace
+
+import pytest
+import ray
+import ray.exceptions
+
+from configs.sections import ClusterConfig
+from rl.calls import Actor, _start_failure
+from rl.faults import ActorLost, DeadlineExceeded
+from rl.processes import Place
+from rollout.engine.engine import EngineBroken
+
+
+def died_in_constructor(error: Exception) -> ray.exceptions.ActorDiedError:
+    try:
+        raise error
+    except Exception as raised:
+        text = "".join(traceback.format_exception(raised))
+    return ray.exceptions.ActorDiedError.from_task_error(
+        ray.exceptions.RayTaskError("Learner.__init__", text, error, pid=1, ip="127.0.0.1")
+    )
+
+
+@pytest.mark.parametrize("text", ["learner.lr is too big", "two lines:\nand: the other"])
+def test_a_constructor_that_refuses_its_settings_is_told_as_its_own_message(text: str) -> None:
+    cause = _start_failure(died_in_constructor(ValueError(text)))
+    assert isinstance(cause, ValueError) and str(cause) == text
+
+
+def test_any_other_exception_of_a_constructor_keeps_its_name() -> None:
+    cause = _start_failure(died_in_constructor(OSError("no space left")))
+    assert isinstance(cause, RuntimeError) and str(cause) == "OSError: no space left"
+
+
+def test_the_last_exception_of_a_chain_is_the_one_that_counts() -> None:
+    try:
+        try:
+            raise KeyError("x")
+        except KeyError as error:
+            raise ValueError("wanted x") from error
+    except ValueError as error:
+        cause = _start_failure(died_in_constructor(error))
+    assert isinstance(cause, ValueError) and str(cause) == "wanted x"
+
+
+def test_an_actor_that_died_later_is_no_failed_start() -> None:
+    assert _start_failure(ray.exceptions.ActorDiedError()) is None
+
+
+class Reference:
+    """Ray's promise of an answer, kept, broken or open."""
+
+    def __init__(self, outcome: object) -> None:
+        self._future: Future[object] = Future()
+        if isinstance(outcome, BaseException):
+            self._future.set_exception(outcome)
+        elif outcome is not None:
+            self._future.set_result(outcome)
+
+    def future(self) -> Future[object]:
+        return self._future
+
+
+def learner_that(outcome: object) -> Actor:
+    """An actor whose `update` comes to `outcome`; None: never."""
+    update = SimpleNamespace(remote=lambda *args, **kwargs: Reference(outcome))
+    limits = ClusterConfig(update_seconds=0.01)
+    place = Place(phase="learn", step=7)
+    return Actor("learner", SimpleNamespace(update=update), limits=limits, place=place)
+
+
+def ask(actor: Actor) -> object:
+    return asyncio.run(actor.ask("update", setting="update_seconds"))
+
+
+def raised_over_there(error: Exception) -> Exception:
+    return ray.exceptions.RayTaskError("update", "Traceback", error, pid=1, ip="127.0.0.1").as_instanceof_cause()
+
+
+def test_an_answer_is_returned_and_nothing_has_failed() -> None:
+    actor = learner_that(42)
+    assert ask(actor) == 42 and actor.failure is None
+
+
+def test_a_call_without_an_answer_names_actor_method_phase_step_and_setting() -> None:
+    actor = learner_that(None)
+    with pytest.raises(DeadlineExceeded) as told:
+        ask(actor)
+    assert str(told.value) == (
+        "learner.update in phase 'learn' of step 7 did not answer within 0.01 s; if that is too short, raise "
+        "cluster.update_seconds"
+    )
+    assert actor.failure is told.value
+
+
+def test_a_process_that_died_is_named_in_the_same_way() -> None:
+    actor = learner_that(ray.exceptions.ActorDiedError())
+    with pytest.raises(ActorLost, match=r"^learner\.update in phase 'learn' of step 7: the process died: ") as told:
+        ask(actor)
+    assert actor.failure is told.value and "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("error", [ValueError("learner.lr is negative"), RuntimeError("not finite"), KeyError("a")])
+def test_what_a_method_raised_arrives_as_itself_and_the_process_lives(error: Exception) -> None:
+    actor = learner_that(raised_over_there(error))
+    with pytest.raises(type(error)) as told:
+        ask(actor)
+    assert str(told.value) == str(error) and actor.failure is None
+
+
+def test_a_timeout_that_a_method_raised_is_no_missed_deadline() -> None:
+    actor = learner_that(raised_over_there(TimeoutError("of its own")))
+    with pytest.raises(TimeoutError, match=r"^of its own$"):
+        ask(actor)
+    assert actor.failure is None
+
+
+def test_an_engine_that_says_it_is_broken_must_be_started_anew() -> None:
+    actor = learner_that(raised_over_there(EngineBroken("could not be put back")))
+    with pytest.raises(EngineBroken, match="could not be put back") as told:
+        ask(actor)
+    assert actor.failure is told.value
+
+
+def test_a_constructor_that_refused_its_settings_is_no_lost_process() -> None:
+    actor = learner_that(died_in_constructor(ValueError("learner.lr is too big")))
+    with pytest.raises(ValueError, match=r"^learner\.lr is too big$"):
+        ask(actor)
+    assert actor.failure is None
