@@ -20,13 +20,12 @@ from itertools import accumulate
 from math import comb
 from typing import ClassVar, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from gyms.api import (
     Call,
     Environment,
     Episode,
-    GymSettings,
     Message,
     Reply,
     Score,
@@ -41,7 +40,7 @@ from gyms.api import (
 )
 from gyms.arithmetic import score_claim
 from gyms.heldout import is_heldout
-from gyms.lazy import LazyTasks
+from gyms.lazy import DrawnSettings, DrawnTasks
 
 __all__ = ["Adder", "AdderSettings"]
 
@@ -64,10 +63,8 @@ ADD = Tool(
 )
 
 
-class AdderSettings(GymSettings):
+class AdderSettings(DrawnSettings):
     """Which sums are asked, and which of them are held out."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     num_operands: int = Field(default=5, ge=2, le=16)
     """Numbers of a sum."""
@@ -77,16 +74,6 @@ class AdderSettings(GymSettings):
     """Largest number."""
     style: Literal["chat", "bare"] = "chat"
     """`chat`: "What is 17 + 25 + 3?". `bare`: "17+25+3=", for models over single characters."""
-    num_train: int = Field(default=10_000, ge=1, le=10**9)
-    """Train tasks."""
-    num_heldout: int = Field(default=200, ge=1, le=10**6)
-    """Held-out tasks."""
-    heldout_fraction: float = Field(default=0.1, gt=0.0, lt=1.0)
-    """Fraction of the unordered problems from which held-out tasks are drawn."""
-    seed: int = 0
-    """Seed of the tasks."""
-    split_seed: int = 0
-    """Seed of the split; keep it over a project, or held-out problems become train problems."""
 
     @model_validator(mode="after")
     def _check_together(self) -> AdderSettings:
@@ -170,15 +157,8 @@ class _Sum(Episode):
         return tool_result(call, str(int(call.arguments["a"]) + int(call.arguments["b"])))  # 2.0 is whole, too
 
 
-class _Tasks(LazyTasks):
+class _Tasks(DrawnTasks):
     """The tasks of a split, drawn one by one."""
-
-    def __init__(self, settings: AdderSettings, split: Split) -> None:
-        self._settings = settings
-        self._split: Split = split
-
-    def __len__(self) -> int:
-        return self._settings.num_train if self._split == "train" else self._settings.num_heldout
 
     def make(self, place: int) -> Task:
         operands = _operands(self._settings, self._split, place)

@@ -22,9 +22,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gyms.score import Score
+from gyms.score import Score, Status
 
-__all__ = ["Call", "Episode", "Message", "OneTurn", "Reply", "Tool", "Turn", "refusal", "tool_result", "unanswered"]
+__all__ = [
+    "Call",
+    "Episode",
+    "Message",
+    "OneTurn",
+    "Reply",
+    "Tool",
+    "Turn",
+    "Unplayable",
+    "refusal",
+    "tool_result",
+    "unanswered",
+]
 
 Message = Mapping[str, str]
 """One chat message: `{"role": "system" | "user" | "assistant", "content": str}`; an answer to a tool call is
@@ -160,6 +172,22 @@ class OneTurn(Episode):
 
     def score(self) -> Score:
         return self._no_answer if self._response is None else self._score(self._response)
+
+
+class Unplayable(Episode):
+    """An attempt at a malformed task: its first turn ends it, and it is masked."""
+
+    def __init__(self, problem: str) -> None:
+        """Args:
+        problem: what is wrong with the task, in one line.
+        """
+        self._problem = problem
+
+    def step(self, turn: Turn) -> Reply:
+        return Reply(is_done=True)
+
+    def score(self) -> Score:
+        return Score(status=Status.BAD_TASK, detail=self._problem)
 
 
 def tool_result(call: Call, content: str) -> Message:

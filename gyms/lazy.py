@@ -1,14 +1,16 @@
-"""Splits of any size whose tasks are made when they are asked for."""
+"""Splits of any size whose tasks are made when they are asked for, and the settings of gyms that draw theirs."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import overload
+from typing import Any, overload
 
-from gyms.api import Task
+from pydantic import ConfigDict, Field
 
-__all__ = ["LazyTasks"]
+from gyms.api import GymSettings, Split, Task
+
+__all__ = ["DrawnSettings", "DrawnTasks", "LazyTasks"]
 
 
 class LazyTasks(Sequence[Task]):
@@ -32,3 +34,31 @@ class LazyTasks(Sequence[Task]):
         if not 0 <= place < len(self):
             raise IndexError(f"task index {index} is out of range: the split has {len(self)} tasks")
         return self.make(place)
+
+
+class DrawnSettings(GymSettings):
+    """How many tasks a gym draws, and which problems are held out; a gym adds what it asks."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    num_train: int = Field(default=10_000, ge=1, le=10**9)
+    """Train tasks."""
+    num_heldout: int = Field(default=200, ge=1, le=10**6)
+    """Held-out tasks."""
+    heldout_fraction: float = Field(default=0.1, gt=0.0, lt=1.0)
+    """Fraction of all problems from which held-out tasks are drawn."""
+    seed: int = 0
+    """Seed of the tasks."""
+    split_seed: int = 0
+    """Seed of the split; keep it over a project, or held-out problems become train problems."""
+
+
+class DrawnTasks(LazyTasks):
+    """The tasks of a split by the settings of their gym; a subclass draws one."""
+
+    def __init__(self, settings: DrawnSettings, split: Split) -> None:
+        self._settings: Any = settings
+        self._split: Split = split
+
+    def __len__(self) -> int:
+        return self._settings.num_train if self._split == "train" else self._settings.num_heldout

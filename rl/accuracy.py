@@ -19,7 +19,7 @@ from rl.batch import Group, ScoredSample
 from rl.collect import Policy, ScoresResponses, collect, gather_or_cancel
 from rl.intervals import interval
 
-__all__ = ["Accuracy", "GymResult", "evaluate", "gym_results"]
+__all__ = ["Accuracy", "GymResult", "eval_metrics", "evaluate", "gym_results"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +110,15 @@ def gym_results(greedy: Sequence[Group], sampled: Sequence[Group]) -> dict[str, 
             },
         )
     return results
+
+
+def eval_metrics(row: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers of a row of evals.jsonl that stand in metrics.jsonl too (`rl.metric_table`)."""
+    return {
+        f"eval/{name}/{key}_accuracy": result[key]["mean"]
+        for name, result in row["gyms"].items()
+        for key in ("greedy", "sampled")
+    }
 
 
 def accuracy(tasks: Sequence[Sequence[ScoredSample]], *, of: Callable[[Sequence[float]], float] = fmean) -> Accuracy:

@@ -22,6 +22,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from rollout.engine.device import this_device
 from rollout.quant.grid import Packed, check_finite, quantize_packed
 from rollout.quant.scheme import QuantScheme
 from rollout.quant.views import check_shapes, quantized_views
@@ -56,7 +57,7 @@ class Masters:
         self.model = model
         self.scheme = scheme
         self.views = quantized_views(model, scheme)
-        check_shapes(self.views, scheme.group_size)
+        check_shapes(self.views, scheme.group_size, this_device().kernel)
         self.packed: dict[str, Packed] = {}
         """Codes and scales of the quantised views by checkpoint name, of the last refresh; empty without the grid."""
         self._is_quantised = fake_quantize

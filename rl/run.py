@@ -14,7 +14,7 @@ from typing import Any
 
 from gyms.mixture import Draw, heldout
 from reward.rules import TruncationRule, check_masked_rate
-from rl.accuracy import evaluate
+from rl.accuracy import eval_metrics, evaluate
 from rl.alarms import WATCHED
 from rl.batch import Group, LearningBatch, learning_batch
 from rl.checkpoint import PublishedWeights
@@ -248,13 +248,7 @@ class Run(Recoverable):
 
     def _take_eval_metrics(self) -> dict[str, float]:
         row, self._last_eval = self._last_eval, None
-        if row is None:
-            return {}
-        return {
-            f"eval/{name}/{key}_accuracy": result[key]["mean"]
-            for name, result in row["gyms"].items()
-            for key in ("greedy", "sampled")
-        }
+        return {} if row is None else eval_metrics(row)
 
     def final_table(self) -> None:
         """Show the table and write final.json, which says that the run is done."""

@@ -23,13 +23,12 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, ClassVar, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from gyms.api import (
     Call,
     Environment,
     Episode,
-    GymSettings,
     Message,
     Reply,
     Score,
@@ -42,8 +41,9 @@ from gyms.api import (
     refusal,
     tool_result,
 )
+from gyms.episode import Unplayable
 from gyms.heldout import is_heldout
-from gyms.lazy import LazyTasks
+from gyms.lazy import DrawnSettings, DrawnTasks
 from gyms.tools.bank import Bank
 from gyms.tools.calendar import Calendar
 from gyms.tools.dialect import DIALECTS, canonical, spelled, spelled_arguments, spelled_name
@@ -63,10 +63,8 @@ _MAX_FAULTY = 40
 WorldName = Literal["calendar", "shop", "bank"]
 
 
-class ToolsSettings(GymSettings):
+class ToolsSettings(DrawnSettings):
     """Which errands are asked, and how many."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     worlds: tuple[WorldName, ...] = ("calendar", "shop", "bank")
     """Worlds that tasks are drawn from, alike."""
@@ -80,16 +78,6 @@ class ToolsSettings(GymSettings):
     """Spell tools and arguments differently from task to task."""
     partial_credit: bool = False
     """Pay `fraction` instead of 1 for all and 0 for less."""
-    num_train: int = Field(default=5000, ge=1, le=10**9)
-    """Train tasks."""
-    num_heldout: int = Field(default=200, ge=1, le=10**6)
-    """Held-out tasks."""
-    heldout_fraction: float = Field(default=0.1, gt=0.0, lt=1.0)
-    """Fraction of all prompts from which held-out tasks are drawn."""
-    seed: int = 0
-    """Seed of the tasks."""
-    split_seed: int = 0
-    """Seed of the split; keep it over a project, or held-out problems become train problems."""
 
     @model_validator(mode="after")
     def _check_together(self) -> ToolsSettings:
@@ -121,7 +109,7 @@ class Tools(Environment):
 
     def start(self, task: Task, seed: int) -> Episode:
         if problem := _what_is_wrong(task.data):
-            return _Unplayable(f"task {task.id!r}: {problem}")
+            return Unplayable(f"task {task.id!r}: {problem}")
         return _Errands(task, self.tools(task), self.settings)
 
     def gold_turns(self, task: Task) -> Sequence[Turn]:
@@ -187,28 +175,8 @@ class _Errands(Episode):
         return tool_result(call, result.text)
 
 
-class _Unplayable(Episode):
-    """An attempt at a malformed task."""
-
-    def __init__(self, problem: str) -> None:
-        self._problem = problem
-
-    def step(self, turn: Turn) -> Reply:
-        return Reply(is_done=True)
-
-    def score(self) -> Score:
-        return Score(status=Status.BAD_TASK, detail=self._problem)
-
-
-class _Tasks(LazyTasks):
+class _Tasks(DrawnTasks):
     """The tasks of a split, drawn one by one."""
-
-    def __init__(self, settings: ToolsSettings, split: Split) -> None:
-        self._settings = settings
-        self._split: Split = split
-
-    def __len__(self) -> int:
-        return self._settings.num_train if self._split == "train" else self._settings.num_heldout
 
     def make(self, place: int) -> Task:
         draw = random.Random(f"tools {self._settings.seed} {self._split} {place}")

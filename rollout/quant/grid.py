@@ -21,6 +21,7 @@ How it is fast. A bf16 operation on a CPU widens, computes and narrows at every 
 place, in row blocks that stay in cache, and narrowed only where the three lines above round (an fp32 quotient narrowed
 is what a bf16 division gives). The tests hold the two to each other bitwise. Values, codes and packed words of a matrix
 come from one pass (`quantize_packed`): the learner's forward weights and what is published are made together.
+Large matrices go through `rollout.quant.compiled_grid` instead: all in one pass, the same bits.
 Left out: `torch.compile`, which by default drops intermediate roundings to bf16 and so changes 7 to 8 % of the values.
 
 Not checked here, because this runs at every optimiser step: that weights are finite. A NaN or an infinity makes its
@@ -55,6 +56,8 @@ MAX_CODE = 7
 _BLOCK_WEIGHTS = 1 << 19
 """Weights of one block on a CPU: few enough for its scratch (10 bytes a weight) to stay in a cache, and so many that
 the calls into torch cost little beside the work."""
+_COMPILED_WEIGHTS = 1 << 17
+"""From so many weights on, a matrix in a CPU's memory is quantised by the compiled pass; small models need no numba."""
 _SMALLEST_NORMAL = torch.finfo(torch.bfloat16).smallest_normal
 
 
@@ -173,6 +176,11 @@ def quantize_packed(
             torch.empty((num_out, num_in // CODES_PER_WORD), dtype=torch.int32, device=weight.device),
             torch.empty((num_out, num_in // group_size), dtype=torch.bfloat16, device=weight.device),
         )
+    if weight.numel() >= _COMPILED_WEIGHTS and _is_plain(weight, values, out, group_size):
+        from rollout.quant.compiled_grid import quantize_rows
+
+        quantize_rows(weight, group_size, out.words, out.scale, values)
+        return out
     for block in _blocks(weight, group_size):
         pack_int4(block.codes_RI.to(torch.int8), out=out.words[block.rows])
         out.scale[block.rows] = block.scale_RS
@@ -203,6 +211,15 @@ def check_finite(name: str, weight: torch.Tensor) -> None:
     raise ValueError(
         f"{name}: {num_bad} of {weight.numel()} values are NaN, infinite or not below {limit:.3e}, the largest "
         "bfloat16; no such weights are quantised or published: look at the loss and the gradient norm of this step"
+    )
+
+
+def _is_plain(weight: torch.Tensor, values: torch.Tensor | None, out: Packed, group_size: int) -> bool:
+    """Whether the compiled pass takes it: groups of whole words, on a CPU, neighbours of a row side by side."""
+    return group_size % CODES_PER_WORD == 0 and all(
+        tensor is None
+        or (tensor.device.type == "cpu" and tensor.stride(1) == 1 and tensor.dtype in (torch.float32, torch.bfloat16))
+        for tensor in (weight, values)
     )
 
 

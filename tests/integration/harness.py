@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 
 from rl.learner import Learner, LearnerSettings
+from rl.metric_table import metric_of
 from rl.mismatch import Mismatch
 from rollout.quant.scheme import QuantScheme
 
@@ -73,8 +74,12 @@ class Runs:
 
     @staticmethod
     def rows(run_dir: Path, name: str = "metrics.jsonl") -> list[dict[str, Any]]:
+        """Rows of a file of the run folder; every number of every real run must stand in the table of metrics."""
         file = run_dir / name
-        return [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
+        rows = [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
+        if name == "metrics.jsonl":
+            assert [key for row in rows for key in row if metric_of(key) is None] == []
+        return rows
 
 
 def without_times(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

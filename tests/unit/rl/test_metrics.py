@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import importlib
 import json
-import re
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
 from gyms.api import Status
+from reward.calibration import Calibration, CriticGate
 from reward.control import CONTROL_FLAG
+from reward.critic_report import CriticReport
 from reward.rules import TruncationRule
+from rl.accuracy import eval_metrics
 from rl.batch import learning_batch
+from rl.metric_table import METRICS, SECTIONS, main, metric_of
+from rl.metric_table import PHASES as PHASES_OF_A_STEP
 from rl.metrics import fault_causes, step_metrics
 from rl.mismatch import LogprobGap
 from rl.partial import PartialGroup
@@ -165,19 +170,44 @@ def test_a_component_cannot_take_the_name_of_the_mean_reward(group, scored):
     assert row["reward/sums/mean"] == 0.5
 
 
-def test_every_name_of_a_row_is_documented(groups):
-    if not DOCUMENT.is_file():
-        pytest.skip("docs/metrics.md is not written yet")
-    gap = dict.fromkeys(("eval/sums/greedy_accuracy", "eval/sums/sampled_accuracy"), 0.5)
-    placeholder = {"<gym>": "[A-Za-z0-9_-]+", "<name>": "[a-z_]+", "<component>": "[^/]+", "<phase>": "[a-z_]+"}
-    patterns = []
-    for name in re.findall(r"`([^`\s]+)`", DOCUMENT.read_text(encoding="utf-8")):
-        pattern = re.escape(name)
-        for key, value in placeholder.items():
-            pattern = pattern.replace(re.escape(key), value)
-        patterns.append(re.compile(pattern))
-    undocumented = [key for key in row_of(groups) | gap if not any(p.fullmatch(key) for p in patterns)]
-    assert undocumented == []
+def test_every_name_of_a_row_stands_in_the_table_and_every_row_of_the_table_is_written(groups):
+    full = row_of(groups, phases=dict.fromkeys(PHASES_OF_A_STEP, 1.0))
+    report = CriticReport(num_pairs=1, num_first_said=1, num_longer_wins=1)
+    gate = CriticGate()
+    gate.update(0, Calibration(**{field.name: 1 for field in fields(Calibration)}))
+    full |= eval_metrics({"gyms": {"sums": {"greedy": {"mean": 0.5}, "sampled": {"mean": 0.5}}}})
+    full |= report.metrics() | gate.metrics()
+    assert [key for key in full if metric_of(key) is None] == []
+    assert [metric.name for metric in METRICS if metric not in map(metric_of, full)] == []
+
+
+def test_names_of_their_own_come_before_kinds_of_names():
+    assert metric_of("reward/sums/mean").unit == "reward"
+    assert metric_of("reward/a.b-c/parts/of it").name == "reward/<gym>/<component>"
+    assert metric_of("reward/mean").name == "reward/mean"
+    assert metric_of("phase/nap_seconds") is None and metric_of("rollout/no_such") is None
+
+
+def test_every_source_exists_and_every_name_is_told_once():
+    for metric in METRICS:
+        module, _, path = metric.source.partition(":")
+        found = importlib.import_module(module)
+        for part in path.split("."):
+            found = getattr(found, part)
+        assert callable(found)
+    names = [metric.name for metric in METRICS]
+    assert len(names) == len(set(names))
+    assert {name.partition("/")[0] for name in names} == set(SECTIONS)
+
+
+def test_the_page_shows_the_table_as_it_is(tmp_path, capsys):
+    assert main([str(DOCUMENT), "--check"]) == 0
+    stale = tmp_path / "metrics.md"
+    stale.write_text(DOCUMENT.read_text().replace("| sampling temperature |", "| heat |"))
+    assert main([str(stale), "--check"]) == 1 and "is stale; run: " in capsys.readouterr().err
+    assert main([str(stale)]) == 0 and stale.read_text() == DOCUMENT.read_text()
+    stale.write_text("no marks")
+    assert main([str(stale)]) == 2 and capsys.readouterr().err.count("\n") == 1
 
 
 def test_tokens_of_older_weights_are_stale_and_were_counted_in_their_own_step(group, scored):

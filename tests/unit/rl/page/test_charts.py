@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from gyms.api import Status
-from rl.page.charts import SECTIONS, figures_of
+from rl.metric_table import PHASES, metric_of
+from rl.page.charts import PHASES as CHART_PHASES
+from rl.page.charts import PLAIN, SECTIONS, figures_of
 from rl.page.folder import read_run
 from rl.page.stored import read_samples
 from rl.page.summary import groups_of, summary_of
@@ -17,6 +19,12 @@ def figures(*folders):
     found = [[read_samples(file)[0] for file in run.rollouts] for run in runs]
     summaries = [{samples[0].step: summary_of(samples) for samples in steps} for steps in found]
     return {figure.title: figure for figure in figures_of(runs, summaries)}
+
+
+def test_every_number_that_a_chart_names_is_one_that_runs_write():
+    names = [name for *_, metrics, _ in PLAIN for name in metrics]
+    assert len(names) > 20 and [name for name in names if metric_of(name) is None] == []
+    assert set(CHART_PHASES) == set(PHASES)
 
 
 def plain(*values):
