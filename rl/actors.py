@@ -47,6 +47,11 @@ class Actors:
         self._num_cpus = 0
         self._num_gpus = 0
 
+    @property
+    def is_tight(self) -> bool:
+        """Whether learner and engines give each other their memory: GPUs are too small for both."""
+        return self._num_gpus > 0
+
     async def __aenter__(self) -> Actors:
         try:
             self._connect()

@@ -48,6 +48,11 @@ class StartsProcesses(Protocol):
 
     place: Place
 
+    @property
+    def is_tight(self) -> bool:
+        """Whether learner and engines do not fit on the devices beside each other; known once it was entered."""
+        ...
+
     async def __aenter__(self) -> StartsProcesses: ...
 
     async def __aexit__(self, *error: object) -> None: ...

@@ -1,149 +1,30 @@
-"""Phases, and who is started anew: the cluster on processes that live in this one, with a small learner and engines."""
+"""Phases, and who is started anew: the cluster on processes that live in this one."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
-import numpy as np
 import pytest
 
-from configs.schema import Config
 from rl.cluster import Cluster
 from rl.faults import ActorLost, DeadlineExceeded, PhaseError
-from rl.learner import Learner
-from rl.processes import Place
-from rollout.engine.engine import EngineBroken, SwapTiming, VLLMEngine
-from rollout.weights.contract import Manifest, WeightArtefact
-
-NUM_ENGINES = 3
-
-
-class SmallEngine:
-    """Serves the version that it was handed last."""
-
-    def __init__(self, settings: Any) -> None:
-        self.folder = settings.model_folder
-        self.version = self.staged = -1
-
-    def stage_weights(self, artefact: WeightArtefact, *, is_reswap: bool) -> None:
-        if artefact.manifest.version <= self.version and not is_reswap:
-            raise ValueError("not newer")
-        self.staged = artefact.manifest.version
-
-    def commit_weights(self, version: int) -> SwapTiming:
-        assert self.staged == version
-        self.version = version
-        return SwapTiming(version=version, stall_seconds=0.0, num_bytes=0, is_copy=True)
-
-    def abort(self, ids: Any) -> int:
-        return 0
-
-    def finished(self, *, wait_seconds: float) -> list[Any]:
-        return []
-
-
-class SmallLearner:
-    """Its weights are the number of its updates."""
-
-    def __init__(self, settings: Any) -> None:
-        self.num_updates = 0
-
-    def update(self, minibatch: Any, ptx: Any, *, lr: float) -> None:
-        self.num_updates += 1
-
-    def publish(self, version: int) -> WeightArtefact:
-        manifest = Manifest(version=version, entries=(), total_bytes=0)
-        return WeightArtefact(manifest=manifest, buffer=np.zeros(0, dtype=np.uint8))
-
-    def export(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.json").write_text("{}")
-
-
-class Here:
-    """A process that is none. `fault` is what its next call comes to."""
-
-    def __init__(self, name: str, inside: Any) -> None:
-        self.name, self.inside = name, inside
-        self.failure: Exception | None = None
-        self.fault: Exception | None = None
-
-    async def ask(self, method: str, *args: Any, setting: str, **kwargs: Any) -> Any:
-        await asyncio.sleep(0)
-        if self.fault is not None:
-            self.failure, self.fault = self.fault, None
-            raise self.failure
-        return None if method == "__ray_ready__" else getattr(self.inside, method)(*args, **kwargs)
-
-    async def ask_shared(self, method: str, *args: Any, setting: str, **kwargs: Any) -> tuple[Any, Any]:
-        answer = await self.ask(method, *args, setting=setting, **kwargs)
-        return answer, answer
-
-
-class InThisProcess:
-    """Starts nothing but objects; `started` and `stopped` have their names in order."""
-
-    def __init__(self) -> None:
-        self.place = Place()
-        self.running: dict[str, Here] = {}
-        self.started: list[str] = []
-        self.stopped: list[str] = []
-
-    async def __aenter__(self) -> InThisProcess:
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        self.running = {}
-
-    def start(self, kind: type, *args: Any, name: str, bundle: int, max_concurrency: int = 1) -> Here:
-        small = {Learner: SmallLearner, VLLMEngine: SmallEngine}[kind]
-        self.started.append(name)
-        self.running[name] = Here(name, small(*args))
-        return self.running[name]
-
-    def stop(self, process: Here) -> None:
-        self.stopped.append(process.name)
-        assert self.running.pop(process.name) is process
-
-    def versions(self) -> list[int]:
-        """What the engines serve."""
-        return [process.inside.version for name, process in sorted(self.running.items()) if name != "learner"]
-
-
-def on_a_cluster(folder: Path, work: Callable[[Cluster, InThisProcess], Awaitable[Any]]) -> Any:
-    config = Config.model_validate(
-        {"model": {"source": "tiny"}, "gyms": [{"name": "arithmetic"}], "engine": {"num_engines": NUM_ENGINES}}
-    )
-    chat: Any = SimpleNamespace(end_token_ids=(0,))
-
-    async def run() -> Any:
-        here = InThisProcess()
-        async with Cluster(
-            config, model_folder=folder / "base", initial_int4=folder / "int4", chat=chat, processes=here
-        ) as cluster:
-            return await work(cluster, here)
-
-    return asyncio.run(run())
-
-
-async def generate(cluster: Cluster, version: int) -> None:
-    async with cluster.generating(await cluster.learner.publish(version)):
-        pass
+from rollout.engine.engine import EngineBroken
+from tests.unit.rl.small_cluster import NUM_ENGINES, InThisProcess, generate, on_a_cluster
 
 
 @pytest.mark.parametrize(
-    ("outer", "inner"), [("generating", "learning"), ("learning", "generating"), ("learning",) * 2]
+    ("outer", "inner"), [("generating", "learning"), ("learning", "generating"), ("keeping", "learning")]
 )
 def test_a_phase_that_is_entered_inside_another_is_refused_and_the_outer_one_goes_on(
     tmp_path: Path, outer: str, inner: str
 ) -> None:
     async def work(cluster: Cluster, here: InThisProcess) -> None:
         weights = await cluster.learner.publish(0)
-        enter = {"generating": lambda: cluster.generating(weights), "learning": cluster.learning}
+        enter = {
+            "generating": lambda: cluster.generating(weights),
+            "learning": cluster.learning,
+            "keeping": cluster.keeping,
+        }
         async with enter[outer]():
             before = cluster.place.phase
             with pytest.raises(PhaseError, match=f"'{inner.removesuffix('ing')[:5]}.*during '{before}'"):
