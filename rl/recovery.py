@@ -94,7 +94,7 @@ class Recoverable:
             self.folder.drop_from(0, num_evals=0)
             self.state = RunState(num_steps=self.config.num_steps, weights=await learner.publish(0))
             return
-        await learner.load(checkpoint.learner_file)
+        await learner.load(checkpoint.folder)
         weights = await learner.publish(checkpoint.run["weight_version"])
         self.state = RunState(num_steps=self.config.num_steps, weights=weights)
         self.state.load_state_dict(checkpoint.run, weights, self.draws)
@@ -177,6 +177,6 @@ class Recoverable:
             return
         with self.times.span("save"):
             staging = staging_folder(self.folder.checkpoints, self.state.step)
-            await self.cluster.learner.save(staging / "learner.pt")
+            await self.cluster.learner.save(staging)
             write_manifest(staging, self.folder.checkpoints, run=facts, fingerprint=self.checked.fingerprint)
             prune(self.folder.checkpoints, self.config.checkpoint.keep)
