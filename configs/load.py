@@ -33,6 +33,7 @@ MAY_CHANGE_ON_RESUME: Mapping[str, str] = {
     "rollout.long_prompts": "may change while no task was left out",
     "ptx.long_conversations": "may change while no conversation was left out",
     "learner.gradient_checkpointing": "layers that are computed twice give the same numbers",
+    "learner.num_ranks": "ranks add the same numbers up in another order: equal up to rounding, not bit for bit",
     "eval.*": "evaluation reads the policy and never changes it",
     "alarm.*": "an alarm stops a run and changes nothing that it computes",
     "checkpoint.*": "when a run is saved does not change what it computes",

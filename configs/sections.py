@@ -328,6 +328,9 @@ class LearnerConfig(Section):
     the memory of long responses, the same numbers."""
     compute_dtype: Literal["bfloat16", "float32"] = "bfloat16"
     """Type of activations and gradients. Masters and optimiser are always fp32."""
+    num_ranks: Positive = 1
+    """Processes that the learner is spread over, rank i in bundle i beside engine i. Each holds a part of masters,
+    moments and gradients, and learns from its share of a minibatch (docs/ranks.md)."""
 
     @model_validator(mode="after")
     def _loss_is_known(self) -> LearnerConfig:
@@ -347,6 +350,11 @@ class LearnerConfig(Section):
             raise ValueError(
                 f"learner.aggregation = {self.aggregation!r} has no meaning for learner.loss = {self.loss!r}, whose "
                 "ratio is that of the whole response: leave it out"
+            )
+        if self.num_ranks > 1 and self.optimizer == "muon":
+            raise ValueError(
+                f'learner.optimizer = "muon" orthogonalises whole matrices, and learner.num_ranks = {self.num_ranks} '
+                'ranks hold parts of them: set learner.optimizer = "adamw", or learner.num_ranks = 1'
             )
         if self.baseline == "log_mean_exp" and self.tau == 0:
             raise ValueError('learner.baseline = "log_mean_exp" needs learner.tau > 0')
@@ -407,7 +415,8 @@ class ClusterConfig(Section):
     address: str | None = None
     """Ray address; None: the job's cluster under `ray job submit`, else a cluster started for this run."""
     cpus_per_bundle: Positive | None = None
-    """CPUs of each engine's bundle, shared in turns with the learner. None: the cluster's CPUs over the engines."""
+    """CPUs of each bundle, which an engine and a rank of the learner share in turns. None: the cluster's CPUs over the
+    bundles, as many as there are engines or ranks, whichever are more."""
     object_store_bytes: Annotated[int, Field(ge=78643200)] = 512 << 20
     """Object store of a cluster started for this run; must hold two packed models."""
     start_seconds: Seconds = 300.0

@@ -62,8 +62,8 @@ class SmallEngine:
 class SmallLearner:
     """Its weights are the number of its updates."""
 
-    def __init__(self, settings: Any) -> None:
-        self.num_updates = 0
+    def __init__(self, settings: Any, seat: Any = None) -> None:
+        self.num_updates, self.seat = 0, seat
         self.has_memory = True
 
     def offload(self) -> None:
@@ -120,6 +120,8 @@ class InThisProcess:
         is_tight: its devices have no room for the learner beside an engine, and say so.
     """
 
+    host = "127.0.0.1"
+
     def __init__(self, *, is_tight: bool) -> None:
         self.is_tight = is_tight
         self.place = Place()
@@ -150,15 +152,24 @@ class InThisProcess:
 
     def versions(self) -> list[int]:
         """What the engines serve."""
-        return [process.inside.version for name, process in sorted(self.running.items()) if name != "learner"]
+        return [process.inside.version for name, process in sorted(self.running.items()) if name.startswith("engine")]
 
 
 def on_a_cluster(
-    folder: Path, work: Callable[[Cluster, InThisProcess], Awaitable[Any]], *, is_tight: bool = False
+    folder: Path,
+    work: Callable[[Cluster, InThisProcess], Awaitable[Any]],
+    *,
+    is_tight: bool = False,
+    num_ranks: int = 1,
 ) -> Any:
     """What `work` returns, in a cluster of `NUM_ENGINES` engines."""
     config = Config.model_validate(
-        {"model": {"source": "tiny"}, "gyms": [{"name": "arithmetic"}], "engine": {"num_engines": NUM_ENGINES}}
+        {
+            "model": {"source": "tiny"},
+            "gyms": [{"name": "arithmetic"}],
+            "engine": {"num_engines": NUM_ENGINES},
+            "learner": {"num_ranks": num_ranks},
+        }
     )
     chat: Any = SimpleNamespace(end_token_ids=(0,))
 
