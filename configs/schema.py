@@ -16,6 +16,7 @@ from configs.alarm import AlarmConfig
 from configs.base import NonNegative, Section
 from configs.curated import PtxConfig, PtxSourceConfig, WarmupConfig
 from configs.judge import CalibrationConfig, JudgeConfig, JudgeEndpointConfig
+from configs.prompts import GateConfig, OverlapConfig, PromptsConfig
 from configs.sections import (
     CheckpointConfig,
     ClusterConfig,
@@ -43,6 +44,7 @@ __all__ = [
     "Config",
     "EngineConfig",
     "EvalConfig",
+    "GateConfig",
     "GymConfig",
     "JudgeConfig",
     "JudgeEndpointConfig",
@@ -50,6 +52,8 @@ __all__ = [
     "LengthRewardConfig",
     "MismatchConfig",
     "ModelConfig",
+    "OverlapConfig",
+    "PromptsConfig",
     "PtxConfig",
     "PtxSourceConfig",
     "QuantConfig",
@@ -81,6 +85,8 @@ class Config(Section):
     """The INT4 grid."""
     gyms: tuple[GymConfig, ...] = ()
     """Sources of tasks."""
+    overlap: OverlapConfig = OverlapConfig()
+    """Training tasks that held-out data hold too."""
     rollout: RolloutConfig = RolloutConfig()
     """How responses are drawn."""
     engine: EngineConfig = EngineConfig()
@@ -166,6 +172,15 @@ class Config(Section):
             raise ValueError(
                 f"rollout.prompts_per_step = {self.rollout.prompts_per_step} is not a multiple of "
                 f"learner.num_minibatches = {self.learner.num_minibatches}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _refilled_groups_are_left_out(self) -> Config:
+        if self.rollout.prompts.max_refills and not self.learner.drop_zero_spread:
+            raise ValueError(
+                f"rollout.prompts.max_refills = {self.rollout.prompts.max_refills} draws others in the place of groups "
+                "without spread, but learner.drop_zero_spread = false learns from those groups; remove one"
             )
         return self
 

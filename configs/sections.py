@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from configs.base import Fraction, MomentDecay, NonNegative, Positive, Seconds, Section
+from configs.prompts import PromptsConfig
 
 __all__ = [
     "CheckpointConfig",
@@ -213,6 +214,8 @@ class RolloutConfig(Section):
     the loss. Only with `segment_tokens`."""
     temperature: TemperatureConfig = TemperatureConfig()
     """Decaying sampling temperature."""
+    prompts: PromptsConfig = PromptsConfig()
+    """Which tasks are asked."""
 
 
 class EngineConfig(Section):

@@ -51,6 +51,9 @@ def step_metrics(
         "rollout/weight_version": weight_version,
         "rollout/num_samples": len(scored),
         "rollout/num_dropped_prompts": sum(group.draw.num_dropped for group in batch.groups),
+        "rollout/num_refills": sum(group.draw.index < 0 for group in batch.groups),
+        "rollout/refill_tokens_frac": _refill_tokens_frac(batch.groups),
+        "rollout/num_ungated": sum(group.draw.is_ungated for group in batch.groups),
         "rollout/num_tokens": num_tokens,
         "rollout/length_mean": _mean([s.sample.num_sampled for s in scored]),
         "rollout/truncated_frac": _mean([s.sample.is_truncated for s in scored]),
@@ -81,6 +84,13 @@ def _stale_frac(scored: Sequence[ScoredSample], weight_version: int) -> float | 
     parts = [part for s in scored for part in s.sample.segments if part.is_sampled]
     num = sum(len(part.token_ids) for part in parts)
     return sum(len(p.token_ids) for p in parts if p.weight_version != weight_version) / num if num else None
+
+
+def _refill_tokens_frac(groups: Sequence[Group]) -> float | None:
+    """Of the sampled tokens of complete groups, those of draws that the step added."""
+    lengths = [(g.draw.index < 0, s.sample.num_sampled) for g in groups for s in g.samples]
+    num = sum(length for _, length in lengths)
+    return sum(length for is_refill, length in lengths if is_refill) / num if num else None
 
 
 def _reward_metrics(groups: Sequence[Group]) -> Row:

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from configs.schema import Config
+from gyms.api import Task
 from gyms.fingerprint import gym_fingerprint
 from gyms.load import GymSpec
 from gyms.mixture import GymEntry
@@ -25,10 +26,13 @@ from rl.gym_checks import check_gyms, check_same_everywhere, gym_code
 from rl.judging import Judging
 from rl.machine import check_programs, check_ray_folder
 from rl.objective import check_objective
+from rl.overlap import check_overlap, digest, file_texts
 from rl.prompts import Askable, check_conversations, check_prompts
 from rl.ptx import PtxData, load_conversations
+from rl.rates import in_range, rates_digest, read_rates
 from rl.resume import check_draws_so_far, check_fingerprint, resumed
 from rl.run_folder import RunFolder
+from rl.sampling import PromptSampler
 from rl.tiny_model import build_tiny_model
 from rollout.chat import ChatFormat
 from rollout.engine.compat import check_version
@@ -62,6 +66,8 @@ class Checked:
     """What must be the same when a run goes on: chat template and gyms' tasks."""
     askable: Askable
     """Which tasks can be asked."""
+    sampler: PromptSampler
+    """Which of them a step asks."""
     checkpoint: Checkpoint | None
     """Where the run goes on from; None where it begins."""
     notes: tuple[str, ...]
@@ -85,7 +91,15 @@ def check(config: Config, *, say: Callable[[str], None] = lambda text: None) -> 
     model_folder = prepare_model_folder(config, folder)
     num_parameters = check_model(config, model_folder)
     chat = chat_of(config, model_folder, gyms)
-    fingerprint = {"chat_template": chat.template_hash, "gyms": {e.name: gym_fingerprint(e.gym) for e in gyms}}
+    wanted = config.rollout.prompts
+    rates = {} if wanted.rates is None else read_rates(wanted.rates, [entry.name for entry in gyms])
+    benchmarks = file_texts(config.overlap.files)
+    fingerprint: dict[str, Any] = {
+        "chat_template": chat.template_hash,
+        "gyms": {e.name: gym_fingerprint(e.gym) for e in gyms},
+        **({"rates": rates_digest(rates)} if rates else {}),
+        **({"overlap": digest(benchmarks)} if benchmarks and config.overlap.rule == "drop" else {}),
+    }
     check_same_everywhere(foreign, fingerprint["gyms"])
     checkpoint = None
     if goes_on is not None:
@@ -101,6 +115,18 @@ def check(config: Config, *, say: Callable[[str], None] = lambda text: None) -> 
     for i, entry in enumerate(gyms):
         with gym_code(i, entry.name):
             notes += check_prompts(config, gyms, i, askable, say)
+    overlaps, told = check_overlap(config.overlap, gyms, benchmarks)
+    notes += told
+
+    def fits(gym: str, task: Task) -> bool:
+        is_clean = config.overlap.rule != "drop" or overlaps[gym].where(task) is None
+        in_rates = in_range(rates, gym, task, low=wanted.min_rate, high=wanted.max_rate)
+        return in_rates and is_clean and askable.fits(gym, task)
+
+    sampler = PromptSampler(
+        wanted, gyms, seed=config.seed, num=config.rollout.prompts_per_step, fits=fits, known=rates
+    )  # fmt: skip
+    sampler.draws(0, {})  # there is something to draw
     ptx = load_ptx(config, gyms, chat)
     if ptx is not None:
         notes += check_conversations(config, ptx, say)
@@ -115,6 +141,7 @@ def check(config: Config, *, say: Callable[[str], None] = lambda text: None) -> 
         num_parameters=num_parameters,
         fingerprint=fingerprint,
         askable=askable,
+        sampler=sampler,
         checkpoint=checkpoint,
         notes=tuple(notes),
     )

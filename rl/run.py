@@ -18,7 +18,7 @@ from statistics import fmean
 from typing import Any
 
 from configs.load import to_json
-from gyms.mixture import Draw, draws, heldout
+from gyms.mixture import Draw, heldout
 from reward.rules import TruncationRule, check_masked_rate
 from reward.scorer import Scorer
 from rl.accuracy import evaluate
@@ -34,7 +34,6 @@ from rl.checkpoint import (
     write_manifest,
 )
 from rl.cluster import Cluster
-from rl.collect import collect
 from rl.faults import ActorLost, DeadlineExceeded, RunStopped
 from rl.judging import Judging
 from rl.length_reward import with_length_reward
@@ -42,9 +41,11 @@ from rl.metrics import fault_causes, step_metrics
 from rl.partial import PartialGroup
 from rl.preflight import Checked
 from rl.ptx import WARMUP_STREAM
+from rl.refill import Refill, collect_filled
 from rl.report import Report
 from rl.run_folder import write_atomically
 from rl.sample_rows import sample_rows
+from rl.sampling import with_groups
 from rl.schedule import warmup_learning_rate_at
 from rl.settings import learning_rate, ptx_batch
 from rl.turns import LearnerHandle, ServedPolicy
@@ -127,7 +128,7 @@ class Run:
         await self.cluster.load_learner(checkpoint.learner_file)
         weights = await self.cluster.publish(checkpoint.run["weight_version"])
         self.state = RunState(num_steps=self.config.num_steps, weights=weights)
-        self.state.load_state_dict(checkpoint.run, weights, self._draws)
+        self.state.load_state_dict(checkpoint.run, weights, self.checked.gyms)
         self.judging.load_state_dict(checkpoint.run["judging"])
         self.state.is_stopping = self._is_stopping
         self.cluster.step = self.state.step
@@ -229,9 +230,16 @@ class Run:
         """
         step, wanted = self.state.step, self.config.rollout
         self.judging.serve(policy)
-        chosen = self._draws(step)
+        sampler, rates = self.checked.sampler, self.state.rates
+        chosen = sampler.draws(step, rates)
+        refill = Refill(
+            max_draws=wanted.prompts.max_refills,
+            draw=lambda asked, replaced: sampler.refill(step, rates, asked, replaced),
+            finish=self._with_length_reward,
+        )
         with self._span("rollout"), self.report.progress(f"step {step + 1}: rollout", len(chosen), "groups") as advance:
-            collected = await collect(
+            collected = await collect_filled(
+                refill,
                 policy,
                 self.scorer,
                 chosen,
@@ -248,19 +256,16 @@ class Run:
                 segment_tokens=wanted.segment_tokens,
             )
         groups, self._carried = list(collected.groups), collected.carried
-        length = self.config.reward.length
-        if length.coef and step >= length.from_step:
-            is_judged = self.judging.judged.__contains__
-            groups = [g if is_judged(g.draw.gym) else with_length_reward(g, length.coef) for g in groups]
         self.folder.write_rollouts(step, sample_rows(step, groups))
         causes, num = fault_causes(groups), sum(len(group.samples) for group in groups)
         check_masked_rate(len(causes), num, self.config.reward.max_masked_frac, causes)
         return groups
 
-    def _draws(self, step: int) -> tuple[Draw, ...]:
-        """What a step draws anew."""
-        num, fits = self.config.rollout.prompts_per_step, self.checked.askable.fits
-        return draws(self.config.seed, step, num, self.checked.gyms, fits=fits)
+    def _with_length_reward(self, group: Group) -> Group:
+        """What a complete group earned, its length included."""
+        length = self.config.reward.length
+        is_due = length.coef > 0 and self.state.step >= length.from_step
+        return with_length_reward(group, length.coef) if is_due and group.draw.gym not in self.judging.judged else group
 
     def learning_batch(self, groups: Sequence[Group]) -> LearningBatch:
         """Rewards become advantages, draws become minibatches."""
@@ -272,6 +277,7 @@ class Run:
             stale_tokens=self.config.rollout.stale_tokens,
             num_minibatches=self.config.learner.num_minibatches,
             drop_zero_spread=self.config.learner.drop_zero_spread,
+            count_zero_spread=not self.config.rollout.prompts.max_refills,
             baseline=self.config.learner.baseline,
             tau=self.config.learner.tau,
             scale_by_std=self.config.learner.scale_by_std,
@@ -351,6 +357,8 @@ class Run:
         )
         row |= self._take_eval_metrics() | self.judging.take_metrics()
         self.judging.learn_from(batch.groups)
+        if (prompts := self.config.rollout.prompts).uses_rates:
+            self.state.rates = with_groups(self.state.rates, batch.groups, memory=prompts.memory)
         rows = sample_rows(self.state.step, batch.groups, batch=batch, old_logprobs=old_logprobs)
         self.folder.write_rollouts(self.state.step, rows)
         self.folder.append(self.folder.metrics, row)
