@@ -81,7 +81,7 @@ def _section(schema: Mapping[str, Any], node: Mapping[str, Any], *, heading: str
     inner: list[tuple[str, str, Mapping[str, Any]]] = []
     rows = ""
     for name, field in node["properties"].items():
-        if ref := field.get("$ref") or field.get("items", {}).get("$ref"):
+        if ref := field.get("$ref") or (field.get("items") or field.get("anyOf", [{}])[0]).get("$ref"):
             title, path = _listed(prefix + name) if "items" in field else (prefix + name, f"{prefix}{name}.")
             inner.append((title, path, schema["$defs"][ref.rpartition("/")[2]]))
         else:

@@ -16,6 +16,7 @@ from configs.alarm import AlarmConfig
 from configs.base import NonNegative, Section
 from configs.curated import PtxConfig, PtxSourceConfig, WarmupConfig
 from configs.judge import CalibrationConfig, JudgeConfig, JudgeEndpointConfig
+from configs.lengths import LengthRewardConfig, ToggleConfig, TruncationConfig
 from configs.prompts import GateConfig, OverlapConfig, PromptsConfig
 from configs.sections import (
     CheckpointConfig,
@@ -24,7 +25,6 @@ from configs.sections import (
     EvalConfig,
     GymConfig,
     LearnerConfig,
-    LengthRewardConfig,
     MismatchConfig,
     ModelConfig,
     QuantConfig,
@@ -33,7 +33,6 @@ from configs.sections import (
     RolloutConfig,
     TemperatureConfig,
     TinyModelConfig,
-    TruncationConfig,
 )
 
 __all__ = [
@@ -63,6 +62,7 @@ __all__ = [
     "Section",
     "TemperatureConfig",
     "TinyModelConfig",
+    "ToggleConfig",
     "TruncationConfig",
     "WarmupConfig",
 ]
@@ -142,6 +142,22 @@ class Config(Section):
                     f"{self.model.context_length}; lower the budget or raise the context"
                 )
         return self
+
+    @model_validator(mode="after")
+    def _ramps_fit_the_budgets(self) -> Config:
+        for i, gym in enumerate(self.gyms):
+            rule = self.truncation_of(gym)
+            if (rule.ramp_tokens or 0) > gym.longest:
+                key = "reward" if gym.truncation is None else f"gyms.{i}"
+                raise ValueError(
+                    f"{key}.truncation.ramp_tokens = {rule.ramp_tokens} is more than the budget of the gym "
+                    f"{gym.name!r}, {gym.longest}; lower it"
+                )
+        return self
+
+    def truncation_of(self, gym: GymConfig) -> TruncationConfig:
+        """The rule for truncated samples of a gym."""
+        return gym.truncation or self.reward.truncation
 
     @model_validator(mode="after")
     def _a_sequence_fits_a_microbatch(self) -> Config:

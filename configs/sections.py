@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from configs.base import Fraction, MomentDecay, NonNegative, Positive, Seconds, Section
+from configs.lengths import LengthRewardConfig, ToggleConfig, TruncationConfig
 from configs.prompts import PromptsConfig
 
 __all__ = [
@@ -24,7 +25,6 @@ __all__ = [
     "EvalConfig",
     "GymConfig",
     "LearnerConfig",
-    "LengthRewardConfig",
     "MismatchConfig",
     "ModelConfig",
     "QuantConfig",
@@ -33,7 +33,6 @@ __all__ = [
     "RolloutConfig",
     "TemperatureConfig",
     "TinyModelConfig",
-    "TruncationConfig",
 ]
 
 
@@ -147,6 +146,8 @@ class GymConfig(Section):
     """Most turns of an episode, for gyms of many turns. Default: what the gym declares."""
     episode_tokens: Positive | None = None
     """Most tokens of an episode behind its prompt, the policy's and those it observes; gyms of many turns need it."""
+    truncation: TruncationConfig | None = None
+    """This gym's rule for truncated samples. None: `reward.truncation`."""
     args: dict[str, Any] = Field(default_factory=dict)
     """The gym's own settings; `python -m gyms info NAME` lists them."""
 
@@ -231,39 +232,17 @@ class EngineConfig(Section):
     """Most responses that decode at the same time on one engine."""
 
 
-class TruncationConfig(Section):
-    """What becomes of a response that ran into its budget; applied once, before any verifier."""
-
-    rule: Literal["penalty", "mask"] = "penalty"
-    """`penalty`: the reward is `reward`, kept in the group (Kimi K2). `mask`: left out of group and loss."""
-    reward: float = 0.0
-    """Reward of a truncated sample under `penalty`, in [-1, 1]."""
-
-    @model_validator(mode="after")
-    def _reward_in_range(self) -> TruncationConfig:
-        if not -1.0 <= self.reward <= 1.0:
-            raise ValueError(f"reward.truncation.reward must lie in [-1, 1], got {self.reward}")
-        return self
-
-
-class LengthRewardConfig(Section):
-    """A reward for right answers that are shorter than their siblings (Kimi K1.5, section 2.3.3; docs/algorithm.md)."""
-
-    coef: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
-    """Weight of the length reward, which is in [-0.5, 0.5], beside the gym's. 0: none."""
-    from_step: NonNegative = 0
-    """First step that has it: it slows the beginning of training."""
-
-
 class RewardConfig(Section):
     """How responses are scored."""
 
     num_workers: Positive = 1
     """Verifier processes; each is killed and replaced when a score overruns its gym's limit."""
     truncation: TruncationConfig = TruncationConfig()
-    """Rule for truncated samples."""
+    """Rule for truncated samples; a gym may have its own."""
     length: LengthRewardConfig = LengthRewardConfig()
     """Reward for brevity."""
+    toggle: ToggleConfig = ToggleConfig()
+    """Phases with budgets of each task."""
     max_masked_frac: Fraction = 0.2
     """The run stops when more than this fraction of a step's samples was masked for faults of ours."""
 

@@ -19,6 +19,7 @@ from gyms.mixture import GymEntry
 from rl.partial import PartialGroup
 from rl.run_folder import write_atomically
 from rl.sampling import Rates
+from rl.toggle import Budgets
 
 __all__ = [
     "Checkpoint", "PublishedWeights", "RunState", "complete_checkpoints", "latest_checkpoint", "prune",
@@ -62,6 +63,8 @@ class RunState:
     """Evaluations recorded so far."""
     rates: Rates = field(default_factory=dict)
     """Success rates of tasks by gym and task id, where the sampling of prompts uses them (`rl.sampling`)."""
+    budgets: Budgets = field(default_factory=dict)
+    """Token budgets of tasks by gym and task id, where `reward.toggle` uses them (`rl.toggle`)."""
     carried: tuple[PartialGroup, ...] = ()
     """Groups with unfinished responses, in the order in which they began."""
     is_stopping: bool = False
@@ -85,6 +88,7 @@ class RunState:
             "is_warm": self.is_warm,
             "num_evals": self.num_evals,
             "rates": self.rates,
+            "budgets": self.budgets,
             "carried": [group.state_dict() for group in self.carried],
         }
 
@@ -92,6 +96,7 @@ class RunState:
         """Take back what `state_dict` gave; `weights` are those of the restored learner, `entries` the run's gyms."""
         self.carried = tuple(PartialGroup.from_state(one, entries) for one in state.get("carried", []))
         self.rates = {gym: dict(rates) for gym, rates in state.get("rates", {}).items()}
+        self.budgets = {gym: dict(budgets) for gym, budgets in state.get("budgets", {}).items()}
         self.step, self.is_warm, self.num_evals = state["step"], state["is_warm"], state["num_evals"]
         self.weights = weights
 

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
 from gyms.api import Score, Status, Task, Tool
@@ -84,6 +85,7 @@ async def collect(
     seed: int,
     key: int | str,
     truncation: TruncationRule,
+    truncations: Mapping[str, TruncationRule] = MappingProxyType({}),
     minimum: Callable[[str], float],
     judge: JudgesGroups | None = None,
     grouped: frozenset[str] = frozenset(),
@@ -95,7 +97,7 @@ async def collect(
 
     Args:
         key: the step, or the name of an evaluation; part of every sample's seed.
-        minimum: a gym's reward for faults of the model, by gym name.
+        truncations: rules of gyms that have their own. minimum: a gym's reward for faults of the model, by gym name.
         judge: scores the groups of the gyms that need one; None (evaluation): those gyms' own `score` is asked.
         grouped: gyms that score their siblings together (`Gym.scores_groups`).
         on_group: called when a group is complete (progress).
@@ -104,7 +106,7 @@ async def collect(
     """
 
     def scored(draw: Draw, sample: Sample, score: Score) -> ScoredSample:
-        reward = reward_of(score, minimum=minimum(draw.gym), truncation=truncation)
+        reward = reward_of(score, minimum=minimum(draw.gym), truncation=truncations.get(draw.gym, truncation))
         return ScoredSample(sample=sample, score=score, reward=reward)
 
     async def group(lane: int, draw: Draw, origin: int | str, before: Sequence[Scored]) -> Group | PartialGroup:

@@ -24,6 +24,7 @@ from gyms.extras import EXTRAS, check_installed
 from gyms.mixture import Draw, Fits, GymEntry
 from gyms.permutation import permute
 from rl.cli import quiet
+from rl.toggle import right_lengths
 
 __all__ = ["Job", "main", "rate_row", "train_draws"]
 
@@ -82,7 +83,7 @@ def rate_row(group: Any, job: Job) -> dict[str, Any] | None:
         "gym": group.draw.gym,
         "task": group.draw.task.id,
         "rate": min(max(sum(values) / len(values), 0.0), 1.0),
-        "num_right": sum(value == 1.0 for value in values),
+        "right_lengths": sorted(right_lengths(group)),
         "num_scored": len(values),
         "tokens_mean": sum(s.sample.num_sampled for s in counted) / len(counted),
         "truncated_frac": sum(s.sample.is_truncated for s in counted) / len(counted),

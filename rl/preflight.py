@@ -29,11 +29,13 @@ from rl.objective import check_objective
 from rl.overlap import check_overlap, digest, file_texts
 from rl.prompts import Askable, check_conversations, check_prompts
 from rl.ptx import PtxData, load_conversations
-from rl.rates import in_range, rates_digest, read_rates
+from rl.rates import Known, in_range, read_rates
 from rl.resume import check_draws_so_far, check_fingerprint, resumed
 from rl.run_folder import RunFolder
 from rl.sampling import PromptSampler
+from rl.thinking import Thinking
 from rl.tiny_model import build_tiny_model
+from rl.toggle import Budgets
 from rollout.chat import ChatFormat
 from rollout.engine.compat import check_version
 
@@ -68,6 +70,10 @@ class Checked:
     """Which tasks can be asked."""
     sampler: PromptSampler
     """Which of them a step asks."""
+    token_budgets: Budgets
+    """Of tasks, for `reward.toggle`, from `rollout.prompts.rates`."""
+    thinking: Thinking
+    """Where thoughts end in this model's responses."""
     checkpoint: Checkpoint | None
     """Where the run goes on from; None where it begins."""
     notes: tuple[str, ...]
@@ -92,12 +98,12 @@ def check(config: Config, *, say: Callable[[str], None] = lambda text: None) -> 
     num_parameters = check_model(config, model_folder)
     chat = chat_of(config, model_folder, gyms)
     wanted = config.rollout.prompts
-    rates = {} if wanted.rates is None else read_rates(wanted.rates, [entry.name for entry in gyms])
+    known = Known() if wanted.rates is None else read_rates(wanted.rates, [entry.name for entry in gyms])
     benchmarks = file_texts(config.overlap.files)
     fingerprint: dict[str, Any] = {
         "chat_template": chat.template_hash,
         "gyms": {e.name: gym_fingerprint(e.gym) for e in gyms},
-        **({"rates": rates_digest(rates)} if rates else {}),
+        **({"rates": known.digest} if known.rates else {}),
         **({"overlap": digest(benchmarks)} if benchmarks and config.overlap.rule == "drop" else {}),
     }
     check_same_everywhere(foreign, fingerprint["gyms"])
@@ -120,11 +126,11 @@ def check(config: Config, *, say: Callable[[str], None] = lambda text: None) -> 
 
     def fits(gym: str, task: Task) -> bool:
         is_clean = config.overlap.rule != "drop" or overlaps[gym].where(task) is None
-        in_rates = in_range(rates, gym, task, low=wanted.min_rate, high=wanted.max_rate)
+        in_rates = in_range(known.rates, gym, task, low=wanted.min_rate, high=wanted.max_rate)
         return in_rates and is_clean and askable.fits(gym, task)
 
     sampler = PromptSampler(
-        wanted, gyms, seed=config.seed, num=config.rollout.prompts_per_step, fits=fits, known=rates
+        wanted, gyms, seed=config.seed, num=config.rollout.prompts_per_step, fits=fits, known=known.rates
     )  # fmt: skip
     sampler.draws(0, {})  # there is something to draw
     ptx = load_ptx(config, gyms, chat)
@@ -142,6 +148,8 @@ def check(config: Config, *, say: Callable[[str], None] = lambda text: None) -> 
         fingerprint=fingerprint,
         askable=askable,
         sampler=sampler,
+        token_budgets=known.budgets(config.reward.toggle.quantile),
+        thinking=Thinking(chat.tokenizer),
         checkpoint=checkpoint,
         notes=tuple(notes),
     )

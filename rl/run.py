@@ -36,7 +36,6 @@ from rl.checkpoint import (
 from rl.cluster import Cluster
 from rl.faults import ActorLost, DeadlineExceeded, RunStopped
 from rl.judging import Judging
-from rl.length_reward import with_length_reward
 from rl.metrics import fault_causes, step_metrics
 from rl.partial import PartialGroup
 from rl.preflight import Checked
@@ -48,6 +47,7 @@ from rl.sample_rows import sample_rows
 from rl.sampling import with_groups
 from rl.schedule import warmup_learning_rate_at
 from rl.settings import learning_rate, ptx_batch
+from rl.shaping import Shaping, truncation_rules
 from rl.turns import LearnerHandle, ServedPolicy
 from rl.update import UpdateMetrics
 from rollout.engine.engine import EngineBroken
@@ -83,6 +83,7 @@ class Run:
         )
         self.scorer = Scorer(checked.specs, num_workers=self.config.reward.num_workers)
         self.judging = Judging(self.config, checked.gyms, checked.chat)
+        self.shaping = Shaping(self.config, judged=self.judging.judged, known=checked.token_budgets)
         self._grouped = frozenset(entry.name for entry in checked.gyms if entry.gym.scores_groups)
         self._minimum = {entry.name: entry.gym.minimum for entry in checked.gyms}
         wanted, fits = self.config.eval, checked.askable.fits
@@ -235,7 +236,7 @@ class Run:
         refill = Refill(
             max_draws=wanted.prompts.max_refills,
             draw=lambda asked, replaced: sampler.refill(step, rates, asked, replaced),
-            finish=self._with_length_reward,
+            finish=lambda group: self.shaping.apply(group, step, self.state.budgets),
         )
         with self._span("rollout"), self.report.progress(f"step {step + 1}: rollout", len(chosen), "groups") as advance:
             collected = await collect_filled(
@@ -247,7 +248,8 @@ class Run:
                 temperature=temperature,
                 seed=self.config.seed,
                 key=step,
-                truncation=self._truncation,
+                truncation=TruncationRule(),
+                truncations=truncation_rules(self.config),
                 minimum=self._minimum.__getitem__,
                 judge=self.judging,
                 grouped=self._grouped,
@@ -260,12 +262,6 @@ class Run:
         causes, num = fault_causes(groups), sum(len(group.samples) for group in groups)
         check_masked_rate(len(causes), num, self.config.reward.max_masked_frac, causes)
         return groups
-
-    def _with_length_reward(self, group: Group) -> Group:
-        """What a complete group earned, its length included."""
-        length = self.config.reward.length
-        is_due = length.coef > 0 and self.state.step >= length.from_step
-        return with_length_reward(group, length.coef) if is_due and group.draw.gym not in self.judging.judged else group
 
     def learning_batch(self, groups: Sequence[Group]) -> LearningBatch:
         """Rewards become advantages, draws become minibatches."""
@@ -356,9 +352,11 @@ class Run:
             code_flip_frac=weights.code_flip_frac,
         )
         row |= self._take_eval_metrics() | self.judging.take_metrics()
+        row |= self.shaping.metrics(self.state.step, batch.groups) | self.checked.thinking.metrics(batch.groups)
         self.judging.learn_from(batch.groups)
         if (prompts := self.config.rollout.prompts).uses_rates:
             self.state.rates = with_groups(self.state.rates, batch.groups, memory=prompts.memory)
+        self.state.budgets = self.shaping.budgets_after(self.state.budgets, batch.groups)
         rows = sample_rows(self.state.step, batch.groups, batch=batch, old_logprobs=old_logprobs)
         self.folder.write_rollouts(self.state.step, rows)
         self.folder.append(self.folder.metrics, row)
@@ -422,11 +420,6 @@ class Run:
         self.report.final(evals, metrics)
 
     # -- times --------------------------------------------------------------------------------------------------------
-
-    @property
-    def _truncation(self) -> TruncationRule:
-        rule = self.config.reward.truncation
-        return TruncationRule(rule=rule.rule, reward=rule.reward)
 
     @contextlib.contextmanager
     def _span(self, name: str):

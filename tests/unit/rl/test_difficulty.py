@@ -36,12 +36,13 @@ def test_a_line_says_how_often_the_task_was_solved_and_is_read_back(tmp_path, gr
     samples = [scored(1.0), scored(0.5), scored(status=Status.TRUNCATED), scored(status=Status.VERIFIER_ERROR)]
     row = rate_row(group(3, *samples), job(tmp_path))
     assert row == {
-        "gym": "sums", "task": "sums/1", "rate": 0.5, "num_right": 1, "num_scored": 3, "tokens_mean": 3.0,
+        "gym": "sums", "task": "sums/1", "rate": 0.5, "right_lengths": [3], "num_scored": 3, "tokens_mean": 3.0,
         "truncated_frac": pytest.approx(1 / 3), "model": "m", "num_samples": 4, "temperature": 1.0,
     }  # fmt: skip
     assert rate_row(group(3, scored(status=Status.JUDGE_FAILED)), job(tmp_path)) is None
     job(tmp_path).output.write_text(json.dumps(row) + "\n")
-    assert read_rates(job(tmp_path).output, ["sums"]) == {"sums": {"sums/1": 0.5}}
+    known = read_rates(job(tmp_path).output, ["sums"])
+    assert (known.rates, known.right_lengths) == ({"sums": {"sums/1": 0.5}}, {"sums": {"sums/1": [3]}})
 
 
 def test_a_command_goes_on_behind_whole_lines_of_the_same_settings(tmp_path):
