@@ -203,5 +203,9 @@ class Config(Section):
     @property
     def temperature_schedule(self) -> tuple[float, float, int, str, int]:
         """`rollout.temperature`, resolved: arguments of `rl.schedule.temperature_at`."""
-        heat = self.rollout.temperature
-        return heat.start, heat.end, heat.decay_steps or self.num_steps - 1, heat.shape, heat.num_stairs
+        return self.rollout.temperature.schedule(self.num_steps)
+
+    @property
+    def gym_temperature_schedules(self) -> dict[str, tuple[float, float, int, str, int]]:
+        """The same of the gyms that have their own."""
+        return {gym.name: gym.temperature.schedule(self.num_steps) for gym in self.gyms if gym.temperature is not None}

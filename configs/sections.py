@@ -131,6 +131,25 @@ class QuantConfig(Section):
         return self
 
 
+class TemperatureConfig(Section):
+    """Sampling temperature over the run: from `start` to `end` (Kimi K2, section 3.2.3)."""
+
+    start: Annotated[float, Field(gt=0.0, le=4.0)] = 1.0
+    """Temperature of step 0."""
+    end: Annotated[float, Field(gt=0.0, le=4.0)] = 0.8
+    """Temperature from step `decay_steps` on."""
+    decay_steps: Positive | None = None
+    """Steps from `start` to `end`. Default: `num_steps - 1`."""
+    shape: Literal["linear", "cosine", "stepwise"] = "linear"
+    """`linear`. `cosine`: slow at both ends. `stepwise`: constant, with `num_stairs` sudden changes of equal size."""
+    num_stairs: Positive = 4
+    """Changes of `shape = "stepwise"`, the last one at `decay_steps`."""
+
+    def schedule(self, num_steps: int) -> tuple[float, float, int, str, int]:
+        """Arguments of `rl.schedule.temperature_at`."""
+        return self.start, self.end, self.decay_steps or num_steps - 1, self.shape, self.num_stairs
+
+
 class GymConfig(Section):
     """One source of tasks: an entry of `[[gyms]]`."""
 
@@ -148,6 +167,8 @@ class GymConfig(Section):
     """Most tokens of an episode behind its prompt, the policy's and those it observes; gyms of many turns need it."""
     truncation: TruncationConfig | None = None
     """This gym's rule for truncated samples. None: `reward.truncation`."""
+    temperature: TemperatureConfig | None = None
+    """This gym's sampling temperature over the run. None: `rollout.temperature`."""
     args: dict[str, Any] = Field(default_factory=dict)
     """The gym's own settings; `python -m gyms info NAME` lists them."""
 
@@ -179,21 +200,6 @@ class GymConfig(Section):
         return self
 
 
-class TemperatureConfig(Section):
-    """Sampling temperature over the run: from `start` to `end` (Kimi K2, section 3.2.3)."""
-
-    start: Annotated[float, Field(gt=0.0, le=4.0)] = 1.0
-    """Temperature of step 0."""
-    end: Annotated[float, Field(gt=0.0, le=4.0)] = 0.8
-    """Temperature from step `decay_steps` on."""
-    decay_steps: Positive | None = None
-    """Steps from `start` to `end`. Default: `num_steps - 1`."""
-    shape: Literal["linear", "cosine", "stepwise"] = "linear"
-    """`linear`. `cosine`: slow at both ends. `stepwise`: constant, with `num_stairs` sudden changes of equal size."""
-    num_stairs: Positive = 4
-    """Changes of `shape = "stepwise"`, the last one at `decay_steps`."""
-
-
 class RolloutConfig(Section):
     """How responses are drawn."""
 
@@ -214,7 +220,7 @@ class RolloutConfig(Section):
     """Tokens that older weights drew: `learn` from them, with the weights of `learner.mismatch`, or `mask` them out of
     the loss. Only with `segment_tokens`."""
     temperature: TemperatureConfig = TemperatureConfig()
-    """Decaying sampling temperature."""
+    """Decaying sampling temperature; a gym may have its own."""
     prompts: PromptsConfig = PromptsConfig()
     """Which tasks are asked."""
 

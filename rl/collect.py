@@ -82,6 +82,7 @@ async def collect(
     *,
     samples_per_prompt: int,
     temperature: float,
+    temperatures: Mapping[str, float] = MappingProxyType({}),
     seed: int,
     key: int | str,
     truncation: TruncationRule,
@@ -97,7 +98,7 @@ async def collect(
 
     Args:
         key: the step, or the name of an evaluation; part of every sample's seed.
-        truncations: rules of gyms that have their own. minimum: a gym's reward for faults of the model, by gym name.
+        temperatures, truncations: of gyms that have their own. minimum: a gym's reward for faults of the model.
         judge: scores the groups of the gyms that need one; None (evaluation): those gyms' own `score` is asked.
         grouped: gyms that score their siblings together (`Gym.scores_groups`).
         on_group: called when a group is complete (progress).
@@ -131,12 +132,12 @@ async def collect(
 
         def request(k: int) -> SampleRequest:
             return SampleRequest(
-                id=f"{origin}/{draw.index}/{k}", prompt_ids=prompt_ids, budget=draw.budget, temperature=temperature,
-                seed=sample_seed(seed, origin, draw.index, k),
+                id=f"{origin}/{draw.index}/{k}", prompt_ids=prompt_ids, budget=draw.budget,
+                temperature=temperatures.get(draw.gym, temperature), seed=sample_seed(seed, origin, draw.index, k),
             )  # fmt: skip
 
-        by_judge = judge if judge is not None and draw.gym in judge.judged else None
-        if by_judge is not None or draw.gym in grouped:
+        by_judge = judge if judge and draw.gym in judge.judged else None
+        if by_judge or draw.gym in grouped:
             samples = await gather_or_cancel([answer(k) for k in range(samples_per_prompt)])
             siblings = await _scored_together(scorer, by_judge, draw, samples, name=f"{origin}/{draw.index}")
         else:
@@ -148,8 +149,7 @@ async def collect(
         on_group(complete)
         return complete
 
-    before = [(found.draw, found.step, found.siblings) for found in carried]
-    jobs = [*before, *((draw, key, ()) for draw in draws)]
+    jobs = [*((found.draw, found.step, found.siblings) for found in carried), *((draw, key, ()) for draw in draws)]
     found = await gather_or_cancel([group(position, *job) for position, job in enumerate(jobs)])
     return Collected(
         groups=tuple(one for one in found if isinstance(one, Group)),

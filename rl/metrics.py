@@ -48,6 +48,7 @@ def step_metrics(
         "step": step,
         **_reward_metrics(batch.groups),
         "rollout/temperature": temperature,
+        **_gym_temperatures(batch.groups, temperature),
         "rollout/weight_version": weight_version,
         "rollout/num_samples": len(scored),
         "rollout/num_dropped_prompts": sum(group.draw.num_dropped for group in batch.groups),
@@ -84,6 +85,12 @@ def _stale_frac(scored: Sequence[ScoredSample], weight_version: int) -> float | 
     parts = [part for s in scored for part in s.sample.segments if part.is_sampled]
     num = sum(len(part.token_ids) for part in parts)
     return sum(len(p.token_ids) for p in parts if p.weight_version != weight_version) / num if num else None
+
+
+def _gym_temperatures(groups: Sequence[Group], temperature: float) -> Row:
+    """Of the gyms that have their own: what the last tokens of their responses were drawn at."""
+    found = {g.draw.gym: s.sample.segments[-1].temperature for g in groups for s in g.samples}
+    return {f"rollout/{gym}/temperature": own for gym, own in sorted(found.items()) if own != temperature}
 
 
 def _refill_tokens_frac(groups: Sequence[Group]) -> float | None:

@@ -45,7 +45,7 @@ from rl.report import Report
 from rl.run_folder import write_atomically
 from rl.sample_rows import sample_rows
 from rl.sampling import with_groups
-from rl.schedule import warmup_learning_rate_at
+from rl.schedule import temperature_at, warmup_learning_rate_at
 from rl.settings import learning_rate, ptx_batch
 from rl.shaping import Shaping, truncation_rules
 from rl.turns import LearnerHandle, ServedPolicy
@@ -246,6 +246,9 @@ class Run:
                 chosen,
                 samples_per_prompt=wanted.samples_per_prompt,
                 temperature=temperature,
+                temperatures={
+                    name: temperature_at(step, *of) for name, of in self.config.gym_temperature_schedules.items()
+                },
                 seed=self.config.seed,
                 key=step,
                 truncation=TruncationRule(),
