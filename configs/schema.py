@@ -171,7 +171,8 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _ptx_has_a_source_where_it_is_used(self) -> Config:
-        if unknown := set(self.ptx.source.gyms) - {gym.name for gym in self.gyms}:
+        named = {name for source in self.ptx.sources for name in source.gyms}
+        if unknown := named - {gym.name for gym in self.gyms}:
             raise ValueError(
                 f"ptx.source.gym = {min(unknown)!r} is none of this config's gyms: "
                 f"{', '.join(gym.name for gym in self.gyms)}"

@@ -132,6 +132,7 @@ def learner_metrics(updates: Sequence[UpdateMetrics]) -> Row:
     fields = (
         "policy_loss",
         "ptx_loss",
+        "ptx_coef",
         "grad_norm",
         "learning_rate",
         "update_size",
@@ -143,6 +144,7 @@ def learner_metrics(updates: Sequence[UpdateMetrics]) -> Row:
     num_tokens = sum(update.num_tokens for update in updates)
     weight_sum, weight_square_sum = math.fsum(u.weight_sum for u in updates), sum(u.weight_square_sum for u in updates)
     return row | {
+        "learner/ptx_heldout_loss": _mean([u.ptx_heldout_loss for u in updates if u.ptx_heldout_loss is not None]),
         "learner/weight_ess": effective_frac(weight_sum, weight_square_sum, num_tokens),
         "learner/weight_dropped_frac": sum(u.num_dropped for u in updates) / num_tokens if num_tokens else None,
         "learner/num_samples": sum(update.num_samples for update in updates),

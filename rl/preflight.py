@@ -22,6 +22,7 @@ from gyms.fingerprint import gym_fingerprint
 from gyms.load import GymSpec
 from gyms.mixture import GymEntry
 from rl.checkpoint import Checkpoint
+from rl.curated import Curated, Source, split
 from rl.gym_checks import check_gyms, check_same_everywhere, gym_code
 from rl.judging import Judging
 from rl.machine import check_programs, check_ray_folder
@@ -62,7 +63,7 @@ class Checked:
     chat: ChatFormat
     gyms: tuple[GymEntry, ...]
     specs: tuple[GymSpec, ...]
-    ptx: PtxData | None
+    ptx: Curated | None
     num_parameters: int
     fingerprint: dict[str, Any]
     """What must be the same when a run goes on: chat template and gyms' tasks."""
@@ -135,7 +136,8 @@ def check(config: Config, *, say: Callable[[str], None] = lambda text: None) -> 
     sampler.draws(0, {})  # there is something to draw
     ptx = load_ptx(config, gyms, chat)
     if ptx is not None:
-        notes += check_conversations(config, ptx, say)
+        for source in ptx.sources:
+            notes += check_conversations(config, source.data, say)
     return Checked(
         config=config,
         folder=folder,
@@ -273,23 +275,33 @@ def chat_of(config: Config, model_folder: Path, gyms: Sequence[GymEntry]) -> Cha
     return chat
 
 
-def load_ptx(config: Config, gyms: tuple[GymEntry, ...], chat: ChatFormat) -> PtxData | None:
+def load_ptx(config: Config, gyms: tuple[GymEntry, ...], chat: ChatFormat) -> Curated | None:
     """The curated conversations, if any are used."""
-    source = config.ptx.source
-    if not source.is_set or not (config.ptx.coef > 0 or config.warmup.num_steps):
+    ptx = config.ptx
+    if not ptx.sources or not (ptx.coef > 0 or config.warmup.num_steps or ptx.num_heldout):
         return None
     by_name = {entry.name: entry.gym for entry in gyms}
-    conversations = load_conversations(
-        gyms={name: by_name[name] for name in source.gyms},
-        jsonl=source.jsonl,
-        dataset=source.dataset,
-        split=source.split,
-        max_examples=source.max_examples,
-        seed=config.seed,
-        tool_format=chat.tool_format,
-    )
     limit = min(config.model.context_length, config.learner.max_microbatch_tokens)
-    return PtxData(conversations, chat, max_tokens=limit, rule=config.ptx.long_conversations)
+    found = []
+    for source in ptx.sources:
+        conversations = load_conversations(
+            gyms={name: by_name[name] for name in source.gyms},
+            jsonl=source.jsonl,
+            dataset=source.dataset,
+            split=source.split,
+            max_examples=source.max_examples,
+            seed=config.seed,
+            tool_format=chat.tool_format,
+        )
+        train, heldout = split(conversations, num_heldout=ptx.num_heldout, seed=config.seed)
+        found.append(
+            Source(
+                data=PtxData(train, chat, max_tokens=limit, rule=ptx.long_conversations),
+                weight=source.weight,
+                heldout=PtxData(heldout, chat, max_tokens=limit) if heldout else None,
+            )
+        )
+    return Curated(found)
 
 
 # -- memory -----------------------------------------------------------------------------------------------------------
