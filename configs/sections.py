@@ -15,6 +15,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from configs.base import Fraction, MomentDecay, NonNegative, Positive, Seconds, Section
+from configs.lengths import LengthRewardConfig, ToggleConfig, TruncationConfig
+from configs.prompts import PromptsConfig
 
 __all__ = [
     "CheckpointConfig",
@@ -23,7 +25,6 @@ __all__ = [
     "EvalConfig",
     "GymConfig",
     "LearnerConfig",
-    "LengthRewardConfig",
     "MismatchConfig",
     "ModelConfig",
     "QuantConfig",
@@ -32,7 +33,6 @@ __all__ = [
     "RolloutConfig",
     "TemperatureConfig",
     "TinyModelConfig",
-    "TruncationConfig",
 ]
 
 
@@ -131,6 +131,25 @@ class QuantConfig(Section):
         return self
 
 
+class TemperatureConfig(Section):
+    """Sampling temperature over the run: from `start` to `end` (Kimi K2, section 3.2.3)."""
+
+    start: Annotated[float, Field(gt=0.0, le=4.0)] = 1.0
+    """Temperature of step 0."""
+    end: Annotated[float, Field(gt=0.0, le=4.0)] = 0.8
+    """Temperature from step `decay_steps` on."""
+    decay_steps: Positive | None = None
+    """Steps from `start` to `end`. Default: `num_steps - 1`."""
+    shape: Literal["linear", "cosine", "stepwise"] = "linear"
+    """`linear`. `cosine`: slow at both ends. `stepwise`: constant, with `num_stairs` sudden changes of equal size."""
+    num_stairs: Positive = 4
+    """Changes of `shape = "stepwise"`, the last one at `decay_steps`."""
+
+    def schedule(self, num_steps: int) -> tuple[float, float, int, str, int]:
+        """Arguments of `rl.schedule.temperature_at`."""
+        return self.start, self.end, self.decay_steps or num_steps - 1, self.shape, self.num_stairs
+
+
 class GymConfig(Section):
     """One source of tasks: an entry of `[[gyms]]`."""
 
@@ -146,6 +165,10 @@ class GymConfig(Section):
     """Most turns of an episode, for gyms of many turns. Default: what the gym declares."""
     episode_tokens: Positive | None = None
     """Most tokens of an episode behind its prompt, the policy's and those it observes; gyms of many turns need it."""
+    truncation: TruncationConfig | None = None
+    """This gym's rule for truncated samples. None: `reward.truncation`."""
+    temperature: TemperatureConfig | None = None
+    """This gym's sampling temperature over the run. None: `rollout.temperature`."""
     args: dict[str, Any] = Field(default_factory=dict)
     """The gym's own settings; `python -m gyms info NAME` lists them."""
 
@@ -177,21 +200,6 @@ class GymConfig(Section):
         return self
 
 
-class TemperatureConfig(Section):
-    """Sampling temperature over the run: from `start` to `end` (Kimi K2, section 3.2.3)."""
-
-    start: Annotated[float, Field(gt=0.0, le=4.0)] = 1.0
-    """Temperature of step 0."""
-    end: Annotated[float, Field(gt=0.0, le=4.0)] = 0.8
-    """Temperature from step `decay_steps` on."""
-    decay_steps: Positive | None = None
-    """Steps from `start` to `end`. Default: `num_steps - 1`."""
-    shape: Literal["linear", "cosine", "stepwise"] = "linear"
-    """`linear`. `cosine`: slow at both ends. `stepwise`: constant, with `num_stairs` sudden changes of equal size."""
-    num_stairs: Positive = 4
-    """Changes of `shape = "stepwise"`, the last one at `decay_steps`."""
-
-
 class RolloutConfig(Section):
     """How responses are drawn."""
 
@@ -212,7 +220,9 @@ class RolloutConfig(Section):
     """Tokens that older weights drew: `learn` from them, with the weights of `learner.mismatch`, or `mask` them out of
     the loss. Only with `segment_tokens`."""
     temperature: TemperatureConfig = TemperatureConfig()
-    """Decaying sampling temperature."""
+    """Decaying sampling temperature; a gym may have its own."""
+    prompts: PromptsConfig = PromptsConfig()
+    """Which tasks are asked."""
 
 
 class EngineConfig(Section):
@@ -228,39 +238,17 @@ class EngineConfig(Section):
     """Most responses that decode at the same time on one engine."""
 
 
-class TruncationConfig(Section):
-    """What becomes of a response that ran into its budget; applied once, before any verifier."""
-
-    rule: Literal["penalty", "mask"] = "penalty"
-    """`penalty`: the reward is `reward`, kept in the group (Kimi K2). `mask`: left out of group and loss."""
-    reward: float = 0.0
-    """Reward of a truncated sample under `penalty`, in [-1, 1]."""
-
-    @model_validator(mode="after")
-    def _reward_in_range(self) -> TruncationConfig:
-        if not -1.0 <= self.reward <= 1.0:
-            raise ValueError(f"reward.truncation.reward must lie in [-1, 1], got {self.reward}")
-        return self
-
-
-class LengthRewardConfig(Section):
-    """A reward for right answers that are shorter than their siblings (Kimi K1.5, section 2.3.3; docs/algorithm.md)."""
-
-    coef: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
-    """Weight of the length reward, which is in [-0.5, 0.5], beside the gym's. 0: none."""
-    from_step: NonNegative = 0
-    """First step that has it: it slows the beginning of training."""
-
-
 class RewardConfig(Section):
     """How responses are scored."""
 
     num_workers: Positive = 1
     """Verifier processes; each is killed and replaced when a score overruns its gym's limit."""
     truncation: TruncationConfig = TruncationConfig()
-    """Rule for truncated samples."""
+    """Rule for truncated samples; a gym may have its own."""
     length: LengthRewardConfig = LengthRewardConfig()
     """Reward for brevity."""
+    toggle: ToggleConfig = ToggleConfig()
+    """Phases with budgets of each task."""
     max_masked_frac: Fraction = 0.2
     """The run stops when more than this fraction of a step's samples was masked for faults of ours."""
 

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from rl.batch import LearningSample, Minibatch
+from rl.curated import PtxBatch
 from rl.learner import Learner, LearnerSettings
 from rl.mismatch import Mismatch
 from rl.ptx import PtxSample
@@ -370,6 +371,18 @@ def test_a_minibatch_without_gradient_and_without_ptx_changes_nothing(settings):
     found = learner.update(Minibatch(index=0, samples=(), num_samples=0, num_tokens=0), (), lr=1e-3)
     assert (found.grad_norm, found.policy_loss, found.ptx_loss, found.log_ratio_mean) == (0.0, 0.0, 0.0, 0.0)
     assert all(torch.equal(before[name], master) for name, master in learner.masters.parameters.items())
+
+
+def test_a_ptx_batch_scales_the_coefficient_and_its_heldout_part_is_measured_and_not_learned(settings):
+    (batch,) = make(settings).add_old_logprobs([minibatch()])
+    whole, scaled, half = PtxBatch(PTX), PtxBatch(PTX), make(settings, ptx_coef=settings.ptx_coef / 2)
+    scaled.scale, scaled.heldout = 0.5, tuple(PTX)
+    learner = make(settings)
+    before = learner.ptx_loss(PTX)
+    found, other = learner.update(batch, scaled, lr=1e-2), half.update(batch, whole, lr=1e-2)
+    assert (found.ptx_coef, found.grad_norm) == (other.ptx_coef, other.grad_norm)
+    assert found.ptx_heldout_loss == before == found.ptx_loss and other.ptx_heldout_loss is None
+    assert learner.ptx_loss(PTX) < before
 
 
 def test_a_ptx_coefficient_of_zero_ignores_the_conversations(settings):
