@@ -303,6 +303,9 @@ class LearnerConfig(Section):
     """Muon's."""
     betas: tuple[MomentDecay, MomentDecay] = (0.9, 0.95)
     """AdamW moment decays."""
+    qk_clip: Annotated[float, Field(gt=0.0)] | None = None
+    """QK-Clip: largest attention logit of a head; the weights of one above are scaled down after the update (Kimi K2:
+    100). None: no clipping, and logits are not measured. Not for models that normalise queries and keys."""
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
     """Weight decay, on matrices only."""
     max_grad_norm: Annotated[float, Field(gt=0.0)] = 1.0

@@ -34,6 +34,7 @@ def learner_settings(config: Config, model_folder: Path) -> LearnerSettings:
         optimizer=learner.optimizer,
         momentum=learner.momentum,
         betas=learner.betas,
+        qk_clip=learner.qk_clip,
         weight_decay=learner.weight_decay,
         max_grad_norm=learner.max_grad_norm,
         max_microbatch_tokens=learner.max_microbatch_tokens,
