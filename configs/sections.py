@@ -303,6 +303,9 @@ class LearnerConfig(Section):
     """Muon's."""
     betas: tuple[MomentDecay, MomentDecay] = (0.9, 0.95)
     """AdamW moment decays."""
+    qk_clip: Annotated[float, Field(gt=0.0)] | None = None
+    """QK-Clip: largest attention logit of a head; the weights of one above are scaled down after the update (Kimi K2:
+    100). None: no clipping, and logits are not measured. Not for models that normalise queries and keys."""
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
     """Weight decay, on matrices only."""
     max_grad_norm: Annotated[float, Field(gt=0.0)] = 1.0
@@ -338,6 +341,11 @@ class LearnerConfig(Section):
             raise ValueError(
                 f"learner.aggregation = {self.aggregation!r} has no meaning for learner.loss = {self.loss!r}, whose "
                 "ratio is that of the whole response: leave it out"
+            )
+        if self.num_ranks > 1 and self.qk_clip is not None:
+            raise ValueError(
+                f"learner.qk_clip = {self.qk_clip:g} scales whole heads, and learner.num_ranks = {self.num_ranks} "
+                "ranks hold parts of them: leave it out (=none), or set learner.num_ranks = 1"
             )
         if self.num_ranks > 1 and self.optimizer == "muon":
             raise ValueError(

@@ -38,6 +38,7 @@ from rl.packing import MicroBatch, Tree, pack
 from rl.parts import Part, Sums, sums
 from rl.ptx import PtxSample
 from rl.qat import Masters
+from rl.qk_clip import QKClip
 from rl.ranks import Ranks, Seat
 from rl.update import UpdateMetrics
 from rollout.quant.checkpoint import packed_tensors, write_int4_folder
@@ -70,6 +71,7 @@ class LearnerSettings:
     optimizer: Literal["adamw", "muon"]
     momentum: float
     betas: tuple[float, float]
+    qk_clip: float | None
     weight_decay: float
     max_grad_norm: float
     max_microbatch_tokens: int
@@ -118,6 +120,7 @@ class Learner:
             )
             self._logprobs = self.masters.forward
         self.optimizer = self._new_optimizer()
+        self.qk_clip = None if settings.qk_clip is None else QKClip(self.model, settings.qk_clip)
         self._offload = Offload()
         if settings.gradient_checkpointing:
             checkpoint_layers(self.model)
@@ -210,6 +213,7 @@ class Learner:
         coef = self.settings.ptx_coef * (ptx.scale if isinstance(ptx, PtxBatch) else 1.0)
         use_ptx = bool(ptx) and coef > 0
         ptx_loss = self._backward_ptx(ptx, coef=coef) if use_ptx else 0.0
+        qk_max_logit = None if self.qk_clip is None else self.qk_clip.max_logit()
         grad_norm, update_size = self._optimizer_step(lr) if minibatch.samples or use_ptx else (0.0, 0.0)
         num_tokens = sum(map(_num_loss_tokens, minibatch.samples))
         count = len(minibatch.samples) if objective(self.settings.loss).counts_samples else num_tokens
@@ -224,6 +228,7 @@ class Learner:
             ptx_loss=ptx_loss,
             ptx_coef=coef if use_ptx else 0.0,
             ptx_heldout_loss=heldout_loss,
+            qk_max_logit=qk_max_logit,
             grad_norm=grad_norm,
             learning_rate=lr,
             update_size=update_size,
@@ -317,6 +322,8 @@ class Learner:
         if not torch.isfinite(norm):
             raise RuntimeError("the gradient is not finite; lower learner.lr or learner.max_grad_norm")
         update_size = self.optimizer.step(lr)
+        if self.qk_clip is not None:
+            self.qk_clip.clip(self.masters.parameters)
         self.masters.zero_grad()
         self.masters.refresh()
         return float(norm), update_size

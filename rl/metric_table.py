@@ -122,6 +122,8 @@ METRICS: tuple[Metric, ...] = (
         ("learner/ptx_heldout_loss", "nats/token",
          "the same loss of held-out conversations (`ptx.num_heldout`), before the step's first update: it rises where "
          "the policy forgets; null where it was not measured"),
+        ("learner/qk_max_logit", "-",
+         "largest attention logit of the step's updates, each before it; null without `learner.qk_clip`"),
         ("learner/grad_norm", "-", "global gradient norm before clipping"),
         ("learner/update_size", "-",
          "norm of an update's change of the fp32 masters over their norm, estimated from 65,536 entries of each larger "

@@ -162,3 +162,10 @@ def test_a_loss_on_whole_responses_has_one_way_to_take_its_mean(loss: str) -> No
 
 def test_the_soft_baseline_needs_a_temperature_of_its_own() -> None:
     assert "needs learner.tau > 0" in refusal(learner={"baseline": "log_mean_exp", "tau": 0})
+
+
+@pytest.mark.parametrize("whole", [{"optimizer": "muon"}, {"qk_clip": 100.0}])
+def test_what_needs_whole_matrices_is_refused_on_several_ranks(whole):
+    LearnerConfig.model_validate(whole)
+    with pytest.raises(ValueError, match=r"learner\.num_ranks = 2"):
+        LearnerConfig.model_validate(whole | {"num_ranks": 2})
