@@ -16,6 +16,7 @@ from configs.alarm import AlarmConfig
 from configs.base import NonNegative, Section
 from configs.curated import PtxConfig, PtxSourceConfig, WarmupConfig
 from configs.judge import CalibrationConfig, JudgeConfig, JudgeEndpointConfig
+from configs.lora import LoraConfig
 from configs.sections import (
     CheckpointConfig,
     ClusterConfig,
@@ -48,6 +49,7 @@ __all__ = [
     "JudgeEndpointConfig",
     "LearnerConfig",
     "LengthRewardConfig",
+    "LoraConfig",
     "MismatchConfig",
     "ModelConfig",
     "PtxConfig",

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from configs.base import Fraction, MomentDecay, NonNegative, Positive, Seconds, Section
+from configs.lora import LoraConfig
 
 __all__ = [
     "CheckpointConfig",
@@ -328,6 +329,26 @@ class LearnerConfig(Section):
     the memory of long responses, the same numbers."""
     compute_dtype: Literal["bfloat16", "float32"] = "bfloat16"
     """Type of activations and gradients. Masters and optimiser are always fp32."""
+    frozen: tuple[str, ...] = ()
+    """Parameters that are not trained: names as in transformers, or regular expressions behind `re:`, such as
+    "re:.*embed_tokens.*"."""
+    lora: LoraConfig = LoraConfig()
+    """Adapters instead of full training."""
+
+    @model_validator(mode="after")
+    def _adapters_fit(self) -> LearnerConfig:
+        if self.lora.rank and self.frozen:
+            raise ValueError("learner.lora.rank > 0 trains nothing but adapters: leave learner.frozen out")
+        if self.lora.rank and self.optimizer == "muon":
+            raise ValueError(
+                'learner.optimizer = "muon" is for whole matrices, not for the factors of learner.lora; take "adamw"'
+            )
+        for i, entry in enumerate(self.frozen):
+            try:
+                re.compile(entry.removeprefix("re:") if entry.startswith("re:") else "")
+            except re.error as error:
+                raise ValueError(f"learner.frozen.{i} = {entry!r} is no regular expression: {error}") from error
+        return self
 
     @model_validator(mode="after")
     def _loss_is_known(self) -> LearnerConfig:

@@ -23,6 +23,7 @@ from torch import Tensor
 from rl.attention import attention_name
 from rl.batch import LearningSample, Minibatch
 from rl.forward import check_model, checkpoint_layers, logprobs
+from rl.lora import LoraMasters, LoraSettings
 from rl.loss import Aggregation, LossInputs, PolicyLoss, negative_log_likelihood
 from rl.mismatch import Mismatch, mismatch_weights
 from rl.objective import objective
@@ -62,6 +63,10 @@ class LearnerSettings:
     max_microbatch_tokens: int
     gradient_checkpointing: bool
     ptx_coef: float
+    frozen: tuple[str, ...] = ()
+    """Names of parameters, or `re:` patterns, that are not trained."""
+    lora: LoraSettings | None = None
+    """Train adapters of the quantised matrices alone (`rl.lora`)."""
 
 
 class Learner:
@@ -81,16 +86,22 @@ class Learner:
         )
         self.model: Any = model.to(self.device).eval()
         self.model.config.use_cache = False
-        self.masters = Masters(
-            self.model,
-            settings.scheme,
-            compute_dtype=getattr(torch, settings.compute_dtype),
-            fake_quantize=settings.fake_quantize,
-        )
+        self.masters = self._new_masters()
         self.optimizer = self._new_optimizer()
         check_model(self.model)
         if settings.gradient_checkpointing:
             checkpoint_layers(self.model)
+
+    def _new_masters(self) -> Masters:
+        s = self.settings
+        dtype = getattr(torch, s.compute_dtype)
+        if s.lora is not None:
+            return LoraMasters(
+                self.model, s.scheme, lora=s.lora, compute_dtype=dtype, fake_quantize=s.fake_quantize
+            )  # fmt: skip
+        return Masters(
+            self.model, s.scheme, compute_dtype=dtype, fake_quantize=s.fake_quantize, frozen=s.frozen
+        )  # fmt: skip
 
     def _new_optimizer(self) -> Optimizer:
         s = self.settings
@@ -284,7 +295,10 @@ class Learner:
         """Read what `save` wrote; the model is put back on the grid."""
         state = torch.load(file, map_location=self.device, weights_only=True)
         if set(state["masters"]) != set(self.masters.parameters):
-            raise ValueError(f"{file} belongs to another model: its parameters differ")
+            raise ValueError(
+                f"{file} belongs to another model, or to other settings learner.frozen and learner.lora: what is "
+                "trained differs"
+            )
         for name, master in self.masters.parameters.items():
             master.copy_(state["masters"][name])
         self.optimizer = self._new_optimizer()

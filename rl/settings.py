@@ -6,6 +6,7 @@ from pathlib import Path
 
 from configs.schema import Config
 from rl.learner import LearnerSettings
+from rl.lora import LoraSettings
 from rl.mismatch import Mismatch
 from rl.ptx import TRAIN_STREAM, PtxData, PtxSample
 from rl.schedule import learning_rate_at
@@ -38,6 +39,8 @@ def learner_settings(config: Config, model_folder: Path) -> LearnerSettings:
         max_microbatch_tokens=learner.max_microbatch_tokens,
         gradient_checkpointing=learner.gradient_checkpointing,
         ptx_coef=config.ptx.coef,
+        frozen=learner.frozen,
+        lora=LoraSettings(rank=learner.lora.rank, alpha=learner.lora.alpha) if learner.lora.rank else None,
     )
 
 
