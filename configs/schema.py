@@ -17,6 +17,7 @@ from configs.base import NonNegative, Section
 from configs.curated import PtxConfig, PtxSourceConfig, WarmupConfig
 from configs.judge import CalibrationConfig, JudgeConfig, JudgeEndpointConfig
 from configs.lengths import LengthRewardConfig, ToggleConfig, TruncationConfig
+from configs.lora import LoraConfig
 from configs.prompts import GateConfig, OverlapConfig, PromptsConfig
 from configs.sections import (
     CheckpointConfig,
@@ -49,6 +50,7 @@ __all__ = [
     "JudgeEndpointConfig",
     "LearnerConfig",
     "LengthRewardConfig",
+    "LoraConfig",
     "MismatchConfig",
     "ModelConfig",
     "OverlapConfig",

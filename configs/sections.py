@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 
 from configs.base import Fraction, MomentDecay, NonNegative, Positive, Seconds, Section
 from configs.lengths import LengthRewardConfig, ToggleConfig, TruncationConfig
+from configs.lora import LoraConfig
 from configs.prompts import PromptsConfig
 
 __all__ = [
@@ -322,6 +323,35 @@ class LearnerConfig(Section):
     num_ranks: Positive = 1
     """Processes that the learner is spread over, rank i in bundle i beside engine i. Each holds a part of masters,
     moments and gradients, and learns from its share of a minibatch (docs/ranks.md)."""
+    frozen: tuple[str, ...] = ()
+    """Parameters that are not trained: names as in transformers, or regular expressions behind `re:`, such as
+    "re:.*embed_tokens.*"."""
+    lora: LoraConfig = LoraConfig()
+    """Adapters instead of full training."""
+
+    @model_validator(mode="after")
+    def _adapters_fit(self) -> LearnerConfig:
+        if self.lora.rank and self.frozen:
+            raise ValueError("learner.lora.rank > 0 trains nothing but adapters: leave learner.frozen out")
+        if self.lora.rank and self.optimizer == "muon":
+            raise ValueError(
+                'learner.optimizer = "muon" is for whole matrices, not for the factors of learner.lora; take "adamw"'
+            )
+        if self.qk_clip is not None and (self.lora.rank or self.frozen):
+            raise ValueError(
+                "learner.qk_clip scales masters of attention, which learner.lora and learner.frozen have not"
+            )
+        if self.num_ranks > 1 and (self.lora.rank or self.frozen):
+            raise ValueError(
+                f"learner.num_ranks = {self.num_ranks} ranks train whole models: leave learner.lora and learner.frozen "
+                "out, or set learner.num_ranks = 1"
+            )
+        for i, entry in enumerate(self.frozen):
+            try:
+                re.compile(entry.removeprefix("re:") if entry.startswith("re:") else "")
+            except re.error as error:
+                raise ValueError(f"learner.frozen.{i} = {entry!r} is no regular expression: {error}") from error
+        return self
 
     @model_validator(mode="after")
     def _loss_is_known(self) -> LearnerConfig:

@@ -29,6 +29,7 @@ from rl.curated import PtxBatch
 from rl.deal import own_conversations, own_samples
 from rl.forward import check_model, checkpoint_layers, logprobs
 from rl.learner_state import load_state, save_state
+from rl.lora import LoraMasters, LoraSettings
 from rl.loss import Aggregation, LossInputs, PolicyLoss, negative_log_likelihood
 from rl.mismatch import Mismatch, mismatch_weights
 from rl.objective import objective
@@ -77,6 +78,10 @@ class LearnerSettings:
     max_microbatch_tokens: int
     gradient_checkpointing: bool
     ptx_coef: float
+    frozen: tuple[str, ...] = ()
+    """Names of parameters, or `re:` patterns, that are not trained."""
+    lora: LoraSettings | None = None
+    """Train adapters of the quantised matrices alone (`rl.lora`)."""
 
 
 class Learner:
@@ -106,9 +111,7 @@ class Learner:
         self._logprobs: Callable[[MicroBatch, Tensor | None], Tensor]
         if self.ranks.is_alone:
             self.model.to(self.device)
-            self.masters = Masters(
-                self.model, settings.scheme, compute_dtype=compute_dtype, fake_quantize=fake_quantize
-            )
+            self.masters = self._new_masters()
             self._logprobs = partial(logprobs, self.model)
             check_model(self.model)
         else:
@@ -124,6 +127,17 @@ class Learner:
         self._offload = Offload()
         if settings.gradient_checkpointing:
             checkpoint_layers(self.model)
+
+    def _new_masters(self) -> Masters:
+        s = self.settings
+        dtype = getattr(torch, s.compute_dtype)
+        if s.lora is not None:
+            return LoraMasters(
+                self.model, s.scheme, lora=s.lora, compute_dtype=dtype, fake_quantize=s.fake_quantize
+            )  # fmt: skip
+        return Masters(
+            self.model, s.scheme, compute_dtype=dtype, fake_quantize=s.fake_quantize, frozen=s.frozen
+        )  # fmt: skip
 
     def _new_optimizer(self) -> Optimizer:
         s = self.settings
