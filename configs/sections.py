@@ -146,6 +146,12 @@ class GymConfig(Section):
     """Most turns of an episode, for gyms of many turns. Default: what the gym declares."""
     episode_tokens: Positive | None = None
     """Most tokens of an episode behind its prompt, the policy's and those it observes; gyms of many turns need it."""
+    context: Literal["fail", "hide_tools", "keep_last", "discard_all"] = "fail"
+    """What becomes of an episode's context that has grown to `context_tokens` (docs/environments.md): the episode ends;
+    the results of tools are hidden, but for the latest round's; all but the latest round is left out; all is."""
+    context_tokens: Positive | None = None
+    """Most tokens of an episode's context behind its prompt, the budget of the next turn included; all values of
+    `context` but `fail` need it. An episode may then have more tokens than the model's context."""
     args: dict[str, Any] = Field(default_factory=dict)
     """The gym's own settings; `python -m gyms info NAME` lists them."""
 
@@ -159,7 +165,21 @@ class GymConfig(Section):
     @property
     def longest(self) -> int:
         """Most tokens behind a prompt."""
-        return self.episode_tokens or self.budget
+        return self.context_tokens or self.episode_tokens or self.budget
+
+    @model_validator(mode="after")
+    def _a_context_has_a_rule_and_a_limit(self) -> GymConfig:
+        if (self.context == "fail") != (self.context_tokens is None):
+            raise ValueError(
+                f"the gym {self.name!r} has context = {self.context!r} and context_tokens = {self.context_tokens}; "
+                'context = "hide_tools", "keep_last" or "discard_all" goes with context_tokens, "fail" without'
+            )
+        if self.context_tokens is not None and not self.budget <= self.context_tokens < (self.episode_tokens or 0):
+            raise ValueError(
+                f"the gym {self.name!r} has context_tokens = {self.context_tokens}; expected at least the budget of "
+                f"one turn, {self.budget}, and less than episode_tokens = {self.episode_tokens}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _an_episode_holds_a_turn(self) -> GymConfig:

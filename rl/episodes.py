@@ -3,13 +3,15 @@
     prompt -> (sample a turn -> read it -> step -> its observation's tokens)* -> score
 
 The context only grows: a turn is sampled behind all tokens before it, so the engine's prefix cache holds them, and the
-whole episode is one sequence for the learner, with observations under the loss mask. All of it is a function of (seed,
-step, draw, k) and the weights: turns have seeds of their own, and siblings live in the same world.
+whole episode is one sequence for the learner, with observations under the loss mask. Where it would outgrow the gym's
+`context_tokens`, it is rewritten by the gym's rule (rollout/context.py); what is sampled from then on is a further
+sequence for the learner, behind the very tokens that the policy saw. All of it is a function of (seed, step, draw, k)
+and the weights: turns have seeds of their own, and siblings live in the same world.
 
 | what ends it | finish reason | score |
 |---|---|---|
 | the environment is done, or broke | `stop` | the environment's, or the fault's |
-| a turn, or the episode, ran out of tokens | `length` | truncated: the run's rule (`reward.truncation`) |
+| a turn, the context, or the episode ran out of tokens | `length` | truncated: the run's rule (`reward.truncation`) |
 | the last turn was taken | `turns` | the environment's, as far as it came |
 
 A turn that its budget cut off ends the episode: half a call is none, and half an answer is not to be paid.
@@ -23,6 +25,7 @@ from typing import Protocol
 
 from gyms.api import Message, Reply, Score, Status, Task, Tool, Turn
 from gyms.mixture import Draw
+from rollout.context import Round, rewritten
 from rollout.types import FinishReason, PlayedTurn, Sample, SampleRequest, Segment
 
 __all__ = ["PlaysEpisodes", "TakesTurns", "play"]
@@ -97,6 +100,8 @@ async def _turns(
     segments: list[Segment] = []
     turns: list[PlayedTurn] = []
     room, context = limits.max_tokens, first.prompt_ids
+    rounds: tuple[Round, ...] = ()
+    is_rewritten = False
 
     def ended(reason: FinishReason) -> Sample:
         return Sample(
@@ -113,13 +118,25 @@ async def _turns(
             )
         )  # fmt: skip
 
+    def between(reply: Sequence[Message]) -> tuple[int, ...]:
+        return policy.reply_ids(draw, reply)
+
+    def fits(ids: tuple[int, ...]) -> bool:
+        """Whether a whole turn can be sampled behind them."""
+        wanted = len(ids) - len(first.prompt_ids) + min(draw.budget, room)
+        return limits.max_context is None or wanted <= limits.max_context
+
     for number in range(limits.max_turns):
         request = SampleRequest(
             id=f"{first.id}/{number}", prompt_ids=context, budget=min(draw.budget, room),
             temperature=first.temperature, seed=turn_seed(number) if number else first.seed,
         )  # fmt: skip
         drawn = await policy.sample(request, lane=lane)
-        segments += drawn.segments
+        if is_rewritten:
+            begun, *rest = drawn.segments
+            segments += [replace(begun, context_ids=context), *rest]
+        else:
+            segments += drawn.segments
         turn = policy.read_turn(drawn, draw.tools, number=number)
         if drawn.is_truncated:
             turns.append(PlayedTurn(turn=turn))
@@ -130,10 +147,17 @@ async def _turns(
             return ended(FinishReason.STOP)
         if number + 1 == limits.max_turns:
             break
-        observed = policy.reply_ids(draw, reply.messages)
+        observed = between(reply.messages)
         room -= drawn.num_tokens + len(observed)
         if room <= 0:
             return ended(FinishReason.LENGTH)
-        observe(observed)
         context = (*context, *drawn.token_ids, *observed)
+        rounds = (*rounds, Round(turn_ids=drawn.token_ids, reply=reply.messages))
+        is_rewritten = not fits(context) and limits.context != "fail"
+        if is_rewritten:
+            context, rounds = rewritten(limits.context, first.prompt_ids, rounds, between)
+        if not fits(context):
+            return ended(FinishReason.LENGTH)
+        if not is_rewritten:
+            observe(observed)
     return ended(FinishReason.TURNS)

@@ -162,3 +162,15 @@ def test_a_loss_on_whole_responses_has_one_way_to_take_its_mean(loss: str) -> No
 
 def test_the_soft_baseline_needs_a_temperature_of_its_own() -> None:
     assert "needs learner.tau > 0" in refusal(learner={"baseline": "log_mean_exp", "tau": 0})
+
+
+def test_a_context_that_is_rewritten_has_a_limit_below_the_episodes() -> None:
+    env = {"name": "adder", "budget": 16, "episode_tokens": 5000}
+    config = make(gyms=[{**env, "context": "hide_tools", "context_tokens": 900}])
+    assert config.gyms[0].longest == 900, "an episode may be longer than model.context_length"
+    assert "goes with context_tokens" in refusal(gyms=[{**env, "context": "hide_tools"}])
+    assert "goes with context_tokens" in refusal(gyms=[{**env, "context_tokens": 900}])
+    rule = {"context": "discard_all"}
+    assert "less than episode_tokens = 5000" in refusal(gyms=[{**env, **rule, "context_tokens": 5000}])
+    assert "the budget of one turn, 16" in refusal(gyms=[{**env, **rule, "context_tokens": 15}])
+    assert "gyms.0.context_tokens = 4000" in refusal(gyms=[{**env, **rule, "context_tokens": 4000}])
