@@ -226,8 +226,8 @@ class RolloutConfig(Section):
     the run does not start. `drop`: another task is drawn in their place; the start says how many there are."""
     segment_tokens: Positive | None = None
     """Most new tokens of a response in one step; what is unfinished goes on in the next, under its weights (partial
-    rollouts, docs/algorithm.md). Default: a response ends in the step that began it; episodes of many turns always do.
-    """
+    rollouts, docs/algorithm.md). An episode of many turns pauses behind the turn with which it has sampled so many.
+    Default: all end in the step that began them."""
     stale_tokens: Literal["learn", "mask"] = "learn"
     """Tokens that older weights drew: `learn` from them, with the weights of `learner.mismatch`, or `mask` them out of
     the loss. Only with `segment_tokens`."""

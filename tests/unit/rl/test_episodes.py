@@ -16,6 +16,7 @@ from gyms.turns import turn_of_json
 from reward.rules import TruncationRule
 from rl.batch import learning_batch
 from rl.collect import collect, sample_seed
+from rl.partial import PartialGroup
 from rl.sample_rows import minibatches_of, sample_rows
 from rollout.context import HIDDEN
 from rollout.tool_calls import read_turn
@@ -67,8 +68,10 @@ class InProcess:
         self.open: dict[str, object] = {}
         self.seeds: list[int] = []
 
-    async def open_episode(self, episode_id: str, gym_name: str, task: Task, *, seed: int) -> None:
+    async def open_episode(self, episode_id: str, gym_name: str, task: Task, *, seed: int, history=()) -> None:
         self.open[episode_id] = self.env.start(task, seed)
+        for turn, reply in history:
+            assert self.open[episode_id].step(turn) == reply, "a replay is answered otherwise"
         self.seeds.append(seed)
 
     async def step(self, episode_id: str, place: int, turn: Turn) -> Reply:
@@ -290,3 +293,61 @@ class Wordy(Episode):
 
     def score(self) -> Score:
         return Score(status=Status.OK, value=0.0)
+
+
+# -- episodes over several steps ---------------------------------------------------------------------------------------
+
+
+def over_steps(env, script: Script, *, segment_tokens: int | None, through_json: bool = True, **limits):
+    """Steps until nothing is carried any more: the finished group, the policy's requests and what each step carried."""
+    task, host = env.tasks("train")[0], InProcess(env)
+    facts = {"max_turns": 9, "max_tokens": 900, "context": "fail", "max_context": None} | limits
+    draw = Draw(index=7, gym="adder", task=task, budget=12, tools=tuple(env.tools(task)), limits=EpisodeLimits(**facts))
+    carried, requests, states = (), [], []
+    for step in range(5, 30):
+        policy = Scripted(script)
+        found = asyncio.run(
+            collect(
+                policy, host, [draw] if step == 5 else [], samples_per_prompt=2, temperature=0.9, seed=3, key=step,
+                truncation=TruncationRule(rule="penalty", reward=-0.25), minimum=lambda gym: 0.0,
+                carried=carried, segment_tokens=segment_tokens,
+            )  # type: ignore[arg-type]
+        )  # fmt: skip
+        assert not host.open, "a paused episode was left open"
+        requests.append(policy.requests)
+        carried = found.carried
+        if not carried:
+            return found.groups[0], requests, states
+        states.append(carried[0].state_dict())
+        if through_json:
+            carried = (PartialGroup.from_state(json.loads(json.dumps(states[-1])), [draw]),)
+    raise AssertionError("the episode never ends")
+
+
+@pytest.mark.parametrize("context", ["fail", "hide_tools", "keep_last", "discard_all"])
+@pytest.mark.parametrize("segment_tokens", [1, 12, 25, 60])
+def test_an_episode_over_several_steps_is_the_one_that_is_played_in_one(env, context, segment_tokens):
+    limits = {} if context == "fail" else {"context": context, "max_context": 90 if context == "hide_tools" else 40}
+    group, requests, states = over_steps(env, adds, segment_tokens=segment_tokens, **limits)
+    whole, (asked,), _ = over_steps(env, adds, segment_tokens=None, **limits)
+    assert [s.sample for s in group.samples] == [s.sample for s in whole.samples]
+    assert [s.score for s in group.samples] == [s.score for s in whole.samples]
+    spread = [r for step in requests for r in step]
+    assert {r.id: r for r in spread} == {r.id: r for r in asked} and len(spread) == len(asked), "no turn is drawn twice"
+    assert len(states) >= (segment_tokens < 60), "it was carried"
+
+
+def test_an_episode_pauses_behind_the_turn_that_reaches_its_tokens(env):
+    _, requests, states = over_steps(env, adds, segment_tokens=12)
+    turns = [len(state["siblings"][0]["turns"]) for state in states]
+    assert turns == [2, 4, 6], "a turn of 11 tokens is too little, two are enough"
+    assert [len(step) for step in requests] == [4, 4, 4, 4]
+    assert {state["siblings"][0]["finish_reason"] for state in states} == {"paused"}
+    assert all(state["siblings"][0]["score"] is None for state in states)
+
+
+def test_a_sibling_that_has_ended_waits_with_its_score(env):
+    group, requests, states = over_steps(env, lambda k, turn: "0." if k else adds(k, turn), segment_tokens=12)
+    assert [sibling["score"] is None for sibling in states[0]["siblings"]] == [True, False]
+    assert [len(step) for step in requests] == [3, 2, 2, 2]
+    assert [len(s.sample.turns) for s in group.samples] == [8, 1]
