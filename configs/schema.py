@@ -137,7 +137,8 @@ class Config(Section):
         for i, gym in enumerate(self.gyms):
             wanted = self.rollout.max_prompt_tokens + gym.longest
             if wanted > self.model.context_length:
-                key = "budget" if gym.episode_tokens is None else "episode_tokens"
+                given = ("context_tokens", "episode_tokens", "budget")
+                key = next(key for key in given if getattr(gym, key) is not None)
                 raise ValueError(
                     f"gyms.{i}.{key} = {gym.longest} ({gym.name}) and rollout.max_prompt_tokens = "
                     f"{self.rollout.max_prompt_tokens} need {wanted} tokens, but model.context_length is "

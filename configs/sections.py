@@ -170,6 +170,12 @@ class GymConfig(Section):
     """This gym's rule for truncated samples. None: `reward.truncation`."""
     temperature: TemperatureConfig | None = None
     """This gym's sampling temperature over the run. None: `rollout.temperature`."""
+    context: Literal["fail", "hide_tools", "keep_last", "discard_all"] = "fail"
+    """What becomes of an episode's context that has grown to `context_tokens` (docs/environments.md): the episode ends;
+    the results of tools are hidden, but for the latest round's; all but the latest round is left out; all is."""
+    context_tokens: Positive | None = None
+    """Most tokens of an episode's context behind its prompt, the budget of the next turn included; all values of
+    `context` but `fail` need it. An episode may then have more tokens than the model's context."""
     args: dict[str, Any] = Field(default_factory=dict)
     """The gym's own settings; `python -m gyms info NAME` lists them."""
 
@@ -183,7 +189,21 @@ class GymConfig(Section):
     @property
     def longest(self) -> int:
         """Most tokens behind a prompt."""
-        return self.episode_tokens or self.budget
+        return self.context_tokens or self.episode_tokens or self.budget
+
+    @model_validator(mode="after")
+    def _a_context_has_a_rule_and_a_limit(self) -> GymConfig:
+        if (self.context == "fail") != (self.context_tokens is None):
+            raise ValueError(
+                f"the gym {self.name!r} has context = {self.context!r} and context_tokens = {self.context_tokens}; "
+                'context = "hide_tools", "keep_last" or "discard_all" goes with context_tokens, "fail" without'
+            )
+        if self.context_tokens is not None and not self.budget <= self.context_tokens < (self.episode_tokens or 0):
+            raise ValueError(
+                f"the gym {self.name!r} has context_tokens = {self.context_tokens}; expected at least the budget of "
+                f"one turn, {self.budget}, and less than episode_tokens = {self.episode_tokens}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _an_episode_holds_a_turn(self) -> GymConfig:
@@ -215,8 +235,8 @@ class RolloutConfig(Section):
     the run does not start. `drop`: another task is drawn in their place; the start says how many there are."""
     segment_tokens: Positive | None = None
     """Most new tokens of a response in one step; what is unfinished goes on in the next, under its weights (partial
-    rollouts, docs/algorithm.md). Default: a response ends in the step that began it; episodes of many turns always do.
-    """
+    rollouts, docs/algorithm.md). An episode of many turns pauses behind the turn with which it has sampled so many.
+    Default: all end in the step that began them."""
     stale_tokens: Literal["learn", "mask"] = "learn"
     """Tokens that older weights drew: `learn` from them, with the weights of `learner.mismatch`, or `mask` them out of
     the loss. Only with `segment_tokens`."""

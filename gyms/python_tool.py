@@ -19,7 +19,6 @@ Left out: other libraries than the standard one and numpy; files given with a ta
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -48,6 +47,7 @@ from gyms.api import (
 )
 from gyms.load import Keys, load_gym
 from gyms.sandbox.program import Cell, Ending, Limits, Session
+from gyms.sandbox.told import shortened, without_addresses
 
 __all__ = ["PYTHON", "PythonTool", "PythonToolSettings", "shown"]
 
@@ -67,7 +67,6 @@ PYTHON = Tool(
     },
 )
 _CUT_OFF = message("user", "Your turn was cut off. Go on: call the tool, or give your answer.")
-_ADDRESS = re.compile(r"\bat 0x[0-9a-fA-F]{6,16}\b")
 _LOST = "The interpreter was started again: its variables and imports are gone."
 
 
@@ -216,7 +215,7 @@ def shown(cell: Cell, *, max_chars: int) -> str:
     if cell.ending is Ending.EXITED and not cell.is_kept:
         reason = f"the interpreter ended with status {cell.exit_status}"
     is_cut_by_time = cell.ending in (Ending.CPU_LIMIT, Ending.WALL_LIMIT, Ending.MEMORY_LIMIT)
-    output = "" if is_cut_by_time else _shortened(_ADDRESS.sub("at 0x...", cell.output).rstrip("\n"), max_chars)
+    output = "" if is_cut_by_time else shortened(without_addresses(cell.output).rstrip("\n"), max_chars)
     parts = [output] if output else []
     if cell.is_new:
         parts.append(f"Note: before this call, the interpreter had ended. {_LOST}")
@@ -232,15 +231,6 @@ _REASONS = {
     Ending.OUTPUT_LIMIT: "the call wrote more than a call may, and was ended",
     Ending.KILLED: "the interpreter was killed by a signal",
 }
-
-
-def _shortened(text: str, max_chars: int) -> str:
-    """The first and the last of it: results stand at the end, and so do exceptions."""
-    if len(text) <= max_chars:
-        return text
-    head = max_chars // 2
-    tail = max_chars - head
-    return f"{text[:head]}\n... ({len(text) - max_chars} characters left out) ...\n{text[-tail:]}"
 
 
 def _require_one_turn(name: str, gym: Gym) -> None:

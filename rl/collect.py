@@ -103,7 +103,8 @@ async def collect(
         grouped: gyms that score their siblings together (`Gym.scores_groups`).
         on_group: called when a group is complete (progress).
         carried: groups of earlier steps that go on in this one.
-        segment_tokens: most new tokens of a response; None: responses end in the step that began them.
+        segment_tokens: most new tokens of a response, or those behind which an episode pauses; None: all end in the
+            step that began them.
     """
 
     def scored(draw: Draw, sample: Sample, score: Score) -> ScoredSample:
@@ -129,6 +130,7 @@ async def collect(
                 policy, scorer, draw, request(k), group=name,
                 world_seed=sample_seed(seed, origin, draw.index, "world"),
                 turn_seed=lambda turn: sample_seed(seed, origin, draw.index, k, turn),
+                so_far=before[k][0] if before else None, segment_tokens=segment_tokens,
             )  # fmt: skip
 
         def request(k: int) -> SampleRequest:

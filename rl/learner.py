@@ -178,9 +178,9 @@ class Learner:
         own = minibatch.samples
         if not self.ranks.is_alone:
             own = own_samples(own, self.ranks.rank, self.ranks.size)
-        by_group: dict[int, list[LearningSample]] = {}
+        by_context: dict[tuple[int, tuple[int, ...]], list[LearningSample]] = {}
         for sample in own:
-            by_group.setdefault(sample.group, []).append(sample)
+            by_context.setdefault((sample.group, sample.prompt_ids), []).append(sample)
         by_number = {sample.number: sample for sample in own}
         trees = [
             Tree(
@@ -188,7 +188,7 @@ class Learner:
                 continuations=tuple(s.token_ids for s in siblings),
                 ids=tuple(s.number for s in siblings),
             )
-            for siblings in by_group.values()
+            for siblings in by_context.values()
         ]
         packed = pack(trees, max_tokens=self.settings.max_microbatch_tokens)
         return [(micro, [by_number[number] for number in micro.ids]) for micro in packed]
@@ -288,6 +288,7 @@ class Learner:
         engine_NT = _padded([sample.engine_logprobs for sample in samples], micro, self.device)
         mask_NT = _padded([sample.loss_mask for sample in samples], micro, self.device)
         advantages_N = torch.tensor([sample.advantage for sample in samples], device=self.device)
+        lengths_N = torch.tensor([float(s.num_counted or _num_loss_tokens(s)) for s in samples], device=self.device)
         weights_NT = mismatch_weights(
             s.mismatch, logprobs_NT=logprobs_NT, old_logprobs_NT=old_NT, engine_logprobs_NT=engine_NT,
             loss_mask_NT=mask_NT,
@@ -295,7 +296,7 @@ class Learner:
         result = objective(s.loss).loss(
             LossInputs(
                 logprobs_NT=logprobs_NT, old_logprobs_NT=old_NT, advantages_N=advantages_N, loss_mask_NT=mask_NT,
-                weights_NT=weights_NT, num_samples=whole.num_samples, num_tokens=whole.num_tokens,
+                weights_NT=weights_NT, lengths_N=lengths_N, num_samples=whole.num_samples, num_tokens=whole.num_tokens,
                 tau=s.tau, clip_low=s.clip_low, clip_high=s.clip_high, aggregation=s.aggregation,
             )
         )  # fmt: skip
