@@ -16,6 +16,7 @@ from configs.alarm import AlarmConfig
 from configs.base import NonNegative, Section
 from configs.curated import PtxConfig, PtxSourceConfig, WarmupConfig
 from configs.judge import CalibrationConfig, JudgeConfig, JudgeEndpointConfig
+from configs.report import ReportConfig
 from configs.sections import (
     CheckpointConfig,
     ClusterConfig,
@@ -27,7 +28,6 @@ from configs.sections import (
     MismatchConfig,
     ModelConfig,
     QuantConfig,
-    ReportConfig,
     RewardConfig,
     RolloutConfig,
     TemperatureConfig,

@@ -81,10 +81,13 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m rl.tr
 def _train(checked) -> int:
     from rl.report import Report
     from rl.run import Run
+    from rl.trackers import start_trackers
     from rl.train import train
 
     checked.folder.create()
-    report = Report(checked.config, checked.folder.path)
+    first_step = None if checked.checkpoint is None else checked.checkpoint.step
+    trackers = start_trackers(checked.config, checked.folder.path, first_step=first_step)
+    report = Report(checked.config, checked.folder.path, trackers=trackers)
     for note in checked.notes:
         report.say(note)
     try:

@@ -1,7 +1,7 @@
 """What people see of a run: progress while it works, a line a step, samples with their rewards, a table at the end.
 
-One object gets facts and decides how to show them: rich on a terminal, plain lines in a log, rows in the run folder,
-curves at wandb (online with a key, an offline folder otherwise). The loop never formats anything.
+One object gets facts and decides how to show them: rich on a terminal, plain lines in a log; curves go to the trackers
+(`rl/trackers.py`). The loop never formats anything.
 
 What is seen of a run from outside, while it goes on or later, is the page of `rl/page/`: `python -m rl.report RUN` and
 `k2rl report RUN` make it.
@@ -10,8 +10,6 @@ What is seen of a run from outside, while it goes on or later, is the page of `r
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import os
 import shlex
 import sys
 import time
@@ -25,6 +23,7 @@ from rich.table import Table
 from rich.text import Text
 
 from configs.schema import Config
+from rl.trackers import Tracker, sample_table
 
 if TYPE_CHECKING:  # the page's command starts here, and needs no learner
     from rl.batch import Group
@@ -46,25 +45,28 @@ LINE = (
 
 
 class Report:
-    """The console, and wandb where it is on.
+    """The console, and whoever else keeps the run's numbers.
 
     Args:
         config: the resolved config.
         folder: the run folder.
         console: where to print.
+        trackers: get every step's numbers, and some samples every `report.show_every` steps.
     """
 
-    def __init__(self, config: Config, folder: Path, console: Console | None = None) -> None:
+    def __init__(
+        self, config: Config, folder: Path, console: Console | None = None, trackers: Sequence[Tracker] = ()
+    ) -> None:
         self.config = config
         self.folder = folder
         self.console = console or Console(soft_wrap=True, highlight=False)
-        self._wandb = None if config.report.wandb == "off" else _start_wandb(config, folder)
+        self._trackers = trackers
         self._started = time.perf_counter()
 
     def close(self) -> None:
-        """Finish wandb's run."""
-        if self._wandb is not None:
-            self._wandb.finish()
+        """Let the trackers write what is left."""
+        for tracker in self._trackers:
+            tracker.close()
 
     def say(self, text: str) -> None:
         """One line for people."""
@@ -89,8 +91,10 @@ class Report:
         self.say(f"step {step + 1}/{self.config.num_steps}  " + "  ".join(parts))
         if self.config.report.show_samples and (step % self.config.report.show_every == 0):
             self.samples(groups)
-        if self._wandb is not None:
-            self._wandb.log({key: value for key, value in row.items() if value is not None}, step=step)
+        for tracker in self._trackers:
+            tracker.log(row, step)
+            if step % self.config.report.show_every == 0:
+                tracker.samples(sample_table(groups, step), step)
 
     def samples(self, groups: Sequence[Group]) -> None:
         """A few responses with their rewards: the highest and the lowest of the first groups with a spread."""
@@ -117,8 +121,6 @@ class Report:
                 f"{result['truncated_frac']:.2f} "
                 f"(n = {greedy['num']})"
             )
-            if self._wandb is not None:
-                self._wandb.log({f"eval/{name}/greedy_accuracy": greedy["mean"]}, step=row["step"])
 
     def _pass_at_k(self, result: Mapping[str, Any]) -> str:
         best = result.get("best")
@@ -127,7 +129,11 @@ class Report:
         return f"pass@{self.config.eval.samples_per_task} {best['mean']:.3f} +- {best['stderr']:.3f}, "
 
     def final(self, evals: Sequence[Mapping[str, Any]], metrics: Sequence[Mapping[str, Any]]) -> None:
-        """The table at the end."""
+        """The table at the end. The last evaluation has no step's row to stand in: the trackers get it by itself."""
+        from rl.accuracy import eval_metrics  # the page's command starts in this module, and needs no learner
+
+        for tracker in self._trackers if evals else ():
+            tracker.log(eval_metrics(evals[-1]), evals[-1]["step"])
         for name in evals[-1]["gyms"] if evals else ():
             table = Table(title=f"held-out {name}", title_justify="left")
             k = self.config.eval.samples_per_task
@@ -168,28 +174,6 @@ def _median(values: Sequence[float]) -> float:
 def _one_line(text: str, width: int = 100) -> str:
     line = " ".join(text.split())
     return line if len(line) <= width else line[: width - 3] + "..."
-
-
-def _start_wandb(config: Config, folder: Path) -> Any:
-    """wandb's run: online where a key is configured, else files under the run folder for `wandb sync`."""
-    import wandb
-
-    has_key = bool(os.environ.get("WANDB_API_KEY") or _netrc_has_wandb())
-    return wandb.init(
-        project=config.report.wandb_project,
-        name=config.name,
-        id=hashlib.sha256(str(folder).encode()).hexdigest()[:16],
-        dir=str(folder),
-        mode="online" if has_key else "offline",
-        resume="allow" if has_key else None,
-        config=config.model_dump(mode="json"),
-        settings=wandb.Settings(silent=True, console="off"),
-    )
-
-
-def _netrc_has_wandb() -> bool:
-    netrc = Path.home() / ".netrc"
-    return netrc.is_file() and "api.wandb.ai" in netrc.read_text(errors="replace")
 
 
 if __name__ == "__main__":
