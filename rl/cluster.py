@@ -29,6 +29,7 @@ from ray.util.placement_group import PlacementGroup, placement_group, remove_pla
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from configs.schema import Config
+from rl.actor_logs import logged
 from rl.checkpoint import PublishedWeights
 from rl.faults import ActorLost, DeadlineExceeded, PhaseError
 from rl.learner import Learner
@@ -81,6 +82,7 @@ class Cluster:
         self.config = config
         self.model_folder = model_folder
         self.initial_int4 = initial_int4
+        self.logs = None if initial_int4 is None else initial_int4.with_name("logs")
         self.chat = chat
         self.on_phase = on_phase
         self.step = 0
@@ -166,7 +168,7 @@ class Cluster:
     async def start_learner(self) -> None:
         """Start the learner and let it write the folder that engines start from, if that is missing."""
         assert self.initial_int4 is not None
-        actor = ray.remote(Learner).options(**self._options(0))
+        actor = ray.remote(logged(Learner, self.logs, "learner")).options(**self._options(0))
         self._learner = actor.remote(learner_settings(self.config, self.model_folder))
         if not (self.initial_int4 / "config.json").is_file():
             await self.ask("learner", "export", self.initial_int4, setting="start_seconds")
@@ -182,7 +184,7 @@ class Cluster:
 
     def _new_engine(self, settings: EngineSettings, *, bundle: int) -> Any:
         options = self._options(bundle, max_concurrency=NUM_ENGINE_THREADS)
-        return ray.remote(VLLMEngine).options(**options).remote(settings)
+        return ray.remote(logged(VLLMEngine, self.logs, f"engine_{bundle}")).options(**options).remote(settings)
 
     async def _stop_engines(self) -> None:
         for engine in self._engines:

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from configs.schema import Config
 from gyms.api import Status, Task, message
+from rl.console import view_of
 from rl.report import Report
 from rl.trackers import SAMPLE_COLUMNS
 
@@ -29,7 +30,7 @@ def report(console) -> Report:
             "report": {"wandb": "off", "show_samples": 2, "show_every": 5},
         }
     )
-    return Report(config, Path("/runs/mine"), console)
+    return Report(config, Path("/runs/mine"), view_of("auto", console))
 
 
 def shown(console: Console) -> str:
@@ -72,13 +73,6 @@ def test_in_a_log_progress_is_one_line_at_the_end(report, console):
     assert "evaluate: 3 responses in 0.0 s" in shown(console)
 
 
-def test_on_a_terminal_progress_is_live(report, console):
-    report.console = terminal = Console(file=StringIO(), force_terminal=True, width=100)
-    with report.progress("evaluate", 3, "responses") as advance:
-        advance(3)
-    assert "evaluate" in shown(terminal) and "3/3" in shown(terminal)
-
-
 def evaluation(stage: str, greedy: float, sampled: float, num: int = 300):
     result = {
         "greedy": {"mean": greedy, "stderr": 0.0123, "num": num},
@@ -99,7 +93,7 @@ def test_an_evaluation_is_told_with_its_standard_error(report, console):
 
 def test_of_several_samples_a_task_the_best_is_told_and_has_a_column(tmp_path, console):
     facts = {"model": {"source": "tiny"}, "gyms": [{"name": "sums"}], "eval": {"samples_per_task": 4}}
-    report = Report(Config.model_validate(facts | {"report": {"wandb": "off"}}), tmp_path, console)
+    report = Report(Config.model_validate(facts | {"report": {"wandb": "off"}}), tmp_path, view_of("auto", console))
     before, after = evaluation("rounded to INT4", 0.0, 0.01), evaluation("after RL", 0.9, 0.85)
     after["gyms"]["sums"]["best"] = {"mean": 0.98, "stderr": 0.01, "num": 300}
     report.evaluation(after)
@@ -129,7 +123,9 @@ def test_the_final_table_has_a_row_for_every_policy_and_says_where_the_run_is(re
     assert "truncated in training, last step: 0.100" in text
     assert "engine stall" not in text  # no data
     assert "run folder: /runs/mine" in text
-    assert text.splitlines()[-1] == "see its curves and samples: k2rl report /runs/mine"
+    see, serve, further = text.splitlines()[-3:]
+    assert see.endswith("k2rl report /runs/mine") and serve.endswith("--model /runs/mine/export")
+    assert further.endswith("num_steps=20")
 
 
 class Kept:
@@ -152,7 +148,7 @@ class Kept:
 
 def test_trackers_get_every_row_samples_now_and_then_and_the_last_evaluation(report, console, group, scored):
     kept = Kept()
-    report = Report(report.config, report.folder, console, trackers=[kept])
+    report = Report(report.config, report.folder, view_of("auto", console), [kept])
     for step in range(6):
         report.step(step, {"reward/mean": step / 10}, [group(0, 1.0, scored(0.0, text="half \ud800"))])
     last = {**evaluation("after RL", 0.9, 0.85), "step": 6}
