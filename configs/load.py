@@ -26,7 +26,16 @@ from pydantic.fields import FieldInfo
 from configs.files import ConfigError, layers, merged, placed
 from configs.schema import Config, Section
 
-__all__ = ["MAY_CHANGE_ON_RESUME", "ConfigError", "check_same_run", "diff", "from_json", "load_config", "to_json"]
+__all__ = [
+    "MAY_CHANGE_ON_RESUME",
+    "ConfigError",
+    "check_same_run",
+    "diff",
+    "from_json",
+    "load_config",
+    "setting_names",
+    "to_json",
+]
 
 MAY_CHANGE_ON_RESUME: Mapping[str, str] = {
     "num_steps": "a run may be made longer or shorter; schedules that end at `num_steps` stretch from there on",
@@ -243,6 +252,11 @@ def _section_of(field: FieldInfo) -> tuple[type[Section] | None, bool]:
     """The section that a field holds, if any, and whether it holds a list of them."""
     section = next((kind for kind in _kinds(field) if isinstance(kind, type) and issubclass(kind, Section)), None)
     return section, section is not field.annotation
+
+
+def setting_names() -> list[str]:
+    """Every setting by its full key, in order; that of a list's entry has a `*`: `gyms.*.budget`."""
+    return list(_settings())
 
 
 @cache

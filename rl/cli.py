@@ -84,6 +84,7 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m rl.tr
 
 def _train(checked, *, mode: Mode) -> int:
     from rl.console import view_of
+    from rl.provenance import start_facts
     from rl.report import Report
     from rl.run import Run
     from rl.trackers import start_trackers
@@ -91,6 +92,7 @@ def _train(checked, *, mode: Mode) -> int:
 
     checked.folder.create()
     first_step = None if checked.checkpoint is None else checked.checkpoint.step
+    checked.folder.append(checked.folder.starts, start_facts(step=first_step or 0))
     trackers = start_trackers(checked.config, checked.folder.path, first_step=first_step)
     report = Report(checked.config, checked.folder.path, view_of(mode), trackers)
     for note in checked.notes:

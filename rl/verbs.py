@@ -31,11 +31,15 @@ VERBS: Mapping[str, Verb] = {
     "train": Verb(module="rl.cli", help="train a model: sample, score, learn in INT4, swap the weights in; or go on"),
     "evaluate": Verb(module="rl.evaluate", help="held-out accuracy of models, BF16 or packed INT4, in one table"),
     "report": Verb(module="rl.page.command", help="see runs: curves, samples and settings in one HTML file, or live"),
+    "sweep": Verb(
+        module="rl.sweep", help="a folder of experiments with several seeds or values, and a table of results"
+    ),
     "prepare": Verb(module="rl.prepare", help="make a model folder from a Python package, without a model hub"),
     "gyms": Verb(module="gyms.cli.main", help="list, describe, validate and audit gyms; score stored answers; doctor"),
     "calibrate": Verb(module="reward.calibrate", help="how far a judge agrees with people"),
     "replay": Verb(module="rl.replay", help="a stored step through the learner again: loss, gradient norm, what-ifs"),
     "settings": Verb(module="configs.reference", help="every setting of a run, with unit, range and default"),
+    "schema": Verb(module="configs.toml_schema", help="the JSON schema of a run's TOML files, for editors"),
 }
 
 _HELP = """\
@@ -50,6 +54,7 @@ examples:
   k2rl train configs/smollm2_cpu.toml --dry-run            check everything, start nothing
   k2rl train configs/smollm2_cpu.toml learner.lr=2e-6      files merge left to right, then overrides
   k2rl evaluate models/smollm2-135m-instruct runs/smollm2_cpu/export configs/smollm2_cpu.toml
+  k2rl sweep configs/exp/*.toml seed=0,1,2                 each file with three seeds, and a table
   k2rl report runs/smollm2_cpu                             writes runs/smollm2_cpu/report.html
   k2rl gyms new my_gym                                     an installable gym with its test
   k2rl gyms doctor                                         what works on this machine
