@@ -35,6 +35,7 @@ __all__ = [
     "TensorBoardTracker",
     "Tracker",
     "WandbTracker",
+    "has_wandb_key",
     "sample_table",
     "start_trackers",
 ]
@@ -106,7 +107,7 @@ class WandbTracker:
         import wandb
 
         self._make_table = wandb.Table
-        has_key = bool(os.environ.get("WANDB_API_KEY") or _netrc_has_wandb())
+        has_key = has_wandb_key()
         self._run = wandb.init(
             project=config.report.wandb_project,
             name=config.name,
@@ -193,6 +194,9 @@ def _run_id(folder: Path, *, is_resumed: bool) -> str:
     return drawn
 
 
-def _netrc_has_wandb() -> bool:
+def has_wandb_key() -> bool:
+    """Whether a key for wandb is configured: in the environment, or by `wandb login`."""
     netrc = Path.home() / ".netrc"
+    if os.environ.get("WANDB_API_KEY"):
+        return True
     return netrc.is_file() and "api.wandb.ai" in netrc.read_text(errors="replace")
