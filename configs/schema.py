@@ -19,6 +19,7 @@ from configs.judge import CalibrationConfig, JudgeConfig, JudgeEndpointConfig
 from configs.lengths import LengthRewardConfig, ToggleConfig, TruncationConfig
 from configs.lora import LoraConfig
 from configs.prompts import GateConfig, OverlapConfig, PromptsConfig
+from configs.report import ReportConfig
 from configs.sections import (
     CheckpointConfig,
     ClusterConfig,
@@ -29,7 +30,6 @@ from configs.sections import (
     MismatchConfig,
     ModelConfig,
     QuantConfig,
-    ReportConfig,
     RewardConfig,
     RolloutConfig,
     TemperatureConfig,

@@ -29,7 +29,6 @@ __all__ = [
     "MismatchConfig",
     "ModelConfig",
     "QuantConfig",
-    "ReportConfig",
     "RewardConfig",
     "RolloutConfig",
     "TemperatureConfig",
@@ -440,19 +439,6 @@ class CheckpointConfig(Section):
     """Steps between checkpoints; one is always written after the warm-up, at the end, and on Ctrl-C. 0: only those."""
     keep: Positive = 2
     """Newest checkpoints that are kept."""
-
-
-class ReportConfig(Section):
-    """What people see."""
-
-    wandb: Literal["auto", "off"] = "auto"
-    """`auto`: online where a key is configured, else an offline folder in the run folder. `off`: none."""
-    wandb_project: str = "k2rl"
-    """Project name at wandb."""
-    show_samples: NonNegative = 2
-    """Samples printed with their rewards each time samples are shown."""
-    show_every: Positive = 5
-    """Steps between printed samples."""
 
 
 class ClusterConfig(Section):
