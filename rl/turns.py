@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from gyms.api import Message, Task, Tool, Turn
 from gyms.mixture import Draw
+from gyms.response import Response
 from rl.batch import Minibatch
 from rl.checkpoint import PublishedWeights
 from rl.faults import ActorLost, DeadlineExceeded
@@ -96,6 +97,10 @@ class ServedPolicy:
     def text(self, token_ids: Sequence[int]) -> str:
         """What tokens say, special ones left out."""
         return self._cluster.chat.decode(token_ids)
+
+    def read_response(self, sample: Sample) -> Response:
+        """What counts of a sampled response."""
+        return self._cluster.chat.read_response(sample)
 
     def read_turn(self, sample: Sample, tools: Sequence[Tool], *, number: int) -> Turn:
         """The turn of an episode that a sampled response is."""
