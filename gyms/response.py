@@ -15,7 +15,7 @@ closing mark alone ends thoughts that the prompt opened.
 
 *Dress.* A byte order mark, zero-width characters and the many ends of a line (CRLF, CR, NEL, U+2028, U+2029, form feed)
 say nothing: `plain` drops the first two and makes `\n` of the last. It is for gyms that read values; a gym that judges
-how a text is written, or that runs it, takes `after_thoughts` alone.
+how a text is written, or that runs it, takes `after_thoughts` alone, and `plain_starts` where it looks for fences.
 *Fences.* `without_fences` takes fenced code out, for gyms whose answers stand in prose.
 
 Left out: quotes and comments around a mark. A model that quotes `<think>` in its answer opens thoughts, as it would
@@ -37,6 +37,7 @@ __all__ = [
     "final_text",
     "marks_of_template",
     "plain",
+    "plain_starts",
     "whole_of",
     "without_fences",
 ]
@@ -59,6 +60,7 @@ THOUGHT_MARKS: tuple[Marks, ...] = (
 """The marks in use, upper or lower case; `<think>` first, which most models write."""
 
 _INVISIBLE = re.compile("[\u00ad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]")
+_LINE_START = re.compile(rf"^{_INVISIBLE.pattern}+", re.M)
 _LINE_END = re.compile("\r\n?|[\u0085\u2028\u2029\x0b\x0c]")
 _FENCE = re.compile(r"^[ ]{0,3}(```+|~~~+)", re.M)
 
@@ -135,6 +137,11 @@ def plain(text: str) -> str:
     if text.isascii() and not _LINE_END.search(text):
         return text
     return _LINE_END.sub("\n", _INVISIBLE.sub("", text))
+
+
+def plain_starts(text: str) -> str:
+    """The text without invisible characters at the beginning of its lines, where they would hide a fence."""
+    return text if text.isascii() else _LINE_START.sub("", text)
 
 
 def without_fences(text: str) -> str:
