@@ -88,6 +88,21 @@ class ModelConfig(Section):
     """How the model writes tool calls, for gyms of many turns. Default: as its chat template says; `hermes` where it
     knows no tools, `pythonic` for bare prompts."""
 
+    thoughts: tuple[str, ...] | None = None
+    """What opens and what closes the model's thoughts, such as `["<think>", "</think>"]`; `[]` for a model without.
+    Thoughts are cut before any gym or judge reads a response; those that never end score nothing. Default: the marks
+    that the chat template shows, and every pair in use where it shows none (gyms/response.py)."""
+
+    @model_validator(mode="after")
+    def _thoughts_are_two_marks(self) -> ModelConfig:
+        marks = self.thoughts
+        if marks and (len(marks) != 2 or not all(mark.strip() for mark in marks) or marks[0] == marks[1]):
+            raise ValueError(
+                f"model.thoughts = {list(marks)} must hold two different texts, what opens thoughts and what closes "
+                'them, such as ["<think>", "</think>"]; [] for a model without'
+            )
+        return self
+
     @model_validator(mode="after")
     def _system_prompt_needs_template(self) -> ModelConfig:
         if self.system_prompt is not None and not self.chat_template:

@@ -46,6 +46,7 @@ from gyms.api import (
     tool_result,
 )
 from gyms.load import Keys, load_gym
+from gyms.response import Response
 from gyms.sandbox.program import Cell, Ending, Limits, Session
 from gyms.sandbox.told import shortened, without_addresses
 
@@ -180,7 +181,7 @@ class _Attempt(Episode):
         if self._answer is None:
             score = Score(status=Status.NO_ANSWER, detail="no turn without a call was reached")
         else:
-            score = self._inner.score(self._task, self._answer)
+            score = self._inner.score(self._task, Response(self._answer))  # its thoughts are cut
         if score.status.is_masked:
             return score
         counts = {"num_calls": float(self._num_calls), "num_call_errors": float(self._num_errors)}

@@ -66,6 +66,13 @@ def test_a_folder_model_needs_a_path() -> None:
     assert "model.path is missing" in refusal(model={"source": "folder"})
 
 
+@pytest.mark.parametrize("marks", [["<think>"], ["<think>", ""], ["x", "x"], ["a", "b", "c"]])
+def test_thoughts_have_two_different_marks_or_none(marks: list[str]) -> None:
+    assert r"model.thoughts = " in refusal(model={"source": "tiny", "thoughts": marks})
+    assert make(model={"source": "tiny", "thoughts": []}).model.thoughts == ()
+    assert make(model={"source": "tiny", "thoughts": ["a", "b"]}).model.thoughts == ("a", "b")
+
+
 def test_a_tiny_model_takes_no_path() -> None:
     assert "remove one of the two" in refusal(model={"source": "tiny", "path": "x"})
 
