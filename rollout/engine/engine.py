@@ -385,6 +385,7 @@ class VLLMEngine:
         if tag == "weights":
             self._llm.collective_rpc("k2rl_restore")
         else:
+            self._llm.collective_rpc("k2rl_clear_kv_cache")
             self._empty_prefix_cache()
         self._state = state
 

@@ -10,6 +10,8 @@ contract and are handled here:
 - an exception in the middle leaves layers on the meta device, and a retry replays the bad tensors. `restore` puts every
   kernel tensor back and clears the buffers. Layers that were already processed then hold new weights: the caller must
   swap the whole old artefact in again before it serves (rollout/engine/engine.py does);
+- a bias is put elsewhere by kernels that permute it, and captured graphs go on with the old one: see
+  rollout/engine/addresses.py;
 - a head that is tied to the embedding is not reloaded as a layer of its own (rollout/engine/cpu_linear.py).
 
 This way takes any model and kernel. Where the engine's memory layout is known, the weights are made in it beforehand
@@ -31,9 +33,10 @@ from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead, 
 from vllm.model_executor.model_loader.reload import layerwise
 
 from rollout.engine import cpu_layout
+from rollout.engine.addresses import Homes
 from rollout.engine.compat import is_deferred_attention
 from rollout.engine.cpu_linear import is_tied_head, refresh_cpu_linears
-from rollout.engine.kept import Kept
+from rollout.engine.kept import Kept, clear_kv_cache
 from rollout.engine.staging import Staging, checked_staging
 from rollout.weights.receiver import ExpectedTensors
 
@@ -90,12 +93,14 @@ class SwapExtension:
     def k2rl_swap(self: Any, tensors: Iterable[tuple[str, torch.Tensor]]) -> None:
         """Load checkpoint-format tensors into the live model. On any exception the model is loadable but mixed."""
         model = self.model_runner.get_model()
+        homes = Homes(model)
         with set_current_vllm_config(self.vllm_config), torch.no_grad(), torch.device(self.device):
             try:
                 layerwise.initialize_layerwise_reload(model)
                 model.load_weights(tensors)
                 require_complete(model)
                 layerwise.finalize_layerwise_reload(model, self.model_config)
+                homes.bring_back()
             except BaseException:
                 restore(model)
                 raise
@@ -130,6 +135,10 @@ class SwapExtension:
         """After the weights' memory is back: write it where it was."""
         self.k2rl_kept.restore()
 
+    def k2rl_clear_kv_cache(self: Any) -> None:
+        """After the KV cache's memory is back."""
+        clear_kv_cache(self.model_runner.get_model())
+
     def k2rl_empty_allocator(self: Any) -> None:
         """Give what torch's allocator caches back to the device."""
         if self.device.type == "cuda":
@@ -147,7 +156,7 @@ class SwapExtension:
 
 
 def effective_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """The weights that linear layers apply, read back through the kernel: W = layer(identity)^T.
+    """The weights that linear layers apply, read back through the kernel: W = layer(identity)^T, b = layer(0).
 
     Each output of the product is one weight times 1 plus zeros, exact in any order of summation, so this reads the
     kernel's own dequantised values bit for bit, whatever its memory layout. Other parameters are returned as they are.
@@ -164,6 +173,8 @@ def effective_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
         identity = torch.eye(width, dtype=torch.bfloat16, device=next(module.parameters()).device)
         assert module.quant_method is not None
         weights[f"{name}.weight"] = module.quant_method.apply(module, identity, bias=None).t().contiguous()
+        if getattr(module, "bias", None) is not None:
+            weights[f"{name}.bias"] = module.quant_method.apply(module, identity[:1] * 0, bias=module.bias)[0]
     for name, parameter in model.named_parameters():
         if name not in inside_linear:
             weights[name] = parameter.detach().clone()
