@@ -22,6 +22,7 @@ from configs.schema import Config
 from rl.calls import Actor, first_line
 from rl.faults import DeadlineExceeded
 from rl.processes import Place
+from rollout.engine.device import CPU, CUDA, DeviceProfile
 
 __all__ = ["ALLOCATOR", "SPIN_COUNT", "Actors", "check_running_cluster", "cpus_per_bundle", "gpus_per_bundle"]
 
@@ -48,9 +49,9 @@ class Actors:
         self._num_gpus = 0
 
     @property
-    def is_tight(self) -> bool:
-        """Whether learner and engines give each other their memory: GPUs are too small for both."""
-        return self._num_gpus > 0
+    def device(self) -> DeviceProfile:
+        """That of the bundles, which the driver's machine may not have."""
+        return CUDA if self._num_gpus else CPU
 
     async def __aenter__(self) -> Actors:
         try:
@@ -100,7 +101,9 @@ class Actors:
             ) from None
         self._group = group
 
-    def start(self, kind: type, *args: Any, name: str, bundle: int, max_concurrency: int = 1) -> Actor:
+    def start(
+        self, kind: type, *args: Any, name: str, bundle: int, environment: Mapping[str, str], max_concurrency: int = 1
+    ) -> Actor:
         assert self._group is not None
         options = {
             "num_cpus": self._num_cpus / 2,
@@ -116,6 +119,7 @@ class Actors:
                     "TOKENIZERS_PARALLELISM": "false",
                     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
                     "PYTHONHASHSEED": "0",
+                    **environment,
                 }
             },
         }

@@ -76,7 +76,7 @@ class Cluster:
 
     async def __aenter__(self) -> Cluster:
         await self._processes.__aenter__()
-        self._residents = Residents(is_tight=self._processes.is_tight)
+        self._residents = Residents(is_tight=self._processes.device.sleeps)
         try:
             if self.initial_int4 is not None:
                 await self._start_learner()
@@ -96,7 +96,8 @@ class Cluster:
         """Start the learner and let it write the folder that engines start from, if that is missing."""
         assert self.initial_int4 is not None
         settings = learner_settings(self.config, self.model_folder)
-        self._learner = self._processes.start(Learner, settings, name="learner", bundle=0)
+        environment = self._processes.device.learner_environment
+        self._learner = self._processes.start(Learner, settings, name="learner", bundle=0, environment=environment)
         self.learner = RemoteLearner(self._learner)
         if not (self.initial_int4 / "config.json").is_file():
             await self._learner.ask("export", self.initial_int4, setting="start_seconds")
@@ -112,7 +113,12 @@ class Cluster:
         self.handover.forget()
         for i in missing:
             self._engines[i] = self._processes.start(
-                VLLMEngine, settings, name=f"engine {i}", bundle=i, max_concurrency=NUM_ENGINE_THREADS
+                VLLMEngine,
+                settings,
+                name=f"engine {i}",
+                bundle=i,
+                environment=self._processes.device.engine_environment,
+                max_concurrency=NUM_ENGINE_THREADS,
             )
         await ask_all([self._engines[i] for i in missing], "__ray_ready__", setting="start_seconds")
 
