@@ -41,10 +41,11 @@ def main(job_file: str) -> None:
     rows = Dataset.from_list([{"prompt": asked(tasks[n]), "number": n} for n in numbers])
     tokenizer = AutoTokenizer.from_pretrained(job["model"])
     model = AutoModelForCausalLM.from_pretrained(job["model"], dtype=torch.float32)
-    out = Path(job["out"]).open("a")  # noqa: SIM115: open as long as the process lives
+    out = Path(job["out"])
 
     def say(**facts: Any) -> None:
-        print(json.dumps(facts), file=out, flush=True)
+        with out.open("a") as file:
+            file.write(json.dumps(facts) + "\n")
 
     def reward(completions: list[Any], number: list[int], **_: Any) -> list[float]:
         return [gym.score(tasks[n], c[0]["content"]).value or 0.0 for n, c in zip(number, completions, strict=True)]

@@ -77,7 +77,9 @@ def environment(folder: Path) -> Path:
     if not (folder / "trl" / ".built").is_file():
         print("building TRL's environment", file=sys.stderr)
         subprocess.run([sys.executable, "-m", "venv", folder / "trl"], check=True)
-        same = [f"{name}=={version(name).split('+')[0]}" for name in ("torch", "transformers", "accelerate", "datasets")]
+        same = [
+            f"{name}=={version(name).split('+')[0]}" for name in ("torch", "transformers", "accelerate", "datasets")
+        ]
         install = [python, "-m", "pip", "-q", "--disable-pip-version-check", "install"]
         subprocess.run([*install, TRL, *same, "--editable", ROOT], check=True)
         (folder / "trl" / ".built").touch()
@@ -159,7 +161,9 @@ def trl(folder: Path, python: Path, model: Path, options: argparse.Namespace, se
         peak_file.write_text(str(peak))
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     num_samples = job["num_prompts"] * job["samples_per_prompt"]
-    lengths = [row["logs"]["completions/mean_length"] for row in rows if "completions/mean_length" in row.get("logs", {})]
+    lengths = [
+        row["logs"]["completions/mean_length"] for row in rows if "completions/mean_length" in row.get("logs", {})
+    ]
     return {
         "seconds": [row["seconds"] for row in rows if "seconds" in row],
         "tokens": [length * num_samples for length in lengths],
@@ -212,9 +216,7 @@ def main() -> None:
     python = environment(folder)
     model = warm_start(folder, options.config, options.overrides)
     started = time.time()
-    pairs = [
-        (ours(folder, model, options, seed), trl(folder, python, model, options, seed)) for seed in options.seeds
-    ]
+    pairs = [(ours(folder, model, options, seed), trl(folder, python, model, options, seed)) for seed in options.seeds]
     found = compare(pairs) | {"wall_seconds": time.time() - started}
     if options.json:
         print(json.dumps({"machine": machine(), **found}))

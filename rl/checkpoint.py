@@ -20,11 +20,12 @@ from rl.partial import PartialGroup
 from rl.run_folder import write_atomically
 
 __all__ = [
-    "Checkpoint", "PublishedWeights", "RunState", "complete_checkpoints", "latest_checkpoint", "prune",
-    "write_manifest",
+    "LEARNER_FILE", "LEARNER_FOLDER", "Checkpoint", "PublishedWeights", "RunState", "complete_checkpoints",
+    "latest_checkpoint", "prune", "write_manifest",
 ]  # fmt: skip
 
-LEARNER_FILE = "learner.pt"
+LEARNER_FILE, LEARNER_FOLDER = "learner.pt", "learner"
+"""Of a learner that is alone, and of one of several ranks (`rl.learner_state`)."""
 _REPLACED = ".replaced.partial"
 MANIFEST_FILE = "run.json"
 
@@ -98,6 +99,7 @@ class Checkpoint:
     """A complete checkpoint on disk."""
 
     folder: Path
+    """Has the manifest, and masters and optimiser (`rl.learner_state`)."""
     run: dict[str, Any] = field(default_factory=dict)
     """What `RunState.state_dict` gave."""
     fingerprint: dict[str, Any] = field(default_factory=dict)
@@ -111,11 +113,6 @@ class Checkpoint:
     def holds(self, run: dict[str, Any], fingerprint: dict[str, Any]) -> bool:
         """Whether a checkpoint of these facts would say what this one says: a step has one outcome."""
         return json.loads(json.dumps([run, fingerprint])) == [self.run, self.fingerprint]
-
-    @property
-    def learner_file(self) -> Path:
-        """Masters and optimiser."""
-        return self.folder / LEARNER_FILE
 
 
 def staging_folder(checkpoints: Path, step: int) -> Path:
@@ -174,4 +171,8 @@ def _read(folder: Path) -> Checkpoint:
 def _complete(checkpoints: Path) -> list[Path]:
     """Folders of complete checkpoints, newest first."""
     folders = sorted(checkpoints.glob("step_*"), reverse=True)
-    return [folder for folder in folders if (folder / MANIFEST_FILE).is_file() and (folder / LEARNER_FILE).is_file()]
+    return [folder for folder in folders if (folder / MANIFEST_FILE).is_file() and _has_learner(folder)]
+
+
+def _has_learner(folder: Path) -> bool:
+    return (folder / LEARNER_FILE).is_file() or (folder / LEARNER_FOLDER / ".metadata").is_file()

@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 from rl.logprobs import token_logprobs
 from rl.packing import MicroBatch, Tree, pack
 
-__all__ = ["check_model", "checkpoint_layers", "logprobs"]
+__all__ = ["check_model", "checkpoint_layers", "layers_of", "logprobs"]
 
 
 def logprobs(model: Any, batch: MicroBatch, temperatures_M: Tensor | None = None) -> Tensor:
@@ -41,6 +41,13 @@ def hidden_states(model: Any, batch: MicroBatch) -> Tensor:
     return hidden_RSH[batch.rows, batch.columns]
 
 
+def layers_of(model: Any) -> list[Any]:
+    """The decoder layers of a transformers model: what is computed again in a backward pass, and cut between ranks."""
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
+    return [module for module in model.base_model.modules() if isinstance(module, GradientCheckpointingLayer)]
+
+
 def checkpoint_layers(model: Any) -> None:
     """Let every layer keep its input alone, and be computed again in the backward pass; changes no bit.
 
@@ -49,9 +56,7 @@ def checkpoint_layers(model: Any) -> None:
     Raises:
         ValueError: the model has no layers that are made for it.
     """
-    from transformers.modeling_layers import GradientCheckpointingLayer
-
-    layers = [module for module in model.base_model.modules() if isinstance(module, GradientCheckpointingLayer)]
+    layers = layers_of(model)
     if not layers:
         raise ValueError(
             f"{type(model).__name__} has no layers of transformers' GradientCheckpointingLayer: set "

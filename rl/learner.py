@@ -5,37 +5,48 @@ weights, never gradients. Losses of micro-batches add up to the loss of the mini
 memory and changes nothing else. Dropout is off for good: the model stays in eval mode.
 
 What a pass over a micro-batch is, and which models it is right for, is in `rl.forward`.
+
+A learner of several ranks is several of these, each in a process of its own with its rows of the masters (`rl.shards`).
+All are called with the same arguments; each learns from its own share (`rl.deal`); the first answers for all.
 """
 
 from __future__ import annotations
 
 import math
-import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
 
 from rl.attention import attention_name
 from rl.batch import LearningSample, Minibatch
+from rl.deal import own_conversations, own_samples
 from rl.forward import check_model, checkpoint_layers, logprobs
+from rl.learner_state import load_state, save_state
 from rl.loss import Aggregation, LossInputs, PolicyLoss, negative_log_likelihood
 from rl.mismatch import Mismatch, mismatch_weights
 from rl.objective import objective
 from rl.offload import Offload, tensors_in
 from rl.optim import Optimizer
 from rl.packing import MicroBatch, Tree, pack
+from rl.parts import Part, Sums, sums
 from rl.ptx import PtxSample
 from rl.qat import Masters
+from rl.ranks import Ranks, Seat
 from rl.update import UpdateMetrics
 from rollout.quant.checkpoint import packed_tensors, write_int4_folder
 from rollout.quant.scheme import QuantScheme
 from rollout.weights.contract import WeightArtefact
+from rollout.weights.receiver import tensors
 from rollout.weights.sender import build_artefact
+
+if TYPE_CHECKING:
+    from rl.shards import RankMasters
 
 __all__ = ["Learner", "LearnerSettings"]
 
@@ -68,29 +79,45 @@ class LearnerSettings:
 class Learner:
     """Holds theta, its optimiser, and its image on the grid.
 
+    Args:
+        settings: the same for all ranks.
+        seat: which of several ranks this is; None: there are no others.
+
     Raises:
         ValueError: a model whose shapes, head or attention this learner cannot train; says which and why.
     """
 
-    def __init__(self, settings: LearnerSettings) -> None:
+    def __init__(self, settings: LearnerSettings, seat: Seat | None = None) -> None:
         from transformers import AutoModelForCausalLM
 
         self.settings = settings
+        self.ranks = Ranks(seat)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         model = AutoModelForCausalLM.from_pretrained(
             str(settings.model_folder), dtype=torch.float32, attn_implementation=attention_name()
         )
-        self.model: Any = model.to(self.device).eval()
+        self.model: Any = model.eval()
         self.model.config.use_cache = False
-        self.masters = Masters(
-            self.model,
-            settings.scheme,
-            compute_dtype=getattr(torch, settings.compute_dtype),
-            fake_quantize=settings.fake_quantize,
-        )
+        compute_dtype, fake_quantize = getattr(torch, settings.compute_dtype), settings.fake_quantize
+        self.masters: Masters | RankMasters
+        self._logprobs: Callable[[MicroBatch, Tensor | None], Tensor]
+        if self.ranks.is_alone:
+            self.model.to(self.device)
+            self.masters = Masters(
+                self.model, settings.scheme, compute_dtype=compute_dtype, fake_quantize=fake_quantize
+            )
+            self._logprobs = partial(logprobs, self.model)
+            check_model(self.model)
+        else:
+            from rl.shards import RankMasters  # and FSDP, which takes a second to import
+
+            check_model(self.model)  # whole, before it is cut
+            self.masters = RankMasters(
+                self.model, settings.scheme, ranks=self.ranks, compute_dtype=compute_dtype, fake_quantize=fake_quantize
+            )
+            self._logprobs = self.masters.forward
         self.optimizer = self._new_optimizer()
         self._offload = Offload()
-        check_model(self.model)
         if settings.gradient_checkpointing:
             checkpoint_layers(self.model)
 
@@ -99,6 +126,7 @@ class Learner:
         return Optimizer(
             self.masters.parameters, self.model,
             kind=s.optimizer, betas=s.betas, weight_decay=s.weight_decay, momentum=s.momentum,
+            add_up=None if self.ranks.is_alone else self.ranks.add_up,
         )  # fmt: skip
 
     # -- log-probabilities --------------------------------------------------------------------------------------------
@@ -107,23 +135,35 @@ class Learner:
         """The minibatches with log pi_old of every sample, computed in the very micro-batches of the updates.
 
         A step's first minibatch needs none: it is updated from theta_old itself, so its own pass gives the same bits.
+        Of several ranks the first returns them, the others nothing.
         """
-        return tuple(self._with_old_logprobs(minibatch) for minibatch in minibatches)
+        found = [self._with_old_logprobs(minibatch) for minibatch in minibatches]
+        return tuple(minibatch for minibatch in found if minibatch is not None)
 
     @torch.no_grad()
-    def _with_old_logprobs(self, minibatch: Minibatch) -> Minibatch:
-        found: dict[int, tuple[float, ...]] = {}
-        for micro, samples in self._micro_batches(minibatch):
-            logprobs_NT = logprobs(self.model, micro, _per_token([s.temperatures for s in samples]))
+    def _with_old_logprobs(self, minibatch: Minibatch) -> Minibatch | None:
+        own: dict[int, tuple[float, ...]] = {}
+        micro_batches = self._micro_batches(minibatch)
+        num_idle = self._num_idle(micro_batches)
+        for micro, samples in micro_batches:
+            logprobs_NT = self._logprobs(micro, _per_token([s.temperatures for s in samples]))
             for row, sample in zip(logprobs_NT.tolist(), samples, strict=True):
-                found[sample.number] = tuple(row[: len(sample.token_ids)])
+                own[sample.number] = tuple(row[: len(sample.token_ids)])
+        self._idle(num_idle)
+        found = _merged(self.ranks.gather(own))
+        if not self.ranks.is_first:
+            return None
         return replace(minibatch, samples=tuple(replace(s, old_logprobs=found[s.number]) for s in minibatch.samples))
 
-    def _micro_batches(self, minibatch: Minibatch) -> Iterator[tuple[MicroBatch, list[LearningSample]]]:
+    def _micro_batches(self, minibatch: Minibatch) -> list[tuple[MicroBatch, list[LearningSample]]]:
+        """Of this rank's share."""
+        own = minibatch.samples
+        if not self.ranks.is_alone:
+            own = own_samples(own, self.ranks.rank, self.ranks.size)
         by_group: dict[int, list[LearningSample]] = {}
-        for sample in minibatch.samples:
+        for sample in own:
             by_group.setdefault(sample.group, []).append(sample)
-        by_number = {sample.number: sample for sample in minibatch.samples}
+        by_number = {sample.number: sample for sample in own}
         trees = [
             Tree(
                 prefix=siblings[0].prompt_ids,
@@ -132,13 +172,27 @@ class Learner:
             )
             for siblings in by_group.values()
         ]
-        for micro in pack(trees, max_tokens=self.settings.max_microbatch_tokens):
-            yield micro, [by_number[number] for number in micro.ids]
+        packed = pack(trees, max_tokens=self.settings.max_microbatch_tokens)
+        return [(micro, [by_number[number] for number in micro.ids]) for micro in packed]
+
+    def _num_idle(self, micro_batches: Sequence[object]) -> int:
+        """How many more micro-batches than this one the rank with most of them has: to be known before the first."""
+        return self.ranks.maximum(len(micro_batches)) - len(micro_batches)
+
+    def _idle(self, num_passes: int) -> None:
+        """Passes over two tokens that teach nothing, while other ranks need this one's rows of the weights."""
+        for _ in range(num_passes):
+            micro = pack([Tree(prefix=(0,), continuations=((0,),), ids=(0,))], max_tokens=2)[0]
+            found_NT = self._logprobs(micro, None)
+            if found_NT.requires_grad:
+                (0.0 * found_NT).sum().backward()
 
     # -- updates ------------------------------------------------------------------------------------------------------
 
     def update(self, minibatch: Minibatch, ptx: Sequence[PtxSample], *, lr: float) -> UpdateMetrics:
         """One optimiser update: policy loss of the minibatch plus ptx_coef times the PTX loss, through the grid.
+
+        Every rank returns the sums over all; log-probabilities of samples that are not its own only the first.
 
         Args:
             minibatch: samples with `old_logprobs`; without them, theta is theta_old and this pass gives them.
@@ -147,33 +201,35 @@ class Learner:
         """
         started = time.perf_counter()
         micro_batches = self._micro_batches(minibatch)
+        num_idle = self._num_idle(micro_batches)
         parts = [self._backward_policy(micro, samples, minibatch) for micro, samples in micro_batches]
-        losses = [part.loss for part in parts]
+        self._idle(num_idle)
         use_ptx = bool(ptx) and self.settings.ptx_coef > 0
         ptx_loss = self._backward_ptx(ptx, coef=self.settings.ptx_coef) if use_ptx else 0.0
-        grad_norm, update_size = self._optimizer_step(lr) if losses or use_ptx else (0.0, 0.0)
+        grad_norm, update_size = self._optimizer_step(lr) if minibatch.samples or use_ptx else (0.0, 0.0)
         num_tokens = sum(map(_num_loss_tokens, minibatch.samples))
         count = len(minibatch.samples) if objective(self.settings.loss).counts_samples else num_tokens
-        total = _sum_losses(losses)
+        total = Sums(*self.ranks.add_up(sums(parts)))
+        old_logprobs = {
+            sample.number: tuple(row[: len(sample.token_ids)])
+            for part in parts
+            for sample, row in zip(part.samples, part.old_NT.tolist(), strict=True)
+        }
         return UpdateMetrics(
-            policy_loss=total.loss.item(),
+            policy_loss=total.loss,
             ptx_loss=ptx_loss,
             grad_norm=grad_norm,
             learning_rate=lr,
             update_size=update_size,
-            log_ratio_mean=total.log_ratio_sum.item() / max(count, 1),
-            log_ratio_std=math.sqrt(total.log_ratio_square_sum.item() / max(count, 1)),
-            clipped_frac=total.clipped_sum.item() / max(num_tokens, 1),
-            weight_sum=math.fsum(part.weight_sum.item() for part in parts),
-            weight_square_sum=math.fsum(part.weight_square_sum.item() for part in parts),
-            num_dropped=sum(int(part.num_dropped.item()) for part in parts),
+            log_ratio_mean=total.log_ratio / max(count, 1),
+            log_ratio_std=math.sqrt(total.log_ratio_square / max(count, 1)),
+            clipped_frac=total.clipped / max(num_tokens, 1),
+            weight_sum=total.weight,
+            weight_square_sum=total.weight_square,
+            num_dropped=int(total.num_dropped),
             num_tokens=num_tokens,
             num_samples=len(minibatch.samples),
-            old_logprobs={
-                sample.number: tuple(row[: len(sample.token_ids)])
-                for part in parts
-                for sample, row in zip(part.samples, part.old_NT.tolist(), strict=True)
-            },
+            old_logprobs=_merged(self.ranks.gather(old_logprobs)),
             seconds=time.perf_counter() - started,
         )
 
@@ -198,9 +254,9 @@ class Learner:
         """Start the optimiser's moments anew: after the warm-up, whose loss was another one."""
         self.optimizer = self._new_optimizer()
 
-    def _backward_policy(self, micro: MicroBatch, samples: Sequence[LearningSample], whole: Minibatch) -> _Part:
+    def _backward_policy(self, micro: MicroBatch, samples: Sequence[LearningSample], whole: Minibatch) -> Part:
         s = self.settings
-        logprobs_NT = logprobs(self.model, micro, _per_token([sample.temperatures for sample in samples]))
+        logprobs_NT = self._logprobs(micro, _per_token([sample.temperatures for sample in samples]))
         known = [sample.old_logprobs for sample in samples if sample.old_logprobs is not None]
         assert len(known) in (0, len(samples)), "log pi_old of some samples only"
         old_NT = _padded(known, micro, self.device) if known else logprobs_NT.detach()
@@ -220,7 +276,7 @@ class Learner:
         )  # fmt: skip
         result.loss.backward()
         weights_NT = weights_NT * mask_NT
-        return _Part(
+        return Part(
             loss=PolicyLoss(*(part.detach() for part in result)), samples=samples, old_NT=old_NT,
             weight_sum=weights_NT.sum(), weight_square_sum=weights_NT.square().sum(),
             num_dropped=((weights_NT == 0) & (mask_NT > 0)).sum(),
@@ -229,18 +285,23 @@ class Learner:
     def _backward_ptx(self, samples: Sequence[PtxSample], *, coef: float) -> float:
         """Adds coef times the gradient of the mean NLL; returns the mean NLL."""
         num_tokens = sum(sum(sample.loss_mask) for sample in samples)
+        if not self.ranks.is_alone:
+            samples = own_conversations(samples, self.ranks.rank, self.ranks.size)
         trees = [Tree(prefix=s.prefix, continuations=(s.token_ids,), ids=(i,)) for i, s in enumerate(samples)]
         total = 0.0
-        for micro in pack(trees, max_tokens=self.settings.max_microbatch_tokens):
+        micro_batches = pack(trees, max_tokens=self.settings.max_microbatch_tokens)
+        num_idle = self._num_idle(micro_batches)
+        for micro in micro_batches:
             mask_NT = _padded([samples[i].loss_mask for i in micro.ids], micro, self.device)
-            loss = negative_log_likelihood(logprobs(self.model, micro), mask_NT, num_tokens=num_tokens)
+            loss = negative_log_likelihood(self._logprobs(micro, None), mask_NT, num_tokens=num_tokens)
             (coef * loss).backward()
             total += loss.item()
-        return total
+        self._idle(num_idle)
+        return self.ranks.add_up([total])[0]
 
     def _optimizer_step(self, lr: float) -> tuple[float, float]:
         """Clip, step, put the model back on the grid; the gradient's norm before clipping, and the update's size."""
-        norm = torch.nn.utils.clip_grad_norm_(self.masters.parameters.values(), self.settings.max_grad_norm)
+        norm = self.masters.clip_grad_norm(self.settings.max_grad_norm)
         if not torch.isfinite(norm):
             raise RuntimeError("the gradient is not finite; lower learner.lr or learner.max_grad_norm")
         update_size = self.optimizer.step(lr)
@@ -251,19 +312,29 @@ class Learner:
     # -- weights and state --------------------------------------------------------------------------------------------
 
     def publish(self, version: int) -> WeightArtefact:
-        """The packed weights as an immutable, checksummed artefact in host memory."""
-        return build_artefact(self._packed(), version)
+        """The packed weights as an immutable, checksummed artefact in host memory; of several ranks, the first's."""
+        if isinstance(self.masters, Masters):
+            return build_artefact(self._packed(), version)
+        return self.masters.publish(version)
 
     def export(self, folder: Path) -> None:
-        """Write an INT4 folder that vLLM and transformers open as it is."""
-        write_int4_folder(folder, self._packed(), self.settings.scheme, self.settings.model_folder)
+        """Write an INT4 folder that vLLM and transformers open as it is; of several ranks, the first does."""
+        packed = self._packed() if self.ranks.is_alone else tensors(self.publish(0))
+        if self.ranks.is_first:
+            write_int4_folder(folder, packed, self.settings.scheme, self.settings.model_folder)
 
     def _packed(self) -> Iterator[tuple[str, Tensor]]:
         return packed_tensors(self.model, self.masters.views, self.settings.scheme, packed=self.masters.packed)
 
     def forward_weights(self) -> dict[str, Tensor]:
         """Every parameter as the forward pass uses it, in bf16, by transformers name. For proofs."""
-        return {name: p.detach().to(torch.bfloat16, copy=True).cpu() for name, p in self.model.named_parameters()}
+        found: dict[str, Tensor] = {}
+        for name, parameter in self.model.named_parameters():
+            whole: Any = parameter.detach()
+            if not self.ranks.is_alone:
+                whole = whole.full_tensor()
+            found[name] = whole.to(torch.bfloat16, copy=True).cpu()
+        return found
 
     def sequence_logprobs(self, sequences: Sequence[tuple[int, ...]]) -> list[tuple[float, ...]]:
         """Log-probability of every token but the first of each sequence, at T = 1. For probes of the gap."""
@@ -271,7 +342,7 @@ class Learner:
         found: dict[int, tuple[float, ...]] = {}
         with torch.no_grad():
             for micro in pack(trees, max_tokens=self.settings.max_microbatch_tokens):
-                for number, row in zip(micro.ids, logprobs(self.model, micro).tolist(), strict=True):
+                for number, row in zip(micro.ids, self._logprobs(micro, None).tolist(), strict=True):
                     found[number] = tuple(row[: len(sequences[number]) - 1])
         return [found[i] for i in range(len(sequences))]
 
@@ -291,49 +362,25 @@ class Learner:
         """Take the device's memory again, with what it held."""
         self._offload.move_back()
 
-    def save(self, file: Path) -> None:
-        """Write masters and optimiser to one file."""
-        with file.open("wb") as stream:
-            torch.save({"masters": self.masters.parameters, "optimizer": self.optimizer.state_dict()}, stream)
-            stream.flush()
-            os.fsync(stream.fileno())  # the manifest that names this file must not reach the disk before it
+    def save(self, folder: Path) -> None:
+        """Write masters and optimiser into a checkpoint's folder: one file, or one of each rank."""
+        save_state(folder, self.masters, self.optimizer)
 
-    def load(self, file: Path) -> None:
-        """Read what `save` wrote; the model is put back on the grid."""
-        state = torch.load(file, map_location=self.device, weights_only=True)
-        if set(state["masters"]) != set(self.masters.parameters):
-            raise ValueError(f"{file} belongs to another model: its parameters differ")
-        for name, master in self.masters.parameters.items():
-            master.copy_(state["masters"][name])
+    def load(self, folder: Path) -> None:
+        """Read what `save` wrote, of any number of ranks; the model is put back on the grid."""
         self.optimizer = self._new_optimizer()
-        self.optimizer.load_state_dict(state["optimizer"])
+        load_state(folder, self.masters, self.optimizer)
+        self.masters.zero_grad()  # an update that was stopped leaves some
         self.masters.refresh()
-
-
-class _Part(NamedTuple):
-    """What a micro-batch added to an update; scalars stay on the device until all of them are there."""
-
-    loss: PolicyLoss
-    samples: Sequence[LearningSample]
-    old_NT: Tensor
-    """log pi_old of the samples."""
-    weight_sum: Tensor
-    weight_square_sum: Tensor
-    num_dropped: Tensor
-    """Of the weights for the engine, as in `UpdateMetrics`."""
 
 
 def _num_loss_tokens(sample: LearningSample) -> int:
     return sum(sample.loss_mask)
 
 
-def _sum_losses(losses: Sequence[PolicyLoss]) -> PolicyLoss:
-    zero = torch.zeros(())
-    return (
-        PolicyLoss(*(sum(parts, start=zero) for parts in zip(*losses, strict=True)))
-        if losses
-        else PolicyLoss(*[zero] * 4)
-    )
+def _merged(parts: Sequence[dict[int, tuple[float, ...]]]) -> dict[int, tuple[float, ...]]:
+    """What ranks know of their own samples, together."""
+    return {number: known for part in parts for number, known in part.items()}
 
 
 def _padded(rows: Sequence[Sequence[float]], micro: MicroBatch, device: torch.device) -> Tensor:

@@ -85,7 +85,7 @@ def replay(
     ptx = _curated(config if config.ptx.coef else wanted, folder)
     torch.set_num_threads(config.cluster.cpus_per_bundle or max((os.cpu_count() or 1) // config.engine.num_engines, 1))
     learner = Learner(learner_settings(config, _model_folder(config, folder)))
-    learner.load(checkpoint.learner_file)
+    learner.load(checkpoint.folder)
     for now in range(checkpoint.step, step):
         say(f"step {now}, on the way from {checkpoint.folder.name}")
         _do(learner, config, folder, now, logged[now], ptx)

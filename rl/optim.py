@@ -14,7 +14,7 @@ Left out: QK-Clip. It was inactive after the first 70,000 steps of K2's pre-trai
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -37,6 +37,7 @@ class Optimizer:
         kind: `adamw` for everything, or `muon`.
         betas, weight_decay: of AdamW; the decay is Muon's too, and falls on matrices only.
         momentum: mu of Muon.
+        add_up: sums numbers over the ranks of a learner, each of which steps its own rows.
     """
 
     def __init__(
@@ -48,8 +49,9 @@ class Optimizer:
         betas: tuple[float, float],
         weight_decay: float,
         momentum: float,
+        add_up: Callable[[Sequence[float]], Sequence[float]] | None = None,
     ) -> None:
-        self._masters = masters
+        self._masters, self._add_up = masters, add_up
         self._cuts = _muon_matrices(model) if kind == "muon" else {}
         others = {name: master for name, master in masters.items() if name not in self._cuts}
         self._adamw = torch.optim.AdamW(
@@ -91,9 +93,13 @@ class Optimizer:
                 matrix.grad = None
         change, size = torch.zeros(()), torch.zeros(())
         for name, master in self._masters.items():
+            if not master.numel():
+                continue
             each = master.numel() / before[name].numel()
             change = change + each * (_sampled(master) - before[name]).square().sum()
             size = size + each * before[name].square().sum()
+        if self._add_up is not None:
+            change, size = torch.tensor(self._add_up([float(change), float(size)]))
         return float((change / size).sqrt()) if size else 0.0
 
     def state_dict(self) -> dict[str, Any]:
@@ -106,13 +112,42 @@ class Optimizer:
         Raises:
             ValueError: the moments are those of another optimiser.
         """
+        self._check_kind(state)
+        for name, optimizer in self._optimizers.items():
+            optimizer.load_state_dict(state[name])
+
+    def moments(self) -> dict[str, dict[str, Tensor]]:
+        """AdamW's, by parameter name, as they are: `exp_avg`, `exp_avg_sq`, and `step`, a scalar."""
+        names = {id(master): name for name, master in self._masters.items()}
+        return {names[id(master)]: state for master, state in self._adamw.state.items()}
+
+    def named(self, state: Mapping[str, Any]) -> dict[str, dict[str, Tensor]]:
+        """The moments in what `state_dict` gave for the same model, by parameter name.
+
+        Raises:
+            ValueError: the moments are those of another optimiser.
+        """
+        self._check_kind(state)
+        names = {id(master): name for name, master in self._masters.items()}
+        order = [names[id(master)] for group in self._adamw.param_groups for master in group["params"]]
+        return {order[i]: moment for i, moment in state["adamw"]["state"].items()}
+
+    def load_moments(self, moments: Mapping[str, dict[str, Tensor]]) -> None:
+        """Take moments that `moments` gave, of this process's part of the masters.
+
+        Raises:
+            ValueError: this optimiser has others.
+        """
+        self._check_kind({"adamw": moments})
+        for name, state in moments.items():
+            self._adamw.state[self._masters[name]] = dict(state)
+
+    def _check_kind(self, state: Mapping[str, Any]) -> None:
         if set(state) != set(self._optimizers):
             raise ValueError(
                 f"the checkpoint holds the moments of {', '.join(state)}, learner.optimizer asks for those of "
                 f"{', '.join(self._optimizers)}: go on with the optimiser that the run began with"
             )
-        for name, optimizer in self._optimizers.items():
-            optimizer.load_state_dict(state[name])
 
     @property
     def _optimizers(self) -> dict[str, torch.optim.Optimizer]:

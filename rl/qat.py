@@ -92,6 +92,10 @@ class Masters:
 
         return collect
 
+    def clip_grad_norm(self, max_norm: float) -> Tensor:
+        """Scale the collected gradients down to a norm; the norm before."""
+        return torch.nn.utils.clip_grad_norm_(self.parameters.values(), max_norm)
+
     def zero_grad(self) -> None:
         """Forget the collected gradients."""
         for master in self.parameters.values():

@@ -91,7 +91,7 @@ class Recoverable:
     async def _restore(self, checkpoint: Checkpoint | None) -> None:
         async with self.cluster.keeping() as learner:
             if checkpoint is not None:
-                await learner.load(checkpoint.learner_file)
+                await learner.load(checkpoint.folder)
             weights = await learner.publish(checkpoint.run["weight_version"] if checkpoint else 0)
         self.state = RunState(num_steps=self.config.num_steps, weights=weights)
         if checkpoint is None:
@@ -178,6 +178,6 @@ class Recoverable:
         with self.times.span("save"):
             staging = staging_folder(self.folder.checkpoints, self.state.step)
             async with self.cluster.keeping() as learner:
-                await learner.save(staging / "learner.pt")
+                await learner.save(staging)
             write_manifest(staging, self.folder.checkpoints, run=facts, fingerprint=self.checked.fingerprint)
             prune(self.folder.checkpoints, self.config.checkpoint.keep)

@@ -29,7 +29,7 @@ from rollout.quant.grid import MAX_CODE, Packed, check_finite, quantize_packed
 from rollout.quant.scheme import QuantScheme
 from rollout.quant.views import ParameterViews, plain_views
 
-__all__ = ["packed_tensors", "write_int4_folder"]
+__all__ = ["has_finite_values", "in_order", "packed_tensors", "write_int4_folder"]
 
 _COPIED = (
     "tokenizer*",
@@ -72,14 +72,13 @@ def packed_tensors(
     Raises:
         ValueError: a parameter has values that cannot be published; named by its checkpoint name.
     """
-    position = {id(tensor): i for i, tensor in enumerate(model.state_dict(keep_vars=True).values())}
     quantised = {id(entry.parameter) for entry in table}
-    for entry in sorted((*table, *plain_views(model, table)), key=lambda entry: position[id(entry.parameter)]):
+    for entry in in_order(model, table):
         is_parameter = isinstance(entry.parameter, nn.Parameter)
         source = master(entry.parameter_name) if master is not None and is_parameter else entry.parameter
         for name, tensor in entry.of(source.detach()):
             known = (packed or {}).get(name)
-            if is_parameter and (known is None or not _has_finite_values(known)):
+            if is_parameter and (known is None or not has_finite_values(known)):
                 check_finite(name, tensor)
             if id(entry.parameter) in quantised:
                 known = known or quantize_packed(tensor, scheme.group_size)
@@ -90,7 +89,13 @@ def packed_tensors(
                 yield name, tensor.to(torch.bfloat16) if is_parameter else tensor
 
 
-def _has_finite_values(packed: Packed) -> bool:
+def in_order(model: nn.Module, table: Sequence[ParameterViews]) -> list[ParameterViews]:
+    """`table` and every other tensor of the checkpoint, in the model's order."""
+    position = {id(tensor): i for i, tensor in enumerate(model.state_dict(keep_vars=True).values())}
+    return sorted((*table, *plain_views(model, table)), key=lambda entry: position[id(entry.parameter)])
+
+
+def has_finite_values(packed: Packed) -> bool:
     """Whether every value is finite and below the largest bfloat16: the largest of a group is 7 times its scale."""
     largest = (packed.scale.to(torch.float32) * MAX_CODE).to(torch.bfloat16)
     return bool((largest < torch.finfo(torch.bfloat16).max).all())

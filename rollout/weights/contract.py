@@ -69,11 +69,15 @@ class TensorEntry:
     """Number of bytes, the product of the shape times the size of an element."""
     checksum: int
     """xxh3_64 of those bytes."""
+    rows: tuple[int, int] | None = None
+    """First row and end of those that the bytes hold, between ranks of a learner (`rollout.weights.rows`); None: all,
+    as in every artefact that an engine gets. `shape` is the whole tensor's either way."""
 
     @property
     def expected_nbytes(self) -> int:
-        """Bytes that the shape and dtype call for."""
-        return math.prod(self.shape) * DTYPES[self.dtype].itemsize
+        """Bytes that the shape, or the rows of it, and dtype call for."""
+        shape = self.shape if self.rows is None else (self.rows[1] - self.rows[0], *self.shape[1:])
+        return math.prod(shape) * DTYPES[self.dtype].itemsize
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -134,6 +134,7 @@ def _check_layout(artefact: WeightArtefact) -> None:
             f"weights version {manifest.version}: the buffer is {buffer.dtype} {buffer.shape}; the manifest says "
             f"{manifest.total_bytes} bytes"
         )
+    _refuse(manifest, "only some of their rows", (entry.name for entry in manifest.entries if entry.rows is not None))
     wrong_size = (entry.name for entry in manifest.entries if entry.nbytes != entry.expected_nbytes)
     _refuse(manifest, "a number of bytes that does not fit the shape", wrong_size)
     end, previous = 0, ""

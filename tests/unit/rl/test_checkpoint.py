@@ -28,7 +28,7 @@ def test_the_newest_checkpoint_is_found_with_its_facts(tmp_path):
     found = latest_checkpoint(tmp_path)
     assert found is not None
     assert found.run == {"step": 10} and found.fingerprint == {"chat_template": "ab"}
-    assert found.learner_file.read_text() == "theta 10"
+    assert found.folder.joinpath("learner.pt").read_text() == "theta 10"
     assert steps(tmp_path) == ["step_000000", "step_000009", "step_000010"]
 
 
@@ -51,14 +51,14 @@ def test_staging_begins_empty_whatever_a_kill_left_there(tmp_path):
 def test_saving_a_step_again_replaces_it(tmp_path):
     save(tmp_path, 4, "old")
     save(tmp_path, 4, "new")
-    assert latest_checkpoint(tmp_path).learner_file.read_text() == "new 4"
+    assert latest_checkpoint(tmp_path).folder.joinpath("learner.pt").read_text() == "new 4"
     assert steps(tmp_path) == ["step_000004"]
 
 
 def test_a_kill_between_the_two_renames_of_a_replacement_loses_nothing(tmp_path):
     save(tmp_path, 4).rename(tmp_path / ".step_000004.replaced.partial")  # away, and the new one not yet in its place
     (staging_folder(tmp_path, 4) / "learner.pt").write_text("new")
-    assert latest_checkpoint(tmp_path).learner_file.read_text() == "theta 4"
+    assert latest_checkpoint(tmp_path).folder.joinpath("learner.pt").read_text() == "theta 4"
     prune(tmp_path, 1)
     assert steps(tmp_path) == ["step_000004"]
 

@@ -420,9 +420,9 @@ def test_two_updates_after_loading_equal_two_updates_without_bit_for_bit(setting
     learner = make(settings)
     first, second = learner.add_old_logprobs([minibatch(0), minibatch(1)])
     learner.update(first, PTX, lr=1e-2)
-    learner.save(tmp_path / "learner.pt")
+    learner.save(tmp_path)
     restored = make(settings)
-    restored.load(tmp_path / "learner.pt")
+    restored.load(tmp_path)
     assert published(restored) == published(learner)
     for _ in range(2):
         a, b = learner.update(second, PTX, lr=1e-2), restored.update(second, PTX, lr=1e-2)
@@ -440,9 +440,9 @@ def test_loading_without_the_optimiser_would_be_noticed(settings, tmp_path):
     learner = make(settings)
     first, second = learner.add_old_logprobs([minibatch(0), minibatch(1)])
     learner.update(first, PTX, lr=1e-2)
-    learner.save(tmp_path / "learner.pt")
+    learner.save(tmp_path)
     restored = make(settings)
-    restored.load(tmp_path / "learner.pt")
+    restored.load(tmp_path)
     restored.forget_optimizer()
     learner.update(second, PTX, lr=1e-2)
     restored.update(second, PTX, lr=1e-2)
@@ -453,7 +453,7 @@ def test_a_state_of_another_model_is_refused(settings, tmp_path):
     file = tmp_path / "learner.pt"
     torch.save({"masters": {"a": torch.zeros(1)}, "optimizer": {}}, file)
     with pytest.raises(ValueError, match=r"learner\.pt belongs to another model"):
-        make(settings).load(file)
+        make(settings).load(tmp_path)
 
 
 def test_a_group_size_that_does_not_divide_a_layer_is_refused_with_its_name(settings):

@@ -40,7 +40,7 @@ def run(tiny_folder, group, scored, tmp_path_factory) -> Path:
     folder.config.write_text(to_json(config))
     learner = Learner(learner_settings(config, tiny_folder))
     staging = staging_folder(folder.checkpoints, 3)
-    learner.save(staging / "learner.pt")
+    learner.save(staging)
     write_manifest(staging, folder.checkpoints, run={"step": 3}, fingerprint={})
     data = _ptx(config, folder)
     for step in STEPS:
