@@ -81,6 +81,14 @@ class SmallLearner:
         manifest = Manifest(version=version, entries=(), total_bytes=0)
         return WeightArtefact(manifest=manifest, buffer=np.zeros(0, dtype=np.uint8))
 
+    def save(self, folder: Path) -> None:
+        assert self.has_memory
+        (folder / "learner.pt").write_text(str(self.num_updates))
+
+    def load(self, folder: Path) -> None:
+        assert self.has_memory
+        self.num_updates = int((folder / "learner.pt").read_text())
+
     def export(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "config.json").write_text("{}")
