@@ -33,6 +33,7 @@ MAY_CHANGE_ON_RESUME: Mapping[str, str] = {
     "rollout.long_prompts": "may change while no task was left out",
     "ptx.long_conversations": "may change while no conversation was left out",
     "learner.gradient_checkpointing": "layers that are computed twice give the same numbers",
+    "learner.num_ranks": "ranks add the same numbers up in another order: equal up to rounding, not bit for bit",
     "eval.*": "evaluation reads the policy and never changes it",
     "alarm.*": "an alarm stops a run and changes nothing that it computes",
     "checkpoint.*": "when a run is saved does not change what it computes",
@@ -55,6 +56,10 @@ WANTED = {
 }
 """What a type of pydantic error asks for, in TOML's words. Other types keep pydantic's words."""
 
+OTHER_DISTRIBUTIONS = (
+    "top_p", "top_k", "min_p", "typical_p", "repetition_penalty", "presence_penalty", "frequency_penalty"
+)  # fmt: skip
+"""Settings of samplers elsewhere that are refused here, with the reason."""
 _MAX_DEPTH = 100
 """Tables and lists inside one another; pydantic reads JSON of twice as many levels."""
 _TOO_DEEP = f"the settings are nested too deeply: more than {_MAX_DEPTH} levels"
@@ -294,11 +299,17 @@ def _settings() -> dict[str, FieldInfo]:
 def _suggestion(key: str) -> str:
     """The settings most like an unknown `key`: in full, in the last name, or by initials (learning_rate: lr)."""
     name = key.rpartition(".")[2]
+    if name in OTHER_DISTRIBUTIONS:
+        return (
+            ", on purpose: it would draw from another distribution than softmax(logits / T), whose log-probabilities "
+            "the learner computes; there is rollout.temperature"
+        )
     initials = "".join(word[:1] for word in name.split("_"))
     entry = re.match(r"gyms\.[0-9]+\.", key)
     scores: dict[str, float] = {}
     for valid in _settings():
-        valid, last = valid.replace("gyms.*.", entry[0] if entry else "gyms.0."), valid.rpartition(".")[2]
+        last = valid.rpartition(".")[2]
+        valid = valid.replace("gyms.*.", entry[0] if entry else "gyms.0.").replace(".*.", ".0.")
         scores[valid] = SequenceMatcher(None, key, valid).ratio() + SequenceMatcher(None, name, last).ratio()
         scores[valid] += last in (name, initials)
     best = max(scores.values())

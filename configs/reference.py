@@ -81,14 +81,19 @@ def _section(schema: Mapping[str, Any], node: Mapping[str, Any], *, heading: str
     inner: list[tuple[str, str, Mapping[str, Any]]] = []
     rows = ""
     for name, field in node["properties"].items():
-        if ref := field.get("$ref") or field.get("items", {}).get("$ref"):
-            title, path = (f"[[{name}]]", f"{name}.NAME.") if "items" in field else (prefix + name, f"{prefix}{name}.")
+        if ref := field.get("$ref") or (field.get("items") or field.get("anyOf", [{}])[0]).get("$ref"):
+            title, path = _listed(prefix + name) if "items" in field else (prefix + name, f"{prefix}{name}.")
             inner.append((title, path, schema["$defs"][ref.rpartition("/")[2]]))
         else:
             rows += _row(prefix + name, field, is_required=name in node.get("required", ()))
     yield heading + TABLE + rows
     for title, path, below in inner:
         yield from _section(schema, below, heading=f"## `{title}`\n\n{below['description']}\n\n", prefix=path)
+
+
+def _listed(key: str) -> tuple[str, str]:
+    """Title and path of a list of tables; gyms are reached by their names, others by their positions."""
+    return f"[[{key}]]", f"{key}.{'NAME' if key == 'gyms' else 'N'}."
 
 
 def _row(key: str, field: Mapping[str, Any], *, is_required: bool) -> str:

@@ -15,6 +15,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from configs.base import Fraction, MomentDecay, NonNegative, Positive, Seconds, Section
+from configs.lengths import LengthRewardConfig, ToggleConfig, TruncationConfig
+from configs.prompts import PromptsConfig
 
 __all__ = [
     "CheckpointConfig",
@@ -23,7 +25,6 @@ __all__ = [
     "EvalConfig",
     "GymConfig",
     "LearnerConfig",
-    "LengthRewardConfig",
     "MismatchConfig",
     "ModelConfig",
     "QuantConfig",
@@ -32,7 +33,6 @@ __all__ = [
     "RolloutConfig",
     "TemperatureConfig",
     "TinyModelConfig",
-    "TruncationConfig",
 ]
 
 
@@ -131,6 +131,25 @@ class QuantConfig(Section):
         return self
 
 
+class TemperatureConfig(Section):
+    """Sampling temperature over the run: from `start` to `end` (Kimi K2, section 3.2.3)."""
+
+    start: Annotated[float, Field(gt=0.0, le=4.0)] = 1.0
+    """Temperature of step 0."""
+    end: Annotated[float, Field(gt=0.0, le=4.0)] = 0.8
+    """Temperature from step `decay_steps` on."""
+    decay_steps: Positive | None = None
+    """Steps from `start` to `end`. Default: `num_steps - 1`."""
+    shape: Literal["linear", "cosine", "stepwise"] = "linear"
+    """`linear`. `cosine`: slow at both ends. `stepwise`: constant, with `num_stairs` sudden changes of equal size."""
+    num_stairs: Positive = 4
+    """Changes of `shape = "stepwise"`, the last one at `decay_steps`."""
+
+    def schedule(self, num_steps: int) -> tuple[float, float, int, str, int]:
+        """Arguments of `rl.schedule.temperature_at`."""
+        return self.start, self.end, self.decay_steps or num_steps - 1, self.shape, self.num_stairs
+
+
 class GymConfig(Section):
     """One source of tasks: an entry of `[[gyms]]`."""
 
@@ -146,6 +165,10 @@ class GymConfig(Section):
     """Most turns of an episode, for gyms of many turns. Default: what the gym declares."""
     episode_tokens: Positive | None = None
     """Most tokens of an episode behind its prompt, the policy's and those it observes; gyms of many turns need it."""
+    truncation: TruncationConfig | None = None
+    """This gym's rule for truncated samples. None: `reward.truncation`."""
+    temperature: TemperatureConfig | None = None
+    """This gym's sampling temperature over the run. None: `rollout.temperature`."""
     args: dict[str, Any] = Field(default_factory=dict)
     """The gym's own settings; `python -m gyms info NAME` lists them."""
 
@@ -177,21 +200,6 @@ class GymConfig(Section):
         return self
 
 
-class TemperatureConfig(Section):
-    """Sampling temperature over the run: from `start` to `end` (Kimi K2, section 3.2.3)."""
-
-    start: Annotated[float, Field(gt=0.0, le=4.0)] = 1.0
-    """Temperature of step 0."""
-    end: Annotated[float, Field(gt=0.0, le=4.0)] = 0.8
-    """Temperature from step `decay_steps` on."""
-    decay_steps: Positive | None = None
-    """Steps from `start` to `end`. Default: `num_steps - 1`."""
-    shape: Literal["linear", "cosine", "stepwise"] = "linear"
-    """`linear`. `cosine`: slow at both ends. `stepwise`: constant, with `num_stairs` sudden changes of equal size."""
-    num_stairs: Positive = 4
-    """Changes of `shape = "stepwise"`, the last one at `decay_steps`."""
-
-
 class RolloutConfig(Section):
     """How responses are drawn."""
 
@@ -212,7 +220,9 @@ class RolloutConfig(Section):
     """Tokens that older weights drew: `learn` from them, with the weights of `learner.mismatch`, or `mask` them out of
     the loss. Only with `segment_tokens`."""
     temperature: TemperatureConfig = TemperatureConfig()
-    """Decaying sampling temperature."""
+    """Decaying sampling temperature; a gym may have its own."""
+    prompts: PromptsConfig = PromptsConfig()
+    """Which tasks are asked."""
 
 
 class EngineConfig(Section):
@@ -228,39 +238,17 @@ class EngineConfig(Section):
     """Most responses that decode at the same time on one engine."""
 
 
-class TruncationConfig(Section):
-    """What becomes of a response that ran into its budget; applied once, before any verifier."""
-
-    rule: Literal["penalty", "mask"] = "penalty"
-    """`penalty`: the reward is `reward`, kept in the group (Kimi K2). `mask`: left out of group and loss."""
-    reward: float = 0.0
-    """Reward of a truncated sample under `penalty`, in [-1, 1]."""
-
-    @model_validator(mode="after")
-    def _reward_in_range(self) -> TruncationConfig:
-        if not -1.0 <= self.reward <= 1.0:
-            raise ValueError(f"reward.truncation.reward must lie in [-1, 1], got {self.reward}")
-        return self
-
-
-class LengthRewardConfig(Section):
-    """A reward for right answers that are shorter than their siblings (Kimi K1.5, section 2.3.3; docs/algorithm.md)."""
-
-    coef: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
-    """Weight of the length reward, which is in [-0.5, 0.5], beside the gym's. 0: none."""
-    from_step: NonNegative = 0
-    """First step that has it: it slows the beginning of training."""
-
-
 class RewardConfig(Section):
     """How responses are scored."""
 
     num_workers: Positive = 1
     """Verifier processes; each is killed and replaced when a score overruns its gym's limit."""
     truncation: TruncationConfig = TruncationConfig()
-    """Rule for truncated samples."""
+    """Rule for truncated samples; a gym may have its own."""
     length: LengthRewardConfig = LengthRewardConfig()
     """Reward for brevity."""
+    toggle: ToggleConfig = ToggleConfig()
+    """Phases with budgets of each task."""
     max_masked_frac: Fraction = 0.2
     """The run stops when more than this fraction of a step's samples was masked for faults of ours."""
 
@@ -315,6 +303,9 @@ class LearnerConfig(Section):
     """Muon's."""
     betas: tuple[MomentDecay, MomentDecay] = (0.9, 0.95)
     """AdamW moment decays."""
+    qk_clip: Annotated[float, Field(gt=0.0)] | None = None
+    """QK-Clip: largest attention logit of a head; the weights of one above are scaled down after the update (Kimi K2:
+    100). None: no clipping, and logits are not measured. Not for models that normalise queries and keys."""
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
     """Weight decay, on matrices only."""
     max_grad_norm: Annotated[float, Field(gt=0.0)] = 1.0
@@ -328,6 +319,9 @@ class LearnerConfig(Section):
     the memory of long responses, the same numbers."""
     compute_dtype: Literal["bfloat16", "float32"] = "bfloat16"
     """Type of activations and gradients. Masters and optimiser are always fp32."""
+    num_ranks: Positive = 1
+    """Processes that the learner is spread over, rank i in bundle i beside engine i. Each holds a part of masters,
+    moments and gradients, and learns from its share of a minibatch (docs/ranks.md)."""
 
     @model_validator(mode="after")
     def _loss_is_known(self) -> LearnerConfig:
@@ -347,6 +341,16 @@ class LearnerConfig(Section):
             raise ValueError(
                 f"learner.aggregation = {self.aggregation!r} has no meaning for learner.loss = {self.loss!r}, whose "
                 "ratio is that of the whole response: leave it out"
+            )
+        if self.num_ranks > 1 and self.qk_clip is not None:
+            raise ValueError(
+                f"learner.qk_clip = {self.qk_clip:g} scales whole heads, and learner.num_ranks = {self.num_ranks} "
+                "ranks hold parts of them: leave it out (=none), or set learner.num_ranks = 1"
+            )
+        if self.num_ranks > 1 and self.optimizer == "muon":
+            raise ValueError(
+                f'learner.optimizer = "muon" orthogonalises whole matrices, and learner.num_ranks = {self.num_ranks} '
+                'ranks hold parts of them: set learner.optimizer = "adamw", or learner.num_ranks = 1'
             )
         if self.baseline == "log_mean_exp" and self.tau == 0:
             raise ValueError('learner.baseline = "log_mean_exp" needs learner.tau > 0')
@@ -407,7 +411,8 @@ class ClusterConfig(Section):
     address: str | None = None
     """Ray address; None: the job's cluster under `ray job submit`, else a cluster started for this run."""
     cpus_per_bundle: Positive | None = None
-    """CPUs of each engine's bundle, shared in turns with the learner. None: the cluster's CPUs over the engines."""
+    """CPUs of each bundle, which an engine and a rank of the learner share in turns. None: the cluster's CPUs over the
+    bundles, as many as there are engines or ranks, whichever are more."""
     object_store_bytes: Annotated[int, Field(ge=78643200)] = 512 << 20
     """Object store of a cluster started for this run; must hold two packed models."""
     start_seconds: Seconds = 300.0

@@ -1,7 +1,8 @@
 """Where a run's processes live: Ray, a placement group on it, and actors in its bundles.
 
-Bundle i is one engine's share of the devices, and the learner lives in bundle 0 beside its engine (colocated). The two
-take turns: each asks Ray for half of the bundle, and uses all of it. With `rl/calls.py` this is all that knows Ray;
+Bundle i is one engine's share of the devices, and rank i of the learner lives in it beside that engine (colocated). The
+two take turns: each asks Ray for half of the bundle, and uses all of it. With more ranks than engines, or fewer, some
+bundles have one of the two. With `rl/calls.py` this is all that knows Ray;
 learner and engines are plain classes.
 """
 
@@ -53,6 +54,10 @@ class Actors:
         """That of the bundles, which the driver's machine may not have."""
         return CUDA if self._num_gpus else CPU
 
+    @property
+    def host(self) -> str:
+        return ray.util.get_node_ip_address()
+
     async def __aenter__(self) -> Actors:
         try:
             self._connect()
@@ -84,19 +89,19 @@ class Actors:
             _start_ray(self.config)
 
     async def _reserve(self) -> None:
-        """One bundle per engine: its share of the CPUs, and a GPU where the cluster has any."""
+        """One bundle for an engine and a rank: its share of the CPUs, and a GPU where the cluster has any."""
         have = ray.cluster_resources()
-        num_engines = self.config.engine.num_engines
+        _, num_bundles = _bundles(self.config)
         self._num_cpus = cpus_per_bundle(self.config, have)
         self._num_gpus = gpus_per_bundle(self.config, have)
         bundle = {"CPU": float(self._num_cpus), **({"GPU": float(self._num_gpus)} if self._num_gpus else {})}
-        group = placement_group([bundle] * num_engines, strategy="PACK")
+        group = placement_group([bundle] * num_bundles, strategy="PACK")
         try:
             await asyncio.wait_for(asyncio.wrap_future(group.ready().future()), self.config.cluster.start_seconds)
         except TimeoutError:
             remove_placement_group(group)
             raise ValueError(
-                f"the Ray cluster did not free {num_engines} bundles of {bundle} within "
+                f"the Ray cluster did not free {num_bundles} bundles of {bundle} within "
                 f"{self.config.cluster.start_seconds:g} s (cluster.start_seconds): it has {have}; is another run on it?"
             ) from None
         self._group = group
@@ -134,34 +139,41 @@ class Actors:
 
 
 def cpus_per_bundle(config: Config, have: Mapping[str, float]) -> int:
-    """CPUs of one engine's bundle, given a cluster's resources.
+    """CPUs of one bundle, given a cluster's resources.
 
     Raises:
         ValueError: the cluster has too few.
     """
-    num_engines = config.engine.num_engines
-    cpus = config.cluster.cpus_per_bundle or max(int(have.get("CPU", 0)) // num_engines, 1)
-    if cpus * num_engines > have.get("CPU", 0):
+    key, num = _bundles(config)
+    cpus = config.cluster.cpus_per_bundle or max(int(have.get("CPU", 0)) // num, 1)
+    if cpus * num > have.get("CPU", 0):
         raise ValueError(
-            f"the Ray cluster has {have.get('CPU', 0):g} CPUs; engine.num_engines = {num_engines} bundles of "
-            f"cluster.cpus_per_bundle = {cpus} need {cpus * num_engines}; lower one of them"
+            f"the Ray cluster has {have.get('CPU', 0):g} CPUs; {key} = {num} bundles of "
+            f"cluster.cpus_per_bundle = {cpus} need {cpus * num}; lower one of them"
         )
     return cpus
 
 
 def gpus_per_bundle(config: Config, have: Mapping[str, float]) -> int:
-    """GPUs of one engine's bundle, given a cluster's resources: one, or none where the cluster has none.
+    """GPUs of one bundle, given a cluster's resources: one, or none where the cluster has none.
 
     Raises:
-        ValueError: there are some, but not one for each engine.
+        ValueError: there are some, but not one for each engine and each rank of the learner.
     """
-    num_gpus, num_engines = have.get("GPU", 0), config.engine.num_engines
-    if 0 < num_gpus < num_engines:
+    num_gpus, (key, num) = have.get("GPU", 0), _bundles(config)
+    if 0 < num_gpus < num:
+        what = "engines" if key == "engine.num_engines" else "ranks of the learner"
         raise ValueError(
-            f"the Ray cluster has {num_gpus:g} GPU(s), and engine.num_engines = {num_engines} engines need one each; "
-            f"set engine.num_engines to {num_gpus:g} or less, or join a cluster with {num_engines} (cluster.address)"
+            f"the Ray cluster has {num_gpus:g} GPU(s), and {key} = {num} {what} need one each; "
+            f"set {key} to {num_gpus:g} or less, or join a cluster with {num} (cluster.address)"
         )
     return 1 if num_gpus else 0
+
+
+def _bundles(config: Config) -> tuple[str, int]:
+    """The setting that says how many bundles there are, and how many."""
+    numbers = {"engine.num_engines": config.engine.num_engines, "learner.num_ranks": config.learner.num_ranks}
+    return max(numbers.items(), key=lambda item: item[1])
 
 
 def check_running_cluster(config: Config) -> None:

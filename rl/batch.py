@@ -2,7 +2,8 @@
 
 A group is complete when its K samples are scored. `learning_batch` takes a baseline from the rewards, leaves masked
 samples out, may drop groups without spread, and deals the draws into minibatches by a keyed shuffle. Denominators count
-every unmasked sample, dropped groups included: dropping saves work and must not scale the gradient.
+every unmasked sample, dropped groups included: dropping saves work and must not scale the gradient. Where other draws
+took the place of groups without spread, those do not count.
 """
 
 from __future__ import annotations
@@ -86,9 +87,9 @@ class LearningBatch:
     groups: tuple[Group, ...]
     minibatches: tuple[Minibatch, ...]
     minibatch_of: tuple[int, ...]
-    """[P] index of the minibatch that each draw was dealt to."""
+    """[P] index of the minibatch that each draw was dealt to; 0 where it was dealt to none."""
     advantages: Mapping[int, float]
-    """Of every counted sample, by its number; 0 in groups without spread."""
+    """Of every counted sample, by its number; 0 in groups without spread that count."""
     weight_version: int | None = None
     """Version of the policy that the step began with; tokens of older ones are stale. None: no token is."""
 
@@ -125,6 +126,7 @@ def learning_batch(
     seed: int,
     num_minibatches: int,
     drop_zero_spread: bool,
+    count_zero_spread: bool = True,
     baseline: Baseline = "mean",
     tau: float = 1.0,
     scale_by_std: bool = False,
@@ -139,6 +141,8 @@ def learning_batch(
         stale_tokens: "mask" leaves them out of the loss and its denominators.
         step, seed: key of the shuffle that deals draws to minibatches.
         drop_zero_spread: leave groups whose rewards are all equal out of the minibatches.
+        count_zero_spread: False leaves them out of the denominators too, and deals the others alone: for steps in which
+            others took their place (`rl.refill`).
         baseline, tau, scale_by_std: see `group_advantages`.
     """
     num_samples = len(groups[0].samples) if groups else 1
@@ -148,6 +152,8 @@ def learning_batch(
     advantages = group_advantages(rewards_PK, is_masked_PK, baseline=baseline, tau=tau, scale_by_std=scale_by_std)
     learned_version = weight_version if stale_tokens == "mask" else None
     order = np.random.default_rng((seed, step, 0x6D62)).permutation(len(groups))
+    if not count_zero_spread:
+        order = order[advantages.has_spread_P[order]]
     minibatches, minibatch_of, found = [], [0] * len(groups), {}
     for index, chosen in enumerate(np.array_split(order, num_minibatches)):
         for p in chosen:

@@ -22,9 +22,9 @@ from rl.actors import Actors
 from rl.checkpoint import PublishedWeights
 from rl.faults import PhaseError
 from rl.handover import HandOver, ask_all
-from rl.learner import Learner
 from rl.policy import ServedPolicy
 from rl.processes import Process, StartsProcesses
+from rl.rank_group import RankGroup, start_learner
 from rl.remote_learner import RemoteLearner
 from rl.residents import Residents
 from rl.settings import engine_settings, learner_settings
@@ -95,9 +95,12 @@ class Cluster:
     async def _start_learner(self) -> None:
         """Start the learner and let it write the folder that engines start from, if that is missing."""
         assert self.initial_int4 is not None
-        settings = learner_settings(self.config, self.model_folder)
-        environment = self._processes.device.learner_environment
-        self._learner = self._processes.start(Learner, settings, name="learner", bundle=0, environment=environment)
+        self._learner = start_learner(
+            self._processes,
+            learner_settings(self.config, self.model_folder),
+            num_ranks=self.config.learner.num_ranks,
+            limits=self.config.cluster,
+        )
         self.learner = RemoteLearner(self._learner)
         if not (self.initial_int4 / "config.json").is_file():
             await self._learner.ask("export", self.initial_int4, setting="start_seconds")
@@ -142,7 +145,8 @@ class Cluster:
         is_rewound = self.learner.is_lost or self.learner.has_moved
         if self.learner.is_lost:
             assert self._learner is not None
-            self._processes.stop(self._learner)
+            for rank in self._learner.ranks if isinstance(self._learner, RankGroup) else [self._learner]:
+                self._processes.stop(rank)
             await self._start_learner()
         if is_rewound:
             self.handover.forget()

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
 from gyms.api import Score, Status, Task, Tool
@@ -81,9 +82,11 @@ async def collect(
     *,
     samples_per_prompt: int,
     temperature: float,
+    temperatures: Mapping[str, float] = MappingProxyType({}),
     seed: int,
     key: int | str,
     truncation: TruncationRule,
+    truncations: Mapping[str, TruncationRule] = MappingProxyType({}),
     minimum: Callable[[str], float],
     judge: JudgesGroups | None = None,
     grouped: frozenset[str] = frozenset(),
@@ -95,7 +98,7 @@ async def collect(
 
     Args:
         key: the step, or the name of an evaluation; part of every sample's seed.
-        minimum: a gym's reward for faults of the model, by gym name.
+        temperatures, truncations: of gyms that have their own. minimum: a gym's reward for faults of the model.
         judge: scores the groups of the gyms that need one; None (evaluation): those gyms' own `score` is asked.
         grouped: gyms that score their siblings together (`Gym.scores_groups`).
         on_group: called when a group is complete (progress).
@@ -104,7 +107,7 @@ async def collect(
     """
 
     def scored(draw: Draw, sample: Sample, score: Score) -> ScoredSample:
-        reward = reward_of(score, minimum=minimum(draw.gym), truncation=truncation)
+        reward = reward_of(score, minimum=minimum(draw.gym), truncation=truncations.get(draw.gym, truncation))
         return ScoredSample(sample=sample, score=score, reward=reward)
 
     async def group(draw: Draw, origin: int | str, before: Sequence[Scored]) -> Group | PartialGroup:
@@ -130,12 +133,12 @@ async def collect(
 
         def request(k: int) -> SampleRequest:
             return SampleRequest(
-                id=f"{name}/{k}", prompt_ids=prompt_ids, budget=draw.budget, temperature=temperature,
-                seed=sample_seed(seed, origin, draw.index, k),
+                id=f"{name}/{k}", prompt_ids=prompt_ids, budget=draw.budget,
+                temperature=temperatures.get(draw.gym, temperature), seed=sample_seed(seed, origin, draw.index, k),
             )  # fmt: skip
 
-        by_judge = judge if judge is not None and draw.gym in judge.judged else None
-        if by_judge is not None or draw.gym in grouped:
+        by_judge = judge if judge and draw.gym in judge.judged else None
+        if by_judge or draw.gym in grouped:
             samples = await gather_or_cancel([answer(k) for k in range(samples_per_prompt)])
             siblings = await _scored_together(scorer, by_judge, draw, samples, name=name)
         else:

@@ -20,7 +20,7 @@ from rl.faults import ActorLost, DeadlineExceeded
 from rl.processes import Process
 from rollout.engine.engine import EngineBroken, SwapTiming
 
-__all__ = ["HandOver", "SyncTimes", "ask_all", "settled"]
+__all__ = ["HandOver", "SyncTimes", "ask_all", "gravest", "settled"]
 
 _NOT_RETRIED = (ActorLost, DeadlineExceeded, EngineBroken, ValueError)
 """The gravest first: of several faults, the one that is told. Any other is a swap that failed, and is tried again."""
@@ -44,11 +44,16 @@ async def settled(calls: Sequence[Awaitable[Any]]) -> list[Any]:
     answers = await asyncio.gather(*calls, return_exceptions=True)
     faults = [answer for answer in answers if isinstance(answer, BaseException)]
     if faults:
-        raise min(faults, key=_rank)
+        raise gravest(faults)
     return answers
 
 
-def _rank(fault: BaseException) -> int:
+def gravest(faults: Sequence[BaseException]) -> BaseException:
+    """Of several faults, the one that says most about what must be done."""
+    return min(faults, key=_place)
+
+
+def _place(fault: BaseException) -> int:
     return next((place for place, kind in enumerate(_NOT_RETRIED) if isinstance(fault, kind)), len(_NOT_RETRIED))
 
 

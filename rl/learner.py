@@ -25,6 +25,7 @@ from torch import Tensor
 
 from rl.attention import attention_name
 from rl.batch import LearningSample, Minibatch
+from rl.curated import PtxBatch
 from rl.deal import own_conversations, own_samples
 from rl.forward import check_model, checkpoint_layers, logprobs
 from rl.learner_state import load_state, save_state
@@ -37,6 +38,7 @@ from rl.packing import MicroBatch, Tree, pack
 from rl.parts import Part, Sums, sums
 from rl.ptx import PtxSample
 from rl.qat import Masters
+from rl.qk_clip import QKClip
 from rl.ranks import Ranks, Seat
 from rl.update import UpdateMetrics
 from rollout.quant.checkpoint import packed_tensors, write_int4_folder
@@ -69,6 +71,7 @@ class LearnerSettings:
     optimizer: Literal["adamw", "muon"]
     momentum: float
     betas: tuple[float, float]
+    qk_clip: float | None
     weight_decay: float
     max_grad_norm: float
     max_microbatch_tokens: int
@@ -117,6 +120,7 @@ class Learner:
             )
             self._logprobs = self.masters.forward
         self.optimizer = self._new_optimizer()
+        self.qk_clip = None if settings.qk_clip is None else QKClip(self.model, settings.qk_clip)
         self._offload = Offload()
         if settings.gradient_checkpointing:
             checkpoint_layers(self.model)
@@ -196,7 +200,7 @@ class Learner:
 
         Args:
             minibatch: samples with `old_logprobs`; without them, theta is theta_old and this pass gives them.
-            ptx: conversations for this update; ignored where `ptx_coef` is 0.
+            ptx: conversations for this update, or a `PtxBatch` of them; ignored where the weight is 0.
             lr: learning rate, >= 0.
         """
         started = time.perf_counter()
@@ -204,8 +208,12 @@ class Learner:
         num_idle = self._num_idle(micro_batches)
         parts = [self._backward_policy(micro, samples, minibatch) for micro, samples in micro_batches]
         self._idle(num_idle)
-        use_ptx = bool(ptx) and self.settings.ptx_coef > 0
-        ptx_loss = self._backward_ptx(ptx, coef=self.settings.ptx_coef) if use_ptx else 0.0
+        heldout = ptx.heldout if isinstance(ptx, PtxBatch) else ()
+        heldout_loss = self.ptx_loss(heldout) if heldout else None
+        coef = self.settings.ptx_coef * (ptx.scale if isinstance(ptx, PtxBatch) else 1.0)
+        use_ptx = bool(ptx) and coef > 0
+        ptx_loss = self._backward_ptx(ptx, coef=coef) if use_ptx else 0.0
+        qk_max_logit = None if self.qk_clip is None else self.qk_clip.max_logit()
         grad_norm, update_size = self._optimizer_step(lr) if minibatch.samples or use_ptx else (0.0, 0.0)
         num_tokens = sum(map(_num_loss_tokens, minibatch.samples))
         count = len(minibatch.samples) if objective(self.settings.loss).counts_samples else num_tokens
@@ -218,6 +226,9 @@ class Learner:
         return UpdateMetrics(
             policy_loss=total.loss,
             ptx_loss=ptx_loss,
+            ptx_coef=coef if use_ptx else 0.0,
+            ptx_heldout_loss=heldout_loss,
+            qk_max_logit=qk_max_logit,
             grad_norm=grad_norm,
             learning_rate=lr,
             update_size=update_size,
@@ -282,6 +293,11 @@ class Learner:
             num_dropped=((weights_NT == 0) & (mask_NT > 0)).sum(),
         )  # fmt: skip
 
+    @torch.no_grad()
+    def ptx_loss(self, samples: Sequence[PtxSample]) -> float:
+        """Mean negative log-likelihood of conversations in nats per token; changes nothing."""
+        return self._backward_ptx(samples, coef=0.0)
+
     def _backward_ptx(self, samples: Sequence[PtxSample], *, coef: float) -> float:
         """Adds coef times the gradient of the mean NLL; returns the mean NLL."""
         num_tokens = sum(sum(sample.loss_mask) for sample in samples)
@@ -294,7 +310,8 @@ class Learner:
         for micro in micro_batches:
             mask_NT = _padded([samples[i].loss_mask for i in micro.ids], micro, self.device)
             loss = negative_log_likelihood(self._logprobs(micro, None), mask_NT, num_tokens=num_tokens)
-            (coef * loss).backward()
+            if coef:
+                (coef * loss).backward()
             total += loss.item()
         self._idle(num_idle)
         return self.ranks.add_up([total])[0]
@@ -305,6 +322,8 @@ class Learner:
         if not torch.isfinite(norm):
             raise RuntimeError("the gradient is not finite; lower learner.lr or learner.max_grad_norm")
         update_size = self.optimizer.step(lr)
+        if self.qk_clip is not None:
+            self.qk_clip.clip(self.masters.parameters)
         self.masters.zero_grad()
         self.masters.refresh()
         return float(norm), update_size

@@ -26,11 +26,11 @@ from configs.schema import Config
 from gyms.load import load_gym
 from gyms.mixture import GymEntry
 from rl.checkpoint import Checkpoint, complete_checkpoints
+from rl.curated import Curated
 from rl.learner import Learner
 from rl.metrics import learner_metrics
 from rl.objective import check_objective
 from rl.preflight import chat_of, load_ptx
-from rl.ptx import PtxData
 from rl.run_folder import RunFolder
 from rl.sample_rows import minibatches_of
 from rl.settings import learner_settings, learning_rate, ptx_batch
@@ -134,7 +134,7 @@ def _model_folder(config: Config, folder: RunFolder) -> Path:
     return folder.base if config.model.path is None else config.model.path
 
 
-def _curated(config: Config, folder: RunFolder) -> PtxData | None:
+def _curated(config: Config, folder: RunFolder) -> Curated | None:
     """The curated conversations of the PTX loss, if it is on."""
     if not config.ptx.coef:
         return None
@@ -146,13 +146,13 @@ def _curated(config: Config, folder: RunFolder) -> PtxData | None:
             budget=gym.budget,
         )
         for i, gym in enumerate(config.gyms)
-        if gym.name in config.ptx.source.gyms
+        if any(gym.name in source.gyms for source in config.ptx.sources)
     ]
     return load_ptx(config, tuple(entries), chat_of(config, _model_folder(config, folder), entries))
 
 
 def _do(
-    learner: Learner, config: Config, folder: RunFolder, step: int, logged: dict[str, Any] | None, ptx: PtxData | None
+    learner: Learner, config: Config, folder: RunFolder, step: int, logged: dict[str, Any] | None, ptx: Curated | None
 ) -> list[UpdateMetrics]:
     """All updates of a step; `logged`, if given, has the learning rate where the run's length changed afterwards."""
     try:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from gyms.api import Score
-from gyms.mixture import Draw
+from gyms.mixture import Draw, GymEntry
 from reward.wire import parse_score, score_as_json
 from rollout.types import FinishReason, Sample, SampleRequest, Segment
 
@@ -45,10 +45,14 @@ class PartialGroup:
         return sum(sample.is_paused for sample, _ in self.siblings)
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain data, without the draw, which is a function of its step and index."""
+        """Plain data; of the draw its number and its task's place, from which its gym makes it again."""
         return {
             "step": self.step,
             "draw": self.draw.index,
+            "gym": self.draw.gym,
+            "place": self.draw.place,
+            "num_dropped": self.draw.num_dropped,
+            "is_ungated": self.draw.is_ungated,
             "siblings": [
                 {
                     "id": sample.id,
@@ -66,13 +70,17 @@ class PartialGroup:
         }
 
     @classmethod
-    def from_state(cls, state: dict[str, Any], draws: Sequence[Draw]) -> PartialGroup:
+    def from_state(cls, state: dict[str, Any], entries: Sequence[GymEntry]) -> PartialGroup:
         """What `state_dict` gave.
 
         Args:
-            draws: of the step that began it.
+            entries: the gyms of the run.
         """
-        (draw,) = (draw for draw in draws if draw.index == state["draw"])
+        (entry,) = (entry for entry in entries if entry.name == state["gym"])
+        draw = entry.draw(
+            state["draw"], entry.gym.tasks("train")[state["place"]], place=state["place"],
+            num_dropped=state["num_dropped"], is_ungated=state["is_ungated"],
+        )  # fmt: skip
         return cls(draw=draw, step=state["step"], siblings=tuple(map(_sibling, state["siblings"])))
 
 

@@ -21,15 +21,20 @@ class Place:
 
 
 class Process(Protocol):
-    """The learner, or an engine."""
+    """The learner, or one of its ranks, or an engine."""
+
+    @property
+    def failure(self) -> Exception | None:
+        """Why it must be started anew, if it must; set by whoever finds out."""
+        ...
+
+    @failure.setter
+    def failure(self, error: Exception | None) -> None: ...
 
     @property
     def name(self) -> str:
         """In errors: "learner", "engine 0"."""
         ...
-
-    failure: Exception | None
-    """Why it must be started anew, if it must."""
 
     async def ask(self, method: str, *args: Any, setting: str, **kwargs: Any) -> Any:
         """Call a method and wait for its answer, at most `cluster.<setting>` seconds.
@@ -56,6 +61,11 @@ class StartsProcesses(Protocol):
         """What kind of devices they are; known once it was entered."""
         ...
 
+    @property
+    def host(self) -> str:
+        """Address of this process's machine, as those that it starts reach it."""
+        ...
+
     async def __aenter__(self) -> StartsProcesses: ...
 
     async def __aexit__(self, *error: object) -> None: ...
@@ -67,7 +77,7 @@ class StartsProcesses(Protocol):
 
         Args:
             name: in errors.
-            bundle: number of the engine whose devices it shares.
+            bundle: number of the engine, and of the learner's rank, whose devices it shares.
             environment: variables that it needs before it imports anything.
             max_concurrency: calls that it serves at the same time, on threads.
         """

@@ -14,7 +14,6 @@ from collections.abc import AsyncIterator
 from typing import Any, Self
 
 from configs.load import to_json
-from gyms.mixture import Draw, draws
 from reward.scorer import Scorer
 from rl.alarms import WATCHED, alarm_of
 from rl.checkpoint import Checkpoint, RunState, latest_checkpoint, prune, staging_folder, write_manifest
@@ -100,7 +99,7 @@ class Recoverable:
         if checkpoint is None:
             self.folder.drop_from(0, num_evals=0)
             return
-        self.state.load_state_dict(checkpoint.run, weights, self.draws)
+        self.state.load_state_dict(checkpoint.run, weights, self.checked.gyms)
         self.judging.load_state_dict(checkpoint.run["judging"])
         self.state.is_stopping = self._is_stopping
         self.cluster.place.step = self.state.step
@@ -151,11 +150,6 @@ class Recoverable:
         """Drop what an abandoned step has left in memory."""
         self.times.take()
         self.judging.forget_counts()
-
-    def draws(self, step: int) -> tuple[Draw, ...]:
-        """What a step draws anew."""
-        num, fits = self.config.rollout.prompts_per_step, self.checked.askable.fits
-        return draws(self.config.seed, step, num, self.checked.gyms, fits=fits)
 
     # -- checkpoints --------------------------------------------------------------------------------------------------
 

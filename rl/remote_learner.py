@@ -63,13 +63,13 @@ class RemoteLearner:
             code_flip_frac=None if before is None else await asyncio.to_thread(code_flip_frac, before, artefact),
         )
 
-    async def save(self, file: Path) -> None:
-        """Masters and optimiser to one file."""
-        await self.process.ask("save", file, setting="save_seconds")
+    async def save(self, folder: Path) -> None:
+        """Masters and optimiser into a checkpoint's folder."""
+        await self.process.ask("save", folder, setting="save_seconds")
 
-    async def load(self, file: Path) -> None:
-        """Masters and optimiser from one file."""
-        await self.process.ask("load", file, setting="save_seconds")
+    async def load(self, folder: Path) -> None:
+        """Masters and optimiser from a checkpoint's folder."""
+        await self.process.ask("load", folder, setting="save_seconds")
 
     async def export(self, folder: Path) -> None:
         """The current policy as an INT4 folder."""

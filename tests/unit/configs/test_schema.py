@@ -162,3 +162,9 @@ def test_a_loss_on_whole_responses_has_one_way_to_take_its_mean(loss: str) -> No
 
 def test_the_soft_baseline_needs_a_temperature_of_its_own() -> None:
     assert "needs learner.tau > 0" in refusal(learner={"baseline": "log_mean_exp", "tau": 0})
+
+
+@pytest.mark.parametrize("whole", [{"optimizer": "muon"}, {"qk_clip": 100.0}])
+def test_what_needs_whole_matrices_is_refused_on_several_ranks(whole: dict[str, Any]) -> None:
+    make(learner=whole)
+    assert "learner.num_ranks = 2" in refusal(learner=whole | {"num_ranks": 2})

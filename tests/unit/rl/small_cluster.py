@@ -60,8 +60,8 @@ class SmallEngine:
 class SmallLearner:
     """Its weights are the number of its updates."""
 
-    def __init__(self, settings: Any) -> None:
-        self.num_updates = 0
+    def __init__(self, settings: Any, seat: Any = None) -> None:
+        self.num_updates, self.seat = 0, seat
         self.has_memory = True
 
     def offload(self) -> None:
@@ -126,6 +126,8 @@ class InThisProcess:
         device: GPUs have no room for the learner beside an engine.
     """
 
+    host = "127.0.0.1"
+
     def __init__(self, device: DeviceProfile) -> None:
         self.device = device
         self.place = Place()
@@ -153,20 +155,29 @@ class InThisProcess:
         assert self.running.pop(process.name) is process
 
     def _check(self) -> None:
-        holders = {name for name, process in self.running.items() if process.inside.has_memory}
-        assert not self.device.sleeps or "learner" not in holders or len(holders) == 1, f"out of memory: {holders}"
+        holders = {name.split()[0] for name, process in self.running.items() if process.inside.has_memory}
+        assert not self.device.sleeps or len(holders) <= 1, f"out of memory: {holders}"
 
     def versions(self) -> list[int]:
         """What the engines serve."""
-        return [process.inside.version for name, process in sorted(self.running.items()) if name != "learner"]
+        return [process.inside.version for name, process in sorted(self.running.items()) if name.startswith("engine")]
 
 
 def on_a_cluster(
-    folder: Path, work: Callable[[Cluster, InThisProcess], Awaitable[Any]], *, device: DeviceProfile = CPU
+    folder: Path,
+    work: Callable[[Cluster, InThisProcess], Awaitable[Any]],
+    *,
+    device: DeviceProfile = CPU,
+    num_ranks: int = 1,
 ) -> Any:
     """What `work` returns, in a cluster of `NUM_ENGINES` engines."""
     config = Config.model_validate(
-        {"model": {"source": "tiny"}, "gyms": [{"name": "arithmetic"}], "engine": {"num_engines": NUM_ENGINES}}
+        {
+            "model": {"source": "tiny"},
+            "gyms": [{"name": "arithmetic"}],
+            "engine": {"num_engines": NUM_ENGINES},
+            "learner": {"num_ranks": num_ranks},
+        }
     )
     chat: Any = SimpleNamespace(end_token_ids=(0,))
 

@@ -87,6 +87,16 @@ def test_every_draw_becomes_k_scored_siblings_under_its_own_budget():
     assert policy.groups == {f"5/{40 + i}/{k}": f"5/{40 + i}" for i in range(4) for k in range(3)}
 
 
+def test_a_gym_may_have_a_temperature_and_a_rule_for_truncated_responses_of_its_own():
+    policy = CannedPolicy(is_truncated=lambda request: request.id.endswith("/2"))
+    own = {"temperatures": {"sums": 0.5}, "truncations": {"sums": TruncationRule(rule="penalty", reward=-1.0)}}
+    groups = run(policy, CannedScorer(), **own)
+    assert {request.temperature for request in policy.requests} == {0.5}
+    assert [[s.reward.value for s in group.samples] for group in groups] == [[1.0, 0.0, -1.0]] * 4
+    others = run(policy, CannedScorer(), temperatures={"other": 0.5}, truncations={"other": TruncationRule()})
+    assert [[s.reward.value for s in group.samples] for group in others] == [[1.0, 0.0, -0.25]] * 4
+
+
 @pytest.mark.parametrize("order", [1, -1, 7, 11])
 def test_groups_and_samples_are_in_draw_order_whatever_finishes_first(order):
     finished = []
