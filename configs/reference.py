@@ -32,6 +32,14 @@ python -m rl.train configs/base.toml configs/mine.toml learner.lr=2e-6 gyms.arit
 **Files** merge from left to right. Tables merge key by key, at every depth; everything else, the `[[gyms]]` list
 included, is replaced as a whole by the later file.
 
+**`base = "other.toml"`** in a file names one that it lies over, by a path from its own folder; bases may have bases.
+Such a file says only what is different, and is called as itself: where it gives no `name`, that is the file's.
+`configs/exp/` is an example, and `k2rl sweep` runs such a folder (docs/sweep.md). What is wrong with a setting is told
+with the file it stands in.
+
+**Editors** that know TOML schemas (Taplo; in VS Code, Even Better TOML) complete, explain and check settings in a file
+whose first line is `#:schema config.schema.json`, a path from its own folder; `k2rl schema` writes that file.
+
 **Overrides**, `key.path=value`, come after the files and apply in order. A value is read as TOML (`0.7`, `true`,
 `[0.9, 0.95]`, `{max_digits = 3}`), and where it is not TOML it is taken as text, so `run_dir=/data/run1` and
 `model.path=../model` need no quotes. Text inside lists and tables does: `'quant.ignore=["lm_head"]'`, with the outer

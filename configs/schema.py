@@ -17,7 +17,9 @@ from configs.base import NonNegative, Section
 from configs.curated import PtxConfig, PtxSourceConfig, WarmupConfig
 from configs.judge import CalibrationConfig, JudgeConfig, JudgeEndpointConfig
 from configs.lengths import LengthRewardConfig, ToggleConfig, TruncationConfig
+from configs.lora import LoraConfig
 from configs.prompts import GateConfig, OverlapConfig, PromptsConfig
+from configs.report import ReportConfig
 from configs.sections import (
     CheckpointConfig,
     ClusterConfig,
@@ -28,7 +30,6 @@ from configs.sections import (
     MismatchConfig,
     ModelConfig,
     QuantConfig,
-    ReportConfig,
     RewardConfig,
     RolloutConfig,
     TemperatureConfig,
@@ -49,6 +50,7 @@ __all__ = [
     "JudgeEndpointConfig",
     "LearnerConfig",
     "LengthRewardConfig",
+    "LoraConfig",
     "MismatchConfig",
     "ModelConfig",
     "OverlapConfig",
@@ -135,7 +137,8 @@ class Config(Section):
         for i, gym in enumerate(self.gyms):
             wanted = self.rollout.max_prompt_tokens + gym.longest
             if wanted > self.model.context_length:
-                key = "budget" if gym.episode_tokens is None else "episode_tokens"
+                given = ("context_tokens", "episode_tokens", "budget")
+                key = next(key for key in given if getattr(gym, key) is not None)
                 raise ValueError(
                     f"gyms.{i}.{key} = {gym.longest} ({gym.name}) and rollout.max_prompt_tokens = "
                     f"{self.rollout.max_prompt_tokens} need {wanted} tokens, but model.context_length is "

@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 
 from configs.base import Fraction, MomentDecay, NonNegative, Positive, Seconds, Section
 from configs.lengths import LengthRewardConfig, ToggleConfig, TruncationConfig
+from configs.lora import LoraConfig
 from configs.prompts import PromptsConfig
 
 __all__ = [
@@ -28,7 +29,6 @@ __all__ = [
     "MismatchConfig",
     "ModelConfig",
     "QuantConfig",
-    "ReportConfig",
     "RewardConfig",
     "RolloutConfig",
     "TemperatureConfig",
@@ -87,6 +87,21 @@ class ModelConfig(Section):
     tool_format: Literal["hermes", "kimi_k2", "llama3_json", "pythonic"] | None = None
     """How the model writes tool calls, for gyms of many turns. Default: as its chat template says; `hermes` where it
     knows no tools, `pythonic` for bare prompts."""
+
+    thoughts: tuple[str, ...] | None = None
+    """What opens and what closes the model's thoughts, such as `["<think>", "</think>"]`; `[]` for a model without.
+    Thoughts are cut before any gym or judge reads a response; those that never end score nothing. Default: the marks
+    that the chat template shows, and every pair in use where it shows none (gyms/response.py)."""
+
+    @model_validator(mode="after")
+    def _thoughts_are_two_marks(self) -> ModelConfig:
+        marks = self.thoughts
+        if marks and (len(marks) != 2 or not all(mark.strip() for mark in marks) or marks[0] == marks[1]):
+            raise ValueError(
+                f"model.thoughts = {list(marks)} must hold two different texts, what opens thoughts and what closes "
+                'them, such as ["<think>", "</think>"]; [] for a model without'
+            )
+        return self
 
     @model_validator(mode="after")
     def _system_prompt_needs_template(self) -> ModelConfig:
@@ -169,6 +184,12 @@ class GymConfig(Section):
     """This gym's rule for truncated samples. None: `reward.truncation`."""
     temperature: TemperatureConfig | None = None
     """This gym's sampling temperature over the run. None: `rollout.temperature`."""
+    context: Literal["fail", "hide_tools", "keep_last", "discard_all"] = "fail"
+    """What becomes of an episode's context that has grown to `context_tokens` (docs/environments.md): the episode ends;
+    the results of tools are hidden, but for the latest round's; all but the latest round is left out; all is."""
+    context_tokens: Positive | None = None
+    """Most tokens of an episode's context behind its prompt, the budget of the next turn included; all values of
+    `context` but `fail` need it. An episode may then have more tokens than the model's context."""
     args: dict[str, Any] = Field(default_factory=dict)
     """The gym's own settings; `python -m gyms info NAME` lists them."""
 
@@ -182,7 +203,21 @@ class GymConfig(Section):
     @property
     def longest(self) -> int:
         """Most tokens behind a prompt."""
-        return self.episode_tokens or self.budget
+        return self.context_tokens or self.episode_tokens or self.budget
+
+    @model_validator(mode="after")
+    def _a_context_has_a_rule_and_a_limit(self) -> GymConfig:
+        if (self.context == "fail") != (self.context_tokens is None):
+            raise ValueError(
+                f"the gym {self.name!r} has context = {self.context!r} and context_tokens = {self.context_tokens}; "
+                'context = "hide_tools", "keep_last" or "discard_all" goes with context_tokens, "fail" without'
+            )
+        if self.context_tokens is not None and not self.budget <= self.context_tokens < (self.episode_tokens or 0):
+            raise ValueError(
+                f"the gym {self.name!r} has context_tokens = {self.context_tokens}; expected at least the budget of "
+                f"one turn, {self.budget}, and less than episode_tokens = {self.episode_tokens}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _an_episode_holds_a_turn(self) -> GymConfig:
@@ -214,8 +249,8 @@ class RolloutConfig(Section):
     the run does not start. `drop`: another task is drawn in their place; the start says how many there are."""
     segment_tokens: Positive | None = None
     """Most new tokens of a response in one step; what is unfinished goes on in the next, under its weights (partial
-    rollouts, docs/algorithm.md). Default: a response ends in the step that began it; episodes of many turns always do.
-    """
+    rollouts, docs/algorithm.md). An episode of many turns pauses behind the turn with which it has sampled so many.
+    Default: all end in the step that began them."""
     stale_tokens: Literal["learn", "mask"] = "learn"
     """Tokens that older weights drew: `learn` from them, with the weights of `learner.mismatch`, or `mask` them out of
     the loss. Only with `segment_tokens`."""
@@ -322,6 +357,35 @@ class LearnerConfig(Section):
     num_ranks: Positive = 1
     """Processes that the learner is spread over, rank i in bundle i beside engine i. Each holds a part of masters,
     moments and gradients, and learns from its share of a minibatch (docs/ranks.md)."""
+    frozen: tuple[str, ...] = ()
+    """Parameters that are not trained: names as in transformers, or regular expressions behind `re:`, such as
+    "re:.*embed_tokens.*"."""
+    lora: LoraConfig = LoraConfig()
+    """Adapters instead of full training."""
+
+    @model_validator(mode="after")
+    def _adapters_fit(self) -> LearnerConfig:
+        if self.lora.rank and self.frozen:
+            raise ValueError("learner.lora.rank > 0 trains nothing but adapters: leave learner.frozen out")
+        if self.lora.rank and self.optimizer == "muon":
+            raise ValueError(
+                'learner.optimizer = "muon" is for whole matrices, not for the factors of learner.lora; take "adamw"'
+            )
+        if self.qk_clip is not None and (self.lora.rank or self.frozen):
+            raise ValueError(
+                "learner.qk_clip scales masters of attention, which learner.lora and learner.frozen have not"
+            )
+        if self.num_ranks > 1 and (self.lora.rank or self.frozen):
+            raise ValueError(
+                f"learner.num_ranks = {self.num_ranks} ranks train whole models: leave learner.lora and learner.frozen "
+                "out, or set learner.num_ranks = 1"
+            )
+        for i, entry in enumerate(self.frozen):
+            try:
+                re.compile(entry.removeprefix("re:") if entry.startswith("re:") else "")
+            except re.error as error:
+                raise ValueError(f"learner.frozen.{i} = {entry!r} is no regular expression: {error}") from error
+        return self
 
     @model_validator(mode="after")
     def _loss_is_known(self) -> LearnerConfig:
@@ -390,19 +454,6 @@ class CheckpointConfig(Section):
     """Steps between checkpoints; one is always written after the warm-up, at the end, and on Ctrl-C. 0: only those."""
     keep: Positive = 2
     """Newest checkpoints that are kept."""
-
-
-class ReportConfig(Section):
-    """What people see."""
-
-    wandb: Literal["auto", "off"] = "auto"
-    """`auto`: online where a key is configured, else an offline folder in the run folder. `off`: none."""
-    wandb_project: str = "k2rl"
-    """Project name at wandb."""
-    show_samples: NonNegative = 2
-    """Samples printed with their rewards each time samples are shown."""
-    show_every: Positive = 5
-    """Steps between printed samples."""
 
 
 class ClusterConfig(Section):

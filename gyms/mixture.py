@@ -48,6 +48,10 @@ class EpisodeLimits:
     """Most turns of the policy, > 0."""
     max_tokens: int
     """Most tokens behind the prompt, observations included, > 0."""
+    context: str = "fail"
+    """What is left out of the context at its limit (rollout/context.py)."""
+    max_context: int | None = None
+    """Most tokens of a context behind the prompt, the next turn's budget included; None: `max_tokens`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

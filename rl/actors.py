@@ -13,6 +13,7 @@ import logging
 import os
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -20,6 +21,7 @@ from ray.util.placement_group import PlacementGroup, placement_group, remove_pla
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from configs.schema import Config
+from rl.actor_logs import logged
 from rl.calls import Actor, first_line
 from rl.faults import DeadlineExceeded
 from rl.processes import Place
@@ -38,10 +40,16 @@ to 19 s); on quiet cores 0.9 s, by default 0.7 s. A quiet engine drew 266 to 296
 
 
 class Actors:
-    """Reserves the devices of a run and starts actors on them: a `rl.processes.StartsProcesses`."""
+    """Reserves the devices of a run and starts actors on them: a `rl.processes.StartsProcesses`.
 
-    def __init__(self, config: Config) -> None:
+    Args:
+        config: the resolved config.
+        logs: folder of the actors' output; None: it stays with Ray.
+    """
+
+    def __init__(self, config: Config, *, logs: Path | None = None) -> None:
         self.config = config
+        self._logs = logs
         self.place = Place()
         self._group: PlacementGroup | None = None
         self._started: list[Actor] = []
@@ -128,7 +136,7 @@ class Actors:
                 }
             },
         }
-        handle = ray.remote(kind).options(**options).remote(*args)
+        handle = ray.remote(logged(kind, self._logs, name.replace(" ", "_"))).options(**options).remote(*args)
         actor = Actor(name, handle, limits=self.config.cluster, place=self.place)
         self._started.append(actor)
         return actor

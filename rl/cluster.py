@@ -68,7 +68,8 @@ class Cluster:
         self.chat = chat
         self.on_phase = on_phase
         self.handover = HandOver()
-        self._processes: StartsProcesses = Actors(config) if processes is None else processes
+        logs = None if initial_int4 is None else initial_int4.with_name("logs")
+        self._processes: StartsProcesses = Actors(config, logs=logs) if processes is None else processes
         self.place = self._processes.place
         self._residents = Residents(is_tight=False)
         self._learner: Process | None = None

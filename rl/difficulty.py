@@ -156,13 +156,14 @@ async def _measure(chosen: Any, job: Job, known: set[tuple[str, str]]) -> int:
     from reward.scorer import Scorer
     from rl.cluster import Cluster
     from rl.collect import collect
+    from rl.console import view_of
     from rl.metrics import fault_causes
     from rl.report import Report
 
     config, one = chosen.config, chosen.contenders[0]
     wanted = train_draws(chosen.gyms, max_tasks=job.max_tasks, seed=config.seed, fits=chosen.fits[0])
     draws = [draw for draw in wanted if (draw.gym, draw.task.id) not in known]
-    report = Report(config, Path.cwd(), Console(stderr=True, soft_wrap=True, highlight=False))
+    report = Report(config, Path.cwd(), view_of("auto", Console(stderr=True, soft_wrap=True, highlight=False)))
     job.output.parent.mkdir(parents=True, exist_ok=True)
     num_lost = 0
     with Scorer(chosen.specs, num_workers=config.reward.num_workers) as scorer, job.output.open("a") as lines:

@@ -29,6 +29,7 @@ from rl.curated import PtxBatch
 from rl.deal import own_conversations, own_samples
 from rl.forward import check_model, checkpoint_layers, logprobs
 from rl.learner_state import load_state, save_state
+from rl.lora import LoraMasters, LoraSettings
 from rl.loss import Aggregation, LossInputs, PolicyLoss, negative_log_likelihood
 from rl.mismatch import Mismatch, mismatch_weights
 from rl.objective import objective
@@ -77,6 +78,10 @@ class LearnerSettings:
     max_microbatch_tokens: int
     gradient_checkpointing: bool
     ptx_coef: float
+    frozen: tuple[str, ...] = ()
+    """Names of parameters, or `re:` patterns, that are not trained."""
+    lora: LoraSettings | None = None
+    """Train adapters of the quantised matrices alone (`rl.lora`)."""
 
 
 class Learner:
@@ -106,9 +111,7 @@ class Learner:
         self._logprobs: Callable[[MicroBatch, Tensor | None], Tensor]
         if self.ranks.is_alone:
             self.model.to(self.device)
-            self.masters = Masters(
-                self.model, settings.scheme, compute_dtype=compute_dtype, fake_quantize=fake_quantize
-            )
+            self.masters = self._new_masters()
             self._logprobs = partial(logprobs, self.model)
             check_model(self.model)
         else:
@@ -124,6 +127,17 @@ class Learner:
         self._offload = Offload()
         if settings.gradient_checkpointing:
             checkpoint_layers(self.model)
+
+    def _new_masters(self) -> Masters:
+        s = self.settings
+        dtype = getattr(torch, s.compute_dtype)
+        if s.lora is not None:
+            return LoraMasters(
+                self.model, s.scheme, lora=s.lora, compute_dtype=dtype, fake_quantize=s.fake_quantize
+            )  # fmt: skip
+        return Masters(
+            self.model, s.scheme, compute_dtype=dtype, fake_quantize=s.fake_quantize, frozen=s.frozen
+        )  # fmt: skip
 
     def _new_optimizer(self) -> Optimizer:
         s = self.settings
@@ -164,9 +178,9 @@ class Learner:
         own = minibatch.samples
         if not self.ranks.is_alone:
             own = own_samples(own, self.ranks.rank, self.ranks.size)
-        by_group: dict[int, list[LearningSample]] = {}
+        by_context: dict[tuple[int, tuple[int, ...]], list[LearningSample]] = {}
         for sample in own:
-            by_group.setdefault(sample.group, []).append(sample)
+            by_context.setdefault((sample.group, sample.prompt_ids), []).append(sample)
         by_number = {sample.number: sample for sample in own}
         trees = [
             Tree(
@@ -174,7 +188,7 @@ class Learner:
                 continuations=tuple(s.token_ids for s in siblings),
                 ids=tuple(s.number for s in siblings),
             )
-            for siblings in by_group.values()
+            for siblings in by_context.values()
         ]
         packed = pack(trees, max_tokens=self.settings.max_microbatch_tokens)
         return [(micro, [by_number[number] for number in micro.ids]) for micro in packed]
@@ -274,6 +288,7 @@ class Learner:
         engine_NT = _padded([sample.engine_logprobs for sample in samples], micro, self.device)
         mask_NT = _padded([sample.loss_mask for sample in samples], micro, self.device)
         advantages_N = torch.tensor([sample.advantage for sample in samples], device=self.device)
+        lengths_N = torch.tensor([float(s.num_counted or _num_loss_tokens(s)) for s in samples], device=self.device)
         weights_NT = mismatch_weights(
             s.mismatch, logprobs_NT=logprobs_NT, old_logprobs_NT=old_NT, engine_logprobs_NT=engine_NT,
             loss_mask_NT=mask_NT,
@@ -281,7 +296,7 @@ class Learner:
         result = objective(s.loss).loss(
             LossInputs(
                 logprobs_NT=logprobs_NT, old_logprobs_NT=old_NT, advantages_N=advantages_N, loss_mask_NT=mask_NT,
-                weights_NT=weights_NT, num_samples=whole.num_samples, num_tokens=whole.num_tokens,
+                weights_NT=weights_NT, lengths_N=lengths_N, num_samples=whole.num_samples, num_tokens=whole.num_tokens,
                 tau=s.tau, clip_low=s.clip_low, clip_high=s.clip_high, aggregation=s.aggregation,
             )
         )  # fmt: skip

@@ -9,19 +9,20 @@ weights and the temperature that drew it, and the engine's log-probabilities.
 on carries the same. A segment has a seed of its own, a function of (run seed, step and draw that began it, k, segment).
 *Staleness* is bounded by the budget: a response spans at most budget / segment_tokens steps, rounded up.
 
-Left out: episodes of many turns end in the step that began them; stopping a response that repeats itself.
+Episodes pause between two turns (rl/episodes.py). Left out: stopping a response that repeats itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol
 
 from gyms.api import Score
 from gyms.mixture import Draw, GymEntry
+from gyms.turns import turn_as_json, turn_of_json
 from reward.wire import parse_score, score_as_json
-from rollout.types import FinishReason, Sample, SampleRequest, Segment
+from rollout.types import FinishReason, PlayedTurn, Sample, SampleRequest, Segment
 
 __all__ = ["PartialGroup", "Respond", "Scored", "respond"]
 
@@ -59,10 +60,11 @@ class PartialGroup:
                     "prompt_ids": list(sample.prompt_ids),
                     "finish_reason": str(sample.finish_reason),
                     "text": sample.text,
-                    "segments": [
-                        [list(part.token_ids), list(part.logprobs), part.weight_version, part.temperature]
-                        for part in sample.segments
+                    "segments": list(map(_segment_as_json, sample.segments)),
+                    "turns": [
+                        [turn_as_json(played.turn), [dict(said) for said in played.reply]] for played in sample.turns
                     ],
+                    "world_seed": sample.world_seed,
                     "score": None if score is None else score_as_json(score),
                 }
                 for sample, score in self.siblings
@@ -88,14 +90,23 @@ def _sibling(state: dict[str, Any]) -> Scored:
     sample = Sample(
         id=state["id"],
         prompt_ids=tuple(state["prompt_ids"]),
-        segments=tuple(
-            Segment(token_ids=tuple(ids), logprobs=tuple(logprobs), weight_version=version, temperature=temperature)
-            for ids, logprobs, version, temperature in state["segments"]
-        ),
+        segments=tuple(map(_segment_of_json, state["segments"])),
+        turns=tuple(PlayedTurn(turn=turn_of_json(turn), reply=tuple(reply)) for turn, reply in state["turns"]),
+        world_seed=state["world_seed"],
         finish_reason=FinishReason(state["finish_reason"]),
         text=state["text"],
     )
     return sample, None if state["score"] is None else parse_score(state["score"])
+
+
+def _segment_as_json(segment: Segment) -> dict[str, Any]:
+    found = {field.name: getattr(segment, field.name) for field in fields(segment)}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
+
+
+def _segment_of_json(state: dict[str, Any]) -> Segment:
+    fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in state.items()}
+    return Segment(**fields)
 
 
 class Respond(Protocol):

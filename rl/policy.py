@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from gyms.api import Message, Task, Tool, Turn
 from gyms.mixture import Draw
+from gyms.response import Response
 from rl.dispatch import Dispatch, Given
 from rl.faults import ActorLost, DeadlineExceeded
 from rl.processes import Place, Process
@@ -84,6 +85,10 @@ class ServedPolicy:
     def text(self, token_ids: Sequence[int]) -> str:
         """What tokens say, special ones left out."""
         return self.chat.decode(token_ids)
+
+    def read_response(self, sample: Sample) -> Response:
+        """What counts of a sampled response."""
+        return self.chat.read_response(sample)
 
     def read_turn(self, sample: Sample, tools: Sequence[Tool], *, number: int) -> Turn:
         """The turn of an episode that a sampled response is."""

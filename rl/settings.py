@@ -14,6 +14,7 @@ from configs.base import Section
 from configs.schema import Config
 from rl.curated import Curated, PtxBatch
 from rl.learner import LearnerSettings
+from rl.lora import LoraSettings
 from rl.mismatch import Mismatch
 from rl.ptx import TRAIN_STREAM
 from rl.schedule import learning_rate_at, temperature_at
@@ -28,6 +29,7 @@ _S = TypeVar("_S", LearnerSettings, EngineSettings)
 
 def learner_settings(config: Config, model_folder: Path) -> LearnerSettings:
     """The learner's part of a config."""
+    lora = config.learner.lora
     return _from_section(
         LearnerSettings,
         config.learner,
@@ -36,6 +38,7 @@ def learner_settings(config: Config, model_folder: Path) -> LearnerSettings:
         fake_quantize=config.quant.fake_quantize,
         mismatch=Mismatch(**config.learner.mismatch.model_dump()),
         ptx_coef=config.ptx.coef,
+        lora=LoraSettings(rank=lora.rank, alpha=lora.alpha) if lora.rank else None,
     )
 
 

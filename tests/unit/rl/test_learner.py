@@ -226,6 +226,18 @@ def test_nan_weights_are_refused_at_the_start_and_before_publishing_with_the_ten
 
 
 @pytest.mark.parametrize("loss", ["k2_seq", "k25_token"])
+def test_parts_of_a_response_are_learned_behind_the_contexts_that_they_were_drawn_behind(settings, loss):
+    learner = make(settings, loss=loss, max_grad_norm=1e9)
+    parts = (sample(10, 0, 4, 0.5, prompt_ids=(7, 7, 2, 3), num_counted=11), sample(20, 0, 2, 0.5, prompt_ids=(8,)))
+    first = minibatch()
+    (batch,) = learner.add_old_logprobs([dataclasses.replace(first, samples=(*first.samples, *parts))])
+    policy, _, gradient = plain_update(learner, batch)
+    found = learner.update(batch, (), lr=1e-3)
+    assert found.policy_loss == pytest.approx(policy, abs=LOSS)
+    assert found.grad_norm == pytest.approx(norm_of(gradient), rel=LOSS)
+
+
+@pytest.mark.parametrize("loss", ["k2_seq", "k25_token"])
 @pytest.mark.parametrize("correction", [None, "token_cap", "policy_band"])
 def test_losses_and_gradient_norm_equal_those_of_the_plain_algorithm(settings, loss, correction):
     learner = make(settings, loss=loss, mismatch=Mismatch(correction=correction, low=0.5, high=2.0))

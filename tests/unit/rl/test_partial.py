@@ -11,6 +11,7 @@ import torch
 
 from gyms.api import Gym, GymSettings, Score, Services, Status, Task, message
 from gyms.mixture import Draw, GymEntry
+from gyms.response import Response
 from reward.rules import TruncationRule
 from rl.batch import learning_batch
 from rl.collect import collect, sample_seed
@@ -36,6 +37,9 @@ class Policy:
 
     def text(self, token_ids) -> str:
         return ",".join(map(str, token_ids))
+
+    def read_response(self, sample: Sample) -> Response:
+        return Response(sample.text)
 
     async def sample(self, request: SampleRequest, *, group: str) -> Sample:
         self.requests.append(request)

@@ -379,6 +379,11 @@ def test_weights_are_not_loaded(configured, folder_model):
         ("adder", {}, r"gyms.2 \(adder\) takes up to 32 turns: set gyms.2.episode_tokens"),
         ("arithmetic", {"max_turns": 3}, "gyms.2.max_turns = 3, but arithmetic is a gym of one turn"),
         ("arithmetic", {"episode_tokens": 300}, "gyms.2.episode_tokens = 300, but arithmetic is a gym of one turn"),
+        (
+            "arithmetic",
+            {"episode_tokens": 999, "context": "hide_tools", "context_tokens": 300},
+            "gyms.2.episode_tokens = 999, but arithmetic is a gym of one turn",
+        ),
     ],
 )
 def test_limits_of_episodes_are_asked_of_gyms_of_many_turns_alone(gym, settings, expected):
@@ -392,6 +397,9 @@ def test_an_episode_has_its_own_limit_of_turns_or_the_environments():
         config = GymConfig(name="adder", episode_tokens=400, max_turns=max_turns)
         found = episode_limits(config, env, config_key="gyms.0")
         assert found == EpisodeLimits(max_turns=max_turns or 32, max_tokens=400)
+    config = GymConfig(name="adder", episode_tokens=400, context="keep_last", context_tokens=300)
+    found = episode_limits(config, env, config_key="gyms.0")
+    assert found == EpisodeLimits(max_turns=32, max_tokens=400, context="keep_last", max_context=300)
     assert episode_limits(GymConfig(name="arithmetic"), load_gym("arithmetic", "arithmetic", {}), config_key="") is None
 
 
