@@ -25,6 +25,7 @@ from rl.actor_logs import logged
 from rl.calls import Actor, first_line
 from rl.faults import DeadlineExceeded
 from rl.processes import Place
+from rollout.engine.device import CPU, CUDA, DeviceProfile
 
 __all__ = ["ALLOCATOR", "SPIN_COUNT", "Actors", "check_running_cluster", "cpus_per_bundle", "gpus_per_bundle"]
 
@@ -57,9 +58,9 @@ class Actors:
         self._num_gpus = 0
 
     @property
-    def is_tight(self) -> bool:
-        """Whether learner and engines give each other their memory: GPUs are too small for both."""
-        return self._num_gpus > 0
+    def device(self) -> DeviceProfile:
+        """That of the bundles, which the driver's machine may not have."""
+        return CUDA if self._num_gpus else CPU
 
     @property
     def host(self) -> str:
@@ -113,7 +114,9 @@ class Actors:
             ) from None
         self._group = group
 
-    def start(self, kind: type, *args: Any, name: str, bundle: int, max_concurrency: int = 1) -> Actor:
+    def start(
+        self, kind: type, *args: Any, name: str, bundle: int, environment: Mapping[str, str], max_concurrency: int = 1
+    ) -> Actor:
         assert self._group is not None
         options = {
             "num_cpus": self._num_cpus / 2,
@@ -129,6 +132,7 @@ class Actors:
                     "TOKENIZERS_PARALLELISM": "false",
                     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
                     "PYTHONHASHSEED": "0",
+                    **environment,
                 }
             },
         }

@@ -61,7 +61,9 @@ class ServedPolicy:
         self._generate_seconds = generate_seconds
         self._place = place
         self._links = [_Link(engine=engine) for engine in engines]
-        self._dispatch = Dispatch(len(engines), max_requests=math.ceil(OVERBOOKING * max_num_seqs))
+        # the only engine gets all at once: there is nobody to leave a group for, and calls cost time
+        room = OVERBOOKING * max_num_seqs if len(engines) > 1 else math.inf
+        self._dispatch = Dispatch(len(engines), max_requests=room)
         self._futures: dict[str, asyncio.Future[Sample]] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._is_closing = False

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
+
+from rollout.engine.device import DeviceProfile
 
 __all__ = ["Place", "Process", "StartsProcesses"]
 
@@ -54,8 +57,8 @@ class StartsProcesses(Protocol):
     place: Place
 
     @property
-    def is_tight(self) -> bool:
-        """Whether learner and engines do not fit on the devices beside each other; known once it was entered."""
+    def device(self) -> DeviceProfile:
+        """What kind of devices they are; known once it was entered."""
         ...
 
     @property
@@ -67,12 +70,15 @@ class StartsProcesses(Protocol):
 
     async def __aexit__(self, *error: object) -> None: ...
 
-    def start(self, kind: type, *args: Any, name: str, bundle: int, max_concurrency: int = 1) -> Process:
+    def start(
+        self, kind: type, *args: Any, name: str, bundle: int, environment: Mapping[str, str], max_concurrency: int = 1
+    ) -> Process:
         """Start `kind(*args)` in a process of its own; returns at once (`ask("__ray_ready__")` waits for it).
 
         Args:
             name: in errors.
             bundle: number of the engine, and of the learner's rank, whose devices it shares.
+            environment: variables that it needs before it imports anything.
             max_concurrency: calls that it serves at the same time, on threads.
         """
         ...

@@ -21,6 +21,7 @@ from rl.cluster import Cluster
 from rl.faults import ActorLost, DeadlineExceeded, RunStopped
 from rl.judging import Judging
 from rl.preflight import Checked
+from rl.processes import StartsProcesses
 from rl.report import Report
 from rl.restarts import Restarts
 from rl.run_folder import write_atomically
@@ -36,11 +37,12 @@ class Recoverable:
     Args:
         checked: what `rl.preflight.check` returned.
         report: what people see.
+        processes: where learner and engines are started; None: on Ray.
     """
 
     state: RunState
 
-    def __init__(self, checked: Checked, report: Report) -> None:
+    def __init__(self, checked: Checked, report: Report, *, processes: StartsProcesses | None = None) -> None:
         self.config = checked.config
         self.checked = checked
         self.folder = checked.folder
@@ -52,6 +54,7 @@ class Recoverable:
             initial_int4=self.folder.initial_int4,
             chat=checked.chat,
             on_phase=self.times.add,
+            processes=processes,
         )
         self.scorer = Scorer(checked.specs, num_workers=self.config.reward.num_workers)
         self.judging = Judging(self.config, checked.gyms, checked.chat)
