@@ -25,10 +25,8 @@ class Process(Protocol):
         """In errors: "learner", "engine 0"."""
         ...
 
-    @property
-    def failure(self) -> Exception | None:
-        """Why it must be started anew, if it must."""
-        ...
+    failure: Exception | None
+    """Why it must be started anew, if it must."""
 
     async def ask(self, method: str, *args: Any, setting: str, **kwargs: Any) -> Any:
         """Call a method and wait for its answer, at most `cluster.<setting>` seconds.

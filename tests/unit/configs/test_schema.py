@@ -162,3 +162,10 @@ def test_a_loss_on_whole_responses_has_one_way_to_take_its_mean(loss: str) -> No
 
 def test_the_soft_baseline_needs_a_temperature_of_its_own() -> None:
     assert "needs learner.tau > 0" in refusal(learner={"baseline": "log_mean_exp", "tau": 0})
+
+
+def test_muon_is_refused_for_several_ranks_which_hold_parts_of_matrices() -> None:
+    message = refusal(learner={"num_ranks": 2, "optimizer": "muon"})
+    assert 'learner.optimizer = "muon"' in message and "learner.num_ranks = 2" in message
+    assert make(learner={"optimizer": "muon"}).learner.num_ranks == 1
+    assert make(learner={"num_ranks": 2}).learner.optimizer == "adamw"
