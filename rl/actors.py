@@ -52,6 +52,11 @@ class Actors:
     def host(self) -> str:
         return ray.util.get_node_ip_address()
 
+    @property
+    def is_tight(self) -> bool:
+        """Whether learner and engines give each other their memory: GPUs are too small for both."""
+        return self._num_gpus > 0
+
     async def __aenter__(self) -> Actors:
         try:
             self._connect()

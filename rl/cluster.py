@@ -1,7 +1,8 @@
 """Learner and engines on shared devices: whose turn it is, and what is started anew when one of them was lost.
 
-They take turns: `generating` and `learning` are context managers, and entering one inside the other raises. Entering
-`generating` hands the engines their weights (rl/handover.py) and returns only when *all* of them serve that version.
+They take turns: `generating`, `learning` and `keeping` are context managers, and entering one inside another raises.
+Entering one gives it the devices' memory (rl/residents.py); entering `generating` hands the engines their weights
+(rl/handover.py), and its body begins when *all* of them serve that version.
 Where their processes live is in rl/actors.py, what a call to one may end in, in rl/calls.py; nothing here knows Ray.
 
 Whoever was lost is started anew, and nobody else: an engine from the initial INT4 folder and the current artefact, the
@@ -25,6 +26,7 @@ from rl.policy import ServedPolicy
 from rl.processes import Process, StartsProcesses
 from rl.rank_group import RankGroup, start_learner
 from rl.remote_learner import RemoteLearner
+from rl.residents import Residents
 from rl.settings import engine_settings, learner_settings
 from rollout.chat import ChatFormat
 from rollout.engine.engine import VLLMEngine
@@ -68,11 +70,13 @@ class Cluster:
         self.handover = HandOver()
         self._processes: StartsProcesses = Actors(config) if processes is None else processes
         self.place = self._processes.place
+        self._residents = Residents(is_tight=False)
         self._learner: Process | None = None
         self._engines: dict[int, Process] = {}  # by bundle
 
     async def __aenter__(self) -> Cluster:
         await self._processes.__aenter__()
+        self._residents = Residents(is_tight=self._processes.is_tight)
         try:
             if self.initial_int4 is not None:
                 await self._start_learner()
@@ -151,7 +155,7 @@ class Cluster:
         return self.place.phase == "generate"
 
     @contextlib.asynccontextmanager
-    async def _turn(self, phase: str) -> AsyncIterator[None]:
+    async def _turn(self, phase: str, *, is_timed: bool = True) -> AsyncIterator[None]:
         if self.place.phase is not None:
             raise PhaseError(f"phase {phase!r} was entered during {self.place.phase!r}; learner and engines take turns")
         self.place.phase, started = phase, time.perf_counter()
@@ -159,15 +163,20 @@ class Cluster:
             yield
         finally:
             self.place.phase = None
-            self.on_phase(phase, time.perf_counter() - started)
+            if is_timed:
+                self.on_phase(phase, time.perf_counter() - started)
 
     @contextlib.asynccontextmanager
     async def generating(self, weights: PublishedWeights) -> AsyncIterator[ServedPolicy]:
         """The engines' turn: all of them serve `weights` before the first sample is drawn."""
         async with self._turn("generate"):
             assert self.initial_int4 is not None
+            await self._residents.learner_leaves(self._learner)
             await self._start_engines(self.initial_int4)
-            await self.handover.sync_weights(list(self._engines.values()), weights)
+            if await self._residents.engines_return(self._all_engines):
+                self.handover.forget()
+            await self.handover.sync_weights(self._all_engines, weights)
+            await self._residents.engines_are_whole(self._all_engines)
             async with self._policy() as policy:
                 yield policy
 
@@ -176,6 +185,7 @@ class Cluster:
         """Engines of their own that serve a folder as it is, packed INT4 or BF16: for comparisons."""
         async with self._turn("generate"):
             self._stop_engines()
+            await self._residents.learner_leaves(self._learner)
             try:
                 await self._start_engines(folder, quantised=quantised)
                 async with self._policy() as policy:
@@ -183,9 +193,13 @@ class Cluster:
             finally:
                 self._stop_engines()
 
+    @property
+    def _all_engines(self) -> list[Process]:
+        return [self._engines[i] for i in sorted(self._engines)]
+
     def _policy(self) -> ServedPolicy:
         return ServedPolicy(
-            [self._engines[i] for i in sorted(self._engines)],
+            self._all_engines,
             chat=self.chat,
             max_prompt_tokens=self.config.rollout.max_prompt_tokens,
             max_num_seqs=self.config.engine.max_num_seqs,
@@ -197,8 +211,17 @@ class Cluster:
     async def learning(self) -> AsyncIterator[RemoteLearner]:
         """The learner's turn."""
         async with self._turn("learn"):
+            await self._residents.learner_returns(self.learner.process, self._all_engines)
+            yield self.learner
+
+    @contextlib.asynccontextmanager
+    async def keeping(self) -> AsyncIterator[RemoteLearner]:
+        """The learner's state is needed, to be saved, restored or exported; nothing is learned."""
+        async with self._turn("keep", is_timed=False):
+            await self._residents.learner_returns(self.learner.process, self._all_engines)
             yield self.learner
 
     async def export(self, folder: Path) -> None:
         """The current policy as an INT4 folder."""
-        await self.learner.export(folder)
+        async with self.keeping() as learner:
+            await learner.export(folder)

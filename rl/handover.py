@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any, NamedTuple
 
 from rl.checkpoint import PublishedWeights
@@ -20,7 +20,7 @@ from rl.faults import ActorLost, DeadlineExceeded
 from rl.processes import Process
 from rollout.engine.engine import EngineBroken, SwapTiming
 
-__all__ = ["HandOver", "SyncTimes", "ask_all", "gravest"]
+__all__ = ["HandOver", "SyncTimes", "ask_all", "gravest", "settled"]
 
 _NOT_RETRIED = (ActorLost, DeadlineExceeded, EngineBroken, ValueError)
 """The gravest first: of several faults, the one that is told. Any other is a swap that failed, and is tried again."""
@@ -36,7 +36,11 @@ class SyncTimes(NamedTuple):
 
 async def ask_all(engines: Sequence[Process], method: str, *args: Any, setting: str, **kwargs: Any) -> list[Any]:
     """The answers of all engines. Waits for all of them; then raises the gravest fault, if there was one."""
-    calls = [engine.ask(method, *args, setting=setting, **kwargs) for engine in engines]
+    return await settled([engine.ask(method, *args, setting=setting, **kwargs) for engine in engines])
+
+
+async def settled(calls: Sequence[Awaitable[Any]]) -> list[Any]:
+    """What calls come to, once all of them have; raises the gravest fault, if there was one."""
     answers = await asyncio.gather(*calls, return_exceptions=True)
     faults = [answer for answer in answers if isinstance(answer, BaseException)]
     if faults:

@@ -31,6 +31,7 @@ from rl.learner_state import load_state, save_state
 from rl.loss import Aggregation, LossInputs, PolicyLoss, negative_log_likelihood
 from rl.mismatch import Mismatch, mismatch_weights
 from rl.objective import objective
+from rl.offload import Offload, tensors_in
 from rl.optim import Optimizer
 from rl.packing import MicroBatch, Tree, pack
 from rl.parts import Part, Sums, sums
@@ -116,6 +117,7 @@ class Learner:
             )
             self._logprobs = self.masters.forward
         self.optimizer = self._new_optimizer()
+        self._offload = Offload()
         if settings.gradient_checkpointing:
             checkpoint_layers(self.model)
 
@@ -343,6 +345,22 @@ class Learner:
                 for number, row in zip(micro.ids, self._logprobs(micro, None).tolist(), strict=True):
                     found[number] = tuple(row[: len(sequences[number]) - 1])
         return [found[i] for i in range(len(sequences))]
+
+    def offload(self) -> None:
+        """Give the device's memory to others: all of it goes to the host, and nothing may be asked until `onload`."""
+        self.masters.zero_grad()
+        self._offload.move_out(
+            tensors_in(
+                [
+                    *self.masters.images().values(), *self.model.buffers(),
+                    self.masters.parameters, self.masters.packed, self.optimizer.state_dict(),
+                ]
+            )
+        )  # fmt: skip
+
+    def onload(self) -> None:
+        """Take the device's memory again, with what it held."""
+        self._offload.move_back()
 
     def save(self, folder: Path) -> None:
         """Write masters and optimiser into a checkpoint's folder: one file, or one of each rank."""

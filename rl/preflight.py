@@ -185,6 +185,7 @@ def check_model(config: Config, model_folder: Path) -> int:
     """Shapes against the grid and the engine, context against the model; returns the number of parameters."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
+    from rollout.engine.device import this_device
     from rollout.quant.scheme import QuantScheme
     from rollout.quant.views import check_shapes, quantized_views
 
@@ -207,7 +208,7 @@ def check_model(config: Config, model_folder: Path) -> int:
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(whole)
     scheme = QuantScheme(group_size=config.quant.group_size, ignore=config.quant.ignore)
-    check_shapes(quantized_views(model, scheme), config.quant.group_size)
+    check_shapes(quantized_views(model, scheme), config.quant.group_size, this_device().kernel)
     return sum(parameter.numel() for parameter in model.parameters())
 
 

@@ -22,6 +22,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from rollout.engine.device import this_device
 from rollout.quant.grid import Packed, check_finite, quantize_packed
 from rollout.quant.scheme import QuantScheme
 from rollout.quant.views import check_shapes, quantized_views
@@ -56,7 +57,7 @@ class Masters:
         self.model = model
         self.scheme = scheme
         self.views = quantized_views(model, scheme)
-        check_shapes(self.views, scheme.group_size)
+        check_shapes(self.views, scheme.group_size, this_device().kernel)
         self.packed: dict[str, Packed] = {}
         """Codes and scales of the quantised views by checkpoint name, of the last refresh; empty without the grid."""
         self._is_quantised = fake_quantize
@@ -90,6 +91,10 @@ class Masters:
             parameter.grad = None
 
         return collect
+
+    def images(self) -> dict[str, Tensor]:
+        """What the model computes with, by parameter name."""
+        return {name: parameter.detach() for name, parameter in self.model.named_parameters()}
 
     def clip_grad_norm(self, max_norm: float) -> Tensor:
         """Scale the collected gradients down to a norm; the norm before."""

@@ -89,14 +89,14 @@ class Recoverable:
         await self.cluster.__aexit__(*error)
 
     async def _restore(self, checkpoint: Checkpoint | None) -> None:
-        learner = self.cluster.learner
+        async with self.cluster.keeping() as learner:
+            if checkpoint is not None:
+                await learner.load(checkpoint.folder)
+            weights = await learner.publish(checkpoint.run["weight_version"] if checkpoint else 0)
+        self.state = RunState(num_steps=self.config.num_steps, weights=weights)
         if checkpoint is None:
             self.folder.drop_from(0, num_evals=0)
-            self.state = RunState(num_steps=self.config.num_steps, weights=await learner.publish(0))
             return
-        await learner.load(checkpoint.folder)
-        weights = await learner.publish(checkpoint.run["weight_version"])
-        self.state = RunState(num_steps=self.config.num_steps, weights=weights)
         self.state.load_state_dict(checkpoint.run, weights, self.draws)
         self.judging.load_state_dict(checkpoint.run["judging"])
         self.state.is_stopping = self._is_stopping
@@ -177,6 +177,7 @@ class Recoverable:
             return
         with self.times.span("save"):
             staging = staging_folder(self.folder.checkpoints, self.state.step)
-            await self.cluster.learner.save(staging)
+            async with self.cluster.keeping() as learner:
+                await learner.save(staging)
             write_manifest(staging, self.folder.checkpoints, run=facts, fingerprint=self.checked.fingerprint)
             prune(self.folder.checkpoints, self.config.checkpoint.keep)

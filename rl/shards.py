@@ -32,6 +32,7 @@ from torch.distributed.tensor import DTensor, Shard
 from rl.forward import layers_of, logprobs
 from rl.packing import MicroBatch
 from rl.ranks import Ranks
+from rollout.engine.device import this_device
 from rollout.quant.checkpoint import has_finite_values, in_order
 from rollout.quant.grid import Packed, check_finite, quantize_packed
 from rollout.quant.rows import Piece, Rows, held_rows, piece_of
@@ -82,7 +83,7 @@ class RankMasters:
             check_finite(name, parameter.detach())
         self.model, self.scheme, self.ranks = model, scheme, ranks
         self.views = quantized_views(model, scheme)
-        check_shapes(self.views, scheme.group_size)
+        check_shapes(self.views, scheme.group_size, this_device().kernel)
         self._table = _table(in_order(model, self.views), {entry.parameter_name for entry in self.views}, ranks)
         self._is_quantised = fake_quantize
         self.packed: dict[str, Packed] = {}
@@ -98,10 +99,7 @@ class RankMasters:
     @torch.no_grad()
     def refresh(self) -> None:
         """Write the image of this rank's masters into its part of the model."""
-        for module in self.forward.modules():
-            if isinstance(module, FSDPModule):  # what a pass without backward left gathered is of the old weights
-                module.reshard()
-        images = {name: _own(parameter) for name, parameter in self.model.named_parameters()}
+        images = self.images()
         on_grid = {entry.parameter_name for entry in self.views} if self._is_quantised else set()
         for name, image in images.items():
             if name not in on_grid:
@@ -113,6 +111,13 @@ class RankMasters:
                     view.of(self.parameters[line.parameter_name]), self.scheme.group_size,
                     values=view.of(images[line.parameter_name]), out=self.packed.get(line.name),
                 )  # fmt: skip
+
+    def images(self) -> dict[str, Tensor]:
+        """This rank's rows of what the model computes with, by parameter name; nothing is gathered any more."""
+        for module in self.forward.modules():
+            if isinstance(module, FSDPModule):  # what a pass without backward has left would be computed with again
+                module.reshard()
+        return {name: _own(parameter) for name, parameter in self.model.named_parameters()}
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
@@ -157,8 +162,7 @@ class RankMasters:
     @torch.no_grad()
     def _held(self) -> Iterator[tuple[str, Tensor, Rows | None]]:
         """(tensor name, what this rank has of it, which rows that is), as `packed_tensors` has them whole."""
-        images: dict[str, Tensor] = dict(self.model.named_buffers())
-        images |= {name: _own(parameter) for name, parameter in self.model.named_parameters()}
+        images = {**dict(self.model.named_buffers()), **self.images()}
         for line in self._table:
             if line.piece is None:
                 continue

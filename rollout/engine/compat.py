@@ -16,6 +16,7 @@ from packaging.version import Version
 __all__ = [
     "RECOMMENDED",
     "SUPPORTED",
+    "adapt_marlin",
     "check_version",
     "is_deferred_attention",
     "prepare_environment",
@@ -96,3 +97,31 @@ def request_amx() -> None:
 
     if torch.cpu._is_amx_tile_supported():
         torch.cpu._init_amx()
+
+
+def adapt_marlin() -> None:
+    """On a GPU with vLLM before 0.28: let reloaded INT4 layers keep Marlin's workspace, and experts be complete.
+
+    All layers of a device share one workspace of locks, which stays where it is, as in later versions. Until then every
+    reload of a layer makes a new one, while captured graphs go on with the address of the old one. The locks are zero
+    between two products, which is also what a product begins with; sleep does not lose them (rollout/engine/kept.py).
+
+    Experts have indices for reordered groups that no checkpoint fills, so a layer would never look complete.
+    """
+    from vllm.model_executor.layers.quantization.utils import marlin_utils
+    from vllm.model_executor.model_loader.reload import meta
+
+    make, kept = marlin_utils.marlin_make_workspace_new, {}
+    if hasattr(marlin_utils, "get_marlin_workspace") or make.__module__ == __name__:
+        return
+
+    def shared(device: Any, max_blocks_per_sm: int = 1) -> Any:
+        key = (str(device), max_blocks_per_sm)
+        if key not in kept:
+            kept[key] = make(device, max_blocks_per_sm)
+        return kept[key].zero_()
+
+    for name, module in list(sys.modules.items()):  # kernels import the function by its name
+        if name.startswith("vllm.model_executor.") and vars(module).get("marlin_make_workspace_new") is make:
+            vars(module)["marlin_make_workspace_new"] = shared
+    meta.SKIP_TENSORS |= {f"{w}_{what}" for w in ("w13", "w2") for what in ("weight_g_idx", "g_idx_sort_indices")}

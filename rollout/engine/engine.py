@@ -25,40 +25,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rollout.engine.compat import check_version, prepare_environment, request_amx
-from rollout.types import FinishReason, Sample, SampleRequest, Segment
+from rollout.engine.compat import adapt_marlin, check_version, prepare_environment, request_amx
+from rollout.engine.counts import PromptCounts
+from rollout.engine.device import this_device
+from rollout.engine.memory import DeviceMemory, device_memory
+from rollout.engine.requests import sampling_params, to_sample
+from rollout.engine.settings import EngineSettings, vllm_arguments
+from rollout.engine.states import Action, EngineBroken, EngineState, WakeTag, WrongState, after
+from rollout.types import Sample, SampleRequest
 from rollout.weights.contract import WeightArtefact
 from rollout.weights.receiver import expected_from_folder, tensors, validate
 
-__all__ = ["EngineBroken", "EngineSettings", "SwapTiming", "VLLMEngine"]
-
-
-class EngineBroken(RuntimeError):
-    """The engine can no longer serve: its thread died, or a failed swap could not be undone. Rebuild it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineSettings:
-    """What an engine is started with."""
-
-    model_folder: Path
-    """INT4 (or BF16) Hugging Face folder."""
-    context_length: int
-    """Most tokens of prompt and response."""
-    max_num_seqs: int
-    """Most responses that decode at the same time."""
-    kv_cache_bytes: int
-    """Memory of the KV cache in bytes."""
-    block_size: int
-    """Tokens of a KV block."""
-    stop_token_ids: tuple[int, ...]
-    """Tokens that end a response."""
-    seed: int = 0
-    """vLLM's global seed; samples use their own."""
-    quantised: bool = True
-    """False serves a BF16 folder (comparisons); its weights are never swapped."""
-    stages: bool = True
-    """Whether swaps copy weights that were made in the engine's layout beforehand, where that is proven exact."""
+__all__ = ["EngineBroken", "EngineSettings", "SwapTiming", "VLLMEngine", "WrongState"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,27 +60,31 @@ class _Ready(NamedTuple):
     """`rollout.engine.staging.Staged`; None where vLLM's layerwise reload is to load it."""
 
 
-def _finish_reason(request_id: str, told: str | None) -> FinishReason:
-    """vLLM's word for why a response ended. Its others (abort, error, repetition) are no answer of the policy."""
-    if told in ("stop", "length"):
-        return FinishReason(told)
-    raise EngineBroken(
-        f"vLLM ended request {request_id!r} with finish_reason {told!r}, which is neither an end token nor a budget "
-        "that ran out"
-    )
-
-
 class VLLMEngine:
     """A served policy. Thread-safe; every method but the constructor may be called from any thread.
 
+    Args:
+        settings: what it serves, and how.
+        artefact: what `model_folder` holds, if that has a version.
+        memory: how its memory is given up; None: as its device does it.
+
     Raises:
-        ValueError: unsupported vLLM, or a folder that vLLM refuses.
+        ValueError: unsupported vLLM, a folder that vLLM refuses, or a device with too little free memory.
     """
 
-    def __init__(self, settings: EngineSettings, *, artefact: WeightArtefact | None = None) -> None:
+    def __init__(
+        self,
+        settings: EngineSettings,
+        *,
+        artefact: WeightArtefact | None = None,
+        memory: DeviceMemory | None = None,
+    ) -> None:
         check_version()
         prepare_environment()
         self.settings = settings
+        self._device = settings.device or this_device()
+        self._memory = memory or device_memory(self._device)
+        self._state = EngineState.SERVING
         self._inbox: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None] = queue.SimpleQueue()
         self._outbox: queue.SimpleQueue[Sample | None] = queue.SimpleQueue()
         self._requests: dict[str, SampleRequest] = {}
@@ -125,8 +107,18 @@ class VLLMEngine:
 
     @property
     def weight_version(self) -> int:
-        """Version of the weights being served; -1 before the first artefact."""
-        return self._served.manifest.version if self._served is not None else -1
+        """Version of the weights in the engine's memory; -1 before the first artefact, and while it holds none.
+
+        An engine that slept has none until a commit: that it served a version before does not spare it the swap.
+        """
+        if self._served is None or self._state in (EngineState.ASLEEP, EngineState.GARBAGE):
+            return -1
+        return self._served.manifest.version
+
+    @property
+    def state(self) -> EngineState:
+        """What its memory holds; rollout/engine/states.py says what it may be asked then."""
+        return self._state
 
     @property
     def num_prefilled_tokens(self) -> int:
@@ -142,6 +134,9 @@ class VLLMEngine:
         """Queue responses to be drawn. Their ids must not be in flight.
 
         Requests with the same prompt are queued one behind the other, so that they meet and prefill it once.
+
+        Raises:
+            WrongState: it is asleep, or has no weights or no KV cache yet.
         """
         places: dict[tuple[int, ...], int] = {}
         for request in requests:
@@ -181,7 +176,8 @@ class VLLMEngine:
             WeightsRefused: names the tensors that are missing, extra, of another shape or dtype, or corrupted.
         """
         assert self._expected is not None, "an engine that serves BF16 has no swap"
-        current = None if self._served is None else self._served.manifest.version
+        after(self._state, Action.STAGE)
+        current = self.weight_version if self.weight_version >= 0 else None
         validate(artefact, self._expected, current_version=current, is_repeat_allowed=is_reswap)
         with self._handing_over:
             self._staged = None
@@ -192,7 +188,8 @@ class VLLMEngine:
         """Swap the staged artefact in; the prefix cache is emptied. All or nothing.
 
         Raises:
-            RuntimeError: the swap failed; the old version is serving.
+            WrongState: it is asleep; wake its weights first.
+            RuntimeError: the swap failed; the old version is serving (or loaded, if the KV cache still sleeps).
             EngineBroken: the swap failed and the old version could not be put back.
         """
         with self._handing_over:
@@ -201,6 +198,30 @@ class VLLMEngine:
                 raise ValueError(f"version {version} is not staged; call stage_weights first")
             self._staged = None
             return self._call(lambda: self._swap(staged))
+
+    def sleep(self) -> None:
+        """Give up the device memory of weights and KV cache (level 2): they are forgotten, the addresses stay.
+
+        What no checkpoint brings back is copied to the host first. Until it is woken the engine refuses requests and
+        commits; staging goes on working.
+
+        Raises:
+            WrongState: it is asleep already.
+            ValueError: requests are in flight; it serves BF16, which nothing could load again; or its device has
+                nothing to give back (`DeviceProfile.sleeps`).
+        """
+        self._call(self._sleep)
+
+    def wake(self, tag: WakeTag) -> None:
+        """Take memory back: first `"weights"`, then a commit, then `"kv_cache"`.
+
+        After `wake("weights")` the engine holds garbage: it serves no version (`weight_version` is -1), and the version
+        that it served before must be staged and committed like any other. The prefix cache is empty when it serves.
+
+        Raises:
+            WrongState: not in this order.
+        """
+        self._call(lambda: self._wake(tag))
 
     def prompt_logprobs(self, sequences: Sequence[tuple[int, ...]]) -> list[tuple[float, ...]]:
         """Log-probability of every token but the first under the served weights at T = 1. For probes, not sampling."""
@@ -241,7 +262,8 @@ class VLLMEngine:
                 if self._llm.has_unfinished_requests():
                     for output in self._llm.step():
                         if output.finished and output.request_id in self._requests:
-                            self._outbox.put(self._to_sample(self._requests.pop(output.request_id), output))
+                            request = self._requests.pop(output.request_id)
+                            self._outbox.put(to_sample(request, output, weight_version=self.weight_version))
         except BaseException as error:
             self._end(error)
         else:
@@ -261,35 +283,22 @@ class VLLMEngine:
         from vllm.config import KVTransferConfig
 
         request_amx()
-        s = self.settings
-        llm: Any = LLMEngine.from_engine_args(  # Any: the in-process client has parts that its base class lacks
-            EngineArgs(
-                model=str(s.model_folder),
-                dtype="bfloat16",
-                max_model_len=s.context_length,
-                max_num_seqs=s.max_num_seqs,
-                max_num_batched_tokens=max(s.context_length, 2048),
-                kv_cache_memory_bytes=s.kv_cache_bytes,
-                block_size=s.block_size,
-                seed=s.seed,
-                enforce_eager=True,
-                enable_chunked_prefill=False,
-                enable_prefix_caching=True,
-                kv_transfer_config=KVTransferConfig(
-                    kv_connector="SharedPrompts",
-                    kv_connector_module_path="rollout.engine.shared_prompts",
-                    kv_role="kv_both",
-                ),
-                logprobs_mode="processed_logprobs",
-                generation_config="vllm",
-                disable_log_stats=True,
-                worker_extension_cls="rollout.engine.swap.SwapExtension",
+        arguments = vllm_arguments(self.settings, self._device)
+        if self._device.shares_prompts:
+            arguments["kv_transfer_config"] = KVTransferConfig(
+                kv_connector="SharedPrompts",
+                kv_connector_module_path="rollout.engine.shared_prompts",
+                kv_role="kv_both",
             )
-        )
+        if self._device.name == "cuda":
+            adapt_marlin()
+        llm: Any = LLMEngine.from_engine_args(EngineArgs(**arguments))  # Any: its in-process client has further parts
         self.num_quantised_layers = llm.collective_rpc("k2rl_prepare")[0]
-        if s.stages and self._expected is not None:
-            self._staging = llm.collective_rpc("k2rl_staging", args=(Path(s.model_folder), self._expected))[0]
-        self._prompts = llm.engine_core.engine_core.scheduler.connector
+        if self.settings.stages and self._expected is not None:
+            folder = Path(self.settings.model_folder)
+            self._staging = llm.collective_rpc("k2rl_staging", args=(folder, self._expected))[0]
+        scheduler = llm.engine_core.engine_core.scheduler
+        self._prompts = scheduler.connector if self._device.shares_prompts else PromptCounts(scheduler)
         return llm
 
     def _handle_commands(self) -> bool:
@@ -312,29 +321,10 @@ class VLLMEngine:
             block = not self._llm.has_unfinished_requests()
 
     def _add(self, request: SampleRequest) -> None:
-        from vllm import SamplingParams
-        from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
-
+        after(self._state, Action.SAMPLE)
         if request.id in self._requests:
             raise ValueError(f"request {request.id!r} is in flight already")
-        form = None
-        if request.choices or request.json_schema:
-            form = StructuredOutputsParams(
-                choice=list(request.choices) or None,
-                json=request.json_schema or None,
-                disable_any_whitespace=bool(
-                    request.json_schema
-                ),  # else a small model writes blanks until its budget ends
-            )
-        params = SamplingParams(
-            temperature=request.temperature,
-            seed=request.seed,
-            max_tokens=request.budget,
-            logprobs=0,
-            stop_token_ids=list(self.settings.stop_token_ids),
-            structured_outputs=form,
-            output_kind=RequestOutputKind.FINAL_ONLY,
-        )
+        params = sampling_params(request, stop_token_ids=self.settings.stop_token_ids)
         self._requests[request.id] = request
         self._llm.add_request(request.id, {"prompt_token_ids": list(request.prompt_ids)}, params)
 
@@ -345,39 +335,21 @@ class VLLMEngine:
         self._llm.abort_request(doomed)
         return len(doomed)
 
-    def _to_sample(self, request: SampleRequest, output: Any) -> Sample:
-        completion = output.outputs[0]
-        token_ids = tuple(completion.token_ids)
-        logprobs = tuple(entry[token].logprob for token, entry in zip(token_ids, completion.logprobs, strict=True))
-        return Sample(
-            id=request.id,
-            prompt_ids=request.prompt_ids,
-            segments=(
-                Segment(
-                    token_ids=token_ids,
-                    logprobs=logprobs,
-                    weight_version=self.weight_version,
-                    temperature=request.temperature,
-                ),
-            ),
-            finish_reason=_finish_reason(request.id, completion.finish_reason),
-            text=completion.text,
-        )
-
     def _swap(self, ready: _Ready) -> SwapTiming:
         if self._requests:
             raise ValueError(f"{len(self._requests)} requests are in flight; a swap needs a quiet engine")
         artefact, copy = ready
-        started = time.perf_counter()
+        started, state = time.perf_counter(), after(self._state, Action.COMMIT)
         try:
             self._load(artefact) if copy is None else copy.commit()
             self._empty_prefix_cache()
         except Exception as error:
             self._put_back(error)
+            self._state = state
             raise RuntimeError(
                 f"swap to version {artefact.manifest.version} failed, version {self.weight_version} is serving: {error}"
             ) from error
-        self._served = artefact
+        self._served, self._state = artefact, state
         return SwapTiming(
             version=artefact.manifest.version,
             stall_seconds=time.perf_counter() - started,
@@ -392,7 +364,29 @@ class VLLMEngine:
             self._load(self._served)
             self._empty_prefix_cache()
         except Exception as error:
-            raise EngineBroken(f"version {self.weight_version} could not be put back after {cause}: {error}") from error
+            version = self._served.manifest.version
+            raise EngineBroken(f"version {version} could not be put back after {cause}: {error}") from error
+
+    def _sleep(self) -> None:
+        state = after(self._state, Action.SLEEP)
+        if self._requests:
+            raise ValueError(f"{len(self._requests)} requests are in flight; an engine that sleeps has none")
+        if self._expected is None:
+            raise ValueError("an engine that serves BF16 has no swap, so nothing could wake it: it does not sleep")
+        if self._state is EngineState.SERVING or self._state is EngineState.LOADED:
+            self._llm.collective_rpc("k2rl_keep", args=(frozenset(self._expected),))
+        self._empty_prefix_cache()
+        self._memory.sleep(self._llm)
+        self._state = state
+
+    def _wake(self, tag: WakeTag) -> None:
+        state = after(self._state, Action.WAKE_WEIGHTS if tag == "weights" else Action.WAKE_KV_CACHE)
+        self._memory.wake(self._llm, tag)
+        if tag == "weights":
+            self._llm.collective_rpc("k2rl_restore")
+        else:
+            self._empty_prefix_cache()
+        self._state = state
 
     def _load(self, artefact: WeightArtefact) -> None:
         self._llm.collective_rpc("k2rl_swap", args=(tensors(artefact),))
@@ -404,6 +398,7 @@ class VLLMEngine:
     def _prompt_logprobs(self, sequences: Sequence[tuple[int, ...]]) -> list[tuple[float, ...]]:
         from vllm import SamplingParams
 
+        after(self._state, Action.SAMPLE)
         if self._requests:
             raise ValueError("prompt_logprobs needs a quiet engine")
         params = SamplingParams(temperature=0.0, max_tokens=1, prompt_logprobs=0)

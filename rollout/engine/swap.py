@@ -20,7 +20,7 @@ Tensors handed over must stay alive and unchanged until `swap` returns: the relo
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from vllm.model_executor.model_loader.reload import layerwise
 from rollout.engine import cpu_layout
 from rollout.engine.compat import is_deferred_attention
 from rollout.engine.cpu_linear import is_tied_head, refresh_cpu_linears
+from rollout.engine.kept import Kept
 from rollout.engine.staging import Staging, checked_staging
 from rollout.weights.receiver import ExpectedTensors
 
@@ -120,6 +121,19 @@ class SwapExtension:
     def k2rl_staging(self: Any, folder: Path, expected: ExpectedTensors) -> Staging | None:
         """Once after loading `folder`: what makes this model's weights beside it, where that is proven exact."""
         return checked_staging(self.model_runner.get_model(), folder, expected)
+
+    def k2rl_keep(self: Any, checkpoint_names: Collection[str]) -> None:
+        """Before sleep: copy to the host what those tensors of a checkpoint will not bring back."""
+        self.k2rl_kept = Kept(self.model_runner.get_model(), checkpoint_names)
+
+    def k2rl_restore(self: Any) -> None:
+        """After the weights' memory is back: write it where it was."""
+        self.k2rl_kept.restore()
+
+    def k2rl_empty_allocator(self: Any) -> None:
+        """Give what torch's allocator caches back to the device."""
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
 
     def k2rl_has_fast_layout(self: Any) -> bool:
         """Whether swaps make the CPU kernel's layout by rollout/engine/cpu_layout.py. For tests."""

@@ -24,12 +24,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
+from rollout.quant.kernels import KernelRules
 from rollout.quant.scheme import QuantScheme, check_coverage
 
 __all__ = ["ParameterViews", "View", "check_shapes", "linear_views", "plain_views", "quantized_views"]
-
-_KERNEL_MULTIPLE = 32
-"""The engine's CPU kernel takes input and output dimensions that are multiples of this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +103,9 @@ _EXPERT_LAYOUTS = {
 }
 """transformers 5 class name -> layout; the checkpoint names are those of the published checkpoints and of vLLM."""
 
+_DOWN = tuple(f".{layout.down}" for layout in _EXPERT_LAYOUTS.values())
+"""How the names of experts' matrices end whose outputs are as many as the model is wide."""
+
 _NOT_LINEAR = (nn.Embedding, nn.EmbeddingBag, nn.modules.conv._ConvNd)
 
 
@@ -152,25 +153,32 @@ def linear_views(model: nn.Module) -> list[ParameterViews]:
     return list(found.values())
 
 
-def check_shapes(table: Sequence[ParameterViews], group_size: int) -> None:
-    """Refuse matrices that the engine's kernel or the groups do not fit, before anything starts.
+def check_shapes(table: Sequence[ParameterViews], group_size: int, rules: KernelRules) -> None:
+    """Refuse groups and matrices that the engine's kernel does not take, before anything starts.
+
+    Args:
+        table: of `quantized_views`.
+        group_size: Neighbouring weights of a row that share a scale.
+        rules: Of the kernel that will serve them.
 
     Raises:
         ValueError: names the first such module, its dimensions, and the keys to change.
     """
+    if problem := rules.group_problem(group_size):
+        raise ValueError(f"{problem}: change quant.group_size")
     for entry in table:
-        for name, matrix in entry.views:
+        for (name, matrix), part in zip(entry.views, entry.parts, strict=True):
             num_out, num_in = matrix.shape
             if num_in % group_size:
                 problem = f"the input dimension is no multiple of quant.group_size = {group_size}"
-            elif num_in % _KERNEL_MULTIPLE or num_out % _KERNEL_MULTIPLE:
-                problem = f"the engine's INT4 kernel wants both to be multiples of {_KERNEL_MULTIPLE}"
             else:
-                continue
-            raise ValueError(
-                f"{name} is [out={num_out}, in={num_in}]; {problem}: change quant.group_size, or add {name!r} (or a "
-                "re: pattern) to quant.ignore so that it stays bfloat16"
-            )
+                width = None if part.expert is None else (num_out if name.endswith(_DOWN) else num_in)
+                problem = rules.shape_problem(num_out=num_out, num_in=num_in, expert_width=width)
+            if problem:
+                raise ValueError(
+                    f"{name} is [out={num_out}, in={num_in}]; {problem}: change quant.group_size, or add {name!r} (or "
+                    "a re: pattern) to quant.ignore so that it stays bfloat16"
+                )
 
 
 def plain_views(model: nn.Module, table: Sequence[ParameterViews]) -> list[ParameterViews]:

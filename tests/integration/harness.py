@@ -6,9 +6,12 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from rl.learner import Learner, LearnerSettings
 from rl.metric_table import metric_of
@@ -77,3 +80,41 @@ class Runs:
         if name == "metrics.jsonl":
             assert [key for row in rows for key in row if metric_of(key) is None] == []
         return rows
+
+
+def without_times(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    timed = ("_seconds", "per_second")
+    return [{k: v for k, v in row.items() if not k.endswith(timed)} for row in rows]
+
+
+def wait_for_rows(process: subprocess.Popen[str], runs: Runs, run_dir: Path, num: int) -> None:
+    """Until a running run has done so many steps."""
+    deadline = time.monotonic() + PATIENCE
+    while len(runs.rows(run_dir)) < num:
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline, "the run makes no progress"
+        time.sleep(0.05)
+
+
+def assert_same_run(runs: Runs, found: Path, expected: Path, *, num_steps: int) -> None:
+    """But for times: metrics, evaluations, every sample, and the exported weights."""
+    assert without_times(runs.rows(found)) == without_times(runs.rows(expected))
+    assert runs.rows(found, "evals.jsonl") == runs.rows(expected, "evals.jsonl")
+    names = sorted(file.name for file in (expected / "rollouts").iterdir())
+    assert names == [f"step_{step:06d}.jsonl" for step in range(num_steps)]
+    for name in names:
+        assert (found / "rollouts" / name).read_bytes() == (expected / "rollouts" / name).read_bytes()
+    weights = "export/model.safetensors"
+    assert (found / weights).read_bytes() == (expected / weights).read_bytes()
+
+
+def children_named(pid: int, prefix: str) -> list[int]:
+    """Descendants of a process whose title begins with `prefix`."""
+    found = []
+    for child in psutil.Process(pid).children(recursive=True):
+        try:
+            if " ".join(child.cmdline()).startswith(prefix):
+                found.append(child.pid)
+        except psutil.Error:
+            continue
+    return found

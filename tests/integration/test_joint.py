@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.harness import Runs
+from tests.integration.harness import Runs, assert_same_run, wait_for_rows
 
 GYMS = """
 [[gyms]]
@@ -42,14 +43,15 @@ max_tokens = 4
 """
 
 
-@pytest.fixture
-def joint(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def joint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The config; its open-ended prompts are such that a model over digits has something to say."""
+    folder = tmp_path_factory.mktemp("joint")
     for name, first in (("train", 10), ("heldout", 60)):
         rows = [{"prompt": f"{n}+{n + 7}=", "rubric": "core"} for n in range(first, first + 30)]
-        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    file = tmp_path / "joint.toml"
-    file.write_text(GYMS.format(folder=tmp_path))
+        (folder / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    file = folder / "joint.toml"
+    file.write_text(GYMS.format(folder=folder))
     return file
 
 
@@ -60,23 +62,44 @@ def judged_samples(runs: Runs, run_dir: Path, num_steps: int) -> list[dict]:
     return [row for row in rows if row["gym"] == "chat" and row["status"] != "truncated"]
 
 
-def test_the_policy_judges_itself_and_its_pool_and_gate_are_in_the_checkpoint(runs, joint, tmp_path):
-    run_dir = tmp_path / "run"
-    short = [
-        str(joint),
-        "judge.calibration.min_accuracy=0",
-        "judge.calibration.num_pairs=24",
-        "rollout.prompts_per_step=12",
-    ]
-    runs.finish(run_dir, [*short, "num_steps=3"])
-    rows = runs.rows(run_dir)
+JUDGED = (
+    "judge.calibration.min_accuracy=0",
+    "judge.calibration.num_pairs=24",
+    "rollout.prompts_per_step=12",
+    "num_steps=3",
+)
+
+
+@pytest.fixture(scope="module")
+def judged_run(runs: Runs, joint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run_dir = tmp_path_factory.mktemp("runs") / "judged"
+    runs.finish(run_dir, [str(joint), *JUDGED])
+    return run_dir
+
+
+def test_the_policy_judges_itself_and_its_pool_and_gate_are_in_the_checkpoint(runs: Runs, judged_run: Path) -> None:
+    rows = runs.rows(judged_run)
     assert all(row["judge/gate_open"] == 1.0 for row in rows)
     assert sum(row["judge/calls"] for row in rows) > 2 * 24  # more than the calibration's
     assert 0.0 <= rows[0]["judge/calibration_accuracy"] <= 1.0
-    samples = judged_samples(runs, run_dir, 3)
+    samples = judged_samples(runs, judged_run, 3)
     assert samples and all(row["status"] == "ok" for row in samples)
-    saved = json.loads((run_dir / "checkpoints" / "step_000003" / "run.json").read_text())["run"]["judging"]
+    saved = json.loads((judged_run / "checkpoints" / "step_000003" / "run.json").read_text())["run"]["judging"]
     assert saved["gate"]["is_open"] and set(saved["pool"]) == {"train", "heldout"}
+
+
+def test_a_judged_run_that_was_killed_goes_on_with_its_pool_and_gate_and_equals_one_that_ran_straight(
+    runs: Runs, joint: Path, judged_run: Path, tmp_path: Path
+) -> None:
+    """The calibration is of step 0 and the pairs of step 1 are what the first steps found: both must be restored."""
+    run_dir, settings = tmp_path / "killed", (str(joint), *JUDGED, "checkpoint.every=1")
+    process = runs.start(run_dir, settings)
+    wait_for_rows(process, runs, run_dir, 2)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    said = runs.finish(run_dir, settings)
+    assert "at step 1" in said or "at step 2" in said
+    assert_same_run(runs, run_dir, judged_run, num_steps=3)
 
 
 def test_below_its_threshold_rubric_rewards_are_masked_and_the_run_goes_on(runs, joint, tmp_path):

@@ -7,38 +7,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
-from typing import Any
 
 from safetensors.torch import load_file
 
 from rl.page.content import Source
-from tests.integration.harness import PATIENCE, ROOT, SHORT, Runs
-
-
-def without_times(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    timed = ("_seconds", "per_second")
-    return [{k: v for k, v in row.items() if not k.endswith(timed)} for row in rows]
-
-
-def wait_for_rows(process: subprocess.Popen[str], runs: Runs, run_dir: Path, num: int) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while len(runs.rows(run_dir)) < num:
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < deadline, "the run makes no progress"
-        time.sleep(0.05)
-
-
-def assert_same_run(runs: Runs, found: Path, expected: Path) -> None:
-    assert without_times(runs.rows(found)) == without_times(runs.rows(expected))
-    assert runs.rows(found, "evals.jsonl") == runs.rows(expected, "evals.jsonl")
-    names = sorted(file.name for file in (expected / "rollouts").iterdir())
-    assert names == [f"step_{step:06d}.jsonl" for step in range(6)]
-    for name in names:
-        assert (found / "rollouts" / name).read_bytes() == (expected / "rollouts" / name).read_bytes()
-    weights = "export/model.safetensors"
-    assert (found / weights).read_bytes() == (expected / weights).read_bytes()
+from tests.integration.harness import PATIENCE, ROOT, SHORT, Runs, assert_same_run, children_named, wait_for_rows
 
 
 def test_a_run_that_lost_its_engine_was_stopped_and_then_killed_equals_one_that_ran_straight(
@@ -51,7 +25,7 @@ def test_a_run_that_lost_its_engine_was_stopped_and_then_killed_equals_one_that_
     last = max(int(folder.name.removeprefix("step_")) for folder in (run_dir / "checkpoints").glob("step_*"))
     assert last < 6
     assert f"at step {last}" in runs.finish(run_dir)
-    assert_same_run(runs, run_dir, straight_run)
+    assert_same_run(runs, run_dir, straight_run, num_steps=6)
 
 
 def lose_the_engine_and_stop(runs: Runs, run_dir: Path) -> None:
@@ -75,20 +49,6 @@ def kill(runs: Runs, run_dir: Path) -> None:
     wait_for_rows(process, runs, run_dir, max(before + 1, 4))  # past the checkpoint of step 3, before that of step 6
     process.send_signal(signal.SIGKILL)
     process.communicate()
-
-
-def children_named(pid: int, prefix: str) -> list[int]:
-    """Descendants of a process whose title begins with `prefix`."""
-    import psutil
-
-    found = []
-    for child in psutil.Process(pid).children(recursive=True):
-        try:
-            if " ".join(child.cmdline()).startswith(prefix):
-                found.append(child.pid)
-        except psutil.Error:
-            continue
-    return found
 
 
 def test_without_a_learning_rate_the_export_is_the_initial_model_and_long_prompts_are_replaced_where_asked_for(

@@ -1,156 +1,30 @@
-"""Phases, and who is started anew: the cluster on processes that live in this one, with a small learner and engines."""
+"""Phases, and who is started anew: the cluster on processes that live in this one."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
-import numpy as np
 import pytest
 
-from configs.schema import Config
 from rl.cluster import Cluster
 from rl.faults import ActorLost, DeadlineExceeded, PhaseError
-from rl.learner import Learner
-from rl.processes import Place
-from rollout.engine.engine import EngineBroken, SwapTiming, VLLMEngine
-from rollout.weights.contract import Manifest, WeightArtefact
-
-NUM_ENGINES = 3
-
-
-class SmallEngine:
-    """Serves the version that it was handed last."""
-
-    def __init__(self, settings: Any) -> None:
-        self.folder = settings.model_folder
-        self.version = self.staged = -1
-
-    def stage_weights(self, artefact: WeightArtefact, *, is_reswap: bool) -> None:
-        if artefact.manifest.version <= self.version and not is_reswap:
-            raise ValueError("not newer")
-        self.staged = artefact.manifest.version
-
-    def commit_weights(self, version: int) -> SwapTiming:
-        assert self.staged == version
-        self.version = version
-        return SwapTiming(version=version, stall_seconds=0.0, num_bytes=0, is_copy=True)
-
-    def abort(self, ids: Any) -> int:
-        return 0
-
-    def finished(self, *, wait_seconds: float) -> list[Any]:
-        return []
-
-
-class SmallLearner:
-    """Its weights are the number of its updates."""
-
-    def __init__(self, settings: Any, seat: Any = None) -> None:
-        self.num_updates, self.seat = 0, seat
-
-    def update(self, minibatch: Any, ptx: Any, *, lr: float) -> None:
-        self.num_updates += 1
-
-    def publish(self, version: int) -> WeightArtefact:
-        manifest = Manifest(version=version, entries=(), total_bytes=0)
-        return WeightArtefact(manifest=manifest, buffer=np.zeros(0, dtype=np.uint8))
-
-    def export(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.json").write_text("{}")
-
-
-class Here:
-    """A process that is none. `fault` is what its next call comes to."""
-
-    def __init__(self, name: str, inside: Any) -> None:
-        self.name, self.inside = name, inside
-        self.failure: Exception | None = None
-        self.fault: Exception | None = None
-
-    async def ask(self, method: str, *args: Any, setting: str, **kwargs: Any) -> Any:
-        await asyncio.sleep(0)
-        if self.fault is not None:
-            self.failure, self.fault = self.fault, None
-            raise self.failure
-        return None if method == "__ray_ready__" else getattr(self.inside, method)(*args, **kwargs)
-
-    async def ask_shared(self, method: str, *args: Any, setting: str, **kwargs: Any) -> tuple[Any, Any]:
-        answer = await self.ask(method, *args, setting=setting, **kwargs)
-        return answer, answer
-
-
-class InThisProcess:
-    """Starts nothing but objects; `started` and `stopped` have their names in order."""
-
-    host = "127.0.0.1"
-
-    def __init__(self) -> None:
-        self.place = Place()
-        self.running: dict[str, Here] = {}
-        self.started: list[str] = []
-        self.stopped: list[str] = []
-
-    async def __aenter__(self) -> InThisProcess:
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        self.running = {}
-
-    def start(self, kind: type, *args: Any, name: str, bundle: int, max_concurrency: int = 1) -> Here:
-        small = {Learner: SmallLearner, VLLMEngine: SmallEngine}[kind]
-        self.started.append(name)
-        self.running[name] = Here(name, small(*args))
-        return self.running[name]
-
-    def stop(self, process: Here) -> None:
-        self.stopped.append(process.name)
-        assert self.running.pop(process.name) is process
-
-    def versions(self) -> list[int]:
-        """What the engines serve."""
-        return [process.inside.version for name, process in sorted(self.running.items()) if name.startswith("engine")]
-
-
-def on_a_cluster(folder: Path, work: Callable[[Cluster, InThisProcess], Awaitable[Any]], *, num_ranks: int = 1) -> Any:
-    config = Config.model_validate(
-        {
-            "model": {"source": "tiny"},
-            "gyms": [{"name": "arithmetic"}],
-            "engine": {"num_engines": NUM_ENGINES},
-            "learner": {"num_ranks": num_ranks},
-        }
-    )
-    chat: Any = SimpleNamespace(end_token_ids=(0,))
-
-    async def run() -> Any:
-        here = InThisProcess()
-        async with Cluster(
-            config, model_folder=folder / "base", initial_int4=folder / "int4", chat=chat, processes=here
-        ) as cluster:
-            return await work(cluster, here)
-
-    return asyncio.run(run())
-
-
-async def generate(cluster: Cluster, version: int) -> None:
-    async with cluster.generating(await cluster.learner.publish(version)):
-        pass
+from rollout.engine.engine import EngineBroken
+from tests.unit.rl.small_cluster import NUM_ENGINES, InThisProcess, generate, on_a_cluster
 
 
 @pytest.mark.parametrize(
-    ("outer", "inner"), [("generating", "learning"), ("learning", "generating"), ("learning",) * 2]
+    ("outer", "inner"), [("generating", "learning"), ("learning", "generating"), ("keeping", "learning")]
 )
 def test_a_phase_that_is_entered_inside_another_is_refused_and_the_outer_one_goes_on(
     tmp_path: Path, outer: str, inner: str
 ) -> None:
     async def work(cluster: Cluster, here: InThisProcess) -> None:
         weights = await cluster.learner.publish(0)
-        enter = {"generating": lambda: cluster.generating(weights), "learning": cluster.learning}
+        enter = {
+            "generating": lambda: cluster.generating(weights),
+            "learning": cluster.learning,
+            "keeping": cluster.keeping,
+        }
         async with enter[outer]():
             before = cluster.place.phase
             with pytest.raises(PhaseError, match=f"'{inner.removesuffix('ing')[:5]}.*during '{before}'"):
@@ -169,7 +43,7 @@ def test_engines_start_with_the_first_generating_and_serve_its_version_before_it
         async with cluster.generating(await cluster.learner.publish(4)):
             assert here.versions() == [4] * NUM_ENGINES and cluster.is_generating
         assert here.started[1:] == [f"engine {i}" for i in range(NUM_ENGINES)] and not cluster.is_generating
-        assert {process.inside.folder for name, process in here.running.items() if name.startswith("engine")} == {
+        assert {process.inside.folder for name, process in here.running.items() if name != "learner"} == {
             tmp_path / "int4"
         }
 
@@ -253,7 +127,7 @@ def test_serving_a_folder_has_engines_of_its_own_and_leaves_none_behind(tmp_path
     async def work(cluster: Cluster, here: InThisProcess) -> None:
         await generate(cluster, 0)
         async with cluster.serving(tmp_path / "released", quantised=False):
-            folders = {process.inside.folder for name, process in here.running.items() if name.startswith("engine")}
+            folders = {process.inside.folder for name, process in here.running.items() if name != "learner"}
             assert folders == {tmp_path / "released"}
         assert set(here.running) == {"learner"}
         await generate(cluster, 0)  # the same version: new engines do not have it
@@ -262,8 +136,9 @@ def test_serving_a_folder_has_engines_of_its_own_and_leaves_none_behind(tmp_path
     on_a_cluster(tmp_path, work)
 
 
+@pytest.mark.parametrize("is_tight", [False, True])
 def test_what_a_learner_of_several_ranks_is_asked_all_of_them_do_and_the_loss_of_one_starts_all_anew(
-    tmp_path: Path,
+    tmp_path: Path, is_tight: bool
 ) -> None:
     names = [f"learner rank {i}" for i in range(2)]
 
@@ -276,12 +151,12 @@ def test_what_a_learner_of_several_ranks_is_asked_all_of_them_do_and_the_loss_of
         assert [here.running[name].inside.num_updates for name in names] == [1, 1]
         await generate(cluster, 3)
         assert here.versions() == [3] * NUM_ENGINES
-        cluster.learner.has_moved = False
-        here.running[names[1]].fault = ActorLost("learner rank 1.update: the process died")
-        with pytest.raises(ActorLost, match="rank 1"):
-            async with cluster.learning() as learner:
+        async with cluster.learning() as learner:
+            here.running[names[1]].fault = ActorLost("learner rank 1.update: the process died")
+            with pytest.raises(ActorLost, match="rank 1"):
                 await learner.update(None, [], lr=0.1)  # type: ignore[arg-type]
         assert cluster.learner.is_lost and await cluster.start_anew()
         assert here.stopped == names and here.started[-2:] == names and not cluster.learner.is_lost
+        await generate(cluster, 4)
 
-    on_a_cluster(tmp_path, work, num_ranks=2)
+    on_a_cluster(tmp_path, work, is_tight=is_tight, num_ranks=2)

@@ -29,6 +29,7 @@ from transformers.models.llama4.modeling_llama4 import Llama4TextConfig, Llama4T
 from transformers.pytorch_utils import Conv1D
 
 from rollout.quant.grid import fake_quantize
+from rollout.quant.kernels import CPU_WNA16
 from rollout.quant.scheme import DEFAULT_IGNORE, QuantScheme
 from rollout.quant.views import check_shapes, plain_views, quantized_views
 from tests.rounding import rounding
@@ -83,7 +84,7 @@ def matrices(table):
 def test_names_and_values_are_those_that_save_pretrained_writes(name, ignore, tmp_path):
     model = build(name)
     table = quantized_views(model, QuantScheme(ignore=ignore))
-    check_shapes(table, 32)
+    check_shapes(table, 32, CPU_WNA16)
     model.save_pretrained(tmp_path)
     saved = load_file(tmp_path / "model.safetensors")
     ours = {f"{module}.weight": view for module, view in matrices(table).items()} | unquantized_tensors(model, table)
@@ -249,4 +250,4 @@ def test_nothing_to_quantise_is_refused():
 def test_shapes_that_the_engine_cannot_take_are_refused_with_the_key_to_change(num_in, num_out, group_size, message):
     table = quantized_views(nn.ModuleDict({"a": nn.Linear(num_in, num_out)}), QuantScheme(group_size=group_size))
     with pytest.raises(ValueError, match=message):
-        check_shapes(table, group_size)
+        check_shapes(table, group_size, CPU_WNA16)

@@ -1,0 +1,86 @@
+"""What an engine is started with, and what vLLM is told of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rollout.engine.device import DeviceProfile, memory_fraction
+
+__all__ = ["EngineSettings", "vllm_arguments"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSettings:
+    """What an engine is started with."""
+
+    model_folder: Path
+    """INT4 (or BF16) Hugging Face folder."""
+    context_length: int
+    """Most tokens of prompt and response."""
+    max_num_seqs: int
+    """Most responses that decode at the same time."""
+    kv_cache_bytes: int
+    """Memory of the KV cache in bytes."""
+    block_size: int
+    """Tokens of a KV block."""
+    stop_token_ids: tuple[int, ...]
+    """Tokens that end a response."""
+    seed: int = 0
+    """vLLM's global seed; samples use their own."""
+    quantised: bool = True
+    """False serves a BF16 folder (comparisons); its weights are never swapped."""
+    stages: bool = True
+    """Whether swaps copy weights that were made in the engine's layout beforehand, where that is proven exact."""
+    device: DeviceProfile | None = None
+    """How engines run on the device; None: that of the machine on which the engine is started."""
+
+
+def vllm_arguments(settings: EngineSettings, device: DeviceProfile) -> dict[str, Any]:
+    """Keywords for vLLM's `EngineArgs`, but for the KV connector, whose config is an object of vLLM's.
+
+    Raises:
+        ValueError: the device has less memory free than the engine will take.
+    """
+    s = settings
+    if s.block_size % device.block_size:
+        raise ValueError(
+            f"engine.block_size = {s.block_size} is no multiple of {device.block_size}, the smallest KV block of a "
+            f"{device.name} engine; change it"
+        )
+    longest = 0 if device.is_prefill_chunked else s.context_length
+    graphs = {"enforce_eager": True} if device.is_eager else {"compilation_config": dict(device.graphs)}
+    sleep = {"enable_sleep_mode": True} if device.sleeps else {}
+    return {
+        "model": str(s.model_folder),
+        "dtype": device.dtype,
+        "max_model_len": s.context_length,
+        "max_num_seqs": s.max_num_seqs,
+        "max_num_batched_tokens": max(longest, device.max_batched_tokens),
+        "kv_cache_memory_bytes": s.kv_cache_bytes,
+        "block_size": s.block_size,
+        "seed": s.seed,
+        "enable_chunked_prefill": device.is_prefill_chunked,
+        **graphs,
+        **sleep,
+        **_memory(s, device),
+        "enable_prefix_caching": True,
+        "logprobs_mode": "processed_logprobs",
+        "generation_config": "vllm",
+        "disable_log_stats": True,
+        "worker_extension_cls": "rollout.engine.swap.SwapExtension",
+    }
+
+
+def _memory(settings: EngineSettings, device: DeviceProfile) -> dict[str, float]:
+    if device.name != "cuda":
+        return {}
+    import torch
+
+    free, total = torch.cuda.mem_get_info()
+    weights = sum(file.stat().st_size for file in settings.model_folder.glob("*.safetensors"))
+    fraction = memory_fraction(
+        weight_bytes=weights, kv_cache_bytes=settings.kv_cache_bytes, total_bytes=total, free_bytes=free
+    )
+    return {"gpu_memory_utilization": fraction}

@@ -1,0 +1,192 @@
+"""A cluster whose processes live in this one: a small learner and engines, on devices that hold one or the other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from configs.schema import Config
+from rl.cluster import Cluster
+from rl.learner import Learner
+from rl.processes import Place
+from rollout.engine.engine import SwapTiming, VLLMEngine
+from rollout.weights.contract import Manifest, WeightArtefact
+
+NUM_ENGINES = 3
+
+
+class SmallEngine:
+    """Serves the version that it was handed last, until it sleeps; then it forgets it."""
+
+    def __init__(self, settings: Any) -> None:
+        self.folder = settings.model_folder
+        self.version = self.staged = -1
+        self.memory = "serving"
+
+    @property
+    def has_memory(self) -> bool:
+        return self.memory != "asleep"
+
+    def sleep(self) -> None:
+        assert self.memory != "asleep", "asleep already"
+        self.memory, self.version = "asleep", -1
+
+    def wake(self, tag: str) -> None:
+        before, after = {"weights": ("asleep", "garbage"), "kv_cache": ("loaded", "serving")}[tag]
+        assert self.memory == before, f"wake({tag!r}) while it is {self.memory}"
+        self.memory = after
+
+    def stage_weights(self, artefact: WeightArtefact, *, is_reswap: bool) -> None:
+        if artefact.manifest.version <= self.version and not is_reswap:
+            raise ValueError("not newer")
+        self.staged = artefact.manifest.version
+
+    def commit_weights(self, version: int) -> SwapTiming:
+        assert self.staged == version and self.memory != "asleep"
+        self.version = version
+        self.memory = "loaded" if self.memory == "garbage" else self.memory
+        return SwapTiming(version=version, stall_seconds=0.0, num_bytes=0, is_copy=True)
+
+    def abort(self, ids: Any) -> int:
+        return 0
+
+    def finished(self, *, wait_seconds: float) -> list[Any]:
+        return []
+
+
+class SmallLearner:
+    """Its weights are the number of its updates."""
+
+    def __init__(self, settings: Any, seat: Any = None) -> None:
+        self.num_updates, self.seat = 0, seat
+        self.has_memory = True
+
+    def offload(self) -> None:
+        assert self.has_memory
+        self.has_memory = False
+
+    def onload(self) -> None:
+        assert not self.has_memory
+        self.has_memory = True
+
+    def update(self, minibatch: Any, ptx: Any, *, lr: float) -> None:
+        assert self.has_memory
+        self.num_updates += 1
+
+    def publish(self, version: int) -> WeightArtefact:
+        assert self.has_memory
+        manifest = Manifest(version=version, entries=(), total_bytes=0)
+        return WeightArtefact(manifest=manifest, buffer=np.zeros(0, dtype=np.uint8))
+
+    def export(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.json").write_text("{}")
+
+
+class Here:
+    """A process that is none. `fault` is what a call of it comes to, after `num_spared` others."""
+
+    def __init__(self, name: str, inside: Any, check: Callable[[], None]) -> None:
+        self.name, self.inside, self._check = name, inside, check
+        self.failure: Exception | None = None
+        self.fault: Exception | None = None
+        self.num_spared = 0
+
+    async def ask(self, method: str, *args: Any, setting: str, **kwargs: Any) -> Any:
+        await asyncio.sleep(0)
+        if self.fault is not None:
+            if self.num_spared == 0:
+                self.failure, self.fault = self.fault, None
+                raise self.failure
+            self.num_spared -= 1
+        answer = None if method == "__ray_ready__" else getattr(self.inside, method)(*args, **kwargs)
+        self._check()
+        return answer
+
+    async def ask_shared(self, method: str, *args: Any, setting: str, **kwargs: Any) -> tuple[Any, Any]:
+        answer = await self.ask(method, *args, setting=setting, **kwargs)
+        return answer, answer
+
+
+class InThisProcess:
+    """Starts nothing but objects; `started` and `stopped` have their names in order.
+
+    Args:
+        is_tight: its devices have no room for the learner beside an engine, and say so.
+    """
+
+    host = "127.0.0.1"
+
+    def __init__(self, *, is_tight: bool) -> None:
+        self.is_tight = is_tight
+        self.place = Place()
+        self.running: dict[str, Here] = {}
+        self.started: list[str] = []
+        self.stopped: list[str] = []
+
+    async def __aenter__(self) -> InThisProcess:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self.running = {}
+
+    def start(self, kind: type, *args: Any, name: str, bundle: int, max_concurrency: int = 1) -> Here:
+        small = {Learner: SmallLearner, VLLMEngine: SmallEngine}[kind]
+        self.started.append(name)
+        self.running[name] = Here(name, small(*args), self._check)
+        self._check()
+        return self.running[name]
+
+    def stop(self, process: Here) -> None:
+        self.stopped.append(process.name)
+        assert self.running.pop(process.name) is process
+
+    def _check(self) -> None:
+        holders = {name for name, process in self.running.items() if process.inside.has_memory}
+        learners = {name for name in holders if name.startswith("learner")}
+        assert not self.is_tight or learners in (set(), holders), f"out of memory: {holders}"
+
+    def versions(self) -> list[int]:
+        """What the engines serve."""
+        return [process.inside.version for name, process in sorted(self.running.items()) if name.startswith("engine")]
+
+
+def on_a_cluster(
+    folder: Path,
+    work: Callable[[Cluster, InThisProcess], Awaitable[Any]],
+    *,
+    is_tight: bool = False,
+    num_ranks: int = 1,
+) -> Any:
+    """What `work` returns, in a cluster of `NUM_ENGINES` engines."""
+    config = Config.model_validate(
+        {
+            "model": {"source": "tiny"},
+            "gyms": [{"name": "arithmetic"}],
+            "engine": {"num_engines": NUM_ENGINES},
+            "learner": {"num_ranks": num_ranks},
+        }
+    )
+    chat: Any = SimpleNamespace(end_token_ids=(0,))
+
+    async def run() -> Any:
+        here = InThisProcess(is_tight=is_tight)
+        async with Cluster(
+            config, model_folder=folder / "base", initial_int4=folder / "int4", chat=chat, processes=here
+        ) as cluster:
+            return await work(cluster, here)
+
+    return asyncio.run(run())
+
+
+async def generate(cluster: Cluster, version: int) -> None:
+    """An empty turn of the engines."""
+    async with cluster.keeping() as learner:
+        weights = await learner.publish(version)
+    async with cluster.generating(weights):
+        pass
