@@ -386,7 +386,7 @@ class Learner:
         self._offload.move_out(
             tensors_in(
                 [
-                    *self.model.parameters(), *self.model.buffers(),
+                    *self.masters.images().values(), *self.model.buffers(),
                     self.masters.parameters, self.masters.packed, self.optimizer.state_dict(),
                 ]
             )

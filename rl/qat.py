@@ -133,6 +133,10 @@ class Masters:
 
         return collect
 
+    def images(self) -> dict[str, Tensor]:
+        """What the model computes with, by parameter name."""
+        return {name: parameter.detach() for name, parameter in self.model.named_parameters()}
+
     def clip_grad_norm(self, max_norm: float) -> Tensor:
         """Scale the collected gradients down to a norm; the norm before."""
         return torch.nn.utils.clip_grad_norm_(self.parameters.values(), max_norm)

@@ -322,6 +322,11 @@ def test_too_little_memory_is_refused_with_what_would_need_less(configured):
     assert 0 < available_memory() < 1 << 50
 
 
+def test_ranks_that_each_read_the_model_need_memory_for_that_many_of_it(configured):
+    message = refusal(configured("learner.num_ranks=10000000"))
+    assert "GiB of memory (learner " in message
+
+
 @pytest.mark.parametrize(
     ("files", "expected"),
     [
