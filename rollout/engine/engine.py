@@ -260,7 +260,10 @@ class VLLMEngine:
         from vllm import EngineArgs, LLMEngine
         from vllm.config import KVTransferConfig
 
+        from rollout.engine import cpu_experts
+
         request_amx()
+        cpu_experts.install()
         s = self.settings
         llm: Any = LLMEngine.from_engine_args(  # Any: the in-process client has parts that its base class lacks
             EngineArgs(
