@@ -2,8 +2,8 @@
 
     loads       preflight takes it, and its INT4 export loads in vLLM
     law         every weight that the engine applies, read back through its kernels, is the learner's, bit for bit
-    gap         mean |log p of the learner - of the engine| is that of the same weights served in BF16 (ratio <= 1.25; 2 after an update);
-                without fake-quant in the learner it is a multiple (the control)
+    gap         mean |log p of the learner - of the engine| is that of the same weights served in BF16 (at most 1.25
+                times; 2 after an update); without fake-quant in the learner it is a multiple (the control)
     learns      an update raises the advantage-weighted log-probability, and flips codes
     swap        the new weights obey the law and the gap; going back gives the old log-probabilities to the last bit
     batch       a sample does not depend on what is drawn beside it
