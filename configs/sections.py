@@ -43,7 +43,8 @@ LOSS_GROUP = "k2rl_losses"
 
 
 class TinyModelConfig(Section):
-    """A small Llama over single characters, built with random weights: `model.source = "tiny"`."""
+    """A small model over single characters, built with random weights: `model.source = "tiny"`. A Llama, or with
+    experts a Qwen3-MoE."""
 
     hidden_size: Annotated[int, Field(gt=0, multiple_of=32)] = 128
     """Width; a multiple of 32 and of `num_heads`."""
@@ -52,7 +53,11 @@ class TinyModelConfig(Section):
     num_heads: Positive = 4
     """Attention heads; `hidden_size / num_heads` must be 32 or more for the engine."""
     intermediate_size: Annotated[int, Field(gt=0, multiple_of=32)] = 384
-    """Width of the MLP; a multiple of 32."""
+    """Width of the MLP, or of each expert; a multiple of 32."""
+    num_experts: NonNegative = 0
+    """Experts of a layer, in the place of one MLP; 0: none."""
+    experts_per_token: Positive = 2
+    """Experts that a token is sent to."""
     alphabet: str = "0123456789+-*=? "
     """Characters that become tokens, one each."""
 
@@ -62,6 +67,11 @@ class TinyModelConfig(Section):
             raise ValueError(
                 f"model.tiny.num_heads = {self.num_heads} does not split model.tiny.hidden_size = {self.hidden_size} "
                 f"into whole heads of 32 or more; take at most {self.hidden_size // 32} heads"
+            )
+        if 0 < self.num_experts < self.experts_per_token:
+            raise ValueError(
+                f"model.tiny.experts_per_token = {self.experts_per_token} is more than model.tiny.num_experts = "
+                f"{self.num_experts}"
             )
         return self
 

@@ -282,7 +282,10 @@ class VLLMEngine:
         from vllm import EngineArgs, LLMEngine
         from vllm.config import KVTransferConfig
 
+        from rollout.engine import cpu_experts
+
         request_amx()
+        cpu_experts.install()
         arguments = vllm_arguments(self.settings, self._device)
         if self._device.shares_prompts:
             arguments["kv_transfer_config"] = KVTransferConfig(

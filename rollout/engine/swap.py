@@ -32,10 +32,11 @@ from vllm.model_executor.layers.linear import LinearBase
 from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead, VocabParallelEmbedding
 from vllm.model_executor.model_loader.reload import layerwise
 
-from rollout.engine import cpu_layout
+from rollout.engine import cpu_experts, cpu_layout
 from rollout.engine.addresses import Homes
 from rollout.engine.compat import is_deferred_attention
 from rollout.engine.cpu_linear import is_tied_head, refresh_cpu_linears
+from rollout.engine.cpu_rotary import use_exact_rotary
 from rollout.engine.kept import Kept, clear_kv_cache
 from rollout.engine.staging import Staging, checked_staging
 from rollout.weights.receiver import ExpectedTensors
@@ -116,6 +117,8 @@ class SwapExtension:
         """
         model = self.model_runner.get_model()
         refresh_cpu_linears(model)
+        if self.device.type == "cpu":
+            use_exact_rotary(model)
         linears = [(n, m) for n, m in model.named_modules() if hasattr(m, "weight_packed")]
         if self.device.type == "cpu" and linears:
             cpu_layout.install(linears[0][1].scheme.kernel)
@@ -149,10 +152,20 @@ class SwapExtension:
         linears = [m for m in self.model_runner.get_model().modules() if hasattr(m, "weight_packed")]
         return cpu_layout.install(linears[0].scheme.kernel)
 
+    def k2rl_fused_layers(self: Any) -> dict[str, list[str]]:
+        """Engine's name of a fused layer -> the checkpoint's names of its parts. For proofs."""
+        return dict(getattr(self.model_runner.get_model(), "packed_modules_mapping", {}))
+
     def k2rl_effective_weights(self: Any) -> dict[str, torch.Tensor]:
         """Every linear layer's weight as the kernel really applies it: bf16 [out, in] by engine module name."""
         with set_current_vllm_config(self.vllm_config), torch.no_grad():
             return effective_weights(self.model_runner.get_model())
+
+
+def _input_dtype(layer: Any) -> torch.dtype:
+    """What a layer multiplies with: bfloat16, but for the few that the engine keeps in fp32, such as GLM's router."""
+    weight = getattr(layer, "weight", None)
+    return weight.dtype if isinstance(weight, torch.Tensor) else torch.bfloat16
 
 
 def effective_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -165,12 +178,21 @@ def effective_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     inside_linear: set[str] = set()
     for name, layer in model.named_modules():
         module: Any = layer
+        if cpu_experts.is_packed_experts(module):
+            inside_linear.update(f"{name}.{p}" for p, _ in module.named_parameters())
+            weights |= cpu_experts.expert_weights(name, module)
+            continue
         is_head = isinstance(module, ParallelLMHead)
         if not isinstance(module, LinearBase) and not is_head:
             continue
-        inside_linear.update(f"{name}.{p}" for p, _ in module.named_parameters())
-        width: Any = module.embedding_dim if is_head else module.input_size_per_partition
-        identity = torch.eye(width, dtype=torch.bfloat16, device=next(module.parameters()).device)
+        inside_linear.update(
+            f"{name}.{p}" for p, _ in module.named_parameters() if p.startswith("weight") or p == "bias"
+        )
+        if is_head:
+            width: Any = module.embedding_dim
+        else:  # replicated layers, such as a router, have no partition
+            width = getattr(module, "input_size_per_partition", None) or module.input_size
+        identity = torch.eye(width, dtype=_input_dtype(module), device=next(module.parameters()).device)
         assert module.quant_method is not None
         weights[f"{name}.weight"] = module.quant_method.apply(module, identity, bias=None).t().contiguous()
         if getattr(module, "bias", None) is not None:
