@@ -28,6 +28,7 @@ __all__ = [
     "MismatchConfig",
     "ModelConfig",
     "QuantConfig",
+    "ReferenceKLConfig",
     "ReportConfig",
     "RewardConfig",
     "RolloutConfig",
@@ -266,6 +267,15 @@ class MismatchConfig(Section):
     """Cap, or upper end of a band. IcePop: 5."""
 
 
+class ReferenceKLConfig(Section):
+    """A pull towards the policy that RL began with (docs/algorithm.md); Kimi has none."""
+
+    coef: Annotated[float, Field(ge=0.0)] = 0.0
+    """Weight of the divergence from it, in reward per nat and token. 0: none, and no copy of its weights is kept."""
+    estimator: Literal["k1", "k2", "k3"] = "k3"
+    """Of the divergence, on the sampled tokens (Schulman 2020)."""
+
+
 class LearnerConfig(Section):
     """The policy update (docs/algorithm.md)."""
 
@@ -289,6 +299,8 @@ class LearnerConfig(Section):
     """Upper bound. PPO's 0.2: 0.1823; DAPO's 0.28: 0.2469. `gspo`: about 4e-4."""
     mismatch: MismatchConfig = MismatchConfig()
     """Correction for the engine's own rounding."""
+    reference_kl: ReferenceKLConfig = ReferenceKLConfig()
+    """Pull towards the first policy."""
     drop_zero_spread: bool = True
     """Leave out groups whose rewards are all equal: their advantages are zero."""
     lr: Annotated[float, Field(ge=0.0)] = 1e-6
@@ -308,6 +320,11 @@ class LearnerConfig(Section):
     100). None: no clipping, and logits are not measured. Not for models that normalise queries and keys."""
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
     """Weight decay, on matrices only."""
+    reset_optimizer: bool = False
+    """Start the optimiser's moments anew at every step, as Kimi K1.5 does: each step is another problem."""
+    ema_decay: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
+    """Keep a running average of the weights over updates, and export and evaluate it beside the last ones
+    (`export_ema/`). None: no average."""
     max_grad_norm: Annotated[float, Field(gt=0.0)] = 1.0
     """Gradients are scaled down to this global norm."""
     num_minibatches: Positive = 1

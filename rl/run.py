@@ -13,7 +13,6 @@ import shutil
 import signal
 import time
 from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -415,6 +414,13 @@ class Run:
             for key in ("greedy", "sampled")
         }
 
+    async def export(self) -> None:
+        """Write the final INT4 model, and the average of the weights where there is one, which is evaluated too."""
+        await self.cluster.export(self.folder.export)
+        if self.config.learner.ema_decay is not None:
+            async with self.cluster.serving(self.folder.export_ema, quantised=True) as policy:
+                await self.evaluate(policy, "after RL, averaged")
+
     def final_table(self) -> None:
         """Show the table and write final.json, which says that the run is done."""
         evals, metrics = self.folder.rows(self.folder.evals), self.folder.rows(self.folder.metrics)
@@ -436,8 +442,3 @@ class Run:
     def _take_phases(self) -> dict[str, float]:
         taken, self._phases = self._phases, {}
         return taken
-
-    @property
-    def export_folder(self) -> Path:
-        """Where the final INT4 model goes."""
-        return self.folder.export
