@@ -40,7 +40,8 @@ __all__ = [
 LOSSES = ("k2_seq", "k25_token", "grpo", "gspo", "cispo", "reinforce")
 """Built-in values of `learner.loss`."""
 LOSS_GROUP = "k2rl_losses"
-"""Entry-point group in which packages offer others."""
+ADVANTAGE_GROUP = "k2rl_advantages"
+"""Entry-point groups in which packages offer others."""
 
 
 class TinyModelConfig(Section):
@@ -289,6 +290,9 @@ class LearnerConfig(Section):
     baseline: Literal["mean", "leave_one_out", "log_mean_exp"] = "mean"
     """Taken from a reward to make an advantage: the mean of all siblings, of the others (RLOO), or tau log mean exp(r /
     tau) (K1.5)."""
+    advantage: str | None = None
+    """One of your own in the place of `baseline` and `scale_by_std`: `module:function`, or an entry point of the group
+    `k2rl_advantages` (docs/algorithm.md)."""
     scale_by_std: bool = False
     """Divide advantages by the standard deviation of their group's rewards (GRPO); Kimi does not."""
     tau: Annotated[float, Field(ge=0.0)] = 0.05
@@ -347,6 +351,21 @@ class LearnerConfig(Section):
             nearest = get_close_matches(self.loss, known, n=1)
             hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
             raise ValueError(f"learner.loss = {self.loss!r} is none of {', '.join(known)}, nor module:function{hint}")
+        return self
+
+    @model_validator(mode="after")
+    def _advantage_is_known_and_alone(self) -> LearnerConfig:
+        if self.advantage is None:
+            return self
+        if self.baseline != "mean" or self.scale_by_std:
+            raise ValueError(
+                f"learner.advantage = {self.advantage!r} takes the place of learner.baseline and learner.scale_by_std; "
+                "leave those out"
+            )
+        offered = sorted({entry.name for entry in entry_points(group=ADVANTAGE_GROUP)})
+        if ":" not in self.advantage and self.advantage not in offered:
+            known = ", ".join(offered) or "no installed package offers any"
+            raise ValueError(f"learner.advantage = {self.advantage!r} is neither module:function nor offered: {known}")
         return self
 
     @model_validator(mode="after")

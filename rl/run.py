@@ -36,6 +36,7 @@ from rl.cluster import Cluster
 from rl.faults import ActorLost, DeadlineExceeded, RunStopped
 from rl.judging import Judging
 from rl.metrics import fault_causes, step_metrics
+from rl.own_advantage import advantage_of
 from rl.partial import PartialGroup
 from rl.preflight import Checked
 from rl.ptx import WARMUP_STREAM
@@ -279,6 +280,7 @@ class Run:
             baseline=self.config.learner.baseline,
             tau=self.config.learner.tau,
             scale_by_std=self.config.learner.scale_by_std,
+            own=None if (own := self.config.learner.advantage) is None else advantage_of(own),
         )
 
     async def add_old_logprobs(self, learner: LearnerHandle, batch: LearningBatch) -> LearningBatch:
