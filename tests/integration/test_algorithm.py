@@ -52,4 +52,6 @@ def test_every_part_that_remembers_goes_on_after_a_stop_as_if_there_had_been_non
     assert all(row["learner/ptx_heldout_loss"] > 0 and row["learner/qk_max_logit"] > 0 for row in unstopped)
     assert unstopped[-1]["learner/reference_kl"] > 0
     state = json.loads(next((stopped / "checkpoints").glob("step_000004/run.json")).read_text())["run"]
-    assert state["rates"]["arithmetic"] and state["budgets"]["arithmetic"]
+    samples = [row for step in range(4) for row in runs.rows(stopped, f"rollouts/step_{step:06d}.jsonl")]
+    assert state["rates"]["arithmetic"].keys() == {row["task"] for row in samples}
+    assert state["budgets"]["arithmetic"].keys() == {row["task"] for row in samples if row["value"] == 1.0}
