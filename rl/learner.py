@@ -21,10 +21,10 @@ import torch
 from torch import Tensor
 
 from rl.attention import attention_name
-from rl.average import Average
 from rl.batch import LearningSample, Minibatch
 from rl.curated import PtxBatch
 from rl.forward import check_model, checkpoint_layers, logprobs
+from rl.kept import Kept
 from rl.loss import Aggregation, LossInputs, PolicyLoss, negative_log_likelihood
 from rl.mismatch import Mismatch, mismatch_weights
 from rl.objective import objective
@@ -33,7 +33,7 @@ from rl.packing import MicroBatch, Tree, pack
 from rl.ptx import PtxSample
 from rl.qat import Masters
 from rl.qk_clip import QKClip
-from rl.reference import Estimator, Reference, ReferenceKL, reference_kl
+from rl.reference import Estimator, ReferenceKL, reference_kl
 from rl.update import UpdateMetrics
 from rollout.quant.checkpoint import packed_tensors, write_int4_folder
 from rollout.quant.scheme import QuantScheme
@@ -99,15 +99,13 @@ class Learner:
         self.optimizer = self._new_optimizer()
         check_model(self.model)
         self.qk_clip = None if settings.qk_clip is None else QKClip(self.model, settings.qk_clip)
-        self._begin()
+        self.kept = self._new_kept()
         if settings.gradient_checkpointing:
             checkpoint_layers(self.model)
 
-    def _begin(self) -> None:
-        """RL begins with the weights as they are: what it is compared with, and what its average begins with."""
+    def _new_kept(self) -> Kept:
         s = self.settings
-        self.reference = Reference(self.model) if s.reference_coef else None
-        self.average = None if s.ema_decay is None else Average(self.masters.parameters, s.ema_decay)
+        return Kept(self.model, self.masters.parameters, is_referred=s.reference_coef > 0, ema_decay=s.ema_decay)
 
     def _new_optimizer(self) -> Optimizer:
         s = self.settings
@@ -173,8 +171,7 @@ class Learner:
         ptx_loss = self._backward_ptx(ptx, coef=coef) if use_ptx else 0.0
         qk_max_logit = None if self.qk_clip is None else self.qk_clip.max_logit()
         grad_norm, update_size = self._optimizer_step(lr) if losses or use_ptx else (0.0, 0.0)
-        if self.average is not None:
-            self.average.update()
+        self.kept.updated()
         num_tokens = sum(map(_num_loss_tokens, minibatch.samples))
         count = len(minibatch.samples) if objective(self.settings.loss).counts_samples else num_tokens
         total = _sum_losses(losses)
@@ -184,7 +181,7 @@ class Learner:
             ptx_coef=coef if use_ptx else 0.0,
             ptx_heldout_loss=heldout_loss,
             qk_max_logit=qk_max_logit,
-            reference_kl=None if self.reference is None else math.fsum(part.reference_kl.item() for part in parts),
+            reference_kl=math.fsum(part.reference_kl.item() for part in parts) if self.kept.reference else None,
             grad_norm=grad_norm,
             learning_rate=lr,
             update_size=update_size,
@@ -223,13 +220,12 @@ class Learner:
 
     def forget_optimizer(self) -> None:
         """Start the optimiser's moments anew: after the warm-up, whose loss was another one. RL begins here."""
-        self.optimizer = self._new_optimizer()
-        self._begin()
+        self.optimizer, self.kept = self._new_optimizer(), self._new_kept()
 
     def _backward_policy(self, micro: MicroBatch, samples: Sequence[LearningSample], whole: Minibatch) -> _Part:
         s = self.settings
         temperatures_M = _per_token([sample.temperatures for sample in samples])
-        reference_NT = self._reference_logprobs(micro, temperatures_M)
+        reference_NT = self.kept.reference_logprobs(lambda: logprobs(self.model, micro, temperatures_M))
         logprobs_NT = logprobs(self.model, micro, temperatures_M)
         known = [sample.old_logprobs for sample in samples if sample.old_logprobs is not None]
         assert len(known) in (0, len(samples)), "log pi_old of some samples only"
@@ -260,13 +256,6 @@ class Learner:
             weight_sum=weights_NT.sum(), weight_square_sum=weights_NT.square().sum(),
             num_dropped=((weights_NT == 0) & (mask_NT > 0)).sum(), reference_kl=apart.value,
         )  # fmt: skip
-
-    def _reference_logprobs(self, micro: MicroBatch, temperatures_M: Tensor) -> Tensor | None:
-        """[n, T] log pi_ref of a micro-batch; None without a reference."""
-        if self.reference is None:
-            return None
-        with self.reference.in_place():
-            return logprobs(self.model, micro, temperatures_M)
 
     @torch.no_grad()
     def ptx_loss(self, samples: Sequence[PtxSample]) -> float:
@@ -306,13 +295,11 @@ class Learner:
 
     def export(self, folder: Path) -> None:
         """Write an INT4 folder that vLLM and transformers open as it is; beside it, as NAME_ema, the average's."""
+        self._write(folder)
+        self.kept.export(folder, self._write, self.masters.refresh)
+
+    def _write(self, folder: Path) -> None:
         write_int4_folder(folder, self._packed(), self.settings.scheme, self.settings.model_folder)
-        if self.average is not None and self.average.num_updates:
-            with self.average.in_place():
-                self.masters.refresh()
-                beside = folder.with_name(f"{folder.name}_ema")
-                write_int4_folder(beside, self._packed(), self.settings.scheme, self.settings.model_folder)
-            self.masters.refresh()
 
     def _packed(self) -> Iterator[tuple[str, Tensor]]:
         return packed_tensors(self.model, self.masters.views, self.settings.scheme, packed=self.masters.packed)
@@ -332,16 +319,12 @@ class Learner:
         return [found[i] for i in range(len(sequences))]
 
     def save(self, file: Path) -> None:
-        """Write masters and optimiser to one file, and reference and average where there are any."""
-        state: dict[str, Any] = {"masters": self.masters.parameters, "optimizer": self.optimizer.state_dict()}
-        if self.reference is not None:
-            state["reference"] = self.reference.weights
-        if self.average is not None:
-            state["average"], state["num_updates"] = self.average.weights, self.average.num_updates
+        """Write masters and optimiser to one file, and beside it what is kept."""
         with file.open("wb") as stream:
-            torch.save(state, stream)
+            torch.save({"masters": self.masters.parameters, "optimizer": self.optimizer.state_dict()}, stream)
             stream.flush()
             os.fsync(stream.fileno())  # the manifest that names this file must not reach the disk before it
+        self.kept.save(file.parent)
 
     def load(self, file: Path) -> None:
         """Read what `save` wrote; the model is put back on the grid."""
@@ -353,10 +336,7 @@ class Learner:
         self.optimizer = self._new_optimizer()
         self.optimizer.load_state_dict(state["optimizer"])
         self.masters.refresh()
-        if self.reference is not None:
-            self.reference.load(state["reference"])
-        if self.average is not None:
-            self.average.load(state["average"], state["num_updates"])
+        self.kept.load(file.parent)
 
 
 class _Part(NamedTuple):

@@ -521,12 +521,12 @@ def test_the_reference_and_the_average_begin_after_the_warm_up_and_come_back_fro
     begun = {name: master.clone() for name, master in learner.masters.parameters.items()}
     assert learner.update(batch, (), lr=1e-2).reference_kl == 0.0
     for name, master in learner.masters.parameters.items():
-        torch.testing.assert_close(learner.average.weights[name], (begun[name] + master) / 2)
+        torch.testing.assert_close(learner.kept.average.weights[name], (begun[name] + master) / 2)
     learner.save(tmp_path / "learner.pt")
     restored.load(tmp_path / "learner.pt")
     found, again = (dataclasses.replace(one.update(batch, (), lr=1e-2), seconds=0.0) for one in (learner, restored))
     assert found == again
-    assert all(torch.equal(restored.average.weights[n], w) for n, w in learner.average.weights.items())
+    assert all(torch.equal(restored.kept.average.weights[n], w) for n, w in learner.kept.average.weights.items())
 
 
 def test_the_average_is_exported_on_the_grid_beside_the_last_weights_which_stay(settings, tmp_path):
@@ -543,7 +543,7 @@ def test_the_average_is_exported_on_the_grid_beside_the_last_weights_which_stay(
     assert all(torch.equal(before[name], after[name]) for name in before)
     other = make(settings, ptx_coef=0.0)
     for name, master in other.masters.parameters.items():
-        master.copy_(learner.average.weights[name])
+        master.copy_(learner.kept.average.weights[name])
     other.masters.refresh()
     other.export(tmp_path / "expected")
 
