@@ -153,7 +153,7 @@ def check(config: Config, *, say: Callable[[str], None] = lambda text: None) -> 
         askable=askable,
         sampler=sampler,
         token_budgets=known.budgets(config.reward.toggle.quantile),
-        thinking=Thinking(chat.tokenizer),
+        thinking=Thinking(chat.read_response, chat.decode),
         checkpoint=checkpoint,
         notes=tuple(notes),
     )
