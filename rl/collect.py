@@ -152,8 +152,7 @@ async def collect(
         if any(sample.is_paused for sample, _ in siblings):
             assert isinstance(origin, int), "an evaluation has no next step"
             return PartialGroup(draw=draw, step=origin, siblings=tuple(siblings))
-        rule = truncations.get(draw.gym, truncation)
-        complete = _complete(draw, siblings, minimum=minimum(draw.gym), truncation=rule)
+        complete = _complete(draw, siblings, minimum(draw.gym), truncations.get(draw.gym, truncation))
         on_group(complete)
         return complete
 
@@ -166,7 +165,7 @@ async def collect(
     )
 
 
-def _complete(draw: Draw, siblings: Sequence[Scored], *, minimum: float, truncation: TruncationRule) -> Group:
+def _complete(draw: Draw, siblings: Sequence[Scored], minimum: float, truncation: TruncationRule) -> Group:
     """Scores become rewards."""
     rewards = [(s, score, reward_of(score, minimum=minimum, truncation=truncation)) for s, score in siblings if score]
     return Group(draw=draw, samples=tuple(ScoredSample(sample=s, score=score, reward=r) for s, score, r in rewards))
