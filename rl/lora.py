@@ -68,16 +68,18 @@ class LoraMasters(Masters):
         self._scale = lora.alpha / lora.rank
         self._base: dict[str, Tensor] = {}
         super().__init__(model, scheme, compute_dtype=compute_dtype, fake_quantize=fake_quantize)
-        quantised = {entry.parameter_name: entry for entry in self.views}
-        self._base = {name: self.parameters[name].to(torch.bfloat16) for name in quantised}
+        masters, self._base = self.parameters, {}
         self.parameters = {}
         for entry in self.views:
+            bases = dict(entry.of(masters[entry.parameter_name]))
             for name, matrix in entry.views:
                 num_out, num_in = matrix.shape
+                self._base[name] = bases[name].to(torch.bfloat16)
                 generator = torch.Generator().manual_seed(xxhash.xxh32_intdigest(name.encode()))
                 drawn = torch.rand((lora.rank, num_in), generator=generator).mul_(2).sub_(1).mul_(num_in**-0.5)
                 self.parameters[f"{name}.lora_A"] = drawn.to(matrix.device)
                 self.parameters[f"{name}.lora_B"] = torch.zeros((num_out, lora.rank), device=matrix.device)
+        quantised = {entry.parameter_name for entry in self.views}
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(name in quantised)
         self.refresh()
@@ -89,15 +91,18 @@ class LoraMasters(Masters):
             super().refresh()
             return
         for entry in self.views:
-            bases = entry.of(self._base[entry.parameter_name])
-            for (name, view), (_, base) in zip(entry.views, bases, strict=True):
-                a, b = self.parameters[f"{name}.lora_A"], self.parameters[f"{name}.lora_B"]
-                master = torch.addmm(base.to(torch.float32), b, a, alpha=self._scale)
+            for name, view in entry.views:
+                master = self.merged(name)
                 if self._is_quantised:
                     known = self.packed.get(name)
                     self.packed[name] = quantize_packed(master, self.scheme.group_size, values=view, out=known)
                 else:
                     view.copy_(master.to(torch.bfloat16))
+
+    def merged(self, name: str) -> Tensor:
+        """[O, I] fp32: the matrix of this checkpoint name before it is quantised, base and product."""
+        a, b = self.parameters[f"{name}.lora_A"], self.parameters[f"{name}.lora_B"]
+        return torch.addmm(self._base[name].to(torch.float32), b, a, alpha=self._scale)
 
     def _collector(self, name: str) -> Callable[[Tensor], None]:
         """Hook that turns a parameter's gradient into its adapters' as soon as it is there."""

@@ -21,6 +21,7 @@ from gyms.api import Task
 from gyms.fingerprint import gym_fingerprint
 from gyms.load import GymSpec
 from gyms.mixture import GymEntry
+from rl.architectures import check_architecture
 from rl.checkpoint import Checkpoint
 from rl.curated import Curated, Source, split
 from rl.gym_checks import check_gyms, check_same_everywhere, gym_code
@@ -30,6 +31,7 @@ from rl.objective import check_objective
 from rl.overlap import check_overlap, digest, file_texts
 from rl.prompts import Askable, check_conversations, check_prompts
 from rl.ptx import PtxData, load_conversations
+from rl.qat import frozen_names
 from rl.rates import Known, in_range, read_rates
 from rl.resume import check_draws_so_far, check_fingerprint, resumed
 from rl.run_folder import RunFolder
@@ -229,23 +231,12 @@ def check_model(config: Config, model_folder: Path) -> int:
     check_context(config, model_folder)
     whole = AutoConfig.from_pretrained(str(model_folder))
     facts = whole.get_text_config()  # where a model of several kinds of input keeps those of its language model
-    window = getattr(facts, "sliding_window", None)
-    layers = getattr(facts, "layer_types", None) or ("sliding_attention",)
-    if window is not None and "sliding_attention" in layers and window < config.model.context_length:
-        raise ValueError(
-            f"the model attends over a sliding window of {window} tokens, less than model.context_length = "
-            f"{config.model.context_length}; the learner's tree mask would replace the window: lower the context"
-        )
-    for key in ("attn_logit_softcapping", "final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap"):
-        if getattr(facts, key, None) is not None:
-            raise ValueError(
-                f"{model_folder}/config.json sets {key} = {getattr(facts, key):g}: models with soft-capped logits "
-                "(as Gemma 2) cannot be trained here; give another model.path"
-            )
+    check_architecture(facts, context_length=config.model.context_length, model_folder=model_folder)
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(whole)
     scheme = QuantScheme(group_size=config.quant.group_size, ignore=config.quant.ignore)
     check_shapes(quantized_views(model, scheme), config.quant.group_size, this_device().kernel)
+    frozen_names(model, config.learner.frozen)
     return sum(parameter.numel() for parameter in model.parameters())
 
 
@@ -313,13 +304,17 @@ def check_memory(config: Config, num_parameters: int) -> None:
     """Rough need of one node against what is free; only for runs on this machine.
 
     Masters, gradients and two moments in fp32 (16 bytes), the computing copy (2 or 4), its packed codes (0.6) and three
-    packed versions (0.6 each, or 2 for what stays BF16): each taken as 1; what engines serve and what they make of the
-    next version; the KV cache; 2 GiB for processes and activations.
+    packed versions (0.6 each, or 2 for what stays BF16): each taken as 1; a reference and an average, where there are
+    any; what engines serve and what they make of the next version; the KV cache; 2 GiB for processes and activations.
+    A learner of several ranks keeps its image in fp32 (4 more), and each of them reads the whole model at the start.
     """
     if not is_local(config):
         return
     computing = 2 if config.learner.compute_dtype == "bfloat16" else 4
-    learner = num_parameters * (17 + computing)
+    kept = (computing if config.learner.reference_kl.coef else 0) + (4 if config.learner.ema_decay else 0)
+    learner, num_ranks = num_parameters * (17 + computing + kept), config.learner.num_ranks
+    if num_ranks > 1:
+        learner = num_parameters * max(21 + computing, 4 * num_ranks + 8)
     engines = config.engine.num_engines * (config.engine.kv_cache_bytes + num_parameters * 2)
     need = learner + engines + num_parameters * 3 + (2 << 30)
     free = available_memory()

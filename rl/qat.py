@@ -25,8 +25,9 @@ import torch
 from torch import Tensor
 
 from rollout.engine.device import this_device
-from rollout.quant.grid import Packed, check_finite, quantize_packed
+from rollout.quant.grid import Packed, check_finite
 from rollout.quant.scheme import QuantScheme
+from rollout.quant.stacked import quantize_parameter
 from rollout.quant.views import check_shapes, quantized_views
 
 __all__ = ["Masters", "frozen_names"]
@@ -114,10 +115,8 @@ class Masters:
         for entry in self.views if self._is_quantised else ():
             if entry.parameter_name not in self.parameters:
                 continue
-            sources = entry.of(self.parameters[entry.parameter_name])
-            for (name, view), (_, source) in zip(entry.views, sources, strict=True):
-                known = self.packed.get(name)
-                self.packed[name] = quantize_packed(source, self.scheme.group_size, values=view, out=known)
+            master = self.parameters[entry.parameter_name]
+            quantize_parameter(entry, master, self.scheme.group_size, packed=self.packed)
 
     def _collector(self, name: str) -> Callable[[Tensor], None]:
         """Hook that moves a parameter's gradient into its master's fp32 gradient as soon as it is there."""
@@ -132,6 +131,10 @@ class Masters:
             parameter.grad = None
 
         return collect
+
+    def images(self) -> dict[str, Tensor]:
+        """What the model computes with, by parameter name."""
+        return {name: parameter.detach() for name, parameter in self.model.named_parameters()}
 
     def clip_grad_norm(self, max_norm: float) -> Tensor:
         """Scale the collected gradients down to a norm; the norm before."""

@@ -99,10 +99,7 @@ class RankMasters:
     @torch.no_grad()
     def refresh(self) -> None:
         """Write the image of this rank's masters into its part of the model."""
-        for module in self.forward.modules():
-            if isinstance(module, FSDPModule):  # what a pass without backward left gathered is of the old weights
-                module.reshard()
-        images = {name: _own(parameter) for name, parameter in self.model.named_parameters()}
+        images = self.images()
         on_grid = {entry.parameter_name for entry in self.views} if self._is_quantised else set()
         for name, image in images.items():
             if name not in on_grid:
@@ -114,6 +111,13 @@ class RankMasters:
                     view.of(self.parameters[line.parameter_name]), self.scheme.group_size,
                     values=view.of(images[line.parameter_name]), out=self.packed.get(line.name),
                 )  # fmt: skip
+
+    def images(self) -> dict[str, Tensor]:
+        """This rank's rows of what the model computes with, by parameter name; nothing is gathered any more."""
+        for module in self.forward.modules():
+            if isinstance(module, FSDPModule):  # what a pass without backward has left would be computed with again
+                module.reshard()
+        return {name: _own(parameter) for name, parameter in self.model.named_parameters()}
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
@@ -158,8 +162,7 @@ class RankMasters:
     @torch.no_grad()
     def _held(self) -> Iterator[tuple[str, Tensor, Rows | None]]:
         """(tensor name, what this rank has of it, which rows that is), as `packed_tensors` has them whole."""
-        images: dict[str, Tensor] = dict(self.model.named_buffers())
-        images |= {name: _own(parameter) for name, parameter in self.model.named_parameters()}
+        images = {**dict(self.model.named_buffers()), **self.images()}
         for line in self._table:
             if line.piece is None:
                 continue

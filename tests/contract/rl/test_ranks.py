@@ -99,6 +99,12 @@ def numbers_of(learner: Learner) -> tuple[int, ...]:
     return tuple(len(master) for master in learner.masters.parameters.values())
 
 
+def bytes_of(learner: Learner) -> list[int]:
+    """Memory of masters and of the image that a process holds."""
+    held = (*learner.masters.parameters.values(), *learner.masters.images().values())
+    return [tensor.untyped_storage().nbytes() for tensor in held]
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("tiny") / "model"
@@ -136,6 +142,19 @@ def test_where_masters_are_equal_ranks_publish_the_bytes_of_one_and_compute_with
             assert rank.keys() == weights.keys() and all(torch.equal(rank[name], weights[name]) for name in weights)
         one.update(one.add_old_logprobs([minibatch(step, 5)])[0], PTX, lr=1e-2)
         begin_alike(one, ranks, tmp_path / str(step))
+
+
+def test_ranks_give_their_memory_away_and_have_it_again(one, ranks, tmp_path):
+    begin_alike(one, ranks, tmp_path)
+    batch = ranks.call("add_old_logprobs", [minibatch(10, 4)])[0][0]
+    ranks.call("update", batch, PTX, lr=1e-2)
+    before, published = whole(ranks), ranks.call("publish", 1)[0]
+    ranks.call("sequence_logprobs", [(2, 3, 4)])  # leaves gathered weights behind
+    ranks.call("offload")
+    assert all(size == 0 for rank in ranks.call(bytes_of) for size in rank)
+    ranks.call("onload")
+    assert are_equal(whole(ranks), before) and ranks.call("publish", 1)[0].manifest == published.manifest
+    assert ranks.call("update", batch, PTX, lr=1e-2)[0].grad_norm > 0
 
 
 def test_ranks_export_the_folder_of_one(one, ranks, tmp_path):

@@ -43,7 +43,7 @@ def test_engines_start_with_the_first_generating_and_serve_its_version_before_it
         async with cluster.generating(await cluster.learner.publish(4)):
             assert here.versions() == [4] * NUM_ENGINES and cluster.is_generating
         assert here.started[1:] == [f"engine {i}" for i in range(NUM_ENGINES)] and not cluster.is_generating
-        assert {process.inside.folder for name, process in here.running.items() if name.startswith("engine")} == {
+        assert {process.inside.folder for name, process in here.running.items() if name != "learner"} == {
             tmp_path / "int4"
         }
 
@@ -127,7 +127,7 @@ def test_serving_a_folder_has_engines_of_its_own_and_leaves_none_behind(tmp_path
     async def work(cluster: Cluster, here: InThisProcess) -> None:
         await generate(cluster, 0)
         async with cluster.serving(tmp_path / "released", quantised=False):
-            folders = {process.inside.folder for name, process in here.running.items() if name.startswith("engine")}
+            folders = {process.inside.folder for name, process in here.running.items() if name != "learner"}
             assert folders == {tmp_path / "released"}
         assert set(here.running) == {"learner"}
         await generate(cluster, 0)  # the same version: new engines do not have it
@@ -136,8 +136,9 @@ def test_serving_a_folder_has_engines_of_its_own_and_leaves_none_behind(tmp_path
     on_a_cluster(tmp_path, work)
 
 
+@pytest.mark.parametrize("is_tight", [False, True])
 def test_what_a_learner_of_several_ranks_is_asked_all_of_them_do_and_the_loss_of_one_starts_all_anew(
-    tmp_path: Path,
+    tmp_path: Path, is_tight: bool
 ) -> None:
     names = [f"learner rank {i}" for i in range(2)]
 
@@ -150,12 +151,12 @@ def test_what_a_learner_of_several_ranks_is_asked_all_of_them_do_and_the_loss_of
         assert [here.running[name].inside.num_updates for name in names] == [1, 1]
         await generate(cluster, 3)
         assert here.versions() == [3] * NUM_ENGINES
-        cluster.learner.has_moved = False
-        here.running[names[1]].fault = ActorLost("learner rank 1.update: the process died")
-        with pytest.raises(ActorLost, match="rank 1"):
-            async with cluster.learning() as learner:
+        async with cluster.learning() as learner:
+            here.running[names[1]].fault = ActorLost("learner rank 1.update: the process died")
+            with pytest.raises(ActorLost, match="rank 1"):
                 await learner.update(None, [], lr=0.1)  # type: ignore[arg-type]
         assert cluster.learner.is_lost and await cluster.start_anew()
         assert here.stopped == names and here.started[-2:] == names and not cluster.learner.is_lost
+        await generate(cluster, 4)
 
-    on_a_cluster(tmp_path, work, num_ranks=2)
+    on_a_cluster(tmp_path, work, is_tight=is_tight, num_ranks=2)
