@@ -115,10 +115,6 @@ async def collect(
             step that began them.
     """
 
-    def scored(draw: Draw, sample: Sample, score: Score) -> ScoredSample:
-        reward = reward_of(score, minimum=minimum(draw.gym), truncation=truncations.get(draw.gym, truncation))
-        return ScoredSample(sample=sample, score=score, reward=reward)
-
     async def group(draw: Draw, origin: int | str, before: Sequence[Scored]) -> Group | PartialGroup:
         name = f"{origin}/{draw.index}"
         prompt_ids = policy.prompt_ids(draw.task, draw.tools)
@@ -156,7 +152,7 @@ async def collect(
         if any(sample.is_paused for sample, _ in siblings):
             assert isinstance(origin, int), "an evaluation has no next step"
             return PartialGroup(draw=draw, step=origin, siblings=tuple(siblings))
-        complete = Group(draw=draw, samples=tuple(scored(draw, s, score) for s, score in siblings if score is not None))
+        complete = _complete(draw, siblings, minimum(draw.gym), truncations.get(draw.gym, truncation))
         on_group(complete)
         return complete
 
@@ -167,6 +163,12 @@ async def collect(
         groups=tuple(one for one in found if isinstance(one, Group)),
         carried=tuple(one for one in found if isinstance(one, PartialGroup)),
     )
+
+
+def _complete(draw: Draw, siblings: Sequence[Scored], minimum: float, truncation: TruncationRule) -> Group:
+    """Scores become rewards."""
+    rewards = [(s, score, reward_of(score, minimum=minimum, truncation=truncation)) for s, score in siblings if score]
+    return Group(draw=draw, samples=tuple(ScoredSample(sample=s, score=score, reward=r) for s, score, r in rewards))
 
 
 async def _scored_alone(policy: Policy, scorer: ScoresResponses, draw: Draw, sample: Sample) -> Scored:
