@@ -29,6 +29,7 @@ from benchmarks.machine import machine
 from gyms.api import Services
 from gyms.arithmetic import Arithmetic, ArithmeticSettings
 from rl.learner import Learner, LearnerSettings
+from rl.lora import LoraSettings
 from rl.mismatch import Mismatch
 from rollout.chat import ChatFormat
 from rollout.quant.pack import pack_int4, unpack_int4
@@ -96,14 +97,16 @@ def _gap(ours: Sequence[Sequence[float]], theirs: Sequence[Sequence[float]], sta
     return sum(found) / len(found)
 
 
-def new_learner(model_folder: Path, *, fake_quantize: bool) -> Learner:
+def new_learner(model_folder: Path, *, fake_quantize: bool, lora: LoraSettings | None = None) -> Learner:
     """A learner of a BF16 folder that computes in BF16, as the configs have it."""
     return Learner(
         LearnerSettings(
             model_folder=model_folder, scheme=QuantScheme(), fake_quantize=fake_quantize, compute_dtype="bfloat16",
             loss="k2_seq", aggregation=None, tau=0.05, clip_low=-0.7, clip_high=0.7,
-            mismatch=Mismatch(correction=None), optimizer="adamw", momentum=0.95, betas=(0.9, 0.95), weight_decay=0.0,
+            mismatch=Mismatch(correction=None), optimizer="adamw", momentum=0.95, betas=(0.9, 0.95), qk_clip=None,
+            weight_decay=0.0,
             max_grad_norm=1.0, max_microbatch_tokens=1024, gradient_checkpointing=False, ptx_coef=0.0,
+            lora=lora,
         )
     )  # fmt: skip
 

@@ -26,6 +26,8 @@ class PtxSourceConfig(Section):
     """Split of `dataset`."""
     max_examples: Positive | None = None
     """Use only this many conversations, chosen by the seed. None: all."""
+    weight: Annotated[float, Field(gt=0.0)] = 1.0
+    """Share of the conversations that come from here, relative to the weights of `ptx.more`; kept exactly over time."""
 
     @model_validator(mode="after")
     def _exactly_one(self) -> PtxSourceConfig:
@@ -50,16 +52,42 @@ class PtxConfig(Section):
 
     source: PtxSourceConfig = PtxSourceConfig()
     """The curated conversations; used by the warm-up too."""
+    more: tuple[PtxSourceConfig, ...] = ()
+    """Further sources beside it, each with its weight."""
     coef: Annotated[float, Field(ge=0.0)] = 0.0
-    """Weight of the mean negative log-likelihood per token."""
+    """Weight of the mean negative log-likelihood per token, at step 0."""
+    coef_end_frac: Annotated[float, Field(ge=0.0)] = 1.0
+    """The weight at the last step as a fraction of `coef`."""
+    coef_shape: Literal["linear", "cosine", "stepwise"] = "linear"
+    """How it gets there: as `rollout.temperature.shape`, `stepwise` in 4 changes."""
+    num_heldout: NonNegative = 0
+    """Conversations of each source that are never learned from, to measure on: `learner/ptx_heldout_loss`."""
+    heldout_every: Positive = 1
+    """Steps between two such measurements."""
     batch_size: Positive = 16
     """Conversations per optimiser update."""
     num_conversations: Positive | None = None
-    """How many conversations of the source this loss sees, a fixed sample of them; None: all. The warm-up sees all. A
+    """How many conversations of each source this loss sees, a fixed sample of them; None: all. The warm-up sees all. A
     small set holds on to what the warm-up taught without teaching the task further."""
     long_conversations: Literal["refuse", "drop"] = "refuse"
     """What becomes of conversations with more tokens than `model.context_length` or `learner.max_microbatch_tokens`, or
     that the chat template cannot render. `refuse`: the run does not start. `drop`: another one takes their place."""
+
+    @property
+    def sources(self) -> tuple[PtxSourceConfig, ...]:
+        """All sources; none where `source` is not set."""
+        return (self.source, *self.more) if self.source.is_set else ()
+
+    @model_validator(mode="after")
+    def _sources_are_set(self) -> PtxConfig:
+        if self.more and not all(source.is_set for source in (self.source, *self.more)):
+            raise ValueError("ptx.more stands beside ptx.source; each of them must name one of gym, jsonl, dataset")
+        if self.num_heldout and any(len(source.gyms) > 1 for source in self.sources):
+            raise ValueError(
+                "ptx.num_heldout cannot keep conversations of several gyms in one source apart, where smaller gyms "
+                "come again; give each gym as a source of its own, the first as ptx.source, the others as ptx.more"
+            )
+        return self
 
 
 class WarmupConfig(Section):

@@ -8,6 +8,7 @@ actors may run in another; `run_dir` stays as given: under `ray job submit` a re
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 import tomllib
@@ -22,9 +23,19 @@ from typing import Any, get_args
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
+from configs.files import ConfigError, layers, merged, placed
 from configs.schema import Config, Section
 
-__all__ = ["MAY_CHANGE_ON_RESUME", "ConfigError", "check_same_run", "diff", "from_json", "load_config", "to_json"]
+__all__ = [
+    "MAY_CHANGE_ON_RESUME",
+    "ConfigError",
+    "check_same_run",
+    "diff",
+    "from_json",
+    "load_config",
+    "setting_names",
+    "to_json",
+]
 
 MAY_CHANGE_ON_RESUME: Mapping[str, str] = {
     "num_steps": "a run may be made longer or shorter; schedules that end at `num_steps` stretch from there on",
@@ -56,6 +67,10 @@ WANTED = {
 }
 """What a type of pydantic error asks for, in TOML's words. Other types keep pydantic's words."""
 
+OTHER_DISTRIBUTIONS = (
+    "top_p", "top_k", "min_p", "typical_p", "repetition_penalty", "presence_penalty", "frequency_penalty"
+)  # fmt: skip
+"""Settings of samplers elsewhere that are refused here, with the reason."""
 _MAX_DEPTH = 100
 """Tables and lists inside one another; pydantic reads JSON of twice as many levels."""
 _TOO_DEEP = f"the settings are nested too deeply: more than {_MAX_DEPTH} levels"
@@ -65,24 +80,23 @@ Entry = tuple[dict[str, Any], str, str, FieldInfo | None]
 """A setting that was given: the table that holds it, its name there, its full key, its field (None: unknown)."""
 
 
-class ConfigError(ValueError):
-    """A config that cannot be used. `problems` holds one line each; the message is those lines."""
-
-    def __init__(self, *problems: str) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
-
-
 def load_config(files: Sequence[Path], overrides: Sequence[str] = ()) -> Config:
-    """The config that `files` (TOML, later ones win) and then `overrides` (`key.path=value`, in order) add up to."""
+    """The config that `files` (TOML, with their bases; later ones win) and then `overrides` (`key.path=value`, in
+    order) add up to."""
     data: dict[str, Any] = {"model": {}, "gyms": []}
     try:
-        for file in files:
-            data = _merged(data, _read_toml(Path(file)))
+        read = [layer for file in files for layer in layers(Path(file))]
+        for _, tables in read:
+            data = merged(data, copy.deepcopy(tables))
         for override in overrides:
             _apply(data, override)
         _refuse_deep(data)
+    except RecursionError as error:
+        raise ConfigError(_TOO_DEEP) from error
+    try:
         return _validated(data)
+    except ConfigError as error:
+        raise ConfigError(*(placed(problem, read, overrides) for problem in error.problems)) from error
     except RecursionError as error:
         raise ConfigError(_TOO_DEEP) from error
 
@@ -146,40 +160,6 @@ def _values(section: Section, prefix: str = "") -> dict[str, str]:
     return values
 
 
-def _read_toml(file: Path) -> dict[str, Any]:
-    try:
-        text = file.read_bytes().decode()
-    except FileNotFoundError as error:
-        raise ConfigError(f"{file} does not exist{_nearest_file(file)}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{file} is not UTF-8 text: {error.reason} at byte {error.start}") from error
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise ConfigError(f"{file} cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    try:
-        return tomllib.loads(text)
-    except ValueError as error:
-        where = str(error).replace("at end of document", f"at line {text.count(chr(10)) + 1}, the end of the file")
-        raise ConfigError(f"{file}: {where}") from error
-
-
-def _nearest_file(file: Path) -> str:
-    """What to say of a missing file: the TOML file beside it, or in configs/, whose name is most like it."""
-    there = sorted({*file.absolute().parent.glob("*.toml"), *Path(__file__).parent.glob("*.toml")})
-    if not there:
-        return ""
-    nearest = max(there, key=lambda other: SequenceMatcher(None, file.stem, other.stem).ratio())
-    return f"; the nearest is {nearest.relative_to(Path.cwd()) if nearest.is_relative_to(Path.cwd()) else nearest}"
-
-
-def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """`old` with `new` laid over it: tables merge, anything else (lists of tables too) is replaced as a whole."""
-    both = {**old, **new}
-    for name in old.keys() & new.keys():
-        if isinstance(old[name], dict) and isinstance(new[name], dict):
-            both[name] = _merged(old[name], new[name])
-    return both
-
-
 def _apply(data: dict[str, Any], override: str) -> None:
     """Set one `key.path=value` in `data`."""
     key, equals, text = override.partition("=")
@@ -198,7 +178,7 @@ def _apply(data: dict[str, Any], override: str) -> None:
         here = here[slot]
     slot, value = _slot(here, names[-1], names), _parsed(text, names)
     old = here.get(slot) if isinstance(here, dict) else here[slot]
-    here[slot] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    here[slot] = merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
 
 
 def _slot(here: dict[str, Any] | list[Any], name: str, path: list[str]) -> Any:
@@ -279,6 +259,11 @@ def _section_of(field: FieldInfo) -> tuple[type[Section] | None, bool]:
     return section, section is not field.annotation
 
 
+def setting_names() -> list[str]:
+    """Every setting by its full key, in order; that of a list's entry has a `*`: `gyms.*.budget`."""
+    return list(_settings())
+
+
 @cache
 def _settings() -> dict[str, FieldInfo]:
     """Every setting of the schema by its full key, in order; that of a list's entry has a `*`: `gyms.*.budget`."""
@@ -295,11 +280,17 @@ def _settings() -> dict[str, FieldInfo]:
 def _suggestion(key: str) -> str:
     """The settings most like an unknown `key`: in full, in the last name, or by initials (learning_rate: lr)."""
     name = key.rpartition(".")[2]
+    if name in OTHER_DISTRIBUTIONS:
+        return (
+            ", on purpose: it would draw from another distribution than softmax(logits / T), whose log-probabilities "
+            "the learner computes; there is rollout.temperature"
+        )
     initials = "".join(word[:1] for word in name.split("_"))
     entry = re.match(r"gyms\.[0-9]+\.", key)
     scores: dict[str, float] = {}
     for valid in _settings():
-        valid, last = valid.replace("gyms.*.", entry[0] if entry else "gyms.0."), valid.rpartition(".")[2]
+        last = valid.rpartition(".")[2]
+        valid = valid.replace("gyms.*.", entry[0] if entry else "gyms.0.").replace(".*.", ".0.")
         scores[valid] = SequenceMatcher(None, key, valid).ratio() + SequenceMatcher(None, name, last).ratio()
         scores[valid] += last in (name, initials)
     best = max(scores.values())

@@ -32,6 +32,14 @@ python -m rl.train configs/base.toml configs/mine.toml learner.lr=2e-6 gyms.arit
 **Files** merge from left to right. Tables merge key by key, at every depth; everything else, the `[[gyms]]` list
 included, is replaced as a whole by the later file.
 
+**`base = "other.toml"`** in a file names one that it lies over, by a path from its own folder; bases may have bases.
+Such a file says only what is different, and is called as itself: where it gives no `name`, that is the file's.
+`configs/exp/` is an example, and `k2rl sweep` runs such a folder (docs/sweep.md). What is wrong with a setting is told
+with the file it stands in.
+
+**Editors** that know TOML schemas (Taplo; in VS Code, Even Better TOML) complete, explain and check settings in a file
+whose first line is `#:schema config.schema.json`, a path from its own folder; `k2rl schema` writes that file.
+
 **Overrides**, `key.path=value`, come after the files and apply in order. A value is read as TOML (`0.7`, `true`,
 `[0.9, 0.95]`, `{max_digits = 3}`), and where it is not TOML it is taken as text, so `run_dir=/data/run1` and
 `model.path=../model` need no quotes. Text inside lists and tables does: `'quant.ignore=["lm_head"]'`, with the outer
@@ -81,14 +89,19 @@ def _section(schema: Mapping[str, Any], node: Mapping[str, Any], *, heading: str
     inner: list[tuple[str, str, Mapping[str, Any]]] = []
     rows = ""
     for name, field in node["properties"].items():
-        if ref := field.get("$ref") or field.get("items", {}).get("$ref"):
-            title, path = (f"[[{name}]]", f"{name}.NAME.") if "items" in field else (prefix + name, f"{prefix}{name}.")
+        if ref := field.get("$ref") or (field.get("items") or field.get("anyOf", [{}])[0]).get("$ref"):
+            title, path = _listed(prefix + name) if "items" in field else (prefix + name, f"{prefix}{name}.")
             inner.append((title, path, schema["$defs"][ref.rpartition("/")[2]]))
         else:
             rows += _row(prefix + name, field, is_required=name in node.get("required", ()))
     yield heading + TABLE + rows
     for title, path, below in inner:
         yield from _section(schema, below, heading=f"## `{title}`\n\n{below['description']}\n\n", prefix=path)
+
+
+def _listed(key: str) -> tuple[str, str]:
+    """Title and path of a list of tables; gyms are reached by their names, others by their positions."""
+    return f"[[{key}]]", f"{key}.{'NAME' if key == 'gyms' else 'N'}."
 
 
 def _row(key: str, field: Mapping[str, Any], *, is_required: bool) -> str:

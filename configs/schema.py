@@ -16,6 +16,10 @@ from configs.alarm import AlarmConfig
 from configs.base import NonNegative, Section
 from configs.curated import PtxConfig, PtxSourceConfig, WarmupConfig
 from configs.judge import CalibrationConfig, JudgeConfig, JudgeEndpointConfig
+from configs.lengths import LengthRewardConfig, ToggleConfig, TruncationConfig
+from configs.lora import LoraConfig
+from configs.prompts import GateConfig, OverlapConfig, PromptsConfig
+from configs.report import ReportConfig
 from configs.sections import (
     CheckpointConfig,
     ClusterConfig,
@@ -23,16 +27,13 @@ from configs.sections import (
     EvalConfig,
     GymConfig,
     LearnerConfig,
-    LengthRewardConfig,
     MismatchConfig,
     ModelConfig,
     QuantConfig,
-    ReportConfig,
     RewardConfig,
     RolloutConfig,
     TemperatureConfig,
     TinyModelConfig,
-    TruncationConfig,
 )
 
 __all__ = [
@@ -43,13 +44,17 @@ __all__ = [
     "Config",
     "EngineConfig",
     "EvalConfig",
+    "GateConfig",
     "GymConfig",
     "JudgeConfig",
     "JudgeEndpointConfig",
     "LearnerConfig",
     "LengthRewardConfig",
+    "LoraConfig",
     "MismatchConfig",
     "ModelConfig",
+    "OverlapConfig",
+    "PromptsConfig",
     "PtxConfig",
     "PtxSourceConfig",
     "QuantConfig",
@@ -59,6 +64,7 @@ __all__ = [
     "Section",
     "TemperatureConfig",
     "TinyModelConfig",
+    "ToggleConfig",
     "TruncationConfig",
     "WarmupConfig",
 ]
@@ -81,6 +87,8 @@ class Config(Section):
     """The INT4 grid."""
     gyms: tuple[GymConfig, ...] = ()
     """Sources of tasks."""
+    overlap: OverlapConfig = OverlapConfig()
+    """Training tasks that held-out data hold too."""
     rollout: RolloutConfig = RolloutConfig()
     """How responses are drawn."""
     engine: EngineConfig = EngineConfig()
@@ -129,13 +137,30 @@ class Config(Section):
         for i, gym in enumerate(self.gyms):
             wanted = self.rollout.max_prompt_tokens + gym.longest
             if wanted > self.model.context_length:
-                key = "budget" if gym.episode_tokens is None else "episode_tokens"
+                given = ("context_tokens", "episode_tokens", "budget")
+                key = next(key for key in given if getattr(gym, key) is not None)
                 raise ValueError(
                     f"gyms.{i}.{key} = {gym.longest} ({gym.name}) and rollout.max_prompt_tokens = "
                     f"{self.rollout.max_prompt_tokens} need {wanted} tokens, but model.context_length is "
                     f"{self.model.context_length}; lower the budget or raise the context"
                 )
         return self
+
+    @model_validator(mode="after")
+    def _ramps_fit_the_budgets(self) -> Config:
+        for i, gym in enumerate(self.gyms):
+            rule = self.truncation_of(gym)
+            if (rule.ramp_tokens or 0) > gym.longest:
+                key = "reward" if gym.truncation is None else f"gyms.{i}"
+                raise ValueError(
+                    f"{key}.truncation.ramp_tokens = {rule.ramp_tokens} is more than the budget of the gym "
+                    f"{gym.name!r}, {gym.longest}; lower it"
+                )
+        return self
+
+    def truncation_of(self, gym: GymConfig) -> TruncationConfig:
+        """The rule for truncated samples of a gym."""
+        return gym.truncation or self.reward.truncation
 
     @model_validator(mode="after")
     def _a_sequence_fits_a_microbatch(self) -> Config:
@@ -149,7 +174,8 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _ptx_has_a_source_where_it_is_used(self) -> Config:
-        if unknown := set(self.ptx.source.gyms) - {gym.name for gym in self.gyms}:
+        named = {name for source in self.ptx.sources for name in source.gyms}
+        if unknown := named - {gym.name for gym in self.gyms}:
             raise ValueError(
                 f"ptx.source.gym = {min(unknown)!r} is none of this config's gyms: "
                 f"{', '.join(gym.name for gym in self.gyms)}"
@@ -169,9 +195,21 @@ class Config(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _refilled_groups_are_left_out(self) -> Config:
+        if self.rollout.prompts.max_refills and not self.learner.drop_zero_spread:
+            raise ValueError(
+                f"rollout.prompts.max_refills = {self.rollout.prompts.max_refills} draws others in the place of groups "
+                "without spread, but learner.drop_zero_spread = false learns from those groups; remove one"
+            )
+        return self
+
     @property
     def temperature_schedule(self) -> tuple[float, float, int, str, int]:
         """`rollout.temperature`, resolved: arguments of `rl.schedule.temperature_at`."""
-        wanted = self.rollout.temperature
-        decay_steps = wanted.decay_steps or self.num_steps - 1
-        return wanted.start, wanted.end, decay_steps, wanted.shape, wanted.num_stairs
+        return self.rollout.temperature.schedule(self.num_steps)
+
+    @property
+    def gym_temperature_schedules(self) -> dict[str, tuple[float, float, int, str, int]]:
+        """The same of the gyms that have their own."""
+        return {gym.name: gym.temperature.schedule(self.num_steps) for gym in self.gyms if gym.temperature is not None}

@@ -15,6 +15,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from configs.base import Fraction, MomentDecay, NonNegative, Positive, Seconds, Section
+from configs.lengths import LengthRewardConfig, ToggleConfig, TruncationConfig
+from configs.lora import LoraConfig
+from configs.prompts import PromptsConfig
 
 __all__ = [
     "CheckpointConfig",
@@ -23,16 +26,13 @@ __all__ = [
     "EvalConfig",
     "GymConfig",
     "LearnerConfig",
-    "LengthRewardConfig",
     "MismatchConfig",
     "ModelConfig",
     "QuantConfig",
-    "ReportConfig",
     "RewardConfig",
     "RolloutConfig",
     "TemperatureConfig",
     "TinyModelConfig",
-    "TruncationConfig",
 ]
 
 
@@ -43,7 +43,8 @@ LOSS_GROUP = "k2rl_losses"
 
 
 class TinyModelConfig(Section):
-    """A small Llama over single characters, built with random weights: `model.source = "tiny"`."""
+    """A small model over single characters, built with random weights: `model.source = "tiny"`. A Llama, or with
+    experts a Qwen3-MoE."""
 
     hidden_size: Annotated[int, Field(gt=0, multiple_of=32)] = 128
     """Width; a multiple of 32 and of `num_heads`."""
@@ -52,7 +53,11 @@ class TinyModelConfig(Section):
     num_heads: Positive = 4
     """Attention heads; `hidden_size / num_heads` must be 32 or more for the engine."""
     intermediate_size: Annotated[int, Field(gt=0, multiple_of=32)] = 384
-    """Width of the MLP; a multiple of 32."""
+    """Width of the MLP, or of each expert; a multiple of 32."""
+    num_experts: NonNegative = 0
+    """Experts of a layer, in the place of one MLP; 0: none."""
+    experts_per_token: Positive = 2
+    """Experts that a token is sent to."""
     alphabet: str = "0123456789+-*=? "
     """Characters that become tokens, one each."""
 
@@ -62,6 +67,11 @@ class TinyModelConfig(Section):
             raise ValueError(
                 f"model.tiny.num_heads = {self.num_heads} does not split model.tiny.hidden_size = {self.hidden_size} "
                 f"into whole heads of 32 or more; take at most {self.hidden_size // 32} heads"
+            )
+        if 0 < self.num_experts < self.experts_per_token:
+            raise ValueError(
+                f"model.tiny.experts_per_token = {self.experts_per_token} is more than model.tiny.num_experts = "
+                f"{self.num_experts}"
             )
         return self
 
@@ -87,6 +97,21 @@ class ModelConfig(Section):
     tool_format: Literal["hermes", "kimi_k2", "llama3_json", "pythonic"] | None = None
     """How the model writes tool calls, for gyms of many turns. Default: as its chat template says; `hermes` where it
     knows no tools, `pythonic` for bare prompts."""
+
+    thoughts: tuple[str, ...] | None = None
+    """What opens and what closes the model's thoughts, such as `["<think>", "</think>"]`; `[]` for a model without.
+    Thoughts are cut before any gym or judge reads a response; those that never end score nothing. Default: the marks
+    that the chat template shows, and every pair in use where it shows none (gyms/response.py)."""
+
+    @model_validator(mode="after")
+    def _thoughts_are_two_marks(self) -> ModelConfig:
+        marks = self.thoughts
+        if marks and (len(marks) != 2 or not all(mark.strip() for mark in marks) or marks[0] == marks[1]):
+            raise ValueError(
+                f"model.thoughts = {list(marks)} must hold two different texts, what opens thoughts and what closes "
+                'them, such as ["<think>", "</think>"]; [] for a model without'
+            )
+        return self
 
     @model_validator(mode="after")
     def _system_prompt_needs_template(self) -> ModelConfig:
@@ -131,6 +156,25 @@ class QuantConfig(Section):
         return self
 
 
+class TemperatureConfig(Section):
+    """Sampling temperature over the run: from `start` to `end` (Kimi K2, section 3.2.3)."""
+
+    start: Annotated[float, Field(gt=0.0, le=4.0)] = 1.0
+    """Temperature of step 0."""
+    end: Annotated[float, Field(gt=0.0, le=4.0)] = 0.8
+    """Temperature from step `decay_steps` on."""
+    decay_steps: Positive | None = None
+    """Steps from `start` to `end`. Default: `num_steps - 1`."""
+    shape: Literal["linear", "cosine", "stepwise"] = "linear"
+    """`linear`. `cosine`: slow at both ends. `stepwise`: constant, with `num_stairs` sudden changes of equal size."""
+    num_stairs: Positive = 4
+    """Changes of `shape = "stepwise"`, the last one at `decay_steps`."""
+
+    def schedule(self, num_steps: int) -> tuple[float, float, int, str, int]:
+        """Arguments of `rl.schedule.temperature_at`."""
+        return self.start, self.end, self.decay_steps or num_steps - 1, self.shape, self.num_stairs
+
+
 class GymConfig(Section):
     """One source of tasks: an entry of `[[gyms]]`."""
 
@@ -146,6 +190,16 @@ class GymConfig(Section):
     """Most turns of an episode, for gyms of many turns. Default: what the gym declares."""
     episode_tokens: Positive | None = None
     """Most tokens of an episode behind its prompt, the policy's and those it observes; gyms of many turns need it."""
+    truncation: TruncationConfig | None = None
+    """This gym's rule for truncated samples. None: `reward.truncation`."""
+    temperature: TemperatureConfig | None = None
+    """This gym's sampling temperature over the run. None: `rollout.temperature`."""
+    context: Literal["fail", "hide_tools", "keep_last", "discard_all"] = "fail"
+    """What becomes of an episode's context that has grown to `context_tokens` (docs/environments.md): the episode ends;
+    the results of tools are hidden, but for the latest round's; all but the latest round is left out; all is."""
+    context_tokens: Positive | None = None
+    """Most tokens of an episode's context behind its prompt, the budget of the next turn included; all values of
+    `context` but `fail` need it. An episode may then have more tokens than the model's context."""
     args: dict[str, Any] = Field(default_factory=dict)
     """The gym's own settings; `python -m gyms info NAME` lists them."""
 
@@ -159,7 +213,21 @@ class GymConfig(Section):
     @property
     def longest(self) -> int:
         """Most tokens behind a prompt."""
-        return self.episode_tokens or self.budget
+        return self.context_tokens or self.episode_tokens or self.budget
+
+    @model_validator(mode="after")
+    def _a_context_has_a_rule_and_a_limit(self) -> GymConfig:
+        if (self.context == "fail") != (self.context_tokens is None):
+            raise ValueError(
+                f"the gym {self.name!r} has context = {self.context!r} and context_tokens = {self.context_tokens}; "
+                'context = "hide_tools", "keep_last" or "discard_all" goes with context_tokens, "fail" without'
+            )
+        if self.context_tokens is not None and not self.budget <= self.context_tokens < (self.episode_tokens or 0):
+            raise ValueError(
+                f"the gym {self.name!r} has context_tokens = {self.context_tokens}; expected at least the budget of "
+                f"one turn, {self.budget}, and less than episode_tokens = {self.episode_tokens}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _an_episode_holds_a_turn(self) -> GymConfig:
@@ -177,21 +245,6 @@ class GymConfig(Section):
         return self
 
 
-class TemperatureConfig(Section):
-    """Sampling temperature over the run: from `start` to `end` (Kimi K2, section 3.2.3)."""
-
-    start: Annotated[float, Field(gt=0.0, le=4.0)] = 1.0
-    """Temperature of step 0."""
-    end: Annotated[float, Field(gt=0.0, le=4.0)] = 0.8
-    """Temperature from step `decay_steps` on."""
-    decay_steps: Positive | None = None
-    """Steps from `start` to `end`. Default: `num_steps - 1`."""
-    shape: Literal["linear", "cosine", "stepwise"] = "linear"
-    """`linear`. `cosine`: slow at both ends. `stepwise`: constant, with `num_stairs` sudden changes of equal size."""
-    num_stairs: Positive = 4
-    """Changes of `shape = "stepwise"`, the last one at `decay_steps`."""
-
-
 class RolloutConfig(Section):
     """How responses are drawn."""
 
@@ -206,13 +259,15 @@ class RolloutConfig(Section):
     the run does not start. `drop`: another task is drawn in their place; the start says how many there are."""
     segment_tokens: Positive | None = None
     """Most new tokens of a response in one step; what is unfinished goes on in the next, under its weights (partial
-    rollouts, docs/algorithm.md). Default: a response ends in the step that began it; episodes of many turns always do.
-    """
+    rollouts, docs/algorithm.md). An episode of many turns pauses behind the turn with which it has sampled so many.
+    Default: all end in the step that began them."""
     stale_tokens: Literal["learn", "mask"] = "learn"
     """Tokens that older weights drew: `learn` from them, with the weights of `learner.mismatch`, or `mask` them out of
     the loss. Only with `segment_tokens`."""
     temperature: TemperatureConfig = TemperatureConfig()
-    """Decaying sampling temperature."""
+    """Decaying sampling temperature; a gym may have its own."""
+    prompts: PromptsConfig = PromptsConfig()
+    """Which tasks are asked."""
 
 
 class EngineConfig(Section):
@@ -228,39 +283,17 @@ class EngineConfig(Section):
     """Most responses that decode at the same time on one engine."""
 
 
-class TruncationConfig(Section):
-    """What becomes of a response that ran into its budget; applied once, before any verifier."""
-
-    rule: Literal["penalty", "mask"] = "penalty"
-    """`penalty`: the reward is `reward`, kept in the group (Kimi K2). `mask`: left out of group and loss."""
-    reward: float = 0.0
-    """Reward of a truncated sample under `penalty`, in [-1, 1]."""
-
-    @model_validator(mode="after")
-    def _reward_in_range(self) -> TruncationConfig:
-        if not -1.0 <= self.reward <= 1.0:
-            raise ValueError(f"reward.truncation.reward must lie in [-1, 1], got {self.reward}")
-        return self
-
-
-class LengthRewardConfig(Section):
-    """A reward for right answers that are shorter than their siblings (Kimi K1.5, section 2.3.3; docs/algorithm.md)."""
-
-    coef: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
-    """Weight of the length reward, which is in [-0.5, 0.5], beside the gym's. 0: none."""
-    from_step: NonNegative = 0
-    """First step that has it: it slows the beginning of training."""
-
-
 class RewardConfig(Section):
     """How responses are scored."""
 
     num_workers: Positive = 1
     """Verifier processes; each is killed and replaced when a score overruns its gym's limit."""
     truncation: TruncationConfig = TruncationConfig()
-    """Rule for truncated samples."""
+    """Rule for truncated samples; a gym may have its own."""
     length: LengthRewardConfig = LengthRewardConfig()
     """Reward for brevity."""
+    toggle: ToggleConfig = ToggleConfig()
+    """Phases with budgets of each task."""
     max_masked_frac: Fraction = 0.2
     """The run stops when more than this fraction of a step's samples was masked for faults of ours."""
 
@@ -315,6 +348,9 @@ class LearnerConfig(Section):
     """Muon's."""
     betas: tuple[MomentDecay, MomentDecay] = (0.9, 0.95)
     """AdamW moment decays."""
+    qk_clip: Annotated[float, Field(gt=0.0)] | None = None
+    """QK-Clip: largest attention logit of a head; the weights of one above are scaled down after the update (Kimi K2:
+    100). None: no clipping, and logits are not measured. Not for models that normalise queries and keys."""
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
     """Weight decay, on matrices only."""
     max_grad_norm: Annotated[float, Field(gt=0.0)] = 1.0
@@ -331,6 +367,35 @@ class LearnerConfig(Section):
     num_ranks: Positive = 1
     """Processes that the learner is spread over, rank i in bundle i beside engine i. Each holds a part of masters,
     moments and gradients, and learns from its share of a minibatch (docs/ranks.md)."""
+    frozen: tuple[str, ...] = ()
+    """Parameters that are not trained: names as in transformers, or regular expressions behind `re:`, such as
+    "re:.*embed_tokens.*"."""
+    lora: LoraConfig = LoraConfig()
+    """Adapters instead of full training."""
+
+    @model_validator(mode="after")
+    def _adapters_fit(self) -> LearnerConfig:
+        if self.lora.rank and self.frozen:
+            raise ValueError("learner.lora.rank > 0 trains nothing but adapters: leave learner.frozen out")
+        if self.lora.rank and self.optimizer == "muon":
+            raise ValueError(
+                'learner.optimizer = "muon" is for whole matrices, not for the factors of learner.lora; take "adamw"'
+            )
+        if self.qk_clip is not None and (self.lora.rank or self.frozen):
+            raise ValueError(
+                "learner.qk_clip scales masters of attention, which learner.lora and learner.frozen have not"
+            )
+        if self.num_ranks > 1 and (self.lora.rank or self.frozen):
+            raise ValueError(
+                f"learner.num_ranks = {self.num_ranks} ranks train whole models: leave learner.lora and learner.frozen "
+                "out, or set learner.num_ranks = 1"
+            )
+        for i, entry in enumerate(self.frozen):
+            try:
+                re.compile(entry.removeprefix("re:") if entry.startswith("re:") else "")
+            except re.error as error:
+                raise ValueError(f"learner.frozen.{i} = {entry!r} is no regular expression: {error}") from error
+        return self
 
     @model_validator(mode="after")
     def _loss_is_known(self) -> LearnerConfig:
@@ -350,6 +415,11 @@ class LearnerConfig(Section):
             raise ValueError(
                 f"learner.aggregation = {self.aggregation!r} has no meaning for learner.loss = {self.loss!r}, whose "
                 "ratio is that of the whole response: leave it out"
+            )
+        if self.num_ranks > 1 and self.qk_clip is not None:
+            raise ValueError(
+                f"learner.qk_clip = {self.qk_clip:g} scales whole heads, and learner.num_ranks = {self.num_ranks} "
+                "ranks hold parts of them: leave it out (=none), or set learner.num_ranks = 1"
             )
         if self.num_ranks > 1 and self.optimizer == "muon":
             raise ValueError(
@@ -394,19 +464,6 @@ class CheckpointConfig(Section):
     """Steps between checkpoints; one is always written after the warm-up, at the end, and on Ctrl-C. 0: only those."""
     keep: Positive = 2
     """Newest checkpoints that are kept."""
-
-
-class ReportConfig(Section):
-    """What people see."""
-
-    wandb: Literal["auto", "off"] = "auto"
-    """`auto`: online where a key is configured, else an offline folder in the run folder. `off`: none."""
-    wandb_project: str = "k2rl"
-    """Project name at wandb."""
-    show_samples: NonNegative = 2
-    """Samples printed with their rewards each time samples are shown."""
-    show_every: Positive = 5
-    """Steps between printed samples."""
 
 
 class ClusterConfig(Section):

@@ -162,7 +162,12 @@ class Gym(ABC):
 
     @abstractmethod
     def score(self, task: Task, response: str) -> Score:
-        """Verify a complete response. Must survive any string. Raising is a fault of the gym, and masks the sample."""
+        """Verify a complete response. Must survive any string. Raising is a fault of the gym, and masks the sample.
+
+        In a run `response` is a `gyms.response.Response`: the text behind the model's thoughts, with `whole` beside it.
+        Thoughts that never end score `no_answer` without being asked here. Elsewhere it may be a plain string, thoughts
+        and all: `gyms.response.after_thoughts` and `final_text` give what counts of either.
+        """
 
     def score_batch(self, pairs: Sequence[tuple[Task, str]]) -> Sequence[Score]:
         """Scores of several (task, response) pairs, in order. Override it where a batch is cheaper than its parts."""

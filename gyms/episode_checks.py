@@ -15,7 +15,7 @@ import os
 import random
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -27,7 +27,7 @@ from gyms.contract import calling, checked_score, name_of, require, told, within
 from gyms.episode import unanswered
 from gyms.random_turns import random_turns
 
-__all__ = ["Played", "check_episodes", "play", "some_episodes"]
+__all__ = ["Played", "check_episodes", "converse", "play", "some_episodes"]
 
 GOLD_SEEDS = (0, 1, 2)
 NUM_REPLAYED = 20
@@ -69,12 +69,20 @@ def check_episodes(env: Environment, tasks: Sequence[Task], *, num_random: int) 
 
 def play(env: Environment, task: Task, turns: Sequence[Turn], *, seed: int = 0) -> Played:
     """An episode of these turns, started and closed here; GymContractError where a call breaks the contract."""
+    return converse(env, task, lambda replies: turns[len(replies)] if len(replies) < len(turns) else None, seed=seed)
+
+
+def converse(
+    env: Environment, task: Task, policy: Callable[[Sequence[Reply]], Turn | None], *, seed: int = 0
+) -> Played:
+    """An episode of what `policy` says to the replies so far, until it says None; otherwise as `play`."""
     with _started(env, task, seed) as episode:
         replies: list[Reply] = []
-        for number, turn in enumerate(turns[: env.max_turns], start=1):
-            replies.append(_step(env, task, episode, turn, number))
-            if replies[-1].is_done:
+        while len(replies) < env.max_turns and not (replies and replies[-1].is_done):
+            turn = policy(replies)
+            if turn is None:
                 break
+            replies.append(_step(env, task, episode, turn, len(replies) + 1))
         return Played(replies=tuple(replies), score=_score(env, task, episode, len(replies)))
 
 

@@ -26,6 +26,7 @@ EXTRAS: Mapping[str, str] = {
     "safetensors": "train",
     "tokenizers": "train",
     "wandb": "train",
+    "tensorboardX": "train",
     "xxhash": "train",
     "plotly": "report",
     "datasets": "hub",

@@ -43,7 +43,7 @@ from gyms.math.normal import normalise
 from gyms.math.read import read_labelled
 from gyms.math.relations import FalseEquation, assigned
 from gyms.math.tree import Node, walk
-from gyms.math.units import changes_value, scaled
+from gyms.math.units import CURRENCIES, changes_value, scaled
 from gyms.response import final_text
 from gyms.row_gym import RowGym
 from gyms.rows import Located, read_file, read_source, require_two_files
@@ -65,7 +65,7 @@ _NUMBERS = re.compile(
     rf"(?<!\^)(?<!\^\{{)(?:(?<![\w)])-)?\$?{_NUMBER}{_PERCENT}?(?:[ -]?(?:hundred|thousand|[a-z]*illion|dozen)s?\b)?"
 )
 _MARKED = re.compile(
-    r"####([^\n]*)|\\(?:boxed|fbox)[ ]?"
+    r"####(?:[ \t]*\n)?([^\n]*)|\\(?:boxed|fbox)[ ]?"
     r"\{((?:[^{}\n]|\{(?:[^{}\n]|\{(?:[^{}\n]|\{[^{}\n]*\})*\})*\})*)\}"
 )
 _COUNTED = re.compile(r"([^A-Za-z]*[0-9][^A-Za-z]*?)[ -]([A-Za-z]+(?:[./-]?[ ]?[A-Za-z]+){0,7})\.?")
@@ -79,6 +79,7 @@ MAX_GUESS_CHARS = 80
 """How far before the last number a list of guesses is looked for."""
 _LONG = re.compile(rf"[0-9,.]{{{MAX_NUMBER_CHARS + 1}}}")
 _ASCII_DIGIT = re.compile("[0-9\u00bc-\u00be]")
+_CURRENCY = re.compile(rf"^\\(?:{'|'.join(CURRENCIES)})[ ]*(?=[0-9])")
 _TEXT = re.compile(r"\\text[ ]*\{[ ]*([^{}]*?)[ ]*\}")
 _ASKS_PERCENT = r"per ?cent|%"
 _ANNOTATION = re.compile(r"<<[^<>]*>>")
@@ -205,9 +206,11 @@ def parse_number(text: str, *, is_percent_bare: bool = True) -> Fraction | None:
     """
     if len(text) > MAX_MARKED_CHARS or _LONG.search(text) or "--" in text or not _ASCII_DIGIT.search(text):
         return None
+    text = text.strip()
+    text = text[1:-1] if text[0] == "[" and text[-1] == "]" else text  # a prompt's "[number]", filled in
     node = _said(text)
     if node is None or node.op == "list":
-        counted = _COUNTED.fullmatch(_TEXT.sub(r" \1 ", normalise(text)).strip())
+        counted = _COUNTED.fullmatch(_CURRENCY.sub("", _TEXT.sub(r" \1 ", normalise(text))).strip())
         said = re.findall("[a-z]+", counted[2].casefold()) if counted is not None else []
         is_counted = said and not any(changes_value(word) or len(word) < 2 for word in said if word != "and")
         node = _said(counted[1]) if counted is not None and is_counted else None

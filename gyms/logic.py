@@ -223,7 +223,7 @@ def _verified(task: Task, entry: dict[str, Any], answer: str) -> Score:
     with _quiet():
         try:
             value = float(is_right(name, answer, entry, rules))
-        except Exception as error:
+        except Exception as error:  # foreign code on a model's text: its own answer tells whose fault that is
             if gold is not None and name in SHAPES and _raises(rules, str(gold), entry):
                 return Score(status=Status.BAD_TASK, detail=f"task {task.id!r:.100}: {_told(error)}")
             return Score(status=Status.INVALID_ANSWER, answer=answer[:200], detail=_told(error))

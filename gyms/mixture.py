@@ -29,7 +29,9 @@ from itertools import islice
 from gyms.api import Gym, Split, Task, Tool
 from gyms.permutation import MAX_CANDIDATES, candidates, permute
 
-__all__ = ["Draw", "EpisodeLimits", "GymEntry", "check_disjoint", "draws", "heldout"]
+__all__ = [
+    "Draw", "EpisodeLimits", "Fits", "GymEntry", "check_disjoint", "draws", "epoch_candidates", "heldout", "turn_of",
+]  # fmt: skip
 
 MAX_PATTERN = 100_000
 """Longest pattern of shares, in draws."""
@@ -46,6 +48,10 @@ class EpisodeLimits:
     """Most turns of the policy, > 0."""
     max_tokens: int
     """Most tokens behind the prompt, observations included, > 0."""
+    context: str = "fail"
+    """What is left out of the context at its limit (rollout/context.py)."""
+    max_context: int | None = None
+    """Most tokens of a context behind the prompt, the next turn's budget included; None: `max_tokens`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,11 +69,13 @@ class GymEntry:
     limits: EpisodeLimits | None = None
     """Of a gym of many turns."""
 
-    def draw(self, index: int, task: Task, *, num_dropped: int = 0) -> Draw:
+    def draw(
+        self, index: int, task: Task, *, place: int | None = None, num_dropped: int = 0, is_ungated: bool = False
+    ) -> Draw:
         """A task of this gym, drawn."""
         return Draw(
-            index=index, gym=self.name, task=task, budget=self.budget, num_dropped=num_dropped,
-            tools=tuple(self.gym.tools(task)), limits=self.limits,
+            index=index, gym=self.name, task=task, budget=self.budget, place=place, num_dropped=num_dropped,
+            is_ungated=is_ungated, tools=tuple(self.gym.tools(task)), limits=self.limits,
         )  # fmt: skip
 
 
@@ -80,15 +88,20 @@ class Draw:
     """
 
     index: int
-    """Number of the draw: through the whole run for train draws, within the sample for held-out ones."""
+    """Number of the draw: through the whole run for train draws, within the sample for held-out ones; below 0 for those
+    that a step adds, -1, -2, ..."""
     gym: str
     """Name of the gym."""
     task: Task
     """The problem."""
     budget: int
     """Most tokens of one response, or of one turn."""
+    place: int | None = None
+    """Place of the task among its gym's train tasks; None for held-out ones."""
     num_dropped: int = 0
     """Tasks that stood in its place and could not be asked."""
+    is_ungated: bool = False
+    """No task passed the curriculum's gate, so this one was taken without it."""
     tools: tuple[Tool, ...] = ()
     """What the model may call."""
     limits: EpisodeLimits | None = None
@@ -165,6 +178,20 @@ def share_pattern(shares: tuple[float, ...]) -> tuple[tuple[int, int], ...]:
     return tuple(slots)
 
 
+def turn_of(index: int, shares: tuple[float, ...]) -> tuple[int, int]:
+    """Which gym a draw belongs to, and how many draws that gym had before, through the whole run."""
+    pattern = share_pattern(shares)
+    rounds, slot = divmod(index, len(pattern))
+    gym, num_before = pattern[slot]
+    return gym, rounds * _whole_weights(shares)[gym] + num_before
+
+
+def epoch_candidates(seed: int, gym: str, number: int, size: int) -> Iterator[int]:
+    """The place of the task that draw `number` of a gym takes, of `size`; then what may stand in for it."""
+    epoch, place = divmod(number, size)
+    return candidates(place, size, f"train {seed} {epoch} {gym}")
+
+
 def _draw(
     seed: int,
     index: int,
@@ -173,15 +200,12 @@ def _draw(
     train: dict[str, Sequence[Task]],
     fits: Fits,
 ) -> Draw:
-    pattern = share_pattern(shares)
-    rounds, slot = divmod(index, len(pattern))
-    gym, num_before = pattern[slot]
+    gym, number = turn_of(index, shares)
     entry = entries[gym]
     tasks = train[entry.name]
-    epoch, place = divmod(rounds * _whole_weights(shares)[gym] + num_before, len(tasks))
-    for num_dropped, chosen in enumerate(candidates(place, len(tasks), f"train {seed} {epoch} {entry.name}")):
+    for num_dropped, chosen in enumerate(epoch_candidates(seed, entry.name, number, len(tasks))):
         if fits(entry.name, task := tasks[chosen]):
-            return entry.draw(index, task, num_dropped=num_dropped)
+            return entry.draw(index, task, place=chosen, num_dropped=num_dropped)
     raise ValueError(
         f"gym {entry.name!r}: of {min(len(tasks), MAX_CANDIDATES)} train tasks, drawn one after the other, none has a "
         "prompt that can be used"

@@ -19,7 +19,6 @@ Left out: other libraries than the standard one and numpy; files given with a ta
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -47,7 +46,9 @@ from gyms.api import (
     tool_result,
 )
 from gyms.load import Keys, load_gym
+from gyms.response import Response
 from gyms.sandbox.program import Cell, Ending, Limits, Session
+from gyms.sandbox.told import shortened, without_addresses
 
 __all__ = ["PYTHON", "PythonTool", "PythonToolSettings", "shown"]
 
@@ -67,7 +68,6 @@ PYTHON = Tool(
     },
 )
 _CUT_OFF = message("user", "Your turn was cut off. Go on: call the tool, or give your answer.")
-_ADDRESS = re.compile(r"\bat 0x[0-9a-fA-F]{6,16}\b")
 _LOST = "The interpreter was started again: its variables and imports are gone."
 
 
@@ -181,7 +181,7 @@ class _Attempt(Episode):
         if self._answer is None:
             score = Score(status=Status.NO_ANSWER, detail="no turn without a call was reached")
         else:
-            score = self._inner.score(self._task, self._answer)
+            score = self._inner.score(self._task, Response(self._answer))  # its thoughts are cut
         if score.status.is_masked:
             return score
         counts = {"num_calls": float(self._num_calls), "num_call_errors": float(self._num_errors)}
@@ -216,7 +216,7 @@ def shown(cell: Cell, *, max_chars: int) -> str:
     if cell.ending is Ending.EXITED and not cell.is_kept:
         reason = f"the interpreter ended with status {cell.exit_status}"
     is_cut_by_time = cell.ending in (Ending.CPU_LIMIT, Ending.WALL_LIMIT, Ending.MEMORY_LIMIT)
-    output = "" if is_cut_by_time else _shortened(_ADDRESS.sub("at 0x...", cell.output).rstrip("\n"), max_chars)
+    output = "" if is_cut_by_time else shortened(without_addresses(cell.output).rstrip("\n"), max_chars)
     parts = [output] if output else []
     if cell.is_new:
         parts.append(f"Note: before this call, the interpreter had ended. {_LOST}")
@@ -232,15 +232,6 @@ _REASONS = {
     Ending.OUTPUT_LIMIT: "the call wrote more than a call may, and was ended",
     Ending.KILLED: "the interpreter was killed by a signal",
 }
-
-
-def _shortened(text: str, max_chars: int) -> str:
-    """The first and the last of it: results stand at the end, and so do exceptions."""
-    if len(text) <= max_chars:
-        return text
-    head = max_chars // 2
-    tail = max_chars - head
-    return f"{text[:head]}\n... ({len(text) - max_chars} characters left out) ...\n{text[-tail:]}"
 
 
 def _require_one_turn(name: str, gym: Gym) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 from gyms.api import Call, Tool, Turn
 from gyms.arguments import read_call
 
-__all__ = ["random_turns"]
+__all__ = ["fitting_call", "random_turns"]
 
 _TEXTS = (
     "",
@@ -37,6 +37,8 @@ _TEXTS = (
 _NUMBERS = (0, 1, -1, 2, 3, 7, 10, 99, 2**31, -(2**63), 10**30)
 _BROKEN = ("", "{", "[]", "null", '{"a": NaN}', "[" * 2000, '{"a": 1}')
 _MAX_DEPTH = 4
+_MAX_TRIES = 20
+"""Draws of arguments that do not fit, before a call stays ill-formed."""
 
 
 def random_turns(
@@ -54,6 +56,16 @@ def random_turns(
         texts = (*_TEXTS, *(turn.text for turn in known))
         turns.append(Turn(text=draw.choice(texts), calls=tuple(calls), is_truncated=draw.random() < 0.05))
     return turns
+
+
+def fitting_call(draw: random.Random, tool: Tool, *, call_id: str) -> Call:
+    """A call whose arguments mostly fit the schema of this tool, and mean nothing."""
+    for _ in range(_MAX_TRIES):
+        arguments = json.dumps(_random_value(draw, tool.parameters, depth=0))
+        call = read_call([tool], call_id=call_id, tool=tool.name, arguments=arguments)
+        if call.arguments is not None:
+            break
+    return call
 
 
 def _random_call(draw: random.Random, tools: Sequence[Tool], known: Sequence[Turn], *, call_id: str) -> Call:

@@ -1,16 +1,25 @@
 r"""One reading of a response: which of its text counts, whatever gym asks. Pure, linear in the response's length.
 
-*Thoughts.* What stands before the last mark that ends thinking is no part of the answer; neither is anything where
-thinking was begun behind it and never ended: then there is no answer (None), however right it looks. So
-`<think>#### 17</think> #### 18` says 18, and `<think>so #### 18` says nothing. A closing mark alone ends thoughts that
-the prompt's template opened. Thoughts are cut once: what is left is not searched for others by another rule.
+*Thoughts are cut once, before any gym, by whoever knows the model.* In a run that is the host: it takes the marks of
+`model.thoughts`, or those that the model's chat template shows (`marks_of_template`), sees whether the prompt has
+opened a thought already, and hands the gym a `Response`: a string that is the answer part, with `whole` beside it.
+Thoughts that never end are no answer, whatever they hold; the host then scores `no_answer` and asks no gym. A gym's own
+`after_thoughts` or `final_text` leaves a `Response` as it is, so an answer may speak of `<think>` where that is no mark
+of this model.
+
+*Where nobody knows the model* (a test, `python -m gyms score`, an adapter) a plain string comes, and `after_thoughts`
+cuts it by every pair of marks in use. The rule is the same: what stands before the last mark that ends thinking is no
+part of the answer; neither is anything where thinking was begun behind it and never ended: then there is no answer
+(None), however right it looks. So `<think>#### 17</think> #### 18` says 18, and `<think>so #### 18` says nothing. A
+closing mark alone ends thoughts that the prompt opened.
+
 *Dress.* A byte order mark, zero-width characters and the many ends of a line (CRLF, CR, NEL, U+2028, U+2029, form feed)
 say nothing: `plain` drops the first two and makes `\n` of the last. It is for gyms that read values; a gym that judges
-how a text is written, or that runs it, takes `after_thoughts` alone.
+how a text is written, or that runs it, takes `after_thoughts` alone, and `plain_starts` where it looks for fences.
 *Fences.* `without_fences` takes fenced code out, for gyms whose answers stand in prose.
 
 Left out: quotes and comments around a mark. A model that quotes `<think>` in its answer opens thoughts, as it would
-for the chat template.
+for the chat template. Channels of gpt-oss but analysis and final: an answer is what stands behind the final one.
 """
 
 from __future__ import annotations
@@ -18,8 +27,20 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
-__all__ = ["THOUGHT_MARKS", "Marks", "after_thoughts", "final_text", "plain", "without_fences"]
+__all__ = [
+    "THOUGHT_MARKS",
+    "Marks",
+    "Response",
+    "after_thoughts",
+    "final_text",
+    "marks_of_template",
+    "plain",
+    "plain_starts",
+    "whole_of",
+    "without_fences",
+]
 
 Marks = tuple[str, str]
 """What opens and what closes thoughts."""
@@ -39,8 +60,36 @@ THOUGHT_MARKS: tuple[Marks, ...] = (
 """The marks in use, upper or lower case; `<think>` first, which most models write."""
 
 _INVISIBLE = re.compile("[\u00ad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]")
+_LINE_START = re.compile(rf"^{_INVISIBLE.pattern}+", re.M)
 _LINE_END = re.compile("\r\n?|[\u0085\u2028\u2029\x0b\x0c]")
 _FENCE = re.compile(r"^[ ]{0,3}(```+|~~~+)", re.M)
+
+
+class Response(str):
+    """What counts of a response, as the host read it: for a gym a text like any other, with all of it beside.
+
+    Example:
+        Response("18", "<think>17?</think>18").whole == "<think>17?</think>18"
+    """
+
+    whole: str
+    """All that the model wrote, thoughts and their marks included."""
+    is_closed: bool
+    """False where its thoughts never end: then nothing counts, and the text is empty."""
+
+    def __new__(cls, answer: str | None, whole: str | None = None) -> Response:
+        """Args:
+        answer: what counts; None where nothing does.
+        whole: default: the answer, where nothing was thought.
+        """
+        made = super().__new__(cls, answer or "")
+        made.whole = str(made) if whole is None else str(whole)
+        made.is_closed = answer is not None
+        return made
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        answer = str(self) if self.is_closed else None
+        return type(self), ((answer,) if self.whole == answer else (answer, self.whole))
 
 
 def final_text(response: str, *, marks: Sequence[Marks] = THOUGHT_MARKS) -> str | None:
@@ -49,17 +98,38 @@ def final_text(response: str, *, marks: Sequence[Marks] = THOUGHT_MARKS) -> str 
     Example:
         final_text("<think>17?</think>\\r\\n18") == "\\n18"
     """
+    if isinstance(response, Response):
+        return plain(response) if response.is_closed else None
     return after_thoughts(plain(response), marks=marks)
 
 
-def after_thoughts(response: str, *, marks: Sequence[Marks] = THOUGHT_MARKS) -> str | None:
-    """The text behind the last mark that closes thoughts; None where thoughts are opened behind it and never closed."""
+def after_thoughts(response: str, *, marks: Sequence[Marks] = THOUGHT_MARKS, begins_inside: bool = False) -> str | None:
+    """The text behind the last mark that closes thoughts; None where thoughts are opened behind it and never closed.
+
+    Args:
+        marks: none: nothing is cut.
+        begins_inside: whether the prompt has opened thoughts, so that only a closing mark ends them.
+    """
+    if isinstance(response, Response):
+        return str(response) if response.is_closed else None
     opening, closing = _patterns(tuple(marks))
     end = 0
     for match in closing.finditer(response):
         end = match.end()
     text = response[end:]
-    return None if opening.search(text) else text
+    is_open = opening.search(text) is not None or (begins_inside and not end)
+    return None if is_open else text
+
+
+def whole_of(response: str) -> str:
+    """All that the model wrote, for a gym that judges thoughts too."""
+    return response.whole if isinstance(response, Response) else response
+
+
+def marks_of_template(template: str | None) -> tuple[Marks, ...]:
+    """The marks that a chat template shows; every pair in use where it shows none, or where there is no template."""
+    shown = tuple(pair for pair in THOUGHT_MARKS if template and (pair[0] in template or pair[1] in template))
+    return shown or THOUGHT_MARKS
 
 
 def plain(text: str) -> str:
@@ -67,6 +137,11 @@ def plain(text: str) -> str:
     if text.isascii() and not _LINE_END.search(text):
         return text
     return _LINE_END.sub("\n", _INVISIBLE.sub("", text))
+
+
+def plain_starts(text: str) -> str:
+    """The text without invisible characters at the beginning of its lines, where they would hide a fence."""
+    return text if text.isascii() else _LINE_START.sub("", text)
 
 
 def without_fences(text: str) -> str:
@@ -87,7 +162,7 @@ def without_fences(text: str) -> str:
 @lru_cache(maxsize=32)
 def _patterns(marks: tuple[Marks, ...]) -> tuple[re.Pattern[str], re.Pattern[str]]:
     """One pattern for what opens, one for what closes; no marks match nothing."""
-    if not marks or not all(len(pair) == 2 and all(pair) for pair in marks):
+    if not all(len(pair) == 2 and all(pair) for pair in marks):
         raise ValueError(f"marks = {list(marks)!r}; expected pairs of texts, such as [('<think>', '</think>')]")
-    opening, closing = ("|".join(re.escape(pair[side]) for pair in marks) for side in (0, 1))
+    opening, closing = ("|".join(re.escape(pair[side]) for pair in marks) or "(?!)" for side in (0, 1))
     return re.compile(opening, re.I), re.compile(closing, re.I)

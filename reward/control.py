@@ -26,18 +26,27 @@ import logging
 import pickle
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from gyms.api import Score, Status
 from gyms.load import GymSpec
 from reward.kept import Kept
 from reward.pool import WorkerPool
-from reward.process import HUNG, NOT_THE_RESPONSE, Refused, Request, Stopped, WorkerFault
+from reward.process import (
+    HUNG,
+    NOT_THE_RESPONSE,
+    IsStopped,
+    Refused,
+    Request,
+    Stopped,
+    WorkerFault,
+    WorkerProcess,
+)
 from reward.wire import GarbageReply
 
-__all__ = ["CONTROL_FLAG", "Control", "Controls", "blamed", "is_suspect"]
+__all__ = ["CONTROL_FLAG", "KEPT_SECONDS", "Control", "Controls", "Trial", "blamed", "control_of", "is_suspect"]
 
 CONTROL_FLAG = "broke_verifier"
 """On a score whose response broke the verifier, while the control sample did not."""
@@ -72,6 +81,53 @@ def blamed(fault: Score, control: Control) -> Score:
     )
 
 
+class Trial(NamedTuple):
+    """One way to a harmless sample."""
+
+    what: str
+    """What it is, for people."""
+    ask: Callable[[WorkerProcess], Sequence[Score]]
+    """Its scores; none where there is no such sample."""
+    wanted: float | None = None
+    """The value that it must have; None: any, as long as it is `ok`."""
+
+
+def control_of(pool: WorkerPool, worker: WorkerProcess, gym: str, trials: Sequence[Trial], none: str) -> Control:
+    """What the first trial tells that there is a sample for; the worker goes back to its pool.
+
+    Args:
+        none: what there is not, where no trial has a sample.
+
+    Raises:
+        Stopped: the caller gave up.
+    """
+    what = ""
+    try:
+        for what, ask, wanted in trials:
+            if scores := ask(worker):
+                return _told_by(gym, what, scores, wanted)
+        return Control(works=False, told=f"there is no control sample: {none}")
+    except Stopped:
+        worker.kill()
+        raise
+    except (WorkerFault, GarbageReply, Refused) as error:
+        if not getattr(error, "is_alive", False):
+            worker.kill()
+        _log.info("gym %r: its control sample fails too: %s", gym, error)
+        return Control(works=False, told=f"{what} fails too: {error}"[:500])
+    finally:
+        pool.put_back(worker)
+
+
+def _told_by(gym: str, what: str, scores: Sequence[Score], wanted: float | None) -> Control:
+    bad = [s for s in scores if s.status is not Status.OK or (wanted is not None and s.value != wanted)]
+    if not bad:
+        return Control(works=True, told=f"{what} was scored well in a fresh worker")
+    told = f"{what} is scored {bad[0].status} {bad[0].value} {bad[0].detail}"[:500]
+    _log.info("gym %r: its control sample fails too: %s", gym, told)
+    return Control(works=False, told=told)
+
+
 class Controls:
     """Runs control samples, shares and keeps their results. Thread-safe."""
 
@@ -90,7 +146,7 @@ class Controls:
         self,
         spec: GymSpec,
         request: Request,
-        is_stopped: Callable[[], bool],
+        is_stopped: IsStopped,
         *,
         same_task: bool = False,
     ) -> Control:
@@ -109,39 +165,24 @@ class Controls:
 
         return self._kept.get(key, lambda: self._run(spec, request, task, is_stopped, same_task=same_task), check)
 
-    def _run(
-        self, spec: GymSpec, request: Request, task: Any, is_stopped: Callable[[], bool], *, same_task: bool
-    ) -> Control:
-        worker = self._pool.take(spec) if same_task else self._pool.take_fresh(spec)
+    def _run(self, spec: GymSpec, request: Request, task: Any, is_stopped: IsStopped, *, same_task: bool) -> Control:
         kind: Literal["one", "group"] = "group" if request.kind == "group" else "one"
         count = request.num_responses
-        gold = Request(kind="gold", payload=pickle.dumps((task, (kind, count))), num_responses=count)
-        what = "the task's gold response"
-        try:
-            scores = worker.score(gold, is_stopped)
-            wanted = 1.0 if kind == "one" else None
-            if not scores:  # the task has no gold
-                what, wanted = "an earlier response", None
-                earlier = self._earlier_request(spec.name, pickle.dumps(task), same_task=same_task)
-                if earlier is None:
-                    return Control(works=False, told="there is no control sample: no gold, and no earlier response")
-                scores = worker.score(earlier, is_stopped)
-        except Stopped:
-            worker.kill()
-            raise
-        except (WorkerFault, GarbageReply, Refused) as error:
-            if not getattr(error, "is_alive", False):
-                worker.kill()
-            _log.info("gym %r: its control sample fails too: %s", spec.name, error)
-            return Control(works=False, told=f"{what} fails too: {error}"[:500])
-        finally:
-            self._pool.put_back(worker)
-        bad = [s for s in scores if s.status is not Status.OK or (wanted is not None and s.value != wanted)]
-        if bad:
-            told = f"{what} is scored {bad[0].status} {bad[0].value} {bad[0].detail}"[:500]
-            _log.info("gym %r: its control sample fails too: %s", spec.name, told)
-            return Control(works=False, told=told)
-        return Control(works=True, told=f"{what} was scored well in a fresh worker")
+
+        def gold(worker: WorkerProcess) -> Sequence[Score]:
+            asked = Request(kind="gold", payload=pickle.dumps((task, (kind, count))), num_responses=count)
+            return worker.score(asked, is_stopped)
+
+        def earlier(worker: WorkerProcess) -> Sequence[Score]:
+            found = self._earlier_request(spec.name, pickle.dumps(task), same_task=same_task)
+            return worker.score(found, is_stopped) if found is not None else ()
+
+        worker = self._pool.take(spec) if same_task else self._pool.take_fresh(spec)
+        trials = [
+            Trial("the task's gold response", gold, wanted=1.0 if kind == "one" else None),
+            Trial("an earlier response", earlier),
+        ]
+        return control_of(self._pool, worker, spec.name, trials, "no gold, and no earlier response")
 
     def _earlier_request(self, gym: str, body: bytes, *, same_task: bool) -> Request | None:
         with self._lock:

@@ -1,4 +1,4 @@
-"""The scorer's desk: jobs go to workers, and what comes back is told apart into scores and faults.
+"""The scorer's desk: tickets go to workers, and what comes back is told apart into scores and faults.
 
 A fault of the gym is tried again in a fresh worker. Where it repeats, a control sample (reward/control.py) says whether
 the response is to blame. A batch is judged one by one then; of a group of siblings, those that break the gym alone are
@@ -25,7 +25,7 @@ from reward.leases import Leases
 from reward.pool import WorkerPool
 from reward.process import NOT_THE_RESPONSE, Refused, Request, Stopped, WorkerFault, WorkerProcess
 from reward.seat import Floor
-from reward.waiting import FairQueue, Job
+from reward.waiting import FairQueue, Ticket
 from reward.wire import BuiltGym, GarbageReply
 
 __all__ = ["Desk", "cancelled", "canonical_pickle", "close_desk"]
@@ -67,48 +67,48 @@ class Desk:
                 counts[CONTROL_FLAG] += num_blamed
 
     def serve(self) -> None:
-        """A thread's life: one job after the other."""
-        while (job := self.queue.pop()) is not None:
-            self._serve_one(job)
+        """A thread's life: one ticket after the other."""
+        while (ticket := self.queue.pop()) is not None:
+            self._serve_one(ticket)
 
-    def _serve_one(self, job: Job) -> None:
+    def _serve_one(self, ticket: Ticket) -> None:
         def is_stopped() -> bool:
-            return job.is_given_up or self.closing.is_set()
+            return ticket.is_given_up or self.closing.is_set()
 
-        scores = cancelled(job)
+        scores = cancelled(ticket)
         try:
             if not is_stopped():
-                scores = self._judge(job, is_stopped)
+                scores = self._judge(ticket, is_stopped)
         finally:
-            self.queue.finished(job)
-            self.count(job.gym, scores)
-            job.future.set_result(scores)
+            self.queue.finished(ticket)
+            self.count(ticket.gym, scores)
+            ticket.future.set_result(scores)
 
-    def _judge(self, job: Job, is_stopped: Callable[[], bool]) -> list[Score]:
-        scores = self._attempts(job, is_stopped)
+    def _judge(self, ticket: Ticket, is_stopped: Callable[[], bool]) -> list[Score]:
+        scores = self._attempts(ticket, is_stopped)
         suspects = [score for score in scores if is_suspect(score)]
         if not suspects or is_stopped():
             if all(score.status is Status.OK for score in scores):
-                self.controls.remember(job.gym, job.request)
+                self.controls.remember(ticket.gym, ticket.request)
             return scores
         try:
-            return self._told_apart(job, scores, is_stopped)
+            return self._told_apart(ticket, scores, is_stopped)
         except Stopped:
-            return cancelled(job)
+            return cancelled(ticket)
         except Exception:  # a task that cannot be unpickled or hashed here: the fault stays the gym's
-            _log.exception("request %s: no control sample could be asked for", job.request_id)
+            _log.exception("request %s: no control sample could be asked for", ticket.request_id)
             return scores
 
-    def _attempts(self, job: Job, is_stopped: Callable[[], bool]) -> list[Score]:
+    def _attempts(self, ticket: Ticket, is_stopped: Callable[[], bool]) -> list[Score]:
         """The scores of a first attempt, or of a second one in a fresh worker, where nothing was spoilt before."""
-        worker = self.pool.take(self.specs[job.gym])
+        worker = self.pool.take(self.specs[ticket.gym])
         try:
-            scores = self._attempt_in(worker, job, is_stopped)
+            scores = self._attempt_in(worker, ticket, is_stopped)
             if not _has_fault(scores):
                 return scores
-            fresh = self.pool.take_fresh(self.specs[job.gym])
+            fresh = self.pool.take_fresh(self.specs[ticket.gym])
             try:
-                scores = self._attempt_in(fresh, job, is_stopped)
+                scores = self._attempt_in(fresh, ticket, is_stopped)
                 (fresh if _has_fault(scores) else worker).kill()  # one of them is enough; never that which works
             finally:
                 self.pool.put_back(fresh)
@@ -116,39 +116,39 @@ class Desk:
         finally:
             self.pool.put_back(worker)
 
-    def _attempt_in(self, worker: WorkerProcess, job: Job, is_stopped: Callable[[], bool]) -> list[Score]:
-        scores = _attempt(worker, job, is_stopped)
+    def _attempt_in(self, worker: WorkerProcess, ticket: Ticket, is_stopped: Callable[[], bool]) -> list[Score]:
+        scores = _attempt(worker, ticket, is_stopped)
         if worker.built is not None:
-            self.built[job.gym] = worker.built
+            self.built[ticket.gym] = worker.built
         if _has_fault(scores):
-            _log.warning("request %s: %s", job.request_id, next(s.detail for s in scores if s.status in _RETRIED))
+            _log.warning("request %s: %s", ticket.request_id, next(s.detail for s in scores if s.status in _RETRIED))
         return scores
 
-    def _told_apart(self, job: Job, scores: list[Score], is_stopped: Callable[[], bool]) -> list[Score]:
+    def _told_apart(self, ticket: Ticket, scores: list[Score], is_stopped: Callable[[], bool]) -> list[Score]:
         """Faults of the gym, and of the responses that broke it, told apart by control samples."""
-        request = job.request
+        request = ticket.request
         if request.kind == "batch":
             tasks, responses = pickle.loads(request.payload)
             parts = zip(scores, tasks, responses, strict=True)
             return [
-                self._judge(_alone(job, "one", task, response), is_stopped)[0] if is_suspect(score) else score
+                self._judge(_alone(ticket, "one", task, response), is_stopped)[0] if is_suspect(score) else score
                 for score, task, response in parts
             ]
         same_task = all(score.status is not Status.VERIFIER_ERROR for score in scores if is_suspect(score))
-        control = self.controls.ask(self.specs[job.gym], request, is_stopped, same_task=same_task)
+        control = self.controls.ask(self.specs[ticket.gym], request, is_stopped, same_task=same_task)
         if not control.works:
             return [
                 replace(score, detail=f"{score.detail}; {control.told}"[:4000]) if is_suspect(score) else score
                 for score in scores
             ]
         if len(scores) > 1 and all(score.status is Status.VERIFIER_ERROR for score in scores):
-            return self._without_culprits(job, scores, is_stopped)
+            return self._without_culprits(ticket, scores, is_stopped)
         return [blamed(score, control) if is_suspect(score) else score for score in scores]
 
-    def _without_culprits(self, job: Job, faults: list[Score], is_stopped: Callable[[], bool]) -> list[Score]:
+    def _without_culprits(self, ticket: Ticket, faults: list[Score], is_stopped: Callable[[], bool]) -> list[Score]:
         """A group of siblings: those that break the gym alone are to blame, the others are scored without them."""
-        task, responses = pickle.loads(job.request.payload)
-        alone = [self._judge(_alone(job, "group", task, response), is_stopped)[0] for response in responses]
+        task, responses = pickle.loads(ticket.request.payload)
+        alone = [self._judge(_alone(ticket, "group", task, response), is_stopped)[0] for response in responses]
         innocent = [place for place, score in enumerate(alone) if CONTROL_FLAG not in score.flags]
         if len(innocent) == len(alone):
             return faults  # only together do they break it: nobody can be told apart
@@ -156,7 +156,7 @@ class Desk:
         if innocent:
             payload = canonical_pickle((task, [responses[place] for place in innocent]))
             request = Request(kind="group", payload=payload, num_responses=len(innocent))
-            rest = iter(self._attempts(Job(job.request_id, job.gym, request), is_stopped))
+            rest = iter(self._attempts(Ticket(ticket.request_id, ticket.gym, request), is_stopped))
         return [next(rest) if place in innocent else alone[place] for place in range(len(alone))]
 
 
@@ -164,17 +164,17 @@ def _has_fault(scores: Sequence[Score]) -> bool:
     return any(score.status in _RETRIED for score in scores)
 
 
-def _attempt(worker: WorkerProcess, job: Job, is_stopped: Callable[[], bool]) -> list[Score]:
+def _attempt(worker: WorkerProcess, ticket: Ticket, is_stopped: Callable[[], bool]) -> list[Score]:
     """Around one sample's judging: whatever goes wrong is recorded in the score."""
     flags: frozenset[str] = frozenset()
     try:
-        return worker.score(job.request, is_stopped)
+        return worker.score(ticket.request, is_stopped)
     except Stopped:
         worker.kill()
-        return cancelled(job)
+        return cancelled(ticket)
     except Refused as error:
-        cause, flags = f"gym {job.gym!r}: {error}"[:4000], frozenset({NOT_THE_RESPONSE})
-        return [Score(status=Status.BAD_TASK, detail=cause, flags=flags)] * job.request.num_responses
+        cause, flags = f"gym {ticket.gym!r}: {error}"[:4000], frozenset({NOT_THE_RESPONSE})
+        return [Score(status=Status.BAD_TASK, detail=cause, flags=flags)] * ticket.request.num_responses
     except WorkerFault as error:
         if not error.is_alive:
             worker.kill()
@@ -185,19 +185,19 @@ def _attempt(worker: WorkerProcess, job: Job, is_stopped: Callable[[], bool]) ->
     except Exception as error:
         worker.kill()
         cause = f"{type(error).__name__}: {error}"
-    fault = Score(status=Status.VERIFIER_ERROR, detail=f"gym {job.gym!r}: {cause}"[:4000], flags=flags)
-    return [fault] * job.request.num_responses
+    fault = Score(status=Status.VERIFIER_ERROR, detail=f"gym {ticket.gym!r}: {cause}"[:4000], flags=flags)
+    return [fault] * ticket.request.num_responses
 
 
-def cancelled(job: Job) -> list[Score]:
-    fault = Score(status=Status.CANCELLED, detail=f"gym {job.gym!r}: scoring was stopped")
-    return [fault] * job.request.num_responses
+def cancelled(ticket: Ticket) -> list[Score]:
+    fault = Score(status=Status.CANCELLED, detail=f"gym {ticket.gym!r}: scoring was stopped")
+    return [fault] * ticket.request.num_responses
 
 
-def _alone(job: Job, kind: Literal["one", "group"], task: Any, response: str) -> Job:
-    """One response of a job's, as a job."""
+def _alone(ticket: Ticket, kind: Literal["one", "group"], task: Any, response: str) -> Ticket:
+    """One response of a ticket's, as a ticket."""
     request = Request(kind=kind, payload=canonical_pickle((task, [response])), num_responses=1)
-    return Job(job.request_id, job.gym, request)
+    return Ticket(ticket.request_id, ticket.gym, request)
 
 
 def canonical_pickle(content: object) -> bytes:

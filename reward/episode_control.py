@@ -9,26 +9,23 @@ for `bad_task`) on any. The first depends on nothing but gym, task and seed, so 
 from __future__ import annotations
 
 import hashlib
-import logging
 import pickle
 import threading
 from collections import deque
 from collections.abc import Sequence
 
-from gyms.api import Score, Status, Task, Turn
+from gyms.api import Score, Task, Turn
 from gyms.load import GymSpec
 from reward import episode_calls
-from reward.control import KEPT_SECONDS, Control
+from reward.control import KEPT_SECONDS, Control, Trial, control_of
 from reward.kept import Kept
 from reward.pool import WorkerPool
-from reward.process import IsStopped, Refused, Stopped, WorkerFault, WorkerProcess
-from reward.wire import GarbageReply
+from reward.process import IsStopped, Stopped, WorkerProcess
 
 __all__ = ["EpisodeControls"]
 
 _MAX_EARLIER = 4
 """Episodes scored without a fault that are remembered for each gym."""
-_log = logging.getLogger(__name__)
 
 _Episode = tuple[Task, int, tuple[Turn, ...]]
 
@@ -62,39 +59,21 @@ class EpisodeControls:
         return self._kept.get(key, lambda: self._run(spec, task, seed, is_stopped, same_task=same_task), check)
 
     def _run(self, spec: GymSpec, task: Task, seed: int, is_stopped: IsStopped, *, same_task: bool) -> Control:
-        worker = self._pool.take_fresh(spec)
-        what = "the task's gold episode"
-        try:
-            gold = episode_calls.gold_turns(worker, task, is_stopped)
-            if gold is not None:
-                score = episode_calls.play(worker, task, seed, gold, is_stopped)
-            else:
-                what = "an earlier episode"
-                found = self._replayed(worker, spec.name, task, is_stopped, same_task=same_task)
-                if found is None:
-                    return Control(works=False, told="there is no control: no gold turns, and no earlier episode")
-                score = found
-        except Stopped:
-            worker.kill()
-            raise
-        except (WorkerFault, GarbageReply, Refused) as error:
-            if not getattr(error, "is_alive", False):
-                worker.kill()
-            _log.info("gym %r: its control episode fails too: %s", spec.name, error)
-            return Control(works=False, told=f"{what} fails too: {error}"[:500])
-        finally:
-            self._pool.put_back(worker)
-        if score.status is not Status.OK or (gold is not None and score.value != 1.0):
-            told = f"{what} is scored {score.status} {score.value} {score.detail}"[:500]
-            _log.info("gym %r: its control episode fails too: %s", spec.name, told)
-            return Control(works=False, told=told)
-        return Control(works=True, told=f"{what} was scored well in a fresh worker")
+        def gold(worker: WorkerProcess) -> Sequence[Score]:
+            turns = episode_calls.gold_turns(worker, task, is_stopped)
+            return () if turns is None else (episode_calls.play(worker, task, seed, turns, is_stopped),)
 
-    def _replayed(
-        self, worker: WorkerProcess, gym: str, task: Task, is_stopped: IsStopped, *, same_task: bool
-    ) -> Score | None:
-        """The score of the latest earlier episode that may serve, or None where there is none."""
+        def earlier(worker: WorkerProcess) -> Sequence[Score]:
+            found = self._earlier_episode(spec.name, task, same_task=same_task)
+            return () if found is None else (episode_calls.play(worker, *found, is_stopped),)
+
+        trials = [Trial("the task's gold episode", gold, wanted=1.0), Trial("an earlier episode", earlier)]
+        none = "no gold turns, and no earlier episode"
+        return control_of(self._pool, self._pool.take_fresh(spec), spec.name, trials, none)
+
+    def _earlier_episode(self, gym: str, task: Task, *, same_task: bool) -> _Episode | None:
+        """The latest earlier episode that may serve, or None where there is none."""
         with self._lock:
             earlier = list(self._earlier.get(gym, ()))[::-1]
         fitting = [episode for episode in earlier if episode[0] == task] or ([] if same_task else earlier)
-        return episode_calls.play(worker, *fitting[0], is_stopped) if fitting else None
+        return fitting[0] if fitting else None

@@ -24,10 +24,13 @@ class TruncationRule:
         TruncationRule(rule="penalty", reward=-0.5)
     """
 
-    rule: Literal["penalty", "mask"] = "penalty"
-    """`penalty`: the sample gets `reward` and stays in its group (Kimi K2). `mask`: left out of group and loss."""
+    rule: Literal["penalty", "mask", "ramp"] = "penalty"
+    """`penalty`: the sample gets `reward` and stays in its group (Kimi K2). `mask`: left out of group and loss. `ramp`:
+    as `penalty`; what a response that nearly is truncated loses is in `rl.shaping`."""
     reward: float = 0.0
-    """Reward under `penalty`."""
+    """Reward under `penalty` and `ramp`."""
+    ramp_tokens: int | None = None
+    """Of `ramp`: tokens before the budget over which it rises."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +46,9 @@ class Reward:
     is_masked: bool
     """True: out of the group mean and out of the loss."""
     length: float = 0.0
-    """What the response's length earned among its siblings (`reward.length`)."""
+    """What the response's length earned (`rl.shaping`)."""
+    is_over_budget: bool = False
+    """Right, and not paid, for more tokens than its task's budget (`reward.toggle`)."""
 
     @property
     def total(self) -> float:

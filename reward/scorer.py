@@ -37,7 +37,7 @@ from reward.desk import Desk, cancelled, canonical_pickle, close_desk
 from reward.leases import History
 from reward.pool import WorkerPool
 from reward.process import Request
-from reward.waiting import Gate, Job
+from reward.waiting import Gate, Ticket
 
 __all__ = ["Scorer"]
 
@@ -79,7 +79,7 @@ class Scorer:
         self._max_pending = max_pending
         self._gates: dict[str, Gate] = {}
         self._lock = threading.Lock()
-        self._under_way: dict[_Key, Job] = {}
+        self._under_way: dict[_Key, Ticket] = {}
         self._answered: OrderedDict[_Key, list[Score]] = OrderedDict()
         self._desk = Desk(
             WorkerPool(start_seconds=start_seconds, max_idle=_IDLE_PER_WORKER * num_workers), num_workers=num_workers
@@ -120,8 +120,8 @@ class Scorer:
         """For threads: a future of a list with the one score; waits while `max_pending` requests are ahead."""
         gate = self._gate(gym_name)
         gate.enter().result()
-        job, _ = self._enter(gate, request_id, gym_name, "one", task, [response])
-        return job.future
+        ticket, _ = self._enter(gate, request_id, gym_name, "one", task, [response])
+        return ticket.future
 
     async def open_episode(
         self, episode_id: str, gym_name: str, task: Task, *, seed: int, history: History = ()
@@ -203,11 +203,11 @@ class Scorer:
         except asyncio.CancelledError:
             gate.give_up(turn)
             raise
-        job, key = self._enter(gate, request_id, gym_name, kind, task, responses)
+        ticket, key = self._enter(gate, request_id, gym_name, kind, task, responses)
         try:
-            return list(await asyncio.wrap_future(job.future))
+            return list(await asyncio.wrap_future(ticket.future))
         except asyncio.CancelledError:
-            self._give_up(job, key)
+            self._give_up(ticket, key)
             raise
 
     def _gate(self, gym_name: str) -> Gate:
@@ -225,8 +225,8 @@ class Scorer:
         kind: Literal["one", "batch", "group"],
         task: Any,
         responses: Sequence[str],
-    ) -> tuple[Job, _Key]:
-        """The job of this request, new or known; the gate is left when it is done."""
+    ) -> tuple[Ticket, _Key]:
+        """The ticket of this request, new or known; the gate is left when it is done."""
         count = len(responses)
         try:
             payload = canonical_pickle((task, list(responses)))
@@ -236,7 +236,7 @@ class Scorer:
             payload = b""
         else:
             answer = None
-        job = Job(request_id, gym_name, Request(kind=kind, payload=payload, num_responses=count))
+        ticket = Ticket(request_id, gym_name, Request(kind=kind, payload=payload, num_responses=count))
         key = (request_id, gym_name, hashlib.blake2b(kind.encode() + payload).digest())
         with self._lock:
             known = self._under_way.get(key)
@@ -244,30 +244,30 @@ class Scorer:
             if known is not None:
                 known.num_waiting += 1
             elif answer is None:
-                self._under_way[key] = job
+                self._under_way[key] = ticket
         if known is not None:
-            job = known
+            ticket = known
         elif answer is not None:
-            job.future.set_result(answer)
+            ticket.future.set_result(answer)
         else:
-            job.future.add_done_callback(partial(_remember, weakref.ref(self), key, job))
-            if not self._desk.queue.push(job):  # closed meanwhile
-                job.future.set_result(cancelled(job))
-        job.future.add_done_callback(lambda _: gate.leave())
-        return job, key
+            ticket.future.add_done_callback(partial(_remember, weakref.ref(self), key, ticket))
+            if not self._desk.queue.push(ticket):  # closed meanwhile
+                ticket.future.set_result(cancelled(ticket))
+        ticket.future.add_done_callback(lambda _: gate.leave())
+        return ticket, key
 
-    def _give_up(self, job: Job, key: _Key) -> None:
-        """One caller less; the last one takes the job with him."""
+    def _give_up(self, ticket: Ticket, key: _Key) -> None:
+        """One caller less; the last one takes the ticket with him."""
         with self._lock:
-            job.num_waiting -= 1
-            if job.num_waiting <= 0:
-                job.is_given_up = True
-                if self._under_way.get(key) is job:
+            ticket.num_waiting -= 1
+            if ticket.num_waiting <= 0:
+                ticket.is_given_up = True
+                if self._under_way.get(key) is ticket:
                     del self._under_way[key]
 
-    def _keep(self, key: _Key, job: Job, scores: list[Score]) -> None:
+    def _keep(self, key: _Key, ticket: Ticket, scores: list[Score]) -> None:
         with self._lock:
-            if self._under_way.get(key) is job:
+            if self._under_way.get(key) is ticket:
                 del self._under_way[key]
             if not any(score.status.is_masked for score in scores):
                 self._answered[key] = scores
@@ -275,7 +275,7 @@ class Scorer:
                     self._answered.popitem(last=False)
 
 
-def _remember(reference: weakref.ref[Scorer], key: _Key, job: Job, done: Future[list[Score]]) -> None:
+def _remember(reference: weakref.ref[Scorer], key: _Key, ticket: Ticket, done: Future[list[Score]]) -> None:
     scorer = reference()
     if scorer is not None:
-        scorer._keep(key, job, done.result())
+        scorer._keep(key, ticket, done.result())

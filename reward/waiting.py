@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from gyms.api import Score
 from reward.process import Request
 
-__all__ = ["FairQueue", "Gate", "Job"]
+__all__ = ["FairQueue", "Gate", "Ticket"]
 
 
 def _running_future() -> Future:
@@ -28,7 +28,7 @@ def _running_future() -> Future:
 
 
 @dataclass(eq=False, slots=True)
-class Job:
+class Ticket:
     """One request on its way through the scorer."""
 
     request_id: str
@@ -36,7 +36,7 @@ class Job:
     request: Request
     future: Future[list[Score]] = field(default_factory=_running_future)
     num_waiting: int = 1
-    """Callers that want the answer; at 0 the job is given up."""
+    """Callers that want the answer; at 0 the ticket is given up."""
     is_given_up: bool = False
 
 
@@ -81,44 +81,44 @@ class FairQueue:
     """Jobs that wait for a worker; thread-safe."""
 
     def __init__(self) -> None:
-        self._waiting: dict[str, deque[Job]] = {}
+        self._waiting: dict[str, deque[Ticket]] = {}
         self._running: dict[str, int] = {}
         self._last_turn: dict[str, int] = {}
         self._turn = 0
         self._is_closed = False
         self._changed = threading.Condition()
 
-    def push(self, job: Job) -> bool:
-        """False where the queue is closed, and then the job is the caller's to answer."""
+    def push(self, ticket: Ticket) -> bool:
+        """False where the queue is closed, and then the ticket is the caller's to answer."""
         with self._changed:
             if self._is_closed:
                 return False
-            self._waiting.setdefault(job.gym, deque()).append(job)
+            self._waiting.setdefault(ticket.gym, deque()).append(ticket)
             self._changed.notify()
             return True
 
-    def pop(self) -> Job | None:
-        """The next job, as soon as there is one; None when the queue is closed and empty."""
+    def pop(self) -> Ticket | None:
+        """The next ticket, as soon as there is one; None when the queue is closed and empty."""
         with self._changed:
             while not self._waiting:
                 if self._is_closed:
                     return None
                 self._changed.wait()
             gym = min(self._waiting, key=lambda name: (self._running.get(name, 0), self._last_turn.get(name, 0)))
-            job = self._waiting[gym].popleft()
+            ticket = self._waiting[gym].popleft()
             if not self._waiting[gym]:
                 del self._waiting[gym]
             self._turn += 1
             self._last_turn[gym] = self._turn
             self._running[gym] = self._running.get(gym, 0) + 1
-            return job
+            return ticket
 
-    def finished(self, job: Job) -> None:
-        """The worker that had this job is free."""
+    def finished(self, ticket: Ticket) -> None:
+        """The worker that had this ticket is free."""
         with self._changed:
-            self._running[job.gym] -= 1
-            if not self._running[job.gym]:
-                del self._running[job.gym]
+            self._running[ticket.gym] -= 1
+            if not self._running[ticket.gym]:
+                del self._running[ticket.gym]
 
     def close(self) -> None:
         """Wake everyone; what still waits is handed out to be answered."""

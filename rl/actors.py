@@ -13,6 +13,7 @@ import logging
 import os
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -20,9 +21,11 @@ from ray.util.placement_group import PlacementGroup, placement_group, remove_pla
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from configs.schema import Config
+from rl.actor_logs import logged
 from rl.calls import Actor, first_line
 from rl.faults import DeadlineExceeded
 from rl.processes import Place
+from rollout.engine.device import CPU, CUDA, DeviceProfile
 
 __all__ = ["ALLOCATOR", "SPIN_COUNT", "Actors", "check_running_cluster", "cpus_per_bundle", "gpus_per_bundle"]
 
@@ -37,10 +40,16 @@ to 19 s); on quiet cores 0.9 s, by default 0.7 s. A quiet engine drew 266 to 296
 
 
 class Actors:
-    """Reserves the devices of a run and starts actors on them: a `rl.processes.StartsProcesses`."""
+    """Reserves the devices of a run and starts actors on them: a `rl.processes.StartsProcesses`.
 
-    def __init__(self, config: Config) -> None:
+    Args:
+        config: the resolved config.
+        logs: folder of the actors' output; None: it stays with Ray.
+    """
+
+    def __init__(self, config: Config, *, logs: Path | None = None) -> None:
         self.config = config
+        self._logs = logs
         self.place = Place()
         self._group: PlacementGroup | None = None
         self._started: list[Actor] = []
@@ -49,13 +58,13 @@ class Actors:
         self._num_gpus = 0
 
     @property
-    def host(self) -> str:
-        return ray.util.get_node_ip_address()
+    def device(self) -> DeviceProfile:
+        """That of the bundles, which the driver's machine may not have."""
+        return CUDA if self._num_gpus else CPU
 
     @property
-    def is_tight(self) -> bool:
-        """Whether learner and engines give each other their memory: GPUs are too small for both."""
-        return self._num_gpus > 0
+    def host(self) -> str:
+        return ray.util.get_node_ip_address()
 
     async def __aenter__(self) -> Actors:
         try:
@@ -105,7 +114,9 @@ class Actors:
             ) from None
         self._group = group
 
-    def start(self, kind: type, *args: Any, name: str, bundle: int, max_concurrency: int = 1) -> Actor:
+    def start(
+        self, kind: type, *args: Any, name: str, bundle: int, environment: Mapping[str, str], max_concurrency: int = 1
+    ) -> Actor:
         assert self._group is not None
         options = {
             "num_cpus": self._num_cpus / 2,
@@ -121,10 +132,11 @@ class Actors:
                     "TOKENIZERS_PARALLELISM": "false",
                     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
                     "PYTHONHASHSEED": "0",
+                    **environment,
                 }
             },
         }
-        handle = ray.remote(kind).options(**options).remote(*args)
+        handle = ray.remote(logged(kind, self._logs, name.replace(" ", "_"))).options(**options).remote(*args)
         actor = Actor(name, handle, limits=self.config.cluster, place=self.place)
         self._started.append(actor)
         return actor

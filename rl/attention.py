@@ -28,7 +28,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import scaled_dot_product_attention
 
-__all__ = ["attention_name", "fused", "tree_attention", "tree_mask", "written_out"]
+__all__ = ["attention_name", "fused", "max_logits", "tree_attention", "tree_mask", "written_out"]
 
 BLOCK, FUSED_BLOCK = 256, 2048
 """Queries of a block, on a CPU and elsewhere. Rows of up to two blocks are one piece and keep their scores."""
@@ -131,6 +131,27 @@ def tree_attention(
     return _Blocks.apply(query, key, value, branches_RS, scale, kernel, block)
 
 
+@torch.no_grad()
+def max_logits(query: Tensor, key: Tensor, branches_RS: Tensor, *, scale: float, block: int = BLOCK) -> Tensor:
+    """[H] fp32 largest score of each head over what the tree lets real tokens see; no more than a block is kept.
+
+    Args:
+        query, key, branches_RS, scale, block: as in `tree_attention`.
+    """
+    num_rows, num_heads, length, width = query.shape
+    shared = num_heads // key.shape[1]
+    found = query.new_full((num_heads,), -torch.inf, dtype=torch.float32)
+    for queries in _cut(length, block):
+        spans = _spans(branches_RS, queries)
+        mask = tree_mask(branches_RS, _columns([queries], query.device), _columns(spans, query.device))
+        mask = mask & (branches_RS[:, queries] >= 0)[:, None, :, None]
+        grouped = (query[:, :, queries].float() * scale).view(num_rows, -1, shared, queries.stop - queries.start, width)
+        scores = grouped @ _pick(key, spans).float()[:, :, None].transpose(-1, -2)
+        largest = scores.masked_fill(~mask[:, :, None], -torch.inf).amax(dim=(0, 3, 4)).flatten()
+        found = torch.maximum(found, largest)
+    return found
+
+
 class _Blocks(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -231,6 +252,8 @@ def _attention(
         mask = tree_mask(attention_mask[:, 0, 0]) if attention_mask is not None and is_tree else attention_mask
         return sdpa_attention_forward(module, query, key, value, mask, dropout=dropout, scaling=scaling, **kwargs)
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    if (watch := getattr(module, "qk_watch", None)) is not None:  # rl.qk_clip
+        watch.see(query, key, attention_mask[:, 0, 0], scale=scale)
     kernel, block = (written_out, BLOCK) if query.device.type == "cpu" else (fused, FUSED_BLOCK)
     found = tree_attention(query, key, value, attention_mask[:, 0, 0], scale=scale, kernel=kernel, block=block)
     return found.transpose(1, 2).contiguous(), None

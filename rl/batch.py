@@ -2,7 +2,8 @@
 
 A group is complete when its K samples are scored. `learning_batch` takes a baseline from the rewards, leaves masked
 samples out, may drop groups without spread, and deals the draws into minibatches by a keyed shuffle. Denominators count
-every unmasked sample, dropped groups included: dropping saves work and must not scale the gradient.
+every unmasked sample, dropped groups included: dropping saves work and must not scale the gradient. Where other draws
+took the place of groups without spread, those do not count.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from gyms.mixture import Draw
 from reward.rules import Reward
 from rl.advantage import Baseline, group_advantages
 from rl.mismatch import LogprobGap, logprob_gap
-from rollout.types import Sample
+from rollout.types import Sample, Segment
 
 __all__ = ["Group", "LearningBatch", "LearningSample", "Minibatch", "ScoredSample", "learning_batch"]
 
@@ -42,14 +43,15 @@ class Group:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LearningSample:
-    """One response as the learner sees it. All sequences have the response's length T."""
+    """One response as the learner sees it, or a part of one: an episode whose context was rewritten is several, each
+    behind the context that the policy saw. All sequences have its length T."""
 
     number: int
-    """Unique in the step: draw position * K + k."""
+    """Unique in the step: draw position * K + k, and P * K more for each part of the response before it."""
     group: int
     """Position of its draw in the step."""
     prompt_ids: tuple[int, ...]
-    """Prompt token ids."""
+    """Token ids of its context: the prompt, or what it was rewritten to."""
     token_ids: tuple[int, ...]
     """[T] response token ids."""
     loss_mask: tuple[bool, ...]
@@ -60,6 +62,8 @@ class LearningSample:
     """[T] temperature that each token was drawn with."""
     advantage: float
     """Reward minus baseline."""
+    num_counted: int | None = None
+    """Tokens of the whole response that carry loss, where this is a part of it; None: those of `loss_mask`."""
     old_logprobs: tuple[float, ...] | None = None
     """[T] log-probabilities of the learner before the step's first update; None until they are computed."""
 
@@ -86,16 +90,17 @@ class LearningBatch:
     groups: tuple[Group, ...]
     minibatches: tuple[Minibatch, ...]
     minibatch_of: tuple[int, ...]
-    """[P] index of the minibatch that each draw was dealt to."""
+    """[P] index of the minibatch that each draw was dealt to; 0 where it was dealt to none."""
     advantages: Mapping[int, float]
-    """Of every counted sample, by its number; 0 in groups without spread."""
+    """Of every counted sample, by its number; 0 in groups without spread that count."""
     weight_version: int | None = None
     """Version of the policy that the step began with; tokens of older ones are stale. None: no token is."""
 
     def fresh(self, number: int) -> Iterator[bool]:
-        """Of each token of a sample, whether the policy that the step began with drew it."""
+        """Of each token of a learning sample, whether the policy that the step began with drew it."""
+        number_of_part, number = divmod(number, len(self.groups) * len(self.groups[0].samples))
         place, k = divmod(number, len(self.groups[0].samples))
-        for part in self.groups[place].samples[k].sample.segments:
+        for part in self.groups[place].samples[k].sample.sequences[number_of_part][1]:
             is_fresh = part.is_sampled and self.weight_version in (None, part.weight_version)
             yield from (is_fresh for _ in part.token_ids)
 
@@ -125,6 +130,7 @@ def learning_batch(
     seed: int,
     num_minibatches: int,
     drop_zero_spread: bool,
+    count_zero_spread: bool = True,
     baseline: Baseline = "mean",
     tau: float = 1.0,
     scale_by_std: bool = False,
@@ -139,6 +145,8 @@ def learning_batch(
         stale_tokens: "mask" leaves them out of the loss and its denominators.
         step, seed: key of the shuffle that deals draws to minibatches.
         drop_zero_spread: leave groups whose rewards are all equal out of the minibatches.
+        count_zero_spread: False leaves them out of the denominators too, and deals the others alone: for steps in which
+            others took their place (`rl.refill`).
         baseline, tau, scale_by_std: see `group_advantages`.
     """
     num_samples = len(groups[0].samples) if groups else 1
@@ -148,23 +156,34 @@ def learning_batch(
     advantages = group_advantages(rewards_PK, is_masked_PK, baseline=baseline, tau=tau, scale_by_std=scale_by_std)
     learned_version = weight_version if stale_tokens == "mask" else None
     order = np.random.default_rng((seed, step, 0x6D62)).permutation(len(groups))
+    if not count_zero_spread:
+        order = order[advantages.has_spread_P[order]]
     minibatches, minibatch_of, found = [], [0] * len(groups), {}
     for index, chosen in enumerate(np.array_split(order, num_minibatches)):
         for p in chosen:
             minibatch_of[p] = index
         counted = [(int(p), int(k)) for p in sorted(chosen) for k in np.flatnonzero(advantages.is_counted_PK[p])]
-        found |= {p * len(groups[p].samples) + k: float(advantages.advantages_PK[p, k]) for p, k in counted}
+        found |= {p * num_samples + k: float(advantages.advantages_PK[p, k]) for p, k in counted}
         learned = [(p, k) for p, k in counted if advantages.has_spread_P[p] or not drop_zero_spread]
         minibatches.append(
             Minibatch(
                 index=index,
                 samples=tuple(
-                    _learning_sample(groups[p].samples[k].sample, p, number, found[number], learned_version)
+                    part
                     for p, k in learned
-                    for number in [p * len(groups[p].samples) + k]
+                    for number in [p * num_samples + k]
+                    for part in _learning_samples(
+                        groups[p].samples[k].sample,
+                        p,
+                        range(number, 1 << 62, len(groups) * num_samples),
+                        found[number],
+                        learned_version,
+                    )
                 ),
                 num_samples=len(counted),
-                num_tokens=sum(sum(_loss_mask(groups[p].samples[k].sample, learned_version)) for p, k in counted),
+                num_tokens=sum(
+                    sum(_loss_mask(groups[p].samples[k].sample.segments, learned_version)) for p, k in counted
+                ),
             )
         )
     return LearningBatch(
@@ -173,19 +192,26 @@ def learning_batch(
     )  # fmt: skip
 
 
-def _loss_mask(sample: Sample, version: int | None) -> tuple[bool, ...]:
+def _loss_mask(segments: Sequence[Segment], version: int | None) -> tuple[bool, ...]:
     """[T] what the policy sampled, and with a version, what that version did."""
-    return tuple(s.is_sampled and version in (None, s.weight_version) for s in sample.segments for _ in s.token_ids)
+    return tuple(s.is_sampled and version in (None, s.weight_version) for s in segments for _ in s.token_ids)
 
 
-def _learning_sample(sample: Sample, group: int, number: int, advantage: float, version: int | None) -> LearningSample:
-    return LearningSample(
-        number=number,
-        group=group,
-        prompt_ids=sample.prompt_ids,
-        token_ids=sample.token_ids,
-        loss_mask=_loss_mask(sample, version),
-        engine_logprobs=sample.logprobs,
-        temperatures=tuple(s.temperature for s in sample.segments for _ in s.token_ids),
-        advantage=advantage,
-    )
+def _learning_samples(
+    sample: Sample, group: int, numbers: Sequence[int], advantage: float, version: int | None
+) -> Iterator[LearningSample]:
+    """A response as the learner sees it: one, unless its context was rewritten."""
+    sequences = sample.sequences
+    num_counted = sum(_loss_mask(sample.segments, version)) if len(sequences) > 1 else None
+    for number, (context_ids, segments) in zip(numbers, sequences, strict=False):
+        yield LearningSample(
+            number=number,
+            group=group,
+            prompt_ids=context_ids,
+            token_ids=tuple(token for segment in segments for token in segment.token_ids),
+            loss_mask=_loss_mask(segments, version),
+            engine_logprobs=tuple(value for segment in segments for value in segment.logprobs),
+            temperatures=tuple(s.temperature for s in segments for _ in s.token_ids),
+            advantage=advantage,
+            num_counted=num_counted,
+        )

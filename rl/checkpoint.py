@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gyms.mixture import Draw
+from gyms.mixture import GymEntry
 from rl.partial import PartialGroup
 from rl.run_folder import write_atomically
+from rl.sampling import Rates
+from rl.toggle import Budgets
 
 __all__ = [
     "LEARNER_FILE", "LEARNER_FOLDER", "Checkpoint", "PublishedWeights", "RunState", "complete_checkpoints",
@@ -60,6 +62,10 @@ class RunState:
     """The warm-up is done (or there is none)."""
     num_evals: int = 0
     """Evaluations recorded so far."""
+    rates: Rates = field(default_factory=dict)
+    """Success rates of tasks by gym and task id, where the sampling of prompts uses them (`rl.sampling`)."""
+    budgets: Budgets = field(default_factory=dict)
+    """Token budgets of tasks by gym and task id, where `reward.toggle` uses them (`rl.toggle`)."""
     carried: tuple[PartialGroup, ...] = ()
     """Groups with unfinished responses, in the order in which they began."""
     is_stopping: bool = False
@@ -82,14 +88,16 @@ class RunState:
             "weight_version": self.weights.version,
             "is_warm": self.is_warm,
             "num_evals": self.num_evals,
+            "rates": self.rates,
+            "budgets": self.budgets,
             "carried": [group.state_dict() for group in self.carried],
         }
 
-    def load_state_dict(
-        self, state: dict[str, Any], weights: PublishedWeights, draws_of: Callable[[int], Sequence[Draw]]
-    ) -> None:
-        """Take back what `state_dict` gave; `weights` are those of the restored learner, `draws_of` those of a step."""
-        self.carried = tuple(PartialGroup.from_state(one, draws_of(one["step"])) for one in state.get("carried", []))
+    def load_state_dict(self, state: dict[str, Any], weights: PublishedWeights, entries: Sequence[GymEntry]) -> None:
+        """Take back what `state_dict` gave; `weights` are those of the restored learner, `entries` the run's gyms."""
+        self.carried = tuple(PartialGroup.from_state(one, entries) for one in state.get("carried", []))
+        self.rates = {gym: dict(rates) for gym, rates in state.get("rates", {}).items()}
+        self.budgets = {gym: dict(budgets) for gym, budgets in state.get("budgets", {}).items()}
         self.step, self.is_warm, self.num_evals = state["step"], state["is_warm"], state["num_evals"]
         self.weights = weights
 

@@ -14,9 +14,13 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from configs.load import ConfigError, load_config, to_json
 from gyms.extras import EXTRAS, check_installed
+
+if TYPE_CHECKING:
+    from rl.console import Mode
 
 __all__ = ["main", "quiet"]
 
@@ -75,16 +79,22 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m rl.tr
             f"{checked.folder.path}"
         )
         return 0
-    return _train(checked)
+    return _train(checked, mode="json" if options.json else "quiet" if options.quiet else "auto")
 
 
-def _train(checked) -> int:
+def _train(checked, *, mode: Mode) -> int:
+    from rl.console import view_of
+    from rl.provenance import start_facts
     from rl.report import Report
     from rl.run import Run
+    from rl.trackers import start_trackers
     from rl.train import train
 
     checked.folder.create()
-    report = Report(checked.config, checked.folder.path)
+    first_step = None if checked.checkpoint is None else checked.checkpoint.step
+    checked.folder.append(checked.folder.starts, start_facts(step=first_step or 0))
+    trackers = start_trackers(checked.config, checked.folder.path, first_step=first_step)
+    report = Report(checked.config, checked.folder.path, view_of(mode), trackers)
     for note in checked.notes:
         report.say(note)
     try:
@@ -136,5 +146,8 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("config", nargs="+", metavar="CONFIG.toml | key.path=value", help="files and overrides")
     parser.add_argument("--print", action="store_true", help="show the resolved config as JSON and stop")
+    shown = parser.add_mutually_exclusive_group()
+    shown.add_argument("--quiet", action="store_true", help="no line a step: notes and the table at the end")
+    shown.add_argument("--json", action="store_true", help="one JSON object a line in place of words (docs/metrics.md)")
     parser.add_argument("--dry-run", action="store_true", help="check all that can be checked, start nothing")
     return parser

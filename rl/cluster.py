@@ -68,7 +68,8 @@ class Cluster:
         self.chat = chat
         self.on_phase = on_phase
         self.handover = HandOver()
-        self._processes: StartsProcesses = Actors(config) if processes is None else processes
+        logs = None if initial_int4 is None else initial_int4.with_name("logs")
+        self._processes: StartsProcesses = Actors(config, logs=logs) if processes is None else processes
         self.place = self._processes.place
         self._residents = Residents(is_tight=False)
         self._learner: Process | None = None
@@ -76,7 +77,7 @@ class Cluster:
 
     async def __aenter__(self) -> Cluster:
         await self._processes.__aenter__()
-        self._residents = Residents(is_tight=self._processes.is_tight)
+        self._residents = Residents(is_tight=self._processes.device.sleeps)
         try:
             if self.initial_int4 is not None:
                 await self._start_learner()
@@ -116,7 +117,12 @@ class Cluster:
         self.handover.forget()
         for i in missing:
             self._engines[i] = self._processes.start(
-                VLLMEngine, settings, name=f"engine {i}", bundle=i, max_concurrency=NUM_ENGINE_THREADS
+                VLLMEngine,
+                settings,
+                name=f"engine {i}",
+                bundle=i,
+                environment=self._processes.device.engine_environment,
+                max_concurrency=NUM_ENGINE_THREADS,
             )
         await ask_all([self._engines[i] for i in missing], "__ray_ready__", setting="start_seconds")
 

@@ -4,7 +4,8 @@ Where siblings are scored together (a judge compares them, or a gym scores group
 complete, while other groups still decode.
 
 Scoring overlaps decoding: a response leaves the engine when it ends and goes to its verifier while its siblings still
-decode. A truncated response never reaches a verifier; its own rule decides. A draw of many turns is played
+decode. A truncated response never reaches a verifier; its own rule decides. Neither does one whose thoughts never end;
+what verifiers and judges read is what stands behind the thoughts (rollout/thoughts.py). A draw of many turns is played
 (rl/episodes.py); one whose response outgrows its step is carried to the next (rl/partial.py). Seeds are functions of
 (run seed, step, draw, k), so the order in which things finish changes nothing but the time.
 """
@@ -13,12 +14,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
 from gyms.api import Score, Status, Task, Tool
 from gyms.mixture import Draw
+from gyms.response import Response
 from reward.rules import TruncationRule, reward_of
 from rl.batch import Group, ScoredSample
 from rl.episodes import PlaysEpisodes, TakesTurns, play
@@ -30,12 +33,18 @@ __all__ = ["Collected", "JudgesGroups", "Policy", "ScoresResponses", "collect", 
 
 _T = TypeVar("_T")
 
+_UNCLOSED = Score(status=Status.NO_ANSWER, detail="its thoughts never end")
+
 
 class Policy(Respond, TakesTurns, Protocol):
     """The served policy, as the loop sees it while the engines are awake."""
 
     def prompt_ids(self, task: Task, tools: Sequence[Tool] = ()) -> tuple[int, ...]:
         """A task's prompt as token ids."""
+        ...
+
+    def read_response(self, sample: Sample) -> Response:
+        """What counts of a sampled response."""
         ...
 
 
@@ -81,9 +90,11 @@ async def collect(
     *,
     samples_per_prompt: int,
     temperature: float,
+    temperatures: Mapping[str, float] = MappingProxyType({}),
     seed: int,
     key: int | str,
     truncation: TruncationRule,
+    truncations: Mapping[str, TruncationRule] = MappingProxyType({}),
     minimum: Callable[[str], float],
     judge: JudgesGroups | None = None,
     grouped: frozenset[str] = frozenset(),
@@ -95,16 +106,17 @@ async def collect(
 
     Args:
         key: the step, or the name of an evaluation; part of every sample's seed.
-        minimum: a gym's reward for faults of the model, by gym name.
+        temperatures, truncations: of gyms that have their own. minimum: a gym's reward for faults of the model.
         judge: scores the groups of the gyms that need one; None (evaluation): those gyms' own `score` is asked.
         grouped: gyms that score their siblings together (`Gym.scores_groups`).
         on_group: called when a group is complete (progress).
         carried: groups of earlier steps that go on in this one.
-        segment_tokens: most new tokens of a response; None: responses end in the step that began them.
+        segment_tokens: most new tokens of a response, or those behind which an episode pauses; None: all end in the
+            step that began them.
     """
 
     def scored(draw: Draw, sample: Sample, score: Score) -> ScoredSample:
-        reward = reward_of(score, minimum=minimum(draw.gym), truncation=truncation)
+        reward = reward_of(score, minimum=minimum(draw.gym), truncation=truncations.get(draw.gym, truncation))
         return ScoredSample(sample=sample, score=score, reward=reward)
 
     async def group(draw: Draw, origin: int | str, before: Sequence[Scored]) -> Group | PartialGroup:
@@ -121,23 +133,24 @@ async def collect(
             if before and before[k][1] is not None:
                 return before[k]
             if draw.limits is None:
-                return await _scored_alone(scorer, draw, await answer(k))
+                return await _scored_alone(policy, scorer, draw, await answer(k))
             return await play(
                 policy, scorer, draw, request(k), group=name,
                 world_seed=sample_seed(seed, origin, draw.index, "world"),
                 turn_seed=lambda turn: sample_seed(seed, origin, draw.index, k, turn),
+                so_far=before[k][0] if before else None, segment_tokens=segment_tokens,
             )  # fmt: skip
 
         def request(k: int) -> SampleRequest:
             return SampleRequest(
-                id=f"{name}/{k}", prompt_ids=prompt_ids, budget=draw.budget, temperature=temperature,
-                seed=sample_seed(seed, origin, draw.index, k),
+                id=f"{name}/{k}", prompt_ids=prompt_ids, budget=draw.budget,
+                temperature=temperatures.get(draw.gym, temperature), seed=sample_seed(seed, origin, draw.index, k),
             )  # fmt: skip
 
-        by_judge = judge if judge is not None and draw.gym in judge.judged else None
-        if by_judge is not None or draw.gym in grouped:
+        by_judge = judge if judge and draw.gym in judge.judged else None
+        if by_judge or draw.gym in grouped:
             samples = await gather_or_cancel([answer(k) for k in range(samples_per_prompt)])
-            siblings = await _scored_together(scorer, by_judge, draw, samples, name=name)
+            siblings = await _scored_together(policy, scorer, by_judge, draw, samples, name=name)
         else:
             siblings = await gather_or_cancel([alone(k) for k in range(samples_per_prompt)])
         if any(sample.is_paused for sample, _ in siblings):
@@ -156,29 +169,43 @@ async def collect(
     )
 
 
-async def _scored_alone(scorer: ScoresResponses, draw: Draw, sample: Sample) -> Scored:
+async def _scored_alone(policy: Policy, scorer: ScoresResponses, draw: Draw, sample: Sample) -> Scored:
     """A response with its score, if it is finished."""
     if sample.is_paused:
         return sample, None
     if sample.is_truncated:
         return sample, Score(status=Status.TRUNCATED)
-    return sample, await scorer.score(sample.id, draw.gym, draw.task, sample.text)
+    said = policy.read_response(sample)
+    sample = replace(sample, text=said.whole)  # with the marks, so that a stored row can be read again
+    return sample, await scorer.score(sample.id, draw.gym, draw.task, said) if said.is_closed else _UNCLOSED
 
 
 async def _scored_together(
-    scorer: ScoresResponses, judge: JudgesGroups | None, draw: Draw, samples: Sequence[Sample], *, name: str
+    policy: Policy,
+    scorer: ScoresResponses,
+    judge: JudgesGroups | None,
+    draw: Draw,
+    samples: Sequence[Sample],
+    *,
+    name: str,
 ) -> list[Scored]:
     """Siblings scored by the judge or else by their gym, once all are finished; truncated ones are left out."""
     if any(sample.is_paused for sample in samples):
         return [(sample, None) for sample in samples]
-    texts = [None if sample.is_truncated else sample.text for sample in samples]
+    read = [None if sample.is_truncated else policy.read_response(sample) for sample in samples]
+    texts = [said if said is not None and said.is_closed else None for said in read]
     if judge is not None:
         judged = await judge.judge_group(name, draw.task, texts)
         found = iter([score for score, text in zip(judged, texts, strict=True) if text is not None])
     else:
         finished = [text for text in texts if text is not None]
         found = iter(await scorer.score_group(name, draw.gym, draw.task, finished) if finished else [])
-    return [(s, Score(status=Status.TRUNCATED) if s.is_truncated else next(found)) for s in samples]
+    return [
+        (sample, Score(status=Status.TRUNCATED))
+        if said is None
+        else (replace(sample, text=said.whole), next(found) if said.is_closed else _UNCLOSED)
+        for sample, said in zip(samples, read, strict=True)
+    ]
 
 
 async def gather_or_cancel(jobs: Sequence[Coroutine[Any, Any, _T]]) -> list[_T]:

@@ -20,7 +20,7 @@ from rich.table import Table
 
 from configs.schema import Config
 from gyms.load import GymSpec
-from gyms.mixture import Draw, heldout
+from gyms.mixture import Draw, Fits, GymEntry, heldout
 from reward.scorer import Scorer
 from rl.accuracy import GymResult, evaluate
 from rl.cluster import Cluster
@@ -56,6 +56,9 @@ class Plan:
 
     config: Config
     specs: tuple[GymSpec, ...]
+    gyms: tuple[GymEntry, ...]
+    fits: tuple[Fits, ...]
+    """Of each contender: whether a task can be asked under its template."""
     contenders: tuple[Contender, ...]
     max_tokens: tuple[int | None, ...]
     """Lengths of responses; None: each gym's own budget."""
@@ -115,7 +118,7 @@ def plan(config: Config, models: Sequence[str], max_tokens: Sequence[int]) -> Pl
     folders = [(name, *_model_folder(name)) for name in models]
     entries, specs = check_gyms(config)
     by_name = {entry.name: entry.gym for entry in entries}
-    contenders = []
+    contenders, fits = [], []
     for name, folder, weights in folders:
         check_context(config, folder)
         _check_memory(config, folder)
@@ -127,9 +130,11 @@ def plan(config: Config, models: Sequence[str], max_tokens: Sequence[int]) -> Pl
             rule=config.rollout.long_prompts,
         )
         chosen = heldout(entries, config.eval.num_tasks, config.seed, fits=askable.fits)
+        fits.append(askable.fits)
         contenders.append(Contender(name=name, folder=folder, weights=weights, chat=chat, draws=chosen))
     return Plan(
-        config=config, specs=specs, contenders=tuple(contenders), max_tokens=tuple(max_tokens) or (None,)
+        config=config, specs=specs, gyms=tuple(entries), fits=tuple(fits), contenders=tuple(contenders),
+        max_tokens=tuple(max_tokens) or (None,),
     )  # fmt: skip
 
 

@@ -24,7 +24,7 @@ class Dispatch:
         max_requests: an engine takes a new group while it owes fewer samples; those of its groups it takes always.
     """
 
-    def __init__(self, num_engines: int, *, max_requests: int) -> None:
+    def __init__(self, num_engines: int, *, max_requests: float) -> None:
         self.engine_of: dict[str, int] = {}
         """By group; not those that wait."""
         self._max_requests = max_requests

@@ -3,29 +3,36 @@
     prompt -> (sample a turn -> read it -> step -> its observation's tokens)* -> score
 
 The context only grows: a turn is sampled behind all tokens before it, so the engine's prefix cache holds them, and the
-whole episode is one sequence for the learner, with observations under the loss mask. All of it is a function of (seed,
-step, draw, k) and the weights: turns have seeds of their own, and siblings live in the same world.
+whole episode is one sequence for the learner, with observations under the loss mask. Where it would outgrow the gym's
+`context_tokens`, it is rewritten by the gym's rule (rollout/context.py); what is sampled from then on is a further
+sequence for the learner, behind the very tokens that the policy saw. All of it is a function of (seed, step, draw, k)
+and the weights: turns have seeds of their own, and siblings live in the same world.
 
 | what ends it | finish reason | score |
 |---|---|---|
 | the environment is done, or broke | `stop` | the environment's, or the fault's |
-| a turn, or the episode, ran out of tokens | `length` | truncated: the run's rule (`reward.truncation`) |
+| a turn, the context, or the episode ran out of tokens | `length` | truncated: the run's rule (`reward.truncation`) |
 | the last turn was taken | `turns` | the environment's, as far as it came |
 
 A turn that its budget cut off ends the episode: half a call is none, and half an answer is not to be paid.
+
+*Over several steps.* With `rollout.segment_tokens` an episode that has sampled so many tokens in a step pauses behind
+that turn, and goes on in the next step under its weights: the environment is opened again and replays what was said.
+Turns are never cut. Where it pauses is a function of the episode alone, as in rl/partial.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from gyms.api import Message, Reply, Score, Status, Task, Tool, Turn
 from gyms.mixture import Draw
+from rollout.context import Round, rewritten
 from rollout.types import FinishReason, PlayedTurn, Sample, SampleRequest, Segment
 
-__all__ = ["PlaysEpisodes", "TakesTurns", "play"]
+__all__ = ["Course", "PlaysEpisodes", "TakesTurns", "play"]
 
 
 class TakesTurns(Protocol):
@@ -45,7 +52,9 @@ class TakesTurns(Protocol):
 class PlaysEpisodes(Protocol):
     """Where environments live: `reward.scorer.Scorer`."""
 
-    async def open_episode(self, episode_id: str, gym_name: str, task: Task, *, seed: int) -> None: ...
+    async def open_episode(
+        self, episode_id: str, gym_name: str, task: Task, *, seed: int, history: Sequence[tuple[Turn, Reply]] = ()
+    ) -> None: ...
 
     async def step(self, episode_id: str, place: int, turn: Turn) -> Reply: ...
 
@@ -63,20 +72,27 @@ async def play(
     group: str,
     world_seed: int,
     turn_seed: Callable[[int], int],
-) -> tuple[Sample, Score]:
-    """One episode of a draw that has limits.
+    so_far: Sample | None = None,
+    segment_tokens: int | None = None,
+) -> tuple[Sample, Score | None]:
+    """One episode of a draw that has limits, played to its end or for a step; no score where it goes on.
 
     Args:
         first: asks for the first turn; its id names the episode.
         group: that the episode belongs to.
         world_seed: of what the environment draws.
         turn_seed: the seed of turn 1, 2, ...; `first` has that of turn 0.
+        so_far: what was played of it in earlier steps.
+        segment_tokens: sampled tokens of a step behind which it pauses; None: it never does.
     """
-    assert draw.limits is not None
-    await scorer.open_episode(first.id, draw.gym, draw.task, seed=world_seed)
+    course = Course(draw=draw, first=first, between=lambda reply: policy.reply_ids(draw, reply))
+    history = course.repeat(so_far) if so_far is not None else []
+    await scorer.open_episode(first.id, draw.gym, draw.task, seed=world_seed, history=history)
     try:
-        sample = await _turns(policy, scorer, draw, first, group=group, turn_seed=turn_seed)
-        sample = replace(sample, world_seed=world_seed)
+        reason = await _turns(policy, scorer, course, group=group, turn_seed=turn_seed, segment_tokens=segment_tokens)
+        sample = replace(course.sample(reason), world_seed=world_seed)
+        if sample.is_paused:
+            return sample, None
         if sample.is_truncated:
             return sample, Score(status=Status.TRUNCATED)
         return sample, await scorer.score_episode(first.id)
@@ -87,54 +103,119 @@ async def play(
 async def _turns(
     policy: TakesTurns,
     scorer: PlaysEpisodes,
-    draw: Draw,
-    first: SampleRequest,
+    course: Course,
     *,
     group: str,
     turn_seed: Callable[[int], int],
-) -> Sample:
-    limits = draw.limits
-    assert limits is not None
-    segments: list[Segment] = []
-    turns: list[PlayedTurn] = []
-    room, context = limits.max_tokens, first.prompt_ids
-
-    def ended(reason: FinishReason) -> Sample:
-        return Sample(
-            id=first.id, prompt_ids=first.prompt_ids, segments=tuple(segments), finish_reason=reason,
-            text="\n".join(text for played in turns for text in played.lines), turns=tuple(turns),
-        )  # fmt: skip
-
-    def observe(ids: tuple[int, ...]) -> None:
-        last = segments[-1]
-        segments.append(
-            Segment(
-                token_ids=ids, logprobs=(0.0,) * len(ids), weight_version=last.weight_version,
-                temperature=last.temperature, is_sampled=False,
-            )
-        )  # fmt: skip
-
-    for number in range(limits.max_turns):
-        request = SampleRequest(
-            id=f"{first.id}/{number}", prompt_ids=context, budget=min(draw.budget, room),
-            temperature=first.temperature, seed=turn_seed(number) if number else first.seed,
-        )  # fmt: skip
-        drawn = await policy.sample(request, group=group)
-        segments += drawn.segments
+    segment_tokens: int | None,
+) -> FinishReason:
+    draw, name, num_sampled = course.draw, course.first.id, 0
+    while True:
+        number = len(course.turns)
+        drawn = await policy.sample(course.request(turn_seed(number) if number else course.first.seed), group=group)
         turn = policy.read_turn(drawn, draw.tools, number=number)
         if drawn.is_truncated:
-            turns.append(PlayedTurn(turn=turn))
-            return ended(FinishReason.LENGTH)
-        reply = await scorer.step(first.id, number, turn)
-        turns.append(PlayedTurn(turn=turn, reply=reply.messages))
+            course.take(drawn.segments, PlayedTurn(turn=turn))
+            return FinishReason.LENGTH
+        reply = await scorer.step(name, number, turn)
+        course.take(drawn.segments, PlayedTurn(turn=turn, reply=reply.messages))
         if reply.is_done:
-            return ended(FinishReason.STOP)
-        if number + 1 == limits.max_turns:
-            break
-        observed = policy.reply_ids(draw, reply.messages)
-        room -= drawn.num_tokens + len(observed)
-        if room <= 0:
-            return ended(FinishReason.LENGTH)
-        observe(observed)
-        context = (*context, *drawn.token_ids, *observed)
-    return ended(FinishReason.TURNS)
+            return FinishReason.STOP
+        if (reason := course.go_on()) is not None:
+            return reason
+        num_sampled += drawn.num_tokens
+        if segment_tokens is not None and num_sampled >= segment_tokens:
+            return FinishReason.PAUSED
+
+
+@dataclass(kw_only=True)
+class Course:
+    """How far an episode is: what was said, what the next turn is sampled behind, and what room is left. No I/O."""
+
+    draw: Draw
+    first: SampleRequest
+    between: Callable[[Sequence[Message]], tuple[int, ...]]
+    """Token ids between a turn that was answered so and the next one."""
+    segments: list[Segment] = field(default_factory=list)
+    turns: list[PlayedTurn] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        assert self.draw.limits is not None
+        self._limits = self.draw.limits
+        self._room = self._limits.max_tokens
+        self._context = self.first.prompt_ids
+        self._rounds: tuple[Round, ...] = ()
+        self._observed: tuple[int, ...] = ()
+        """What stands in front of the next turn, and in no segment yet."""
+        self._is_rewritten = False
+
+    def request(self, seed: int) -> SampleRequest:
+        """Asks for the next turn."""
+        return SampleRequest(
+            id=f"{self.first.id}/{len(self.turns)}", prompt_ids=self._context, seed=seed,
+            budget=min(self.draw.budget, self._room), temperature=self.first.temperature,
+        )  # fmt: skip
+
+    def take(self, drawn: Sequence[Segment], played: PlayedTurn) -> None:
+        """The next turn: as it was drawn, and what it was."""
+        begun, *rest = drawn
+        if self._is_rewritten:
+            begun = replace(begun, context_ids=self._context)
+        elif self._observed:
+            before = self.segments[-1]
+            self.segments.append(
+                Segment(
+                    token_ids=self._observed, logprobs=(0.0,) * len(self._observed), is_sampled=False,
+                    weight_version=before.weight_version, temperature=before.temperature,
+                )
+            )  # fmt: skip
+        self.segments += [begun, *rest]
+        self.turns.append(played)
+        ids = tuple(token for part in drawn for token in part.token_ids)
+        self._context = (*self._context, *ids)
+        self._rounds = (*self._rounds, Round(turn_ids=ids, reply=played.reply))
+        self._room -= len(ids)
+        self._observed, self._is_rewritten = (), False
+
+    def go_on(self) -> FinishReason | None:
+        """Make ready for the turn behind the last one; why there is none, where there is none."""
+        limits = self._limits
+        if len(self.turns) == limits.max_turns:
+            return FinishReason.TURNS
+        self._observed = self.between(self._rounds[-1].reply)
+        self._room -= len(self._observed)
+        if self._room <= 0:
+            return FinishReason.LENGTH
+        self._context = (*self._context, *self._observed)
+        self._is_rewritten = not self._fits() and limits.context != "fail"
+        if self._is_rewritten:
+            self._context, self._rounds = rewritten(limits.context, self.first.prompt_ids, self._rounds, self.between)
+        return None if self._fits() else FinishReason.LENGTH
+
+    def repeat(self, so_far: Sample) -> list[tuple[Turn, Reply]]:
+        """Go to where a paused episode stands; what was said there."""
+        for drawn, played in zip(_drawn(so_far), so_far.turns, strict=True):
+            self.take(drawn, played)
+            reason = self.go_on()
+            assert reason is None, f"a paused episode had ended: {reason}"
+        assert tuple(self.segments) == so_far.segments, "a paused episode goes on from elsewhere"
+        return [(played.turn, Reply(messages=played.reply)) for played in so_far.turns]
+
+    def sample(self, reason: FinishReason) -> Sample:
+        """The episode as it stands."""
+        return Sample(
+            id=self.first.id, prompt_ids=self.first.prompt_ids, segments=tuple(self.segments), finish_reason=reason,
+            text="\n".join(text for played in self.turns for text in played.lines), turns=tuple(self.turns),
+        )  # fmt: skip
+
+    def _fits(self) -> bool:
+        """Whether a whole turn can be sampled behind the context."""
+        wanted = len(self._context) - len(self.first.prompt_ids) + min(self.draw.budget, self._room)
+        return self._limits.max_context is None or wanted <= self._limits.max_context
+
+
+def _drawn(sample: Sample) -> Iterator[tuple[Segment, ...]]:
+    """The segments of each turn, as they were drawn; an engine draws a turn as one."""
+    for segment in sample.segments:
+        if segment.is_sampled:
+            yield (replace(segment, context_ids=None),)

@@ -61,18 +61,22 @@ def _compare(chosen, *, is_json: bool) -> int:
     from rich.console import Console
 
     from rl.comparison import compare, tables
+    from rl.console import view_of
     from rl.report import Report
 
     config = chosen.config
     progress = Console(stderr=True, soft_wrap=True, highlight=False)
+    report = Report(config, Path.cwd(), view_of("auto", progress))
     try:
-        results = asyncio.run(compare(chosen, Report(config, Path.cwd(), progress)))
+        results = asyncio.run(compare(chosen, report))
     except (KeyboardInterrupt, asyncio.CancelledError):
         print("stopped", file=sys.stderr)
         return 130
     except Exception as error:  # the process ends here: the reason is the last line
         print(f"evaluation failed: {type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
+    finally:
+        report.close()
     k, temperature = config.eval.samples_per_task, config.eval.temperature
     if is_json:
         facts = {"config": config.name, "seed": config.seed, "samples_per_task": k, "temperature": temperature}

@@ -59,7 +59,7 @@ def episode_limits(settings: GymConfig, gym: Gym, *, config_key: str) -> Episode
         ValueError: a limit is missing, or is none of this gym's.
     """
     if not isinstance(gym, Environment):
-        for key in ("max_turns", "episode_tokens"):
+        for key in ("max_turns", "episode_tokens", "context_tokens"):
             if (given := getattr(settings, key)) is not None:
                 raise ValueError(
                     f"{config_key}.{key} = {given}, but {settings.name} is a gym of one turn; remove it, and set "
@@ -76,7 +76,12 @@ def episode_limits(settings: GymConfig, gym: Gym, *, config_key: str) -> Episode
             f"{config_key} ({settings.name}) takes many turns, and scores of siblings together or with a judge are "
             "not asked for there; have its episodes score themselves"
         )
-    return EpisodeLimits(max_turns=settings.max_turns or gym.max_turns, max_tokens=settings.episode_tokens)
+    return EpisodeLimits(
+        max_turns=settings.max_turns or gym.max_turns,
+        max_tokens=settings.episode_tokens,
+        context=settings.context,
+        max_context=settings.context_tokens,
+    )
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from configs.schema import Config
 from gyms.api import Environment, Score, Services, Task
 from gyms.critic_gym import CriticGym, CriticGymSettings
 from gyms.mixture import GymEntry
+from gyms.response import Response
 from reward.calibration import Calibration, VerifiedPair, calibrate
 from reward.critic import GroupCritic
 from reward.critic_config import build_critic, build_gate
@@ -90,12 +91,15 @@ class Judging:
             gym = self._by_name[group.draw.gym]
             if gym.needs.judge or isinstance(gym, CriticGym | Environment):
                 continue
+            said = [self._chat.read_response(scored.sample) for scored in group.samples]
             self.critic_gym.add_group(
                 group.draw.task,
-                [scored.sample.text for scored in group.samples],
+                [str(text) for text in said],
                 [
-                    None if scored.reward.is_masked or scored.sample.is_truncated else scored.reward.value
-                    for scored in group.samples
+                    scored.reward.value
+                    if text.is_closed and not (scored.reward.is_masked or scored.sample.is_truncated)
+                    else None
+                    for text, scored in zip(said, group.samples, strict=True)
                 ],
                 problem=f"{group.draw.gym}: {gym.fingerprint(group.draw.task)}",
                 is_heldout=False,
@@ -149,8 +153,9 @@ class Judging:
             ),
             group=f"judge/{request.id}",
         )
+        is_guided = bool(request.choices or request.schema)  # then decoding leaves no room for thoughts
         return JudgeReply(
-            text=sample.text,
+            text=Response(sample.text) if is_guided else self._chat.read_response(sample),
             is_truncated=sample.is_truncated,
             num_prompt_tokens=len(prompt_ids),
             num_tokens=sample.num_tokens,

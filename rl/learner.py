@@ -25,9 +25,11 @@ from torch import Tensor
 
 from rl.attention import attention_name
 from rl.batch import LearningSample, Minibatch
+from rl.curated import PtxBatch
 from rl.deal import own_conversations, own_samples
 from rl.forward import check_model, checkpoint_layers, logprobs
 from rl.learner_state import load_state, save_state
+from rl.lora import LoraMasters, LoraSettings
 from rl.loss import Aggregation, LossInputs, PolicyLoss, negative_log_likelihood
 from rl.mismatch import Mismatch, mismatch_weights
 from rl.objective import objective
@@ -37,6 +39,7 @@ from rl.packing import MicroBatch, Tree, pack
 from rl.parts import Part, Sums, sums
 from rl.ptx import PtxSample
 from rl.qat import Masters
+from rl.qk_clip import QKClip
 from rl.ranks import Ranks, Seat
 from rl.update import UpdateMetrics
 from rollout.quant.checkpoint import packed_tensors, write_int4_folder
@@ -69,11 +72,16 @@ class LearnerSettings:
     optimizer: Literal["adamw", "muon"]
     momentum: float
     betas: tuple[float, float]
+    qk_clip: float | None
     weight_decay: float
     max_grad_norm: float
     max_microbatch_tokens: int
     gradient_checkpointing: bool
     ptx_coef: float
+    frozen: tuple[str, ...] = ()
+    """Names of parameters, or `re:` patterns, that are not trained."""
+    lora: LoraSettings | None = None
+    """Train adapters of the quantised matrices alone (`rl.lora`)."""
 
 
 class Learner:
@@ -103,9 +111,7 @@ class Learner:
         self._logprobs: Callable[[MicroBatch, Tensor | None], Tensor]
         if self.ranks.is_alone:
             self.model.to(self.device)
-            self.masters = Masters(
-                self.model, settings.scheme, compute_dtype=compute_dtype, fake_quantize=fake_quantize
-            )
+            self.masters = self._new_masters()
             self._logprobs = partial(logprobs, self.model)
             check_model(self.model)
         else:
@@ -117,9 +123,21 @@ class Learner:
             )
             self._logprobs = self.masters.forward
         self.optimizer = self._new_optimizer()
+        self.qk_clip = None if settings.qk_clip is None else QKClip(self.model, settings.qk_clip)
         self._offload = Offload()
         if settings.gradient_checkpointing:
             checkpoint_layers(self.model)
+
+    def _new_masters(self) -> Masters:
+        s = self.settings
+        dtype = getattr(torch, s.compute_dtype)
+        if s.lora is not None:
+            return LoraMasters(
+                self.model, s.scheme, lora=s.lora, compute_dtype=dtype, fake_quantize=s.fake_quantize
+            )  # fmt: skip
+        return Masters(
+            self.model, s.scheme, compute_dtype=dtype, fake_quantize=s.fake_quantize, frozen=s.frozen
+        )  # fmt: skip
 
     def _new_optimizer(self) -> Optimizer:
         s = self.settings
@@ -160,9 +178,9 @@ class Learner:
         own = minibatch.samples
         if not self.ranks.is_alone:
             own = own_samples(own, self.ranks.rank, self.ranks.size)
-        by_group: dict[int, list[LearningSample]] = {}
+        by_context: dict[tuple[int, tuple[int, ...]], list[LearningSample]] = {}
         for sample in own:
-            by_group.setdefault(sample.group, []).append(sample)
+            by_context.setdefault((sample.group, sample.prompt_ids), []).append(sample)
         by_number = {sample.number: sample for sample in own}
         trees = [
             Tree(
@@ -170,7 +188,7 @@ class Learner:
                 continuations=tuple(s.token_ids for s in siblings),
                 ids=tuple(s.number for s in siblings),
             )
-            for siblings in by_group.values()
+            for siblings in by_context.values()
         ]
         packed = pack(trees, max_tokens=self.settings.max_microbatch_tokens)
         return [(micro, [by_number[number] for number in micro.ids]) for micro in packed]
@@ -196,7 +214,7 @@ class Learner:
 
         Args:
             minibatch: samples with `old_logprobs`; without them, theta is theta_old and this pass gives them.
-            ptx: conversations for this update; ignored where `ptx_coef` is 0.
+            ptx: conversations for this update, or a `PtxBatch` of them; ignored where the weight is 0.
             lr: learning rate, >= 0.
         """
         started = time.perf_counter()
@@ -204,8 +222,12 @@ class Learner:
         num_idle = self._num_idle(micro_batches)
         parts = [self._backward_policy(micro, samples, minibatch) for micro, samples in micro_batches]
         self._idle(num_idle)
-        use_ptx = bool(ptx) and self.settings.ptx_coef > 0
-        ptx_loss = self._backward_ptx(ptx, coef=self.settings.ptx_coef) if use_ptx else 0.0
+        heldout = ptx.heldout if isinstance(ptx, PtxBatch) else ()
+        heldout_loss = self.ptx_loss(heldout) if heldout else None
+        coef = self.settings.ptx_coef * (ptx.scale if isinstance(ptx, PtxBatch) else 1.0)
+        use_ptx = bool(ptx) and coef > 0
+        ptx_loss = self._backward_ptx(ptx, coef=coef) if use_ptx else 0.0
+        qk_max_logit = None if self.qk_clip is None else self.qk_clip.max_logit()
         grad_norm, update_size = self._optimizer_step(lr) if minibatch.samples or use_ptx else (0.0, 0.0)
         num_tokens = sum(map(_num_loss_tokens, minibatch.samples))
         count = len(minibatch.samples) if objective(self.settings.loss).counts_samples else num_tokens
@@ -218,6 +240,9 @@ class Learner:
         return UpdateMetrics(
             policy_loss=total.loss,
             ptx_loss=ptx_loss,
+            ptx_coef=coef if use_ptx else 0.0,
+            ptx_heldout_loss=heldout_loss,
+            qk_max_logit=qk_max_logit,
             grad_norm=grad_norm,
             learning_rate=lr,
             update_size=update_size,
@@ -263,6 +288,7 @@ class Learner:
         engine_NT = _padded([sample.engine_logprobs for sample in samples], micro, self.device)
         mask_NT = _padded([sample.loss_mask for sample in samples], micro, self.device)
         advantages_N = torch.tensor([sample.advantage for sample in samples], device=self.device)
+        lengths_N = torch.tensor([float(s.num_counted or _num_loss_tokens(s)) for s in samples], device=self.device)
         weights_NT = mismatch_weights(
             s.mismatch, logprobs_NT=logprobs_NT, old_logprobs_NT=old_NT, engine_logprobs_NT=engine_NT,
             loss_mask_NT=mask_NT,
@@ -270,7 +296,7 @@ class Learner:
         result = objective(s.loss).loss(
             LossInputs(
                 logprobs_NT=logprobs_NT, old_logprobs_NT=old_NT, advantages_N=advantages_N, loss_mask_NT=mask_NT,
-                weights_NT=weights_NT, num_samples=whole.num_samples, num_tokens=whole.num_tokens,
+                weights_NT=weights_NT, lengths_N=lengths_N, num_samples=whole.num_samples, num_tokens=whole.num_tokens,
                 tau=s.tau, clip_low=s.clip_low, clip_high=s.clip_high, aggregation=s.aggregation,
             )
         )  # fmt: skip
@@ -281,6 +307,11 @@ class Learner:
             weight_sum=weights_NT.sum(), weight_square_sum=weights_NT.square().sum(),
             num_dropped=((weights_NT == 0) & (mask_NT > 0)).sum(),
         )  # fmt: skip
+
+    @torch.no_grad()
+    def ptx_loss(self, samples: Sequence[PtxSample]) -> float:
+        """Mean negative log-likelihood of conversations in nats per token; changes nothing."""
+        return self._backward_ptx(samples, coef=0.0)
 
     def _backward_ptx(self, samples: Sequence[PtxSample], *, coef: float) -> float:
         """Adds coef times the gradient of the mean NLL; returns the mean NLL."""
@@ -294,7 +325,8 @@ class Learner:
         for micro in micro_batches:
             mask_NT = _padded([samples[i].loss_mask for i in micro.ids], micro, self.device)
             loss = negative_log_likelihood(self._logprobs(micro, None), mask_NT, num_tokens=num_tokens)
-            (coef * loss).backward()
+            if coef:
+                (coef * loss).backward()
             total += loss.item()
         self._idle(num_idle)
         return self.ranks.add_up([total])[0]
@@ -305,6 +337,8 @@ class Learner:
         if not torch.isfinite(norm):
             raise RuntimeError("the gradient is not finite; lower learner.lr or learner.max_grad_norm")
         update_size = self.optimizer.step(lr)
+        if self.qk_clip is not None:
+            self.qk_clip.clip(self.masters.parameters)
         self.masters.zero_grad()
         self.masters.refresh()
         return float(norm), update_size

@@ -44,5 +44,7 @@ def with_length_reward(group: Group, coef: float) -> Group:
     )
     samples = list(group.samples)
     for k, earned in zip(counted, found, strict=True):
-        samples[k] = replace(samples[k], reward=replace(samples[k].reward, length=coef * earned))
+        samples[k] = replace(
+            samples[k], reward=replace(samples[k].reward, length=samples[k].reward.length + coef * earned)
+        )
     return replace(group, samples=tuple(samples))

@@ -49,6 +49,8 @@ class LossInputs:
     """[N, T] 1 for tokens that the policy sampled, 0 for padding and observations."""
     weights_NT: Tensor | None = None
     """[N, T] weights of the policy gradient (`rl.mismatch`); None: ones."""
+    lengths_N: Tensor | None = None
+    """[N] counted tokens of the whole response that a row is a part of; None: rows are whole, it is the mask's sum."""
     num_samples: int
     """Counted samples of the whole minibatch."""
     num_tokens: int
@@ -84,7 +86,8 @@ class LossInputs:
             return each_NT.sum() / self.num_tokens
         each_N = each_NT.sum(dim=1)
         if how == "sample":
-            each_N = each_N / self.mask_NT.sum(dim=1).clamp(min=1)
+            lengths_N = self.mask_NT.sum(dim=1) if self.lengths_N is None else self.lengths_N
+            each_N = each_N / lengths_N.clamp(min=1)
         return each_N.sum() / self.num_samples
 
 

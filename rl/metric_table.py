@@ -46,7 +46,8 @@ METRICS: tuple[Metric, ...] = (
         "rl.metrics:_reward_metrics",
         ("reward/mean", "reward", "mean over the step's unmasked samples; truncated ones count with their penalty"),
         ("reward/length_mean", "reward",
-         "mean part of it that the length of responses earned (`reward.length`); 0 without"),
+         "mean part of it that the length of responses earned or lost (`reward.length`, `.toggle`, "
+         "`.truncation.ramp_tokens`); 0 without"),
         ("reward/spread_frac", "fraction",
          "groups whose unmasked rewards are not all equal: those that teach something"),
         ("reward/<gym>/mean", "reward", "the same mean over one gym's samples; where the step drew from it"),
@@ -56,8 +57,28 @@ METRICS: tuple[Metric, ...] = (
          "mean of one component of the gym's scores, over the samples that have it; where any has"),
     ),
     *_rows(
+        "rl.shaping:Shaping.metrics",
+        ("reward/is_budgeted", "0 or 1", "the step is of a phase with budgets; where `reward.toggle` is on"),
+        ("reward/over_budget_frac", "fraction",
+         "unmasked responses that were right and not paid, for more tokens than their task's budget; where as above"),
+    ),
+    *_rows(
+        "rl.thinking:Thinking.metrics",
+        ("rollout/thought_tokens_mean", "tokens",
+         "of the responses that mark their thoughts, up to the mark that ends them; where any does"),
+        ("rollout/answer_tokens_mean", "tokens", "of the same responses, behind that mark; where any does"),
+    ),
+    *_rows(
         "rl.metrics:step_metrics",
         ("rollout/temperature", "-", "sampling temperature"),
+        ("rollout/<gym>/temperature", "-",
+         "the same of a gym that has its own (`gyms.NAME.temperature`); where it differs"),
+        ("rollout/num_refills", "draws",
+         "complete groups of draws that were added in the place of others without spread "
+         "(`rollout.prompts.max_refills`)"),
+        ("rollout/refill_tokens_frac", "fraction",
+         "their part of the sampled tokens of complete groups: what refills cost"),
+        ("rollout/num_ungated", "draws", "draws for which no task passed the curriculum's gate"),
         ("rollout/weight_version", "-", "version of the weights that sampled"),
         ("rollout/num_samples", "samples", "draws times siblings"),
         ("rollout/num_dropped_prompts", "tasks",
@@ -97,6 +118,12 @@ METRICS: tuple[Metric, ...] = (
         ("learner/policy_loss", "reward x nats",
          "policy loss; mean over the step's updates, as are all `learner/` values but the last three"),
         ("learner/ptx_loss", "nats/token", "mean negative log-likelihood of the PTX batches; 0 without PTX"),
+        ("learner/ptx_coef", "-", "weight of the PTX loss (`ptx.coef`, `.coef_end_frac`); 0 without"),
+        ("learner/ptx_heldout_loss", "nats/token",
+         "the same loss of held-out conversations (`ptx.num_heldout`), before the step's first update: it rises where "
+         "the policy forgets; null where it was not measured"),
+        ("learner/qk_max_logit", "-",
+         "largest attention logit of the step's updates, each before it; null without `learner.qk_clip`"),
         ("learner/grad_norm", "-", "global gradient norm before clipping"),
         ("learner/update_size", "-",
          "norm of an update's change of the fp32 masters over their norm, estimated from 65,536 entries of each larger "

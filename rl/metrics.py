@@ -48,9 +48,13 @@ def step_metrics(
         "step": step,
         **_reward_metrics(batch.groups),
         "rollout/temperature": temperature,
+        **_gym_temperatures(batch.groups, temperature),
         "rollout/weight_version": weight_version,
         "rollout/num_samples": len(scored),
         "rollout/num_dropped_prompts": sum(group.draw.num_dropped for group in batch.groups),
+        "rollout/num_refills": sum(group.draw.index < 0 for group in batch.groups),
+        "rollout/refill_tokens_frac": _refill_tokens_frac(batch.groups),
+        "rollout/num_ungated": sum(group.draw.is_ungated for group in batch.groups),
         "rollout/num_tokens": num_tokens,
         "rollout/length_mean": _mean([s.sample.num_sampled for s in scored]),
         "rollout/truncated_frac": _mean([s.sample.is_truncated for s in scored]),
@@ -81,6 +85,19 @@ def _stale_frac(scored: Sequence[ScoredSample], weight_version: int) -> float | 
     parts = [part for s in scored for part in s.sample.segments if part.is_sampled]
     num = sum(len(part.token_ids) for part in parts)
     return sum(len(p.token_ids) for p in parts if p.weight_version != weight_version) / num if num else None
+
+
+def _gym_temperatures(groups: Sequence[Group], temperature: float) -> Row:
+    """Of the gyms that have their own: what the last tokens of their responses were drawn at."""
+    found = {g.draw.gym: s.sample.segments[-1].temperature for g in groups for s in g.samples}
+    return {f"rollout/{gym}/temperature": own for gym, own in sorted(found.items()) if own != temperature}
+
+
+def _refill_tokens_frac(groups: Sequence[Group]) -> float | None:
+    """Of the sampled tokens of complete groups, those of draws that the step added."""
+    lengths = [(g.draw.index < 0, s.sample.num_sampled) for g in groups for s in g.samples]
+    num = sum(length for _, length in lengths)
+    return sum(length for is_refill, length in lengths if is_refill) / num if num else None
 
 
 def _reward_metrics(groups: Sequence[Group]) -> Row:
@@ -115,6 +132,7 @@ def learner_metrics(updates: Sequence[UpdateMetrics]) -> Row:
     fields = (
         "policy_loss",
         "ptx_loss",
+        "ptx_coef",
         "grad_norm",
         "learning_rate",
         "update_size",
@@ -126,6 +144,8 @@ def learner_metrics(updates: Sequence[UpdateMetrics]) -> Row:
     num_tokens = sum(update.num_tokens for update in updates)
     weight_sum, weight_square_sum = math.fsum(u.weight_sum for u in updates), sum(u.weight_square_sum for u in updates)
     return row | {
+        "learner/ptx_heldout_loss": _mean([u.ptx_heldout_loss for u in updates if u.ptx_heldout_loss is not None]),
+        "learner/qk_max_logit": max((u.qk_max_logit for u in updates if u.qk_max_logit is not None), default=None),
         "learner/weight_ess": effective_frac(weight_sum, weight_square_sum, num_tokens),
         "learner/weight_dropped_frac": sum(u.num_dropped for u in updates) / num_tokens if num_tokens else None,
         "learner/num_samples": sum(update.num_samples for update in updates),

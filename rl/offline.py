@@ -26,17 +26,17 @@ from configs.schema import Config
 from gyms.load import load_gym
 from gyms.mixture import GymEntry
 from rl.checkpoint import Checkpoint, complete_checkpoints
+from rl.curated import Curated
 from rl.learner import Learner
 from rl.metrics import learner_metrics
 from rl.objective import check_objective
 from rl.preflight import chat_of, load_ptx
-from rl.ptx import PtxData
 from rl.run_folder import RunFolder
 from rl.sample_rows import minibatches_of
 from rl.settings import learner_settings, learning_rate, ptx_batch
 from rl.update import UpdateMetrics
 
-__all__ = ["Replay", "replay"]
+__all__ = ["Replay", "config_of", "model_folder_of", "replay"]
 
 MAY_CHANGE = (
     "learner.loss", "learner.aggregation", "learner.tau", "learner.clip_*", "learner.mismatch.*", "learner.lr*",
@@ -84,7 +84,7 @@ def replay(
     checkpoint, logged = _start(folder, step)
     ptx = _curated(config if config.ptx.coef else wanted, folder)
     torch.set_num_threads(config.cluster.cpus_per_bundle or max((os.cpu_count() or 1) // config.engine.num_engines, 1))
-    learner = Learner(learner_settings(config, _model_folder(config, folder)))
+    learner = Learner(learner_settings(config, model_folder_of(config, folder)))
     learner.load(checkpoint.folder)
     for now in range(checkpoint.step, step):
         say(f"step {now}, on the way from {checkpoint.folder.name}")
@@ -100,12 +100,20 @@ def replay(
     )
 
 
-def _configs(folder: RunFolder, overrides: Sequence[str]) -> tuple[Config, Config]:
-    """The run's config, and the same with the overrides."""
+def config_of(folder: RunFolder, overrides: Sequence[str] = ()) -> Config:
+    """The config that a run folder holds.
+
+    Raises:
+        ValueError: it holds none, or one that this version does not know.
+    """
     if not folder.config.is_file():
         raise ValueError(f"{folder.path} is no run folder: it has no config.json")
-    text = folder.config.read_text(encoding="utf-8")
-    config, wanted = from_json(text), from_json(text, overrides)
+    return from_json(folder.config.read_text(encoding="utf-8"), overrides)
+
+
+def _configs(folder: RunFolder, overrides: Sequence[str]) -> tuple[Config, Config]:
+    """The run's config, and the same with the overrides."""
+    config, wanted = config_of(folder), config_of(folder, overrides)
     if wrong := [key for key in diff(config, wanted) if not any(fnmatchcase(key, may) for may in MAY_CHANGE)]:
         raise ConfigError(
             f"{wrong[0]} decides what a step samples, or how its learner was built, and cannot change in a replay; "
@@ -130,11 +138,12 @@ def _start(folder: RunFolder, step: int) -> tuple[Checkpoint, dict[int, dict[str
     return before[0], logged
 
 
-def _model_folder(config: Config, folder: RunFolder) -> Path:
+def model_folder_of(config: Config, folder: RunFolder) -> Path:
+    """The policy before training."""
     return folder.base if config.model.path is None else config.model.path
 
 
-def _curated(config: Config, folder: RunFolder) -> PtxData | None:
+def _curated(config: Config, folder: RunFolder) -> Curated | None:
     """The curated conversations of the PTX loss, if it is on."""
     if not config.ptx.coef:
         return None
@@ -146,13 +155,13 @@ def _curated(config: Config, folder: RunFolder) -> PtxData | None:
             budget=gym.budget,
         )
         for i, gym in enumerate(config.gyms)
-        if gym.name in config.ptx.source.gyms
+        if any(gym.name in source.gyms for source in config.ptx.sources)
     ]
-    return load_ptx(config, tuple(entries), chat_of(config, _model_folder(config, folder), entries))
+    return load_ptx(config, tuple(entries), chat_of(config, model_folder_of(config, folder), entries))
 
 
 def _do(
-    learner: Learner, config: Config, folder: RunFolder, step: int, logged: dict[str, Any] | None, ptx: PtxData | None
+    learner: Learner, config: Config, folder: RunFolder, step: int, logged: dict[str, Any] | None, ptx: Curated | None
 ) -> list[UpdateMetrics]:
     """All updates of a step; `logged`, if given, has the learning rate where the run's length changed afterwards."""
     try:

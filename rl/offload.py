@@ -62,9 +62,10 @@ class Offload:
 
 
 def tensors_in(value: Any) -> Iterator[Tensor]:
-    """Every tensor in nested mappings and sequences."""
+    """Every tensor in nested mappings and sequences; of one that ranks share (a DTensor) this rank's part."""
     if isinstance(value, Tensor):
-        yield value
+        part: Any = value
+        yield part.to_local() if hasattr(part, "to_local") else part
     elif isinstance(value, Mapping):
         for part in value.values():
             yield from tensors_in(part)

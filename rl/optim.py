@@ -9,7 +9,7 @@ this for 2-D tensors (its momentum is scaled by 1 - mu, which NewtonSchulz takes
 of the checkpoint by itself, as a view into its master: of a parameter that holds all experts of a layer, or gate and up
 in one, each is orthogonalised alone. Embeddings, the head, norms and biases go to AdamW, as in K2.
 
-Left out: QK-Clip. It was inactive after the first 70,000 steps of K2's pre-training (appendix D).
+QK-Clip, the other half of MuonClip, is in `rl.qk_clip`.
 """
 
 from __future__ import annotations

@@ -9,19 +9,20 @@ weights and the temperature that drew it, and the engine's log-probabilities.
 on carries the same. A segment has a seed of its own, a function of (run seed, step and draw that began it, k, segment).
 *Staleness* is bounded by the budget: a response spans at most budget / segment_tokens steps, rounded up.
 
-Left out: episodes of many turns end in the step that began them; stopping a response that repeats itself.
+Episodes pause between two turns (rl/episodes.py). Left out: stopping a response that repeats itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol
 
 from gyms.api import Score
-from gyms.mixture import Draw
+from gyms.mixture import Draw, GymEntry
+from gyms.turns import turn_as_json, turn_of_json
 from reward.wire import parse_score, score_as_json
-from rollout.types import FinishReason, Sample, SampleRequest, Segment
+from rollout.types import FinishReason, PlayedTurn, Sample, SampleRequest, Segment
 
 __all__ = ["PartialGroup", "Respond", "Scored", "respond"]
 
@@ -45,20 +46,25 @@ class PartialGroup:
         return sum(sample.is_paused for sample, _ in self.siblings)
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain data, without the draw, which is a function of its step and index."""
+        """Plain data; of the draw its number and its task's place, from which its gym makes it again."""
         return {
             "step": self.step,
             "draw": self.draw.index,
+            "gym": self.draw.gym,
+            "place": self.draw.place,
+            "num_dropped": self.draw.num_dropped,
+            "is_ungated": self.draw.is_ungated,
             "siblings": [
                 {
                     "id": sample.id,
                     "prompt_ids": list(sample.prompt_ids),
                     "finish_reason": str(sample.finish_reason),
                     "text": sample.text,
-                    "segments": [
-                        [list(part.token_ids), list(part.logprobs), part.weight_version, part.temperature]
-                        for part in sample.segments
+                    "segments": list(map(_segment_as_json, sample.segments)),
+                    "turns": [
+                        [turn_as_json(played.turn), [dict(said) for said in played.reply]] for played in sample.turns
                     ],
+                    "world_seed": sample.world_seed,
                     "score": None if score is None else score_as_json(score),
                 }
                 for sample, score in self.siblings
@@ -66,13 +72,17 @@ class PartialGroup:
         }
 
     @classmethod
-    def from_state(cls, state: dict[str, Any], draws: Sequence[Draw]) -> PartialGroup:
+    def from_state(cls, state: dict[str, Any], entries: Sequence[GymEntry]) -> PartialGroup:
         """What `state_dict` gave.
 
         Args:
-            draws: of the step that began it.
+            entries: the gyms of the run.
         """
-        (draw,) = (draw for draw in draws if draw.index == state["draw"])
+        (entry,) = (entry for entry in entries if entry.name == state["gym"])
+        draw = entry.draw(
+            state["draw"], entry.gym.tasks("train")[state["place"]], place=state["place"],
+            num_dropped=state["num_dropped"], is_ungated=state["is_ungated"],
+        )  # fmt: skip
         return cls(draw=draw, step=state["step"], siblings=tuple(map(_sibling, state["siblings"])))
 
 
@@ -80,14 +90,23 @@ def _sibling(state: dict[str, Any]) -> Scored:
     sample = Sample(
         id=state["id"],
         prompt_ids=tuple(state["prompt_ids"]),
-        segments=tuple(
-            Segment(token_ids=tuple(ids), logprobs=tuple(logprobs), weight_version=version, temperature=temperature)
-            for ids, logprobs, version, temperature in state["segments"]
-        ),
+        segments=tuple(map(_segment_of_json, state["segments"])),
+        turns=tuple(PlayedTurn(turn=turn_of_json(turn), reply=tuple(reply)) for turn, reply in state["turns"]),
+        world_seed=state["world_seed"],
         finish_reason=FinishReason(state["finish_reason"]),
         text=state["text"],
     )
     return sample, None if state["score"] is None else parse_score(state["score"])
+
+
+def _segment_as_json(segment: Segment) -> dict[str, Any]:
+    found = {field.name: getattr(segment, field.name) for field in fields(segment)}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
+
+
+def _segment_of_json(state: dict[str, Any]) -> Segment:
+    fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in state.items()}
+    return Segment(**fields)
 
 
 class Respond(Protocol):

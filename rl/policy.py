@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from gyms.api import Message, Task, Tool, Turn
 from gyms.mixture import Draw
+from gyms.response import Response
 from rl.dispatch import Dispatch, Given
 from rl.faults import ActorLost, DeadlineExceeded
 from rl.processes import Place, Process
@@ -60,7 +61,9 @@ class ServedPolicy:
         self._generate_seconds = generate_seconds
         self._place = place
         self._links = [_Link(engine=engine) for engine in engines]
-        self._dispatch = Dispatch(len(engines), max_requests=math.ceil(OVERBOOKING * max_num_seqs))
+        # the only engine gets all at once: there is nobody to leave a group for, and calls cost time
+        room = OVERBOOKING * max_num_seqs if len(engines) > 1 else math.inf
+        self._dispatch = Dispatch(len(engines), max_requests=room)
         self._futures: dict[str, asyncio.Future[Sample]] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._is_closing = False
@@ -82,6 +85,10 @@ class ServedPolicy:
     def text(self, token_ids: Sequence[int]) -> str:
         """What tokens say, special ones left out."""
         return self.chat.decode(token_ids)
+
+    def read_response(self, sample: Sample) -> Response:
+        """What counts of a sampled response."""
+        return self.chat.read_response(sample)
 
     def read_turn(self, sample: Sample, tools: Sequence[Tool], *, number: int) -> Turn:
         """The turn of an episode that a sampled response is."""

@@ -17,19 +17,28 @@ from typing import Any
 import torch
 
 from configs.schema import Config
+from gyms.api import Task
 from gyms.fingerprint import gym_fingerprint
 from gyms.load import GymSpec
 from gyms.mixture import GymEntry
+from rl.architectures import check_architecture
 from rl.checkpoint import Checkpoint
+from rl.curated import Curated, Source, split
 from rl.gym_checks import check_gyms, check_same_everywhere, gym_code
 from rl.judging import Judging
 from rl.machine import check_programs, check_ray_folder
 from rl.objective import check_objective
+from rl.overlap import check_overlap, digest, file_texts
 from rl.prompts import Askable, check_conversations, check_prompts
 from rl.ptx import PtxData, load_conversations
+from rl.qat import frozen_names
+from rl.rates import Known, in_range, read_rates
 from rl.resume import check_draws_so_far, check_fingerprint, resumed
 from rl.run_folder import RunFolder
+from rl.sampling import PromptSampler
+from rl.thinking import Thinking
 from rl.tiny_model import build_tiny_model
+from rl.toggle import Budgets
 from rollout.chat import ChatFormat
 from rollout.engine.compat import check_version
 
@@ -56,12 +65,18 @@ class Checked:
     chat: ChatFormat
     gyms: tuple[GymEntry, ...]
     specs: tuple[GymSpec, ...]
-    ptx: PtxData | None
+    ptx: Curated | None
     num_parameters: int
     fingerprint: dict[str, Any]
     """What must be the same when a run goes on: chat template and gyms' tasks."""
     askable: Askable
     """Which tasks can be asked."""
+    sampler: PromptSampler
+    """Which of them a step asks."""
+    token_budgets: Budgets
+    """Of tasks, for `reward.toggle`, from `rollout.prompts.rates`."""
+    thinking: Thinking
+    """Where thoughts end in this model's responses."""
     checkpoint: Checkpoint | None
     """Where the run goes on from; None where it begins."""
     notes: tuple[str, ...]
@@ -85,7 +100,15 @@ def check(config: Config, *, say: Callable[[str], None] = lambda text: None) -> 
     model_folder = prepare_model_folder(config, folder)
     num_parameters = check_model(config, model_folder)
     chat = chat_of(config, model_folder, gyms)
-    fingerprint = {"chat_template": chat.template_hash, "gyms": {e.name: gym_fingerprint(e.gym) for e in gyms}}
+    wanted = config.rollout.prompts
+    known = Known() if wanted.rates is None else read_rates(wanted.rates, [entry.name for entry in gyms])
+    benchmarks = file_texts(config.overlap.files)
+    fingerprint: dict[str, Any] = {
+        "chat_template": chat.template_hash,
+        "gyms": {e.name: gym_fingerprint(e.gym) for e in gyms},
+        **({"rates": known.digest} if known.rates else {}),
+        **({"overlap": digest(benchmarks)} if benchmarks and config.overlap.rule == "drop" else {}),
+    }
     check_same_everywhere(foreign, fingerprint["gyms"])
     checkpoint = None
     if goes_on is not None:
@@ -101,9 +124,22 @@ def check(config: Config, *, say: Callable[[str], None] = lambda text: None) -> 
     for i, entry in enumerate(gyms):
         with gym_code(i, entry.name):
             notes += check_prompts(config, gyms, i, askable, say)
+    overlaps, told = check_overlap(config.overlap, gyms, benchmarks)
+    notes += told
+
+    def fits(gym: str, task: Task) -> bool:
+        is_clean = config.overlap.rule != "drop" or overlaps[gym].where(task) is None
+        in_rates = in_range(known.rates, gym, task, low=wanted.min_rate, high=wanted.max_rate)
+        return in_rates and is_clean and askable.fits(gym, task)
+
+    sampler = PromptSampler(
+        wanted, gyms, seed=config.seed, num=config.rollout.prompts_per_step, fits=fits, known=known.rates
+    )  # fmt: skip
+    sampler.draws(0, {})  # there is something to draw
     ptx = load_ptx(config, gyms, chat)
     if ptx is not None:
-        notes += check_conversations(config, ptx, say)
+        for source in ptx.sources:
+            notes += check_conversations(config, source.data, say)
     return Checked(
         config=config,
         folder=folder,
@@ -115,6 +151,9 @@ def check(config: Config, *, say: Callable[[str], None] = lambda text: None) -> 
         num_parameters=num_parameters,
         fingerprint=fingerprint,
         askable=askable,
+        sampler=sampler,
+        token_budgets=known.budgets(config.reward.toggle.quantile),
+        thinking=Thinking(chat.tokenizer),
         checkpoint=checkpoint,
         notes=tuple(notes),
     )
@@ -192,23 +231,12 @@ def check_model(config: Config, model_folder: Path) -> int:
     check_context(config, model_folder)
     whole = AutoConfig.from_pretrained(str(model_folder))
     facts = whole.get_text_config()  # where a model of several kinds of input keeps those of its language model
-    window = getattr(facts, "sliding_window", None)
-    layers = getattr(facts, "layer_types", None) or ("sliding_attention",)
-    if window is not None and "sliding_attention" in layers and window < config.model.context_length:
-        raise ValueError(
-            f"the model attends over a sliding window of {window} tokens, less than model.context_length = "
-            f"{config.model.context_length}; the learner's tree mask would replace the window: lower the context"
-        )
-    for key in ("attn_logit_softcapping", "final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap"):
-        if getattr(facts, key, None) is not None:
-            raise ValueError(
-                f"{model_folder}/config.json sets {key} = {getattr(facts, key):g}: models with soft-capped logits "
-                "(as Gemma 2) cannot be trained here; give another model.path"
-            )
+    check_architecture(facts, context_length=config.model.context_length, model_folder=model_folder)
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(whole)
     scheme = QuantScheme(group_size=config.quant.group_size, ignore=config.quant.ignore)
     check_shapes(quantized_views(model, scheme), config.quant.group_size, this_device().kernel)
+    frozen_names(model, config.learner.frozen)
     return sum(parameter.numel() for parameter in model.parameters())
 
 
@@ -232,6 +260,7 @@ def chat_of(config: Config, model_folder: Path, gyms: Sequence[GymEntry]) -> Cha
         use_template=config.model.chat_template,
         system_prompt=config.model.system_prompt,
         tool_format=config.model.tool_format,
+        thoughts=config.model.thoughts,
     )
     chat.check()
     if any(entry.limits for entry in gyms):
@@ -239,23 +268,33 @@ def chat_of(config: Config, model_folder: Path, gyms: Sequence[GymEntry]) -> Cha
     return chat
 
 
-def load_ptx(config: Config, gyms: tuple[GymEntry, ...], chat: ChatFormat) -> PtxData | None:
+def load_ptx(config: Config, gyms: tuple[GymEntry, ...], chat: ChatFormat) -> Curated | None:
     """The curated conversations, if any are used."""
-    source = config.ptx.source
-    if not source.is_set or not (config.ptx.coef > 0 or config.warmup.num_steps):
+    ptx = config.ptx
+    if not ptx.sources or not (ptx.coef > 0 or config.warmup.num_steps or ptx.num_heldout):
         return None
     by_name = {entry.name: entry.gym for entry in gyms}
-    conversations = load_conversations(
-        gyms={name: by_name[name] for name in source.gyms},
-        jsonl=source.jsonl,
-        dataset=source.dataset,
-        split=source.split,
-        max_examples=source.max_examples,
-        seed=config.seed,
-        tool_format=chat.tool_format,
-    )
     limit = min(config.model.context_length, config.learner.max_microbatch_tokens)
-    return PtxData(conversations, chat, max_tokens=limit, rule=config.ptx.long_conversations)
+    found = []
+    for source in ptx.sources:
+        conversations = load_conversations(
+            gyms={name: by_name[name] for name in source.gyms},
+            jsonl=source.jsonl,
+            dataset=source.dataset,
+            split=source.split,
+            max_examples=source.max_examples,
+            seed=config.seed,
+            tool_format=chat.tool_format,
+        )
+        train, heldout = split(conversations, num_heldout=ptx.num_heldout, seed=config.seed)
+        found.append(
+            Source(
+                data=PtxData(train, chat, max_tokens=limit, rule=ptx.long_conversations),
+                weight=source.weight,
+                heldout=PtxData(heldout, chat, max_tokens=limit) if heldout else None,
+            )
+        )
+    return Curated(found)
 
 
 # -- memory -----------------------------------------------------------------------------------------------------------

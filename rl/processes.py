@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
+
+from rollout.engine.device import DeviceProfile
 
 __all__ = ["Place", "Process", "StartsProcesses"]
 
@@ -21,12 +24,17 @@ class Process(Protocol):
     """The learner, or one of its ranks, or an engine."""
 
     @property
+    def failure(self) -> Exception | None:
+        """Why it must be started anew, if it must; set by whoever finds out."""
+        ...
+
+    @failure.setter
+    def failure(self, error: Exception | None) -> None: ...
+
+    @property
     def name(self) -> str:
         """In errors: "learner", "engine 0"."""
         ...
-
-    failure: Exception | None
-    """Why it must be started anew, if it must."""
 
     async def ask(self, method: str, *args: Any, setting: str, **kwargs: Any) -> Any:
         """Call a method and wait for its answer, at most `cluster.<setting>` seconds.
@@ -49,25 +57,28 @@ class StartsProcesses(Protocol):
     place: Place
 
     @property
-    def host(self) -> str:
-        """Address of this process's machine, as those that it starts reach it."""
+    def device(self) -> DeviceProfile:
+        """What kind of devices they are; known once it was entered."""
         ...
 
     @property
-    def is_tight(self) -> bool:
-        """Whether learner and engines do not fit on the devices beside each other; known once it was entered."""
+    def host(self) -> str:
+        """Address of this process's machine, as those that it starts reach it."""
         ...
 
     async def __aenter__(self) -> StartsProcesses: ...
 
     async def __aexit__(self, *error: object) -> None: ...
 
-    def start(self, kind: type, *args: Any, name: str, bundle: int, max_concurrency: int = 1) -> Process:
+    def start(
+        self, kind: type, *args: Any, name: str, bundle: int, environment: Mapping[str, str], max_concurrency: int = 1
+    ) -> Process:
         """Start `kind(*args)` in a process of its own; returns at once (`ask("__ray_ready__")` waits for it).
 
         Args:
             name: in errors.
             bundle: number of the engine, and of the learner's rank, whose devices it shares.
+            environment: variables that it needs before it imports anything.
             max_concurrency: calls that it serves at the same time, on threads.
         """
         ...

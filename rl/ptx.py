@@ -113,12 +113,13 @@ class PtxData:
         prompts = self._chat.prompt_lengths(
             [conversation[:-1] for conversation in simple.values()], [found.tools for found in simple.values()]
         )
+        closing = [len(self._chat.closing_ids(found[:-1], found[-1]["content"])) for found in simple.values()]
         answers = self._chat.response_lengths([conversation[-1]["content"] for conversation in simple.values()])
-        for i, prompt, answer in zip(simple, prompts, answers, strict=True):
+        for i, prompt, closes, answer in zip(simple, prompts, closing, answers, strict=True):
             if isinstance(prompt, ValueError) or isinstance(answer, ValueError):
                 problem = str(prompt if isinstance(prompt, ValueError) else answer)
             else:
-                problem = _no_prefix(prompt) or self._too_long(prompt + answer)
+                problem = _no_prefix(prompt) or self._too_long(prompt + closes + answer)
             if problem:
                 self._problems[i] = problem
             else:
@@ -164,7 +165,8 @@ def tokenise(conversation: Sequence[Message], chat: ChatFormat) -> PtxSample:
     if problem := _no_prefix(len(prefix)):
         raise ValueError(problem)
     if len(turns) == 1 and turns[0] == len(conversation) - 1:
-        tokens = chat.response_ids(conversation[-1]["content"])
+        told = conversation[-1]["content"]
+        tokens = (*chat.closing_ids(prompt, told), *chat.response_ids(told))
         return PtxSample(prefix=prefix, token_ids=tokens, loss_mask=(True,) * len(tokens))
     token_ids: list[int] = []
     loss_mask: list[bool] = []
@@ -175,7 +177,8 @@ def tokenise(conversation: Sequence[Message], chat: ChatFormat) -> PtxSample:
                 "has several turns, and the chat template of model.path rewrites earlier messages (as those do that "
                 "strip thoughts); use single-turn conversations in ptx.source with it"
             )
-        answer = chat.response_ids(conversation[i]["content"])
+        told = conversation[i]["content"]
+        answer = (*chat.closing_ids(conversation[:i], told), *chat.response_ids(told))
         token_ids += [*between, *answer]
         loss_mask += [False] * len(between) + [True] * len(answer)
     return PtxSample(prefix=prefix, token_ids=tuple(token_ids), loss_mask=tuple(loss_mask))

@@ -27,8 +27,9 @@ def start_learner(
     processes: StartsProcesses, settings: LearnerSettings, *, num_ranks: int, limits: ClusterConfig
 ) -> Process:
     """A learner in one process, or in one for each rank, rank i in bundle i."""
+    environment = processes.device.learner_environment
     if num_ranks == 1:
-        return processes.start(Learner, settings, name="learner", bundle=0)
+        return processes.start(Learner, settings, name="learner", bundle=0, environment=environment)
     seconds = max(limits.start_seconds, limits.update_seconds, limits.swap_seconds, limits.save_seconds)
     store = open_store(seconds)
     seats = [
@@ -36,7 +37,10 @@ def start_learner(
         for i in range(num_ranks)
     ]
     started = [
-        processes.start(Learner, settings, seat, name=f"learner rank {seat.rank}", bundle=seat.rank) for seat in seats
+        processes.start(
+            Learner, settings, seat, name=f"learner rank {seat.rank}", bundle=seat.rank, environment=environment
+        )
+        for seat in seats
     ]
     return RankGroup(started, store)
 
@@ -66,6 +70,10 @@ class RankGroup:
     @failure.setter
     def failure(self, failure: Exception | None) -> None:
         self._failure = failure
+
+    @failure.setter
+    def failure(self, error: Exception | None) -> None:
+        self.ranks[0].failure = error
 
     async def ask(self, method: str, *args: Any, setting: str, **kwargs: Any) -> Any:
         calls = [rank.ask(method, *args, setting=setting, **kwargs) for rank in self.ranks]

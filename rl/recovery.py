@@ -14,7 +14,6 @@ from collections.abc import AsyncIterator
 from typing import Any, Self
 
 from configs.load import to_json
-from gyms.mixture import Draw, draws
 from reward.scorer import Scorer
 from rl.alarms import WATCHED, alarm_of
 from rl.checkpoint import Checkpoint, RunState, latest_checkpoint, prune, staging_folder, write_manifest
@@ -22,6 +21,7 @@ from rl.cluster import Cluster
 from rl.faults import ActorLost, DeadlineExceeded, RunStopped
 from rl.judging import Judging
 from rl.preflight import Checked
+from rl.processes import StartsProcesses
 from rl.report import Report
 from rl.restarts import Restarts
 from rl.run_folder import write_atomically
@@ -37,11 +37,12 @@ class Recoverable:
     Args:
         checked: what `rl.preflight.check` returned.
         report: what people see.
+        processes: where learner and engines are started; None: on Ray.
     """
 
     state: RunState
 
-    def __init__(self, checked: Checked, report: Report) -> None:
+    def __init__(self, checked: Checked, report: Report, *, processes: StartsProcesses | None = None) -> None:
         self.config = checked.config
         self.checked = checked
         self.folder = checked.folder
@@ -53,6 +54,7 @@ class Recoverable:
             initial_int4=self.folder.initial_int4,
             chat=checked.chat,
             on_phase=self.times.add,
+            processes=processes,
         )
         self.scorer = Scorer(checked.specs, num_workers=self.config.reward.num_workers)
         self.judging = Judging(self.config, checked.gyms, checked.chat)
@@ -97,7 +99,7 @@ class Recoverable:
         if checkpoint is None:
             self.folder.drop_from(0, num_evals=0)
             return
-        self.state.load_state_dict(checkpoint.run, weights, self.draws)
+        self.state.load_state_dict(checkpoint.run, weights, self.checked.gyms)
         self.judging.load_state_dict(checkpoint.run["judging"])
         self.state.is_stopping = self._is_stopping
         self.cluster.place.step = self.state.step
@@ -148,11 +150,6 @@ class Recoverable:
         """Drop what an abandoned step has left in memory."""
         self.times.take()
         self.judging.forget_counts()
-
-    def draws(self, step: int) -> tuple[Draw, ...]:
-        """What a step draws anew."""
-        num, fits = self.config.rollout.prompts_per_step, self.checked.askable.fits
-        return draws(self.config.seed, step, num, self.checked.gyms, fits=fits)
 
     # -- checkpoints --------------------------------------------------------------------------------------------------
 

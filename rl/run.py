@@ -18,20 +18,21 @@ from rl.accuracy import eval_metrics, evaluate
 from rl.alarms import WATCHED
 from rl.batch import Group, LearningBatch, learning_batch
 from rl.checkpoint import PublishedWeights
-from rl.collect import collect
-from rl.length_reward import with_length_reward
 from rl.metrics import fault_causes, step_metrics
 from rl.partial import PartialGroup
 from rl.policy import ServedPolicy
 from rl.preflight import Checked
 from rl.ptx import WARMUP_STREAM
 from rl.recovery import Recoverable
+from rl.refill import Refill, collect_filled
 from rl.remote_learner import RemoteLearner
 from rl.report import Report
 from rl.run_folder import write_atomically
 from rl.sample_rows import sample_rows
-from rl.schedule import warmup_learning_rate_at
+from rl.sampling import with_groups
+from rl.schedule import temperature_at, warmup_learning_rate_at
 from rl.settings import learning_rate, ptx_batch
+from rl.shaping import Shaping, truncation_rules
 from rl.update import UpdateMetrics
 
 __all__ = ["Run"]
@@ -45,6 +46,7 @@ class Run(Recoverable):
 
     def __init__(self, checked: Checked, report: Report) -> None:
         super().__init__(checked, report)
+        self.shaping = Shaping(self.config, judged=self.judging.judged, known=checked.token_budgets)
         self._grouped = frozenset(entry.name for entry in checked.gyms if entry.gym.scores_groups)
         self._minimum = {entry.name: entry.gym.minimum for entry in checked.gyms}
         wanted, fits = self.config.eval, checked.askable.fits
@@ -81,20 +83,31 @@ class Run(Recoverable):
         """
         step, wanted = self.state.step, self.config.rollout
         self.judging.serve(policy)
-        chosen = self.draws(step)
+        sampler, rates = self.checked.sampler, self.state.rates
+        chosen = sampler.draws(step, rates)
+        refill = Refill(
+            max_draws=wanted.prompts.max_refills,
+            draw=lambda asked, replaced: sampler.refill(step, rates, asked, replaced),
+            finish=lambda group: self.shaping.apply(group, step, self.state.budgets),
+        )
         with (
             self.times.span("rollout"),
             self.report.progress(f"step {step + 1}: rollout", len(chosen), "groups") as advance,
         ):
-            collected = await collect(
+            collected = await collect_filled(
+                refill,
                 policy,
                 self.scorer,
                 chosen,
                 samples_per_prompt=wanted.samples_per_prompt,
                 temperature=temperature,
+                temperatures={
+                    name: temperature_at(step, *of) for name, of in self.config.gym_temperature_schedules.items()
+                },
                 seed=self.config.seed,
                 key=step,
-                truncation=self._truncation,
+                truncation=TruncationRule(),
+                truncations=truncation_rules(self.config),
                 minimum=self._minimum.__getitem__,
                 judge=self.judging,
                 grouped=self._grouped,
@@ -103,10 +116,6 @@ class Run(Recoverable):
                 segment_tokens=wanted.segment_tokens,
             )
         groups, self._carried = list(collected.groups), collected.carried
-        length = self.config.reward.length
-        if length.coef and step >= length.from_step:
-            is_judged = self.judging.judged.__contains__
-            groups = [g if is_judged(g.draw.gym) else with_length_reward(g, length.coef) for g in groups]
         self.folder.write_rollouts(step, sample_rows(step, groups))
         causes, num = fault_causes(groups), sum(len(group.samples) for group in groups)
         check_masked_rate(len(causes), num, self.config.reward.max_masked_frac, causes)
@@ -122,6 +131,7 @@ class Run(Recoverable):
             stale_tokens=self.config.rollout.stale_tokens,
             num_minibatches=self.config.learner.num_minibatches,
             drop_zero_spread=self.config.learner.drop_zero_spread,
+            count_zero_spread=not self.config.rollout.prompts.max_refills,
             baseline=self.config.learner.baseline,
             tau=self.config.learner.tau,
             scale_by_std=self.config.learner.scale_by_std,
@@ -200,7 +210,11 @@ class Run(Recoverable):
             code_flip_frac=weights.code_flip_frac,
         )
         row |= self._take_eval_metrics() | self.judging.take_metrics()
+        row |= self.shaping.metrics(self.state.step, batch.groups) | self.checked.thinking.metrics(batch.groups)
         self.judging.learn_from(batch.groups)
+        if (prompts := self.config.rollout.prompts).uses_rates:
+            self.state.rates = with_groups(self.state.rates, batch.groups, memory=prompts.memory)
+        self.state.budgets = self.shaping.budgets_after(self.state.budgets, batch.groups)
         rows = sample_rows(self.state.step, batch.groups, batch=batch, old_logprobs=old_logprobs)
         self.folder.write_rollouts(self.state.step, rows)
         self.folder.append(self.folder.metrics, row)
@@ -256,11 +270,6 @@ class Run(Recoverable):
         text = json.dumps({"num_steps": self.config.num_steps, "evals": evals}, indent=2) + "\n"
         write_atomically(self.folder.final, text)
         self.report.final(evals, metrics)
-
-    @property
-    def _truncation(self) -> TruncationRule:
-        rule = self.config.reward.truncation
-        return TruncationRule(rule=rule.rule, reward=rule.reward)
 
     @property
     def export_folder(self) -> Path:

@@ -5,6 +5,7 @@
     checkpoints/       step_<n>/ folders               base/           the built model (model.source = "tiny")
     initial_int4/      what the engines start from     export/         the final INT4 folder
     final.json         written last, when the run is done
+    starts.jsonl       one row a start: commit, versions, machine, command
 
 Rows of steps that a resumed or rewound run will do again are dropped before it goes on, so every step has one row.
 
@@ -49,6 +50,7 @@ class RunFolder:
         self.initial_int4 = path / "initial_int4"
         self.export = path / "export"
         self.final = path / "final.json"
+        self.starts = path / "starts.jsonl"
 
     def create(self) -> None:
         """Make the folders that are missing."""

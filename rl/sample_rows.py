@@ -7,7 +7,7 @@ under which weights, log-probabilities of engine and learner, the advantage, and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from gyms.turns import turn_as_json
@@ -40,11 +40,13 @@ def sample_rows(
             learned: Mapping[str, Any] = UNLEARNED
             if batch is not None:
                 number = p * len(group.samples) + k
-                old = (old_logprobs or {}).get(number)
+                num_all = len(groups) * len(group.samples)
+                parts = [(old_logprobs or {}).get(number + n * num_all) for n in range(len(scored.sample.sequences))]
+                old = None if None in parts else [value for part in parts for value in part or ()]
                 learned = {
                     "minibatch": batch.minibatch_of[p],
                     "advantage": batch.advantages.get(number),
-                    "old_logprobs": None if old is None else list(old),
+                    "old_logprobs": old,
                 }
             rows.append({**_sampled(step, group, k, scored), **learned})
     return rows
@@ -83,6 +85,7 @@ def _sampled(step: int, group: Group, k: int, scored: ScoredSample) -> Row:
                 "is_sampled": segment.is_sampled,
                 "temperature": segment.temperature,
                 "weight_version": segment.weight_version,
+                **({} if segment.context_ids is None else {"context_ids": list(segment.context_ids)}),
             }
             for segment in sample.segments
         ],
@@ -122,9 +125,14 @@ def minibatches_of(rows: Sequence[Mapping[str, Any]], *, version: int | None = N
             Minibatch(
                 index=index,
                 samples=tuple(
-                    _learning_sample(row, version, group := places[row["draw"]], group * num_siblings + row["k"])
+                    part
                     for row in counted
                     if row["old_logprobs"] is not None
+                    for group in [places[row["draw"]]]
+                    for first in [group * num_siblings + row["k"]]
+                    for part in _learning_samples(
+                        row, version, group, range(first, 1 << 62, len(places) * num_siblings)
+                    )
                 ),
                 num_samples=len(counted),
                 num_tokens=sum(s["num_tokens"] for row in counted for s in row["segments"] if _is_learned(s, version)),
@@ -137,18 +145,35 @@ def _is_learned(segment: Mapping[str, Any], version: int | None) -> bool:
     return segment["is_sampled"] and version in (None, segment["weight_version"])
 
 
-def _learning_sample(row: Mapping[str, Any], version: int | None, group: int, number: int) -> LearningSample:
-    def per_token(of: Callable[[Mapping[str, Any]], Any]) -> tuple[Any, ...]:
-        return tuple(of(segment) for segment in row["segments"] for _ in range(segment["num_tokens"]))
+def _learning_samples(
+    row: Mapping[str, Any], version: int | None, group: int, numbers: Sequence[int]
+) -> Iterator[LearningSample]:
+    """The sequences of a row: one, unless its context was rewritten."""
+    parts: list[tuple[list[int], list[Mapping[str, Any]]]] = []
+    for segment in row["segments"]:
+        if "context_ids" in segment or not parts:
+            parts.append((segment.get("context_ids", row["prompt_ids"]), []))
+        parts[-1][1].append(segment)
+    num_counted = sum(s["num_tokens"] for s in row["segments"] if _is_learned(s, version)) if len(parts) > 1 else None
+    start = 0
+    for number, (context_ids, segments) in zip(numbers, parts, strict=False):
+        end = start + sum(segment["num_tokens"] for segment in segments)
 
-    return LearningSample(
-        number=number,
-        group=group,
-        prompt_ids=tuple(row["prompt_ids"]),
-        token_ids=tuple(row["token_ids"]),
-        loss_mask=per_token(lambda segment: _is_learned(segment, version)),
-        engine_logprobs=tuple(row["logprobs"]),
-        temperatures=per_token(lambda segment: segment["temperature"]),
-        advantage=row["advantage"],
-        old_logprobs=tuple(row["old_logprobs"]),
-    )
+        def per_token(
+            of: Callable[[Mapping[str, Any]], Any], segments: Sequence[Mapping[str, Any]] = segments
+        ) -> tuple[Any, ...]:
+            return tuple(of(segment) for segment in segments for _ in range(segment["num_tokens"]))
+
+        yield LearningSample(
+            number=number,
+            group=group,
+            prompt_ids=tuple(context_ids),
+            token_ids=tuple(row["token_ids"][start:end]),
+            loss_mask=per_token(lambda segment: _is_learned(segment, version)),
+            engine_logprobs=tuple(row["logprobs"][start:end]),
+            temperatures=per_token(lambda segment: segment["temperature"]),
+            advantage=row["advantage"],
+            num_counted=num_counted,
+            old_logprobs=tuple(row["old_logprobs"][start:end]),
+        )
+        start = end

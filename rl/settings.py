@@ -12,10 +12,12 @@ from typing import Any, TypeVar
 
 from configs.base import Section
 from configs.schema import Config
+from rl.curated import Curated, PtxBatch
 from rl.learner import LearnerSettings
+from rl.lora import LoraSettings
 from rl.mismatch import Mismatch
-from rl.ptx import TRAIN_STREAM, PtxData, PtxSample
-from rl.schedule import learning_rate_at
+from rl.ptx import TRAIN_STREAM
+from rl.schedule import learning_rate_at, temperature_at
 from rollout.chat import ChatFormat
 from rollout.engine.engine import EngineSettings
 from rollout.quant.scheme import QuantScheme
@@ -27,6 +29,7 @@ _S = TypeVar("_S", LearnerSettings, EngineSettings)
 
 def learner_settings(config: Config, model_folder: Path) -> LearnerSettings:
     """The learner's part of a config."""
+    lora = config.learner.lora
     return _from_section(
         LearnerSettings,
         config.learner,
@@ -35,6 +38,7 @@ def learner_settings(config: Config, model_folder: Path) -> LearnerSettings:
         fake_quantize=config.quant.fake_quantize,
         mismatch=Mismatch(**config.learner.mismatch.model_dump()),
         ptx_coef=config.ptx.coef,
+        lora=LoraSettings(rank=lora.rank, alpha=lora.alpha) if lora.rank else None,
     )
 
 
@@ -69,15 +73,21 @@ def learning_rate(config: Config, step: int) -> float:
     )
 
 
-def ptx_batch(config: Config, data: PtxData | None, *, step: int, minibatch: int) -> list[PtxSample]:
+def ptx_batch(config: Config, data: Curated | None, *, step: int, minibatch: int) -> PtxBatch:
     """The curated conversations of an update; none where the PTX loss is off."""
     ptx = config.ptx
-    if data is None or ptx.coef == 0:
-        return []
-    return data.batch(
-        step * config.learner.num_minibatches + minibatch,
-        seed=config.seed,
-        stream=TRAIN_STREAM,
-        batch_size=ptx.batch_size,
-        num_conversations=ptx.num_conversations,
-    )
+    if data is None:
+        return PtxBatch()
+    found = PtxBatch()
+    if ptx.coef:
+        found = data.batch(
+            step * config.learner.num_minibatches + minibatch,
+            seed=config.seed,
+            stream=TRAIN_STREAM,
+            batch_size=ptx.batch_size,
+            num_conversations=ptx.num_conversations,
+        )
+    found.scale = temperature_at(step, 1.0, ptx.coef_end_frac, max(config.num_steps - 1, 1), ptx.coef_shape)
+    if minibatch == 0 and step % ptx.heldout_every == 0:
+        found.heldout = data.heldout
+    return found

@@ -1,7 +1,8 @@
-"""A very small Llama over single characters with random weights: what runs the whole pipeline in minutes on a laptop.
+"""A very small model over single characters with random weights: what runs the whole pipeline in minutes on a laptop.
 
-It is an ordinary Hugging Face folder, so nothing downstream knows that it is small. A file of its own, written last,
-says what it was built from: a folder of another shape or seed, or half a one, is built anew.
+It is a Llama, or with experts a Qwen3-MoE, and an ordinary Hugging Face folder, so nothing downstream knows that it is
+small. A file of its own, written last, says what it was built from: a folder of another shape or seed, or half a one,
+is built anew.
 """
 
 from __future__ import annotations
@@ -35,26 +36,33 @@ def build_tiny_model(folder: Path, shape: TinyModelConfig, *, context_length: in
         return
     shutil.rmtree(folder, ignore_errors=True)
     import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM
 
     tokenizer = _tokenizer(shape.alphabet)
-    config = LlamaConfig(
-        vocab_size=-(-len(tokenizer) // 32) * 32,
-        hidden_size=shape.hidden_size,
-        num_hidden_layers=shape.num_layers,
-        num_attention_heads=shape.num_heads,
-        num_key_value_heads=shape.num_heads,
-        intermediate_size=shape.intermediate_size,
-        max_position_embeddings=context_length,
-        tie_word_embeddings=True,
-        initializer_range=shape.hidden_size**-0.5,  # the usual 0.02 suits widths of 2000; at 128 attention starts flat
-        bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
+    common = {
+        "vocab_size": -(-len(tokenizer) // 32) * 32,
+        "hidden_size": shape.hidden_size,
+        "num_hidden_layers": shape.num_layers,
+        "num_attention_heads": shape.num_heads,
+        "num_key_value_heads": shape.num_heads,
+        "intermediate_size": shape.intermediate_size,
+        "max_position_embeddings": context_length,
+        "tie_word_embeddings": True,
+        "initializer_range": shape.hidden_size
+        ** -0.5,  # the usual 0.02 suits widths of 2000; at 128 attention starts flat
+        "bos_token_id": None,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+    if shape.num_experts:
+        experts = {"num_experts": shape.num_experts, "num_experts_per_tok": shape.experts_per_token}
+        width = {"head_dim": shape.hidden_size // shape.num_heads, "moe_intermediate_size": shape.intermediate_size}
+        config = AutoConfig.for_model("qwen3_moe", **common, **experts, **width, norm_topk_prob=True)
+    else:
+        config = AutoConfig.for_model("llama", **common)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = LlamaForCausalLM(config)
+        model = AutoModelForCausalLM.from_config(config)
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save_pretrained(folder)
     model.bfloat16().save_pretrained(folder)

@@ -40,5 +40,11 @@ class UpdateMetrics:
     """Samples that carried a gradient."""
     seconds: float
     """Wall clock of the update."""
+    ptx_coef: float = 0.0
+    """Weight of the PTX loss in this update."""
+    ptx_heldout_loss: float | None = None
+    """Mean negative log-likelihood of held-out conversations before the update; None where it was not measured."""
+    qk_max_logit: float | None = None
+    """Largest attention logit of the update's passes, before it; None where it is not measured (`rl.qk_clip`)."""
     old_logprobs: Mapping[int, tuple[float, ...]] = field(default_factory=dict)
     """log pi_old of every sample that carried a gradient, by its number: [T] nats."""

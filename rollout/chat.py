@@ -30,7 +30,9 @@ from pathlib import Path
 from typing import Any
 
 from gyms.api import Message, Tool, Turn, message
+from gyms.response import Response, marks_of_template
 from rollout.control_tokens import ControlTokens
+from rollout.thoughts import Thoughts
 from rollout.tool_calls import FORMATS, format_of_template, read_turn, tools_as_text
 from rollout.types import Sample
 
@@ -54,6 +56,8 @@ class ChatFormat:
         system_prompt: put before prompts that do not begin with a system message of their own; None adds nothing, and
             the template may then add its default.
         tool_format: how the model writes tool calls (`rollout.tool_calls.FORMATS`); None: as its template says.
+        thoughts: what opens and what closes its thoughts, or nothing for a model without; None: the marks that its
+            template shows, and every pair in use where it shows none.
 
     Raises:
         ValueError: the folder has no tokenizer, no chat template where one is wanted, or no end token.
@@ -66,6 +70,7 @@ class ChatFormat:
         use_template: bool,
         system_prompt: str | None = None,
         tool_format: str | None = None,
+        thoughts: Sequence[str] | None = None,
     ) -> None:
         from transformers import AutoTokenizer
 
@@ -81,7 +86,11 @@ class ChatFormat:
                 f"model.path = {model_folder} has no chat template; set model.chat_template = false to use bare prompts"
             )
         self.end_token_ids = self._end_token_ids(model_folder)
-        self.tool_format = tool_format or format_of_template(tokenizer.chat_template if use_template else None)
+        template = tokenizer.chat_template if use_template else None
+        self.tool_format = tool_format or format_of_template(template)
+        own = [(thoughts[0], thoughts[1])] if thoughts else []
+        marks = marks_of_template(template) if thoughts is None else own
+        self.thoughts = Thoughts(tokenizer, marks, self.end_token_ids)
 
     def _end_token_ids(self, model_folder: Path) -> tuple[int, ...]:
         """End tokens of the tokenizer and of generation_config.json, sorted. Sampled ones are part of the loss."""
@@ -203,13 +212,14 @@ class ChatFormat:
         except ValueError:  # the template takes such text apart; what a model made a tool say must not end the run
             return self._encode(render([self._control.defaced(content) for content in contents]))
 
+    def read_response(self, sample: Sample) -> Response:
+        """What counts of a sampled response: its thoughts are cut here, and nowhere else."""
+        return self.thoughts.read(sample)
+
     def read_turn(self, sample: Sample, tools: Sequence[Tool], *, number: int) -> Turn:
         """The turn of an episode that a sampled response is."""
-        text = sample.text
-        if FORMATS[self.tool_format].uses_special_tokens:
-            ids = [i for i in sample.token_ids if i not in self.end_token_ids]
-            text = self.tokenizer.decode(ids, skip_special_tokens=False)
-        return read_turn(text, tools, tool_format=self.tool_format, number=number, is_truncated=sample.is_truncated)
+        said = self.thoughts.read(sample, keep_special=FORMATS[self.tool_format].uses_special_tokens)
+        return read_turn(said, tools, tool_format=self.tool_format, number=number, is_truncated=sample.is_truncated)
 
     def _between(self, messages: Sequence[Message], reply: Sequence[Message], tools: Sequence[Tool]) -> str:
         """What the template puts between a turn's last token and the first of the next."""
@@ -299,6 +309,15 @@ class ChatFormat:
         """
         text, special = self._checked(text)
         return (*(self._encode(text) if special is None else special), self.end_token_id)
+
+    def closing_ids(self, prompt: Sequence[Message], answer: str) -> tuple[int, ...]:
+        """Token ids between a prompt that opens thoughts and a curated answer that does not close them; else none."""
+        return self.thoughts.closing_ids(self._prompt_end if self.use_template else prompt[-1]["content"], answer)
+
+    @cached_property
+    def _prompt_end(self) -> str:
+        """What the template puts at the end of a prompt, and something before it."""
+        return self._render([message("user", "What is 1 + 1?")])
 
     def _checked(self, text: str) -> _Rendered:
         """A text that no template renders, and its token ids where it holds what only looks like control tokens."""

@@ -67,6 +67,9 @@ class Segment:
     """Temperature it was drawn with."""
     is_sampled: bool = True
     """False for observations: text that the policy did not write and that carries no loss."""
+    context_ids: tuple[int, ...] | None = None
+    """Where the context was rewritten: the very tokens, prompt included, behind which this segment was drawn. None: it
+    stands behind the segment before it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +108,21 @@ class Sample:
     """Of an episode; empty for a response of a gym of one turn."""
     world_seed: int = 0
     """Of what the environment of an episode drew."""
+
+    @property
+    def sequences(self) -> list[tuple[tuple[int, ...], tuple[Segment, ...]]]:
+        """What the policy saw and wrote: contexts, and the segments behind each; every segment is in one of them.
+
+        One, behind the prompt, unless the context was rewritten.
+        """
+        found: list[tuple[tuple[int, ...], tuple[Segment, ...]]] = []
+        for segment in self.segments:
+            if segment.context_ids is not None:
+                found.append((segment.context_ids, (segment,)))
+            else:
+                context, before = found.pop() if found else (self.prompt_ids, ())
+                found.append((context, (*before, segment)))
+        return found
 
     @property
     def is_truncated(self) -> bool:

@@ -24,7 +24,7 @@ FIRST = (
     "integration/test_runs.py",
     "integration/test_joint.py",
     "integration/test_environments.py",
-    "integration/test_sandbox_attacks.py",
+    "integration/sandbox/test_sandbox_attacks.py",
     "integration/test_ray_job.py",
     "integration/test_logprob_gap.py",
     "integration",

@@ -1,8 +1,9 @@
 """`audit NAME`: the usual hacks, tried on a gym's own tasks; what scores above the baseline is reported.
 
 *Probes.* Constant hacks (gyms/cli/probes.py), copies of every place of the prompt (gyms/cli/copies.py), and the
-attacks that the gym's author knows of: `Gym.attacks(task)`, or a function given as `--attacks`. Every task gets all of
-them, in an order that takes the splits in turn, until the tasks or `--seconds` are used up.
+attacks that the gym's author knows of: `Gym.attacks(task)`, or a function given as `--attacks`. An environment is also
+played by hacks over many turns (gyms/cli/hacks.py). Every task gets all of them, in an order that takes the splits in
+turn, until the tasks or `--seconds` are used up.
 
 *Beyond doubt.* A probe pays where the lower end of the exact binomial interval of its mean value (Clopper and Pearson
 1934; for values in [0, 1] their sum is rounded down), at a level that all probes share, lies more than `MARGIN` above
@@ -28,11 +29,13 @@ from functools import partial
 from typing import Any
 
 from gyms.adapters.trl import load_function
-from gyms.api import Gym, Task
+from gyms.api import Environment, Gym, Task
 from gyms.cli.copies import Frame, copies, dressed, frame_of
+from gyms.cli.hacks import HACKS
 from gyms.cli.probes import PROBES
 from gyms.cli.show import Block, Grid
 from gyms.cli.validate import gym_of
+from gyms.episode_checks import converse
 from gyms.testing import GymContractError, score_checked
 
 __all__ = ["audit", "findings", "lower_bound", "show_audit"]
@@ -48,6 +51,7 @@ LEVEL = 0.01
 """Chance that a clean gym is reported, over all of its probes."""
 COPY = "copy: "
 ATTACK = "attack: "
+TURNS = "turns: "
 
 
 @dataclass(slots=True, kw_only=True)
@@ -87,7 +91,8 @@ class Tried:
 def audit(options: argparse.Namespace) -> dict[str, Any]:
     """Try the usual hacks on a gym's own tasks, and report what scores above its baseline.
 
-    Constants, copies of every place of the prompt, and the author's own attacks: Gym.attacks(task), or --attacks with a
+    Constants, copies of every place of the prompt, of an environment also episodes that work at nothing (claims, calls
+    at random, echoes of what was observed), and the author's own attacks: Gym.attacks(task), or --attacks with a
     function of (gym, task); both give a mapping of name -> response.
     """
     if not options.seconds > 0:
@@ -158,6 +163,8 @@ def run_probes(gym: Gym, tasks: Sequence[Task], *, attacks: Sequence[Attacks], s
     for task in tasks:
         if tried.num_tasks and time.monotonic() >= end:
             break
+        if isinstance(gym, Environment):
+            _play_hacks(gym, task, tried)
         values: dict[str, float] = {}  # of equal responses to one task the first alone is scored
         answer = _answer_of(task, golds)
         tried.answers[answer or task.id] += 1
@@ -175,6 +182,21 @@ def run_probes(gym: Gym, tasks: Sequence[Task], *, attacks: Sequence[Attacks], s
                 tally.earned += values[response]
         tried.num_tasks += 1
     return tried
+
+
+def _play_hacks(env: Environment, task: Task, tried: Tried) -> None:
+    """Every hack over many turns on one task."""
+    tools = tuple(env.tools(task))
+    for name, hack in HACKS.items():
+        before = time.monotonic()
+        value = converse(env, task, partial(hack, task, tools)).score.value or 0.0
+        took = round(time.monotonic() - before, 4)
+        if took > tried.slowest["seconds"]:
+            tried.slowest = {"probe": TURNS + name, "seconds": took}
+        tally = tried.tallies.setdefault(TURNS + name, Tally())
+        tally.total += value
+        tally.earned += value
+        tally.num += 1
 
 
 def _answer_of(task: Task, golds: Mapping[str, str]) -> str:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from gyms.response import after_thoughts
+from gyms.response import after_thoughts, plain_starts
 
 __all__ = ["LANGUAGES", "Extracted", "extract"]
 
@@ -45,6 +45,7 @@ def extract(response: str, language: str) -> Extracted | None:
     answer = after_thoughts(response)
     if answer is None:
         return None
+    answer = plain_starts(answer)
     named: str | None = None
     nameless: str | None = None
     saw_fence = False

@@ -26,7 +26,7 @@ from gyms.code.exams import called_first
 from gyms.code.extract import Extracted, extract
 from gyms.code.plan import Plan, is_humaneval, is_mbpp, make_plan
 from gyms.code.published import listed
-from gyms.code.verify import Verdict, verify
+from gyms.code.verify import ProgramCheck, verify
 from gyms.columns import Reads, RowSettings
 from gyms.heldout import is_heldout
 from gyms.row_gym import RowGym
@@ -147,10 +147,10 @@ class Code(RowGym):
         refused = sandbox.refusal(plan.language)
         if refused:
             raise SandboxError(refused)
-        verdict = verify(
+        checked = verify(
             plan, compose(plan, found), sandbox, self.settings.total_seconds, self.settings.numpy or plan.has_numpy
         )
-        return self._scored(plan, found, verdict, sandbox.tier)
+        return self._scored(plan, found, checked, sandbox.tier)
 
     def gold(self, task: Task) -> str | None:
         """The reference solution in a code block, where the task has one."""
@@ -189,31 +189,31 @@ class Code(RowGym):
             self._plans[key] = plan
         return self._plans[key]
 
-    def _scored(self, plan: Plan, found: Extracted, verdict: Verdict, tier: str) -> Score:
-        passed = sum(case.passed for case in verdict.cases)
-        fraction = passed / len(verdict.cases) if verdict.cases else 0.0
-        is_right = bool(verdict.cases) and passed == len(verdict.cases)
+    def _scored(self, plan: Plan, found: Extracted, checked: ProgramCheck, tier: str) -> Score:
+        passed = sum(case.passed for case in checked.cases)
+        fraction = passed / len(checked.cases) if checked.cases else 0.0
+        is_right = bool(checked.cases) and passed == len(checked.cases)
         flags = set(plan.notes) if found.has_fence else {"no_fence", *plan.notes}
         if plan.pytests:
             flags.add("pytest")
         status, value = Status.OK, 1.0 if is_right else fraction if self.settings.partial_credit else 0.0
-        if verdict.is_syntax and not found.has_fence:
+        if checked.is_syntax and not found.has_fence:
             status = Status.NO_ANSWER  # prose: without a fence, only valid source is a program
-        elif verdict.fault is Status.BAD_TASK:
+        elif checked.fault is Status.BAD_TASK:
             status = Status.BAD_TASK
-        elif verdict.fault is not Status.OK and not is_right:
-            flags.add(str(verdict.fault))
+        elif checked.fault is not Status.OK and not is_right:
+            flags.add(str(checked.fault))
             if not (self.settings.partial_credit and passed):
-                status = verdict.fault
+                status = checked.fault
         return Score(
             status=status,
             value=value if status is Status.OK else None,
             components={} if status is Status.BAD_TASK else {"fraction": fraction},
             answer=found.code.strip()[:MAX_ANSWER_CHARS],
             flags=frozenset(flags),
-            cases=_kept(verdict.cases),
+            cases=_kept(checked.cases),
             provenance={"sandbox_tier": tier, "language": plan.language},
-            detail=verdict.detail[:500],
+            detail=checked.detail[:500],
         )
 
     def _read(self) -> dict[Split, Sequence[Task]]:

@@ -17,7 +17,7 @@ from gyms.code.plan import Plan, PytestTest
 from gyms.sandbox.program import Ending, Exam, Program, Run, Sandbox, SandboxError
 from gyms.sandbox.results import has_begun, read_last_line, read_results, told
 
-__all__ = ["Verdict", "verify"]
+__all__ = ["ProgramCheck", "verify"]
 
 MAX_LIMITED_RUNS = 2
 """After so many inputs on which a program ran past a limit, the others are not tried."""
@@ -32,7 +32,7 @@ _TIMEOUTS = (Ending.CPU_LIMIT, Ending.WALL_LIMIT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class ProgramCheck:
     """What became of each test, and why a program as a whole failed."""
 
     cases: tuple[CaseResult, ...]
@@ -43,9 +43,9 @@ class Verdict:
     """The program is not valid source."""
 
 
-def verify(plan: Plan, source: str, sandbox: Sandbox, max_seconds: float, has_numpy: bool = False) -> Verdict:
+def verify(plan: Plan, source: str, sandbox: Sandbox, max_seconds: float, has_numpy: bool = False) -> ProgramCheck:
     """Run a submission against a plan; SandboxError where the sandbox itself fails."""
-    parts: list[Verdict] = []
+    parts: list[ProgramCheck] = []
     program = Program(
         source=source,
         language=plan.language,
@@ -63,13 +63,13 @@ def verify(plan: Plan, source: str, sandbox: Sandbox, max_seconds: float, has_nu
     worst = max(parts, key=lambda part: _WEIGHT.get(part.fault, 0))
     cases = tuple(case for part in parts for case in part.cases)
     is_syntax = any(part.is_syntax for part in parts)
-    return Verdict(cases=cases, fault=worst.fault, detail=worst.detail, is_syntax=is_syntax)
+    return ProgramCheck(cases=cases, fault=worst.fault, detail=worst.detail, is_syntax=is_syntax)
 
 
 _WEIGHT = {Status.OK: 0, Status.CRASHED: 1, Status.TIMEOUT: 2, Status.INVALID_ANSWER: 3, Status.BAD_TASK: 4}
 
 
-def _verify_calls(plan: Plan, program: Program, sandbox: Sandbox) -> Verdict:
+def _verify_calls(plan: Plan, program: Program, sandbox: Sandbox) -> ProgramCheck:
     calls = tuple(test.call for test in plan.calls)
     run = sandbox.run(replace(program, calls=calls))
     loaded = read_results(run.results, len(calls))
@@ -91,7 +91,7 @@ def _verify_calls(plan: Plan, program: Program, sandbox: Sandbox) -> Verdict:
             cases.append(CaseResult(id=test.id, passed=True))
         else:
             cases.append(CaseResult(id=test.id, passed=False, reason=f"got {_shown(outcome.value)}"))
-    return Verdict(cases=tuple(cases), fault=fault, detail=detail, is_syntax=loaded.is_syntax)
+    return ProgramCheck(cases=tuple(cases), fault=fault, detail=detail, is_syntax=loaded.is_syntax)
 
 
 def _shown(value: object) -> str:
@@ -101,7 +101,7 @@ def _shown(value: object) -> str:
         return f"a {type(value).__name__}"
 
 
-def _verify_inputs(tests: Sequence[InputTest], program: Program, sandbox: Sandbox, max_seconds: float) -> Verdict:
+def _verify_inputs(tests: Sequence[InputTest], program: Program, sandbox: Sandbox, max_seconds: float) -> ProgramCheck:
     def stop(runs: list[Run]) -> bool:
         limited = sum(run.ending in _LIMITS for run in runs)
         return limited >= MAX_LIMITED_RUNS or sum(run.wall_seconds for run in runs) > max_seconds
@@ -111,7 +111,7 @@ def _verify_inputs(tests: Sequence[InputTest], program: Program, sandbox: Sandbo
     if runs[0].ending is Ending.COMPILE_FAILED:
         reason = "does not compile: " + runs[0].stderr.decode("utf-8", "replace")[:300]
         cases = tuple(CaseResult(id=test.id, passed=False, reason=reason) for test in tests)
-        return Verdict(cases=cases, fault=Status.INVALID_ANSWER, detail=reason, is_syntax=True)
+        return ProgramCheck(cases=cases, fault=Status.INVALID_ANSWER, detail=reason, is_syntax=True)
     cases_found, fault, detail = [], Status.OK, ""
     for place, test in enumerate(tests):
         if place >= len(runs):
@@ -133,7 +133,7 @@ def _verify_inputs(tests: Sequence[InputTest], program: Program, sandbox: Sandbo
         and _last_line(run.stderr).startswith(("SyntaxError", "IndentationError"))
         for run in runs
     )
-    return Verdict(cases=tuple(cases_found), fault=fault, detail=detail, is_syntax=is_syntax)
+    return ProgramCheck(cases=tuple(cases_found), fault=fault, detail=detail, is_syntax=is_syntax)
 
 
 def _last_line(stderr: bytes) -> str:
@@ -141,29 +141,31 @@ def _last_line(stderr: bytes) -> str:
     return lines[-1][:300]
 
 
-def _verify_exam(exam: Exam, program: Program, sandbox: Sandbox) -> Verdict:
+def _verify_exam(exam: Exam, program: Program, sandbox: Sandbox) -> ProgramCheck:
     subject, tests = sandbox.examine(program, exam)
-    report, verdict = _exam_report(subject, tests)
-    if verdict is not None:
-        return verdict
+    report, checked = _exam_report(subject, tests)
+    if checked is not None:
+        return checked
     found = report.get("cases")
     if not isinstance(found, list) or not found:
-        return Verdict(cases=(), fault=Status.BAD_TASK, detail=f"the tests assert nothing: {report.get('broken', '')}")
+        return ProgramCheck(
+            cases=(), fault=Status.BAD_TASK, detail=f"the tests assert nothing: {report.get('broken', '')}"
+        )
     if not report.get("num_calls"):
-        return Verdict(cases=(), fault=Status.BAD_TASK, detail="the tests never call the submission")
+        return ProgramCheck(cases=(), fault=Status.BAD_TASK, detail="the tests never call the submission")
     cases = tuple(CaseResult(id=told(label), passed=ok is True, reason=told(reason)) for label, ok, reason in found)
     fault, detail = _fault(subject)
     if all(case.passed for case in cases) and report.get("stopped"):
         cases = (*cases, CaseResult(id="the tests' end", passed=False, reason=told(report["stopped"])))
-    return Verdict(cases=cases, fault=Status.OK if all(case.passed for case in cases) else fault, detail=detail)
+    return ProgramCheck(cases=cases, fault=Status.OK if all(case.passed for case in cases) else fault, detail=detail)
 
 
-def _verify_pytest(test: PytestTest, program: Program, sandbox: Sandbox) -> Verdict:
+def _verify_pytest(test: PytestTest, program: Program, sandbox: Sandbox) -> ProgramCheck:
     subject, tests = sandbox.examine(program, test.exam)
-    report, verdict = _exam_report(subject, tests)
-    if verdict is not None:
-        missing = tuple(CaseResult(id=name, passed=False, reason=verdict.detail) for name in test.ids)
-        return Verdict(cases=missing, fault=verdict.fault, detail=verdict.detail, is_syntax=verdict.is_syntax)
+    report, checked = _exam_report(subject, tests)
+    if checked is not None:
+        missing = tuple(CaseResult(id=name, passed=False, reason=checked.detail) for name in test.ids)
+        return ProgramCheck(cases=missing, fault=checked.fault, detail=checked.detail, is_syntax=checked.is_syntax)
     if "broken" in report:
         raise SandboxError(str(report["broken"]))
     found = {_test_name(str(name)): (str(outcome), told(reason)) for name, outcome, reason in report.get("pytest", [])}
@@ -174,9 +176,11 @@ def _verify_pytest(test: PytestTest, program: Program, sandbox: Sandbox) -> Verd
         said = "" if outcome == "passed" else f"{outcome}: {reason}"[:300]
         cases.append(CaseResult(id=name, passed=outcome == "passed", reason=said))
     if found and not set(wanted) & set(found):
-        return Verdict(cases=tuple(cases), fault=Status.BAD_TASK, detail="no test of the source has one of the ids")
+        return ProgramCheck(
+            cases=tuple(cases), fault=Status.BAD_TASK, detail="no test of the source has one of the ids"
+        )
     fault, detail = _fault(subject)
-    return Verdict(cases=tuple(cases), fault=Status.OK if all(c.passed for c in cases) else fault, detail=detail)
+    return ProgramCheck(cases=tuple(cases), fault=Status.OK if all(c.passed for c in cases) else fault, detail=detail)
 
 
 def _test_name(node: str) -> str:
@@ -184,8 +188,8 @@ def _test_name(node: str) -> str:
     return re.sub(r"^[^:\[]*\.py::", "", node.strip())
 
 
-def _exam_report(subject: Run, tests: Run) -> tuple[dict, Verdict | None]:  # type: ignore[type-arg]
-    """The exam's report, or the verdict where there is none to read."""
+def _exam_report(subject: Run, tests: Run) -> tuple[dict, ProgramCheck | None]:  # type: ignore[type-arg]
+    """The exam's report, or what became of the tests where there is none to read."""
     report = read_last_line(tests.results)
     if report is not None and "failure" in report:
         kind, _, reason = told(report["failure"]).partition(": ")
@@ -193,11 +197,11 @@ def _exam_report(subject: Run, tests: Run) -> tuple[dict, Verdict | None]:  # ty
         if fault is Status.OK:
             fault, detail = (Status.INVALID_ANSWER if kind == "syntax" else Status.CRASHED), reason
         case = CaseResult(id="load", passed=False, reason=detail)
-        return {}, Verdict(cases=(case,), fault=fault, detail=detail, is_syntax=kind == "syntax")
+        return {}, ProgramCheck(cases=(case,), fault=fault, detail=detail, is_syntax=kind == "syntax")
     if report is not None and "broken" in report and "pytest" not in report and "cases" not in report:
         if str(report["broken"]).startswith("pytest cannot"):
             return report, None
-        return {}, Verdict(cases=(), fault=Status.BAD_TASK, detail=f"the tests cannot be run: {report['broken']}")
+        return {}, ProgramCheck(cases=(), fault=Status.BAD_TASK, detail=f"the tests cannot be run: {report['broken']}")
     if report is None:
         fault, detail = _fault(subject)
         if fault is Status.OK and tests.ending in _TIMEOUTS:
@@ -209,7 +213,9 @@ def _exam_report(subject: Run, tests: Run) -> tuple[dict, Verdict | None]:  # ty
         if fault is Status.OK:  # it stood until it read what the submission sent
             fault = Status.CRASHED
             detail = f"what it answered ended the tests ({_LIMITS.get(tests.ending, tests.ending)})"
-        return {}, Verdict(cases=(CaseResult(id="tests", passed=False, reason=detail),), fault=fault, detail=detail)
+        return {}, ProgramCheck(
+            cases=(CaseResult(id="tests", passed=False, reason=detail),), fault=fault, detail=detail
+        )
     return report, None
 
 

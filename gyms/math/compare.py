@@ -1,7 +1,8 @@
 r"""Whether an answer is the gold answer, by the type of both. The first line that fits decides:
 
     one of the two is       rule                                                 right                     wrong
-    where (a qualifier)     its number set agrees where both name one            2n, n in Z ~ 2n           ... n in N
+    where (a qualifier)     its number set agrees where both name one, whatever  2n, n in Z ~ 2k, k in Z   ... n in N
+                            runs over it is called
     date, sequence          month and day; first item, difference, last item     July 4 ~ the 4th of July  July 14
     rel                     both give a value to the same name: the values       x = 3 ~ x = 1 + 2 = 3     y = 3
                             both hold for the same: up to a constant factor      y = 2x ~ 2x - y = 0       y = x
@@ -55,7 +56,7 @@ from gyms.math.shapes import (
     spread,
     width_of,
 )
-from gyms.math.tree import NOTHING, Node, num, sym, walk
+from gyms.math.tree import NOTHING, Node, num, renamed, sym, walk
 from gyms.math.vocabulary import words
 
 __all__ = ["equivalent", "share_right"]
@@ -75,7 +76,7 @@ def equivalent(gold: Node, answer: Node, rules: Rules) -> bool:
     if gold.op == "where" or answer.op == "where":
         if gold.op == answer.op and gold.value != answer.value:
             return False
-        gold, answer = (node.args[0] if node.op == "where" else node for node in (gold, answer))
+        gold, answer = _named_alike(gold, answer)
     gold, answer = spread(gold), spread(answer)
     if gold.op == "date" or answer.op == "date":
         return gold.op == answer.op and same_date(gold, answer)
@@ -108,6 +109,16 @@ def equivalent(gold: Node, answer: Node, rules: Rules) -> bool:
     if gold == answer and gold.op in ("pow", "mul") and _is_of_sets(gold):
         return True
     return same_scalar(gold, answer, rules)
+
+
+def _named_alike(gold: Node, answer: Node) -> tuple[Node, Node]:
+    """Both without their qualifiers; what runs over the same numbers has one name: k in Z, n in Z."""
+    inner = [node.args[0] if node.op == "where" else node for node in (gold, answer)]
+    if gold.op == answer.op and gold.note and answer.note and gold.note != answer.note:
+        taken = {part.value for part in walk(inner[1]) if part.op == "sym"}
+        if gold.note not in taken:
+            inner[1] = renamed(inner[1], answer.note, gold.note)
+    return inner[0], inner[1]
 
 
 def _is_of_sets(node: Node) -> bool:

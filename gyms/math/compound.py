@@ -18,11 +18,15 @@ __all__ = ["read_compound"]
 _PART = r"(\d{1,12}(?:\.\d{1,6})?)[ ]*(?:\\text[ ]*\{[ ]*)?([A-Za-z]{2,12})[ ]*\}?"
 _AND = r"[ ]*(and[ ]+|\\text[ ]*\{[ ]*and[ ]*\}[ ]*)?"
 _COMPOUND = re.compile(rf"{_PART}{_AND}{_PART}(?:{_AND}{_PART})?")
-_JOINED = frozenset(["time", "dollar", "euro", "gbp"])
+_MONEY = frozenset(["dollar", "euro", "gbp"])
+_JOINED = _MONEY | {"time"}
 
 
 def read_compound(plain: str) -> Node | None:
-    """The quantity in the smallest of its units, or None where the text is no such measure."""
+    """The quantity in the smallest of its units, money in the largest, or None where the text is no such measure.
+
+    The unit tells where the other side has none: 90 for an hour and a half in minutes, but 2.5 for $2 and 50 cents.
+    """
     match = _COMPOUND.fullmatch(plain)
     if match is None:
         return None
@@ -37,5 +41,6 @@ def read_compound(plain: str) -> Node | None:
     parts = list(zip(amounts, units, strict=True))
     if any(amount * unit.factor >= before.factor for (_, before), (amount, unit) in pairwise(parts)):
         return None
-    total = sum((amount * unit.factor for amount, unit in parts), Fraction(0)) / units[-1].factor
-    return Node("quantity", (num(total),), units[-1])
+    told = units[0] if units[0].dimensions[0][0] in _MONEY else units[-1]
+    total = sum((amount * unit.factor for amount, unit in parts), Fraction(0)) / told.factor
+    return Node("quantity", (num(total),), told)

@@ -45,7 +45,7 @@ _ANSWER_BLOCK = re.compile(r"<answer>.*?</answer>", re.I | re.S)
 _BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])\s{0,3}|(?<![A-Za-z\\])(?:boxed|fbox)(?=\{)")
 _BRACE = re.compile(r"\\.|[{}]", re.S)
 _BARE = re.compile(r"[^\s{}$\\]{1,40}")
-_HASHES = re.compile(r"(?<!#)####(?!#)[ \t]*([^\n]*)")
+_HASHES = re.compile(r"(?<!#)####(?!#)(?:[ \t]*\n)?[ \t]*([^\n]*)")
 _PHRASE = re.compile(
     r"\b(final[ ]+|(?:correct|right)[ ]+(?=answer|option|choice)|the[ ]+(?=option|choice))?"
     r"(?:answers?|(?<=t )option|(?<=t )choice)(?:[*_]{0,2}[ ]*\([^()\n]{0,30}\))?[*_]{0,2}[ ]*"

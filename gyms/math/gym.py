@@ -32,7 +32,7 @@ from gyms.heldout import is_heldout
 from gyms.math.builtin import problems
 from gyms.math.extract import extract
 from gyms.math.gold import BadGold, Gold, read_gold
-from gyms.math.verify import Verdict, partial_value, verify_gold
+from gyms.math.verify import AnswerCheck, partial_value, verify_gold
 from gyms.row_gym import RowGym
 from gyms.rows import Located, read_file, read_source, require_two_files
 
@@ -162,18 +162,18 @@ class Math(RowGym):
             gold = self._gold(task)
         except BadGold as error:
             return Score(status=Status.BAD_TASK, detail=f"task {task.id!r}: {error}")
-        verdict = verify_gold(gold, response)
-        if self.settings.require_mark and "unmarked" in verdict.flags:
-            verdict = Verdict(status=Status.NO_ANSWER, flags=verdict.flags, detail="no final answer is marked")
-        if verdict.status is not Status.OK:
-            return Score(status=verdict.status, answer=verdict.answer, flags=verdict.flags, detail=verdict.detail)
-        value = float(verdict.is_right)
-        components = {"correct": value, "marked": float("unmarked" not in verdict.flags)}
-        if self.settings.partial_credit and not verdict.is_right and verdict.answer is not None:
-            value = partial_value(gold, verdict)
+        checked = verify_gold(gold, response)
+        if self.settings.require_mark and "unmarked" in checked.flags:
+            checked = AnswerCheck(status=Status.NO_ANSWER, flags=checked.flags, detail="no final answer is marked")
+        if checked.status is not Status.OK:
+            return Score(status=checked.status, answer=checked.answer, flags=checked.flags, detail=checked.detail)
+        value = float(checked.is_right)
+        components = {"correct": value, "marked": float("unmarked" not in checked.flags)}
+        if self.settings.partial_credit and not checked.is_right and checked.answer is not None:
+            value = partial_value(gold, checked)
         return Score(
-            status=Status.OK, value=value, components=components, answer=verdict.answer, flags=verdict.flags,
-            detail="" if verdict.detail == "words" else verdict.detail,
+            status=Status.OK, value=value, components=components, answer=checked.answer, flags=checked.flags,
+            detail="" if checked.detail == "words" else checked.detail,
         )  # fmt: skip
 
     def gold(self, task: Task) -> str:

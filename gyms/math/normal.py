@@ -204,6 +204,7 @@ def _without_braces(text: str) -> str:
 def strip_dress(text: str) -> str:
     """Without what stands around an answer: math delimiters, bold, code marks, quotes, final punctuation."""
     text = text.replace('\\"', '"').strip()
+    text = _BOLD_END.sub(r"\1", _BOLD.sub(r"\1", text)) if "**" in text else text
     if text[:1] == "<" and text[-1:] == ">" and "," not in text and not re.search("[<>]", text[1:-1]):
         text = text[1:-1].strip()  # a prompt's "<number>", filled in with its brackets
     if "$" in text or _DELIMITERS.search(text):
@@ -223,6 +224,10 @@ def strip_dress(text: str) -> str:
 
 
 _DOLLAR_SIGN_ESCAPED = re.compile(r"\\\$")
+_BOLD = re.compile(r"(?<![\w*)\]}])\*\*(?=[^\s*])([^*\n]{1,200})\*\*(?!\*)")
+"""Bold within a text, "**18** pens"; the sign of a power has something before it."""
+_BOLD_END = re.compile(r"^([^*]*[\w.%])\*\*(?=[ ][A-Za-z]{2}|[.,]?$)")
+"""The end of it, where the beginning was taken for a part of "the answer is **"."""
 
 
 def literal(text: str) -> str:

@@ -104,10 +104,10 @@ def read_plain(plain: str, *, unit_hint: bool = False) -> Node:
     """`read` of a text that is normalised already; a pure function, so its answers are kept."""
     if not plain:
         raise Unreadable("the answer is empty")
-    core, domain = split_qualifier(plain)
+    core, domain, name = split_qualifier(plain)
     if core != plain:
         node = read_plain(core, unit_hint=unit_hint)
-        return Node("where", (node,), domain) if domain else node
+        return Node("where", (node,), domain, name) if domain else node
     special = read_date(plain) or read_compound(plain) or _remainder(plain) or _words(plain)
     if special is not None:
         return special
@@ -227,6 +227,9 @@ def _item(tokens: list[Token], *, unit_hint: bool) -> Node:
             tokens = tokens[:start]
     elif tokens and tokens[-1].text in ("each", "dollars", "USD", "usd", "euros"):
         tokens = tokens[:-1]
+    else:
+        start, unit = _rate_suffix(tokens, unit)
+        tokens = tokens[:start]
     factor = Fraction(1)
     if len(tokens) > 1 and tokens[-1].kind in ("word", "text") and tokens[-1].text.strip() in _MULTIPLIERS:
         factor = Fraction(_MULTIPLIERS[tokens[-1].text.strip()])
@@ -282,6 +285,19 @@ def _unit_suffix(tokens: list[Token], *, unit_hint: bool) -> tuple[int, Unit] | 
             continue
         return start, unit
     return None
+
+
+def _rate_suffix(tokens: list[Token], of: Unit) -> tuple[int, Unit]:
+    """Where "per week", "a day" or "/hour" begins behind an amount of money, and the unit with it."""
+    for start in range(max(1, len(tokens) - MAX_UNIT_TOKENS), len(tokens)):
+        tail = tokens[start:]
+        words = " ".join(part.text for part in tail).split()
+        if words[:1] not in (["per"], ["a"], ["an"], ["/"]) or not all(word.isalpha() for word in words[1:]):
+            continue
+        below = parse_unit(" ".join(words[1:])) if _is_number(tokens[:start]) else None
+        if below is not None:
+            return start, of.times(below, -1)
+    return len(tokens), of
 
 
 def _ends_value(token: Token) -> bool:

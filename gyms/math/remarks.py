@@ -68,6 +68,8 @@ class Qualified(NamedTuple):
 
     core: str
     domain: str = ""
+    name: str = ""
+    """What runs over that set; empty where that is not one name."""
 
 
 def adverbs_end(text: str) -> int:
@@ -81,7 +83,7 @@ def split_qualifier(plain: str) -> Qualified:
     member = _MEMBER.search(plain) if "\\mathbb" in plain else None
     core = plain[: member.start()].strip(" ,;") if member is not None else ""
     if member is not None and "\\{" not in plain and member[1] in _NAME.findall(core):
-        return Qualified(core, member[2].replace("R", "").replace("C", ""))
+        return Qualified(core, member[2].replace("R", "").replace("C", ""), member[1])
     match = _QUALIFIER.search(plain) if "for" in plain or "where" in plain or "with" in plain else None
     if match is None or not plain[: match.start()].strip():
         return Qualified(plain)
@@ -92,7 +94,9 @@ def split_qualifier(plain: str) -> Qualified:
     domain = inner[1] if inner is not None else "Z" if {"integer", "integers"} & set(named) else ""
     if "natural" in named or ("positive" in named and domain == "Z"):
         domain = "N"
-    return Qualified(plain[: match.start()].strip(" ,;"), "Q" if "rational" in named else domain.strip("RC"))
+    core = plain[: match.start()].strip(" ,;")
+    names = {word for word in named if len(word) == 1 and word != "a"} & set(_NAME.findall(core))
+    return Qualified(core, "Q" if "rational" in named else domain.strip("RC"), names.pop() if len(names) == 1 else "")
 
 
 def without_remarks(plain: str) -> str:

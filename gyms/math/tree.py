@@ -16,7 +16,8 @@
     union inter diff; matrix: args = cells row by row, value = (rows, columns)
     date      value = (year, month, day, weekday), what is absent 0
     sequence  args = (first, difference, last or NOTHING), value "steps"; or its items as written, value "written"
-    where     args = (answer,), value = the set of numbers that its qualifier names ("Z", "N", "Q")
+    where     args = (answer,), value = the set of numbers that its qualifier names ("Z", "N", "Q"); note = what runs
+              over it, or ""
     quantity  args = (number,), value = units.Unit
     text      value = its words; word: the same for one run of letters that may be a product, args = (product,)
     inf empty reals dne many  (the words and signs of docs/math.md's table)
@@ -28,7 +29,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-__all__ = ["NOTHING", "Node", "Written", "num", "size", "sym", "walk"]
+__all__ = ["NOTHING", "Node", "Written", "num", "renamed", "size", "sym", "walk"]
 
 
 class Written(NamedTuple):
@@ -75,6 +76,13 @@ def walk(node: Node) -> Iterator[Node]:
         top = stack.pop()
         yield top
         stack.extend(top.args)
+
+
+def renamed(node: Node, old: str, new: str) -> Node:
+    """The tree with another name in the place of one."""
+    if node == sym(old):
+        return sym(new)
+    return node._replace(args=tuple(renamed(part, old, new) for part in node.args))
 
 
 def size(node: Node) -> int:

@@ -1,4 +1,4 @@
-"""One verdict on one response: extract, read, compare. Pure: the same arguments give the same verdict, anywhere.
+"""One check of one response: extract, read, compare. Pure: the same arguments give the same result, anywhere.
 
 Nothing here waits, forks, or sets a signal; the caps of `caps` bound the time, and the scoring worker that calls it can
 be killed. `verify` is what the gym, the tests and the benchmark call.
@@ -22,7 +22,7 @@ from gyms.math.read import read, read_labelled
 from gyms.math.relations import FalseEquation
 from gyms.math.scalars import Rules
 
-__all__ = ["Verdict", "partial_value", "verify", "verify_gold"]
+__all__ = ["AnswerCheck", "partial_value", "verify", "verify_gold"]
 
 _PROSE_SUM = re.compile(r"(?:[A-Za-z']{2,}[ ,]+)+[^=]*\d[^=]*=")
 """A sentence around a sum: what stands behind the equals sign is the answer."""
@@ -40,7 +40,7 @@ MIN_ECHO_CHARS = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class AnswerCheck:
     """What became of one response."""
 
     status: Status
@@ -61,7 +61,7 @@ def verify(
     units: str | bool | None = None,
     significant_digits: int = 6,
     finals: str = "last",
-) -> Verdict:
+) -> AnswerCheck:
     """Verify a response, or a bare answer, against a gold answer.
 
     Args:
@@ -85,52 +85,52 @@ def verify(
             significant_digits=significant_digits, finals=finals,
         )  # fmt: skip
     except BadGold as error:
-        return Verdict(status=Status.BAD_TASK, detail=str(error))
+        return AnswerCheck(status=Status.BAD_TASK, detail=str(error))
     return verify_gold(found, response)
 
 
-def verify_gold(gold: Gold, response: str) -> Verdict:
+def verify_gold(gold: Gold, response: str) -> AnswerCheck:
     """Verify a response against a gold answer that was read."""
     if len(response) > MAX_RESPONSE_CHARS:
-        return Verdict(status=Status.TOO_COMPLEX, detail=f"the response has over {MAX_RESPONSE_CHARS} characters")
+        return AnswerCheck(status=Status.TOO_COMPLEX, detail=f"the response has over {MAX_RESPONSE_CHARS} characters")
     found = extract(response)
     if found.problem:
         status = Status.TOO_COMPLEX if found.problem == TOO_LONG else Status.NO_ANSWER
-        return Verdict(status=status, detail=found.problem, flags=found.flags)
+        return AnswerCheck(status=status, detail=found.problem, flags=found.flags)
     if found.finals:
-        return _judge_finals(gold, found)
-    return _judge_unmarked(gold, found, response)
+        return _check_finals(gold, found)
+    return _check_unmarked(gold, found, response)
 
 
-def partial_value(gold: Gold, verdict: Verdict) -> float:
+def partial_value(gold: Gold, checked: AnswerCheck) -> float:
     """The share of a collection's parts that an answer has right, in [0, 1); 0 for a conflict or a refused form."""
-    if verdict.answer is None or verdict.flags & {"conflict", "unevaluated", "restated", "false_equation"}:
+    if checked.answer is None or checked.flags & {"conflict", "unevaluated", "restated", "false_equation"}:
         return 0.0
     rules = Rules(tolerance=gold.tolerance, significant_digits=gold.significant_digits)
     try:
-        return share_right(gold.node, read(verdict.answer, unit_hint=gold.has_unit), rules)
+        return share_right(gold.node, read(checked.answer, unit_hint=gold.has_unit), rules)
     except (Unreadable, FalseEquation):
         return 0.0
 
 
-def _judge_finals(gold: Gold, found: Extracted) -> Verdict:
+def _check_finals(gold: Gold, found: Extracted) -> AnswerCheck:
     finals = [final.strip() for final in found.finals if final not in found.phrases or _is_readable(final)]
     if not finals:
         finals = [found.finals[-1].strip()]
     answer = finals[-1]
     if gold.finals == "last" and _is_hedged(gold, [box.strip() for box in found.boxes]):
-        return Verdict(
+        return AnswerCheck(
             status=Status.NO_ANSWER, flags=found.flags | {"conflict", "hedge"}, detail="the boxes hold several answers"
         )
-    verdict = _judge(gold, answer, found.flags)
-    if len(finals) > 1 and verdict.is_right:
+    checked = _check(gold, answer, found.flags)
+    if len(finals) > 1 and checked.is_right:
         replaced = {box.strip() for box in found.boxes} if gold.finals == "last" and answer in found.boxes else set()
         others = [final for final in finals[:-1] if final not in replaced]
         if len(others) >= MAX_DISTINCT_FINALS or not all(_agrees(gold, other, answer) for other in others):
-            return Verdict(
-                status=Status.OK, answer=answer, flags=verdict.flags | {"conflict"}, detail="the final answers differ"
+            return AnswerCheck(
+                status=Status.OK, answer=answer, flags=checked.flags | {"conflict"}, detail="the final answers differ"
             )
-    return verdict
+    return checked
 
 
 def _is_hedged(gold: Gold, boxes: list[str]) -> bool:
@@ -147,7 +147,7 @@ def _agrees(gold: Gold, other: str, answer: str) -> bool:
     """Whether two finals say the same: by their text, because both are right, or because they are equal."""
     if normalise(other) == normalise(answer):
         return True
-    right = [_judge(gold, text, frozenset()).is_right for text in (other, answer)]
+    right = [_check(gold, text, frozenset()).is_right for text in (other, answer)]
     if any(right):
         return all(right)
     try:
@@ -167,25 +167,27 @@ def _is_readable(text: str) -> bool:
     return True
 
 
-def _judge_unmarked(gold: Gold, found: Extracted, response: str) -> Verdict:
+def _check_unmarked(gold: Gold, found: Extracted, response: str) -> AnswerCheck:
     if gold.question and _is_echo(response, gold.question):
-        return Verdict(status=Status.NO_ANSWER, flags=frozenset({"echo"}), detail="the response repeats the question")
+        return AnswerCheck(
+            status=Status.NO_ANSWER, flags=frozenset({"echo"}), detail="the response repeats the question"
+        )
     asked = gold.question.strip()
     if len(asked) >= MIN_ECHO_CHARS and asked in response:
         found = extract(response.replace(asked, "\n"))  # the question's own numbers are no answer
-    verdict: Verdict | None = None
+    checked: AnswerCheck | None = None
     for candidate in found.candidates:
         if _PROSE_SUM.match(candidate) and candidate != found.candidates[-1]:
             continue
-        judged = _judge(gold, candidate, found.flags)
-        if judged.status is Status.TOO_COMPLEX and verdict is None:
+        judged = _check(gold, candidate, found.flags)
+        if judged.status is Status.TOO_COMPLEX and checked is None:
             return judged
         if judged.is_right or (judged.status is Status.OK and judged.detail != "words"):
             return judged
-        verdict = verdict or judged
-    if verdict is None or verdict.status is not Status.OK or verdict.detail == "words":
-        return Verdict(status=Status.NO_ANSWER, detail="no final answer is marked", flags=found.flags)
-    return verdict
+        checked = checked or judged
+    if checked is None or checked.status is not Status.OK or checked.detail == "words":
+        return AnswerCheck(status=Status.NO_ANSWER, detail="no final answer is marked", flags=found.flags)
+    return checked
 
 
 def _is_echo(response: str, question: str) -> bool:
@@ -195,7 +197,7 @@ def _is_echo(response: str, question: str) -> bool:
     )
 
 
-def _judge(gold: Gold, text: str, flags: frozenset[str]) -> Verdict:
+def _check(gold: Gold, text: str, flags: frozenset[str]) -> AnswerCheck:
     """One extracted answer against the gold answer."""
     rules = Rules(
         tolerance=gold.tolerance,
@@ -209,17 +211,17 @@ def _judge(gold: Gold, text: str, flags: frozenset[str]) -> Verdict:
         words = "words" if not is_right and _is_words(text, gold) else ""
     except FalseEquation:
         rules.flags.add("false_equation")
-        return Verdict(
+        return AnswerCheck(
             status=Status.OK, answer=answer, flags=flags | rules.flags, detail="the answer is a false equation"
         )
     except TooComplex as error:
-        return Verdict(status=Status.TOO_COMPLEX, answer=answer, flags=flags, detail=str(error))
+        return AnswerCheck(status=Status.TOO_COMPLEX, answer=answer, flags=flags, detail=str(error))
     except Unreadable as error:
-        return Verdict(status=Status.INVALID_ANSWER, answer=answer, flags=flags, detail=str(error))
+        return AnswerCheck(status=Status.INVALID_ANSWER, answer=answer, flags=flags, detail=str(error))
     if is_right and _is_restated(gold, text):
         rules.flags.add("restated")
         is_right = False
-    return Verdict(
+    return AnswerCheck(
         status=Status.OK, is_right=is_right, answer=answer, flags=flags | frozenset(rules.flags), detail=words
     )
 

@@ -131,7 +131,7 @@ def read_corpus(path: Path) -> tuple[Document, ...]:
     Raises:
         ValueError: in one line, where a row is no document, or an id comes twice.
     """
-    made, _ = make_all(read_file(path), _document_of, skip_malformed=False)
+    made, _ = make_all(read_file(path), _document_of, skip_malformed=None)
     seen: set[str] = set()
     for document in made:
         if document.id in seen:

@@ -106,7 +106,7 @@ def read_questions(path: Path, known: frozenset[str]) -> tuple[Question, ...]:
             text=str(text), answers=tuple(map(str, answers or ())), evidence=tuple(dict.fromkeys(map(str, evidence)))
         )
 
-    made, _ = make_all(read_file(path), question_of, skip_malformed=False)
+    made, _ = make_all(read_file(path), question_of, skip_malformed=None)
     return tuple(made)
 
 

@@ -1,4 +1,4 @@
-"""The `tools` environment: errands in simulated worlds (calendar, shop, bank), judged by what has changed at the end.
+"""The `tools` environment: errands in simulated worlds (calendar, shop, bank, files, travel), judged by their end.
 
 *Tasks* are made backwards: a first state is drawn, then changes that are possible in it, each with a sentence that
 determines it; the sentences are the prompt, the changed state the goal. Task and goal are a pure function of (seed,
@@ -47,12 +47,14 @@ from gyms.lazy import DrawnSettings, DrawnTasks
 from gyms.tools.bank import Bank
 from gyms.tools.calendar import Calendar
 from gyms.tools.dialect import DIALECTS, canonical, spelled, spelled_arguments, spelled_name
+from gyms.tools.files import Files
 from gyms.tools.shop import Shop
+from gyms.tools.travel import Travel
 from gyms.tools.world import Errand, State, World, distance
 
 __all__ = ["WORLDS", "Tools", "ToolsSettings"]
 
-WORLDS: Mapping[str, World] = {world.name: world for world in (Calendar(), Shop(), Bank())}
+WORLDS: Mapping[str, World] = {world.name: world for world in (Calendar(), Shop(), Bank(), Files(), Travel())}
 BUSY = "Error: the service is busy, nothing was done. Try again."
 _CUT_OFF = message("user", "Your turn was cut off. Go on, with shorter turns.")
 _MAX_DRAWS = 10_000
@@ -60,13 +62,13 @@ _MAX_ERRAND_DRAWS = 200
 _MAX_FAULTY = 40
 """Calls of an episode that may be faulty; later ones never are."""
 
-WorldName = Literal["calendar", "shop", "bank"]
+WorldName = Literal["calendar", "shop", "bank", "files", "travel"]
 
 
 class ToolsSettings(DrawnSettings):
     """Which errands are asked, and how many."""
 
-    worlds: tuple[WorldName, ...] = ("calendar", "shop", "bank")
+    worlds: tuple[WorldName, ...] = ("calendar", "shop", "bank", "files", "travel")
     """Worlds that tasks are drawn from, alike."""
     min_errands: int = Field(default=1, ge=1, le=8)
     """Fewest errands of a task."""

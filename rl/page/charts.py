@@ -16,6 +16,7 @@ from rl.page.bands import Band, accuracy_band
 from rl.page.folder import RunRecord
 from rl.page.stored import number, step_of
 from rl.page.summary import GATE_CLOSED, StepSummary
+from rl.step_times import own_seconds
 
 __all__ = ["SECTIONS", "Figure", "Series", "figures_of"]
 
@@ -77,9 +78,6 @@ PLAIN: Sequence[tuple[str, str, str, str, Mapping[str, tuple[str, Dash]], str]] 
 """Section, title, unit, caption, metrics with their label and dash, axis; `nonzero`: left out where all is 0, as it is
 without PTX or with one update a step."""
 
-WITHIN = {"generate": ("rollout", "eval", "calibrate"), "learn": ("old_logprobs", "update", "pack")}
-"""Phases that hold others (docs/metrics.md): what is left of them is shown as their own."""
-ALSO = ("save",)
 PHASES = {
     "rollout": "rollout",
     "eval": "evaluation",
@@ -243,7 +241,7 @@ def _is_ours(cause: str) -> bool:
 
 def _phases(runs: Sequence[RunRecord]) -> Iterable[Figure]:
     for r, run in enumerate(runs):
-        split = [(step_of(row) or 0, _own_seconds(row)) for row in run.steps]
+        split = [(step_of(row) or 0, own_seconds(row)) for row in run.steps]
         series = [
             Series(run=r, name=words, x=[step for step, _ in split], y=[own.get(phase, 0.0) for _, own in split])
             for phase, words in PHASES.items()
@@ -253,14 +251,6 @@ def _phases(runs: Sequence[RunRecord]) -> Iterable[Figure]:
             section="time", title="Seconds per step", unit="seconds", series=series, kind="stack",
             caption="Wall clock by phase. Step 0 holds the warm-up and the first evaluations.",
         )  # fmt: skip
-
-
-def _own_seconds(row: Mapping[str, Any]) -> dict[str, float]:
-    """Seconds of each phase without those of the phases inside it: they add up to the step."""
-    seconds = {name: number(row.get(f"phase/{name}_seconds")) or 0.0 for name in PHASES}
-    for outer, inner in WITHIN.items():
-        seconds[outer] = max(0.0, seconds[outer] - sum(seconds[name] for name in inner))
-    return seconds
 
 
 def _others(runs: Sequence[RunRecord], used: set[str]) -> list[Figure]:

@@ -38,6 +38,7 @@ _ENVIRONMENT = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the engine lives in this process: weights are swapped in place
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # learner and engine share the cores in turns
     "VLLM_USE_FLASHINFER_SAMPLER": "0",  # it cannot draw with a seed per request, and 0.26 imports it unasked
+    "VLLM_USE_DEEP_GEMM": "0",  # kernels for FP8, of which there is none here, and a library of their own
     "TORCHDYNAMO_DISABLE": "1",  # compile nothing: vLLM's helpers would want a C++ compiler at the first sample
     "VLLM_NO_USAGE_STATS": "1",
     "VLLM_DO_NOT_TRACK": "1",

@@ -282,7 +282,10 @@ class VLLMEngine:
         from vllm import EngineArgs, LLMEngine
         from vllm.config import KVTransferConfig
 
+        from rollout.engine import cpu_experts
+
         request_amx()
+        cpu_experts.install()
         arguments = vllm_arguments(self.settings, self._device)
         if self._device.shares_prompts:
             arguments["kv_transfer_config"] = KVTransferConfig(
@@ -385,6 +388,7 @@ class VLLMEngine:
         if tag == "weights":
             self._llm.collective_rpc("k2rl_restore")
         else:
+            self._llm.collective_rpc("k2rl_clear_kv_cache")
             self._empty_prefix_cache()
         self._state = state
 

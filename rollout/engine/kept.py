@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["Kept", "held_tensors", "is_filled"]
+__all__ = ["Kept", "clear_kv_cache", "held_tensors", "is_filled"]
 
 _KV_CACHE = re.compile(r"\.kv_cache\b")
 _REGISTRIES = frozenset(("_parameters", "_buffers", "_modules"))
@@ -53,6 +53,14 @@ class Kept:
         """Write them back where they were."""
         for live, copy in self._copies:
             live.data.copy_(copy)
+
+
+@torch.no_grad()
+def clear_kv_cache(model: torch.nn.Module) -> None:
+    """Zeros, as vLLM allocates it. A kernel may read whole blocks and weigh what is masked by 0, and 0 * NaN is NaN."""
+    for path, tensor in held_tensors(model):
+        if _KV_CACHE.search(path):
+            tensor.zero_()
 
 
 def is_filled(module_name: str, fused: dict[str, list[str]], checkpoint_names: Collection[str]) -> bool:

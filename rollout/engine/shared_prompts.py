@@ -12,6 +12,8 @@ siblings that start together prefill K times. This is vLLM's own plug-in point f
 A copy is exact, and what an engine computes for a token does not depend on what else is in its batch, so a sample has
 the same bits with and without a leader (tests/integration/test_engine.py). Blocks are copied while the leader holds
 them: when it has ended, or was preempted, the next request with that prompt becomes a leader. No memory is kept.
+Latent attention (MLA) shares nothing: it computes a prompt's tokens in one way and a single token in another, so the
+last prompt token of a sibling would get other bits than its leader's.
 
 The scheduler's half decides, the worker's half copies; between them travels `Copies`. The worker's half keeps no state,
 because vLLM makes it once for a process, whatever number of engines that has.
@@ -24,7 +26,7 @@ from typing import Any
 
 import torch
 from vllm.distributed.kv_transfer.kv_connector.v1.base import KVConnectorBase_V1, KVConnectorMetadata, KVConnectorRole
-from vllm.v1.kv_cache_interface import FullAttentionSpec
+from vllm.v1.kv_cache_interface import FullAttentionSpec, MLAAttentionSpec
 
 __all__ = ["Copies", "SharedPrompts"]
 
@@ -54,7 +56,8 @@ class SharedPrompts(KVConnectorBase_V1):
     def __init__(self, vllm_config: Any, role: KVConnectorRole, kv_cache_config: Any = None) -> None:
         super().__init__(vllm_config, role, kv_cache_config)
         groups = kv_cache_config.kv_cache_groups
-        self._is_sharing = len(groups) == 1 and isinstance(groups[0].kv_cache_spec, FullAttentionSpec)
+        spec = groups[0].kv_cache_spec if len(groups) == 1 else None
+        self._is_sharing = isinstance(spec, FullAttentionSpec) and not isinstance(spec, MLAAttentionSpec)
         self._block_size = vllm_config.cache_config.block_size
         self._leaders: dict[tuple[int, ...], _Leader] = {}
         self._copies = Copies()

@@ -171,6 +171,8 @@ class Staging:
                 live = place.live[start : start + num_rows] if place.live.ndim else place.live
                 copies.append((live, new[source]))
                 start += num_rows
+            if place.live.ndim and start < len(place.live):  # rows that pad a vocabulary: zeros, also after a sleep
+                copies.append((place.live[start:], torch.zeros_like(place.live[start:])))
         linears = []
         for place, layers in self._linears.values():
             linear = packed_linear(_whole(place, new))
@@ -217,7 +219,7 @@ def _whole(place: _Place, new: Mapping[str, Tensor]) -> Tensor:
     """A BF16 layer's weight, [O, I]: its parts, and the rows that pad it in the engine."""
     parts = [new[source] for source in place.sources]
     if (num_rows := sum(place.rows)) < len(place.live):
-        parts.append(place.live[num_rows:])
+        parts.append(torch.zeros_like(place.live[num_rows:]))
     return torch.cat(parts) if len(parts) > 1 else parts[0]
 
 

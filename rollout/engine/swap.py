@@ -10,6 +10,8 @@ contract and are handled here:
 - an exception in the middle leaves layers on the meta device, and a retry replays the bad tensors. `restore` puts every
   kernel tensor back and clears the buffers. Layers that were already processed then hold new weights: the caller must
   swap the whole old artefact in again before it serves (rollout/engine/engine.py does);
+- a bias is put elsewhere by kernels that permute it, and captured graphs go on with the old one: see
+  rollout/engine/addresses.py;
 - a head that is tied to the embedding is not reloaded as a layer of its own (rollout/engine/cpu_linear.py).
 
 This way takes any model and kernel. Where the engine's memory layout is known, the weights are made in it beforehand
@@ -30,10 +32,12 @@ from vllm.model_executor.layers.linear import LinearBase
 from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead, VocabParallelEmbedding
 from vllm.model_executor.model_loader.reload import layerwise
 
-from rollout.engine import cpu_layout
+from rollout.engine import cpu_experts, cpu_layout
+from rollout.engine.addresses import Homes
 from rollout.engine.compat import is_deferred_attention
 from rollout.engine.cpu_linear import is_tied_head, refresh_cpu_linears
-from rollout.engine.kept import Kept
+from rollout.engine.cpu_rotary import use_exact_rotary
+from rollout.engine.kept import Kept, clear_kv_cache
 from rollout.engine.staging import Staging, checked_staging
 from rollout.weights.receiver import ExpectedTensors
 
@@ -90,12 +94,14 @@ class SwapExtension:
     def k2rl_swap(self: Any, tensors: Iterable[tuple[str, torch.Tensor]]) -> None:
         """Load checkpoint-format tensors into the live model. On any exception the model is loadable but mixed."""
         model = self.model_runner.get_model()
+        homes = Homes(model)
         with set_current_vllm_config(self.vllm_config), torch.no_grad(), torch.device(self.device):
             try:
                 layerwise.initialize_layerwise_reload(model)
                 model.load_weights(tensors)
                 require_complete(model)
                 layerwise.finalize_layerwise_reload(model, self.model_config)
+                homes.bring_back()
             except BaseException:
                 restore(model)
                 raise
@@ -111,6 +117,8 @@ class SwapExtension:
         """
         model = self.model_runner.get_model()
         refresh_cpu_linears(model)
+        if self.device.type == "cpu":
+            use_exact_rotary(model)
         linears = [(n, m) for n, m in model.named_modules() if hasattr(m, "weight_packed")]
         if self.device.type == "cpu" and linears:
             cpu_layout.install(linears[0][1].scheme.kernel)
@@ -130,6 +138,10 @@ class SwapExtension:
         """After the weights' memory is back: write it where it was."""
         self.k2rl_kept.restore()
 
+    def k2rl_clear_kv_cache(self: Any) -> None:
+        """After the KV cache's memory is back."""
+        clear_kv_cache(self.model_runner.get_model())
+
     def k2rl_empty_allocator(self: Any) -> None:
         """Give what torch's allocator caches back to the device."""
         if self.device.type == "cuda":
@@ -140,14 +152,24 @@ class SwapExtension:
         linears = [m for m in self.model_runner.get_model().modules() if hasattr(m, "weight_packed")]
         return cpu_layout.install(linears[0].scheme.kernel)
 
+    def k2rl_fused_layers(self: Any) -> dict[str, list[str]]:
+        """Engine's name of a fused layer -> the checkpoint's names of its parts. For proofs."""
+        return dict(getattr(self.model_runner.get_model(), "packed_modules_mapping", {}))
+
     def k2rl_effective_weights(self: Any) -> dict[str, torch.Tensor]:
         """Every linear layer's weight as the kernel really applies it: bf16 [out, in] by engine module name."""
         with set_current_vllm_config(self.vllm_config), torch.no_grad():
             return effective_weights(self.model_runner.get_model())
 
 
+def _input_dtype(layer: Any) -> torch.dtype:
+    """What a layer multiplies with: bfloat16, but for the few that the engine keeps in fp32, such as GLM's router."""
+    weight = getattr(layer, "weight", None)
+    return weight.dtype if isinstance(weight, torch.Tensor) else torch.bfloat16
+
+
 def effective_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """The weights that linear layers apply, read back through the kernel: W = layer(identity)^T.
+    """The weights that linear layers apply, read back through the kernel: W = layer(identity)^T, b = layer(0).
 
     Each output of the product is one weight times 1 plus zeros, exact in any order of summation, so this reads the
     kernel's own dequantised values bit for bit, whatever its memory layout. Other parameters are returned as they are.
@@ -156,14 +178,25 @@ def effective_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     inside_linear: set[str] = set()
     for name, layer in model.named_modules():
         module: Any = layer
+        if cpu_experts.is_packed_experts(module):
+            inside_linear.update(f"{name}.{p}" for p, _ in module.named_parameters())
+            weights |= cpu_experts.expert_weights(name, module)
+            continue
         is_head = isinstance(module, ParallelLMHead)
         if not isinstance(module, LinearBase) and not is_head:
             continue
-        inside_linear.update(f"{name}.{p}" for p, _ in module.named_parameters())
-        width: Any = module.embedding_dim if is_head else module.input_size_per_partition
-        identity = torch.eye(width, dtype=torch.bfloat16, device=next(module.parameters()).device)
+        inside_linear.update(
+            f"{name}.{p}" for p, _ in module.named_parameters() if p.startswith("weight") or p == "bias"
+        )
+        if is_head:
+            width: Any = module.embedding_dim
+        else:  # replicated layers, such as a router, have no partition
+            width = getattr(module, "input_size_per_partition", None) or module.input_size
+        identity = torch.eye(width, dtype=_input_dtype(module), device=next(module.parameters()).device)
         assert module.quant_method is not None
         weights[f"{name}.weight"] = module.quant_method.apply(module, identity, bias=None).t().contiguous()
+        if getattr(module, "bias", None) is not None:
+            weights[f"{name}.bias"] = module.quant_method.apply(module, identity[:1] * 0, bias=module.bias)[0]
     for name, parameter in model.named_parameters():
         if name not in inside_linear:
             weights[name] = parameter.detach().clone()

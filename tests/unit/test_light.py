@@ -40,7 +40,19 @@ def test_no_module_of_a_light_room_imports_what_an_extra_brings(room: str) -> No
 
 
 @pytest.mark.parametrize(
-    "module", ["rl.verbs", "rl.cli", "rl.train", "rl.evaluate", "rl.replay", "rl.prepare", "rl.report"]
+    "module",
+    [
+        "rl.verbs",
+        "rl.cli",
+        "rl.train",
+        "rl.evaluate",
+        "rl.replay",
+        "rl.prepare",
+        "rl.report",
+        "rl.sweep",
+        "rl.export",
+        "rl.doctor",
+    ],
 )
 def test_the_commands_of_a_run_are_light_until_they_work(module: str) -> None:
     assert loaded_by([module]) == set()

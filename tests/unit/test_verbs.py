@@ -18,7 +18,8 @@ def test_help_lists_every_verb_with_examples(capsys: pytest.CaptureFixture[str])
     assert main(["--help"]) == 0
     told = capsys.readouterr().out
     assert all(f"  {name} " in told and verb.help in told for name, verb in VERBS.items())
-    assert "k2rl train configs/smollm2_cpu.toml --dry-run" in told and max(map(len, told.splitlines())) <= 120
+    assert all(f"$ {verb.example}\n" in told for verb in VERBS.values()) and max(map(len, told.splitlines())) <= 120
+    assert all(verb.example.startswith(f"k2rl {name}") for name, verb in VERBS.items() if name != "completion")
 
 
 @pytest.mark.parametrize("name", sorted(VERBS))

@@ -34,5 +34,5 @@ def told(error: BaseException) -> str:
     name = type(error).__name__
     try:
         return f"{name}: {error}"[:_MAX_ERROR]
-    except BaseException:
+    except BaseException:  # a submission's `__str__` may raise anything, an exit included
         return name

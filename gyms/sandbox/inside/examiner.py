@@ -95,7 +95,7 @@ def _run_asserts(body: dict[str, Any], link: remote.Link) -> dict[str, Any]:
         try:
             held = bool(test())
             reason = "" if held else "does not hold"
-        except Exception as error:
+        except Exception as error:  # whatever the submission raised, or the test of what it returned: the case fails
             reason = f"{type(error).__name__}: {error}"[:300]
         reasons[number] = reasons[number] or reason
 
@@ -107,7 +107,7 @@ def _run_asserts(body: dict[str, Any], link: remote.Link) -> dict[str, Any]:
         exec(compile(tree, "tests.py", "exec", dont_inherit=True), names)
     except SystemExit as error:  # the tests' own: an exit of the submission does not cross
         stopped = f"SystemExit: {error}"[:300] if error.code else ""
-    except Exception as error:
+    except Exception as error:  # as above, between the asserts: those behind it were not reached
         stopped = f"{type(error).__name__}: {error}"[:300]
     came_to_nothing = not any(ran)
     cases = [

@@ -170,6 +170,18 @@ CASES: list[tuple[str, dict[str, Any], str, str]] = [
         "class Solution:\n    def total(self, v: List[int]) -> int:\n        return 0",
     ),
     (
+        "a function where the tests know a method",
+        {"text": "x", "tests": [{"call": "Solution().total([1, 2])", "expected": 3}]},
+        "def total(v):\n    return sum(v)",
+        "def total(v):\n    return 4",
+    ),
+    (
+        "a method where the tests know a function",
+        {"text": "x", "tests": [{"call": "total([1, 2])", "expected": 3}]},
+        "class Solution:\n    def total(self, v):\n        return sum(v)",
+        "class Solution:\n    def total(self, v):\n        return 4",
+    ),
+    (
         "LeetCode's method as entry point",
         {
             "prompt": "from typing import *\n\n",

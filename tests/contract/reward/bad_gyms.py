@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from gyms.api import CaseResult, Gym, GymSettings, Needs, Score, Services, Split, Status, Task, message
+from gyms.response import final_text, whole_of
 
 ANYWHERE = "/"
 """These gyms leave marks where tests look for them."""
@@ -390,3 +391,10 @@ class WritesDeclared(Writes):
 
 class WritesAnywhere(Writes):
     needs = Needs(wall_seconds=120.0, writes=("/",))
+
+
+class Reader(Obedient):
+    """Tells what it was given to read."""
+
+    def score(self, task: Task, response: str) -> Score:
+        return Score(status=Status.OK, value=1.0, answer=f"{final_text(response)} of {whole_of(response)}")

@@ -15,6 +15,7 @@ import pytest
 
 from gyms.api import Score, Status, Task, message
 from gyms.load import GymSpec
+from gyms.response import Response
 from reward.control import CONTROL_FLAG
 from reward.scorer import Scorer
 from tests.contract.reward.processes import children, wait_until
@@ -260,3 +261,11 @@ def test_workers_die_with_a_host_that_is_killed(tmp_path: Path) -> None:
     host = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, env=env, timeout=300)
     assert host.returncode == -signal.SIGKILL, host.stderr
     wait_until(lambda: not is_running(int(host.stdout)))
+
+
+def test_a_worker_is_handed_what_counts_of_a_response_and_all_of_it() -> None:
+    with Scorer([spec("Reader", "gym")]) as scorer:
+        assert (
+            ask(scorer, Response("say <think>", "4?</plan>say <think>")).answer == "say <think> of 4?</plan>say <think>"
+        )
+        assert ask(scorer, "<think>4?</think>5").answer == "5 of <think>4?</think>5"

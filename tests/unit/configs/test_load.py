@@ -118,12 +118,18 @@ def test_paths_are_taken_from_the_current_directory_and_run_dir_stays_as_given(
         ("samples_per_promt", "did you mean rollout.samples_per_prompt?"),
         ("gyms.1.bugdet", "did you mean gyms.1.budget?"),
         ("gyms.1.qqq", "a gym's own settings go under gyms.1.args"),
-        ("temperature", "did you mean rollout.temperature or judge.temperature or eval.temperature?"),
+        ("temperature", "did you mean gyms.0.temperature or rollout.temperature or judge.temperature?"),
         ("zzz", "docs/configuration.md lists all"),
     ],
 )
 def test_an_unknown_key_is_refused_with_the_nearest_ones(key: str, said: str) -> None:
     assert refusal(f"{key}=1") == f"{key} is not a setting; {said}"
+
+
+@pytest.mark.parametrize("key", ["rollout.top_p", "rollout.top_k", "rollout.temperature.repetition_penalty"])
+def test_samplers_of_other_distributions_are_refused_with_the_reason(key: str) -> None:
+    told = refusal(f"{key}=0.9")
+    assert told.startswith(f"{key} is not a setting, on purpose: ") and "softmax(logits / T)" in told
 
 
 def test_all_unknown_keys_of_a_file_are_named_with_their_full_path(tmp_path: Path) -> None:

@@ -66,6 +66,13 @@ def test_a_folder_model_needs_a_path() -> None:
     assert "model.path is missing" in refusal(model={"source": "folder"})
 
 
+@pytest.mark.parametrize("marks", [["<think>"], ["<think>", ""], ["x", "x"], ["a", "b", "c"]])
+def test_thoughts_have_two_different_marks_or_none(marks: list[str]) -> None:
+    assert r"model.thoughts = " in refusal(model={"source": "tiny", "thoughts": marks})
+    assert make(model={"source": "tiny", "thoughts": []}).model.thoughts == ()
+    assert make(model={"source": "tiny", "thoughts": ["a", "b"]}).model.thoughts == ("a", "b")
+
+
 def test_a_tiny_model_takes_no_path() -> None:
     assert "remove one of the two" in refusal(model={"source": "tiny", "path": "x"})
 
@@ -164,8 +171,19 @@ def test_the_soft_baseline_needs_a_temperature_of_its_own() -> None:
     assert "needs learner.tau > 0" in refusal(learner={"baseline": "log_mean_exp", "tau": 0})
 
 
-def test_muon_is_refused_for_several_ranks_which_hold_parts_of_matrices() -> None:
-    message = refusal(learner={"num_ranks": 2, "optimizer": "muon"})
-    assert 'learner.optimizer = "muon"' in message and "learner.num_ranks = 2" in message
-    assert make(learner={"optimizer": "muon"}).learner.num_ranks == 1
-    assert make(learner={"num_ranks": 2}).learner.optimizer == "adamw"
+@pytest.mark.parametrize("whole", [{"optimizer": "muon"}, {"qk_clip": 100.0}, {"lora": {"rank": 8}}])
+def test_what_needs_whole_matrices_is_refused_on_several_ranks(whole: dict[str, Any]) -> None:
+    make(learner=whole)
+    assert "learner.num_ranks = 2" in refusal(learner=whole | {"num_ranks": 2})
+
+
+def test_a_context_that_is_rewritten_has_a_limit_below_the_episodes() -> None:
+    env = {"name": "adder", "budget": 16, "episode_tokens": 5000}
+    config = make(gyms=[{**env, "context": "hide_tools", "context_tokens": 900}])
+    assert config.gyms[0].longest == 900, "an episode may be longer than model.context_length"
+    assert "goes with context_tokens" in refusal(gyms=[{**env, "context": "hide_tools"}])
+    assert "goes with context_tokens" in refusal(gyms=[{**env, "context_tokens": 900}])
+    rule = {"context": "discard_all"}
+    assert "less than episode_tokens = 5000" in refusal(gyms=[{**env, **rule, "context_tokens": 5000}])
+    assert "the budget of one turn, 16" in refusal(gyms=[{**env, **rule, "context_tokens": 15}])
+    assert "gyms.0.context_tokens = 4000" in refusal(gyms=[{**env, **rule, "context_tokens": 4000}])

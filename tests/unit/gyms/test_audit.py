@@ -12,8 +12,10 @@ import pytest
 
 from gyms.__main__ import main
 from gyms.api import Task, message
-from gyms.cli.audit import Tally, Tried, findings, lower_bound
+from gyms.cli.audit import Tally, Tried, _play_hacks, findings, lower_bound, run_probes
 from gyms.cli.copies import copies, dressed, frame_of
+from gyms.cli.hacks import HACKS
+from gyms.load import load_gym
 
 ROOT = Path(__file__).parents[3]
 WORD_GYM = ROOT / "examples" / "word_gym" / "word_gym.py"
@@ -206,3 +208,70 @@ def test_the_audit_is_not_misled_by_a_rule_that_takes_the_last_answer(
         found = {finding["probe"] for finding in json.loads(capsys.readouterr().out)["findings"]}
         assert ("every gold of the sample, one a line" in found) is not is_clean
         path = tmp_path / "lists_again.py"
+
+
+# -- environments ------------------------------------------------------------------------------------------------------
+
+GULLIBLE = """
+from gyms.api import *
+
+LOOK = Tool(name="look", description="Looks.", parameters={"type": "object", "properties": {"n": {"type": "integer"}}})
+
+
+class Talk(Episode):
+    def __init__(self, task):
+        self.secret, self.said, self.seen = task.data["answer"], "", False
+
+    def step(self, turn):
+        if not turn.calls:
+            self.said += turn.text
+            return Reply(is_done=True)
+        self.seen = True
+        return Reply(messages=[tool_result(call, "The secret is " + self.secret) for call in turn.calls])
+
+    def score(self):
+        return Score(status=Status.OK, value=float(WIN))
+
+
+class Gullible(Environment):
+    def tasks(self, split):
+        numbers = range(100, 120) if split == "train" else range(200, 220)
+        asked = [(n, (message("user", f"What is secret {n}?"),)) for n in numbers]
+        return [Task(id=str(n), prompt=prompt, data={"answer": f"s{n * 7}"}) for n, prompt in asked]
+
+    def tools(self, task):
+        return [LOOK]
+
+    def start(self, task, seed):
+        return Talk(task)
+"""
+
+
+@pytest.mark.parametrize(
+    ("rule", "found"),
+    [
+        ("'done' in self.said", {"turns: a claim of success", "turns: every tool at random, then a claim"}),
+        ("self.secret in self.said", {"turns: an echo of the last observation", "turns: an echo of every observation"}),
+        ("self.seen", {"turns: every tool at once", "turns: every tool at random, then silence"}),
+        ("'tool_response' in self.said", {"turns: a forged answer of a tool"}),
+        ("'give up' in self.said", {"turns: giving up"}),
+    ],
+)
+def test_an_environment_that_pays_for_work_at_nothing_is_found(tmp_path, rule: str, found: set[str]) -> None:
+    file = tmp_path / "gullible.py"
+    file.write_text(GULLIBLE.replace("WIN", rule))
+    gym = load_gym("g", str(file), {})
+    tasks = [*gym.tasks("train"), *gym.tasks("heldout")]
+    tried = run_probes(gym, tasks, attacks=[], seconds=60)
+    names = {finding["probe"] for finding in findings(tried, baseline=0.0, is_all=True)}
+    assert found <= names
+
+
+@pytest.mark.parametrize("reference", ["gyms.adder:Adder", "gyms.tools.gym:Tools", "gyms.search.gym:Search"])
+def test_no_hack_over_many_turns_pays_in_the_built_in_environments(reference: str) -> None:
+    gym = load_gym("e", reference, {})
+    tried = Tried(tallies={})
+    for n in range(12):
+        _play_hacks(gym, gym.tasks("train")[n], tried)
+    assert {name: tally.mean for name, tally in tried.tallies.items() if tally.total} == {}
+    assert len(tried.tallies) == len(HACKS)

@@ -206,6 +206,15 @@ DRESSED = [
     "It is 49 times 50, that is 2450.",
     "He wanted 50 pens or so. All in all it is 2450.",
     "\\boxed{2450 \\frac{\\text{km}}{\\text{h}}}",
+    "#### **2450** pages",
+    "#### $2,450 per week",
+    "#### $2450 profit",
+    "#### \u20ac2450 a day",
+    "#### [2450]",
+    "#### 2450 dollars and 0 cents",
+    "####\n2450",
+    "####  \n2450 pages\nThat is all.",
+    "The answer is **2450** pages.",
 ]
 
 
@@ -220,6 +229,11 @@ def test_a_number_in_any_dress_is_read(response: str) -> None:
     "response",
     [
         "#### 24 hundred",
+        "#### **24** hundred",
+        "#### $24 dozen",
+        "#### [23, 24]",
+        "####\n\n24",
+        "#### 0 dollars and 24 cents",
         "#### 24 dozen",
         "#### 24 tens",
         "\\boxed{24 \\text{ thousand}}",

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import pytest
 
-from gyms.response import THOUGHT_MARKS, after_thoughts, final_text, plain, without_fences
+from gyms.response import (
+    THOUGHT_MARKS,
+    Response,
+    after_thoughts,
+    final_text,
+    marks_of_template,
+    plain,
+    whole_of,
+    without_fences,
+)
+from reward.desk import canonical_pickle
 from tests.growth import grows_linearly
 
 
@@ -30,8 +43,45 @@ def test_the_marks_are_an_argument() -> None:
     assert after_thoughts("<think>3", marks=marks) == "<think>3"
     with pytest.raises(ValueError, match=r"marks = .*expected pairs"):
         after_thoughts("4", marks=[("<plan>", "")])
-    with pytest.raises(ValueError, match=r"marks = \[\]"):
-        after_thoughts("4", marks=[])
+    assert after_thoughts("<think>3", marks=[]) == "<think>3"
+
+
+def test_thoughts_that_the_prompt_has_opened_must_be_closed() -> None:
+    assert after_thoughts("3?</think>4", begins_inside=True) == "4"
+    assert after_thoughts("It is 4.", begins_inside=True) is None
+    assert after_thoughts("<think>3?</think>4", begins_inside=True) == "4"
+    assert after_thoughts("", begins_inside=True) is None
+
+
+def test_a_response_that_was_read_is_never_cut_again() -> None:
+    read = Response("Write <think> before you think.", "3?</plan>Write <think> before you think.")
+    assert read == after_thoughts(read) == final_text(read) == "Write <think> before you think."
+    assert whole_of(read).startswith("3?</plan>") and whole_of("4") == "4"
+    assert type(after_thoughts(read)) is str
+    open_ended = Response(None, "3?")
+    assert open_ended == "" and after_thoughts(open_ended) is None and final_text(open_ended) is None
+
+
+@pytest.mark.parametrize("read", [Response("4", "3?</think>4"), Response("4"), Response(None, "3?"), Response(None)])
+def test_a_response_travels_with_all_that_is_known_of_it(read: Response) -> None:
+    for there in (pickle.loads(pickle.dumps(read)), pickle.loads(canonical_pickle([read]))[0], copy.deepcopy(read)):
+        assert type(there) is Response
+        assert (there, there.whole, there.is_closed) == (read, read.whole, read.is_closed)
+
+
+@pytest.mark.parametrize(
+    ("template", "marks"),
+    [
+        ("{% if '</think>' in c %}{{ c.split('</think>')[-1] }}{% endif %}<think>\n", [("<think>", "</think>")]),
+        ("{{ '\u25c1think\u25b7' }}", [("\u25c1think\u25b7", "\u25c1/think\u25b7")]),
+        ("[THINK]{{ t }}[/THINK]", [("[THINK]", "[/THINK]")]),
+        ("<|channel|>final<|message|>", [("<|channel|>analysis<|message|>", "<|channel|>final<|message|>")]),
+        ("<|im_start|>{{ m }}", list(THOUGHT_MARKS)),
+        (None, list(THOUGHT_MARKS)),
+    ],
+)
+def test_a_models_marks_are_those_that_its_template_shows(template: str | None, marks: list[tuple[str, str]]) -> None:
+    assert list(marks_of_template(template)) == marks
 
 
 @pytest.mark.parametrize("end", ["\r\n", "\r", "\u0085", "\u2028", "\u2029", "\x0c", "\x0b", "\n"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +14,9 @@ from configs.schema import Config
 from rl.cluster import Cluster
 from rl.learner import Learner
 from rl.processes import Place
+from rollout.engine.device import CPU, DeviceProfile
 from rollout.engine.engine import SwapTiming, VLLMEngine
+from rollout.engine.states import Action, EngineState, WakeTag, after
 from rollout.weights.contract import Manifest, WeightArtefact
 
 NUM_ENGINES = 3
@@ -26,20 +28,17 @@ class SmallEngine:
     def __init__(self, settings: Any) -> None:
         self.folder = settings.model_folder
         self.version = self.staged = -1
-        self.memory = "serving"
+        self.state = EngineState.SERVING
 
     @property
     def has_memory(self) -> bool:
-        return self.memory != "asleep"
+        return self.state is not EngineState.ASLEEP
 
     def sleep(self) -> None:
-        assert self.memory != "asleep", "asleep already"
-        self.memory, self.version = "asleep", -1
+        self.state, self.version = after(self.state, Action.SLEEP), -1
 
-    def wake(self, tag: str) -> None:
-        before, after = {"weights": ("asleep", "garbage"), "kv_cache": ("loaded", "serving")}[tag]
-        assert self.memory == before, f"wake({tag!r}) while it is {self.memory}"
-        self.memory = after
+    def wake(self, tag: WakeTag) -> None:
+        self.state = after(self.state, Action.WAKE_WEIGHTS if tag == "weights" else Action.WAKE_KV_CACHE)
 
     def stage_weights(self, artefact: WeightArtefact, *, is_reswap: bool) -> None:
         if artefact.manifest.version <= self.version and not is_reswap:
@@ -47,9 +46,8 @@ class SmallEngine:
         self.staged = artefact.manifest.version
 
     def commit_weights(self, version: int) -> SwapTiming:
-        assert self.staged == version and self.memory != "asleep"
-        self.version = version
-        self.memory = "loaded" if self.memory == "garbage" else self.memory
+        assert self.staged == version
+        self.version, self.state = version, after(self.state, Action.COMMIT)
         return SwapTiming(version=version, stall_seconds=0.0, num_bytes=0, is_copy=True)
 
     def abort(self, ids: Any) -> int:
@@ -82,6 +80,14 @@ class SmallLearner:
         assert self.has_memory
         manifest = Manifest(version=version, entries=(), total_bytes=0)
         return WeightArtefact(manifest=manifest, buffer=np.zeros(0, dtype=np.uint8))
+
+    def save(self, folder: Path) -> None:
+        assert self.has_memory
+        (folder / "learner.pt").write_text(str(self.num_updates))
+
+    def load(self, folder: Path) -> None:
+        assert self.has_memory
+        self.num_updates = int((folder / "learner.pt").read_text())
 
     def export(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -117,13 +123,13 @@ class InThisProcess:
     """Starts nothing but objects; `started` and `stopped` have their names in order.
 
     Args:
-        is_tight: its devices have no room for the learner beside an engine, and say so.
+        device: GPUs have no room for the learner beside an engine.
     """
 
     host = "127.0.0.1"
 
-    def __init__(self, *, is_tight: bool) -> None:
-        self.is_tight = is_tight
+    def __init__(self, device: DeviceProfile) -> None:
+        self.device = device
         self.place = Place()
         self.running: dict[str, Here] = {}
         self.started: list[str] = []
@@ -135,7 +141,9 @@ class InThisProcess:
     async def __aexit__(self, *error: object) -> None:
         self.running = {}
 
-    def start(self, kind: type, *args: Any, name: str, bundle: int, max_concurrency: int = 1) -> Here:
+    def start(
+        self, kind: type, *args: Any, name: str, bundle: int, environment: Mapping[str, str], max_concurrency: int = 1
+    ) -> Here:
         small = {Learner: SmallLearner, VLLMEngine: SmallEngine}[kind]
         self.started.append(name)
         self.running[name] = Here(name, small(*args), self._check)
@@ -147,9 +155,8 @@ class InThisProcess:
         assert self.running.pop(process.name) is process
 
     def _check(self) -> None:
-        holders = {name for name, process in self.running.items() if process.inside.has_memory}
-        learners = {name for name in holders if name.startswith("learner")}
-        assert not self.is_tight or learners in (set(), holders), f"out of memory: {holders}"
+        holders = {name.split()[0] for name, process in self.running.items() if process.inside.has_memory}
+        assert not self.device.sleeps or len(holders) <= 1, f"out of memory: {holders}"
 
     def versions(self) -> list[int]:
         """What the engines serve."""
@@ -160,7 +167,7 @@ def on_a_cluster(
     folder: Path,
     work: Callable[[Cluster, InThisProcess], Awaitable[Any]],
     *,
-    is_tight: bool = False,
+    device: DeviceProfile = CPU,
     num_ranks: int = 1,
 ) -> Any:
     """What `work` returns, in a cluster of `NUM_ENGINES` engines."""
@@ -175,7 +182,7 @@ def on_a_cluster(
     chat: Any = SimpleNamespace(end_token_ids=(0,))
 
     async def run() -> Any:
-        here = InThisProcess(is_tight=is_tight)
+        here = InThisProcess(device)
         async with Cluster(
             config, model_folder=folder / "base", initial_int4=folder / "int4", chat=chat, processes=here
         ) as cluster:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from gyms.api import Score, Status, Task, message
 from gyms.mixture import Draw
+from gyms.response import Response, after_thoughts
 from reward.rules import TruncationRule
 from rl.accuracy import evaluate
 from rl.collect import collect, sample_seed
@@ -25,6 +27,9 @@ class CannedPolicy:
 
     def prompt_ids(self, task: Task, tools=()) -> tuple[int, ...]:
         return tuple(task.id.encode())
+
+    def read_response(self, sample: Sample) -> Response:
+        return Response(after_thoughts(sample.text), sample.text)
 
     async def sample(self, request: SampleRequest, *, group: str) -> Sample:
         self.requests.append(request)
@@ -87,6 +92,16 @@ def test_every_draw_becomes_k_scored_siblings_under_its_own_budget():
     assert policy.groups == {f"5/{40 + i}/{k}": f"5/{40 + i}" for i in range(4) for k in range(3)}
 
 
+def test_a_gym_may_have_a_temperature_and_a_rule_for_truncated_responses_of_its_own():
+    policy = CannedPolicy(is_truncated=lambda request: request.id.endswith("/2"))
+    own = {"temperatures": {"sums": 0.5}, "truncations": {"sums": TruncationRule(rule="penalty", reward=-1.0)}}
+    groups = run(policy, CannedScorer(), **own)
+    assert {request.temperature for request in policy.requests} == {0.5}
+    assert [[s.reward.value for s in group.samples] for group in groups] == [[1.0, 0.0, -1.0]] * 4
+    others = run(policy, CannedScorer(), temperatures={"other": 0.5}, truncations={"other": TruncationRule()})
+    assert [[s.reward.value for s in group.samples] for group in others] == [[1.0, 0.0, -0.25]] * 4
+
+
 @pytest.mark.parametrize("order", [1, -1, 7, 11])
 def test_groups_and_samples_are_in_draw_order_whatever_finishes_first(order):
     finished = []
@@ -124,6 +139,48 @@ def test_a_truncated_response_never_reaches_the_scorer(rule, value, is_masked):
         first = group.samples[0]
         assert first.score.status is Status.TRUNCATED
         assert (first.reward.value, first.reward.is_masked) == (value, is_masked)
+
+
+class Thinking(CannedPolicy):
+    """Every first sibling never ends its thoughts, every second one does."""
+
+    async def sample(self, request: SampleRequest, *, lane: int) -> Sample:
+        told = {"0": "<think>", "1": "<think>1?</think>", "2": ""}[request.id[-1]]
+        return replace(await super().sample(request, lane=lane), text=told + request.id)
+
+
+def test_a_response_whose_thoughts_never_end_scores_nothing_and_a_gym_reads_what_stands_behind_them():
+    scorer = CannedScorer()
+    for group in run(Thinking(), scorer):
+        assert [s.score.status for s in group.samples] == [Status.NO_ANSWER, Status.OK, Status.OK]
+        assert [s.reward.value for s in group.samples] == [0.0, 0.0, 1.0]
+        assert group.samples[1].sample.text == f"<think>1?</think>{group.samples[1].sample.id}"
+    assert sorted(scorer.seen) == sorted(f"5/{40 + i}/{k}" for i in range(4) for k in (1, 2))
+
+
+def test_siblings_that_are_judged_together_are_read_in_the_same_way():
+    class Judge:
+        judged = frozenset({"sums"})
+
+        def __init__(self) -> None:
+            self.seen: list[list[str | None]] = []
+
+        async def judge_group(self, request_id, task, responses):
+            self.seen.append(list(responses))
+            return [Score(status=Status.OK, value=0.5 if text else 0.0) for text in responses]
+
+    class Together(CannedScorer):
+        async def score_group(self, request_id, gym_name, task, responses):
+            judge.seen.append(list(responses))
+            return [Score(status=Status.OK, value=0.5)] * len(responses)
+
+    judge = Judge()
+    for changes, unread in (({"judge": judge}, [None]), ({"grouped": frozenset({"sums"})}, [])):
+        judge.seen.clear()
+        for group in run(Thinking(), Together(), **changes):
+            assert [s.score.status for s in group.samples] == [Status.NO_ANSWER, Status.OK, Status.OK]
+            assert [s.reward.value for s in group.samples] == [0.0, 0.5, 0.5]
+        assert judge.seen[0] == [*unread, "5/40/1", "5/40/2"]
 
 
 def test_a_gym_that_scores_siblings_together_gets_the_finished_ones_at_once_and_in_order():

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from gyms.adder import Adder
-from gyms.api import Reply, Score, Services, Status, Task, Turn
+from gyms.api import Episode, Reply, Score, Services, Status, Task, Turn, tool_result
 from gyms.mixture import Draw, EpisodeLimits
 from gyms.turns import turn_of_json
 from reward.rules import TruncationRule
 from rl.batch import learning_batch
 from rl.collect import collect, sample_seed
-from rl.sample_rows import sample_rows
+from rl.partial import PartialGroup
+from rl.sample_rows import minibatches_of, sample_rows
+from rollout.context import HIDDEN
 from rollout.tool_calls import read_turn
 from rollout.types import FinishReason, Sample, SampleRequest, Segment
 
@@ -64,8 +68,10 @@ class InProcess:
         self.open: dict[str, object] = {}
         self.seeds: list[int] = []
 
-    async def open_episode(self, episode_id: str, gym_name: str, task: Task, *, seed: int) -> None:
+    async def open_episode(self, episode_id: str, gym_name: str, task: Task, *, seed: int, history=()) -> None:
         self.open[episode_id] = self.env.start(task, seed)
+        for turn, reply in history:
+            assert self.open[episode_id].step(turn) == reply, "a replay is answered otherwise"
         self.seeds.append(seed)
 
     async def step(self, episode_id: str, place: int, turn: Turn) -> Reply:
@@ -83,12 +89,17 @@ def env() -> Adder:
     return Adder(Adder.Settings(num_operands=3, min_operand=10, max_operand=99), Services())
 
 
-def play(env: Adder, script: Script, *, budget: int = 40, max_turns: int = 6, max_tokens: int = 300):
+def play(
+    env: Adder, script: Script, *, budget: int = 40, max_turns: int = 6, max_tokens: int = 300,
+    context: str = "fail", max_context: int | None = None,
+):  # fmt: skip
     task = env.tasks("train")[0]
     policy, host = Scripted(script), InProcess(env)
     draw = Draw(
         index=7, gym="adder", task=task, budget=budget, tools=tuple(env.tools(task)),
-        limits=EpisodeLimits(max_turns=max_turns, max_tokens=max_tokens),
+        limits=EpisodeLimits(
+            max_turns=max_turns, max_tokens=max_tokens, context=context, max_context=max_context
+        ),
     )  # fmt: skip
     found = asyncio.run(
         collect(
@@ -184,3 +195,159 @@ def test_what_breaks_closes_its_episode(env):
 
     with pytest.raises(RuntimeError, match="engine lost"):
         play(env, breaks)
+
+
+# -- contexts that are rewritten ---------------------------------------------------------------------------------------
+
+
+def adds(k: int, turn: int) -> str:
+    """Seven turns of a call each, then an answer that is wrong: "add(10,1k)" is answered by its sum."""
+    return f"add(10,1{k})" if turn < 7 else "0."
+
+
+CALL, CALLED = "add(10,10)\0", "add(10,10)\0" + "20\n"
+HID = "add(10,10)\0" + HIDDEN + "\n"
+
+
+def said(ids) -> str:
+    return "".join(map(chr, ids))
+
+
+def rewritten(env, rule: str, **limits):
+    group, policy, _ = play(env, adds, max_turns=9, max_tokens=900, context=rule, **limits)
+    sample = group.samples[0].sample
+    prompt = said(sample.prompt_ids)
+    contexts = [said(ids).removeprefix(prompt) for ids, _ in sample.sequences]
+    written = ["".join(said(part.token_ids) for part in parts) for _, parts in sample.sequences]
+    asked = [said(r.prompt_ids).removeprefix(prompt) for r in policy.requests if r.id.startswith("5/7/0/")]
+    return group, contexts, written, asked
+
+
+def test_hidden_results_make_further_sequences_each_the_context_that_the_policy_saw(env):
+    group, contexts, written, asked = rewritten(env, "hide_tools", budget=12, max_context=60)
+    # 14 tokens a round: behind 3 rounds there are 42, and the next turn fits; behind 4 it does not, and two are hidden
+    assert asked[:4] == ["", CALLED, CALLED * 2, CALLED * 3]
+    long = HID * 3 + CALLED
+    assert group.samples[0].sample.finish_reason is FinishReason.LENGTH, "even hidden, it does not fit again"
+    assert contexts == [""] and written == [(CALLED * 3) + CALL] and len(long) > 60 - 12
+
+
+def test_hiding_goes_on_where_results_are_long(env):
+    env = LongAnswers(env.settings, env.services)
+    group, contexts, written, asked = rewritten(env, "hide_tools", budget=12, max_context=165)
+    called, hidden = CALL + "x" * 40 + "\n", HID
+    assert asked == ["", called, called * 2, hidden * 2 + called, hidden * 3 + called]
+    assert contexts == ["", hidden * 2 + called, hidden * 3 + called]
+    assert written == [called * 2 + CALL, CALL, CALL]
+    sample = group.samples[0].sample
+    assert sample.finish_reason is FinishReason.LENGTH
+    assert sample.num_sampled == 5 * len(CALL)
+
+
+@pytest.mark.parametrize(("rule", "kept"), [("keep_last", CALLED), ("discard_all", "")])
+def test_what_is_kept_of_the_rounds_begins_the_next_sequence(env, rule, kept):
+    group, contexts, written, asked = rewritten(env, rule, budget=12, max_context=60)
+    assert asked[:5] == ["", CALLED, CALLED * 2, CALLED * 3, kept]
+    assert contexts[:2] == ["", kept] and written[0] == CALLED * 3 + CALL
+    assert asked[5] == kept + CALLED
+    assert group.samples[0].sample.finish_reason is FinishReason.STOP
+    assert group.samples[0].score.value == 0.0
+    assert "".join(written).count("add") == 7 and written[-1].endswith("0.\0")
+
+
+def test_the_loss_falls_on_each_sampled_token_once_whatever_was_rewritten(env):
+    def mixed(k: int, turn: int) -> str:
+        return adds(k, turn) if k else solver(env)(0, turn)
+
+    group, _, _ = play(env, mixed, budget=30, max_turns=9, max_tokens=900, context="discard_all", max_context=60)
+    assert [len(s.sample.sequences) for s in group.samples] == [1, 3]
+    batch = learning_batch([group], step=5, seed=3, num_minibatches=1, drop_zero_spread=True)
+    (minibatch,) = batch.minibatches
+    assert [sample.number for sample in minibatch.samples] == [0, 1, 3, 5]
+    assert sum(sum(sample.loss_mask) for sample in minibatch.samples) == minibatch.num_tokens
+    assert minibatch.num_tokens == sum(s.sample.num_sampled for s in group.samples) and minibatch.num_samples == 2
+    lost = group.samples[1].sample
+    parts = [sample for sample in minibatch.samples if sample.number % 2]
+    assert [p.prompt_ids for p in parts] == [ids for ids, _ in lost.sequences]
+    assert sum((p.token_ids for p in parts), ()) == lost.token_ids
+    assert {p.num_counted for p in parts} == {lost.num_sampled} and {p.advantage for p in parts} == {-0.5}
+    fresh = [list(batch.fresh(p.number)) for p in parts]
+    assert fresh == [list(p.loss_mask) for p in parts]
+    old = {p.number: tuple(-p.number - t / 3 for t in range(len(p.token_ids))) for p in minibatch.samples}
+    rows = json.loads(json.dumps(sample_rows(5, [group], batch=batch, old_logprobs=old)))
+    (again,) = minibatches_of(rows)
+    assert again.samples == tuple(replace(p, old_logprobs=old[p.number]) for p in minibatch.samples)
+    assert (again.num_samples, again.num_tokens) == (minibatch.num_samples, minibatch.num_tokens)
+
+
+class LongAnswers(Adder):
+    """An adder whose tool says 40 characters."""
+
+    def start(self, task, seed):
+        return Wordy()
+
+
+class Wordy(Episode):
+    def step(self, turn: Turn) -> Reply:
+        return Reply(messages=tuple(tool_result(call, "x" * 40) for call in turn.calls))
+
+    def score(self) -> Score:
+        return Score(status=Status.OK, value=0.0)
+
+
+# -- episodes over several steps ---------------------------------------------------------------------------------------
+
+
+def over_steps(env, script: Script, *, segment_tokens: int | None, through_json: bool = True, **limits):
+    """Steps until nothing is carried any more: the finished group, the policy's requests and what each step carried."""
+    task, host = env.tasks("train")[0], InProcess(env)
+    facts = {"max_turns": 9, "max_tokens": 900, "context": "fail", "max_context": None} | limits
+    draw = Draw(index=7, gym="adder", task=task, budget=12, tools=tuple(env.tools(task)), limits=EpisodeLimits(**facts))
+    carried, requests, states = (), [], []
+    for step in range(5, 30):
+        policy = Scripted(script)
+        found = asyncio.run(
+            collect(
+                policy, host, [draw] if step == 5 else [], samples_per_prompt=2, temperature=0.9, seed=3, key=step,
+                truncation=TruncationRule(rule="penalty", reward=-0.25), minimum=lambda gym: 0.0,
+                carried=carried, segment_tokens=segment_tokens,
+            )  # type: ignore[arg-type]
+        )  # fmt: skip
+        assert not host.open, "a paused episode was left open"
+        requests.append(policy.requests)
+        carried = found.carried
+        if not carried:
+            return found.groups[0], requests, states
+        states.append(carried[0].state_dict())
+        if through_json:
+            carried = (PartialGroup.from_state(json.loads(json.dumps(states[-1])), [draw]),)
+    raise AssertionError("the episode never ends")
+
+
+@pytest.mark.parametrize("context", ["fail", "hide_tools", "keep_last", "discard_all"])
+@pytest.mark.parametrize("segment_tokens", [1, 12, 25, 60])
+def test_an_episode_over_several_steps_is_the_one_that_is_played_in_one(env, context, segment_tokens):
+    limits = {} if context == "fail" else {"context": context, "max_context": 90 if context == "hide_tools" else 40}
+    group, requests, states = over_steps(env, adds, segment_tokens=segment_tokens, **limits)
+    whole, (asked,), _ = over_steps(env, adds, segment_tokens=None, **limits)
+    assert [s.sample for s in group.samples] == [s.sample for s in whole.samples]
+    assert [s.score for s in group.samples] == [s.score for s in whole.samples]
+    spread = [r for step in requests for r in step]
+    assert {r.id: r for r in spread} == {r.id: r for r in asked} and len(spread) == len(asked), "no turn is drawn twice"
+    assert len(states) >= (segment_tokens < 60), "it was carried"
+
+
+def test_an_episode_pauses_behind_the_turn_that_reaches_its_tokens(env):
+    _, requests, states = over_steps(env, adds, segment_tokens=12)
+    turns = [len(state["siblings"][0]["turns"]) for state in states]
+    assert turns == [2, 4, 6], "a turn of 11 tokens is too little, two are enough"
+    assert [len(step) for step in requests] == [4, 4, 4, 4]
+    assert {state["siblings"][0]["finish_reason"] for state in states} == {"paused"}
+    assert all(state["siblings"][0]["score"] is None for state in states)
+
+
+def test_a_sibling_that_has_ended_waits_with_its_score(env):
+    group, requests, states = over_steps(env, lambda k, turn: "0." if k else adds(k, turn), segment_tokens=12)
+    assert [sibling["score"] is None for sibling in states[0]["siblings"]] == [True, False]
+    assert [len(step) for step in requests] == [3, 2, 2, 2]
+    assert [len(s.sample.turns) for s in group.samples] == [8, 1]

@@ -11,6 +11,7 @@ from configs.schema import Config, TinyModelConfig
 from gyms.api import Score, Status
 from gyms.load import load_gym
 from gyms.mixture import GymEntry, draws
+from gyms.response import Response
 from reward.rules import TruncationRule
 from rl.collect import collect
 from rl.judging import Judging, calibration_pairs
@@ -29,6 +30,9 @@ class Knowing:
 
     def prompt_ids(self, task, tools=()):
         return self.chat.prompt_ids(task.prompt)
+
+    def read_response(self, sample: Sample) -> Response:
+        return self.chat.read_response(sample)
 
     async def sample(self, request: SampleRequest, *, group: str) -> Sample:
         await asyncio.sleep(0)

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from rl.batch import LearningSample, Minibatch
+from rl.curated import PtxBatch
 from rl.learner import Learner, LearnerSettings
 from rl.mismatch import Mismatch
 from rl.ptx import PtxSample
@@ -54,6 +55,7 @@ def settings(tiny_folder) -> LearnerSettings:
         optimizer="adamw",
         momentum=0.95,
         betas=(0.9, 0.95),
+        qk_clip=None,
         weight_decay=0.01,
         max_grad_norm=1.0,
         max_microbatch_tokens=64,
@@ -224,6 +226,18 @@ def test_nan_weights_are_refused_at_the_start_and_before_publishing_with_the_ten
 
 
 @pytest.mark.parametrize("loss", ["k2_seq", "k25_token"])
+def test_parts_of_a_response_are_learned_behind_the_contexts_that_they_were_drawn_behind(settings, loss):
+    learner = make(settings, loss=loss, max_grad_norm=1e9)
+    parts = (sample(10, 0, 4, 0.5, prompt_ids=(7, 7, 2, 3), num_counted=11), sample(20, 0, 2, 0.5, prompt_ids=(8,)))
+    first = minibatch()
+    (batch,) = learner.add_old_logprobs([dataclasses.replace(first, samples=(*first.samples, *parts))])
+    policy, _, gradient = plain_update(learner, batch)
+    found = learner.update(batch, (), lr=1e-3)
+    assert found.policy_loss == pytest.approx(policy, abs=LOSS)
+    assert found.grad_norm == pytest.approx(norm_of(gradient), rel=LOSS)
+
+
+@pytest.mark.parametrize("loss", ["k2_seq", "k25_token"])
 @pytest.mark.parametrize("correction", [None, "token_cap", "policy_band"])
 def test_losses_and_gradient_norm_equal_those_of_the_plain_algorithm(settings, loss, correction):
     learner = make(settings, loss=loss, mismatch=Mismatch(correction=correction, low=0.5, high=2.0))
@@ -372,6 +386,18 @@ def test_a_minibatch_without_gradient_and_without_ptx_changes_nothing(settings):
     assert all(torch.equal(before[name], master) for name, master in learner.masters.parameters.items())
 
 
+def test_a_ptx_batch_scales_the_coefficient_and_its_heldout_part_is_measured_and_not_learned(settings):
+    (batch,) = make(settings).add_old_logprobs([minibatch()])
+    whole, scaled, half = PtxBatch(PTX), PtxBatch(PTX), make(settings, ptx_coef=settings.ptx_coef / 2)
+    scaled.scale, scaled.heldout = 0.5, tuple(PTX)
+    learner = make(settings)
+    before = learner.ptx_loss(PTX)
+    found, other = learner.update(batch, scaled, lr=1e-2), half.update(batch, whole, lr=1e-2)
+    assert (found.ptx_coef, found.grad_norm) == (other.ptx_coef, other.grad_norm)
+    assert found.ptx_heldout_loss == before == found.ptx_loss and other.ptx_heldout_loss is None
+    assert learner.ptx_loss(PTX) < before
+
+
 def test_a_ptx_coefficient_of_zero_ignores_the_conversations(settings):
     learner = make(settings, ptx_coef=0.0)
     batch = learner.add_old_logprobs([minibatch()])[0]
@@ -459,3 +485,19 @@ def test_a_state_of_another_model_is_refused(settings, tmp_path):
 def test_a_group_size_that_does_not_divide_a_layer_is_refused_with_its_name(settings):
     with pytest.raises(ValueError, match=r"model\.layers\.0\.self_attn\.q_proj.*no multiple of quant\.group_size = 48"):
         make(settings, scheme=QuantScheme(group_size=48))
+
+
+def test_logits_that_explode_are_held_under_the_threshold_through_the_grid(settings):
+    """bf16 scales of the grid round each scaled row by 2^-9 at most, and so does the bf16 image of what is ignored."""
+    (batch,) = make(settings).add_old_logprobs([minibatch()])
+    learner = make(settings, qk_clip=30.0, ptx_coef=0.0)
+    for name, master in learner.masters.parameters.items():
+        if "q_proj" in name or "k_proj" in name:
+            master.mul_(20.0)
+    learner.masters.refresh()
+    exploded = learner.update(batch, (), lr=0.0).qk_max_logit
+    assert exploded is not None and exploded > 60.0
+    for _ in range(3):
+        held = learner.update(batch, (), lr=1e-5).qk_max_logit
+        assert held is not None and held <= 30.0 * (1 + 2**-5)
+    assert make(settings).update(batch, (), lr=0.0).qk_max_logit is None

@@ -293,3 +293,20 @@ def test_negative_log_likelihood_is_the_mean_surprise_of_the_counted_tokens():
     assert negative_log_likelihood(logprobs, mask, num_tokens=3).item() == pytest.approx(5.5 / 3)
     parts = [negative_log_likelihood(logprobs[i : i + 1], mask[i : i + 1], num_tokens=3) for i in range(2)]
     assert sum(parts).item() == pytest.approx(5.5 / 3)
+
+
+def test_a_response_in_parts_weighs_as_one_that_is_whole():
+    whole, old, mask = torch.linspace(-2.0, -0.5, 5)[None], torch.full((1, 5), -1.0), torch.ones(1, 5)
+    facts = {"num_samples": 1, "num_tokens": 5, "tau": 0.1, "clip_low": -0.1, "clip_high": 0.1, "aggregation": "sample"}
+
+    def loss(cuts: list[slice]) -> float:
+        parts = [
+            LossInputs(
+                logprobs_NT=whole[:, cut], old_logprobs_NT=old[:, cut], advantages_N=torch.tensor([0.5]),
+                loss_mask_NT=mask[:, cut], lengths_N=torch.tensor([5.0]), **facts,
+            )
+            for cut in cuts
+        ]  # fmt: skip
+        return sum(OBJECTIVES["grpo"].loss(part).loss.item() for part in parts)
+
+    assert loss([slice(0, 2), slice(2, 5)]) == pytest.approx(loss([slice(0, 5)]), rel=1e-6)

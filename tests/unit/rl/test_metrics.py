@@ -222,3 +222,9 @@ def test_tokens_of_older_weights_are_stale_and_were_counted_in_their_own_step(gr
     row = row_of([spanning], carried=(waiting,))
     assert row["rollout/stale_frac"] == 3 / (3 + len(new.token_ids))
     assert row["rollout/num_tokens"] == 2 * len(new.token_ids) and row["rollout/num_carried"] == 1
+
+
+def test_a_gym_with_a_temperature_of_its_own_shows_it(groups):
+    assert "rollout/sums/temperature" not in row_of(groups)  # 0.9, as the step's
+    row = row_of(groups, temperature=1.25)
+    assert (row["rollout/sums/temperature"], row["rollout/temperature"]) == (0.9, 1.25)

@@ -9,8 +9,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from gyms.api import Score, Status, Task, message
-from gyms.mixture import Draw
+from gyms.api import Gym, GymSettings, Score, Services, Status, Task, message
+from gyms.mixture import Draw, GymEntry
+from gyms.response import Response
 from reward.rules import TruncationRule
 from rl.batch import learning_batch
 from rl.collect import collect, sample_seed
@@ -36,6 +37,9 @@ class Policy:
 
     def text(self, token_ids) -> str:
         return ",".join(map(str, token_ids))
+
+    def read_response(self, sample: Sample) -> Response:
+        return Response(sample.text)
 
     async def sample(self, request: SampleRequest, *, group: str) -> Sample:
         self.requests.append(request)
@@ -69,8 +73,21 @@ class Scorer:
         return [Score(status=Status.OK, value=0.5) for _ in responses]
 
 
+class Tasks(Gym):
+    """t0 to t4: the task of a place."""
+
+    def tasks(self, split):
+        return [Task(id=f"t{i}", prompt=(message("user", "?"),)) for i in range(5)]
+
+    def score(self, task, response):
+        raise AssertionError("the scorer of this file scores")
+
+
+ENTRY = GymEntry(name="g", gym=Tasks(GymSettings(), Services()), share=1.0, budget=BUDGET)
+
+
 def draw(index: int) -> Draw:
-    return Draw(index=index, gym="g", task=Task(id=f"t{index}", prompt=(message("user", "?"),)), budget=BUDGET)
+    return ENTRY.draw(index, ENTRY.gym.tasks("train")[index], place=index, num_dropped=index)
 
 
 def step(number: int, scorer: Scorer, carried=(), *, new=(), segment_tokens: int | None = SEGMENT, **changes):
@@ -92,7 +109,7 @@ def three_steps(*, through_json: bool = False):
         carried = found.carried
         if through_json:
             states = json.loads(json.dumps([group.state_dict() for group in carried]))
-            carried = tuple(PartialGroup.from_state(state, [draw(0), draw(1)]) for state in states)
+            carried = tuple(PartialGroup.from_state(state, [ENTRY]) for state in states)
     return steps, scorer
 
 

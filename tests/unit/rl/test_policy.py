@@ -223,6 +223,20 @@ def test_an_engine_that_is_done_early_takes_the_groups_that_wait_and_siblings_st
     assert quick.calls == [("submit", [f"{group}0", f"{group}1"]) for group in "bcd"]
 
 
+def test_the_only_engine_is_sent_everything_at_once():
+    async def run() -> ScriptedEngine:
+        engine = ScriptedEngine()
+        async with policy_on(engine, max_num_seqs=1) as policy:
+            tasks = [asyncio.create_task(policy.sample(request(name), group=name)) for name in "abcdef"]
+            await settle()
+            for name in "abcdef":
+                engine.answer(name)
+            await asyncio.gather(*tasks)
+        return engine
+
+    assert asyncio.run(run()).calls == [("submit", list("abcdef"))]
+
+
 def test_a_group_that_waits_for_room_fails_with_an_engine_that_is_lost_and_is_never_sent():
     async def run() -> ScriptedEngine:
         lost, alive = ScriptedEngine(), ScriptedEngine()

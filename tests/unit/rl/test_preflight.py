@@ -154,7 +154,7 @@ def test_a_config_that_is_right_gives_the_run_all_that_was_built_for_checking(co
     assert checked.model_folder == tmp_path / "run" / "base"
     weights = load_file(checked.model_folder / "model.safetensors")
     assert checked.num_parameters == sum(tensor.numel() for tensor in weights.values())
-    assert checked.ptx is not None and len(checked.ptx) == 50
+    assert checked.ptx is not None and [len(source.data) for source in checked.ptx.sources] == [50]
     assert set(checked.fingerprint) == {"chat_template", "gyms"}
     assert [path.name for path in checked.folder.path.iterdir()] == ["base"]
 
@@ -384,6 +384,11 @@ def test_weights_are_not_loaded(configured, folder_model):
         ("adder", {}, r"gyms.2 \(adder\) takes up to 32 turns: set gyms.2.episode_tokens"),
         ("arithmetic", {"max_turns": 3}, "gyms.2.max_turns = 3, but arithmetic is a gym of one turn"),
         ("arithmetic", {"episode_tokens": 300}, "gyms.2.episode_tokens = 300, but arithmetic is a gym of one turn"),
+        (
+            "arithmetic",
+            {"episode_tokens": 999, "context": "hide_tools", "context_tokens": 300},
+            "gyms.2.episode_tokens = 999, but arithmetic is a gym of one turn",
+        ),
     ],
 )
 def test_limits_of_episodes_are_asked_of_gyms_of_many_turns_alone(gym, settings, expected):
@@ -397,6 +402,9 @@ def test_an_episode_has_its_own_limit_of_turns_or_the_environments():
         config = GymConfig(name="adder", episode_tokens=400, max_turns=max_turns)
         found = episode_limits(config, env, config_key="gyms.0")
         assert found == EpisodeLimits(max_turns=max_turns or 32, max_tokens=400)
+    config = GymConfig(name="adder", episode_tokens=400, context="keep_last", context_tokens=300)
+    found = episode_limits(config, env, config_key="gyms.0")
+    assert found == EpisodeLimits(max_turns=32, max_tokens=400, context="keep_last", max_context=300)
     assert episode_limits(GymConfig(name="arithmetic"), load_gym("arithmetic", "arithmetic", {}), config_key="") is None
 
 

@@ -10,7 +10,9 @@ from rich.console import Console
 
 from configs.schema import Config
 from gyms.api import Status, Task, message
+from rl.console import view_of
 from rl.report import Report
+from rl.trackers import SAMPLE_COLUMNS
 
 
 @pytest.fixture
@@ -28,7 +30,7 @@ def report(console) -> Report:
             "report": {"wandb": "off", "show_samples": 2, "show_every": 5},
         }
     )
-    return Report(config, Path("/runs/mine"), console)
+    return Report(config, Path("/runs/mine"), view_of("auto", console))
 
 
 def shown(console: Console) -> str:
@@ -71,13 +73,6 @@ def test_in_a_log_progress_is_one_line_at_the_end(report, console):
     assert "evaluate: 3 responses in 0.0 s" in shown(console)
 
 
-def test_on_a_terminal_progress_is_live(report, console):
-    report.console = terminal = Console(file=StringIO(), force_terminal=True, width=100)
-    with report.progress("evaluate", 3, "responses") as advance:
-        advance(3)
-    assert "evaluate" in shown(terminal) and "3/3" in shown(terminal)
-
-
 def evaluation(stage: str, greedy: float, sampled: float, num: int = 300):
     result = {
         "greedy": {"mean": greedy, "stderr": 0.0123, "num": num},
@@ -98,7 +93,7 @@ def test_an_evaluation_is_told_with_its_standard_error(report, console):
 
 def test_of_several_samples_a_task_the_best_is_told_and_has_a_column(tmp_path, console):
     facts = {"model": {"source": "tiny"}, "gyms": [{"name": "sums"}], "eval": {"samples_per_task": 4}}
-    report = Report(Config.model_validate(facts | {"report": {"wandb": "off"}}), tmp_path, console)
+    report = Report(Config.model_validate(facts | {"report": {"wandb": "off"}}), tmp_path, view_of("auto", console))
     before, after = evaluation("rounded to INT4", 0.0, 0.01), evaluation("after RL", 0.9, 0.85)
     after["gyms"]["sums"]["best"] = {"mean": 0.98, "stderr": 0.01, "num": 300}
     report.evaluation(after)
@@ -128,19 +123,46 @@ def test_the_final_table_has_a_row_for_every_policy_and_says_where_the_run_is(re
     assert "truncated in training, last step: 0.100" in text
     assert "engine stall" not in text  # no data
     assert "run folder: /runs/mine" in text
-    assert text.splitlines()[-1] == "see its curves and samples: k2rl report /runs/mine"
+    see, serve, further = text.splitlines()[-3:]
+    assert see.endswith("k2rl report /runs/mine") and serve.endswith("--model /runs/mine/export")
+    assert further.endswith("num_steps=20")
+
+
+class Kept:
+    """A tracker that keeps what it gets."""
+
+    def __init__(self) -> None:
+        self.rows: list = []
+        self.tables: list = []
+        self.is_closed = False
+
+    def log(self, row, step) -> None:
+        self.rows.append((step, dict(row)))
+
+    def samples(self, rows, step) -> None:
+        self.tables.append((step, rows))
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+def test_trackers_get_every_row_samples_now_and_then_and_the_last_evaluation(report, console, group, scored):
+    kept = Kept()
+    report = Report(report.config, report.folder, view_of("auto", console), [kept])
+    for step in range(6):
+        report.step(step, {"reward/mean": step / 10}, [group(0, 1.0, scored(0.0, text="half \ud800"))])
+    last = {**evaluation("after RL", 0.9, 0.85), "step": 6}
+    report.final([evaluation("rounded to INT4", 0.0, 0.01), last], [])
+    report.close()
+    assert kept.rows[:6] == [(step, {"reward/mean": step / 10}) for step in range(6)]
+    assert kept.rows[6:] == [(6, {"eval/sums/greedy_accuracy": 0.9, "eval/sums/sampled_accuracy": 0.85})]
+    assert [step for step, _ in kept.tables] == [0, 5] and kept.is_closed
+    _, (right, wrong) = kept.tables[1]
+    row = dict(zip(SAMPLE_COLUMNS, wrong, strict=True))
+    assert (row["step"], row["gym"], row["response"], row["reward"]) == (5, "sums", "half ?", 0.0)
+    assert len(right) == len(SAMPLE_COLUMNS)
 
 
 def test_a_run_without_evaluations_or_steps_has_a_final_word_too(report, console):
     report.final([], [])
     assert "run folder: /runs/mine" in shown(console)
-
-
-def test_wandb_writes_an_offline_folder_where_no_key_is_configured_and_closes(tmp_path, monkeypatch, console):
-    monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    facts = {"num_steps": 1, "model": {"source": "tiny", "context_length": 2048}, "gyms": [{"name": "sums"}]}
-    report = Report(Config.model_validate(facts), tmp_path, console)
-    report.step(0, {"reward/mean": 0.5, "rollout/logprob_gap_mean": None}, [])
-    report.close()
-    assert list((tmp_path / "wandb").glob("offline-run-*/*.wandb"))

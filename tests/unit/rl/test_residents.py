@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from rl.cluster import Cluster
 from rl.faults import ActorLost
-from rollout.engine.engine import EngineBroken
+from rollout.engine.device import CUDA
+from rollout.engine.states import EngineBroken, EngineState
 from tests.unit.rl.small_cluster import NUM_ENGINES, InThisProcess, generate, on_a_cluster
 
 ENGINES = [f"engine {i}" for i in range(NUM_ENGINES)]
@@ -21,11 +22,11 @@ async def turn(cluster: Cluster, here: InThisProcess, kind: str, weights: Any) -
     """One phase, whose body finds what it needs."""
     if kind == "generate":
         async with cluster.generating(weights):
-            assert [here.running[name].inside.memory for name in ENGINES] == ["serving"] * NUM_ENGINES
+            assert {here.running[name].inside.state for name in ENGINES} == {EngineState.SERVING}
             assert here.versions() == [weights.version] * NUM_ENGINES
     elif kind == "serve":
         async with cluster.serving(Path("released"), quantised=False):
-            assert [here.running[name].inside.memory for name in ENGINES] == ["serving"] * NUM_ENGINES
+            assert {here.running[name].inside.state for name in ENGINES} == {EngineState.SERVING}
     else:
         async with cluster.learning() if kind == "learn" else cluster.keeping():
             assert here.running["learner"].inside.has_memory
@@ -53,7 +54,7 @@ def test_a_woken_engine_is_handed_the_version_that_it_served_before_it_slept(tmp
         await turn(cluster, here, "generate", weights)
         assert cluster.handover.take_times() is not None
 
-    on_a_cluster(tmp_path, work, is_tight=True)
+    on_a_cluster(tmp_path, work, device=CUDA)
 
 
 def test_an_engine_that_is_started_anew_starts_on_a_device_that_the_learner_has_left(tmp_path: Path) -> None:
@@ -66,7 +67,7 @@ def test_an_engine_that_is_started_anew_starts_on_a_device_that_the_learner_has_
         await generate(cluster, 0)
         assert here.versions() == [0] * NUM_ENGINES
 
-    on_a_cluster(tmp_path, work, is_tight=True)
+    on_a_cluster(tmp_path, work, device=CUDA)
 
 
 faults = st.tuples(
@@ -102,4 +103,4 @@ def test_whatever_is_lost_in_whichever_turn_nobody_runs_out_of_memory_and_the_tu
             for process in here.running.values():
                 process.fault = None
 
-    on_a_cluster(folder, work, is_tight=True)
+    on_a_cluster(folder, work, device=CUDA)

@@ -23,6 +23,7 @@ READ_ELSEWHERE = {
         "lr_end_frac",
         "lr_ramp_steps",
         "num_minibatches",
+        "num_ranks",
         "scale_by_std",
     },
     "engine": {"num_engines"},

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
+from transformers import AutoModelForCausalLM
 
+from configs.load import load_config
 from configs.schema import TinyModelConfig
 from rl.tiny_model import MANIFEST_FILE, build_tiny_model
+from rollout.quant.scheme import QuantScheme
+from rollout.quant.views import check_shapes, quantized_views
 
 SHAPE = TinyModelConfig(hidden_size=32, num_layers=1, num_heads=1, intermediate_size=32)
 
@@ -41,3 +46,25 @@ def test_half_a_folder_is_built_anew(tmp_path):
     (tmp_path / "model" / MANIFEST_FILE).unlink()  # it is written last
     (tmp_path / "model" / "model.safetensors").write_bytes(b"half")
     assert built(tmp_path / "model") == whole
+
+
+def test_with_experts_it_is_a_mixture_whose_experts_alone_the_shipped_config_quantises(tmp_path: Path) -> None:
+    config = load_config([Path(__file__).parents[3] / "configs" / "tiny_moe.toml"], [])
+    build_tiny_model(tmp_path, config.model.tiny, context_length=64, seed=0)
+    model = AutoModelForCausalLM.from_pretrained(str(tmp_path))
+    assert type(model).__name__ == "Qwen3MoeForCausalLM"
+    scheme = QuantScheme(group_size=config.quant.group_size, ignore=config.quant.ignore)
+    quantised = quantized_views(model, scheme)
+    check_shapes(quantised, scheme.group_size)
+    names = {part.name for entry in quantised for part in entry.parts}
+    assert names == {
+        f"model.layers.{layer}.mlp.experts.{expert}.{matrix}"
+        for layer in range(3)
+        for expert in range(8)
+        for matrix in ("gate_proj", "up_proj", "down_proj")
+    }
+
+
+def test_more_experts_a_token_than_there_are_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"model\.tiny\.experts_per_token = 2 is more than"):
+        TinyModelConfig(num_experts=1)

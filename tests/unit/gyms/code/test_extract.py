@@ -30,6 +30,8 @@ def fence(code: str, language: str = "python", mark: str = "```") -> str:
         ("```python\r\na = 1\r\n```\r\n", "a = 1\r"),
         ("In a line: ```python\na = 1\n```\nprose\n```python\nb = 2\n```", "b = 2"),
         ("   ```python\na = 1\n   ```", "a = 1"),
+        ("\ufeff```python\na = '\u200b'\n\u200b```", "a = '\u200b'"),
+        ("Here:\n\u200b ```python\na = 1\n ```", "a = 1"),
         (fence("a = 1") + fence("b = 2", ""), "a = 1"),
         (fence("out", "") + fence("a = 1") + fence("more", ""), "a = 1"),
         (fence("a = 1", "") + fence("b = 2", ""), "b = 2"),

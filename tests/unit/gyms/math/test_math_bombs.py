@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from gyms.api import Status
 from gyms.math.caps import MAX_ANSWER_CHARS
 from gyms.math.read import read_plain
-from gyms.math.verify import Verdict, verify
+from gyms.math.verify import AnswerCheck, verify
 from tests.growth import num_calls
 
 BOMBS = [
@@ -97,9 +97,9 @@ TO_COMPARE = 500_000
 """Most calls for an answer that is compared by values: three times the worst of `HEAVY`."""
 
 
-def cost(gold: str, answer: str) -> tuple[Verdict, int]:
+def cost(gold: str, answer: str) -> tuple[AnswerCheck, int]:
     """The verdict and its calls, without what was read before."""
-    found: list[Verdict] = []
+    found: list[AnswerCheck] = []
     read_plain.cache_clear()
     calls = num_calls(lambda: found.append(verify(gold, rf"\boxed{{{answer}}}")))
     return found[0], calls
@@ -216,7 +216,7 @@ def test_answers_of_the_longest_length_stay_cheap() -> None:
 def test_verdicts_are_the_same_in_threads() -> None:
     cases = [(gold, answer) for gold in GOLDS for answer in (*HEAVY[:4], *GOLDS)]
     expected = [verify(gold, rf"\boxed{{{answer}}}") for gold, answer in cases]
-    found: dict[int, list[Verdict]] = {}
+    found: dict[int, list[AnswerCheck]] = {}
 
     def run(number: int) -> None:
         found[number] = [verify(gold, rf"\boxed{{{answer}}}") for gold, answer in cases]

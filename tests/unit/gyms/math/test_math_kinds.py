@@ -122,6 +122,13 @@ BOXED = [
     (r"2\pi n, n \in \mathbb{Z}", r"2\pi n \text{ for any integer } n"),
     (r"2\pi n, n\in\mathbb{Z}", r"2n\pi \text{, where } n \text{ is an integer}"),
     (r"2\pi n, n \in \mathbb{Z}", r"2\pi n, \quad n \in \mathbb Z"),
+    (r"2\pi n, n \in \mathbb{Z}", r"2\pi k, k \in \mathbb{Z}"),
+    (r"x = 3 + 5m, m \in \mathbb{Z}", r"x = 3 + 5t \text{ for any integer } t"),
+    (r"35", r"\$35 \text{ per week}"),
+    (r"35", r"\$35/\text{hour}"),
+    (r"35", "$35 a day"),
+    (r"\$35/\text{hr}", "35 dollars per hour"),
+    ("3.5", "3 dollars and 50 cents"),
     (r"\text{July 4}", r"4 July"),
     (r"July 4", r"July 4th"),
     (r"\text{July 4}", r"\text{the 4th of July}"),
@@ -217,6 +224,11 @@ SAID = [
     (r"26", r"\boxed{ 26\  }"),
     (r"40\%", r"$\boxed{40}$ percent"),
     (r"40\%", r"\boxed{40} per cent"),
+    ("18", "The answer is **18** pens."),
+    ("18", "So she pays **$18** per week."),
+    ("18", "#### **18** pens"),
+    ("18", "####\n18"),
+    ("18", "The answer is **18**, as asked."),
 ]
 
 NEAR_BOXED = [
@@ -279,6 +291,12 @@ NEAR_BOXED = [
     (r"[2,5)", r"\{x : 2 \le x \le 5\}"),
     (r"[2,5)", r"\{x \in \mathbb{Z} : 2 \le x < 5\}"),
     (r"2\pi n, n \in \mathbb{Z}", r"2\pi n, n \in \mathbb{N}"),
+    (r"2\pi n, n \in \mathbb{Z}", r"\pi k, k \in \mathbb{Z}"),
+    (r"2n + k, n \in \mathbb{Z}", r"2k + n, k \in \mathbb{Z}"),
+    (r"2n + a, n \in \mathbb{Z}", r"2n + b, n \in \mathbb{Z}"),
+    (r"\$35/\text{hr}", r"\$35 \text{ per week}"),
+    ("35", r"\$35 \text{ a dozen}"),
+    ("350", "3 dollars and 50 cents"),
     (r"2\pi n, n \in \mathbb{Z}", r"2\pi n \text{ for all positive integers } n"),
     (r"x", r"x \text{ for } x > 0"),
     (r"5", r"5 \text{ for } n = 2"),
@@ -332,6 +350,9 @@ NEAR_BOXED = [
 ]
 
 NEAR_SAID = [
+    ("18", "The answer is **18** hundred."),
+    ("8", "**2**3"),
+    ("18", "####\n\n18 is not it"),
     ("16", "She has 16 tens."),
     ("16", "She has 16 and a half."),
     ("16", "#### 16 dogs and seven cats"),

@@ -38,6 +38,8 @@ def scored(gym: Tools, task: Task, turns: Sequence[Turn]) -> Score:
         {"worlds": ["bank"], "min_errands": 3, "fault_rate": 0.5},
         {"worlds": ["shop"], "partial_credit": True, "dialects": False},
         {"worlds": ["calendar"], "max_errands": 6, "fault_rate": 0.0},
+        {"worlds": ["files"], "min_errands": 2, "max_errands": 4},
+        {"worlds": ["travel"], "max_errands": 3},
     ],
 )
 def test_it_keeps_the_contract(args: dict[str, object]) -> None:
@@ -119,7 +121,7 @@ def test_worlds_numbers_of_errands_and_dialects_are_drawn_alike() -> None:
     dialects = Counter(task.data["dialect"] for task in tasks)
     counts = Counter(len(task.prompt[0]["content"].splitlines()) for task in tasks)
     assert set(dialects) == set(DIALECTS) and set(counts) == {1, 3, 4}
-    for found, kinds in ((worlds, 3), (dialects, 4), (counts, 3)):
+    for found, kinds in ((worlds, 5), (dialects, 4), (counts, 3)):
         # 600 draws of one in `kinds`: within five standard deviations.
         sigma = (600 * (kinds - 1)) ** 0.5 / kinds
         assert all(abs(count - 600 / kinds) < 5 * sigma for count in found.values()), found

@@ -14,8 +14,10 @@ from gyms.random_turns import random_turns
 from gyms.tools.bank import Bank
 from gyms.tools.calendar import Calendar
 from gyms.tools.dialect import DIALECTS, canonical, spelled, spelled_arguments
+from gyms.tools.files import Files
 from gyms.tools.gym import WORLDS
 from gyms.tools.shop import Shop
+from gyms.tools.travel import Travel
 from gyms.tools.world import Result, State, World, distance
 
 EVENT = {"title": "Book club", "day": "Monday", "start": 600, "minutes": 60, "guests": ["Ana"]}
@@ -241,7 +243,9 @@ def test_an_errands_calls_fit_their_tools_and_none_is_refused(world: World) -> N
             assert not result.text.startswith("Error"), (errand, result.text)
             state = result.state
         kinds.add(errand.calls[-1][0])
-    assert kinds == {tool.name for tool in world.tools if not tool.name.startswith(("list", "view", "search"))}
+    assert kinds == {
+        tool.name for tool in world.tools if not tool.name.startswith(("find", "list", "read", "search", "view"))
+    }
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
@@ -263,3 +267,94 @@ def test_descriptions_name_tools_as_their_dialect_does() -> None:
     assert move.name == "moveEvent"
     assert move.parameters["properties"]["eventId"]["description"] == "the event's id, as listEvents gives it"
     assert move.parameters["required"] == ["eventId", "day", "start"]
+
+
+FILES = {"files": {"drafts/plan.txt": ["About iris.", "See page 4."], "work/ideas.txt": ["About kelp."]}}
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "text", "facts"),
+    [
+        ("list_files", {"folder": "drafts"}, '[{"path": "drafts/plan.txt", "lines": 2}]', None),
+        ("read_file", {"path": "drafts/plan.txt"}, "About iris.\nSee page 4.", None),
+        ("read_file", {"path": "plan.txt"}, "Error: there is no file 'plan.txt'", None),
+        ("find_text", {"text": "kelp"}, '["work/ideas.txt"]', None),
+        (
+            "move_file",
+            {"path": "work/ideas.txt", "new_path": "work/x.txt"},
+            "moved",
+            {'work/x.txt holds ["About kelp."]'},
+        ),
+        (
+            "move_file",
+            {"path": "work/ideas.txt", "new_path": "drafts/plan.txt"},
+            "Error: drafts/plan.txt is there",
+            None,
+        ),
+        ("move_file", {"path": "work/ideas.txt", "new_path": "home/x.txt"}, "Error: expected one of the folders", None),
+        (
+            "append_line",
+            {"path": "work/ideas.txt", "line": "B"},
+            "added",
+            {'work/ideas.txt holds ["About kelp.", "B"]'},
+        ),
+        ("delete_file", {"path": "work/ideas.txt"}, "deleted", set()),
+    ],
+)
+def test_files_are_moved_extended_and_deleted(name, arguments, text: str, facts: set[str] | None) -> None:
+    result = called(Files(), FILES, name, **arguments)
+    assert result.text.startswith(text)
+    assert (result.state is FILES) == (facts is None)
+    assert set(Files().facts(result.state) - Files().facts(FILES)) == (facts or set())
+
+
+TRAVEL = {
+    "flights": {
+        "F1": {"origin": "Cork", "to": "Riga", "day": "Monday", "cents": 900, "seats": 1},
+        "F2": {"origin": "Cork", "to": "Riga", "day": "Friday", "cents": 800, "seats": 1},
+        "F3": {"origin": "Riga", "to": "Cork", "day": "Friday", "cents": 700, "seats": 0},
+    },
+    "hotels": {"H1": {"city": "Riga", "stars": 3, "cents": 5000}},
+    "bookings": {"B0": {"flight": "F1"}, "B1": {"hotel": "H1", "day": "Monday", "nights": 2}},
+    "next_id": 10,
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "text", "facts"),
+    [
+        (
+            "search_flights",
+            {"origin": "Cork", "to": "Riga"},
+            '[{"id": "F1", "day": "Monday", "cents": 900, "seats": 0}',
+            None,
+        ),
+        ("search_hotels", {"city": "Riga"}, '[{"id": "H1", "stars": 3, "cents": 5000}]', None),
+        ("book_flight", {"flight_id": "F2"}, '{"id": "B10"}', {"a seat on F2 is booked"}),
+        ("book_flight", {"flight_id": "F1"}, "Error: F1 has no free seat", None),
+        ("book_flight", {"flight_id": "F9"}, "Error: there is no flight 'F9'", None),
+        (
+            "book_hotel",
+            {"hotel_id": "H1", "day": "Friday", "nights": 3},
+            '{"id": "B10"}',
+            {"a room in H1 is booked from Friday for 3 nights"},
+        ),
+        ("change_flight", {"booking_id": "B0", "flight_id": "F2"}, "changed", {"a seat on F2 is booked"}),
+        ("change_flight", {"booking_id": "B0", "flight_id": "F3"}, "Error: F3 has another route", None),
+        ("change_flight", {"booking_id": "B1", "flight_id": "F2"}, "Error: B1 is no flight", None),
+        ("cancel_booking", {"booking_id": "B0"}, "cancelled", set()),
+        ("cancel_booking", {"booking_id": "B9"}, "Error: there is no booking 'B9'", None),
+    ],
+)
+def test_journeys_are_booked_changed_and_cancelled(name, arguments, text: str, facts: set[str] | None) -> None:
+    result = called(Travel(), TRAVEL, name, **arguments)
+    assert result.text.startswith(text)
+    assert (result.state is TRAVEL) == (facts is None)
+    assert set(Travel().facts(result.state) - Travel().facts(TRAVEL)) == (facts or set())
+
+
+def test_bookings_are_listed_with_where_they_lead() -> None:
+    assert json.loads(called(Travel(), TRAVEL, "list_bookings").text) == [
+        {"id": "B0", "flight_id": "F1", "origin": "Cork", "to": "Riga", "day": "Monday"},
+        {"id": "B1", "hotel_id": "H1", "city": "Riga", "day": "Monday", "nights": 2},
+    ]

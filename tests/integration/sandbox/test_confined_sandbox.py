@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gyms.sandbox.inside import landlock
-from tests.integration.sandbox_tiers import TIERS, refusal
+from tests.integration.sandbox.tiers import TIERS, refusal
 
 PROGRAM = """
 import sys

@@ -16,11 +16,11 @@ import pytest
 from gyms.sandbox.inside import seccomp
 from gyms.sandbox.places import candidates, check_temporary_folder, fault_of, working_place
 from gyms.sandbox.program import SandboxError
-from tests.integration.sandbox_traces import descendants, is_running, start_of, wait_for
+from tests.integration.sandbox.traces import descendants, is_running, start_of, wait_for
 
 pytestmark = pytest.mark.integration
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 TIERS = ("zygote", "bwrap", "landlock")
 TRY = """
 import sys

@@ -13,30 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from gyms.sandbox import Ending, FileRefused, Limits, Sandbox, Session, open_sandbox
-from tests.integration.sandbox_tiers import working_tiers
-from tests.integration.sandbox_traces import Watch, own_temporary_folder, wait_for
+from gyms.sandbox import Ending, FileRefused, Sandbox, Session
+from tests.integration.sandbox.patience import PATIENT
+from tests.integration.sandbox.traces import Watch, wait_for
 
-PATIENT = Limits(cpu_seconds=60.0, wall_seconds=240.0, memory_bytes=256 << 20, processes=16, file_bytes=4 << 20)
 SHORT = replace(PATIENT, cpu_seconds=1.0, wall_seconds=2.0)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def folder() -> Iterator[Path]:
-    with own_temporary_folder() as path:
-        yield path
-
-
-@pytest.fixture(scope="module")
-def watch(folder: Path) -> Watch:
-    return Watch()
-
-
-@pytest.fixture(scope="module", params=working_tiers())
-def sandbox(request: pytest.FixtureRequest, watch: Watch) -> Iterator[Sandbox]:
-    opened = open_sandbox(request.param)
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.sandbox_tiers import TIERS, refusal
+from tests.integration.sandbox.tiers import TIERS, refusal
 
 PROGRAM = """
 import os, subprocess, sys, time

@@ -20,37 +20,18 @@ import pytest
 
 from gyms.sandbox import Call, Ending, Limits, Program, Run, Sandbox, open_sandbox
 from gyms.sandbox.results import read_results
-from tests.integration.sandbox_tiers import TIERS, refusal, working_tiers
-from tests.integration.sandbox_traces import Watch, descendants, is_running, own_temporary_folder, start_of, wait_for
+from tests.integration.sandbox.patience import PATIENT
+from tests.integration.sandbox.tiers import TIERS, refusal, working_tiers
+from tests.integration.sandbox.traces import Watch, descendants, is_running, start_of, wait_for
 
 pytestmark = pytest.mark.integration
 
-PATIENT = Limits(cpu_seconds=60.0, wall_seconds=240.0, memory_bytes=256 << 20, processes=16, file_bytes=4 << 20)
 BUSY = replace(PATIENT, cpu_seconds=1.0)
 """For what computes for ever: CPU time is what ends it."""
 IDLE = replace(PATIENT, wall_seconds=3.0)
 """For what waits for ever."""
 SHORT = replace(BUSY, wall_seconds=3.0)
 """For what may do either, and nothing that has to succeed."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def folder() -> Iterator[Path]:
-    with own_temporary_folder() as path:
-        yield path
-
-
-@pytest.fixture(scope="module")
-def watch(folder: Path) -> Watch:
-    return Watch()
-
-
-@pytest.fixture(scope="module", params=working_tiers())
-def sandbox(request: pytest.FixtureRequest, watch: Watch) -> Iterator[Sandbox]:
-    opened = open_sandbox(request.param)
-    assert opened.run(Program(source="print('warm')")).stdout == b"warm\n"
-    yield opened
-    opened.close()
 
 
 @pytest.fixture(autouse=True)
@@ -244,7 +225,7 @@ def test_files_are_capped_in_size_and_number(sandbox: Sandbox) -> None:
 ESCAPES = {
     "shadow": "open('/etc/shadow').read()",
     "passwd": "open('/etc/passwd').read()",
-    "the project": f"import os; os.listdir({str(Path(__file__).parents[2])!r})",
+    "the project": f"import os; os.listdir({str(Path(__file__).parents[3])!r})",
     "root's folder": "import os; os.chdir('/root'); assert os.listdir() not in ([], ['.pyenv']); open('.bashrc')",
     "installed packages": "import pydantic",
     "this project's own code": "import gyms.code.builtin",
@@ -452,7 +433,7 @@ def test_all_of_it_ends_when_the_caller_is_killed(sandbox: Sandbox, folder: Path
         f"print('ready', flush=True)\nbox.run(Program(source='{source}', limits=Limits(wall_seconds=600.0)))"
     )
     before = set(folder.iterdir())
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     caller = subprocess.Popen([sys.executable, "-c", script], cwd=root, stdout=subprocess.PIPE)
     assert caller.stdout is not None
     assert caller.stdout.readline() == b"ready\n"

@@ -6,36 +6,16 @@ import os
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from gyms.sandbox import Ending, Entry, FileRefused, Limits, Program, Sandbox, SandboxError, Session, open_sandbox
+from gyms.sandbox import Ending, Entry, FileRefused, Program, Sandbox, SandboxError, Session, open_sandbox
 from gyms.sandbox.apart import SandboxApart
-from tests.integration.sandbox_tiers import working_tiers
-from tests.integration.sandbox_traces import Watch, own_temporary_folder, wait_for
+from tests.integration.sandbox.patience import PATIENT
+from tests.integration.sandbox.traces import Watch, wait_for
 
-PATIENT = Limits(cpu_seconds=60.0, wall_seconds=240.0, memory_bytes=256 << 20, processes=16, file_bytes=4 << 20)
 BUSY = replace(PATIENT, cpu_seconds=1.0)
 IDLE = replace(PATIENT, wall_seconds=2.0)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def folder() -> Iterator[Path]:
-    with own_temporary_folder() as path:
-        yield path
-
-
-@pytest.fixture(scope="module")
-def watch(folder: Path) -> Watch:
-    return Watch()
-
-
-@pytest.fixture(scope="module", params=working_tiers())
-def sandbox(request: pytest.FixtureRequest, watch: Watch) -> Iterator[Sandbox]:
-    opened = open_sandbox(request.param)
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

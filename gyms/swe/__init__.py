@@ -1,0 +1,1 @@
+"""Issues in repositories, mended by many turns and judged by hidden tests."""

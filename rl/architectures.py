@@ -1,0 +1,61 @@
+"""Which architectures can be trained: what a model's config says that learner or engine compute in another way.
+
+Everything here is read off `config.json`, before any weights are. `docs/models.md` has the table of what was proven.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+__all__ = ["check_architecture"]
+
+_CAPS = ("attn_logit_softcapping", "final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap")
+_LAYERS = ("full_attention", "sliding_attention", "attention")
+_WINDOWS = {"sliding_window": "a sliding window", "attention_chunk_size": "chunks"}
+_REFUSED = {
+    "gpt_oss": (
+        "its attention has sinks, which the learner's does not compute, and its experts interleave gate and up, with "
+        "biases, in a format of their own (MXFP4)"
+    ),
+}
+"""`model_type` -> why it cannot be trained, where no number in the config tells."""
+
+
+def check_architecture(facts: Any, *, context_length: int, model_folder: Path) -> None:
+    """Refuse what cannot be trained, by name and with the reason.
+
+    Args:
+        facts: transformers' config of the language model.
+        context_length: `model.context_length`.
+        model_folder: where it was read, for the message.
+
+    Raises:
+        ValueError: the first reason.
+    """
+    kind = getattr(facts, "model_type", None)
+    if kind in _REFUSED:
+        raise ValueError(
+            f"{model_folder} is a model of type {kind}, which cannot be trained here: {_REFUSED[kind]}; give another "
+            "model.path (docs/models.md has a table)"
+        )
+    layers = getattr(facts, "layer_types", None) or ()
+    if other := sorted({layer for layer in layers if layer not in (*_LAYERS, "chunked_attention")}):
+        raise ValueError(
+            f"{model_folder} ({kind}) has layers of {other[0]}: the learner packs siblings behind one prompt under a "
+            "mask in the shape of a tree, which only attention can follow; give another model.path"
+        )
+    for key, what in _WINDOWS.items():
+        window = getattr(facts, key, None)
+        is_used = not layers or any(layer != "full_attention" for layer in layers)
+        if window is not None and is_used and window < context_length:
+            raise ValueError(
+                f"the model attends over {what} of {window} tokens, less than model.context_length = "
+                f"{context_length}; the learner's tree mask would replace it: lower the context"
+            )
+    for key in _CAPS:
+        if getattr(facts, key, None) is not None:
+            raise ValueError(
+                f"{model_folder}/config.json sets {key} = {getattr(facts, key):g}: models with soft-capped logits "
+                "(as Gemma 2) cannot be trained here; give another model.path"
+            )

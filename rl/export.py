@@ -1,0 +1,94 @@
+"""`k2rl export RUN`: the weights of a checkpoint as an INT4 folder that vLLM and transformers open as it is.
+
+A run that ends by itself leaves its last weights in export/. This is for one that was stopped, that is still going on,
+or whose earlier checkpoint was better. Exit status: 0 done; 2 the run or the step is not right, or the folder is taken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from gyms.extras import EXTRAS, check_installed
+from rl.cli import quiet
+
+__all__ = ["export", "main"]
+
+DESCRIPTION = """\
+Write the weights of a run's checkpoint as an INT4 folder that vLLM and transformers open as it is. Nothing in the run
+folder is changed; a run that goes on is not disturbed."""
+
+EPILOG = """\
+examples:
+  k2rl export runs/smollm2_cpu                               the newest checkpoint, into runs/smollm2_cpu/export_step_20
+  k2rl export runs/smollm2_cpu --step 10 --output /tmp/ten   another one, elsewhere
+  python -m vllm.entrypoints.openai.api_server --model runs/smollm2_cpu/export_step_20 --enforce-eager
+
+A run keeps its newest `checkpoint.keep` checkpoints, one every `checkpoint.every` steps."""
+
+
+def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m rl.export") -> int:
+    """Parse, export; the exit status."""
+    options = _parser(prog).parse_args(arguments)
+    try:
+        quiet()
+        check_installed(EXTRAS, user="an export", extra="cpu")
+        folder = export(options.run, options.step, options.output, say=lambda text: print(text, file=sys.stderr))
+    except ValueError as error:
+        print(f"not exported: {error}", file=sys.stderr)
+        return 2
+    print(folder)
+    return 0
+
+
+def export(run: Path, step: int | None, output: Path | None, *, say: Callable[[str], None] = lambda text: None) -> Path:
+    """Write a checkpoint's weights; the folder.
+
+    Args:
+        run: the run folder.
+        step: of the checkpoint, the steps that are done; None: the newest.
+        output: must not exist, or be empty; None: `export_step_<n>` in the run folder.
+        say: takes a line for people.
+
+    Raises:
+        ValueError: no such run or checkpoint, or the folder is taken.
+    """
+    from rl.checkpoint import complete_checkpoints
+    from rl.learner import Learner
+    from rl.offline import config_of, model_folder_of
+    from rl.run_folder import RunFolder
+    from rl.settings import learner_settings
+
+    folder = RunFolder(run.absolute())
+    config = config_of(folder)
+    found = {checkpoint.step: checkpoint for checkpoint in complete_checkpoints(folder.checkpoints)}
+    if not found:
+        raise ValueError(f"{folder.path} has no checkpoint yet (checkpoint.every = {config.checkpoint.every})")
+    wanted = max(found) if step is None else step
+    if wanted not in found:
+        steps = ", ".join(map(str, sorted(found)))
+        raise ValueError(f"{folder.path} has no checkpoint of step {wanted}; it has: {steps}")
+    target = output or folder.path / f"export_step_{wanted}"
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise ValueError(f"{target} is there already; remove it, or give another --output")
+    say(f"step {wanted} of {folder.path}")
+    learner = Learner(learner_settings(config, model_folder_of(config, folder)))
+    learner.load(found[wanted].folder)
+    learner.export(target)
+    return target
+
+
+def _parser(prog: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=prog, description=DESCRIPTION, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run folder")
+    parser.add_argument("--step", type=int, metavar="N", help="the checkpoint after N steps; by default the newest")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="where to; by default RUN/export_step_N")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,154 @@
+"""`k2rl sweep FILE.toml ... key=a,b`: a folder of experiments, one run after another, and a table of what came out.
+
+Every run is a process of its own, `python -m rl.train FILE ...`, or with `--submit` a job on a Ray cluster; the next
+one starts when it has ended. What is done already is left out and what was interrupted goes on, so the same command
+goes on with a sweep. A folder that holds a run of other settings is refused before anything starts. A run that fails
+does not keep the others from running.
+
+Exit status: 0 all runs are done; 1 one failed; 2 a config is not right, nothing was started; 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from configs.load import ConfigError, check_same_run, from_json
+from rl.sweep_plan import SweepRun, plan
+from rl.sweep_table import Result, result_of, table_of
+
+__all__ = ["main"]
+
+DESCRIPTION = """\
+Run a folder of experiments: every file with every combination of the listed values, one after another. What is done is
+left out, what was interrupted goes on: run the same command again. Ends in a table."""
+
+EPILOG = """\
+examples:
+  k2rl sweep configs/exp/*.toml seed=0,1,2                 each file with three seeds
+  k2rl sweep configs/tiny_cpu.toml learner.lr=1e-4,3e-4    one file with two learning rates
+  k2rl sweep configs/exp/*.toml seed=0,1 --dry-run         which runs these are, and which are done
+  k2rl sweep configs/exp/*.toml seed=0,1 --table           what has come out so far
+  k2rl sweep configs/exp/*.toml --submit http://127.0.0.1:8265 --output /shared/exp     as jobs on a Ray cluster
+
+A comma inside brackets or quotes belongs to a value. Run folders are OUTPUT/NAME; `k2rl report OUTPUT/*` lays them over
+each other. docs/sweep.md tells more."""
+STOPPED = 130
+
+
+def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m rl.sweep") -> int:
+    """Plan, run, show; the exit status."""
+    parser = _parser(prog)
+    options = parser.parse_intermixed_args(arguments)
+    files = [Path(item) for item in options.items if "=" not in item]
+    overrides = [item for item in options.items if "=" in item]
+    if not files:
+        parser.error("no config was given: FILE.toml [FILE.toml ...] [key.path=value,value ...]")
+    try:
+        runs = plan(files, overrides, output=options.output)
+        if not options.table:
+            _check_folders(runs)
+    except ConfigError as error:
+        print(f"not started: {error}", file=sys.stderr)
+        return 2
+    if options.dry_run:
+        for run in runs:
+            print(f"{result_of(run).state:<10} {shlex.join(_train(run))}")
+        return 0
+    status = 0 if options.table else _run_all(runs, submit=options.submit)
+    _show([result_of(run) for run in runs], is_json=options.json)
+    return status
+
+
+def _check_folders(runs: Sequence[SweepRun]) -> None:
+    """Refuse to take an earlier run of other settings for one of these."""
+    for run in runs:
+        file = run.folder / "config.json"
+        if file.is_file():
+            try:
+                check_same_run(from_json(file.read_text(encoding="utf-8")), run.config)
+            except ConfigError as error:
+                told = (f"{run.config.name}: {problem}" for problem in error.problems)
+                raise ConfigError(*told, f"remove {run.folder}, or give another --output") from error
+
+
+def _run_all(runs: Sequence[SweepRun], *, submit: str | None) -> int:
+    """Run what is not done; 0, 1 where one failed, 130 where Ctrl-C ended it."""
+    failed: list[str] = []
+    for number, run in enumerate(runs, start=1):
+        what = f"[{number}/{len(runs)}] {run.config.name}"
+        if result_of(run).state == "done":
+            print(f"{what}: done already", file=sys.stderr)
+            continue
+        command = _train(run) if submit is None else _job(run, submit)
+        print(f"{what}: {shlex.join(command)}", file=sys.stderr)
+        code = _wait(command)
+        if code in (STOPPED, -signal.SIGINT):
+            print("stopped; run the same command to go on", file=sys.stderr)
+            return STOPPED
+        if code:
+            failed.append(run.config.name)
+            print(f"{what}: failed with exit status {code}; going on with the next", file=sys.stderr)
+    if failed:
+        print(f"failed: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _wait(command: Sequence[str]) -> int:
+    """Run a command to its end. Ctrl-C is its to handle: the terminal sends it to both, and it saves a checkpoint."""
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        return subprocess.run(command, check=False).returncode
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _train(run: SweepRun) -> list[str]:
+    return [sys.executable, "-m", "rl.train", str(run.file), *run.overrides]
+
+
+def _job(run: SweepRun, address: str) -> list[str]:
+    """`ray job submit`, which follows the job's log and ends as the job does."""
+    ray = Path(sys.executable).with_name("ray")
+    submit = [str(ray), "job", "submit", "--address", address, "--working-dir", os.curdir, "--"]
+    return [*submit, "python", "-m", "rl.train", str(run.file), *run.overrides]
+
+
+def _show(results: Sequence[Result], *, is_json: bool) -> None:
+    if is_json:
+        print(json.dumps([result.row() for result in results], indent=2))
+        return
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    console.print(table_of(results))
+    if folders := [str(result.folder) for result in results if result.state != "missing"]:
+        common = shlex.quote(os.path.commonpath([str(Path(folder).parent) for folder in folders]))
+        console.print(f"see them over each other: k2rl report {common}/*", soft_wrap=True)
+
+
+def _parser(prog: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=prog, description=DESCRIPTION, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("items", nargs="+", metavar="FILE.toml | key.path=value,value", help="configs, and what varies")
+    parser.add_argument(
+        "--output", type=Path, default=Path("runs"), metavar="DIR", help="folder of the run folders (runs)"
+    )
+    parser.add_argument("--submit", metavar="ADDRESS", help="run them as jobs on the Ray cluster at this address")
+    shown = parser.add_mutually_exclusive_group()
+    shown.add_argument("--dry-run", action="store_true", help="show the runs and where they stand, start nothing")
+    shown.add_argument("--table", action="store_true", help="show what has come out so far, start nothing")
+    parser.add_argument("--json", action="store_true", help="the table as JSON")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

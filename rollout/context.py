@@ -1,0 +1,62 @@
+"""What an episode's context becomes where it has grown to its limit: some of it is left out, by a rule of the gym.
+
+| rule | the next turn is sampled behind |
+|---|---|
+| `fail` | all of it; where that does not fit, the episode ends there |
+| `hide_tools` | the prompt and every round, but of earlier rounds the tools' results are hidden (Kimi K2 Thinking) |
+| `keep_last` | the prompt and the latest round (Kimi K2.5, on HLE) |
+| `discard_all` | the prompt alone (Kimi K2.5, on BrowseComp) |
+
+A round is a turn of the policy and what it was answered. Turns are the tokens that were sampled, never rendered again,
+and a result that is hidden is a message of its own; so the context is a function of what was sampled and of the rule.
+What a simulated user said is never hidden by `hide_tools`.
+
+Left out: summaries by the model, and forgetting a part of a result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from gyms.api import Message
+
+__all__ = ["HIDDEN", "Round", "rewritten"]
+
+HIDDEN = "(hidden to save room)"
+"""Stands in the place of a result."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Round:
+    """A turn as it was sampled, and what it was answered."""
+
+    turn_ids: tuple[int, ...]
+    """Token ids, the end token included."""
+    reply: tuple[Message, ...]
+
+
+def rewritten(
+    rule: str,
+    prompt_ids: tuple[int, ...],
+    rounds: Sequence[Round],
+    reply_ids: Callable[[Sequence[Message]], tuple[int, ...]],
+) -> tuple[tuple[int, ...], tuple[Round, ...]]:
+    """The context behind which the next turn is sampled, and the rounds that are in it.
+
+    Args:
+        rule: `hide_tools`, `keep_last` or `discard_all`.
+        rounds: those in the context so far, at least one.
+        reply_ids: token ids of what stands between a turn that was answered so and the next one.
+    """
+    *earlier, last = rounds
+    if rule == "hide_tools":
+        kept = (*(Round(turn_ids=r.turn_ids, reply=tuple(map(_hidden, r.reply))) for r in earlier), last)
+    else:
+        kept = (last,) if rule == "keep_last" else ()
+    parts = [ids for r in kept for ids in (r.turn_ids, reply_ids(r.reply))]
+    return tuple(token for part in (prompt_ids, *parts) for token in part), kept
+
+
+def _hidden(said: Message) -> Message:
+    return {**said, "content": HIDDEN} if said["role"] == "tool" else said

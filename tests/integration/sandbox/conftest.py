@@ -1,0 +1,32 @@
+"""Sandboxes under every tier that works here, and what is left of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gyms.sandbox import Program, Sandbox, open_sandbox
+from tests.integration.sandbox.tiers import working_tiers
+from tests.integration.sandbox.traces import Watch, own_temporary_folder
+
+
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    """Where the sandboxes of a module, and those alone, keep their files."""
+    with own_temporary_folder() as path:
+        yield path
+
+
+@pytest.fixture(scope="module")
+def watch(folder: Path) -> Watch:
+    return Watch()
+
+
+@pytest.fixture(scope="module", params=working_tiers())
+def sandbox(request: pytest.FixtureRequest, watch: Watch) -> Iterator[Sandbox]:
+    opened = open_sandbox(request.param)
+    assert opened.run(Program(source="print('warm')")).stdout == b"warm\n"
+    yield opened
+    opened.close()

@@ -1,0 +1,34 @@
+"""What cannot be trained is refused by its name and with the reason, from the config alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from transformers import AutoConfig
+
+from rl.architectures import check_architecture
+from tests.families.shapes import FAMILIES, Family, config_of
+
+FOLDER = Path("models/x")
+
+
+@pytest.mark.parametrize("family", [f for f in FAMILIES if f.refusal is None], ids=lambda family: family.name)
+def test_an_architecture_that_is_proven_to_work_is_not_refused(family: Family) -> None:
+    check_architecture(config_of(family), context_length=64, model_folder=FOLDER)
+
+
+@pytest.mark.parametrize("family", [f for f in FAMILIES if f.refusal], ids=lambda family: family.name)
+def test_an_architecture_that_cannot_work_is_refused_with_its_reason(family: Family) -> None:
+    assert family.refusal is not None
+    with pytest.raises(ValueError, match=family.refusal):
+        check_architecture(config_of(family), context_length=64, model_folder=FOLDER)
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [("qwen3_next", "layers of linear_attention"), ("llama4_text", "attends over chunks of 8192 tokens")],
+)
+def test_layers_that_a_tree_mask_can_not_steer_are_refused(kind: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        check_architecture(AutoConfig.for_model(kind), context_length=9000, model_folder=FOLDER)

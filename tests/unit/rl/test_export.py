@@ -1,0 +1,68 @@
+"""A checkpoint becomes a folder, or one line says why not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from configs.load import load_config, to_json
+from rl.checkpoint import staging_folder, write_manifest
+from rl.export import export, main
+from rl.learner import Learner
+from rl.run_folder import RunFolder
+from rl.settings import learner_settings
+from rl.tiny_model import build_tiny_model
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    """A run folder with checkpoints of steps 2 and 4 whose weights differ."""
+    folder = RunFolder(tmp_path_factory.mktemp("run"))
+    folder.create()
+    config = load_config([ROOT / "configs" / "tiny_cpu.toml"], [f"run_dir={folder.path}"])
+    folder.config.write_text(to_json(config))
+    build_tiny_model(folder.base, config.model.tiny, context_length=config.model.context_length, seed=0)
+    learner = Learner(learner_settings(config, folder.base))
+    for step in (2, 4):
+        for master in learner.masters.parameters.values():
+            master.add_(0.01 * step)
+        learner.masters.refresh()
+        staging = staging_folder(folder.checkpoints, step)
+        learner.save(staging / "learner.pt")
+        write_manifest(staging, folder.checkpoints, run={"step": step}, fingerprint={})
+        learner.export(folder.path / f"expected_{step}")
+    return folder.path
+
+
+def test_the_newest_checkpoint_or_another_becomes_the_folder_that_the_learner_writes(run: Path, tmp_path: Path) -> None:
+    assert export(run, None, None) == run / "export_step_4"
+    assert export(run, 2, tmp_path / "two") == tmp_path / "two"
+    for made, step in ((run / "export_step_4", 4), (tmp_path / "two", 2)):
+        found, expected = (load_file(path / "model.safetensors") for path in (made, run / f"expected_{step}"))
+        assert found.keys() == expected.keys()
+        assert all(found[name].equal(expected[name]) for name in found)
+        assert (made / "tokenizer.json").is_file()
+
+
+def test_what_cannot_be_exported_is_one_line(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    taken = tmp_path / "taken"
+    taken.mkdir()
+    (taken / "file").write_text("mine")
+    bare = RunFolder(tmp_path / "bare")
+    bare.create()
+    bare.config.write_text((run / "config.json").read_text())
+    for arguments, told in (
+        ([str(tmp_path)], "is no run folder: it has no config.json"),
+        ([str(bare.path)], "has no checkpoint yet"),
+        ([str(run), "--step", "3"], "has no checkpoint of step 3; it has: 2, 4"),
+        ([str(run), "--output", str(taken)], "is there already"),
+    ):
+        assert main(arguments) == 2
+        captured = capsys.readouterr()
+        assert captured.out == "" and captured.err.startswith("not exported: ") and told in captured.err
+        assert captured.err.count("\n") == 1
+    assert (taken / "file").read_text() == "mine"

@@ -1,0 +1,171 @@
+"""A step that fails is forgotten and done again, from where the learner stands or from the newest checkpoint."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from configs.schema import Config
+from rl.alarms import WATCHED
+from rl.faults import ActorLost, DeadlineExceeded
+from rl.preflight import Checked
+from rl.recovery import Recoverable
+from rl.report import Report
+from rl.run_folder import RunFolder
+from rollout.engine.device import CPU, CUDA, DeviceProfile
+from tests.unit.rl.small_cluster import InThisProcess
+
+NUM_STEPS = 6
+
+
+def run_of(folder: Path, here: InThisProcess, checkpoint: Any = None) -> Recoverable:
+    """Six steps with a checkpoint every second one, and two restarts in four steps."""
+    config = Config.model_validate(
+        {
+            "model": {"source": "tiny"},
+            "gyms": [{"name": "arithmetic"}],
+            "num_steps": NUM_STEPS,
+            "engine": {"num_engines": 3},
+            "checkpoint": {"every": 2},
+            "cluster": {"max_restarts": 2, "restart_window_steps": 4},
+            "report": {"wandb": "off"},
+        }
+    )
+    chat: Any = SimpleNamespace(end_token_ids=(0,), tokenizer=None)
+    nothing: Any = None  # steps of these tests draw nothing
+    checked = Checked(
+        config=config, folder=RunFolder(folder), model_folder=folder / "base", chat=chat, gyms=(), specs=(), ptx=None,
+        num_parameters=0, fingerprint={}, askable=nothing, sampler=nothing, token_budgets=nothing, thinking=nothing,
+        checkpoint=checkpoint, notes=(),
+    )  # fmt: skip
+    return Recoverable(checked, Report(config, folder, Console(file=io.StringIO())), processes=here)
+
+
+async def one_step(run: Recoverable, in_rollout: Callable[[], None], in_update: Callable[[], None]) -> None:
+    """What a step leaves behind, without what it is for."""
+    step = run.state.step
+    async with run.cluster.generating(run.state.weights):
+        run.folder.write_rollouts(step, [{"step": step}])
+        run.state.num_evals += 1
+        in_rollout()
+        await asyncio.sleep(0)
+    async with run.cluster.learning() as learner:
+        in_update()
+        await learner.update(None, [], lr=0.1)  # type: ignore[arg-type]
+        weights = await learner.publish(run.state.weights.version + 1)
+    run.folder.append(run.folder.metrics, {"step": step})
+    run.watched.append(dict.fromkeys(WATCHED))
+    run.state.advance(weights)
+    run.cluster.place.step, learner.has_moved = run.state.step, False
+    await run.save_if_due()
+
+
+def go(
+    folder: Path,
+    *,
+    device: DeviceProfile = CPU,
+    in_rollout: Callable[[Recoverable, InThisProcess], None] = lambda run, here: None,
+    in_update: Callable[[Recoverable, InThisProcess], None] = lambda run, here: None,
+    at_end: Callable[[Recoverable, InThisProcess], Awaitable[None]] | None = None,
+) -> list[int]:
+    """The steps of a run in the order in which they began, those that were done again included."""
+    began: list[int] = []
+
+    async def loop() -> None:
+        here = InThisProcess(device)
+        async with run_of(folder, here) as run:
+            run.state.is_warm = True
+            await run.save()
+            while run.state.goes_on:
+                began.append(run.state.step)
+                async with run.recovering():
+                    await one_step(run, lambda: in_rollout(run, here), lambda: in_update(run, here))
+            if at_end is not None:
+                await at_end(run, here)
+
+    asyncio.run(loop())
+    return began
+
+
+async def expect_a_whole_run(run: Recoverable, here: InThisProcess) -> None:
+    assert [row["step"] for row in run.folder.rows(run.folder.metrics)] == list(range(NUM_STEPS))
+    assert len(list(run.folder.rollouts.iterdir())) == NUM_STEPS
+    assert run.state.num_evals == NUM_STEPS and run.state.weights.version == NUM_STEPS
+    assert here.running["learner"].inside.num_updates == NUM_STEPS
+
+
+class Once:
+    """Has a process fail in its next call, in one step, the first time it is done."""
+
+    def __init__(self, name: str, step: int, error: Exception) -> None:
+        self.name, self.step, self.error = name, step, error
+        self.is_done = False
+
+    def __call__(self, run: Recoverable, here: InThisProcess) -> None:
+        if not self.is_done and run.state.step == self.step:
+            self.is_done = True
+            here.running[self.name].fault = self.error
+
+
+@pytest.mark.parametrize("device", [CPU, CUDA], ids=["cpu", "cuda"])
+def test_a_step_whose_engine_was_lost_is_done_again_and_no_other(tmp_path: Path, device: DeviceProfile) -> None:
+    in_rollout = Once("engine 1", 2, ActorLost("engine 1.finished: the process died"))
+    # on a CPU nobody asks the engine again before the next hand-over, when step 2 is done
+    done = [0, 1, 2, 3, 3, 4, 5] if device is CPU else [0, 1, 2, 2, 3, 4, 5]
+    assert go(tmp_path, device=device, in_rollout=in_rollout, at_end=expect_a_whole_run) == done
+
+
+@pytest.mark.parametrize("device", [CPU, CUDA], ids=["cpu", "cuda"])
+@pytest.mark.parametrize("error", [ActorLost("learner.update: the process died"), DeadlineExceeded("learner.update")])
+def test_a_lost_learner_rewinds_the_run_to_its_newest_checkpoint(
+    tmp_path: Path, error: Exception, device: DeviceProfile
+) -> None:
+    in_update = Once("learner", 3, error)
+    assert go(tmp_path, device=device, in_update=in_update, at_end=expect_a_whole_run) == [0, 1, 2, 3, 2, 3, 4, 5]
+
+
+def test_more_restarts_than_allowed_within_the_window_end_the_run_with_the_fault_itself(tmp_path: Path) -> None:
+    began: list[int] = []
+
+    def in_update(run: Recoverable, here: InThisProcess) -> None:
+        began.append(run.state.step)
+        if run.state.step == 3:
+            here.running["learner"].fault = ActorLost("learner.update: the process died")
+
+    with pytest.raises(ActorLost, match=r"^learner\.update: the process died$"):
+        go(tmp_path, in_update=in_update)
+    assert began == [0, 1, 2, 3, 2, 3, 2, 3]
+
+
+def test_a_fault_that_is_nobodys_loss_ends_the_run_at_once(tmp_path: Path) -> None:
+    in_update = Once("learner", 3, RuntimeError("the gradient is not finite"))
+    with pytest.raises(RuntimeError, match="the gradient is not finite"):
+        go(tmp_path, in_update=in_update)
+
+
+def test_a_stop_while_sampling_forgets_the_step_and_ends_the_run_where_it_began(tmp_path: Path) -> None:
+    def in_rollout(run: Recoverable, here: InThisProcess) -> None:
+        if run.state.step == 3:
+            run.request_stop()
+
+    async def at_end(run: Recoverable, here: InThisProcess) -> None:
+        assert run.state.is_stopping and run.state.step == 3 and run.state.num_evals == 3
+        assert [row["step"] for row in run.folder.rows(run.folder.metrics)] == [0, 1, 2]
+        assert sorted(file.name for file in run.folder.rollouts.iterdir()) == [f"step_00000{i}.jsonl" for i in range(3)]
+
+    assert go(tmp_path, in_rollout=in_rollout, at_end=at_end) == [0, 1, 2, 3]
+
+
+def test_a_stop_while_learning_lets_the_step_end(tmp_path: Path) -> None:
+    def in_update(run: Recoverable, here: InThisProcess) -> None:
+        if run.state.step == 3:
+            run.request_stop()
+
+    assert go(tmp_path, in_update=in_update) == [0, 1, 2, 3]

@@ -1,0 +1,75 @@
+"""The learner as the loop holds it: what it publishes, and which deadline each of its methods has."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rl.remote_learner import RemoteLearner
+from rollout.weights.contract import WeightArtefact
+from rollout.weights.sender import build_artefact
+
+
+class Asked:
+    """Answers `publish` with codes that depend on the version, all else with its name; notes deadlines."""
+
+    name = "learner"
+    failure: Exception | None = None
+
+    def __init__(self) -> None:
+        self.settings: dict[str, str] = {}
+
+    async def ask(self, method: str, *args: Any, setting: str, **kwargs: Any) -> Any:
+        self.settings[method] = setting
+        return method
+
+    async def ask_shared(self, method: str, version: int, *, setting: str) -> tuple[str, WeightArtefact]:
+        self.settings[method] = setting
+        words = torch.zeros(8, 2, dtype=torch.int32)  # 128 codes in 64 bytes
+        words.view(-1)[:version] = 1  # one code each
+        return f"reference to {version}", build_artefact([("layer.weight_packed", words)], version)
+
+
+def test_published_weights_are_a_reference_with_their_size_and_the_codes_that_flipped_since_the_last_ones() -> None:
+    async def run() -> None:
+        learner = RemoteLearner(Asked())
+        first = await learner.publish(0)
+        assert (first.version, first.handle, first.num_bytes) == (0, "reference to 0", 64)
+        assert first.code_flip_frac is None and first.pack_seconds >= 0.0
+        assert (await learner.publish(3)).code_flip_frac == 3 / 128
+        assert (await learner.publish(4)).code_flip_frac == 1 / 128
+
+    asyncio.run(run())
+
+
+def test_only_an_update_moves_the_learner_off_the_state_of_the_steps_start() -> None:
+    async def run() -> None:
+        learner = RemoteLearner(Asked())
+        await learner.add_old_logprobs([])
+        await learner.publish(1)
+        assert not learner.has_moved
+        await learner.update(None, [], lr=0.1)  # type: ignore[arg-type]
+        assert learner.has_moved
+
+    asyncio.run(run())
+
+
+def test_each_method_has_the_deadline_that_the_documents_say() -> None:
+    async def run() -> dict[str, str]:
+        asked = Asked()
+        learner = RemoteLearner(asked)
+        await learner.add_old_logprobs([])
+        await learner.update(None, [], lr=0.1)  # type: ignore[arg-type]
+        await learner.warm_up([], lrs=[])
+        await learner.publish(1)
+        for method in (learner.save, learner.load, learner.export):
+            await method(Path("folder"))
+        return asked.settings
+
+    assert asyncio.run(run()) == {
+        "add_old_logprobs": "update_seconds", "update": "update_seconds", "warm_up": "update_seconds",
+        "publish": "swap_seconds", "save": "save_seconds", "load": "save_seconds", "export": "save_seconds",
+    }  # fmt: skip

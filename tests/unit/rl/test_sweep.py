@@ -1,0 +1,146 @@
+"""Which runs a sweep is, what of it is done, and what it shows."""
+
+from __future__ import annotations
+
+import json
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from configs.load import ConfigError, to_json
+from rl.provenance import git_state, start_facts
+from rl.sweep import _job, main
+from rl.sweep_plan import plan, values_of
+from rl.sweep_table import result_of, table_of
+from tests.run_folders import evaluation, response, siblings, write_run
+
+ROOT = Path(__file__).parents[3]
+TINY = """
+num_steps = 2
+[model]
+source = "tiny"
+context_length = 2048
+[[gyms]]
+name = "sums"
+gym = "arithmetic"
+"""
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    (tmp_path / "base.toml").write_text(TINY)
+    (tmp_path / "hot.toml").write_text('base = "base.toml"\n[rollout]\ntemperature = { start = 1.5 }\n')
+    return [tmp_path / "base.toml", tmp_path / "hot.toml"]
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("0,1,2", ["0", "1", "2"]),
+        ("[0.9,0.95]", ["[0.9,0.95]"]),
+        ("[0.9,0.95],[0.8,0.9]", ["[0.9,0.95]", "[0.8,0.9]"]),
+        ("{a=1,b=[2,3]}", ["{a=1,b=[2,3]}"]),
+        ("'a,b',c", ["'a,b'", "c"]),
+        ("", [""]),
+    ],
+)
+def test_values_are_split_at_commas_that_stand_outside(text: str, values: list[str]) -> None:
+    assert values_of(text) == values
+
+
+def test_every_file_runs_with_every_combination_in_a_folder_of_its_own(files: list[Path], tmp_path: Path) -> None:
+    runs = plan(files, ["seed=0,1", "learner.lr=1e-4,3e-4", "num_steps=5"], output=tmp_path / "runs")
+    assert [run.config.name for run in runs[:3]] == ["base-seed0-lr1e_4", "base-seed0-lr3e_4", "base-seed1-lr1e_4"]
+    assert len(runs) == 8 and len({run.folder for run in runs}) == 8
+    last = runs[-1]
+    assert (last.config.seed, last.config.learner.lr, last.config.num_steps) == (1, 3e-4, 5)
+    assert last.config.rollout.temperature.start == 1.5 and last.label == "hot-lr3e_4"
+    assert last.folder == tmp_path / "runs" / "hot-seed1-lr3e_4"
+
+
+def test_what_cannot_be_a_sweep_is_refused_with_the_run_that_is_wrong(files: list[Path], tmp_path: Path) -> None:
+    for overrides, told in (
+        (["name=x"], "name cannot be set in a sweep"),
+        (["seed=0,0"], "two runs would be called base-seed0"),
+        (["learner.lr=fast"], f"{files[0]}: learner.lr: got"),
+    ):
+        with pytest.raises(ConfigError, match=told.replace("[", ".")):
+            plan(files, overrides, output=tmp_path)
+
+
+def done(folder: Path, run, right: int, reward: float) -> None:
+    groups = [siblings(0, response("3", reward))]
+    written = write_run(folder, [groups, groups], evals=[evaluation("after RL", 2, right)])
+    written.config.write_text(to_json(run.config))
+
+
+def test_results_are_a_row_a_run_and_a_mean_over_seeds(files: list[Path], tmp_path: Path) -> None:
+    runs = plan(files, ["seed=0,1"], output=tmp_path / "runs")
+    done(runs[0].folder, runs[0], right=10, reward=0.25)
+    done(runs[1].folder, runs[1], right=16, reward=0.75)
+    write_run(runs[2].folder, [[siblings(0, response("3"))]], is_done=False)
+    results = [result_of(run) for run in runs]
+    assert [result.state for result in results] == ["done", "done", "unfinished", "missing"]
+    assert (results[0].accuracy, results[1].reward, results[2].num_steps) == ({"sums": 0.5}, 0.75, 1)
+    assert results[0].minutes == pytest.approx(2 * 7.0 / 60)
+    console = Console(file=StringIO(), width=160)
+    console.print(table_of(results))
+    text = console.file.getvalue()
+    (mean,) = [line for line in text.splitlines() if "base, mean of 2" in line]
+    assert "0.500 +- 0.250" in mean and "0.650 +- 0.150" in mean
+    assert "hot, mean" not in text and "2/2" in text and "0/2" in text
+
+
+def test_a_run_that_was_made_longer_is_not_done(files: list[Path], tmp_path: Path) -> None:
+    (run,) = plan(files[:1], [], output=tmp_path / "runs")
+    done(run.folder, run, right=10, reward=0.25)
+    (longer,) = plan(files[:1], ["num_steps=3"], output=tmp_path / "runs")
+    assert (result_of(run).state, result_of(longer).state) == ("done", "unfinished")
+
+
+def test_what_is_done_is_not_run_again_and_a_folder_of_other_settings_is_refused(
+    files: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (run,) = plan(files[:1], [], output=tmp_path / "runs")
+    done(run.folder, run, right=10, reward=0.25)
+    command = [str(files[0]), "--output", str(tmp_path / "runs")]
+    assert main([*command, "--json"]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == "[1/1] base: done already\n" and json.loads(captured.out)[0]["state"] == "done"
+    assert main([*command, "seed=5"]) == 2
+    told = capsys.readouterr().err
+    assert "base: seed: the run has 0, now it is 5" in told and "or give another --output" in told
+    assert main([*command, "seed=5", "--table"]) == 0
+
+
+def test_a_run_that_fails_keeps_no_other_from_running(
+    files: list[Path], tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    wrong = ["model.source=folder", f"model.path={tmp_path / 'no_model'}", "report.wandb=off"]
+    assert main([str(files[0]), "seed=0,1", *wrong, "--output", str(tmp_path / "runs")]) == 1
+    told = capfd.readouterr().err
+    assert told.count("failed with exit status 2; going on with the next") == 2
+    assert told.splitlines()[-1] == "failed: base-seed0, base-seed1"
+
+
+def test_a_dry_run_shows_the_commands_and_a_job_is_the_same_command(
+    files: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*map(str, files), "seed=0,1", "--output", str(tmp_path), "--dry-run"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4 and all(line.startswith("missing ") and "-m rl.train" in line for line in lines)
+    (run,) = plan(files[:1], [], output=tmp_path)
+    job = _job(run, "http://127.0.0.1:8265")
+    assert job[1:3] == ["job", "submit"] and job[job.index("--") + 1 :] == [
+        "python", "-m", "rl.train", str(files[0]), "name=base", f"run_dir={tmp_path / 'base'}",
+    ]  # fmt: skip
+
+
+def test_a_start_says_what_it_was_made_with(tmp_path: Path) -> None:
+    facts = start_facts(step=3, arguments=["k2rl", "train", "a b.toml"])
+    assert facts["step"] == 3 and facts["command"] == "k2rl train 'a b.toml'"
+    assert facts["libraries"]["numpy"] and json.loads(json.dumps(facts)) == facts
+    assert git_state(tmp_path) is None

@@ -1,0 +1,126 @@
+"""What counts of a response, by the marks of its model: as text, as special tokens, opened by the prompt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+from gyms.api import Tool, message
+from rl.ptx import Conversation, PtxData, tokenise
+from rollout.chat import ChatFormat
+from rollout.types import FinishReason, Sample, Segment
+
+TURNS = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}"
+ASKS = "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+CHANNELS = ["<|start|>", "<|channel|>", "<|message|>", "<|return|>", "<|call|>"]
+SPECIAL = ["<|end|>", "<|user|>", "<|assistant|>", "<|tool|>", "<|system|>", "[THINK]", "[/THINK]", *CHANNELS]
+QWEN = TURNS + "{# <think></think> #}" + ASKS
+DEEPSEEK = TURNS + ASKS.replace("assistant|>", "assistant|><think>\n")
+MAGISTRAL = TURNS + "{# [THINK]{{ t }}[/THINK] #}" + ASKS
+KIMI = TURNS + ASKS.replace("assistant|>", "assistant|>\u25c1think\u25b7")
+GPT_OSS = TURNS + "{# <|channel|>analysis<|message|> <|channel|>final<|message|> #}" + ASKS
+NO_THOUGHTS = TURNS + ASKS.replace("assistant|>", "assistant|><think>\n\n</think>\n\n")
+ASKED = [message("user", "1+2?")]
+
+
+def chat_of(folder: Path, template: str | None, **settings) -> ChatFormat:
+    pieces = [*SPECIAL, *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    tokenizer = Tokenizer(models.BPE({piece: i for i, piece in enumerate(pieces)}, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in SPECIAL])
+    tokenizer.add_tokens([AddedToken(text, special=False, normalized=False) for text in ("<think>", "</think>")])
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|end|>").save_pretrained(folder)
+    if template is not None:
+        (folder / "chat_template.jinja").write_text(template)
+    return ChatFormat(folder, use_template=template is not None, **settings)
+
+
+def sampled(chat: ChatFormat, text: str, prompt=ASKED) -> Sample:
+    """A response as an engine gives it: its text lacks special tokens."""
+    ids = (*chat.tokenizer.encode(text, add_special_tokens=False), chat.end_token_id)
+    segment = Segment(token_ids=ids, logprobs=(0.0,) * len(ids), weight_version=0, temperature=1.0)
+    return Sample(
+        id="s", prompt_ids=chat.prompt_ids(prompt), segments=(segment,), finish_reason=FinishReason.STOP,
+        text=chat.decode(ids),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("template", "text", "answer"),
+    [
+        (QWEN, "<think>2?</think>\n3", "\n3"),
+        (QWEN, "<think>2? so #### 3", None),
+        (QWEN, "3", "3"),
+        (QWEN, "as <thought> says, 3", "as <thought> says, 3"),
+        (DEEPSEEK, "2?</think>3", "3"),
+        (DEEPSEEK, "so it is 3", None),
+        (DEEPSEEK, "<think>2?</think>3", "3"),
+        (NO_THOUGHTS, "3", "3"),
+        (KIMI, "2?\u25c1/think\u25b73", "3"),
+        (KIMI, "3", None),
+        (MAGISTRAL, "[THINK]2?[/THINK]3", "3"),
+        (MAGISTRAL, "[THINK]2? so 3", None),
+        (MAGISTRAL, "write <think>", "write <think>"),
+        (GPT_OSS, "<|channel|>analysis<|message|>2?<|start|>assistant<|channel|>final<|message|>3", "3"),
+        (GPT_OSS, "<|channel|>final<|message|>3<|start|>4", "34"),
+        (GPT_OSS, "<|channel|>analysis<|message|>so it is 3", None),
+        (GPT_OSS, "3", "3"),
+        (TURNS + ASKS, "<think>2?</think>3", "3"),
+        (TURNS + ASKS, "\u25c1think\u25b72?", None),
+        (None, "[THINK]2?[/THINK]3", "3"),
+    ],
+)
+def test_thoughts_are_cut_by_the_marks_of_the_model(tmp_path, template, text, answer):
+    chat = chat_of(tmp_path, template)
+    read = chat.read_response(sampled(chat, text))
+    assert (read if read.is_closed else None) == answer
+    assert read.whole == (text if "|>" in text or "THINK]" in text else chat.decode(sampled(chat, text).token_ids))
+
+
+def test_a_config_may_name_other_marks_or_none(tmp_path):
+    chat = chat_of(tmp_path, QWEN, thoughts=("<plan>", "</plan>"))
+    assert chat.read_response(sampled(chat, "<plan>2</plan><think>3")) == "<think>3"
+    chat = chat_of(tmp_path, QWEN, thoughts=())
+    assert chat.read_response(sampled(chat, "<think>3")) == "<think>3"
+    chat = chat_of(tmp_path, DEEPSEEK, thoughts=())
+    assert chat.read_response(sampled(chat, "3")) == "3"
+
+
+def test_a_bare_prompt_may_open_thoughts_and_a_user_who_speaks_of_them_does_not(tmp_path):
+    chat = chat_of(tmp_path, None)
+    opened = [message("user", "1+2?\nAssistant: <think> ")]
+    assert not chat.read_response(sampled(chat, "3", opened)).is_closed
+    assert chat.read_response(sampled(chat, "2?</think>3", opened)) == "3"
+    chat = chat_of(tmp_path, QWEN)
+    assert chat.read_response(sampled(chat, "3", [message("user", "What is <think>")])) == "3"
+
+
+def test_a_turn_is_read_by_the_same_marks_and_a_call_in_thoughts_is_none(tmp_path):
+    add = Tool(name="add", description="Adds.", parameters={"type": "object", "properties": {"a": {}}})
+    call = '<tool_call>{"name": "add", "arguments": {"a": %d}}</tool_call>'
+    chat = chat_of(tmp_path, DEEPSEEK, tool_format="hermes")
+    turn = chat.read_turn(sampled(chat, f"{call % 1}</think>{call % 2}"), [add], number=0)
+    assert [dict(found.arguments) for found in turn.calls] == [{"a": 2}]
+    turn = chat.read_turn(sampled(chat, call % 1), [add], number=0)
+    assert (turn.text, turn.calls) == ("", ())
+    chat = chat_of(tmp_path, MAGISTRAL, tool_format="llama3_json")
+    said = '[THINK]hm[/THINK]{"name": "add", "parameters": {"a": 3}}'
+    assert [dict(found.arguments) for found in chat.read_turn(sampled(chat, said), [add], number=0).calls] == [{"a": 3}]
+
+
+def test_curated_answers_close_the_thoughts_that_the_prompt_opens(tmp_path):
+    conversation = Conversation([*ASKED, message("assistant", "3")])
+    for template, expected in ((DEEPSEEK, "</think>\n\n3<|end|>"), (QWEN, "3<|end|>")):
+        chat = chat_of(tmp_path, template)
+        sample = tokenise(conversation, chat)
+        assert chat.tokenizer.decode(sample.token_ids) == expected and all(sample.loss_mask)
+        size = len(sample.prefix) + len(sample.token_ids)
+        assert not PtxData([conversation], chat, max_tokens=size).problems([0])
+        assert PtxData([conversation], chat, max_tokens=size - 1, rule="drop").problems([0])
+    chat = chat_of(tmp_path, DEEPSEEK)
+    own = tokenise([*ASKED, message("assistant", "2?</think>3")], chat)
+    assert chat.tokenizer.decode(own.token_ids) == "2?</think>3<|end|>"
