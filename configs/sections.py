@@ -505,6 +505,9 @@ class CheckpointConfig(Section):
     """Steps between checkpoints; one is always written after the warm-up, at the end, and on Ctrl-C. 0: only those."""
     keep: Positive = 2
     """Newest checkpoints that are kept."""
+    meanwhile: bool = True
+    """Write while engines sample the next step, where the learner need not give them its memory. False: the run waits
+    for every checkpoint."""
 
 
 class ClusterConfig(Section):

@@ -156,6 +156,11 @@ class Cluster:
     # -- phases -------------------------------------------------------------------------------------------------------
 
     @property
+    def is_tight(self) -> bool:
+        """Learner and engines give each other their memory: the learner can do nothing while engines sample."""
+        return self._processes.device.sleeps
+
+    @property
     def is_generating(self) -> bool:
         """The engines have the devices: the learner holds the state of the step's start."""
         return self.place.phase == "generate"

@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rl.batch import LearningSample
+from rl.packing import Tree
 from rl.ptx import PtxSample
 
-__all__ = ["deal", "own_conversations", "own_samples"]
+__all__ = ["deal", "own_conversations", "own_samples", "sample_trees"]
 
 
 def deal(sizes: Sequence[int], num_ranks: int) -> tuple[int, ...]:
@@ -25,13 +26,27 @@ def deal(sizes: Sequence[int], num_ranks: int) -> tuple[int, ...]:
     return tuple(dealt)
 
 
-def own_samples(samples: Sequence[LearningSample], rank: int, num_ranks: int) -> tuple[LearningSample, ...]:
-    """A rank's share of a minibatch, in the minibatch's order; siblings stay together."""
-    sizes: dict[int, int] = {}
+def sample_trees(samples: Sequence[LearningSample]) -> list[Tree]:
+    """A tree for every context of a group, its continuations numbered as the samples are."""
+    by_context: dict[tuple[int, tuple[int, ...]], list[LearningSample]] = {}
     for sample in samples:
-        sizes[sample.group] = sizes.get(sample.group, len(sample.prompt_ids)) + len(sample.token_ids)
-    dealt = dict(zip(sizes, deal(list(sizes.values()), num_ranks), strict=True))
-    return tuple(sample for sample in samples if dealt[sample.group] == rank)
+        by_context.setdefault((sample.group, sample.prompt_ids), []).append(sample)
+    return [
+        Tree(
+            prefix=siblings[0].prompt_ids,
+            continuations=tuple(s.token_ids for s in siblings),
+            ids=tuple(s.number for s in siblings),
+        )
+        for siblings in by_context.values()
+    ]
+
+
+def own_samples(samples: Sequence[LearningSample], rank: int, num_ranks: int) -> tuple[LearningSample, ...]:
+    """A rank's share of a minibatch, in the minibatch's order; siblings behind one context stay together."""
+    trees = sample_trees(samples)
+    dealt = deal([tree.num_tokens for tree in trees], num_ranks)
+    numbers = {number for tree, owner in zip(trees, dealt, strict=True) if owner == rank for number in tree.ids}
+    return tuple(sample for sample in samples if sample.number in numbers)
 
 
 def own_conversations(samples: Sequence[PtxSample], rank: int, num_ranks: int) -> list[PtxSample]:

@@ -26,7 +26,7 @@ from torch import Tensor
 from rl.attention import attention_name
 from rl.batch import LearningSample, Minibatch
 from rl.curated import PtxBatch
-from rl.deal import own_conversations, own_samples
+from rl.deal import own_conversations, own_samples, sample_trees
 from rl.forward import check_model, checkpoint_layers, logprobs
 from rl.kept import Kept
 from rl.learner_state import load_state, save_state
@@ -36,8 +36,8 @@ from rl.mismatch import Mismatch, mismatch_weights
 from rl.objective import objective
 from rl.offload import Offload, tensors_in
 from rl.optim import Optimizer
-from rl.packing import MicroBatch, Tree, pack
-from rl.parts import Part, Sums, sums
+from rl.packing import MicroBatch, Tree, pack, padded, per_token
+from rl.parts import Part, Sums, merged, sums
 from rl.ptx import PtxSample
 from rl.qat import Masters
 from rl.qk_clip import QKClip
@@ -175,11 +175,11 @@ class Learner:
         micro_batches = self._micro_batches(minibatch)
         num_idle = self._num_idle(micro_batches)
         for micro, samples in micro_batches:
-            logprobs_NT = self._logprobs(micro, _per_token([s.temperatures for s in samples]))
+            logprobs_NT = self._logprobs(micro, per_token([s.temperatures for s in samples]))
             for row, sample in zip(logprobs_NT.tolist(), samples, strict=True):
                 own[sample.number] = tuple(row[: len(sample.token_ids)])
         self._idle(num_idle)
-        found = _merged(self.ranks.gather(own))
+        found = merged(self.ranks.gather(own))
         if not self.ranks.is_first:
             return None
         return replace(minibatch, samples=tuple(replace(s, old_logprobs=found[s.number]) for s in minibatch.samples))
@@ -189,19 +189,8 @@ class Learner:
         own = minibatch.samples
         if not self.ranks.is_alone:
             own = own_samples(own, self.ranks.rank, self.ranks.size)
-        by_context: dict[tuple[int, tuple[int, ...]], list[LearningSample]] = {}
-        for sample in own:
-            by_context.setdefault((sample.group, sample.prompt_ids), []).append(sample)
         by_number = {sample.number: sample for sample in own}
-        trees = [
-            Tree(
-                prefix=siblings[0].prompt_ids,
-                continuations=tuple(s.token_ids for s in siblings),
-                ids=tuple(s.number for s in siblings),
-            )
-            for siblings in by_context.values()
-        ]
-        packed = pack(trees, max_tokens=self.settings.max_microbatch_tokens)
+        packed = pack(sample_trees(own), max_tokens=self.settings.max_microbatch_tokens)
         return [(micro, [by_number[number] for number in micro.ids]) for micro in packed]
 
     def _num_idle(self, micro_batches: Sequence[object]) -> int:
@@ -243,7 +232,7 @@ class Learner:
         qk_max_logit = None if self.qk_clip is None else self.qk_clip.max_logit()
         grad_norm, update_size = self._optimizer_step(lr) if minibatch.samples or use_ptx else (0.0, 0.0)
         self.kept.updated()
-        num_tokens = sum(map(_num_loss_tokens, minibatch.samples))
+        num_tokens = sum(sum(sample.loss_mask) for sample in minibatch.samples)
         count = len(minibatch.samples) if objective(self.settings.loss).counts_samples else num_tokens
         total = Sums(*self.ranks.add_up(sums(parts)))
         old_logprobs = {
@@ -269,7 +258,7 @@ class Learner:
             num_dropped=int(total.num_dropped),
             num_tokens=num_tokens,
             num_samples=len(minibatch.samples),
-            old_logprobs=_merged(self.ranks.gather(old_logprobs)),
+            old_logprobs=merged(self.ranks.gather(old_logprobs)),
             seconds=time.perf_counter() - started,
         )
 
@@ -296,16 +285,16 @@ class Learner:
 
     def _backward_policy(self, micro: MicroBatch, samples: Sequence[LearningSample], whole: Minibatch) -> Part:
         s = self.settings
-        temperatures_M = _per_token([sample.temperatures for sample in samples])
+        temperatures_M = per_token([sample.temperatures for sample in samples])
         reference_NT = self.kept.reference_logprobs(lambda: self._logprobs(micro, temperatures_M))
         logprobs_NT = self._logprobs(micro, temperatures_M)
         known = [sample.old_logprobs for sample in samples if sample.old_logprobs is not None]
         assert len(known) in (0, len(samples)), "log pi_old of some samples only"
-        old_NT = _padded(known, micro, self.device) if known else logprobs_NT.detach()
-        engine_NT = _padded([sample.engine_logprobs for sample in samples], micro, self.device)
-        mask_NT = _padded([sample.loss_mask for sample in samples], micro, self.device)
+        old_NT = padded(known, micro, self.device) if known else logprobs_NT.detach()
+        engine_NT = padded([sample.engine_logprobs for sample in samples], micro, self.device)
+        mask_NT = padded([sample.loss_mask for sample in samples], micro, self.device)
         advantages_N = torch.tensor([sample.advantage for sample in samples], device=self.device)
-        lengths_N = torch.tensor([float(s.num_counted or _num_loss_tokens(s)) for s in samples], device=self.device)
+        lengths_N = torch.tensor([float(s.num_counted or sum(s.loss_mask)) for s in samples], device=self.device)
         weights_NT = mismatch_weights(
             s.mismatch, logprobs_NT=logprobs_NT, old_logprobs_NT=old_NT, engine_logprobs_NT=engine_NT,
             loss_mask_NT=mask_NT,
@@ -345,7 +334,7 @@ class Learner:
         micro_batches = pack(trees, max_tokens=self.settings.max_microbatch_tokens)
         num_idle = self._num_idle(micro_batches)
         for micro in micro_batches:
-            mask_NT = _padded([samples[i].loss_mask for i in micro.ids], micro, self.device)
+            mask_NT = padded([samples[i].loss_mask for i in micro.ids], micro, self.device)
             loss = negative_log_likelihood(self._logprobs(micro, None), mask_NT, num_tokens=num_tokens)
             if coef:
                 (coef * loss).backward()
@@ -437,25 +426,3 @@ class Learner:
         self.masters.zero_grad()  # an update that was stopped leaves some
         self.masters.refresh()
         self.kept.load(folder)
-
-
-def _num_loss_tokens(sample: LearningSample) -> int:
-    return sum(sample.loss_mask)
-
-
-def _merged(parts: Sequence[dict[int, tuple[float, ...]]]) -> dict[int, tuple[float, ...]]:
-    """What ranks know of their own samples, together."""
-    return {number: known for part in parts for number, known in part.items()}
-
-
-def _padded(rows: Sequence[Sequence[float]], micro: MicroBatch, device: torch.device) -> Tensor:
-    """Ragged rows to [n, T] fp32, 0 in the padding."""
-    out = torch.zeros((len(rows), micro.max_length))
-    for i, row in enumerate(rows):
-        out[i, : len(row)] = torch.tensor(row, dtype=torch.float32)
-    return out.to(device)
-
-
-def _per_token(rows: Sequence[Sequence[float]]) -> Tensor:
-    """[M] values of ragged rows, in the order of the micro-batch's tokens."""
-    return torch.tensor([value for row in rows for value in row], dtype=torch.float32)

@@ -210,7 +210,7 @@ PHASES: Mapping[str, str] = {
     "old_logprobs": "within it: log pi_old of all minibatches but the first; none with one minibatch",
     "update": "within it: the optimiser updates",
     "pack": "within it: packing and publishing",
-    "save": "a checkpoint; it is written after a step's row and so counts in the next row",
+    "save": "a checkpoint that is waited for (`checkpoint.meanwhile`); after a step's row, so in the next one",
 }
 """What `phase/<phase>_seconds` covers."""
 

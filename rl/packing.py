@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["MicroBatch", "Tree", "pack"]
+__all__ = ["MicroBatch", "Tree", "pack", "padded", "per_token"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,3 +160,16 @@ def _micro_batch(trees: Sequence[Tree]) -> MicroBatch:
         ids=tuple(ids),
         max_length=max(len(c) for tree in trees for c in tree.continuations),
     )
+
+
+def padded(rows: Sequence[Sequence[float]], micro: MicroBatch, device: torch.device) -> Tensor:
+    """Ragged rows to [n, T] fp32, 0 in the padding."""
+    out = torch.zeros((len(rows), micro.max_length))
+    for i, row in enumerate(rows):
+        out[i, : len(row)] = torch.tensor(row, dtype=torch.float32)
+    return out.to(device)
+
+
+def per_token(rows: Sequence[Sequence[float]]) -> Tensor:
+    """[M] values of ragged rows, in the order of the micro-batch's tokens."""
+    return torch.tensor([value for row in rows for value in row], dtype=torch.float32)

@@ -12,7 +12,7 @@ from torch import Tensor
 from rl.batch import LearningSample
 from rl.loss import PolicyLoss
 
-__all__ = ["Part", "Sums", "sums"]
+__all__ = ["Part", "Sums", "merged", "sums"]
 
 
 class Part(NamedTuple):
@@ -44,6 +44,7 @@ class Sums(NamedTuple):
 
 
 def sums(parts: Sequence[Part]) -> Sums:
+    """What all parts add up to; zeros where there are none."""
     zero = torch.zeros(())
     losses = [sum(column, start=zero).item() for column in zip(*(part.loss for part in parts), strict=True)]
     return Sums(
@@ -53,3 +54,8 @@ def sums(parts: Sequence[Part]) -> Sums:
         num_dropped=sum(part.num_dropped.item() for part in parts),
         reference_kl=math.fsum(part.reference_kl.item() for part in parts),
     )
+
+
+def merged(parts: Sequence[dict[int, tuple[float, ...]]]) -> dict[int, tuple[float, ...]]:
+    """What ranks know of their own samples, together."""
+    return {number: known for part in parts for number, known in part.items()}

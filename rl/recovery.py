@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import shutil
 import signal
 from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
 from typing import Any, Self
 
 from configs.load import to_json
@@ -88,7 +91,11 @@ class Recoverable:
     async def __aexit__(self, *error: object) -> None:
         asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
         self.scorer.close()
-        await self.cluster.__aexit__(*error)
+        try:
+            if not any(error):
+                await self.cluster.learner.saved()
+        finally:
+            await self.cluster.__aexit__(*error)
 
     async def _restore(self, checkpoint: Checkpoint | None) -> None:
         async with self.cluster.keeping() as learner:
@@ -163,18 +170,32 @@ class Recoverable:
         if alarm or (every and self.state.step % every == 0):
             await self.save()
         if alarm:
+            await self.cluster.learner.saved()
             saved = self.folder.checkpoints / f"step_{self.state.step:06d}"
             raise RunStopped(f"{alarm}. Saved {saved}; to go on all the same, change or unset (=none) that setting")
 
     async def save(self) -> None:
-        """Write a checkpoint, unless it is there: learner first, manifest last, one rename."""
+        """Write a checkpoint, unless it is there: learner first, manifest last, one rename.
+
+        Where there is memory for it, the learner writes while engines sample; what it would be asked next waits. A kill
+        before its end leaves the checkpoint before.
+        """
+        await self.cluster.learner.saved()
         facts = {**self.state.state_dict(), "judging": self.judging.state_dict()}
         latest = latest_checkpoint(self.folder.checkpoints)
         if latest is not None and latest.holds(facts, self.checked.fingerprint):
             return
+        facts = json.loads(json.dumps(facts))  # of now, whatever the run does until they are written
+        staging = staging_folder(self.folder.checkpoints, self.state.step)
+        if self.config.checkpoint.meanwhile and not self.cluster.is_tight:
+            self.cluster.learner.save_meanwhile(staging, then=partial(self._complete, staging, facts))
+            return
         with self.times.span("save"):
-            staging = staging_folder(self.folder.checkpoints, self.state.step)
             async with self.cluster.keeping() as learner:
                 await learner.save(staging)
-            write_manifest(staging, self.folder.checkpoints, run=facts, fingerprint=self.checked.fingerprint)
-            prune(self.folder.checkpoints, self.config.checkpoint.keep)
+            self._complete(staging, facts)
+
+    def _complete(self, staging: Path, facts: dict[str, Any]) -> None:
+        """The learner's part of a checkpoint is written; now it exists."""
+        write_manifest(staging, self.folder.checkpoints, run=facts, fingerprint=self.checked.fingerprint)
+        prune(self.folder.checkpoints, self.config.checkpoint.keep)

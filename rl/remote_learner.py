@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from rl.batch import Minibatch
 from rl.checkpoint import PublishedWeights
@@ -26,6 +27,7 @@ class RemoteLearner:
         self.has_moved = False
         """It was updated since the step began: it no longer holds the state of its start."""
         self._published: WeightArtefact | None = None
+        self._saving: asyncio.Task[None] | None = None
 
     @property
     def is_lost(self) -> bool:
@@ -34,23 +36,24 @@ class RemoteLearner:
 
     async def add_old_logprobs(self, minibatches: Sequence[Minibatch]) -> tuple[Minibatch, ...]:
         """log pi_old of every sample, before the first update."""
-        return await self.process.ask("add_old_logprobs", minibatches, setting="update_seconds")
+        return await self._ask("add_old_logprobs", minibatches, setting="update_seconds")
 
     async def update(self, minibatch: Minibatch, ptx: Sequence[PtxSample], *, lr: float) -> UpdateMetrics:
         """One optimiser update."""
         self.has_moved = True
-        return await self.process.ask("update", minibatch, ptx, lr=lr, setting="update_seconds")
+        return await self._ask("update", minibatch, ptx, lr=lr, setting="update_seconds")
 
     async def warm_up(self, batches: Sequence[Sequence[PtxSample]], *, lrs: Sequence[float]) -> list[UpdateMetrics]:
         """Supervised updates, one for each batch."""
-        return await self.process.ask("warm_up", batches, lrs=lrs, setting="update_seconds")
+        return await self._ask("warm_up", batches, lrs=lrs, setting="update_seconds")
 
     async def forget_optimizer(self) -> None:
         """Start the optimiser's moments anew."""
-        await self.process.ask("forget_optimizer", setting="update_seconds")
+        await self._ask("forget_optimizer", setting="update_seconds")
 
     async def publish(self, version: int) -> PublishedWeights:
         """Packed weights for the engines: an immutable artefact in the object store (one copy a node)."""
+        await self.saved()
         started = time.perf_counter()
         handle, artefact = await self.process.ask_shared("publish", version, setting="swap_seconds")
         pack_seconds = time.perf_counter() - started
@@ -65,12 +68,45 @@ class RemoteLearner:
 
     async def save(self, folder: Path) -> None:
         """Masters and optimiser into a checkpoint's folder."""
+        await self._ask("save", folder, setting="save_seconds")
+
+    def save_meanwhile(self, folder: Path, *, then: Callable[[], None]) -> None:
+        """Begin to write masters and optimiser, and call `then` when they are written.
+
+        Nothing is copied: what the learner is asked next waits until then. While engines sample, it is asked nothing.
+        """
+        assert self._saving is None, "one after the other"
+        self._saving = asyncio.create_task(self._save(folder, then))
+        self._saving.add_done_callback(_look_at)
+
+    async def _save(self, folder: Path, then: Callable[[], None]) -> None:
         await self.process.ask("save", folder, setting="save_seconds")
+        then()
+
+    async def saved(self) -> None:
+        """Wait for what `save_meanwhile` began, if it began anything.
+
+        Raises:
+            Exception: what became of it; the checkpoint does not exist then, and the one before does.
+        """
+        saving, self._saving = self._saving, None
+        if saving is not None:
+            await saving
+
+    async def _ask(self, method: str, *args: Any, setting: str, **kwargs: Any) -> Any:
+        await self.saved()
+        return await self.process.ask(method, *args, setting=setting, **kwargs)
 
     async def load(self, folder: Path) -> None:
         """Masters and optimiser from a checkpoint's folder."""
-        await self.process.ask("load", folder, setting="save_seconds")
+        await self._ask("load", folder, setting="save_seconds")
 
     async def export(self, folder: Path) -> None:
         """The current policy as an INT4 folder."""
-        await self.process.ask("export", folder, setting="save_seconds")
+        await self._ask("export", folder, setting="save_seconds")
+
+
+def _look_at(saving: asyncio.Task[None]) -> None:
+    """A fault is raised where the next one waits; a learner that was lost meanwhile is asked nothing more."""
+    if not saving.cancelled():
+        saving.exception()

@@ -6,10 +6,12 @@ import os
 import signal
 from pathlib import Path
 
-from tests.integration.harness import PATIENCE, Runs
-from tests.integration.test_runs import children_named, wait_for_rows, without_times
+from tests.integration.harness import PATIENCE, Runs, children_named, wait_for_rows, without_times
 
-TWO = ("learner.num_ranks=2", "num_steps=4", "checkpoint.every=2", "learner.num_minibatches=2")
+TWO = (
+    "learner.num_ranks=2", "num_steps=4", "checkpoint.every=2", "learner.num_minibatches=2",
+    "learner.drop_zero_spread=false",
+)  # fmt: skip
 
 
 def test_a_run_of_two_ranks_that_lost_one_and_was_killed_equals_one_that_ran_straight_and_goes_on_alone(

@@ -8,6 +8,7 @@ import pytest
 
 from rl.cluster import Cluster
 from rl.faults import ActorLost, DeadlineExceeded, PhaseError
+from rollout.engine.device import CPU, CUDA, DeviceProfile
 from rollout.engine.engine import EngineBroken
 from tests.unit.rl.small_cluster import NUM_ENGINES, InThisProcess, generate, on_a_cluster
 
@@ -136,9 +137,9 @@ def test_serving_a_folder_has_engines_of_its_own_and_leaves_none_behind(tmp_path
     on_a_cluster(tmp_path, work)
 
 
-@pytest.mark.parametrize("is_tight", [False, True])
+@pytest.mark.parametrize("device", [CPU, CUDA])
 def test_what_a_learner_of_several_ranks_is_asked_all_of_them_do_and_the_loss_of_one_starts_all_anew(
-    tmp_path: Path, is_tight: bool
+    tmp_path: Path, device: DeviceProfile
 ) -> None:
     names = [f"learner rank {i}" for i in range(2)]
 
@@ -159,4 +160,4 @@ def test_what_a_learner_of_several_ranks_is_asked_all_of_them_do_and_the_loss_of
         assert here.stopped == names and here.started[-2:] == names and not cluster.learner.is_lost
         await generate(cluster, 4)
 
-    on_a_cluster(tmp_path, work, is_tight=is_tight, num_ranks=2)
+    on_a_cluster(tmp_path, work, device=device, num_ranks=2)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rl.batch import LearningSample
-from rl.deal import deal, own_conversations, own_samples
+from rl.deal import deal, own_conversations, own_samples, sample_trees
 from rl.ptx import PtxSample
 
 
@@ -57,3 +59,10 @@ def test_conversations_are_dealt_by_their_tokens() -> None:
     conversations = [PtxSample(prefix=(1,), token_ids=(2,) * n, loss_mask=(True,) * n) for n in (2, 8, 3)]
     assert own_conversations(conversations, 0, 2) == conversations[1:2]
     assert own_conversations(conversations, 1, 2) == [conversations[0], conversations[2]]
+
+
+def test_siblings_whose_context_was_rewritten_are_trees_of_their_own() -> None:
+    samples = [sample(0, 0, 4), replace(sample(1, 0, 2), prompt_ids=(9,)), sample(2, 0, 4)]
+    assert [tree.ids for tree in sample_trees(samples)] == [(0, 2), (1,)]
+    assert [one.number for one in own_samples(samples, 0, 2)] == [0, 2]
+    assert [one.number for one in own_samples(samples, 1, 2)] == [1]
