@@ -31,6 +31,8 @@ EXTRAS: Mapping[str, str] = {
     "datasets": "hub",
     "pyarrow": "hub",
     "httpx": "judge",
+    "mcp": "mcp",
+    "openenv": "openenv",
     "reasoning_gym": "logic",
     "sympy": "logic",
 }
