@@ -243,7 +243,9 @@ def test_an_errands_calls_fit_their_tools_and_none_is_refused(world: World) -> N
             assert not result.text.startswith("Error"), (errand, result.text)
             state = result.state
         kinds.add(errand.calls[-1][0])
-    assert kinds == {tool.name for tool in world.tools if not tool.name.startswith(("find", "list", "read", "search", "view"))}
+    assert kinds == {
+        tool.name for tool in world.tools if not tool.name.startswith(("find", "list", "read", "search", "view"))
+    }
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
