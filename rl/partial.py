@@ -97,7 +97,8 @@ def _segment_as_json(segment: Segment) -> dict[str, Any]:
 
 
 def _segment_of_json(state: dict[str, Any]) -> Segment:
-    return Segment(**{name: tuple(value) if isinstance(value, list) else value for name, value in state.items()})
+    found: dict[str, Any] = {k: tuple(value) if isinstance(value, list) else value for k, value in state.items()}
+    return Segment(**found)
 
 
 class Respond(Protocol):

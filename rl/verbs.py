@@ -35,6 +35,7 @@ VERBS: Mapping[str, Verb] = {
     "gyms": Verb(module="gyms.cli.main", help="list, describe, validate and audit gyms; score stored answers; doctor"),
     "calibrate": Verb(module="reward.calibrate", help="how far a judge agrees with people"),
     "replay": Verb(module="rl.replay", help="a stored step through the learner again: loss, gradient norm, what-ifs"),
+    "curate": Verb(module="rl.curate", help="what a run's policy did well, as conversations for a warm-up or PTX"),
     "settings": Verb(module="configs.reference", help="every setting of a run, with unit, range and default"),
 }
 

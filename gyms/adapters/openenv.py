@@ -155,11 +155,10 @@ class _Session(Episode):
     """One session with the server, reset."""
 
     def __init__(self, settings: OpenEnvSettings, seed: int, tool: Tool) -> None:
-        from openenv.core import GenericEnvClient
-
+        core = require("openenv.core", user="the environment `openenv`")
         self._settings = settings
         self._tool = tool
-        self._client = GenericEnvClient(base_url=settings.url, message_timeout_s=settings.step_seconds).sync()
+        self._client = core.GenericEnvClient(base_url=settings.url, message_timeout_s=settings.step_seconds).sync()
         self._rewards: list[float] = []
         self._num_calls = 0
         self._is_done = False
