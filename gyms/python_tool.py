@@ -45,7 +45,7 @@ from gyms.api import (
     refusal,
     tool_result,
 )
-from gyms.load import Keys, load_gym
+from gyms.one_turn import load_one_turn
 from gyms.response import Response
 from gyms.sandbox.program import Cell, Ending, Limits, Session
 from gyms.sandbox.told import shortened, without_addresses
@@ -109,9 +109,7 @@ class PythonTool(Environment):
 
     def __init__(self, settings: PythonToolSettings, services: Services) -> None:
         super().__init__(settings, services)
-        keys = Keys(gym="gym", args="args")
-        self._inner = load_gym(settings.gym, settings.gym, settings.args, services, keys)
-        _require_one_turn(settings.gym, self._inner)
+        self._inner = load_one_turn(settings.gym, settings.args, services)
         inner = self._inner.components
         self.components = {**inner, **type(self).components} if inner else {}  # none declared: any are allowed
         self.baseline, self.minimum = self._inner.baseline, self._inner.minimum
@@ -232,16 +230,3 @@ _REASONS = {
     Ending.OUTPUT_LIMIT: "the call wrote more than a call may, and was ended",
     Ending.KILLED: "the interpreter was killed by a signal",
 }
-
-
-def _require_one_turn(name: str, gym: Gym) -> None:
-    """ValueError where a gym's verifier cannot be asked for the last turn alone."""
-    faults = {
-        "is an environment of many turns itself": isinstance(gym, Environment),
-        "needs a judge": gym.needs.judge,
-        "scores all siblings of a group together": gym.scores_groups,
-        "starts processes or uses the network": gym.needs.processes or gym.needs.network,
-        "writes files": bool(gym.needs.writes),
-    }
-    if fault := next((what for what, is_so in faults.items() if is_so), ""):
-        raise ValueError(f"gym = {name!r}: that gym {fault}; expected a gym of one turn, such as gsm8k or math")

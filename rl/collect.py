@@ -111,8 +111,7 @@ async def collect(
         grouped: gyms that score their siblings together (`Gym.scores_groups`).
         on_group: called when a group is complete (progress).
         carried: groups of earlier steps that go on in this one.
-        segment_tokens: most new tokens of a response, or those behind which an episode pauses; None: all end in the
-            step that began them.
+        segment_tokens: of a response in this step, or those behind which an episode pauses; None: all end in this step.
     """
 
     async def group(draw: Draw, origin: int | str, before: Sequence[Scored]) -> Group | PartialGroup:

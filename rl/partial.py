@@ -105,8 +105,8 @@ def _segment_as_json(segment: Segment) -> dict[str, Any]:
 
 
 def _segment_of_json(state: dict[str, Any]) -> Segment:
-    fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in state.items()}
-    return Segment(**fields)
+    found: dict[str, Any] = {k: tuple(value) if isinstance(value, list) else value for k, value in state.items()}
+    return Segment(**found)
 
 
 class Respond(Protocol):

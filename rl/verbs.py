@@ -100,6 +100,11 @@ VERBS: Mapping[str, Verb] = {
         help="have the shell complete verbs, options, files and settings",
         example='eval "$(k2rl completion bash)"',
     ),
+    "curate": Verb(
+        module="rl.curate",
+        help="what a run's policy did well, as conversations for a warm-up or PTX",
+        example="k2rl curate runs/tiny_tools --output curated.jsonl",
+    ),
 }
 
 _HELP = """\
