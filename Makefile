@@ -126,6 +126,10 @@ oracles-given:
 	@[ -n "$(ORACLES)" ] || { echo "error: where are the published files? \`make test-oracles ORACLES=FOLDER\`, with" \
 		"FOLDER/gsm8k/test.jsonl and so on, as tests/oracles/conftest.py lists them" >&2; exit 1; }
 
+.PHONY: test-families
+test-families: venv  ## prove every architecture of docs/models.md, and write that page: 10 to 20 minutes (FAMILIES= some)
+	OMP_WAIT_POLICY=passive $(PY) -m tests.families --write $(FAMILIES)
+
 .PHONY: test-under-load
 test-under-load:  ## `make test` ROUNDS= times (3) beside two busy loops, and once on one core; TESTS= as above
 	@$(PYTHON) tests/under_load.py --rounds=$(ROUNDS) -- $(MAKE) --no-print-directory test TESTS="$(TESTS)"
