@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
-from gyms.adder import Adder
+from gyms.adder.gym import Adder
 from gyms.api import Reply, Score, Services, Status, Task, Turn
+from gyms.episodes.turns import turn_of_json
 from gyms.mixture import Draw, EpisodeLimits
-from gyms.turns import turn_of_json
 from reward.rules import TruncationRule
 from rl.batch import learning_batch
 from rl.collect import collect, sample_seed
