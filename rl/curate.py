@@ -18,9 +18,9 @@ from typing import Any
 
 from configs.load import from_json
 from gyms.api import Tool, message
+from gyms.episodes.turns import turn_of_json
 from gyms.load import load_gym
 from gyms.mixture import Draw, GymEntry, draws
-from gyms.turns import turn_of_json
 from rl.run_folder import RunFolder
 from rollout.tool_calls import FORMATS, written
 

@@ -19,8 +19,8 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol
 
 from gyms.api import Score
+from gyms.episodes.turns import turn_as_json, turn_of_json
 from gyms.mixture import Draw, GymEntry
-from gyms.turns import turn_as_json, turn_of_json
 from reward.wire import parse_score, score_as_json
 from rollout.types import FinishReason, PlayedTurn, Sample, SampleRequest, Segment
 

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gyms.api import Environment, Gym, Message, Task, Tool, message
-from gyms.arguments import check_tools
 from gyms.columns import Reads, RowSettings, mapped_rows
-from gyms.episode_checks import play
+from gyms.episodes.arguments import check_tools
+from gyms.episodes.checks import play
 from gyms.permutation import candidates, permute
 from gyms.rows import Located, make_all, read_file, read_source
 from rollout.chat import ChatFormat

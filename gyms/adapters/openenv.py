@@ -41,7 +41,7 @@ from gyms.api import (
     refusal,
     tool_result,
 )
-from gyms.episode import Unplayable
+from gyms.episodes.episode import Unplayable
 from gyms.extras import require
 from gyms.lazy import LazyTasks
 from gyms.sandbox.told import shortened

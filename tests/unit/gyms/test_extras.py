@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from gyms import logic
 from gyms.extras import ADAPTERS, EXTRAS, check_installed, require
 from gyms.load import load_gym
+from gyms.logic import gym as logic
 from reward.judges.load import load_judge
 from reward.judges.prompted import PromptSettings
 

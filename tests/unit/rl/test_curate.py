@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from configs.schema import Config
-from gyms.episode_checks import play
+from gyms.episodes.checks import play
+from gyms.episodes.turns import turn_as_json
 from gyms.load import load_gym
 from gyms.mixture import GymEntry, draws
-from gyms.turns import turn_as_json
 from rl.curate import curated, main
 from rl.ptx import GymConversations, load_conversations
 from rl.run_folder import RunFolder

@@ -10,7 +10,7 @@ import pytest
 from datasets import Dataset, DatasetDict
 
 from configs.schema import TinyModelConfig
-from gyms.adder import Adder
+from gyms.adder.gym import Adder
 from gyms.api import Gym, GymSettings, Score, Services, Status, Task, message
 from rl.ptx import Conversation, PtxData, load_conversations, tokenise
 from rl.tiny_model import build_tiny_model
