@@ -134,6 +134,10 @@ test-families: venv  ## prove every architecture of docs/models.md, and write th
 test-under-load:  ## `make test` ROUNDS= times (3) beside two busy loops, and once on one core; TESTS= as above
 	@$(PYTHON) tests/under_load.py --rounds=$(ROUNDS) -- $(MAKE) --no-print-directory test TESTS="$(TESTS)"
 
+.PHONY: test-gpu
+test-gpu:  ## what only a CUDA device can show, with the environment of PYTHON= (docs/gpu.md)
+	$(PYTHON) -m pytest --quiet --durations=15 tests/gpu
+
 VLLM ?= 0.27.0
 OVERLAY = $(VENV)-vllm-$(VLLM)
 
