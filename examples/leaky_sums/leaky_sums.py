@@ -1,8 +1,8 @@
 """A gym with a leak, on purpose: it pays for every digit of the sum that occurs *somewhere* in the answer.
 
 A verifier that "gives partial credit" like this one looks reasonable and is a reward hack waiting to happen: who writes
-every digit is always right. docs/tutorials/collapse.md shows a run that finds it out. Sums are asked as the built-in
-gym asks them of tiny models: `17+25=`, the answer's digits least significant first.
+every digit is always right. `python -m gyms audit` finds it out (docs/tutorials/collapse.md). Sums are asked as the
+built-in gym asks them of tiny models: `17+25=`, the answer's digits least significant first.
 """
 
 from __future__ import annotations
