@@ -18,7 +18,8 @@ PARTS = (
     "gyms.arithmetic.temperature={start=1.2,end=1.0,shape='stepwise',num_stairs=2}",
     "reward.toggle={period=1,min_mean=0.1,quantile=0.5}", "learner.reference_kl={coef=0.01,estimator='k2'}",
     "learner.ema_decay=0.5", "learner.qk_clip=8.0", "learner.reset_optimizer=true", "ptx.num_heldout=16",
-    "ptx.coef_end_frac=0.5", "num_steps=4", "checkpoint.every=2", "warmup.num_steps=60",
+    "ptx.coef_end_frac=0.5", "num_steps=4", "checkpoint.every=2", "eval.num_tasks=4", "warmup.num_steps=30",
+    "cluster.start_seconds=900.0",
 )  # fmt: skip
 TIMES = ("seconds", "per_second")
 
