@@ -129,8 +129,10 @@ class Run:
         await self.cluster.load_learner(checkpoint.learner_file)
         weights = await self.cluster.publish(checkpoint.run["weight_version"])
         self.state = RunState(num_steps=self.config.num_steps, weights=weights)
+        self.judging.load_state_dict(
+            checkpoint.run["judging"]
+        )  # the critic's tasks, before groups that go on with them
         self.state.load_state_dict(checkpoint.run, weights, self.checked.gyms)
-        self.judging.load_state_dict(checkpoint.run["judging"])
         self.state.is_stopping = self._is_stopping
         self.cluster.step = self.state.step
         self.folder.drop_from(self.state.step, num_evals=self.state.num_evals)
