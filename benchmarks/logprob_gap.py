@@ -104,6 +104,7 @@ def new_learner(model_folder: Path, *, fake_quantize: bool, lora: LoraSettings |
             model_folder=model_folder, scheme=QuantScheme(), fake_quantize=fake_quantize, compute_dtype="bfloat16",
             loss="k2_seq", aggregation=None, tau=0.05, clip_low=-0.7, clip_high=0.7,
             mismatch=Mismatch(correction=None), optimizer="adamw", momentum=0.95, betas=(0.9, 0.95), qk_clip=None,
+            reset_optimizer=False, ema_decay=None, reference_coef=0.0, reference_estimator="k3",
             weight_decay=0.0,
             max_grad_norm=1.0, max_microbatch_tokens=1024, gradient_checkpointing=False, ptx_coef=0.0,
             lora=lora,

@@ -101,7 +101,9 @@ def _settings(folder: Path, *, max_tokens: int, checkpointing: bool) -> LearnerS
         model_folder=folder, scheme=QuantScheme(), fake_quantize=True, compute_dtype="bfloat16",
         loss="k25_token", aggregation=None, tau=1e-3, clip_low=-0.7, clip_high=0.7,
         mismatch=Mismatch(correction="token_cap", high=2.0),
-        optimizer="adamw", momentum=0.95, betas=(0.9, 0.95), qk_clip=None, weight_decay=0.0, max_grad_norm=1.0,
+        optimizer="adamw", momentum=0.95, betas=(0.9, 0.95), qk_clip=None,
+        reset_optimizer=False, ema_decay=None, reference_coef=0.0, reference_estimator="k3", weight_decay=0.0,
+        max_grad_norm=1.0,
         max_microbatch_tokens=max_tokens, gradient_checkpointing=checkpointing, ptx_coef=0.0,
     )  # fmt: skip
 

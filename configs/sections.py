@@ -29,6 +29,7 @@ __all__ = [
     "MismatchConfig",
     "ModelConfig",
     "QuantConfig",
+    "ReferenceKLConfig",
     "RewardConfig",
     "RolloutConfig",
     "TemperatureConfig",
@@ -39,7 +40,8 @@ __all__ = [
 LOSSES = ("k2_seq", "k25_token", "grpo", "gspo", "cispo", "reinforce")
 """Built-in values of `learner.loss`."""
 LOSS_GROUP = "k2rl_losses"
-"""Entry-point group in which packages offer others."""
+ADVANTAGE_GROUP = "k2rl_advantages"
+"""Entry-point groups in which packages offer others."""
 
 
 class TinyModelConfig(Section):
@@ -311,6 +313,15 @@ class MismatchConfig(Section):
     """Cap, or upper end of a band. IcePop: 5."""
 
 
+class ReferenceKLConfig(Section):
+    """A pull towards the policy that RL began with (docs/algorithm.md); Kimi has none."""
+
+    coef: Annotated[float, Field(ge=0.0)] = 0.0
+    """Weight of the divergence from it, in reward per nat and token. 0: none, and no copy of its weights is kept."""
+    estimator: Literal["k1", "k2", "k3"] = "k3"
+    """Of the divergence, on the sampled tokens (Schulman 2020)."""
+
+
 class LearnerConfig(Section):
     """The policy update (docs/algorithm.md)."""
 
@@ -324,6 +335,9 @@ class LearnerConfig(Section):
     baseline: Literal["mean", "leave_one_out", "log_mean_exp"] = "mean"
     """Taken from a reward to make an advantage: the mean of all siblings, of the others (RLOO), or tau log mean exp(r /
     tau) (K1.5)."""
+    advantage: str | None = None
+    """One of your own in the place of `baseline` and `scale_by_std`: `module:function`, or an entry point of the group
+    `k2rl_advantages` (docs/algorithm.md)."""
     scale_by_std: bool = False
     """Divide advantages by the standard deviation of their group's rewards (GRPO); Kimi does not."""
     tau: Annotated[float, Field(ge=0.0)] = 0.05
@@ -334,6 +348,8 @@ class LearnerConfig(Section):
     """Upper bound. PPO's 0.2: 0.1823; DAPO's 0.28: 0.2469. `gspo`: about 4e-4."""
     mismatch: MismatchConfig = MismatchConfig()
     """Correction for the engine's own rounding."""
+    reference_kl: ReferenceKLConfig = ReferenceKLConfig()
+    """Pull towards the first policy."""
     drop_zero_spread: bool = True
     """Leave out groups whose rewards are all equal: their advantages are zero."""
     lr: Annotated[float, Field(ge=0.0)] = 1e-6
@@ -353,6 +369,11 @@ class LearnerConfig(Section):
     100). None: no clipping, and logits are not measured. Not for models that normalise queries and keys."""
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
     """Weight decay, on matrices only."""
+    reset_optimizer: bool = False
+    """Start the optimiser's moments anew at every step, as Kimi K1.5 does: each step is another problem."""
+    ema_decay: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
+    """Keep a running average of the weights over updates, and export and evaluate it beside the last ones
+    (`export_ema/`). None: no average."""
     max_grad_norm: Annotated[float, Field(gt=0.0)] = 1.0
     """Gradients are scaled down to this global norm."""
     num_minibatches: Positive = 1
@@ -410,11 +431,31 @@ class LearnerConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _advantage_is_known_and_alone(self) -> LearnerConfig:
+        if self.advantage is None:
+            return self
+        if self.baseline != "mean" or self.scale_by_std:
+            raise ValueError(
+                f"learner.advantage = {self.advantage!r} takes the place of learner.baseline and learner.scale_by_std; "
+                "leave those out"
+            )
+        offered = sorted({entry.name for entry in entry_points(group=ADVANTAGE_GROUP)})
+        if ":" not in self.advantage and self.advantage not in offered:
+            known = ", ".join(offered) or "no installed package offers any"
+            raise ValueError(f"learner.advantage = {self.advantage!r} is neither module:function nor offered: {known}")
+        return self
+
+    @model_validator(mode="after")
     def _parts_fit(self) -> LearnerConfig:
         if self.loss in ("k2_seq", "gspo") and self.aggregation is not None:
             raise ValueError(
                 f"learner.aggregation = {self.aggregation!r} has no meaning for learner.loss = {self.loss!r}, whose "
                 "ratio is that of the whole response: leave it out"
+            )
+        if self.num_ranks > 1 and (self.reference_kl.coef or self.ema_decay is not None):
+            raise ValueError(
+                f"learner.reference_kl and learner.ema_decay keep whole weights, and learner.num_ranks = "
+                f"{self.num_ranks} ranks hold parts of them: leave both out, or set learner.num_ranks = 1"
             )
         if self.num_ranks > 1 and self.qk_clip is not None:
             raise ValueError(

@@ -19,6 +19,7 @@ from gyms.mixture import Draw
 from reward.rules import Reward
 from rl.advantage import Baseline, group_advantages
 from rl.mismatch import LogprobGap, logprob_gap
+from rl.own_advantage import AdvantageInputs, OwnAdvantage, own_advantages
 from rollout.types import Sample, Segment
 
 __all__ = ["Group", "LearningBatch", "LearningSample", "Minibatch", "ScoredSample", "learning_batch"]
@@ -134,6 +135,7 @@ def learning_batch(
     baseline: Baseline = "mean",
     tau: float = 1.0,
     scale_by_std: bool = False,
+    own: OwnAdvantage | None = None,
     weight_version: int | None = None,
     stale_tokens: Literal["learn", "mask"] = "learn",
 ) -> LearningBatch:
@@ -148,12 +150,21 @@ def learning_batch(
         count_zero_spread: False leaves them out of the denominators too, and deals the others alone: for steps in which
             others took their place (`rl.refill`).
         baseline, tau, scale_by_std: see `group_advantages`.
+        own: an advantage from outside in the place of all of them.
     """
     num_samples = len(groups[0].samples) if groups else 1
     shape = (len(groups), num_samples)
     rewards_PK = np.array([[s.reward.total for s in group.samples] for group in groups]).reshape(shape)
     is_masked_PK = np.array([[s.reward.is_masked for s in group.samples] for group in groups], bool).reshape(shape)
     advantages = group_advantages(rewards_PK, is_masked_PK, baseline=baseline, tau=tau, scale_by_std=scale_by_std)
+    if own is not None and groups:
+        counted_PK = advantages.is_counted_PK
+        lengths_PK = np.array([[s.sample.num_sampled for s in group.samples] for group in groups])
+        inputs = AdvantageInputs(
+            rewards_PK=np.where(counted_PK, rewards_PK, 0.0), is_counted_PK=counted_PK, tau=tau,
+            lengths_PK=np.where(counted_PK, lengths_PK, 0), gyms=tuple(group.draw.gym for group in groups),
+        )  # fmt: skip
+        advantages = own_advantages(own, inputs)
     learned_version = weight_version if stale_tokens == "mask" else None
     order = np.random.default_rng((seed, step, 0x6D62)).permutation(len(groups))
     if not count_zero_spread:

@@ -15,10 +15,10 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -28,10 +28,12 @@ from rl.batch import LearningSample, Minibatch
 from rl.curated import PtxBatch
 from rl.deal import own_conversations, own_samples, sample_trees
 from rl.forward import check_model, checkpoint_layers, logprobs
+from rl.kept import Kept
+from rl.learner_settings import LearnerSettings
 from rl.learner_state import load_state, save_state
-from rl.lora import LoraMasters, LoraSettings
-from rl.loss import Aggregation, LossInputs, PolicyLoss, negative_log_likelihood
-from rl.mismatch import Mismatch, mismatch_weights
+from rl.lora import LoraMasters
+from rl.loss import LossInputs, PolicyLoss, negative_log_likelihood
+from rl.mismatch import mismatch_weights
 from rl.objective import objective
 from rl.offload import Offload, tensors_in
 from rl.optim import Optimizer
@@ -41,9 +43,9 @@ from rl.ptx import PtxSample
 from rl.qat import Masters
 from rl.qk_clip import QKClip
 from rl.ranks import Ranks, Seat
+from rl.reference import ReferenceKL, reference_kl
 from rl.update import UpdateMetrics
 from rollout.quant.checkpoint import packed_tensors, write_int4_folder
-from rollout.quant.scheme import QuantScheme
 from rollout.weights.contract import WeightArtefact
 from rollout.weights.receiver import tensors
 from rollout.weights.sender import build_artefact
@@ -52,36 +54,6 @@ if TYPE_CHECKING:
     from rl.shards import RankMasters
 
 __all__ = ["Learner", "LearnerSettings"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LearnerSettings:
-    """What a learner is started with; the fields are those of `learner.*`, `quant.*` and `ptx.coef` in the config."""
-
-    model_folder: Path
-    scheme: QuantScheme
-    fake_quantize: bool
-    compute_dtype: Literal["bfloat16", "float32"]
-    loss: str
-    """What `rl.objective.objective` takes."""
-    aggregation: Aggregation | None
-    tau: float
-    clip_low: float
-    clip_high: float
-    mismatch: Mismatch
-    optimizer: Literal["adamw", "muon"]
-    momentum: float
-    betas: tuple[float, float]
-    qk_clip: float | None
-    weight_decay: float
-    max_grad_norm: float
-    max_microbatch_tokens: int
-    gradient_checkpointing: bool
-    ptx_coef: float
-    frozen: tuple[str, ...] = ()
-    """Names of parameters, or `re:` patterns, that are not trained."""
-    lora: LoraSettings | None = None
-    """Train adapters of the quantised matrices alone (`rl.lora`)."""
 
 
 class Learner:
@@ -124,6 +96,7 @@ class Learner:
             self._logprobs = self.masters.forward
         self.optimizer = self._new_optimizer()
         self.qk_clip = None if settings.qk_clip is None else QKClip(self.model, settings.qk_clip)
+        self.kept = self._new_kept()
         self._offload = Offload()
         if settings.gradient_checkpointing:
             checkpoint_layers(self.model)
@@ -138,6 +111,10 @@ class Learner:
         return Masters(
             self.model, s.scheme, compute_dtype=dtype, fake_quantize=s.fake_quantize, frozen=s.frozen
         )  # fmt: skip
+
+    def _new_kept(self) -> Kept:
+        s = self.settings
+        return Kept(self.model, self.masters.parameters, is_referred=s.reference_coef > 0, ema_decay=s.ema_decay)
 
     def _new_optimizer(self) -> Optimizer:
         s = self.settings
@@ -207,6 +184,8 @@ class Learner:
             lr: learning rate, >= 0.
         """
         started = time.perf_counter()
+        if self.settings.reset_optimizer and minibatch.index == 0:
+            self.optimizer = self._new_optimizer()
         micro_batches = self._micro_batches(minibatch)
         num_idle = self._num_idle(micro_batches)
         parts = [self._backward_policy(micro, samples, minibatch) for micro, samples in micro_batches]
@@ -218,6 +197,7 @@ class Learner:
         ptx_loss = self._backward_ptx(ptx, coef=coef) if use_ptx else 0.0
         qk_max_logit = None if self.qk_clip is None else self.qk_clip.max_logit()
         grad_norm, update_size = self._optimizer_step(lr) if minibatch.samples or use_ptx else (0.0, 0.0)
+        self.kept.updated()
         num_tokens = sum(sum(sample.loss_mask) for sample in minibatch.samples)
         count = len(minibatch.samples) if objective(self.settings.loss).counts_samples else num_tokens
         total = Sums(*self.ranks.add_up(sums(parts)))
@@ -232,6 +212,7 @@ class Learner:
             ptx_coef=coef if use_ptx else 0.0,
             ptx_heldout_loss=heldout_loss,
             qk_max_logit=qk_max_logit,
+            reference_kl=total.reference_kl if self.kept.reference else None,
             grad_norm=grad_norm,
             learning_rate=lr,
             update_size=update_size,
@@ -265,12 +246,14 @@ class Learner:
         return metrics
 
     def forget_optimizer(self) -> None:
-        """Start the optimiser's moments anew: after the warm-up, whose loss was another one."""
-        self.optimizer = self._new_optimizer()
+        """Start the optimiser's moments anew: after the warm-up, whose loss was another one. RL begins here."""
+        self.optimizer, self.kept = self._new_optimizer(), self._new_kept()
 
     def _backward_policy(self, micro: MicroBatch, samples: Sequence[LearningSample], whole: Minibatch) -> Part:
         s = self.settings
-        logprobs_NT = self._logprobs(micro, per_token([sample.temperatures for sample in samples]))
+        temperatures_M = per_token([sample.temperatures for sample in samples])
+        reference_NT = self.kept.reference_logprobs(lambda: self._logprobs(micro, temperatures_M))
+        logprobs_NT = self._logprobs(micro, temperatures_M)
         known = [sample.old_logprobs for sample in samples if sample.old_logprobs is not None]
         assert len(known) in (0, len(samples)), "log pi_old of some samples only"
         old_NT = padded(known, micro, self.device) if known else logprobs_NT.detach()
@@ -289,12 +272,17 @@ class Learner:
                 tau=s.tau, clip_low=s.clip_low, clip_high=s.clip_high, aggregation=s.aggregation,
             )
         )  # fmt: skip
-        result.loss.backward()
+        apart = ReferenceKL(torch.zeros(()), torch.zeros(()))
+        if reference_NT is not None:
+            apart = reference_kl(
+                logprobs_NT, reference_NT, mask_NT, estimator=s.reference_estimator, num_tokens=whole.num_tokens
+            )
+        (result.loss + s.reference_coef * apart.loss).backward()
         weights_NT = weights_NT * mask_NT
         return Part(
             loss=PolicyLoss(*(part.detach() for part in result)), samples=samples, old_NT=old_NT,
             weight_sum=weights_NT.sum(), weight_square_sum=weights_NT.square().sum(),
-            num_dropped=((weights_NT == 0) & (mask_NT > 0)).sum(),
+            num_dropped=((weights_NT == 0) & (mask_NT > 0)).sum(), reference_kl=apart.value,
         )  # fmt: skip
 
     @torch.no_grad()
@@ -341,7 +329,14 @@ class Learner:
         return self.masters.publish(version)
 
     def export(self, folder: Path) -> None:
-        """Write an INT4 folder that vLLM and transformers open as it is; of several ranks, the first does."""
+        """Write an INT4 folder that vLLM and transformers open as it is; beside it, as NAME_ema, the average's.
+
+        Of several ranks the first writes.
+        """
+        self._write(folder)
+        self.kept.export(folder, self._write, self.masters.refresh)
+
+    def _write(self, folder: Path) -> None:
         packed = self._packed() if self.ranks.is_alone else tensors(self.publish(0))
         if self.ranks.is_first:
             write_int4_folder(folder, packed, self.settings.scheme, self.settings.model_folder)
@@ -376,7 +371,7 @@ class Learner:
             tensors_in(
                 [
                     *self.masters.images().values(), *self.model.buffers(),
-                    self.masters.parameters, self.masters.packed, self.optimizer.state_dict(),
+                    self.masters.parameters, self.masters.packed, self.optimizer.state_dict(), self.kept.tensors(),
                 ]
             )
         )  # fmt: skip
@@ -388,6 +383,7 @@ class Learner:
     def save(self, folder: Path) -> None:
         """Write masters and optimiser into a checkpoint's folder: one file, or one of each rank."""
         save_state(folder, self.masters, self.optimizer)
+        self.kept.save(folder)
 
     def load(self, folder: Path) -> None:
         """Read what `save` wrote, of any number of ranks; the model is put back on the grid."""
@@ -395,3 +391,4 @@ class Learner:
         load_state(folder, self.masters, self.optimizer)
         self.masters.zero_grad()  # an update that was stopped leaves some
         self.masters.refresh()
+        self.kept.load(folder)

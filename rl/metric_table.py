@@ -124,6 +124,9 @@ METRICS: tuple[Metric, ...] = (
          "the policy forgets; null where it was not measured"),
         ("learner/qk_max_logit", "-",
          "largest attention logit of the step's updates, each before it; null without `learner.qk_clip`"),
+        ("learner/reference_kl", "nats/token",
+         "divergence of the policy from the one that RL began with, by `learner.reference_kl.estimator`, before each "
+         "update; null without"),
         ("learner/grad_norm", "-", "global gradient norm before clipping"),
         ("learner/update_size", "-",
          "norm of an update's change of the fp32 masters over their norm, estimated from 65,536 entries of each larger "

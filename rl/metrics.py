@@ -145,6 +145,7 @@ def learner_metrics(updates: Sequence[UpdateMetrics]) -> Row:
     weight_sum, weight_square_sum = math.fsum(u.weight_sum for u in updates), sum(u.weight_square_sum for u in updates)
     return row | {
         "learner/ptx_heldout_loss": _mean([u.ptx_heldout_loss for u in updates if u.ptx_heldout_loss is not None]),
+        "learner/reference_kl": _mean([u.reference_kl for u in updates if u.reference_kl is not None]),
         "learner/qk_max_logit": max((u.qk_max_logit for u in updates if u.qk_max_logit is not None), default=None),
         "learner/weight_ess": effective_frac(weight_sum, weight_square_sum, num_tokens),
         "learner/weight_dropped_frac": sum(u.num_dropped for u in updates) / num_tokens if num_tokens else None,

@@ -6,17 +6,15 @@ names of the table come first. Before a run starts, `check_objective` calls it o
 would train something else than it says: losses that read padding, or whose micro-batches do not add up, because then
 `learner.max_microbatch_tokens`, which only bounds memory, would change what is learned.
 
-A plug-in is foreign code, so loading and probing it are places that catch broadly; whatever it raises becomes a
-ValueError with the config key.
+A plug-in is foreign code, so loading (`rl.outside`) and probing it are places that catch broadly; whatever it raises
+becomes a ValueError with the config key.
 """
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Callable
 from functools import lru_cache
-from importlib.metadata import entry_points
 from typing import Any
 
 import torch
@@ -25,6 +23,8 @@ from torch import Tensor
 from configs.schema import Config
 from configs.sections import LOSS_GROUP
 from rl.loss import OBJECTIVES, Aggregation, LossInputs, Objective, PolicyLoss
+from rl.outside import from_outside
+from rl.own_advantage import advantage_of, check_advantage
 
 __all__ = ["check_loss", "check_objective", "objective"]
 
@@ -41,7 +41,7 @@ def objective(name: str) -> Objective:
     """
     if name in OBJECTIVES:
         return OBJECTIVES[name]
-    found = _from_module(name) if ":" in name else _from_entry_point(name)
+    found = from_outside("learner.loss", name, group=LOSS_GROUP, what="a loss")
     if isinstance(found, Objective):
         return found
     if not callable(found):
@@ -49,35 +49,11 @@ def objective(name: str) -> Objective:
     return Objective(found, counts_samples=False)
 
 
-def _from_module(name: str) -> Any:
-    module, _, attribute = name.partition(":")
-    try:
-        return getattr(importlib.import_module(module), attribute)
-    except Exception as error:
-        raise ValueError(f"learner.loss = {name!r} cannot be imported: {type(error).__name__}: {error}") from error
-
-
-def _from_entry_point(name: str) -> Any:
-    entries = list(entry_points(group=LOSS_GROUP, name=name))
-    if len(entries) != 1:
-        offers = " and ".join(f"{e.dist.name if e.dist else 'a package'} ({e.value})" for e in entries) or "no package"
-        raise ValueError(
-            f"learner.loss = {name!r}: {offers} offers a loss of that name in the entry-point group {LOSS_GROUP}; "
-            "install one that does, or name it as module:function"
-        )
-    try:
-        return entries[0].load()
-    except Exception as error:
-        raise ValueError(
-            f"learner.loss = {name!r}: importing {entries[0].value} failed: {type(error).__name__}: {error}"
-        ) from error
-
-
 def check_objective(config: Config) -> None:
-    """Try the config's loss; those of the table are tested elsewhere and pass at once.
+    """Try the config's loss and advantage; those of this project are tested elsewhere and pass at once.
 
     Raises:
-        ValueError: it cannot be had, raises, or does not keep the contract; says which part of it.
+        ValueError: one cannot be had, raises, or does not keep the contract; says which part of it.
     """
     learner = config.learner
     if learner.loss not in OBJECTIVES:
@@ -85,6 +61,8 @@ def check_objective(config: Config) -> None:
             objective(learner.loss).loss, f"learner.loss = {learner.loss!r}", tau=learner.tau,
             clip_low=learner.clip_low, clip_high=learner.clip_high, aggregation=learner.aggregation,
         )  # fmt: skip
+    if learner.advantage is not None:
+        check_advantage(advantage_of(learner.advantage), f"learner.advantage = {learner.advantage!r}")
 
 
 def check_loss(

@@ -7,9 +7,10 @@ code (`+ - ( ) [ ] = ...`) are words of their own: "3 + 4" is not "3 - 4", and a
 Prompts of a template share words in a row without sharing a problem. So words that stand in more than 1 % of a gym's
 training tasks, and in more than `COMMON`, count as its template's and betray nothing; equality still does.
 
-A gym that says itself what makes two tasks one problem (`Gym.fingerprint`) is believed, word for word. Of splits of
-more than `MAX_TASKS` that many are looked at, evenly spread; with `overlap.rule = "drop"` every task is asked about
-when it is drawn. Left out: near matches (edit distance, embeddings), and answers; both want people who look.
+A gym that says itself what makes two tasks one problem (`Gym.fingerprint`) is believed, word for word: held-out tasks
+were compared by it already (`gyms.mixture.check_disjoint`), and equal prompts are no doubles where it differs. Of
+splits of more than `MAX_TASKS` that many are looked at, evenly spread; with `overlap.rule = "drop"` every task is asked
+about when it is drawn. Left out: near matches (edit distance, embeddings), and answers; both want people who look.
 """
 
 from __future__ import annotations
@@ -144,7 +145,7 @@ def _overlaps(gym: Gym, benchmarks: Sequence[tuple[str, str]], size: int) -> Ove
     for text, where in benchmarks:
         problems.add(text, where)
     for task in _some(gym, "heldout"):
-        problems.add(_text(gym, task), f"held-out task {task.id!r}")
+        problems.add(_text(task), f"held-out task {task.id!r}")
     first: dict[Any, str] = {}
     doubles: dict[str, str] = {}
     shared: dict[str, dict[int, str]] = {}
@@ -155,7 +156,7 @@ def _overlaps(gym: Gym, benchmarks: Sequence[tuple[str, str]], size: int) -> Ove
         before = first.setdefault(_identity(gym, task), task.id)
         if before != task.id:
             doubles[task.id] = f"as {before!r}"
-        text = _text(gym, task)
+        text = _text(task)
         if (where := problems.equal(text)) and _may_be_equal(gym, where):
             equal[task.id] = where
         elif some := problems.shared(text):
@@ -169,20 +170,23 @@ def _overlaps(gym: Gym, benchmarks: Sequence[tuple[str, str]], size: int) -> Ove
 
 
 def _elsewhere(problems: Problems, gym: Gym, task: Task, common: frozenset[int]) -> str | None:
-    text = _text(gym, task)
+    text = _text(task)
     if (where := problems.equal(text)) and _may_be_equal(gym, where):
         return where
     return next((where for gram, where in sorted(problems.shared(text).items()) if gram not in common), None)
 
 
-def _text(gym: Gym, task: Task) -> str:
+def _text(task: Task) -> str:
     """What is asked: all that the user says."""
     return "\n".join(m["content"] for m in task.prompt if m["role"] == "user")
 
 
 def _identity(gym: Gym, task: Task) -> Any:
-    """What is equal for equal training tasks."""
-    return gym.fingerprint(task) if _knows(gym) else words(gym.fingerprint(task))
+    """What is equal for training tasks that are there twice: the text, and what the gym says itself.
+
+    A gym may call problems the same that are worth asking both (3 + 4 and 4 + 3), or different behind equal prompts.
+    """
+    return words(_text(task)), gym.fingerprint(task) if _knows(gym) else None
 
 
 def _knows(gym: Gym) -> bool:
@@ -209,7 +213,7 @@ def file_texts(files: Iterable[Path]) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     for file in files:
         num, columns = len(found), set()
-        for where, row in read_file(file):
+        for where, row in read_file(file.expanduser()):
             if isinstance(row, ValueError):
                 raise row
             columns |= set(row)

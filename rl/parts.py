@@ -26,6 +26,8 @@ class Part(NamedTuple):
     weight_square_sum: Tensor
     num_dropped: Tensor
     """Of the weights for the engine, as in `UpdateMetrics`."""
+    reference_kl: Tensor
+    """Its part of the divergence from the reference; 0 without."""
 
 
 class Sums(NamedTuple):
@@ -38,6 +40,7 @@ class Sums(NamedTuple):
     weight: float
     weight_square: float
     num_dropped: float
+    reference_kl: float
 
 
 def sums(parts: Sequence[Part]) -> Sums:
@@ -49,6 +52,7 @@ def sums(parts: Sequence[Part]) -> Sums:
         weight=math.fsum(part.weight_sum.item() for part in parts),
         weight_square=math.fsum(part.weight_square_sum.item() for part in parts),
         num_dropped=sum(part.num_dropped.item() for part in parts),
+        reference_kl=math.fsum(part.reference_kl.item() for part in parts),
     )
 
 

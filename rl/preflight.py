@@ -304,14 +304,15 @@ def check_memory(config: Config, num_parameters: int) -> None:
     """Rough need of one node against what is free; only for runs on this machine.
 
     Masters, gradients and two moments in fp32 (16 bytes), the computing copy (2 or 4), its packed codes (0.6) and three
-    packed versions (0.6 each, or 2 for what stays BF16): each taken as 1; what engines serve and what they make of the
-    next version; the KV cache; 2 GiB for processes and activations. A learner of several ranks keeps its image in fp32
-    (4 more), and each of them reads the whole model at the start.
+    packed versions (0.6 each, or 2 for what stays BF16): each taken as 1; a reference and an average, where there are
+    any; what engines serve and what they make of the next version; the KV cache; 2 GiB for processes and activations.
+    A learner of several ranks keeps its image in fp32 (4 more), and each of them reads the whole model at the start.
     """
     if not is_local(config):
         return
     computing = 2 if config.learner.compute_dtype == "bfloat16" else 4
-    learner, num_ranks = num_parameters * (17 + computing), config.learner.num_ranks
+    kept = (computing if config.learner.reference_kl.coef else 0) + (4 if config.learner.ema_decay else 0)
+    learner, num_ranks = num_parameters * (17 + computing + kept), config.learner.num_ranks
     if num_ranks > 1:
         learner = num_parameters * max(21 + computing, 4 * num_ranks + 8)
     engines = config.engine.num_engines * (config.engine.kv_cache_bytes + num_parameters * 2)

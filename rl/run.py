@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -19,6 +18,7 @@ from rl.alarms import WATCHED
 from rl.batch import Group, LearningBatch, learning_batch
 from rl.checkpoint import PublishedWeights
 from rl.metrics import fault_causes, step_metrics
+from rl.own_advantage import advantage_of
 from rl.partial import PartialGroup
 from rl.policy import ServedPolicy
 from rl.preflight import Checked
@@ -135,6 +135,7 @@ class Run(Recoverable):
             baseline=self.config.learner.baseline,
             tau=self.config.learner.tau,
             scale_by_std=self.config.learner.scale_by_std,
+            own=None if (own := self.config.learner.advantage) is None else advantage_of(own),
         )
 
     async def add_old_logprobs(self, learner: RemoteLearner, batch: LearningBatch) -> LearningBatch:
@@ -264,14 +265,16 @@ class Run(Recoverable):
         row, self._last_eval = self._last_eval, None
         return {} if row is None else eval_metrics(row)
 
+    async def export(self) -> None:
+        """Write the final INT4 model, and the average of the weights where there is one, which is evaluated too."""
+        await self.cluster.export(self.folder.export)
+        if self.config.learner.ema_decay is not None:
+            async with self.cluster.serving(self.folder.export_ema, quantised=True) as policy:
+                await self.evaluate(policy, "after RL, averaged")
+
     def final_table(self) -> None:
         """Show the table and write final.json, which says that the run is done."""
         evals, metrics = self.folder.rows(self.folder.evals), self.folder.rows(self.folder.metrics)
         text = json.dumps({"num_steps": self.config.num_steps, "evals": evals}, indent=2) + "\n"
         write_atomically(self.folder.final, text)
         self.report.final(evals, metrics)
-
-    @property
-    def export_folder(self) -> Path:
-        """Where the final INT4 model goes."""
-        return self.folder.export

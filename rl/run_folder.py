@@ -49,6 +49,7 @@ class RunFolder:
         self.base = path / "base"
         self.initial_int4 = path / "initial_int4"
         self.export = path / "export"
+        self.export_ema = path / "export_ema"
         self.final = path / "final.json"
         self.starts = path / "starts.jsonl"
 

@@ -37,6 +37,8 @@ def learner_settings(config: Config, model_folder: Path) -> LearnerSettings:
         scheme=QuantScheme(group_size=config.quant.group_size, ignore=config.quant.ignore),
         fake_quantize=config.quant.fake_quantize,
         mismatch=Mismatch(**config.learner.mismatch.model_dump()),
+        reference_coef=config.learner.reference_kl.coef,
+        reference_estimator=config.learner.reference_kl.estimator,
         ptx_coef=config.ptx.coef,
         lora=LoraSettings(rank=lora.rank, alpha=lora.alpha) if lora.rank else None,
     )

@@ -71,7 +71,7 @@ async def finish(run: Run) -> bool:
         return False
     async with run.cluster.generating(run.state.weights) as policy:
         await run.evaluate(policy, "after RL")
-    await run.cluster.export(run.export_folder)
+    await run.export()
     run.final_table()
     return True
 

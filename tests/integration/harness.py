@@ -33,7 +33,9 @@ def new_learner(folder: Path, **changes: Any) -> Learner:
     settings: dict[str, Any] = {
         "model_folder": folder, "scheme": QuantScheme(), "fake_quantize": True, "compute_dtype": "float32",
         "loss": "k2_seq", "aggregation": None, "tau": 0.05, "clip_low": -0.7, "clip_high": 0.7, "mismatch": Mismatch(),
-        "optimizer": "adamw", "momentum": 0.95, "betas": (0.9, 0.95), "qk_clip": None, "weight_decay": 0.0,
+        "optimizer": "adamw", "momentum": 0.95, "betas": (0.9, 0.95), "qk_clip": None,
+        "reset_optimizer": False, "ema_decay": None, "reference_coef": 0.0, "reference_estimator": "k3",
+        "weight_decay": 0.0,
         "max_grad_norm": 1.0, "max_microbatch_tokens": 1024, "gradient_checkpointing": False,
         "ptx_coef": 0.0,
     }  # fmt: skip

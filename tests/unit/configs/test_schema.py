@@ -171,7 +171,9 @@ def test_the_soft_baseline_needs_a_temperature_of_its_own() -> None:
     assert "needs learner.tau > 0" in refusal(learner={"baseline": "log_mean_exp", "tau": 0})
 
 
-@pytest.mark.parametrize("whole", [{"optimizer": "muon"}, {"qk_clip": 100.0}, {"lora": {"rank": 8}}])
+@pytest.mark.parametrize(
+    "whole", [{"optimizer": "muon"}, {"qk_clip": 100.0}, {"lora": {"rank": 8}}, {"ema_decay": 0.99}]
+)
 def test_what_needs_whole_matrices_is_refused_on_several_ranks(whole: dict[str, Any]) -> None:
     make(learner=whole)
     assert "learner.num_ranks = 2" in refusal(learner=whole | {"num_ranks": 2})

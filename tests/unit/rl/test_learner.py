@@ -56,6 +56,10 @@ def settings(tiny_folder) -> LearnerSettings:
         momentum=0.95,
         betas=(0.9, 0.95),
         qk_clip=None,
+        reset_optimizer=False,
+        ema_decay=None,
+        reference_coef=0.0,
+        reference_estimator="k3",
         weight_decay=0.01,
         max_grad_norm=1.0,
         max_microbatch_tokens=64,
@@ -501,3 +505,81 @@ def test_logits_that_explode_are_held_under_the_threshold_through_the_grid(setti
         held = learner.update(batch, (), lr=1e-5).qk_max_logit
         assert held is not None and held <= 30.0 * (1 + 2**-5)
     assert make(settings).update(batch, (), lr=0.0).qk_max_logit is None
+
+
+def test_a_policy_is_pulled_towards_the_one_that_rl_began_with(settings):
+    learner, free = make(settings, reference_coef=5.0, ptx_coef=0.0), make(settings, ptx_coef=0.0)
+    (batch,) = learner.add_old_logprobs([minibatch()])
+    found = [learner.update(batch, (), lr=1e-2) for _ in range(4)]
+    assert found[0].reference_kl == 0.0 and found[0].grad_norm == free.update(batch, (), lr=1e-2).grad_norm
+    for _ in range(3):
+        free.update(batch, (), lr=1e-2)
+    assert found[1].reference_kl is not None and found[1].reference_kl > 0.0
+
+    def moved(one):
+        sequences = [(*s.prompt_ids, *s.token_ids) for s in batch.samples]
+        first, now = make(settings).sequence_logprobs(sequences), one.sequence_logprobs(sequences)
+        return sum(abs(a - b) for x, y in zip(first, now, strict=True) for a, b in zip(x, y, strict=True))
+
+    assert moved(learner) < moved(free)
+
+
+def test_the_reference_and_the_average_begin_after_the_warm_up_and_come_back_from_a_checkpoint(settings, tmp_path):
+    given = {"reference_coef": 0.1, "ema_decay": 0.5, "ptx_coef": 0.0}
+    learner, restored = make(settings, **given), make(settings, **given)
+    learner.warm_up([PTX], lrs=[1e-2])
+    learner.forget_optimizer()
+    (batch,) = learner.add_old_logprobs([minibatch()])
+    begun = {name: master.clone() for name, master in learner.masters.parameters.items()}
+    assert learner.update(batch, (), lr=1e-2).reference_kl == 0.0
+    for name, master in learner.masters.parameters.items():
+        torch.testing.assert_close(learner.kept.average.weights[name], (begun[name] + master) / 2)
+    learner.save(tmp_path / "learner.pt")
+    restored.load(tmp_path / "learner.pt")
+    found, again = (dataclasses.replace(one.update(batch, (), lr=1e-2), seconds=0.0) for one in (learner, restored))
+    assert found == again
+    assert all(torch.equal(restored.kept.average.weights[n], w) for n, w in learner.kept.average.weights.items())
+
+
+def test_the_average_is_exported_on_the_grid_beside_the_last_weights_which_stay(settings, tmp_path):
+    from safetensors.torch import load_file
+
+    learner = make(settings, ema_decay=0.5, ptx_coef=0.0)
+    learner.export(tmp_path / "initial")
+    assert not (tmp_path / "initial_ema").exists()  # nothing to average yet
+    (batch,) = learner.add_old_logprobs([minibatch()])
+    learner.update(batch, (), lr=3e-2)
+    before = learner.forward_weights()
+    learner.export(tmp_path / "export")
+    after = learner.forward_weights()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    other = make(settings, ptx_coef=0.0)
+    for name, master in other.masters.parameters.items():
+        master.copy_(learner.kept.average.weights[name])
+    other.masters.refresh()
+    other.export(tmp_path / "expected")
+
+    def tensors(name):
+        return {k: v for file in (tmp_path / name).glob("*.safetensors") for k, v in load_file(file).items()}
+
+    found, expected = tensors("export_ema"), tensors("expected")
+    assert found.keys() == expected.keys() and all(torch.equal(found[k], expected[k]) for k in found)
+    assert any(not torch.equal(found[k], v) for k, v in tensors("export").items())
+
+
+def test_a_reset_optimiser_starts_anew_at_each_step_and_goes_on_within_one(settings):
+    learner, plain = (make(settings, reset_optimizer=on, ptx_coef=0.0) for on in (True, False))
+    (first,) = learner.add_old_logprobs([minibatch()])
+    later = dataclasses.replace(first, index=1)
+    for one in (learner, plain):
+        one.update(first, (), lr=1e-3)
+        one.update(later, (), lr=1e-3)
+    assert equal_masters(learner, plain)
+    learner.update(first, (), lr=1e-3)
+    plain.forget_optimizer()
+    plain.update(first, (), lr=1e-3)
+    assert equal_masters(learner, plain)
+
+
+def equal_masters(one, other) -> bool:
+    return all(torch.equal(master, other.masters.parameters[name]) for name, master in one.masters.parameters.items())

@@ -78,6 +78,19 @@ def test_a_gym_that_knows_what_is_the_same_problem_is_believed():
     assert len(check_overlap(OverlapConfig(), [knowing], [("go on", "bench:1")])[1]) == 1  # it knows no benchmark
 
 
+def test_problems_that_a_gym_calls_the_same_are_no_doubles_where_their_texts_differ():
+    class Commutative(ListedGym):
+        def fingerprint(self, task):
+            return "+".join(sorted(task.id.split("+")))
+
+    sums = [task("3+4"), task("4+3"), task("3 + 4")]
+    one = entry("g", sums)
+    found, _ = check_overlap(
+        OverlapConfig(), [type(one)(name="g", gym=Commutative(sums), share=1.0, budget=8)], ()
+    )  # fmt: skip
+    assert found["g"].doubles == {}  # the third differs for the gym, the second for whoever reads it
+
+
 def test_refuse_drop_and_off_do_what_they_say():
     train, held = [task("a", LONG), task("b", OTHER)], [task("h", LONG)]
     with pytest.raises(ValueError, match=r"1 of 2 training tasks .* set overlap.rule"):

@@ -1,0 +1,57 @@
+"""Parts of the algorithm that carry state from step to step, on real Ray and real vLLM: a stop changes nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from tests.integration.harness import Runs
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
+
+PARTS = (
+    "rollout.prompts.rule=prioritised", "rollout.prompts.max_refills=6", "rollout.prompts.gates=[{from_step=1}]",
+    'gyms.arithmetic.truncation={rule="ramp",reward=-0.5,ramp_tokens=2}',
+    "gyms.arithmetic.temperature={start=1.2,end=1.0,shape='stepwise',num_stairs=2}",
+    "reward.toggle={period=1,min_mean=0.1,quantile=0.5}", "learner.reference_kl={coef=0.01,estimator='k2'}",
+    "learner.ema_decay=0.5", "learner.qk_clip=8.0", "learner.reset_optimizer=true", "ptx.num_heldout=16",
+    "ptx.coef_end_frac=0.5", "num_steps=4", "checkpoint.every=2", "warmup.num_steps=60",
+)  # fmt: skip
+TIMES = ("seconds", "per_second")
+
+
+@pytest.fixture(scope="module")
+def runs() -> Runs:
+    return Runs()
+
+
+def numbers(row: dict) -> dict:
+    return {key: value for key, value in row.items() if not key.endswith(TIMES)}
+
+
+def test_every_part_that_remembers_goes_on_after_a_stop_as_if_there_had_been_none(runs: Runs, tmp_path: Path) -> None:
+    straight, stopped = tmp_path / "straight", tmp_path / "stopped"
+    told = runs.finish(straight, PARTS)
+    assert "after RL, averaged" in told
+    unstopped = runs.rows(straight)
+    # An alarm stops the other one behind its second step, with a checkpoint; without it the run goes on.
+    process = runs.start(stopped, (*PARTS, "alarm.min_surprise=1000.0", "alarm.window=2"))
+    assert process.wait(900) == 1 and len(runs.rows(stopped)) == 2
+    runs.finish(stopped, PARTS)
+    resumed = runs.rows(stopped)
+    assert [numbers(row) for row in resumed] == [numbers(row) for row in unstopped]
+    for name in ("export", "export_ema"):
+        one, other = (load_file(folder / name / "model.safetensors") for folder in (straight, stopped))
+        assert one.keys() == other.keys() and all((one[key] == other[key]).all() for key in one)
+    assert any(row["rollout/num_refills"] for row in unstopped)
+    assert [row["reward/is_budgeted"] for row in unstopped] == [1.0, 0.0, 1.0, 0.0]
+    assert unstopped[0]["rollout/arithmetic/temperature"] == 1.2
+    assert all(row["learner/ptx_heldout_loss"] > 0 and row["learner/qk_max_logit"] > 0 for row in unstopped)
+    assert unstopped[-1]["learner/reference_kl"] > 0
+    state = json.loads(next((stopped / "checkpoints").glob("step_000004/run.json")).read_text())["run"]
+    samples = [row for step in range(4) for row in runs.rows(stopped, f"rollouts/step_{step:06d}.jsonl")]
+    assert state["rates"]["arithmetic"].keys() == {row["task"] for row in samples}
+    assert state["budgets"]["arithmetic"].keys() == {row["task"] for row in samples if row["value"] == 1.0}
