@@ -15,10 +15,10 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -29,10 +29,11 @@ from rl.curated import PtxBatch
 from rl.deal import own_conversations, own_samples, sample_trees
 from rl.forward import check_model, checkpoint_layers, logprobs
 from rl.kept import Kept
+from rl.learner_settings import LearnerSettings
 from rl.learner_state import load_state, save_state
-from rl.lora import LoraMasters, LoraSettings
-from rl.loss import Aggregation, LossInputs, PolicyLoss, negative_log_likelihood
-from rl.mismatch import Mismatch, mismatch_weights
+from rl.lora import LoraMasters
+from rl.loss import LossInputs, PolicyLoss, negative_log_likelihood
+from rl.mismatch import mismatch_weights
 from rl.objective import objective
 from rl.offload import Offload, tensors_in
 from rl.optim import Optimizer
@@ -42,10 +43,9 @@ from rl.ptx import PtxSample
 from rl.qat import Masters
 from rl.qk_clip import QKClip
 from rl.ranks import Ranks, Seat
-from rl.reference import Estimator, ReferenceKL, reference_kl
+from rl.reference import ReferenceKL, reference_kl
 from rl.update import UpdateMetrics
 from rollout.quant.checkpoint import packed_tensors, write_int4_folder
-from rollout.quant.scheme import QuantScheme
 from rollout.weights.contract import WeightArtefact
 from rollout.weights.receiver import tensors
 from rollout.weights.sender import build_artefact
@@ -54,40 +54,6 @@ if TYPE_CHECKING:
     from rl.shards import RankMasters
 
 __all__ = ["Learner", "LearnerSettings"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LearnerSettings:
-    """What a learner is started with; the fields are those of `learner.*`, `quant.*` and `ptx.coef` in the config."""
-
-    model_folder: Path
-    scheme: QuantScheme
-    fake_quantize: bool
-    compute_dtype: Literal["bfloat16", "float32"]
-    loss: str
-    """What `rl.objective.objective` takes."""
-    aggregation: Aggregation | None
-    tau: float
-    clip_low: float
-    clip_high: float
-    mismatch: Mismatch
-    optimizer: Literal["adamw", "muon"]
-    momentum: float
-    betas: tuple[float, float]
-    qk_clip: float | None
-    reset_optimizer: bool
-    ema_decay: float | None
-    reference_coef: float
-    reference_estimator: Estimator
-    weight_decay: float
-    max_grad_norm: float
-    max_microbatch_tokens: int
-    gradient_checkpointing: bool
-    ptx_coef: float
-    frozen: tuple[str, ...] = ()
-    """Names of parameters, or `re:` patterns, that are not trained."""
-    lora: LoraSettings | None = None
-    """Train adapters of the quantised matrices alone (`rl.lora`)."""
 
 
 class Learner:

@@ -42,7 +42,8 @@ def settings_of(folder: Path, **changes) -> LearnerSettings:
         "loss": "k2_seq", "aggregation": None, "tau": 0.5, "clip_low": -0.6931, "clip_high": 0.6931,
         "mismatch": Mismatch(correction="token_band", low=0.5, high=2.0), "optimizer": "adamw", "momentum": 0.95,
         "betas": (0.9, 0.95), "weight_decay": 0.01, "max_grad_norm": 1.0, "max_microbatch_tokens": MAX_TOKENS,
-        "gradient_checkpointing": False, "ptx_coef": 0.5,
+        "gradient_checkpointing": False, "ptx_coef": 0.5, "qk_clip": None, "reset_optimizer": False,
+        "ema_decay": None, "reference_coef": 0.0, "reference_estimator": "k3",
     }  # fmt: skip
     return LearnerSettings(**(facts | changes))
 
