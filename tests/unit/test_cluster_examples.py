@@ -62,8 +62,3 @@ def test_the_slurm_script_is_a_script_and_its_example_a_run() -> None:
     (told,) = re.findall(r"^#   sbatch slurm\.sh (.*)$", text, flags=re.M)
     checked_command(["python", "-m", "rl.train", *shlex.split(told), "cluster.cpus_per_bundle=16"])
     assert "#SBATCH --cpus-per-task=16" in text
-
-
-def test_the_gpu_config_lies_over_the_cpu_one() -> None:
-    config = load_config([ROOT / "configs/smollm2_cpu.toml", ROOT / "configs/smollm2_gpu.toml"])
-    assert config.name == "smollm2_gpu" and config.engine.max_num_seqs == 512
