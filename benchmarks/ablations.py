@@ -118,15 +118,21 @@ STUDIES: Mapping[str, Study] = {
 }  # fmt: skip
 
 
-def command(study: str, variant: str, *, seed: int, steps: int, folder: Path) -> list[str]:
-    """The command line of a run."""
+def command(
+    study: str, variant: str, *, seed: int, steps: int, folder: Path, also: Sequence[str] = ()
+) -> list[str]:  # fmt: skip
+    """The command line of a run.
+
+    Args:
+        also: overrides of all runs.
+    """
     overrides = STUDIES[study].variants[variant]
     own = (
         f"seed={seed}",
         f"num_steps={steps}",
         f"run_dir={run_folder(folder, study, variant, seed=seed, steps=steps)}",
     )
-    return [sys.executable, "-m", "rl.train", str(CONFIG), *SHORT, *overrides, *own]
+    return [sys.executable, "-m", "rl.train", str(CONFIG), *SHORT, *overrides, *also, *own]
 
 
 def run_folder(folder: Path, study: str, variant: str, *, seed: int, steps: int) -> Path:
@@ -226,7 +232,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         where = run_folder(options.folder, study, variant, seed=seed, steps=options.steps)
         if not (where / "final.json").is_file():
             print(f"{number} of {len(jobs)}: {study}/{variant}, seed {seed}", file=sys.stderr)
-            line = command(study, variant, seed=seed, steps=options.steps, folder=options.folder)
+            line = command(
+                study, variant, seed=seed, steps=options.steps, folder=options.folder, also=options.also
+            )  # fmt: skip
             done = subprocess.run(
                 line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
             )
@@ -269,6 +277,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", type=lambda text: text.split(","), default=[], metavar="STUDY[/VARIANT],...")
     parser.add_argument("--seeds", type=lambda text: [int(part) for part in text.split(",")], default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=40, help="of each run (default: 40)")
+    parser.add_argument(
+        "--also", action="append", default=[], metavar="KEY=VALUE", help="an override of all runs; give --folder too"
+    )
     parser.add_argument("--folder", type=Path, default=Path("runs/ablations"), help="of the runs; kept")
     parser.add_argument("--output", type=Path, default=Path("ablations.json"))
     parser.add_argument("--plot", type=Path, help="an .svg or .png")

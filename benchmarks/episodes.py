@@ -36,7 +36,7 @@ def measure(*, num_workers: int = 2, num_episodes: int = 500, num_turns: int = 2
 
 
 async def _measure(num_workers: int, num_episodes: int, num_turns: int) -> dict[str, float]:
-    with Scorer([GymSpec(name="adder", reference="gyms.adder:Adder")], num_workers=num_workers) as scorer:
+    with Scorer([GymSpec(name="adder", reference="gyms.adder.gym:Adder")], num_workers=num_workers) as scorer:
         await _open(scorer, "warm")
         await asyncio.gather(*(_open(scorer, f"warm{i}") for i in range(num_workers)))
         before, names = _resident_bytes(), [f"e{i}" for i in range(num_episodes)]

@@ -27,7 +27,7 @@ import torch
 
 from benchmarks.machine import machine
 from gyms.api import Services
-from gyms.arithmetic import Arithmetic, ArithmeticSettings
+from gyms.arithmetic.gym import Arithmetic, ArithmeticSettings
 from rl.learner import Learner, LearnerSettings
 from rl.lora import LoraSettings
 from rl.mismatch import Mismatch

@@ -10,8 +10,8 @@ torch, ray nor vllm, so a plug-in author can test a gym in milliseconds. Five fa
   arithmetic on indices, never by saving iterators.
 - *What a gym may need is handed to it* as `Services`, so that nothing is global and a worker can be killed at any time.
 - *Model code runs in a sandbox that is handed in*, as `Services.sandbox`; the expected results never go in with it.
-- *Many turns are one contract with one turn.* `start` gives an episode (gyms/episode.py); a gym of one turn is an
-  environment whose episode ends with its first turn.
+- *Many turns are one contract with one turn.* `start` gives an episode (gyms/episodes/episode.py); a gym of one turn is
+  an environment whose episode ends with its first turn.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from gyms.episode import Call, Episode, Message, OneTurn, Reply, Tool, Turn, refusal, tool_result
+from gyms.episodes.episode import Call, Episode, Message, OneTurn, Reply, Tool, Turn, refusal, tool_result
 from gyms.score import CaseResult, Score, Status
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class Needs:
     """Address space of the worker process, in bytes; the sandbox has limits of its own."""
     processes: bool = False
     """True where the verifier itself starts child processes, outside of the sandbox; refused where it is not
-    declared (gyms/declared.py: against accidents, not attackers)."""
+    declared (gyms/confinement/declared.py: against accidents, not attackers)."""
     network: bool = False
     """True where the verifier itself talks to the network; refused likewise."""
     writes: tuple[str, ...] = ()

@@ -1,6 +1,6 @@
 """One call of a gym, looked at as a host would: what it may not do or give becomes a GymContractError.
 
-`gyms.testing` (tasks and responses) and `gyms.episode_checks` (turns) decide what is asked; this file, what any answer
+`gyms.testing` (tasks and responses) and `gyms.episodes.checks` (turns) decide what is asked; this file, what any answer
 must be.
 """
 
@@ -13,7 +13,7 @@ from functools import partial
 from typing import TypeVar
 
 from gyms.api import Gym, Score, Status, Task
-from gyms.declared import UndeclaredNeed, watched
+from gyms.confinement.declared import UndeclaredNeed, watched
 
 __all__ = [
     "GymContractError",

@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-__all__ = ["EXTRAS", "check_installed", "require"]
+__all__ = ["ADAPTERS", "EXTRAS", "check_installed", "require"]
 
 EXTRAS: Mapping[str, str] = {
     "torch": "train",
@@ -37,6 +37,9 @@ EXTRAS: Mapping[str, str] = {
 }
 """Import name -> the smallest extra that brings it; first those that say most of what is missing."""
 
+ADAPTERS: Mapping[str, str] = {"mcp": "mcp", "openenv": "openenv"}
+"""The same for what a single adapter needs, and no run without it."""
+
 _MAX_NAMED = 3
 _CHECKOUT = Path(__file__).parents[1] / "pyproject.toml"
 
@@ -45,7 +48,7 @@ def require(module: str, *, user: str) -> Any:
     """The module, imported; ValueError where its library is not installed.
 
     Args:
-        module: of a library in `EXTRAS`.
+        module: of a library in `EXTRAS` or `ADAPTERS`.
         user: who needs it, as the beginning of a sentence, such as "source = 'openai/gsm8k'".
     """
     check_installed([module.partition(".")[0]], user=user)
@@ -56,13 +59,13 @@ def check_installed(libraries: Iterable[str], *, user: str, extra: str = "") -> 
     """ValueError with the command that installs them, where one of these libraries is missing; imports none.
 
     Args:
-        libraries: keys of `EXTRAS`.
+        libraries: keys of `EXTRAS` or `ADAPTERS`.
         extra: the extra to name, where `user` needs more than the smallest one with the first library.
     """
     lacking = [name for name in libraries if not _is_installed(name)]
     if not lacking:
         return
-    extra = extra or EXTRAS[lacking[0]]
+    extra = extra or {**EXTRAS, **ADAPTERS}[lacking[0]]
     command = f"pip install -e '.[{extra}]'" if _CHECKOUT.is_file() else f"pip install 'k2rl[{extra}]'"
     named = ", ".join(name.replace("_", "-") for name in lacking[:_MAX_NAMED])
     if len(lacking) > _MAX_NAMED:

@@ -35,7 +35,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ValidationError
 
 from gyms.api import API_VERSION, Gym, GymSettings, Needs, Services
-from gyms.contain import contained
+from gyms.confinement.contain import contained
 from gyms.plugins import ENTRY_POINT_GROUP, distribution_of, entry_in, gym_names, is_legal_name
 
 __all__ = [
@@ -57,7 +57,7 @@ MIN_MEMORY_BYTES = 64 << 20
 """Least `needs.memory_bytes`: below it not even the interpreter starts."""
 
 ADAPTERS: Mapping[str, str] = {
-    "reasoning_gym": "gyms.logic:gym_of_dataset",
+    "reasoning_gym": "gyms.logic.gym:gym_of_dataset",
     "trl": "gyms.adapters.trl:gym_of_function",
     "verifiers": "gyms.adapters.verifiers:gym_of_environment",
 }

@@ -3,7 +3,7 @@
 It looks for the bugs that real gyms had: a gold answer that does not score, a verifier that pays for an echo or for
 nothing, one that raises on odd strings, a score that changes from call to call, tasks that differ between reads or
 cannot be pickled, held-out problems among the train tasks, gold answers that stand in the prompt. Of an environment
-it plays whole episodes besides (gyms/episode_checks.py).
+it plays whole episodes besides (gyms/episodes/checks.py).
 
 It runs in the caller's process, without deadlines: a gym that hangs, hangs here, under the author's debugger. The
 scorer's workers are what protects a run (reward/scorer.py). Large splits are sampled evenly.
@@ -19,7 +19,7 @@ from itertools import islice
 
 from gyms.api import API_VERSION, Environment, Gym, Score, Split, Status, Task
 from gyms.contract import GymContractError, calling, name_of, require, score_checked, told, verifying
-from gyms.episode_checks import check_episodes
+from gyms.episodes.checks import check_episodes
 from gyms.load import check_needs
 from gyms.mixture import check_disjoint
 from gyms.opening import open_gym

@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gyms.critic_verdict import Outcome
+from gyms.critic.verdict import Outcome
 from reward.critic_report import Match
 
 __all__ = ["Agreement", "agreement"]

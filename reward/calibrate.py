@@ -20,7 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
-from gyms.critic_verdict import Outcome
+from gyms.critic.verdict import Outcome
 from gyms.permutation import permute
 from reward.agreement import agreement
 from reward.calibration import compare_both_orders, together

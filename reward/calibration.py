@@ -1,6 +1,6 @@
 """Is the judge any good? It is asked about pairs whose better answer is known, and a gate says whether it counts.
 
-Pairs come from groups with a verifiable reward (gyms/critic_pool.py): one answer was verified right, the other wrong.
+Pairs come from groups with a verifiable reward (gyms/critic/pool.py): one answer was verified right, the other wrong.
 Each is judged in both orders. A judge that is the policy itself may drift with it, so this is repeated every N steps;
 while the accuracy is below a threshold the rubric rewards are masked, and the gate's `reason` says so.
 """
@@ -12,8 +12,8 @@ from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
-from gyms.critic_pool import KnownPair
-from gyms.critic_verdict import Outcome
+from gyms.critic.pool import KnownPair
+from gyms.critic.verdict import Outcome
 from reward.critic_report import Match
 from reward.judges.api import Compares, Comparison, JudgeFailed, Pair
 from reward.rubric import Rubric

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from itertools import islice
 
 from gyms.api import Environment, Gym, Score, Task
-from gyms.episode_checks import play, some_episodes
+from gyms.episodes.checks import play, some_episodes
 from gyms.load import GymSpec
 from gyms.testing import ODD_RESPONSES, GymContractError
 from reward.control import CONTROL_FLAG

@@ -20,8 +20,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from gyms.api import Score, Status, Task
-from gyms.chat_checks import has_content
-from gyms.critic_verdict import Outcome
+from gyms.chat.checks import has_content
+from gyms.critic.verdict import Outcome
 from reward.calibration import CriticGate
 from reward.critic_report import CriticReport, Match
 from reward.critic_schedule import pairs_to_compare

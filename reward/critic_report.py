@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from gyms.api import Score, Status
-from gyms.critic_verdict import Outcome
+from gyms.critic.verdict import Outcome
 from reward.judges.api import Comparison, JudgeCost, JudgeFailed
 
 __all__ = ["CriticReport", "Match"]

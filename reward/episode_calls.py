@@ -10,7 +10,7 @@ import pickle
 from collections.abc import Sequence
 
 from gyms.api import Reply, Score, Task, Turn
-from gyms.episode import unanswered
+from gyms.episodes.episode import unanswered
 from reward.process import IsStopped, WorkerFault, WorkerProcess
 from reward.wire import GarbageReply, parse_gold_turns, parse_scores, parse_stepped
 

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from gyms.api import Score
-from gyms.confine import tell_unconfined
+from gyms.confinement.confine import tell_unconfined
 from gyms.load import GymSpec
 from reward.deadline import Deadline, cpu_seconds, kill_tree
 from reward.wire import (

@@ -18,7 +18,7 @@ import pickle
 from typing import Any
 
 from gyms.api import Environment, Episode, Gym, Reply, Score, Turn
-from gyms.turns import turn_as_json
+from gyms.episodes.turns import turn_as_json
 from reward.wire import MAX_OBSERVED_CHARS, score_as_json
 
 __all__ = ["EPISODE_REQUESTS", "Residents"]

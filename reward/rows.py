@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gyms.api import Message, Score, Status, Task, Turn, message
-from gyms.turns import turn_of_json
+from gyms.episodes.turns import turn_of_json
 
 __all__ = ["MAX_ROW_BYTES", "Row", "parse_row", "result_of"]
 

@@ -25,8 +25,8 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from gyms.api import Task
-from gyms.chat_checks import CHECKS
-from gyms.critic_prompt import CriterionLine
+from gyms.chat.checks import CHECKS
+from gyms.critic.prompt import CriterionLine
 
 __all__ = [
     "ENTRY_POINT_GROUP",
@@ -69,7 +69,7 @@ class Criterion(BaseModel):
     polarity: Literal["aim", "pitfall"] = "aim"
     """`aim`: wanted. `pitfall`: to be avoided."""
     check: str = ""
-    """Name of a function of gyms/chat_checks.py that decides the criterion by code; the judge is then not asked."""
+    """Name of a function of gyms/chat/checks.py that decides the criterion by code; the judge is then not asked."""
 
     @model_validator(mode="after")
     def _is_sensible(self) -> Criterion:

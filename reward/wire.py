@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from gyms.api import CaseResult, Reply, Score, Status, Turn
+from gyms.episodes.turns import turn_of_json
 from gyms.load import MAX_WALL_SECONDS
-from gyms.turns import turn_of_json
 
 __all__ = [
     "HEADER_BYTES",

@@ -6,7 +6,7 @@ It reads frames from one pipe and answers on another, so that a gym may print wh
 go nowhere once the worker is ready. The gym is built on request. A gym that raises is reported and the worker lives on;
 all worse things (hangs, exits, garbage on the pipe) are the host's to notice, and it kills the worker. The end of the
 request pipe ends the worker, and `reward.keeper` ends everything that the worker left. Once the gym is built, the
-thread that scores can write to its scratch folder and to little else (gyms/confine.py).
+thread that scores can write to its scratch folder and to little else (gyms/confinement/confine.py).
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from gyms.api import Gym, Needs, Score, Services
-from gyms.confine import confine_writes, use_temporary_folder
-from gyms.declared import Watch, watched
+from gyms.confinement.confine import confine_writes, use_temporary_folder
+from gyms.confinement.declared import Watch, watched
 from gyms.load import GymSpec, SpecError, resolve
 from gyms.sandbox.program import Sandbox
 from reward.keeper import fork_worker

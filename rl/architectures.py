@@ -22,13 +22,18 @@ _REFUSED = {
 """`model_type` -> why it cannot be trained, where no number in the config tells."""
 
 
-def check_architecture(facts: Any, *, context_length: int, model_folder: Path) -> None:
+_CPU_LATENT = 576
+"""Width of a token's entry in the cache of latent attention that vLLM's CPU kernel is compiled for: 512 + 64."""
+
+
+def check_architecture(facts: Any, *, context_length: int, model_folder: Path, on_cpu: bool) -> None:
     """Refuse what cannot be trained, by name and with the reason.
 
     Args:
         facts: transformers' config of the language model.
         context_length: `model.context_length`.
         model_folder: where it was read, for the message.
+        on_cpu: whether engines run on CPUs.
 
     Raises:
         ValueError: the first reason.
@@ -38,6 +43,13 @@ def check_architecture(facts: Any, *, context_length: int, model_folder: Path) -
         raise ValueError(
             f"{model_folder} is a model of type {kind}, which cannot be trained here: {_REFUSED[kind]}; give another "
             "model.path (docs/models.md has a table)"
+        )
+    rank = getattr(facts, "kv_lora_rank", None)
+    if on_cpu and rank is not None and rank + facts.qk_rope_head_dim != _CPU_LATENT:
+        raise ValueError(
+            f"{model_folder} ({kind}) has latent attention (MLA) with kv_lora_rank = {rank} and qk_rope_head_dim = "
+            f"{facts.qk_rope_head_dim}; vLLM's kernel for CPUs is compiled for {_CPU_LATENT} of both (512 + 64): "
+            "serve it on a GPU"
         )
     layers = getattr(facts, "layer_types", None) or ()
     if other := sorted({layer for layer in layers if layer not in (*_LAYERS, "chunked_attention")}):

@@ -111,13 +111,8 @@ async def collect(
         grouped: gyms that score their siblings together (`Gym.scores_groups`).
         on_group: called when a group is complete (progress).
         carried: groups of earlier steps that go on in this one.
-        segment_tokens: most new tokens of a response, or those behind which an episode pauses; None: all end in the
-            step that began them.
+        segment_tokens: of a response in this step, or those behind which an episode pauses; None: all end in this step.
     """
-
-    def scored(draw: Draw, sample: Sample, score: Score) -> ScoredSample:
-        reward = reward_of(score, minimum=minimum(draw.gym), truncation=truncations.get(draw.gym, truncation))
-        return ScoredSample(sample=sample, score=score, reward=reward)
 
     async def group(draw: Draw, origin: int | str, before: Sequence[Scored]) -> Group | PartialGroup:
         name = f"{origin}/{draw.index}"
@@ -156,7 +151,7 @@ async def collect(
         if any(sample.is_paused for sample, _ in siblings):
             assert isinstance(origin, int), "an evaluation has no next step"
             return PartialGroup(draw=draw, step=origin, siblings=tuple(siblings))
-        complete = Group(draw=draw, samples=tuple(scored(draw, s, score) for s, score in siblings if score is not None))
+        complete = _complete(draw, siblings, minimum(draw.gym), truncations.get(draw.gym, truncation))
         on_group(complete)
         return complete
 
@@ -167,6 +162,12 @@ async def collect(
         groups=tuple(one for one in found if isinstance(one, Group)),
         carried=tuple(one for one in found if isinstance(one, PartialGroup)),
     )
+
+
+def _complete(draw: Draw, siblings: Sequence[Scored], minimum: float, truncation: TruncationRule) -> Group:
+    """Scores become rewards."""
+    rewards = [(s, score, reward_of(score, minimum=minimum, truncation=truncation)) for s, score in siblings if score]
+    return Group(draw=draw, samples=tuple(ScoredSample(sample=s, score=score, reward=r) for s, score, r in rewards))
 
 
 async def _scored_alone(policy: Policy, scorer: ScoresResponses, draw: Draw, sample: Sample) -> Scored:

@@ -13,7 +13,7 @@ from typing import Any
 
 from configs.schema import Config, GymConfig
 from gyms.api import Environment, Gym, Score, Status, Task, Turn
-from gyms.episode_checks import play
+from gyms.episodes.checks import play
 from gyms.fingerprint import ask_another_process
 from gyms.load import GymSpec, load_gym
 from gyms.mixture import EpisodeLimits, GymEntry, check_disjoint

@@ -13,7 +13,7 @@ from typing import Any
 
 from configs.schema import Config
 from gyms.api import Environment, Score, Services, Task
-from gyms.critic_gym import CriticGym, CriticGymSettings
+from gyms.critic.gym import CriticGym, CriticGymSettings
 from gyms.mixture import GymEntry
 from gyms.response import Response
 from reward.calibration import Calibration, VerifiedPair, calibrate

@@ -18,9 +18,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol
 
-from gyms.api import Score
+from gyms.api import Score, Task
+from gyms.episodes.turns import turn_as_json, turn_of_json
 from gyms.mixture import Draw, GymEntry
-from gyms.turns import turn_as_json, turn_of_json
 from reward.wire import parse_score, score_as_json
 from rollout.types import FinishReason, PlayedTurn, Sample, SampleRequest, Segment
 
@@ -52,6 +52,7 @@ class PartialGroup:
             "draw": self.draw.index,
             "gym": self.draw.gym,
             "place": self.draw.place,
+            "task": self.draw.task.id,
             "num_dropped": self.draw.num_dropped,
             "is_ungated": self.draw.is_ungated,
             "siblings": [
@@ -80,10 +81,25 @@ class PartialGroup:
         """
         (entry,) = (entry for entry in entries if entry.name == state["gym"])
         draw = entry.draw(
-            state["draw"], entry.gym.tasks("train")[state["place"]], place=state["place"],
+            state["draw"], _task_of(entry, state["task"], state["place"]), place=state["place"],
             num_dropped=state["num_dropped"], is_ungated=state["is_ungated"],
         )  # fmt: skip
         return cls(draw=draw, step=state["step"], siblings=tuple(map(_sibling, state["siblings"])))
+
+
+def _task_of(entry: GymEntry, name: str, place: int) -> Task:
+    """The task of that id, which is at that place unless its gym's tasks have changed since (the critic's do).
+
+    Raises:
+        ValueError: the gym has it no more.
+    """
+    tasks = entry.gym.tasks("train")
+    if place < len(tasks) and tasks[place].id == name:
+        return tasks[place]
+    found = next((task for task in tasks if task.id == name), None)
+    if found is None:
+        raise ValueError(f"gym {entry.name!r} has no task {name!r} any more, of which a carried group goes on")
+    return found
 
 
 def _sibling(state: dict[str, Any]) -> Scored:
@@ -105,8 +121,8 @@ def _segment_as_json(segment: Segment) -> dict[str, Any]:
 
 
 def _segment_of_json(state: dict[str, Any]) -> Segment:
-    fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in state.items()}
-    return Segment(**fields)
+    found: dict[str, Any] = {k: tuple(value) if isinstance(value, list) else value for k, value in state.items()}
+    return Segment(**found)
 
 
 class Respond(Protocol):

@@ -153,7 +153,7 @@ def check(config: Config, *, say: Callable[[str], None] = lambda text: None) -> 
         askable=askable,
         sampler=sampler,
         token_budgets=known.budgets(config.reward.toggle.quantile),
-        thinking=Thinking(chat.tokenizer),
+        thinking=Thinking(chat.read_response, chat.decode),
         checkpoint=checkpoint,
         notes=tuple(notes),
     )
@@ -231,7 +231,12 @@ def check_model(config: Config, model_folder: Path) -> int:
     check_context(config, model_folder)
     whole = AutoConfig.from_pretrained(str(model_folder))
     facts = whole.get_text_config()  # where a model of several kinds of input keeps those of its language model
-    check_architecture(facts, context_length=config.model.context_length, model_folder=model_folder)
+    check_architecture(
+        facts,
+        context_length=config.model.context_length,
+        model_folder=model_folder,
+        on_cpu=not torch.cuda.is_available(),
+    )
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(whole)
     scheme = QuantScheme(group_size=config.quant.group_size, ignore=config.quant.ignore)

@@ -18,7 +18,8 @@ from typing import Any, Literal
 
 from gyms.api import Environment, Gym, Message, Task, Tool, message
 from gyms.columns import Reads, RowSettings, mapped_rows
-from gyms.episode_checks import play
+from gyms.episodes.arguments import check_tools
+from gyms.episodes.checks import play
 from gyms.permutation import candidates, permute
 from gyms.rows import Located, make_all, read_file, read_source
 from rollout.chat import ChatFormat
@@ -33,6 +34,7 @@ class Conversation(tuple[Message, ...]):
     tools: tuple[Tool, ...] = ()
 
 
+_ROLES = ("system", "user", "assistant", "tool")
 READS = Reads(kind="conversations", wanted=("messages",), own=(("messages",),))
 
 TRAIN_STREAM, WARMUP_STREAM = 0, 1
@@ -273,16 +275,31 @@ def _read(rows: Iterable[Located], what: str) -> list[Conversation]:
     return found
 
 
+def _names_its_call(said: Mapping[str, Any]) -> bool:
+    return isinstance(said.get("tool_call_id"), str) and isinstance(said.get("name"), str)
+
+
 def _checked(row: Mapping[str, Any], where: str) -> Conversation:
     messages = row.get("messages")
     if not isinstance(messages, list) or not messages:
         fault = 'want {"messages": [{"role": ..., "content": ...}, ...]}'
     elif not all(isinstance(m, Mapping) and isinstance(m.get("content"), str) for m in messages):
         fault = "a message needs `role` and a text `content`"
-    elif unknown := [m.get("role") for m in messages if m.get("role") not in ("system", "user", "assistant")]:
-        fault = f"role {unknown[0]!r} is none of system, user, assistant"
+    elif unknown := [m.get("role") for m in messages if m.get("role") not in _ROLES]:
+        fault = f"role {unknown[0]!r} is none of {', '.join(_ROLES)}"
+    elif not all(_names_its_call(m) for m in messages if m["role"] == "tool"):
+        fault = "a message of the role tool needs `tool_call_id` and `name`, and its row `tools`"
     elif messages[-1]["role"] != "assistant":
         fault = "the last message must be the assistant's"
     else:
-        return Conversation({"role": m["role"], "content": m["content"]} for m in messages)
+        keys = ("role", "content", "tool_call_id", "name")
+        found = Conversation({k: m[k] for k in (keys if m["role"] == "tool" else keys[:2])} for m in messages)
+        try:
+            found.tools = tuple(Tool(**tool) for tool in row.get("tools") or ())
+            check_tools(found.tools)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{where}: `tools` are none: {error}") from None
+        if not found.tools and any(m["role"] == "tool" for m in found):
+            raise ValueError(f"{where}: a tool's answer, but the row has no `tools`")
+        return found
     raise ValueError(f"{where}: not a conversation: {fault}")

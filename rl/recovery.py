@@ -106,8 +106,8 @@ class Recoverable:
         if checkpoint is None:
             self.folder.drop_from(0, num_evals=0)
             return
+        self.judging.load_state_dict(checkpoint.run["judging"])  # the critic's tasks: groups may go on with them
         self.state.load_state_dict(checkpoint.run, weights, self.checked.gyms)
-        self.judging.load_state_dict(checkpoint.run["judging"])
         self.state.is_stopping = self._is_stopping
         self.cluster.place.step = self.state.step
         self.folder.drop_from(self.state.step, num_evals=self.state.num_evals)

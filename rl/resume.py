@@ -14,7 +14,7 @@ from typing import Any
 
 from configs.load import ConfigError, check_same_run, from_json
 from configs.schema import Config
-from gyms.critic_gym import CriticGym
+from gyms.critic.gym import CriticGym
 from gyms.mixture import GymEntry
 from rl.checkpoint import Checkpoint, latest_checkpoint
 from rl.run_folder import RunFolder

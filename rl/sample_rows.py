@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from gyms.turns import turn_as_json
+from gyms.episodes.turns import turn_as_json
 from rl.batch import Group, LearningBatch, LearningSample, Minibatch, ScoredSample
 from rollout.types import Sample
 

@@ -88,8 +88,12 @@ class PromptSampler:
         self._entries = {entry.name: entry for entry in entries}
         self._shares = tuple(entry.share for entry in entries)
         self._names = [entry.name for entry in entries]
-        self._train = {entry.name: entry.gym.tasks("train") for entry in entries}
+        self._train: dict[str, Sequence[Task]] = {}
         self._seed, self._num, self._fits, self._known = seed, num, fits, known
+
+    def _look(self) -> None:
+        """At the tasks as they are now: a gym's may grow between steps (the critic's do)."""
+        self._train = {name: entry.gym.tasks("train") for name, entry in self._entries.items()}
 
     def draws(self, step: int, rates: Known) -> tuple[Draw, ...]:
         """The draws of a step, in order.
@@ -97,6 +101,7 @@ class PromptSampler:
         Raises:
             ValueError: a gym has no train task that can be asked.
         """
+        self._look()
         found: list[Draw] = []
         for index in range(step * self._num, (step + 1) * self._num):
             gym, number = turn_of(index, self._shares)
@@ -111,6 +116,7 @@ class PromptSampler:
         Args:
             asked: all draws of the step so far, earlier refills included.
         """
+        self._look()
         found: list[Draw] = []
         number = sum(draw.index < 0 for draw in asked)
         for old in replaced:

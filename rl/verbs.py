@@ -54,6 +54,11 @@ VERBS: Mapping[str, Verb] = {
         help="how often a model solves each training task: rates for sampling",
         example="k2rl difficulty MODEL configs/smollm2_cpu.toml --output rates.jsonl",
     ),
+    "plan": Verb(
+        module="rl.plan",
+        help="memory, packed bytes, swap and step time on given GPUs, before any is rented",
+        example="k2rl plan configs/smollm2_cpu.toml --gpus 8 --gpu h100",
+    ),
     "report": Verb(
         module="rl.page.command",
         help="see runs: curves, samples and settings in one HTML file, or live",
@@ -99,6 +104,11 @@ VERBS: Mapping[str, Verb] = {
         module="rl.completion",
         help="have the shell complete verbs, options, files and settings",
         example='eval "$(k2rl completion bash)"',
+    ),
+    "curate": Verb(
+        module="rl.curate",
+        help="what a run's policy did well, as conversations for a warm-up or PTX",
+        example="k2rl curate runs/tiny_tools --output curated.jsonl",
     ),
 }
 

@@ -9,7 +9,7 @@
 
 The host reads a turn once. Thoughts are cut first, so a call that was only thought of is none. What the model wrote is
 hostile: nothing here raises on it, work is linear in its length, and a call that cannot be read becomes a call without
-arguments that says why (gyms/arguments.py), to which the environment answers.
+arguments that says why (gyms/episodes/arguments.py), to which the environment answers.
 
 Left out: vLLM's own parsers. They live in the engine's package, whose import takes the driver some ten seconds and a
 torch that computes, want a chat request of the server around each text, and drop what they cannot read.
@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gyms.api import Call, Tool, Turn
-from gyms.arguments import MAX_ARGUMENT_CHARS, read_call
+from gyms.episodes.arguments import MAX_ARGUMENT_CHARS, read_call
 from gyms.response import after_thoughts
 
 __all__ = ["FORMATS", "MAX_CALLS", "ToolFormat", "format_of_template", "read_turn", "tools_as_text", "written"]

@@ -72,9 +72,16 @@ def gym_of_environment(name: str) -> type[Gym]:
 
 def _library() -> Any:
     try:
-        return importlib.import_module("verifiers")
+        found = importlib.import_module("verifiers")
     except ImportError as error:
-        raise ValueError(f"the package `verifiers` is not installed ({error}): pip install verifiers") from error
+        raise ValueError(f"the package `verifiers` is not installed ({error}): pip install 'verifiers<0.2'") from error
+    if not hasattr(found, "load_environment"):
+        version = getattr(found, "__version__", "unknown")
+        raise ValueError(
+            f"the package `verifiers` of version {version} has no `load_environment`, by which its environments are "
+            "loaded: pip install 'verifiers<0.2'"
+        )
+    return found
 
 
 def _rubric_of(rubric: Any) -> tuple[list[Any], list[float]]:

@@ -35,7 +35,7 @@ from gyms.cli.hacks import HACKS
 from gyms.cli.probes import PROBES
 from gyms.cli.show import Block, Grid
 from gyms.cli.validate import gym_of
-from gyms.episode_checks import converse
+from gyms.episodes.checks import converse
 from gyms.testing import GymContractError, score_checked
 
 __all__ = ["audit", "findings", "lower_bound", "show_audit"]

@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 
 from gyms.api import Call, Reply, Task, Tool, Turn
-from gyms.random_turns import fitting_call
+from gyms.episodes.random_turns import fitting_call
 
 __all__ = ["HACKS", "Hack"]
 

@@ -50,6 +50,8 @@ def read_number(text: str) -> Node:
     """A number token's value: digits with groups, a decimal point, a power of ten, or a repeating part in brackets."""
     grouped = text if "," in text else ""
     plain = text.replace(GROUP, "").replace(",", "").replace(" ", "")
+    if plain.isdigit():
+        return num(int(plain), Written(0, len(plain.lstrip("0")), "int", len(plain), grouped))
     if plain.endswith(")"):
         start, _, repeat = plain[:-1].partition("(")
         places = len(start.partition(".")[2])

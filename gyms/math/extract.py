@@ -134,7 +134,7 @@ def _from_blocks(blocks: list[str], boxes: list[_Final]) -> Extracted:
 
 def _answer_blocks(segment: str) -> list[str] | None:
     """Contents of the top-level answer tags outside code; empty where there are none, None where they are malformed."""
-    if "<answer>" not in segment.lower() and "</answer>" not in segment.lower():
+    if _ANSWER_TAG.search(segment) is None:
         return []
     segment = without_fences(segment)
     blocks: list[str] = []

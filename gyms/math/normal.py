@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 
 from gyms.math.remarks import number_word
 
@@ -125,8 +126,9 @@ _UNICODE_ROOT = re.compile("([\u221a\u221b])[ ]*(\\d+(?:\\.\\d+)?)")
 _DASH_SIGN = re.compile("^[ ]*[\u2013\u2014](?=[ ]*[\\d.\\\\(])")
 
 
+@lru_cache(maxsize=512)
 def normalise(text: str) -> str:
-    """The answer in one spelling; see the head of this file."""
+    """The answer in one spelling; see the head of this file. Kept: one check asks for the same texts several times."""
     if not text.isascii():
         text = _to_ascii(text)
     text = _ROW_SPACE.sub(r"\\\\", text) if "\\\\[" in text else text
@@ -137,20 +139,17 @@ def normalise(text: str) -> str:
         text = _END_SIGN.sub("", _LONE_BACKSLASH.sub("", text)).replace("\\#", "").replace("\\pounds", "\\pound")
         text = _THIN_GROUPS.sub(GROUP, text)
         text = _LINE_ENDS.sub("", text)
-        text = _DEGREES.sub(r"\\deg ", text)
-        text = _OPERATORS.sub(r"\\\1 ", _WRAPPERS.sub(r"\\text", text))
-        text = _TEXT.sub(_unwrapped_number, text)
-        text = _UNIT_FRACTION.sub(r"\\text{\1/\2}", _OPERATOR_LETTER.sub(r"\1", text))
-        text = _TEXT_COMMA.sub(r"\\text{\1},", text)
-        text = _DECIMAL_DOTS.sub(r"\1", _DOTS_COMMAND.sub(r"\\ldots ", text))
-        text = _ORDINAL.sub("", _TEXT_COLON.sub(":", text))
-        text = _CONJUNCTION.sub(r"\\text{\1}\\text{ \2 }", text) if " and" in text or " or" in text else text
-        text = _TEMPERATURE.sub(r"\\text{deg\1}", text)
+        text = _DEGREES.sub(r"\\deg ", text) if "circ" in text or "degree" in text else text
+        text = _WRAPPERS.sub(r"\\text", text)
+        text = _OPERATOR_LETTER.sub(r"\1", text) if "mathbb" in text else text
+        text = _DECIMAL_DOTS.sub(r"\1", _DOTS_COMMAND.sub(r"\\ldots ", text)) if "dots" in text else text
+        text = _plain_words(text) if "\\text" in text else text
+        text = _TEMPERATURE.sub(r"\\text{deg\1}", text) if "\\deg" in text else text
         text = _SIZES.sub(" ", text)
         text = _FONTS.sub(" ", text)
         text = _SPACES.sub(" ", text)
         text = _FRACTIONS.sub(r"\\frac", text)
-        text = _UPRIGHT.sub(r" \1 ", text)
+        text = _UPRIGHT.sub(r" \1 ", text) if "\\text" in text else text
         text = _with_fractions(text)
         text = text.replace("\\%", "%")
     else:
@@ -165,6 +164,15 @@ def normalise(text: str) -> str:
     text = _UNIT_IN_BRACKETS.sub(_unit_in_brackets, text)
     text = _UNION.sub(r"\\cup ", text)
     return _without_braces(" ".join(text.split(None)))
+
+
+def _plain_words(text: str) -> str:
+    """What stands in `\\text{...}` in one spelling: functions, numbers, units, commas, colons, ordinals, "and"."""
+    text = _TEXT.sub(_unwrapped_number, _OPERATORS.sub(r"\\\1 ", text))
+    text = _UNIT_FRACTION.sub(r"\\text{\1/\2}", text)
+    text = _TEXT_COMMA.sub(r"\\text{\1},", text)
+    text = _ORDINAL.sub("", _TEXT_COLON.sub(":", text))
+    return _CONJUNCTION.sub(r"\\text{\1}\\text{ \2 }", text) if " and" in text or " or" in text else text
 
 
 def _with_fractions(text: str) -> str:

@@ -14,8 +14,8 @@ from fractions import Fraction
 from functools import lru_cache
 from itertools import pairwise
 
-from gyms.math.atoms import MAX_LETTERS
-from gyms.math.caps import MAX_ITEMS, TooComplex, Unreadable, check_text
+from gyms.math.atoms import MAX_LETTERS, read_number
+from gyms.math.caps import MAX_DIGITS, MAX_ITEMS, TooComplex, Unreadable, check_text
 from gyms.math.compound import read_compound
 from gyms.math.dates import read_date
 from gyms.math.normal import literal, normalise
@@ -104,6 +104,8 @@ def read_plain(plain: str, *, unit_hint: bool = False) -> Node:
     """`read` of a text that is normalised already; a pure function, so its answers are kept."""
     if not plain:
         raise Unreadable("the answer is empty")
+    if plain.isascii() and plain.isdigit() and len(plain) <= MAX_DIGITS:  # most answers are such, and need no parser
+        return read_number(plain)
     core, domain, name = split_qualifier(plain)
     if core != plain:
         node = read_plain(core, unit_hint=unit_hint)

@@ -45,7 +45,7 @@ from gyms.api import (
     refusal,
     tool_result,
 )
-from gyms.episode import Unplayable
+from gyms.episodes.episode import Unplayable
 from gyms.heldout import is_heldout
 from gyms.sandbox.program import Ending, FileRefused, Limits, Run, Sandbox, Session
 from gyms.sandbox.told import shortened, without_addresses

@@ -1,0 +1,1 @@
+"""Environments of tools over a small world: calendar, shop, bank."""

@@ -41,7 +41,7 @@ from gyms.api import (
     refusal,
     tool_result,
 )
-from gyms.episode import Unplayable
+from gyms.episodes.episode import Unplayable
 from gyms.heldout import is_heldout
 from gyms.lazy import DrawnSettings, DrawnTasks
 from gyms.tools.bank import Bank

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from gyms.api import Message
-from gyms.critic_verdict import Outcome
+from gyms.critic.verdict import Outcome
 from reward.rubric import Rubric
 
 __all__ = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 
-from gyms.critic_verdict import Outcome
+from gyms.critic.verdict import Outcome
 from reward.judges.api import Comparison, JudgeCost, Pair
 
 __all__ = ["Baseline", "first", "longer", "random"]

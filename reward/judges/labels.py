@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gyms.critic_verdict import Outcome
+from gyms.critic.verdict import Outcome
 from reward.judges.api import Comparison, JudgeCost, JudgeFailed, Pair
 
 __all__ = ["HumanLabels", "LabelledPair", "read_pairs"]

@@ -17,10 +17,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from gyms.chat_checks import CHECKS
-from gyms.critic_pool import critic_form
-from gyms.critic_prompt import PROMPT_VERSION, PairPrompt, PromptStyle, default_labels
-from gyms.critic_verdict import Outcome, UnreadableVerdict, Verdict, VerdictForm
+from gyms.chat.checks import CHECKS
+from gyms.critic.pool import critic_form
+from gyms.critic.prompt import PROMPT_VERSION, PairPrompt, PromptStyle, default_labels
+from gyms.critic.verdict import Outcome, UnreadableVerdict, Verdict, VerdictForm
 from reward.judges.api import Comparison, Generate, JudgeCost, JudgeFailed, JudgeReply, JudgeRequest, Pair
 from reward.rubric import Rubric
 

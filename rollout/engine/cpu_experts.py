@@ -117,7 +117,7 @@ def _product(x: Tensor, method: Any, layer: Any, which: str, expert: int) -> Ten
     )
 
 
-def _packed_experts(base: type) -> type:
+def _packed_experts(base: Any) -> Any:
     """The class, whose base must not be imported before vLLM's environment is set."""
 
     class PackedExperts(base):

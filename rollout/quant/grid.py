@@ -22,6 +22,7 @@ place, in row blocks that stay in cache, and narrowed only where the three lines
 is what a bf16 division gives). The tests hold the two to each other bitwise. Values, codes and packed words of a matrix
 come from one pass (`quantize_packed`): the learner's forward weights and what is published are made together.
 Large matrices go through `rollout.quant.compiled_grid` instead: all in one pass, the same bits.
+On a GPU one Triton kernel does it all (rollout/quant/triton_grid.py), once it has given these bits there.
 Left out: `torch.compile`, which by default drops intermediate roundings to bf16 and so changes 7 to 8 % of the values.
 
 Not checked here, because this runs at every optimiser step: that weights are finite. A NaN or an infinity makes its
@@ -32,7 +33,9 @@ Shape letters: O out, I in, S = I / group_size groups of a row, R rows of a bloc
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -46,9 +49,12 @@ __all__ = [
     "check_finite",
     "dequantize",
     "fake_quantize",
+    "num_differences",
     "quantize",
     "quantize_packed",
 ]
+
+_log = logging.getLogger(__name__)
 
 MAX_CODE = 7
 """Largest code; the codes are -7..7, so that the grid is symmetric and idempotent."""
@@ -147,6 +153,9 @@ def fake_quantize(weight: torch.Tensor, group_size: int, *, out: torch.Tensor | 
         out = torch.empty(weight.shape, dtype=torch.bfloat16, device=weight.device)
     elif out.shape != weight.shape or out.dtype != torch.bfloat16:
         raise ValueError(f"out is {out.dtype} {tuple(out.shape)}; want torch.bfloat16 {tuple(weight.shape)}")
+    if _has_kernel(weight, group_size):
+        _kernel()(weight, group_size, words=None, scale=None, values=out)
+        return out
     for block in _blocks(weight, group_size):
         _write_values(block, out)
     return out
@@ -176,11 +185,16 @@ def quantize_packed(
             torch.empty((num_out, num_in // CODES_PER_WORD), dtype=torch.int32, device=weight.device),
             torch.empty((num_out, num_in // group_size), dtype=torch.bfloat16, device=weight.device),
         )
-    if weight.numel() >= _COMPILED_WEIGHTS and _is_plain(weight, values, out, group_size):
+    if weight.numel() >= _COMPILED_WEIGHTS and _is_plain(weight, values, group_size):
         from rollout.quant.compiled_grid import quantize_rows
 
         quantize_rows(weight, group_size, out.words, out.scale, values)
         return out
+    quantise = _packed_by_kernel if _has_kernel(weight, group_size) else _packed_by_blocks
+    return quantise(weight, group_size, values=values, out=out)
+
+
+def _packed_by_blocks(weight: torch.Tensor, group_size: int, *, values: torch.Tensor | None, out: Packed) -> Packed:
     for block in _blocks(weight, group_size):
         pack_int4(block.codes_RI.to(torch.int8), out=out.words[block.rows])
         out.scale[block.rows] = block.scale_RS
@@ -214,13 +228,74 @@ def check_finite(name: str, weight: torch.Tensor) -> None:
     )
 
 
-def _is_plain(weight: torch.Tensor, values: torch.Tensor | None, out: Packed, group_size: int) -> bool:
+def _is_plain(weight: torch.Tensor, values: torch.Tensor | None, group_size: int) -> bool:
     """Whether the compiled pass takes it: groups of whole words, on a CPU, neighbours of a row side by side."""
     return group_size % CODES_PER_WORD == 0 and all(
         tensor is None
         or (tensor.device.type == "cpu" and tensor.stride(1) == 1 and tensor.dtype in (torch.float32, torch.bfloat16))
         for tensor in (weight, values)
     )
+
+
+def _has_kernel(weight: torch.Tensor, group_size: int) -> bool:
+    """Whether a matrix goes through the Triton kernel: on a GPU, where it is proven."""
+    if not weight.is_cuda:
+        return False
+    from rollout.quant import triton_grid
+
+    return triton_grid.is_supported(weight, group_size) and _is_proven(str(weight.device))
+
+
+def _kernel() -> Callable[..., None]:
+    from rollout.quant.triton_grid import quantize_into
+
+    return quantize_into
+
+
+@cache
+def _is_proven(device: str) -> bool:
+    """Whether the kernel gives the bits of the blocks on this device, for weights of every magnitude."""
+    generator = torch.Generator().manual_seed(0)
+    exponents = torch.arange(-133, 124).double()[:, None]
+    weight = (torch.randn(len(exponents), 256, generator=generator).double() * 2.0**exponents).float()
+    weight[::3, 64:128] = 0
+    try:
+        wrong = num_differences(weight.to(device), group_size=32)
+    except Exception as error:  # a compiler that is missing, an architecture that it does not know
+        _log.warning(
+            "the Triton form of the grid does not run here (%s): the plain one is used, which is slower", error
+        )
+        return False
+    if wrong:
+        _log.warning(
+            "the Triton form of the grid differs here in %d places: the plain one is used, which is slower", wrong
+        )
+    return not wrong
+
+
+def num_differences(weight: torch.Tensor, *, group_size: int) -> int:
+    """Words, scales and values in which the Triton kernel differs from the plain form, bit for bit.
+
+    Args:
+        weight: fp32 or bf16 [O, I].
+        group_size: as the kernel takes it.
+    """
+    num_out, num_in = weight.shape
+    sides = []
+    for quantise in (_packed_by_blocks, _packed_by_kernel):
+        out = Packed(
+            torch.empty((num_out, num_in // CODES_PER_WORD), dtype=torch.int32, device=weight.device),
+            torch.empty((num_out, num_in // group_size), dtype=torch.bfloat16, device=weight.device),
+        )
+        values = torch.empty_like(weight, dtype=torch.bfloat16)
+        quantise(weight, group_size, values=values, out=out)
+        sides.append((out.words, out.scale.view(torch.int16), values.view(torch.int16)))
+    return sum(int((ours != theirs).sum()) for ours, theirs in zip(*sides, strict=True))
+
+
+def _packed_by_kernel(weight: torch.Tensor, group_size: int, *, values: torch.Tensor | None, out: Packed) -> Packed:
+    _kernel()(weight, group_size, words=out.words, scale=out.scale, values=values)
+    return out
 
 
 def _check_matrix(weight: torch.Tensor, group_size: int) -> None:

@@ -15,8 +15,8 @@ from gyms.testing import check_gym
 from reward.conformance import check_in_worker
 from reward.scorer import Scorer
 
-ARITHMETIC = "gyms.arithmetic:Arithmetic"
-GSM8K = "gyms.gsm8k:Gsm8k"
+ARITHMETIC = "gyms.arithmetic.gym:Arithmetic"
+GSM8K = "gyms.gsm8k.gym:Gsm8k"
 
 
 @pytest.mark.parametrize("style", [{"style": "chat"}, {"style": "bare", "reverse_digits": True}])
@@ -60,7 +60,7 @@ def test_scores_in_a_worker_equal_scores_in_this_process() -> None:
     assert {score.status for score in found} == {Status.OK, Status.NO_ANSWER, Status.TOO_COMPLEX}
 
 
-@pytest.mark.parametrize("reference", ["gyms.adder:Adder", "gyms.tools.gym:Tools"])
+@pytest.mark.parametrize("reference", ["gyms.adder.gym:Adder", "gyms.tools.gym:Tools"])
 def test_built_in_environments_are_the_same_in_a_worker(reference: str) -> None:
     spec = GymSpec(name="env", reference=reference)
     check_in_worker(spec, spec.build())

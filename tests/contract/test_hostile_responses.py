@@ -11,8 +11,8 @@ from typing import Any, get_args
 import pytest
 
 from gyms.api import Call, Environment, Score, Task, Tool, Turn
-from gyms.arguments import read_call
-from gyms.critic_prompt import PromptStyle
+from gyms.critic.prompt import PromptStyle
+from gyms.episodes.arguments import read_call
 from gyms.load import GymSpec
 from gyms.testing import ODD_RESPONSES
 from reward.control import CONTROL_FLAG
@@ -122,7 +122,7 @@ def hostile_calls(tools: Sequence[Tool], text: str, number: int) -> list[Call]:
     return calls
 
 
-@pytest.mark.parametrize("reference", ["gyms.adder:Adder", "gyms.tools.gym:Tools"])
+@pytest.mark.parametrize("reference", ["gyms.adder.gym:Adder", "gyms.tools.gym:Tools"])
 def test_no_turn_leads_to_a_masked_status_or_breaks_the_environment(reference: str) -> None:
     spec = GymSpec(name="env", reference=reference)
     env = spec.build()

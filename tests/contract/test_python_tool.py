@@ -9,14 +9,14 @@ import pytest
 
 from gyms.api import Call, Environment, Episode, Reply, Services, Status, Turn
 from gyms.load import GymSpec, load_gym
-from gyms.python_tool import MAX_CALLS_A_TURN, PYTHON, PythonTool, shown
+from gyms.python_tool.gym import MAX_CALLS_A_TURN, PYTHON, PythonTool, shown
 from gyms.sandbox import Cell, Ending, Sandbox
 from gyms.testing import check_gym
 from reward.scorer import Scorer
 
 
 def python(sandbox: Sandbox | None, **args: object) -> PythonTool:
-    gym = load_gym("python", "gyms.python_tool:PythonTool", args, Services(sandbox=sandbox))
+    gym = load_gym("python", "gyms.python_tool.gym:PythonTool", args, Services(sandbox=sandbox))
     assert isinstance(gym, PythonTool)
     return gym
 
@@ -142,7 +142,7 @@ def test_the_driver_needs_no_sandbox_for_its_tasks() -> None:
 
 
 def test_a_worker_plays_it_and_replays_what_another_one_had_begun() -> None:
-    spec = GymSpec(name="py", reference="gyms.python_tool:PythonTool", args={"gym": "arithmetic"})
+    spec = GymSpec(name="py", reference="gyms.python_tool.gym:PythonTool", args={"gym": "arithmetic"})
     task = spec.build().tasks("train")[0]
 
     async def played() -> None:

@@ -105,18 +105,25 @@ def main() -> None:
     known = {family.name: family for family in FAMILIES}
     if unknown := [name for name in options.names if name not in known]:
         parser.error(f"there is no {unknown[0]!r}; known: {', '.join(known)}")
-    results = json.loads(RESULTS.read_text())["families"] if options.write and RESULTS.is_file() else {}
+    fails = False
     for name in options.names or known:
-        found = results[name] = prove_in_child(known[name])
+        found = prove_in_child(known[name])
+        fails |= bool(found["problems"])
         print(f"{name:26} {summary(found)}", flush=True)
         if found["problems"] and "output" in found:
             print("    " + "\n    ".join(found["output"].splitlines()[-12:]), flush=True)
-    if options.write:
-        kept = {name: {k: v for k, v in results[name].items() if k != "output"} for name in known if name in results}
-        facts = {"machine": machine(), "families": kept}
-        RESULTS.write_text(json.dumps(facts, indent=1) + "\n")
-        PAGE.write_text(page(facts))
-    sys.exit(any(results[name]["problems"] for name in options.names or known))
+        if options.write:
+            write(name, {key: value for key, value in found.items() if key != "output"})
+    sys.exit(fails)
+
+
+def write(name: str, found: dict[str, Any]) -> None:
+    """Put what was found of a family into docs/models.json, in the table's order, and write the page from it."""
+    kept = json.loads(RESULTS.read_text())["families"] if RESULTS.is_file() else {}
+    kept[name] = found
+    facts = {"machine": machine(), "families": {f.name: kept[f.name] for f in FAMILIES if f.name in kept}}
+    RESULTS.write_text(json.dumps(facts, indent=1) + "\n")
+    PAGE.write_text(page(facts))
 
 
 if __name__ == "__main__":

@@ -59,7 +59,8 @@ def page(facts: Mapping[str, Any]) -> str:
 def _row(family: Any, found: Mapping[str, Any]) -> str:
     name = f"**{family.name}**" if family.is_in_make_test else family.name
     if "gap" not in found:
-        return f"| {name} (`{family.kind}`) | {family.special} | fails: {found['problems'][0]} | | | | | | |\n"
+        problem = found["problems"][0] if found else "not run yet: `make test-families`"
+        return f"| {name} (`{family.kind}`) | {family.special} | {problem} | | | | | | |\n"
     is_lawful = not found["law"] and not found["law_after_update"]
     cells = (
         f"{name} (`{family.kind}`)",

@@ -85,7 +85,7 @@ class Runs:
 
 
 def without_times(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    timed = ("_seconds", "per_second")
+    timed = ("_seconds", "/seconds", "per_second")
     return [{k: v for k, v in row.items() if not k.endswith(timed)} for row in rows]
 
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
 
-from tests.integration.harness import Runs
+from configs.schema import TinyModelConfig
+from rl.rates import read_rates
+from rl.tiny_model import build_tiny_model
+from tests.integration.harness import PATIENCE, ROOT, Runs
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -18,7 +23,8 @@ PARTS = (
     "gyms.arithmetic.temperature={start=1.2,end=1.0,shape='stepwise',num_stairs=2}",
     "reward.toggle={period=1,min_mean=0.1,quantile=0.5}", "learner.reference_kl={coef=0.01,estimator='k2'}",
     "learner.ema_decay=0.5", "learner.qk_clip=8.0", "learner.reset_optimizer=true", "ptx.num_heldout=16",
-    "ptx.coef_end_frac=0.5", "num_steps=4", "checkpoint.every=2", "warmup.num_steps=60",
+    "ptx.coef_end_frac=0.5", "num_steps=4", "checkpoint.every=2", "eval.num_tasks=4", "warmup.num_steps=30",
+    "cluster.start_seconds=900.0",
 )  # fmt: skip
 TIMES = ("seconds", "per_second")
 
@@ -55,3 +61,33 @@ def test_every_part_that_remembers_goes_on_after_a_stop_as_if_there_had_been_non
     samples = [row for step in range(4) for row in runs.rows(stopped, f"rollouts/step_{step:06d}.jsonl")]
     assert state["rates"]["arithmetic"].keys() == {row["task"] for row in samples}
     assert state["budgets"]["arithmetic"].keys() == {row["task"] for row in samples if row["value"] == 1.0}
+
+
+def test_difficulty_is_measured_goes_on_and_is_read_back(tmp_path: Path) -> None:
+    """Two samples of four tasks, then of six: the four are not asked again."""
+    shape = TinyModelConfig(hidden_size=64, num_layers=2, num_heads=2, intermediate_size=96)
+    build_tiny_model(tmp_path / "model", shape, context_length=128, seed=0)
+    config, output = str(ROOT / "configs" / "tiny_cpu.toml"), tmp_path / "rates.jsonl"
+
+    def measure(max_tasks: int) -> str:
+        command = [
+            sys.executable,
+            "-m",
+            "rl.difficulty",
+            str(tmp_path / "model"),
+            config,
+            "cluster.start_seconds=900.0",
+        ]
+        command += ["--samples", "2", "--max-tasks", str(max_tasks), "--output", str(output)]
+        done = subprocess.run(
+            command, cwd=ROOT, env=Runs.environment(), text=True, capture_output=True, timeout=PATIENCE, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert "4 tasks, 4 of them asked now" in measure(4)
+    first = output.read_text()
+    assert "6 tasks, 2 of them asked now" in measure(6)
+    assert output.read_text().startswith(first)
+    known = read_rates(output, ["arithmetic"])
+    assert len(known.rates["arithmetic"]) == 6 and all(0 <= rate <= 1 for rate in known.rates["arithmetic"].values())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gyms.critic_verdict import VerdictForm
+from gyms.critic.verdict import VerdictForm
 from rl.learner import Learner
 from rollout.chat import ChatFormat
 from rollout.engine.engine import EngineSettings, VLLMEngine

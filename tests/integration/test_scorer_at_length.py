@@ -30,7 +30,7 @@ COUNTING_GYM = """
 import gc
 import os
 from gyms.api import Score, Status
-from gyms.arithmetic import Arithmetic
+from gyms.arithmetic.gym import Arithmetic
 
 
 class Counting(Arithmetic):

@@ -8,7 +8,7 @@ import pytest
 
 from gyms.api import Services, Status, Task
 from gyms.constraints.gym import Constraints, ConstraintsSettings
-from gyms.gsm8k import Gsm8k
+from gyms.gsm8k.gym import Gsm8k
 from gyms.load import load_gym
 from gyms.mixture import check_disjoint
 from gyms.testing import check_gym
@@ -20,7 +20,9 @@ IFEVAL = "ifeval/input_data.jsonl"
 
 def gsm8k(oracles: Oracles, **args: str) -> Gsm8k:
     files = {"train_file": "gsm8k/train.jsonl", "heldout_file": "gsm8k/test.jsonl"}
-    found = load_gym("gsm", "gyms.gsm8k:Gsm8k", {key: str(oracles.path(name)) for key, name in files.items()} | args)
+    found = load_gym(
+        "gsm", "gyms.gsm8k.gym:Gsm8k", {key: str(oracles.path(name)) for key, name in files.items()} | args
+    )
     assert isinstance(found, Gsm8k)
     return found
 

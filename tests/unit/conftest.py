@@ -3,8 +3,8 @@
 from importlib.util import find_spec
 
 NEEDS = {
-    "gyms/test_logic.py": "reasoning_gym",
-    "gyms/test_logic_formulas.py": "sympy",
+    "gyms/logic/test_logic.py": "reasoning_gym",
+    "gyms/logic/test_logic_formulas.py": "sympy",
     "gyms/math/test_math_oracles.py": "math_verify",
     "reward/test_critic.py": "numpy",
     "reward/test_critic_config.py": "numpy",

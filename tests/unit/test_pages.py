@@ -21,6 +21,7 @@ from configs.load import load_config, setting_names
 from configs.schema import Config
 from configs.toml_schema import toml_schema
 from rl.completion import parser_of
+from rl.verbs import VERBS
 from tests.page_commands import PAGES, ROOT, Command, blocks, commands
 
 COMMANDS = [command for page in PAGES for command in commands(page)]
@@ -135,3 +136,11 @@ def test_tables_of_a_config_that_a_page_shows_are_valid(page: Path) -> None:
         data = tomllib.loads(text)
         if set(data) <= {*Config.model_fields, "base"}:
             assert [error.message for error in validator.iter_errors(data)] == [], text
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_functions_and_verbs_that_a_page_names_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for file, name in re.findall(r"`((?:rl|gyms|reward|rollout|configs)/[\w/]+\.py):(\w+)`", text):
+        assert re.search(rf"^(?:async )?(?:def|class) {name}\b", (ROOT / file).read_text(), re.MULTILINE), (file, name)
+    assert [verb for verb in re.findall(r"`k2rl ([a-z]\w*)", text) if verb not in VERBS] == []

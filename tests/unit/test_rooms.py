@@ -5,8 +5,10 @@ so one inside a function or under TYPE_CHECKING counts like any other.
 """
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -124,6 +126,13 @@ def test_no_function_is_too_long_to_read_at_once():
                 if lines > MAX_FUNCTION_LINES:
                     too_long.append(f"{file}:{node.lineno} {node.name} has {lines} lines")
     assert too_long == []
+
+
+def test_every_built_in_gym_is_a_folder_and_its_door_is_gym_py():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    doors = {reference.partition(":")[0] for reference in project["entry-points"]["reward_gyms"].values()}
+    assert {door for door in doors if not re.fullmatch(r"gyms\.[a-z0-9_]+\.gym", door)} == set()
+    assert {door for door in doors if not (ROOT / Path(*door.split("."))).with_suffix(".py").is_file()} == set()
 
 
 def test_files_are_named_after_what_they_hold():

@@ -40,7 +40,7 @@ def task(**data: Any) -> Task:
 @pytest.fixture(scope="module")
 def shared(others: frozenset[int]) -> Iterator[Scorer]:
     specs = [spec(name) for name in ("Obedient", "Impatient", "Thrifty", "Undeclared")]
-    specs.append(GymSpec(name="sums", reference="gyms.arithmetic:Arithmetic"))
+    specs.append(GymSpec(name="sums", reference="gyms.arithmetic.gym:Arithmetic"))
     with Scorer(specs, num_workers=1) as scorer:
         yield scorer
 

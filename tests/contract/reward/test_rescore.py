@@ -24,7 +24,7 @@ from reward.scorer import Scorer
 
 BAD_ENVIRONMENTS = Path(__file__).parent / "bad_environments.py"
 BAD_GYMS = Path(__file__).parent / "bad_gyms.py"
-SUM = {"gym": "gyms.arithmetic:Arithmetic", "task": {"answer": "42", "operands": [17, 25]}}
+SUM = {"gym": "gyms.arithmetic.gym:Arithmetic", "task": {"answer": "42", "operands": [17, 25]}}
 KEYS = {"id", "status", "value", "reward", "masked", "components", "answer", "flags", "seconds"}
 
 
@@ -98,7 +98,7 @@ def test_what_a_row_asks_for_wrongly_is_its_own_fault_and_its_neighbours_are_sco
         row(id="well", args={"max_operand": 49}, response="42"),
         row(id="wrong value", args={"max_operand": "many"}, response="42"),
         row(id="wrong pair", args={"min_operand": 9, "max_operand": 3}, response="42"),
-        row(id="no class", gym="gyms.arithmetic:Arithmetics", response="42"),
+        row(id="no class", gym="gyms.arithmetic.gym:Arithmetics", response="42"),
         row(id="no file", gym="no_such_file.py:Gym", response="42"),
         row(id="constructor", gym=f"{BAD_GYMS}:NeedsLicence", args={"licence": "old"}, response="42"),
         row(id="no operands", task={"answer": "42"}, response="42"),
@@ -119,7 +119,7 @@ def test_what_a_row_asks_for_wrongly_is_its_own_fault_and_its_neighbours_are_sco
 def test_a_stored_episode_is_scored_by_replay(tmp_path: Path) -> None:
     def episode(row_id: str, *turns: Any, **fields: Any) -> str:
         return json.dumps(
-            {"id": row_id, "gym": "gyms.adder:Adder", "task": {"operands": [17, 25]}, "turns": turns, **fields}
+            {"id": row_id, "gym": "gyms.adder.gym:Adder", "task": {"operands": [17, 25]}, "turns": turns, **fields}
         )
 
     call = {"id": "call_0", "tool": "add", "arguments": {"a": 17, "b": 25}}

@@ -16,7 +16,7 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from gyms.api import Needs
-from gyms.confine import confine_writes, use_temporary_folder
+from gyms.confinement.confine import confine_writes, use_temporary_folder
 from gyms.sandbox import Exam, Limits, Program, open_sandbox
 from gyms.sandbox.apart import SandboxApart
 

@@ -95,6 +95,12 @@ def test_a_missing_verifiers_package_is_told(monkeypatch: pytest.MonkeyPatch) ->
         load_gym("r", "verifiers:gsm8k", {})
 
 
+def test_a_verifiers_package_of_another_kind_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "verifiers", types.SimpleNamespace(__version__="0.4.0"))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"version 0\.4\.0 has no `load_environment`"):
+        load_gym("r", "verifiers:gsm8k", {})
+
+
 def test_a_verifiers_environment_scores_by_its_weighted_rubric(monkeypatch: pytest.MonkeyPatch) -> None:
     def right(completion, answer):
         return float(completion[0]["content"] == answer)

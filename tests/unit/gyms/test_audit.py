@@ -267,7 +267,7 @@ def test_an_environment_that_pays_for_work_at_nothing_is_found(tmp_path, rule: s
     assert found <= names
 
 
-@pytest.mark.parametrize("reference", ["gyms.adder:Adder", "gyms.tools.gym:Tools", "gyms.search.gym:Search"])
+@pytest.mark.parametrize("reference", ["gyms.adder.gym:Adder", "gyms.tools.gym:Tools", "gyms.search.gym:Search"])
 def test_no_hack_over_many_turns_pays_in_the_built_in_environments(reference: str) -> None:
     gym = load_gym("e", reference, {})
     tried = Tried(tallies={})

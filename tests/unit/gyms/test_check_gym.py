@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from gyms.api import Gym, GymSettings, Needs, Score, Services, Split, Status, Task, message
-from gyms.declared import UndeclaredNeed, watched
+from gyms.confinement.declared import UndeclaredNeed, watched
 from gyms.testing import GymContractError, check_gym
 
 

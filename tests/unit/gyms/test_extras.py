@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from gyms import logic
-from gyms.extras import EXTRAS, check_installed, require
+from gyms.extras import ADAPTERS, EXTRAS, check_installed, require
 from gyms.load import load_gym
+from gyms.logic import gym as logic
 from reward.judges.load import load_judge
 from reward.judges.prompted import PromptSettings
 
@@ -28,6 +28,13 @@ def named(requirements: list[str]) -> set[str]:
 def test_every_library_is_brought_by_the_extra_that_the_table_names() -> None:
     extras = PROJECT["optional-dependencies"]
     assert {name: extra for name, extra in EXTRAS.items() if name not in named(extras[extra])} == {}
+    brought = {name: extras[extra] for name, extra in ADAPTERS.items()}
+    assert {name: found for name, found in brought.items() if not any(name in one for one in named(found))} == {}
+
+
+def test_a_run_needs_no_adapter() -> None:
+    extras = PROJECT["optional-dependencies"]
+    assert not set(ADAPTERS) & set(EXTRAS) and not named(extras["train"]) & set(ADAPTERS)
 
 
 def test_no_library_of_the_table_is_in_a_light_installation() -> None:
@@ -48,6 +55,8 @@ USERS = {
         ("code", {"source": "a/b"}, "source = 'a/b' needs datasets"),
         ("constraints", {"source": "a/b"}, "source = 'a/b' needs datasets"),
     ],
+    "mcp": [("gyms.adapters.mcp:Mcp", {"command": ["x"]}, "the environment `mcp` needs mcp")],
+    "openenv": [("gyms.adapters.openenv:OpenEnv", {"url": "http://x"}, "the environment `openenv` needs openenv")],
     "reasoning_gym": [
         ("logic", {}, "the gym 'logic' needs reasoning-gym"),
         ("reasoning_gym:chain_sum", {}, "the gym 'logic' needs reasoning-gym"),
@@ -63,7 +72,8 @@ def test_a_gym_without_its_library_names_it_and_the_command(
 ) -> None:
     monkeypatch.setitem(sys.modules, library, None)  # Python's way to say that there is no such module
     logic.library.cache_clear()
-    command = rf"not installed here: pip install .*\[{EXTRAS[library]}\]'$"
+    extra = {**EXTRAS, **ADAPTERS}[library]
+    command = rf"not installed here: pip install .*\[{extra}\]'$"
     with pytest.raises(ValueError, match=f"{re.escape(message)}, {command}") as caught:
         load_gym("g", gym, args).tasks("train")
     assert "\n" not in str(caught.value)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gyms.arithmetic import Arithmetic
+from gyms.arithmetic.gym import Arithmetic
 from gyms.load import GymSpec, SpecError, gym_names, load_gym, resolve
 
 GYM_SOURCE = """
@@ -91,12 +91,12 @@ def test_an_unknown_name_is_refused_with_the_nearest_and_the_list(site: Path) ->
 
 
 def test_an_import_path_is_found() -> None:
-    assert resolve("gyms.arithmetic:Arithmetic") is Arithmetic
+    assert resolve("gyms.arithmetic.gym:Arithmetic") is Arithmetic
 
 
 def test_a_wrong_class_name_is_refused_with_the_nearest() -> None:
     with pytest.raises(ValueError, match=r"has no 'Arithmetics' \(did you mean 'Arithmetic'\?\)"):
-        resolve("gyms.arithmetic:Arithmetics")
+        resolve("gyms.arithmetic.gym:Arithmetics")
 
 
 def test_something_that_is_no_gym_is_refused() -> None:
@@ -141,7 +141,14 @@ def test_an_import_error_names_gym_and_cause(tmp_path: Path, source: str, cause:
 
 def test_what_does_not_exist_is_told_from_what_is_broken(tmp_path: Path) -> None:
     broken = write(tmp_path / "broken.py", "import no_such_module_here")
-    for reference in ("no_such_gym", "no_such.module:Gym", "gyms.no_such:Gym", "::", "gyms.arithmetic:Nope", "no.py"):
+    for reference in (
+        "no_such_gym",
+        "no_such.module:Gym",
+        "gyms.no_such:Gym",
+        "::",
+        "gyms.arithmetic.gym:Nope",
+        "no.py",
+    ):
         with pytest.raises(SpecError):
             resolve(reference)
     with pytest.raises(ValueError) as caught:
@@ -177,7 +184,7 @@ def test_a_constructor_that_raises_is_reported_with_its_words(tmp_path: Path) ->
 
 
 def test_a_spec_survives_pickling_and_builds_the_same_gym() -> None:
-    spec = GymSpec(name="sums", reference="gyms.arithmetic:Arithmetic", args={"max_operand": 9})
+    spec = GymSpec(name="sums", reference="gyms.arithmetic.gym:Arithmetic", args={"max_operand": 9})
     copy = pickle.loads(pickle.dumps(spec))
     assert copy == spec
     assert list(copy.build().tasks("heldout")) == list(spec.build().tasks("heldout"))

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[3]
 def test_a_gym_opens_by_name_by_path_and_by_file_with_its_settings() -> None:
     by_name = open_gym("arithmetic", max_operand=9)
     assert by_name.settings.max_operand == 9
-    assert by_name.tasks("train")[0] == open_gym("gyms.arithmetic:Arithmetic", max_operand=9).tasks("train")[0]
+    assert by_name.tasks("train")[0] == open_gym("gyms.arithmetic.gym:Arithmetic", max_operand=9).tasks("train")[0]
     file = ROOT / "examples" / "word_gym" / "word_gym.py"
     check_gym(open_gym(file))
     assert len(open_gym(str(file), num_heldout=2).tasks("heldout")) == 2

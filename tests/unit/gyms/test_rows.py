@@ -210,7 +210,7 @@ def test_what_is_held_out_depends_on_the_problem_alone() -> None:
 def test_gyms_import_without_the_libraries_that_read_data() -> None:
     code = (
         "import sys\nsys.modules.update(dict.fromkeys(('datasets', 'pyarrow')))\n"
-        "import gyms.gsm8k, gyms.math.gym, gyms.code.gym, gyms.constraints.gym, gyms.chat\n"
+        "import gyms.gsm8k.gym, gyms.math.gym, gyms.code.gym, gyms.constraints.gym, gyms.chat\n"
         "from gyms.rows import read_source\n"
         "try: list(read_source('some/name', '', 'train', instead='path'))\n"
         "except ValueError as error: print(error)\n"

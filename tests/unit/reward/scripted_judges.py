@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 
-from gyms.critic_verdict import Outcome
+from gyms.critic.verdict import Outcome
 from reward.judges.api import Comparison, JudgeCost, JudgeFailed, JudgeReply, JudgeRequest, Pair
 
 ANSWER = re.compile(r"=== ANSWER (\w+) (\w+) ===\n(.*?)\n=== END ANSWER \1 \2 ===", re.DOTALL)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gyms.critic_verdict import Outcome
+from gyms.critic.verdict import Outcome
 from reward.calibrate import main, verdict_key
 from reward.judges.api import JudgeFailed, Pair
 from reward.judges.labels import HumanLabels, read_pairs

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gyms.critic_pool import KnownPair, critic_form, tasks_of
-from gyms.critic_prompt import default_labels
-from gyms.critic_verdict import Outcome
+from gyms.critic.pool import KnownPair, critic_form, tasks_of
+from gyms.critic.prompt import default_labels
+from gyms.critic.verdict import Outcome
 from reward.agreement import agreement
 from reward.calibration import Calibration, CriticGate, VerifiedPair, auc, calibrate, summarise, verified_pairs
 from reward.critic_report import Match

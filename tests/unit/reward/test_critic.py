@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gyms.api import Score, Status, Task, message
-from gyms.critic_verdict import Outcome
+from gyms.critic.verdict import Outcome
 from reward.calibration import Calibration, CriticGate
 from reward.critic import CriticSettings, GroupCritic, SelfCritic
 from reward.critic_schedule import calls_bound

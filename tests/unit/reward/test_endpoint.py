@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from gyms.api import message
-from gyms.critic_verdict import VerdictForm
+from gyms.critic.verdict import VerdictForm
 from reward.judges.api import JudgeFailed, JudgeReply, JudgeRequest
 from reward.judges.endpoint import Endpoint, EndpointSettings
 

@@ -15,14 +15,14 @@ FOLDER = Path("models/x")
 
 @pytest.mark.parametrize("family", [f for f in FAMILIES if f.refusal is None], ids=lambda family: family.name)
 def test_an_architecture_that_is_proven_to_work_is_not_refused(family: Family) -> None:
-    check_architecture(config_of(family), context_length=64, model_folder=FOLDER)
+    check_architecture(config_of(family), context_length=64, model_folder=FOLDER, on_cpu=True)
 
 
 @pytest.mark.parametrize("family", [f for f in FAMILIES if f.refusal], ids=lambda family: family.name)
 def test_an_architecture_that_cannot_work_is_refused_with_its_reason(family: Family) -> None:
     assert family.refusal is not None
     with pytest.raises(ValueError, match=family.refusal):
-        check_architecture(config_of(family), context_length=64, model_folder=FOLDER)
+        check_architecture(config_of(family), context_length=64, model_folder=FOLDER, on_cpu=True)
 
 
 @pytest.mark.parametrize(
@@ -31,4 +31,11 @@ def test_an_architecture_that_cannot_work_is_refused_with_its_reason(family: Fam
 )
 def test_layers_that_a_tree_mask_can_not_steer_are_refused(kind: str, said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        check_architecture(AutoConfig.for_model(kind), context_length=9000, model_folder=FOLDER)
+        check_architecture(AutoConfig.for_model(kind), context_length=9000, model_folder=FOLDER, on_cpu=True)
+
+
+def test_latent_attention_of_another_width_is_for_gpus() -> None:
+    facts = AutoConfig.for_model("deepseek_v3", kv_lora_rank=256, qk_rope_head_dim=32)
+    with pytest.raises(ValueError, match=r"kv_lora_rank = 256 .* serve it on a GPU"):
+        check_architecture(facts, context_length=64, model_folder=FOLDER, on_cpu=True)
+    check_architecture(facts, context_length=64, model_folder=FOLDER, on_cpu=False)

@@ -220,3 +220,9 @@ def test_a_dry_run_of_a_resume_says_what_the_start_says(capsys, run_dir, tmp_pat
     assert "chat_template has changed since the checkpoint" in refused(capsys, run_dir)
     assert "chat_template has changed since the checkpoint" in refused(capsys, run_dir, "--dry-run")
     assert children() <= before
+
+
+def test_a_run_is_shown_in_one_way_at_a_time(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["configs/tiny_cpu.toml", "--quiet", "--json"])
+    assert caught.value.code == 2 and "not allowed with argument" in capsys.readouterr().err

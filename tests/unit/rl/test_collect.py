@@ -144,9 +144,9 @@ def test_a_truncated_response_never_reaches_the_scorer(rule, value, is_masked):
 class Thinking(CannedPolicy):
     """Every first sibling never ends its thoughts, every second one does."""
 
-    async def sample(self, request: SampleRequest, *, lane: int) -> Sample:
+    async def sample(self, request: SampleRequest, *, group: str) -> Sample:
         told = {"0": "<think>", "1": "<think>1?</think>", "2": ""}[request.id[-1]]
-        return replace(await super().sample(request, lane=lane), text=told + request.id)
+        return replace(await super().sample(request, group=group), text=told + request.id)
 
 
 def test_a_response_whose_thoughts_never_end_scores_nothing_and_a_gym_reads_what_stands_behind_them():

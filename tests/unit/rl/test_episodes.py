@@ -9,10 +9,10 @@ from dataclasses import replace
 
 import pytest
 
-from gyms.adder import Adder
+from gyms.adder.gym import Adder
 from gyms.api import Episode, Reply, Score, Services, Status, Task, Turn, tool_result
+from gyms.episodes.turns import turn_of_json
 from gyms.mixture import Draw, EpisodeLimits
-from gyms.turns import turn_of_json
 from reward.rules import TruncationRule
 from rl.batch import learning_batch
 from rl.collect import collect, sample_seed

@@ -220,3 +220,16 @@ def test_uneven_numbers_of_groups_are_dealt_out_whole(num_groups):
     batch = learning_batch(groups, step=1, seed=5, num_minibatches=2, drop_zero_spread=False)
     dealt = [sample.group for minibatch in batch.minibatches for sample in minibatch.samples]
     assert sorted(dealt) == sorted(list(range(num_groups)) * 2)
+
+
+def test_a_carried_group_finds_its_task_where_its_gym_has_moved_it():
+    state = step(0, Scorer(), new=(0, 1))[0].carried[1].state_dict()
+
+    class Moved(Tasks):
+        def tasks(self, split):
+            return super().tasks(split)[::-1]
+
+    moved = GymEntry(name="g", gym=Moved(GymSettings(), Services()), share=1.0, budget=BUDGET)
+    assert PartialGroup.from_state(state, [moved]).draw.task.id == "t1"
+    with pytest.raises(ValueError, match="has no task 'gone' any more"):
+        PartialGroup.from_state({**state, "task": "gone"}, [moved])

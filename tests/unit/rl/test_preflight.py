@@ -13,7 +13,7 @@ from transformers import AutoConfig, Gemma2Config, Gemma3nConfig, MistralConfig
 
 from configs.load import load_config
 from configs.schema import GymConfig
-from gyms.adder import Adder
+from gyms.adder.gym import Adder
 from gyms.api import Services
 from gyms.fingerprint import gym_fingerprint
 from gyms.load import GymSpec, load_gym

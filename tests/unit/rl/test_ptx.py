@@ -10,7 +10,7 @@ import pytest
 from datasets import Dataset, DatasetDict
 
 from configs.schema import TinyModelConfig
-from gyms.adder import Adder
+from gyms.adder.gym import Adder
 from gyms.api import Gym, GymSettings, Score, Services, Status, Task, message
 from rl.ptx import Conversation, PtxData, load_conversations, tokenise
 from rl.tiny_model import build_tiny_model
@@ -213,7 +213,8 @@ def test_a_jsonl_file_is_read_and_its_empty_lines_are_skipped(tmp_path):
         (b'{"messages": "hi"}', "want {"),
         (b'{"messages": [3]}', "a message needs `role` and a text `content`"),
         (b'{"messages": [{"role": "user"}]}', "a message needs `role` and a text `content`"),
-        (b'{"messages": [{"role": "tool", "content": "x"}]}', "role 'tool' is none of system, user, assistant"),
+        (b'{"messages": [{"role": "bot", "content": "x"}]}', "role 'bot' is none of system, user, assistant, tool"),
+        (b'{"messages": [{"role": "tool", "content": "x"}]}', "a message of the role tool needs `tool_call_id`"),
         (b'{"messages": [{"role": ["user"], "content": "x"}]}', "is none of system, user, assistant"),
         (b'{"messages": [{"role": "user", "content": "x"}]}', "the last message must be the assistant's"),
         (b'{"messages": [{"role": "assistant", "content": "\xff"}]}', "codec can't decode"),

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from configs.schema import Config
 from rl.alarms import WATCHED
+from rl.console import view_of
 from rl.faults import ActorLost, DeadlineExceeded
 from rl.preflight import Checked
 from rl.recovery import Recoverable
@@ -45,7 +46,7 @@ def run_of(folder: Path, here: InThisProcess, checkpoint: Any = None) -> Recover
         num_parameters=0, fingerprint={}, askable=nothing, sampler=nothing, token_budgets=nothing, thinking=nothing,
         checkpoint=checkpoint, notes=(),
     )  # fmt: skip
-    return Recoverable(checked, Report(config, folder, Console(file=io.StringIO())), processes=here)
+    return Recoverable(checked, Report(config, folder, view_of("auto", Console(file=io.StringIO()))), processes=here)
 
 
 async def one_step(run: Recoverable, in_rollout: Callable[[], None], in_update: Callable[[], None]) -> None:

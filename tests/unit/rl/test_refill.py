@@ -10,6 +10,7 @@ import pytest
 from configs.load import ConfigError, load_config
 from configs.prompts import PromptsConfig
 from gyms.api import Score, Status
+from gyms.response import Response
 from reward.rules import TruncationRule
 from rl.batch import learning_batch
 from rl.length_reward import with_length_reward
@@ -33,7 +34,10 @@ class Policy:
     def text(self, token_ids):
         return str(len(token_ids))
 
-    async def sample(self, request, *, lane):
+    def read_response(self, sample):
+        return Response(sample.text, sample.text)
+
+    async def sample(self, request, *, group):
         k = int(request.id.split("/")[2])
         part = Segment(token_ids=(5,) * (k + 1), logprobs=(-0.1,) * (k + 1), weight_version=0, temperature=1.0)
         return Sample(

@@ -10,7 +10,7 @@ import pytest
 from configs.load import ConfigError, load_config, to_json
 from configs.schema import Config
 from gyms.api import Services
-from gyms.critic_gym import CriticGym, CriticGymSettings
+from gyms.critic.gym import CriticGym, CriticGymSettings
 from gyms.mixture import GymEntry
 from rl.checkpoint import Checkpoint
 from rl.resume import check_draws_so_far, check_fingerprint, resumed

@@ -10,9 +10,9 @@ import pytest
 
 from configs.prompts import GateConfig, PromptsConfig
 from gyms.api import Status
-from gyms.mixture import draws
+from gyms.mixture import GymEntry, draws
 from rl.sampling import PromptSampler, passes, uniform_number, with_groups
-from tests.unit.rl.listed import entry, task
+from tests.unit.rl.listed import ListedGym, entry, task
 
 SIX = [task(f"t{i}") for i in range(6)]
 PRIORITISED = PromptsConfig(rule="prioritised")
@@ -68,6 +68,22 @@ def test_a_step_asks_no_task_twice_while_there_are_others_and_keeps_the_shares_o
         assert len(set(names(found))) == 6
     few = sampler([entry("a", SIX[:2])], num=3).draws(0, {})
     assert set(names(few)) == {"t0", "t1"} and len(few) == 3
+
+
+def test_tasks_that_a_gym_gets_during_the_run_are_asked():
+    class Growing(ListedGym):
+        def tasks(self, split):
+            return list(self.pool)
+
+    for settings in (PromptsConfig(max_refills=2), PromptsConfig(rule="prioritised", max_refills=2)):
+        gym = Growing(())
+        gym.pool = SIX[:2]
+        one = sampler([GymEntry(name="a", gym=gym, share=1.0, budget=8)], settings, num=2)
+        asked = one.draws(0, {})
+        assert set(names(asked)) == {"t0", "t1"}
+        gym.pool = SIX
+        assert set(names(one.refill(0, {}, asked, asked))) <= {"t2", "t3", "t4", "t5"}
+        assert {name for step in range(1, 9) for name in names(one.draws(step, {}))} == set(names_of(SIX))
 
 
 def test_a_gate_looks_at_the_rate_of_the_run_or_at_the_difficulty_that_the_gym_gives():

@@ -17,6 +17,7 @@ from rollout.quant.scheme import QuantScheme
 
 READ_ELSEWHERE = {
     "learner": {
+        "advantage",
         "baseline",
         "drop_zero_spread",
         "lr",
@@ -24,6 +25,7 @@ READ_ELSEWHERE = {
         "lr_ramp_steps",
         "num_minibatches",
         "num_ranks",
+        "reference_kl",  # its two settings become two fields
         "scale_by_std",
     },
     "engine": {"num_engines"},

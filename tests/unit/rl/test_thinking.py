@@ -1,66 +1,58 @@
-"""Tokens of thoughts and of answers, by a mark that is one token or many."""
+"""Tokens of thoughts and of answers, by the marks of the model."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from rl.batch import Group
 from rl.thinking import Thinking
+from rollout.chat import ChatFormat
+from tests.unit.rollout.test_thoughts import DEEPSEEK, GPT_OSS, MAGISTRAL, QWEN, chat_of, sampled
 
 
-class Letters:
-    """A tokenizer of single characters that knows one mark as a whole, as token 500."""
-
-    unk_token_id = None
-
-    def __init__(self, whole: str = "") -> None:
-        self._whole = whole
-
-    def encode(self, text: str, add_special_tokens: bool) -> list[int]:
-        if self._whole and self._whole in text:
-            before, _, after = text.partition(self._whole)
-            return [*map(ord, before), 500, *map(ord, after)]
-        return [ord(letter) for letter in text]
-
-    def decode(self, ids, skip_special_tokens: bool) -> str:
-        return "".join("" if skip_special_tokens and i == 500 else self._whole if i == 500 else chr(i) for i in ids)
+def num_tokens(chat: ChatFormat, text: str) -> int:
+    return len(chat.tokenizer.encode(text, add_special_tokens=False))
 
 
-@pytest.fixture
-def sample(scored):
-    def make(text: str, tokenizer: Letters):
-        ids = tuple(tokenizer.encode(text, add_special_tokens=False))
-        read = tokenizer.decode(ids, skip_special_tokens=True)
-        return replace(scored(1.0, token_ids=ids).sample, text=read)
-
-    return make
-
-
-@pytest.mark.parametrize("whole", ["", "</think>", "<think>"])
-def test_thoughts_end_behind_the_last_mark_that_closes_them(sample, whole):
-    tokenizer = Letters(whole)
-    thinking = Thinking(tokenizer)
-    for text, thoughts in (
-        ("<think>hm</think>17", "<think>hm</think>"),
-        ("hm</THINK>a</think>b", "hm</THINK>a</think>"),
-    ):
-        expected = len(tokenizer.encode(thoughts, add_special_tokens=False))
-        assert thinking.num_thought(sample(text, tokenizer)) == expected
-    assert thinking.num_thought(sample("<think>hm 17", tokenizer)) == len(tokenizer.encode("<think>hm 17", False))
-    assert thinking.num_thought(sample("17", tokenizer)) is None
+@pytest.mark.parametrize(
+    ("template", "thoughts", "answer"),
+    [
+        (QWEN, "<think>2?</think>", "3, so"),
+        (QWEN, "<think>2?</think>4</think>", "3"),
+        (DEEPSEEK, "2?</think>", "3"),
+        (MAGISTRAL, "[THINK]2?[/THINK]", "3"),
+        (GPT_OSS, "<|channel|>analysis<|message|>2?<|end|><|start|>assistant<|channel|>final<|message|>", "3 and 4"),
+    ],
+)
+def test_thoughts_end_where_the_answer_begins_that_verifiers_read(template, thoughts, answer, tmp_path: Path):
+    chat = chat_of(tmp_path, template)
+    sample = sampled(chat, thoughts + answer)
+    assert chat.read_response(sample) == answer
+    assert Thinking(chat.read_response, chat.decode).num_thought(sample) == num_tokens(chat, thoughts)
 
 
-def test_means_are_over_responses_that_mark_their_thoughts(group, scored, sample):
-    tokenizer = Letters("</think>")
-    one, two = (replace(scored(1.0), sample=sample(text, tokenizer)) for text in ("hm</think>1", "hmmmm</think>234"))
-    row = Thinking(tokenizer).metrics([group(0, one, two, 0.0)])
-    assert row == {"rollout/thought_tokens_mean": (3 + 6) / 2, "rollout/answer_tokens_mean": (1 + 3) / 2}
-    assert Thinking(tokenizer).metrics([group(0, 1.0)]) == {}
+def test_thoughts_that_never_end_are_all_of_a_response_and_without_marks_there_are_none(tmp_path: Path):
+    chat = chat_of(tmp_path, QWEN)
+    thinking = Thinking(chat.read_response, chat.decode)
+    endless = sampled(chat, "<think>hm 17")
+    assert thinking.num_thought(endless) == endless.num_tokens
+    assert thinking.num_thought(sampled(chat, "17")) is None
 
 
-def test_a_real_tokenizer_will_do(tiny_folder):
-    from rollout.chat import ChatFormat
+def test_means_are_over_responses_that_mark_their_thoughts(group, scored, tmp_path: Path):
+    chat = chat_of(tmp_path, QWEN)
+    thinking = Thinking(chat.read_response, chat.decode)
 
-    tokenizer = ChatFormat(tiny_folder, use_template=False).tokenizer
-    Thinking(tokenizer)
+    def samples(*texts: str) -> Group:
+        return group(0, *(replace(scored(1.0), sample=sampled(chat, text)) for text in texts))
+
+    row = thinking.metrics([samples("<think>h</think>1", "<think>hmm</think>234", "5")])
+    marks = num_tokens(chat, "<think></think>")
+    end = 1  # the token that ends a response is the answer's
+    assert row == {
+        "rollout/thought_tokens_mean": marks + (1 + 3) / 2, "rollout/answer_tokens_mean": end + (1 + 3) / 2,
+    }  # fmt: skip
+    assert thinking.metrics([samples("5")]) == {}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gyms.api import Call, Status, Task, Turn
-from gyms.episode_checks import play
+from gyms.episodes.checks import play
 from gyms.load import load_gym
 from gyms.mixture import check_disjoint
 from gyms.score import Score

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pytest
 
 from gyms.api import Call, Reply, Score, Status, Task, Turn
-from gyms.episode_checks import play
+from gyms.episodes.checks import play
 from gyms.load import load_gym
 from gyms.mixture import check_disjoint
 from gyms.testing import check_gym

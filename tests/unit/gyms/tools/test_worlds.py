@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from gyms.arguments import check_tools, read_call
-from gyms.random_turns import random_turns
+from gyms.episodes.arguments import check_tools, read_call
+from gyms.episodes.random_turns import random_turns
 from gyms.tools.bank import Bank
 from gyms.tools.calendar import Calendar
 from gyms.tools.dialect import DIALECTS, canonical, spelled, spelled_arguments

@@ -1,0 +1,233 @@
+"""INT4 against the 4-bit floating-point formats of newer GPUs, on a real model's weights: what rounding alone costs.
+
+    int4 g32, g64, g128   this project's grid (rollout/quant/grid.py): 15 even steps, a bfloat16 scale a group
+    mxfp4                 OCP: 0 0.5 1 1.5 2 3 4 6 and their negatives, a power of two a block of 32
+    nvfp4                 the same values, an E4M3 scale a block of 16, one fp32 scale a tensor
+
+The float formats are emulated in torch: only their values matter here. No format is trained for: this is post-training
+rounding of every matrix that `quant.ignore` leaves over. Found are
+
+    error      ||Q(W) - W|| / ||W|| over all of them
+    kl         mean KL(BF16 || Q) in nats a token, on the gold answers of arithmetic prompts and on prose (LICENSE)
+    gap        mean |log p - log p of BF16| of those tokens
+    greedy     share of arithmetic tasks whose gold answer is what Q writes greedily
+
+    python -m benchmarks.formats --model models/smollm2-135m-instruct [--write]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.machine import machine
+from gyms.api import Services
+from gyms.arithmetic import Arithmetic, ArithmeticSettings
+from rollout.chat import ChatFormat
+from rollout.quant.grid import fake_quantize
+from rollout.quant.scheme import QuantScheme
+from rollout.quant.views import quantized_views
+
+__all__ = ["FORMATS", "mxfp4", "nvfp4", "round_e2m1"]
+
+ROOT = Path(__file__).parents[1]
+PAGE, PLOT, RESULTS = (ROOT / "docs" / name for name in ("formats.md", "images/formats.svg", "formats.json"))
+NUM_TASKS, PROSE_TOKENS = 100, 1024
+_MAX_E2M1, _MAX_E4M3 = 6.0, 448.0
+
+
+def round_e2m1(x: Tensor) -> Tensor:
+    """To the nearest of 0, 0.5, 1, 1.5, 2, 3, 4, 6 and their negatives; a tie to the even mantissa, 6 beyond."""
+    size = x.abs()
+    step = torch.where(size < 2, 0.5, torch.where(size < 4, 1.0, 2.0))
+    return torch.copysign(((size / step).round() * step).clamp(max=_MAX_E2M1), x)
+
+
+def mxfp4(weight: Tensor) -> Tensor:
+    """[O, I] fp32 on the MXFP4 grid: OCP Microscaling 1.0, section 6.3; the scale is 2^(floor(log2(amax)) - 2)."""
+    blocks = weight.float().view(-1, 32)
+    amax = blocks.abs().amax(1, keepdim=True)
+    exponent = torch.frexp(amax).exponent - 1 - 2  # frexp: amax = m 2^e with m in [0.5, 1)
+    scale = torch.where(amax == 0, 1.0, torch.ldexp(torch.ones_like(amax), exponent))
+    return (round_e2m1(blocks / scale) * scale).view(weight.shape)
+
+
+def nvfp4(weight: Tensor) -> Tensor:
+    """[O, I] fp32 on the NVFP4 grid: amax / 6 of a block as E4M3, in units of a scale of the whole tensor."""
+    blocks = weight.float().view(-1, 16)
+    whole = (blocks.abs().max() / (_MAX_E2M1 * _MAX_E4M3)).clamp(min=torch.finfo(torch.float32).tiny)
+    scale = (blocks.abs().amax(1, keepdim=True) / _MAX_E2M1 / whole).to(torch.float8_e4m3fn).float() * whole
+    return (round_e2m1(blocks / torch.where(scale == 0, 1.0, scale)) * scale).view(weight.shape)
+
+
+FORMATS: dict[str, tuple[float, Callable[[Tensor], Tensor]]] = {
+    "int4 g32": (4.5, lambda w: fake_quantize(w, 32).float()),
+    "int4 g64": (4.25, lambda w: fake_quantize(w, 64).float()),
+    "int4 g128": (4.125, lambda w: fake_quantize(w, 128).float()),
+    "mxfp4": (4.25, mxfp4),
+    "nvfp4": (4.5, nvfp4),
+}
+"""Name -> bits a weight with its scales, and the rounding."""
+
+
+def fits(name: str, num_in: int) -> bool:
+    """Whether a row of this length is whole groups of the format; else it is left in BF16, as an engine would."""
+    return name != "int4 g128" or num_in % 128 == 0
+
+
+class _Texts:
+    """Token sequences, and the positions in them that predict a token that counts."""
+
+    def __init__(self, folder: Path) -> None:
+        chat = ChatFormat(folder, use_template=True)
+        gym = Arithmetic(ArithmeticSettings(min_operand=1, max_operand=49), Services())
+        tasks = gym.tasks("heldout")
+        chosen = [tasks[i * len(tasks) // NUM_TASKS] for i in range(min(NUM_TASKS, len(tasks)))]
+        self.sums = []
+        for task in chosen:
+            gold = gym.gold(task)
+            assert gold is not None
+            prompt = chat.prompt_ids(task.prompt)
+            answer = tuple(chat.tokenizer.encode(gold, add_special_tokens=False))
+            self.sums.append((prompt + answer, len(prompt)))
+        prose = chat.tokenizer.encode((ROOT / "LICENSE").read_text())[:PROSE_TOKENS]
+        half = len(prose) // 2
+        self.prose = [(tuple(prose[:half]), 1), (tuple(prose[half:]), 1)]
+
+
+@torch.no_grad()
+def _logits(model: Any, texts: Sequence[tuple[tuple[int, ...], int]]) -> list[tuple[Tensor, Tensor]]:
+    """For each text: [n, V] log-probabilities at the positions that count, and the [n] tokens that follow."""
+    found = []
+    for ids, start in texts:
+        logits = model(input_ids=torch.tensor([ids]), use_cache=False).logits[0, start - 1 : -1]
+        found.append((torch.log_softmax(logits.float(), -1), torch.tensor(ids[start:])))
+    return found
+
+
+def _compare(ours: Sequence[tuple[Tensor, Tensor]], exact: Sequence[tuple[Tensor, Tensor]]) -> dict[str, float]:
+    kl = torch.cat([(p.exp() * (p - q)).sum(-1) for (q, _), (p, _) in zip(ours, exact, strict=True)])
+    picked = [
+        [row.gather(1, targets[:, None])[:, 0] for row, targets in side] for side in (ours, exact)
+    ]  # fmt: skip
+    gap = torch.cat(picked[0]) - torch.cat(picked[1])
+    return {"kl": float(kl.mean()), "gap": float(gap.abs().mean()), "num_tokens": len(kl)}
+
+
+def _greedy(found: Sequence[tuple[Tensor, Tensor]]) -> float:
+    return sum(bool((rows.argmax(-1) == targets).all()) for rows, targets in found) / len(found)
+
+
+@torch.no_grad()
+def measure(folder: Path) -> dict[str, dict[str, float]]:
+    """What each format costs, by its name; `bf16` is the model as it is."""
+    from transformers import AutoModelForCausalLM
+
+    texts = _Texts(folder)
+    model: Any = AutoModelForCausalLM.from_pretrained(str(folder), dtype=torch.float32).eval()
+    table = quantized_views(model, QuantScheme())
+    weights = {name: view.clone() for entry in table for name, view in entry.views}
+    exact = {"sums": _logits(model, texts.sums), "prose": _logits(model, texts.prose)}
+    results = {"bf16": {"bits": 16.0, "greedy": _greedy(exact["sums"])}}
+    for name, (bits, quantise) in FORMATS.items():
+        error = size = 0.0
+        for entry in table:
+            for key, view in entry.views:
+                original = weights[key]
+                view.copy_(quantise(original) if fits(name, original.shape[1]) else original)
+                error += float((view - original).square().sum())
+                size += float(original.square().sum())
+        found = {"sums": _logits(model, texts.sums), "prose": _logits(model, texts.prose)}
+        costs = {f"{part}_{k}": v for part in found for k, v in _compare(found[part], exact[part]).items()}
+        greedy = _greedy(found["sums"])
+        results[name] = {"bits": bits, "error": (error / size) ** 0.5, "greedy": greedy, **costs}
+        print(name, json.dumps(results[name]), flush=True)
+    return results
+
+
+# -- the page ---------------------------------------------------------------------------------------------------------
+
+
+def page(facts: dict[str, Any]) -> str:
+    """docs/formats.md, from the content of docs/formats.json."""
+    rows = "".join(_row(name, found) for name, found in facts["formats"].items())
+    machine_line = ", ".join(f"{key} {value}" for key, value in facts["machine"].items())
+    return f"""# Number formats
+
+What rounding alone costs, without training for it, on the weights of {facts["model"]}: INT4 in groups of 32, 64 and 128
+against the 4-bit floats of newer GPUs. Written by `python -m benchmarks.formats --write`, which says how each is
+computed; the float formats are emulated.
+
+| format | bits a weight | error of the weights | KL on sums | KL on prose | gap on sums | gap on prose | greedy sums |
+|---|---|---|---|---|---|---|---|
+{rows}
+![KL and error by format](images/formats.svg)
+
+- **error**: ||Q(W) - W|| / ||W|| over every matrix that `quant.ignore` leaves over.
+- **KL, gap**: nats a token between the BF16 model and the rounded one: KL(BF16 || Q), and the mean difference of the
+  log-probabilities of the very tokens. Sums: gold answers of {NUM_TASKS} held-out arithmetic tasks
+  ({facts["formats"]["mxfp4"]["sums_num_tokens"]:.0f} tokens). Prose: {PROSE_TOKENS} tokens of LICENSE, which the model
+  has seen in training.
+- **greedy sums**: share of those tasks whose gold answer is what the model writes greedily. With {NUM_TASKS} tasks, a
+  difference below about .1 is chance.
+- INT4 in groups of 128 leaves matrices whose rows are no multiple of 128 in BF16 (576 columns, most of this model):
+  its row is no comparison, and it shows why the group size is a setting.
+
+Read with care: one small model, rounding to nearest, no calibration, and no training through the grid, which is what
+this project does with INT4 (docs/int4.md).
+
+Found on: {machine_line}.
+"""
+
+
+def _row(name: str, found: dict[str, float]) -> str:
+    if "error" not in found:
+        return f"| {name} | {found['bits']:g} | | | | | | {found['greedy']:.2f} |\n"
+    costs = (f"{found[key]:.4f}" for key in ("sums_kl", "prose_kl", "sums_gap", "prose_gap"))
+    cells = (name, f"{found['bits']:g}", f"{found['error']:.2%}", *costs, f"{found['greedy']:.2f}")
+    return f"| {' | '.join(cells)} |\n"
+
+
+def plot(formats: dict[str, dict[str, float]]) -> str:
+    """Bars of the KL on prose, with the error of the weights beside each: an SVG."""
+    drawn = {name: found for name, found in formats.items() if "error" in found}
+    largest = max(found["prose_kl"] for found in drawn.values())
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="640" height="{40 + 34 * len(drawn)}" font-family="sans-serif" '
+        'font-size="14"><rect width="100%" height="100%" fill="white"/>',
+        '<text x="12" y="22" font-weight="bold">KL(BF16 || rounded) on prose, nats a token</text>',
+    ]
+    for i, (name, found) in enumerate(drawn.items()):
+        y, width = 36 + 34 * i, 300 * found["prose_kl"] / largest
+        color = "#3b6ea5" if name.startswith("int4") else "#c0792a"
+        lines += [
+            f'<text x="12" y="{y + 17}">{name}</text>',
+            f'<rect x="100" y="{y}" width="{width:.1f}" height="24" fill="{color}"/>',
+            f'<text x="{108 + width:.0f}" y="{y + 17}">{found["prose_kl"]:.4f} (error {found["error"]:.1%}, '
+            f"{found['bits']:g} bits)</text>",
+        ]
+    return "\n".join([*lines, "</svg>", ""])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, default=Path("models/smollm2-135m-instruct"), help="BF16 folder")
+    parser.add_argument("--write", action="store_true", help="write docs/formats.json, .md and the plot")
+    options = parser.parse_args()
+    facts = {"model": options.model.name, "machine": machine(), "formats": measure(options.model)}
+    if options.write:
+        RESULTS.write_text(json.dumps(facts, indent=1) + "\n")
+        PAGE.write_text(page(facts))
+        PLOT.write_text(plot(facts["formats"]))
+    else:
+        print(json.dumps(facts))
+
+
+if __name__ == "__main__":
+    main()

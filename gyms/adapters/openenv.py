@@ -1,0 +1,209 @@
+"""The environment `openenv`: a server that speaks OpenEnv, asked with its own client (`openenv-core`).
+
+`url` is the server. Every episode is a session of its own: `reset(seed=...)`, then an action a call, through the one
+tool `act`, whose arguments are what the server's `/schema` says an action has. What the server answers is shown as
+JSON. The reward is what the server gave: the last one or the sum (`reward`), divided by `max_reward`, within [0, 1].
+
+*Tasks* are seeds: the n-th train task resets with `seed` + n, held-out ones behind all train ones, and the prompt is
+`prompt` with what the reset showed. An episode is a function of (task, turns) as far as the server keeps its seed.
+
+A server that is not there, or breaks, is our fault and masks the episode; an action that it refuses is told to the
+model.
+Left out: servers that are started from images (start them beside the run), and OpenEnv's MCP mode (see `mcp`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any, ClassVar, Literal
+from urllib.request import urlopen
+
+from pydantic import ConfigDict, Field
+
+from gyms.api import (
+    Call,
+    Environment,
+    Episode,
+    GymSettings,
+    Message,
+    Needs,
+    Reply,
+    Score,
+    Services,
+    Split,
+    Status,
+    Task,
+    Tool,
+    Turn,
+    message,
+    refusal,
+    tool_result,
+)
+from gyms.episodes.episode import Unplayable
+from gyms.extras import require
+from gyms.lazy import LazyTasks
+from gyms.sandbox.told import shortened
+
+__all__ = ["OpenEnv", "OpenEnvSettings"]
+
+_CUT_OFF = message("user", "Your turn was cut off. Go on: call `act`.")
+
+
+class OpenEnvSettings(GymSettings):
+    """Which server, and what is asked of it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    url: str
+    """Where the server listens, such as http://127.0.0.1:8000."""
+    prompt: str = "Act in this environment with the tool `act` until it is done.\n\n{observation}"
+    """What the model is told; {observation} is what the reset showed."""
+    reward: Literal["last", "sum"] = "last"
+    """Which of the server's rewards counts: the last one, or all together."""
+    max_reward: float = Field(default=1.0, gt=0.0)
+    """The reward that is worth 1."""
+    reset: dict[str, Any] = Field(default_factory=dict)
+    """Further arguments of every reset."""
+    num_train: int = Field(default=1000, ge=1, le=10**9)
+    """Train tasks."""
+    num_heldout: int = Field(default=100, ge=1, le=10**6)
+    """Held-out tasks."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of the first train task."""
+    step_seconds: float = Field(default=60.0, gt=0.0, le=600.0)
+    """Longest time of one answer of the server, in seconds."""
+    output_chars: int = Field(default=4000, ge=200, le=100_000)
+    """Most characters of one observation; of a longer one, the middle is left out."""
+
+
+class OpenEnv(Environment):
+    """Plays in a server's environment; see the head of this file."""
+
+    Settings = OpenEnvSettings
+    needs = Needs(wall_seconds=1300.0, network=True)
+    components: ClassVar[Mapping[str, str]] = {
+        "reward": "what the server gave, before it is scaled",
+        "num_calls": "actions that the server took",
+        "is_done": "1 where the server ended the episode",
+    }
+    max_turns = 300
+    settings: OpenEnvSettings
+
+    def __init__(self, settings: OpenEnvSettings, services: Services) -> None:
+        super().__init__(settings, services)
+        require("openenv", user="the environment `openenv`")
+        if not settings.url.startswith(("http://", "https://")):
+            raise ValueError(f"url = {settings.url!r}: expected http://HOST:PORT or https://HOST:PORT")
+
+    def tasks(self, split: Split) -> Sequence[Task]:
+        """Lazy: a task is reset, to see what it shows, when it is indexed."""
+        return _Seeds(self, split)
+
+    def tools(self, task: Task) -> Sequence[Tool]:
+        return (self._tool,)
+
+    def start(self, task: Task, seed: int) -> Episode:
+        if type(task.data.get("seed")) is not int:
+            return Unplayable(f"task {task.id!r}: data['seed'] must be a whole number")
+        return _Session(self.settings, task.data["seed"], self._tool)
+
+    def fingerprint(self, task: Task) -> str:
+        return f"seed {task.data['seed']}"
+
+    @cached_property
+    def _tool(self) -> Tool:
+        """An action of this server; what OpenEnv adds to every action is left out."""
+        url = f"{self.settings.url.rstrip('/')}/schema"
+        try:
+            with urlopen(url, timeout=self.settings.step_seconds) as answer:
+                action = json.load(answer)["action"]
+        except (OSError, ValueError, KeyError) as error:
+            raise ValueError(
+                f"url = {self.settings.url!r}: no OpenEnv server answers there ({error}); start it"
+            ) from error
+        parameters = dict(action)
+        parameters["properties"] = {name: s for name, s in action.get("properties", {}).items() if name != "metadata"}
+        return Tool(name="act", description="Takes one action in the environment.", parameters=parameters)
+
+
+class _Seeds(LazyTasks):
+    """The tasks of a split."""
+
+    def __init__(self, env: OpenEnv, split: Split) -> None:
+        self._env = env
+        self._split: Split = split
+
+    def __len__(self) -> int:
+        settings = self._env.settings
+        return settings.num_train if self._split == "train" else settings.num_heldout
+
+    def make(self, place: int) -> Task:
+        settings = self._env.settings
+        seed = settings.seed + place + (settings.num_train if self._split == "heldout" else 0)
+        session = _Session(settings, seed, self._env.tools(Task(id="", prompt=()))[0])
+        try:
+            shown = session.shown
+        finally:
+            session.close()
+        prompt = settings.prompt.replace("{observation}", shown)
+        return Task(id=f"{self._split}/{place}", prompt=(message("user", prompt),), data={"seed": seed})
+
+
+class _Session(Episode):
+    """One session with the server, reset."""
+
+    def __init__(self, settings: OpenEnvSettings, seed: int, tool: Tool) -> None:
+        core = require("openenv.core", user="the environment `openenv`")
+        self._settings = settings
+        self._tool = tool
+        self._client = core.GenericEnvClient(base_url=settings.url, message_timeout_s=settings.step_seconds).sync()
+        self._rewards: list[float] = []
+        self._num_calls = 0
+        self._is_done = False
+        try:
+            self._client.connect()
+            self.shown = self._told(self._client.reset(seed=seed, **settings.reset))
+        except BaseException:
+            self.close()
+            raise
+
+    def step(self, turn: Turn) -> Reply:
+        if not turn.calls:
+            return Reply(messages=(_CUT_OFF,)) if turn.is_truncated else Reply(is_done=True)
+        said: list[Message] = []
+        for call in turn.calls:
+            said.append(self._result(call))
+            if self._is_done:
+                break
+        return Reply(messages=tuple(said), is_done=self._is_done)
+
+    def score(self) -> Score:
+        rewards = self._rewards if self._settings.reward == "sum" else self._rewards[-1:]
+        reward = float(sum(rewards))
+        return Score(
+            status=Status.OK,
+            value=min(1.0, max(0.0, reward / self._settings.max_reward)),
+            components={"reward": reward, "num_calls": float(self._num_calls), "is_done": float(self._is_done)},
+        )
+
+    def close(self) -> None:
+        self._client.close()
+
+    def _result(self, call: Call) -> Message:
+        if call.arguments is None:
+            return refusal(call, (self._tool,))
+        try:
+            result = self._client.step(dict(call.arguments))
+        except RuntimeError as error:  # the server's word for an action that it refuses
+            return tool_result(call, shortened(f"Error: {error}", self._settings.output_chars))
+        self._num_calls += 1
+        return tool_result(call, self._told(result))
+
+    def _told(self, result: Any) -> str:
+        if result.reward is not None:
+            self._rewards.append(float(result.reward))
+        self._is_done = bool(result.done)
+        shown = {name: value for name, value in result.observation.items() if name != "metadata"}
+        return shortened(json.dumps(shown, sort_keys=True), self._settings.output_chars)

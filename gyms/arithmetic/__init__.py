@@ -1,0 +1,1 @@
+"""Sums, differences and products: the door is gym.py."""

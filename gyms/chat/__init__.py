@@ -1,0 +1,1 @@
+"""Open-ended prompts, and what code can check of an answer: the door is gym.py."""

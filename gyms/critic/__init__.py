@@ -1,0 +1,1 @@
+"""Which of two answers is right: the door is gym.py."""

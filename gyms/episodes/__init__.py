@@ -1,0 +1,1 @@
+"""Many turns: episodes, their turns and tools, and what checks them."""

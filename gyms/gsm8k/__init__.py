@@ -1,0 +1,1 @@
+"""Grade-school word problems: the door is gym.py."""

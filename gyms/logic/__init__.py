@@ -1,0 +1,1 @@
+"""reasoning-gym's puzzles: the door is gym.py."""

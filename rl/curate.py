@@ -1,0 +1,122 @@
+"""`k2rl curate RUN`: what a run's policy did well, as curated conversations for a warm-up or the PTX loss.
+
+Episodes and responses whose score has a value of at least `--min-value` become lines of `messages` and `tools`, which
+`ptx.source.jsonl` reads (Kimi K2 trained on tool-use trajectories that had passed their rubric). Turns are written
+again in the run's tool format, without thoughts; what tools said stands between them and is outside of the loss. Of
+siblings at most `--per-task` are kept, the shortest first, so that easy tasks do not crowd out the others. Episodes
+that were cut off, or whose context was rewritten, are left out: no conversation says what the policy saw.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from configs.load import from_json
+from gyms.api import Tool, message
+from gyms.episodes.turns import turn_of_json
+from gyms.load import load_gym
+from gyms.mixture import Draw, GymEntry, draws
+from rl.run_folder import RunFolder
+from rollout.tool_calls import FORMATS, written
+
+__all__ = ["conversation_of", "curated", "main"]
+
+Row = Mapping[str, Any]
+DESCRIPTION = "Write what a run's policy did well as curated conversations, a line of JSON each (ptx.source.jsonl)."
+_FINISHED = ("stop", "turns")
+
+
+def curated(rows: Iterable[Row], *, min_value: float, per_task: int) -> list[Row]:
+    """The rows that are kept, in their order.
+
+    Args:
+        rows: of rollouts/, of any number of steps.
+        min_value: least value of a score, in [0, 1].
+        per_task: most rows of one task of one gym.
+    """
+    good = [
+        row
+        for row in rows
+        if row["value"] is not None
+        and row["value"] >= min_value
+        and row["finish_reason"] in _FINISHED
+        and not any("context_ids" in segment for segment in row["segments"])
+    ]
+    kept: dict[tuple[str, str], list[int]] = {}
+    for place in sorted(range(len(good)), key=lambda place: (good[place]["num_tokens"], place)):
+        chosen = kept.setdefault((good[place]["gym"], good[place]["task"]), [])
+        if len(chosen) < per_task:
+            chosen.append(place)
+    return [good[place] for place in sorted(place for chosen in kept.values() for place in chosen)]
+
+
+def conversation_of(row: Row, tools: Sequence[Tool], *, tool_format: str) -> dict[str, Any]:
+    """A row as a conversation that ends with what the policy said last."""
+    messages = list(row["prompt"])
+    if row["episode"] is None:
+        messages.append(message("assistant", row["response"]))
+    else:
+        for turn, reply in zip(row["episode"]["turns"], row["episode"]["replies"], strict=True):
+            messages += [message("assistant", written(turn_of_json(turn), tools, tool_format=tool_format)), *reply]
+        while messages[-1]["role"] != "assistant":  # what the last turn was answered teaches nothing
+            messages.pop()
+    shown = [{"name": t.name, "description": t.description, "parameters": dict(t.parameters)} for t in tools]
+    return {"messages": messages, **({"tools": shown} if shown else {})}
+
+
+def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m rl.curate") -> int:
+    """Parse, filter, write; returns the exit code."""
+    parser = argparse.ArgumentParser(prog=prog, description=DESCRIPTION)
+    parser.add_argument("run", type=Path, metavar="RUN", help="run folder")
+    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="JSONL file to write")
+    parser.add_argument("--min-value", type=float, default=1.0, help="least value of a score, in [0, 1] (default 1)")
+    parser.add_argument("--per-task", type=int, default=1, help="most samples of one task (default 1)")
+    parser.add_argument(
+        "--tool-format", choices=sorted(FORMATS), help="how calls are written; default: model.tool_format of the run"
+    )
+    options = parser.parse_args(arguments)
+    try:
+        kept = {"min_value": options.min_value, "per_task": options.per_task}
+        lines = list(_conversations(options.run, tool_format=options.tool_format, **kept))
+        if not lines:
+            raise ValueError(f"no sample of {options.run} has a value of {options.min_value:g}; lower --min-value")
+    except ValueError as error:
+        print(f"nothing written: {error}", file=sys.stderr)
+        return 2
+    options.output.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    print(f"{len(lines)} conversations in {options.output}; read them with ptx.source.jsonl={options.output}")
+    return 0
+
+
+def _conversations(run: Path, *, tool_format: str | None, min_value: float, per_task: int) -> Iterator[dict[str, Any]]:
+    folder = RunFolder(run)
+    if not folder.config.is_file():
+        raise ValueError(f"{run} is no run folder: it has no config.json")
+    config = from_json(folder.config.read_text(encoding="utf-8"))
+    entries = [
+        GymEntry(
+            name=g.name, gym=load_gym(g.name, g.gym, g.args, config_key=f"gyms.{i}"), share=g.share, budget=g.budget
+        )
+        for i, g in enumerate(config.gyms)
+    ]
+    rows = [row for file in sorted(folder.rollouts.glob("step_*.jsonl")) for row in folder.rows(file)]
+    num, asked = config.rollout.prompts_per_step, dict[int, Draw]()
+    tool_format = tool_format or config.model.tool_format or ("" if config.model.chat_template else "pythonic")
+    for row in curated(rows, min_value=min_value, per_task=per_task):
+        if row["episode"] is not None and not tool_format:
+            raise ValueError("how calls are written was found in the model's template; name it: --tool-format hermes")
+        if row["episode"] is not None and row["draw"] not in asked:
+            asked |= {draw.index: draw for draw in draws(config.seed, row["draw"] // num, num, entries)}
+        draw = asked.get(row["draw"])
+        if draw is not None and draw.task.id != row["task"]:
+            continue  # another task stood in its place (rollout.long_prompts): its tools are unknown here
+        yield conversation_of(row, () if draw is None else draw.tools, tool_format=tool_format)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

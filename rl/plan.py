@@ -1,0 +1,239 @@
+"""`k2rl plan CONFIG`: memory of each phase, packed bytes, swap and step time on GPUs, from a model's config alone.
+
+First principles, with every assumption printed: a plan is as good as those. Nothing is loaded and no GPU is needed, so
+a run can be sized before anything is rented. Parameters are counted from config.json: dense models, mixtures of
+experts, and latent attention (MLA). What a count is made of and where bytes come from is in docs/scale.md.
+
+Left out: network between nodes, pipeline parallelism, and what others do on the same devices.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+__all__ = ["GPUS", "Gpu", "ModelSize", "main", "model_size", "plan"]
+
+BITS_OF_A_SCALE, BITS_OF_A_CODE = 16, 4
+LEARNER_BYTES = 4 + 4 + 8 + 2
+"""Of a parameter while it learns: fp32 master, gradient, two moments, bf16 image; packed codes come on top."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gpu:
+    """A device, from its maker's data sheet."""
+
+    memory_bytes: float
+    """Device memory."""
+    bytes_per_second: float
+    """Of device memory."""
+    flops: float
+    """Dense bf16 operations a second."""
+    host_bytes_per_second: float = 25e9
+    """To and from pageable host memory; half of what PCIe 5 x16 gives to pinned memory."""
+
+
+GPUS: Mapping[str, Gpu] = {
+    "a100": Gpu(memory_bytes=80e9, bytes_per_second=2.0e12, flops=312e12, host_bytes_per_second=12e9),
+    "h100": Gpu(memory_bytes=80e9, bytes_per_second=3.35e12, flops=989e12),
+    "h200": Gpu(memory_bytes=141e9, bytes_per_second=4.8e12, flops=989e12),
+    "b200": Gpu(memory_bytes=180e9, bytes_per_second=8.0e12, flops=2250e12),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSize:
+    """Parameters by what becomes of them."""
+
+    quantised: int
+    """Of linear layers that are INT4."""
+    plain: int
+    """Embeddings, head, norms, routers, biases: they stay bfloat16."""
+    experts: int
+    """Of `quantised`, those of routed experts."""
+    active: int
+    """Used for a token: the output head among them, the input embedding not."""
+    num_layers: int
+    kv_width: int
+    """Numbers of a token's KV cache in a layer."""
+
+    @property
+    def total(self) -> int:
+        """All parameters."""
+        return self.quantised + self.plain
+
+    def packed_bytes(self, group_size: int, *, only_experts: bool = False) -> float:
+        """Of the artefact: codes and scales, and what stays bfloat16.
+
+        Args:
+            group_size: weights that share a scale.
+            only_experts: whether `quant.ignore` leaves all other layers out, as Kimi K2 Thinking does.
+        """
+        quantised = self.experts if only_experts else self.quantised
+        return quantised * (BITS_OF_A_CODE + BITS_OF_A_SCALE / group_size) / 8 + 2 * (self.total - quantised)
+
+
+def model_size(facts: Mapping[str, Any]) -> ModelSize:
+    """Count a decoder's parameters from its config.json (Llama, Qwen 2 and 3, DeepSeek V3, Kimi K2 and their kin).
+
+    Raises:
+        ValueError: a number that the count needs is missing.
+    """
+    facts = facts.get("text_config") or facts
+    try:
+        width, layers, vocabulary = facts["hidden_size"], facts["num_hidden_layers"], facts["vocab_size"]
+        attention, attention_plain, kv_width = _attention(facts)
+    except KeyError as error:
+        raise ValueError(f"config.json has no {error.args[0]!r}, which the count of parameters needs") from None
+    experts = facts.get("n_routed_experts") or facts.get("num_local_experts") or facts.get("num_experts") or 0
+    dense_layers = min(layers, facts.get("first_k_dense_replace", 0)) if experts else layers
+    per_expert = 3 * width * facts.get("moe_intermediate_size", facts.get("intermediate_size", 0))
+    shared = (facts.get("n_shared_experts") or 0) * per_expert
+    dense = 3 * width * facts["intermediate_size"] * dense_layers
+    sparse = layers - dense_layers
+    tables = 1 if facts.get("tie_word_embeddings") else 2
+    plain = tables * vocabulary * width + layers * (attention_plain + 2 * width) + width + sparse * width * experts
+    common = attention * layers + dense + sparse * shared
+    active_experts = sparse * (facts.get("num_experts_per_tok") or 0) * per_expert
+    return ModelSize(
+        quantised=common + sparse * experts * per_expert,
+        plain=plain,
+        experts=sparse * experts * per_expert,
+        active=common + active_experts + vocabulary * width,
+        num_layers=layers,
+        kv_width=kv_width,
+    )
+
+
+def _attention(facts: Mapping[str, Any]) -> tuple[int, int, int]:
+    """Of a layer: weights of its matrices, norms and biases, numbers of a token's KV cache."""
+    width, heads = facts["hidden_size"], facts["num_attention_heads"]
+    if facts.get("kv_lora_rank"):
+        rank, rope = facts["kv_lora_rank"], facts["qk_rope_head_dim"]
+        nope, value, query_rank = facts["qk_nope_head_dim"], facts["v_head_dim"], facts.get("q_lora_rank")
+        queries = heads * (nope + rope)
+        query = query_rank * (width + queries) if query_rank else width * queries
+        matrices = query + width * (rank + rope) + rank * heads * (nope + value) + heads * value * width
+        return matrices, rank + (query_rank or 0), rank + rope
+    head = facts.get("head_dim") or width // heads
+    kv_heads = facts.get("num_key_value_heads") or heads
+    matrices = 2 * width * heads * head + 2 * width * kv_heads * head
+    kind = str(facts.get("model_type", ""))
+    biases = (heads + 2 * kv_heads) * head if kind in ("qwen2", "qwen2_moe") or facts.get("attention_bias") else 0
+    return matrices, biases + (2 * head if kind.startswith("qwen3") else 0), 2 * kv_heads * head
+
+
+def plan(
+    size: ModelSize, gpu: Gpu, *, num_gpus: int, group_size: int, kv_cache_bytes: float, num_samples: int,
+    num_tokens: float, max_num_seqs: int, use: float = 0.35,
+) -> dict[str, float]:  # fmt: skip
+    """Bytes and seconds of one GPU and one step.
+
+    Args:
+        num_gpus: learner ranks, and as many GPUs for engines: they take turns.
+        kv_cache_bytes: of an engine.
+        num_samples, num_tokens: responses of a step, and the mean length of one with its prompt.
+        max_num_seqs: responses that decode together on an engine.
+        use: fraction of peak operations that learning reaches, and of peak bandwidth that decoding does.
+    """
+    packed = size.packed_bytes(group_size)
+    ranks_of_engine = max(1, -(-int(packed * 1.1 + kv_cache_bytes) // int(gpu.memory_bytes * 0.9)))
+    num_engines = max(1, num_gpus // ranks_of_engine)
+    of_learner = size.total * (LEARNER_BYTES + packed / size.total) / num_gpus
+    layer = 2 * size.total / size.num_layers
+    together = min(max_num_seqs, max(1.0, num_samples / num_engines))
+    weights_read = min(packed, packed * size.active / size.total * together)
+    kv_read = 2 * size.num_layers * size.kv_width * num_tokens / 2 * together
+    token_seconds = (weights_read + kv_read) / ranks_of_engine / (gpu.bytes_per_second * use)
+    rounds = max(1.0, num_samples / num_engines / together)
+    return {
+        "ranks_of_an_engine": ranks_of_engine,
+        "packed_bytes": packed,
+        "generating_bytes": packed * 1.1 / ranks_of_engine + kv_cache_bytes / ranks_of_engine,
+        "learning_bytes": of_learner + 2 * layer,
+        "host_bytes": of_learner + packed,
+        "offload_seconds": of_learner / gpu.host_bytes_per_second,
+        "swap_seconds": packed / ranks_of_engine / gpu.host_bytes_per_second,
+        "rollout_seconds": rounds * num_tokens * token_seconds,
+        "update_seconds": 8 * size.active * num_samples * num_tokens / (num_gpus * gpu.flops * use),
+    }
+
+
+ASSUMPTIONS = """\
+assumptions: learner and engines take turns on the same GPUs; masters, gradients and moments in fp32 are sharded evenly
+(18 bytes a parameter and its packed codes); two gathered layers at a time; engines get 1.1 times the packed bytes; the
+swap comes from pageable host memory; a sample decodes all its tokens at {use:.0%} of the memory's bandwidth; learning
+does 8 operations a parameter and token (forward, backward, the pass of old log-probabilities) at {use:.0%} of peak."""
+
+
+def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m rl.plan") -> int:
+    """Print the plan of a config or a model's config.json; the exit status."""
+    parser = argparse.ArgumentParser(prog=prog, description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("config", nargs="+", help="configs/x.toml and overrides, or a model's config.json")
+    parser.add_argument("--gpus", type=int, default=1, help="number of GPUs (default 1)")
+    parser.add_argument("--gpu", choices=sorted(GPUS), default="h100", help="which (default h100)")
+    parser.add_argument("--tokens", type=float, help="mean of a prompt and its response (default: half the context)")
+    options = parser.parse_args(arguments)
+    try:
+        facts, work = _read(options.config)
+        size = model_size(facts)
+    except (OSError, ValueError) as error:
+        print(f"{prog}: {error}", file=sys.stderr)
+        return 2
+    if options.tokens:
+        work["num_tokens"] = options.tokens
+    if options.gpus < 1:
+        print(f"{prog}: --gpus {options.gpus}; want 1 or more", file=sys.stderr)
+        return 2
+    found = plan(size, GPUS[options.gpu], num_gpus=options.gpus, **work)
+    print("\n".join(_table(size, found, GPUS[options.gpu], f"{options.gpus} x {options.gpu}")))
+    return 0 if max(found["learning_bytes"], found["generating_bytes"]) <= GPUS[options.gpu].memory_bytes else 1
+
+
+def _read(given: Sequence[str]) -> tuple[Mapping[str, Any], dict[str, Any]]:
+    """A model's facts, and what a step of its run is."""
+    if given[0].endswith(".json"):
+        facts = json.loads(Path(given[0]).read_text(encoding="utf-8"))
+        return facts, {"group_size": 32, "kv_cache_bytes": 20e9, "num_samples": 1024, "num_tokens": 4096.0,
+                       "max_num_seqs": 256}  # fmt: skip
+    from configs.load import load_config
+
+    config = load_config([Path(part) for part in given if "=" not in part], [part for part in given if "=" in part])
+    if config.model.path is None:
+        raise ValueError('model.source = "tiny" builds a model that needs no plan; give a config with model.path')
+    facts = json.loads((config.model.path / "config.json").read_text(encoding="utf-8"))
+    rollout = config.rollout
+    return facts, {
+        "group_size": config.quant.group_size,
+        "kv_cache_bytes": float(config.engine.kv_cache_bytes),
+        "num_samples": rollout.prompts_per_step * rollout.samples_per_prompt,
+        "num_tokens": config.model.context_length / 2,
+        "max_num_seqs": config.engine.max_num_seqs,
+    }
+
+
+def _table(size: ModelSize, found: Mapping[str, float], gpu: Gpu, where: str) -> list[str]:
+    step = found["offload_seconds"] * 2 + found["swap_seconds"] + found["rollout_seconds"] + found["update_seconds"]
+    rows = [
+        ("parameters", f"{size.total / 1e9:.2f} B, {size.active / 1e9:.2f} B active, "
+         f"{size.quantised / size.total:.1%} INT4"),
+        ("packed", f"{found['packed_bytes'] / 1e9:.2f} GB, an engine on {found['ranks_of_an_engine']:.0f} GPUs"),
+        ("generating", f"{found['generating_bytes'] / 1e9:.1f} of {gpu.memory_bytes / 1e9:.0f} GB a GPU"),
+        ("learning", f"{found['learning_bytes'] / 1e9:.1f} of {gpu.memory_bytes / 1e9:.0f} GB a GPU, and activations"),
+        ("host", f"{found['host_bytes'] / 1e9:.1f} GB a GPU"),
+        ("learner to host", f"{found['offload_seconds']:.2f} s, and as long back"),
+        ("swap", f"{found['swap_seconds']:.2f} s"),
+        ("rollout", f"{found['rollout_seconds']:.1f} s"),
+        ("update", f"{found['update_seconds']:.1f} s"),
+        ("step", f"{step:.1f} s on {where}"),
+    ]  # fmt: skip
+    return [f"{name:<17}{told}" for name, told in rows] + [ASSUMPTIONS.format(use=0.35)]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

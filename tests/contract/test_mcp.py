@@ -1,0 +1,141 @@
+"""The environment `mcp`, with a real server in a process of its own."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("mcp", reason="the extra `mcp` is not installed")
+
+from gyms.adapters.mcp import MAX_CALLS_A_TURN, Mcp
+from gyms.api import Call, Episode, Reply, Status, Turn
+from gyms.episode_checks import play, some_episodes
+from gyms.load import load_gym
+
+SERVER = """
+import os
+import time
+
+from mcp.server.mcpserver import MCPServer
+
+server = MCPServer("notes")
+notes: list[str] = []
+
+
+@server.tool()
+def write(text: str) -> str:
+    "Writes a note."
+    notes.append(text)
+    return f"{len(notes)} notes"
+
+
+@server.tool()
+def divide(a: int, b: int) -> float:
+    "Divides."
+    return a / b
+
+
+@server.tool()
+def crash() -> str:
+    "Ends the server."
+    os._exit(3)
+
+
+@server.tool()
+def sleep(seconds: float) -> str:
+    "Waits."
+    time.sleep(seconds)
+    return "slept"
+
+
+server.run()
+"""
+
+
+@pytest.fixture
+def gym(tmp_path: Path) -> Mcp:
+    (tmp_path / "server.py").write_text(SERVER)
+    return mcp(tmp_path)
+
+
+def mcp(folder: Path, **args: object) -> Mcp:
+    settings = {"command": [sys.executable, str(folder / "server.py")], "args": {"style": "chat"}, **args}
+    found = load_gym("mcp", "gyms.adapters.mcp:Mcp", settings)
+    assert isinstance(found, Mcp)
+    return found
+
+
+@pytest.fixture
+def episode(gym: Mcp) -> Iterator[Episode]:
+    begun = gym.start(gym.tasks("train")[0], seed=0)
+    yield begun
+    begun.close()
+
+
+def turn(*named: tuple[str, dict[str, object]]) -> Turn:
+    return Turn(text="", calls=tuple(Call(id=f"c{n}", tool=t, arguments=a) for n, (t, a) in enumerate(named)))
+
+
+def said(reply: Reply) -> list[str]:
+    return [message["content"] for message in reply.messages]
+
+
+def test_an_episode_is_replayed_and_the_gold_one_scores(tmp_path: Path, gym: Mcp) -> None:
+    """As `check_gym` would see it, with few of the servers that it would start."""
+    gym = mcp(tmp_path, tools=["write", "divide"])
+    task = gym.tasks("train")[0]
+    assert play(gym, task, gym.gold_turns(task) or ()).score.value == 1.0
+    (turns,) = some_episodes(gym, task, num=2)[1:]
+    assert play(gym, task, turns) == play(gym, task, turns)
+    assert not play(gym, task, [Turn(text=task.prompt[0]["content"])]).score.value
+
+
+def test_tools_are_what_the_server_lists(gym: Mcp) -> None:
+    tools = {tool.name: tool for tool in gym.tools(gym.tasks("train")[0])}
+    assert set(tools) == {"write", "divide", "crash", "sleep"}
+    assert tools["write"].description == "Writes a note."
+    assert tools["divide"].parameters["required"] == ["a", "b"]
+
+
+def test_an_episode_has_a_server_of_its_own_and_the_other_gym_scores_its_last_turn(gym: Mcp) -> None:
+    task = gym.tasks("train")[0]
+    first, second = gym.start(task, 0), gym.start(task, 0)
+    assert said(first.step(turn(("write", {"text": "a"}), ("write", {"text": "b"})))) == ["1 notes", "2 notes"]
+    assert said(second.step(turn(("write", {"text": "c"})))) == ["1 notes"]
+    (told,) = said(first.step(turn(("divide", {"a": 1, "b": 0}))))
+    assert told.startswith("Error: ")
+    assert first.step(Turn(text=gym.gold(task) or "")) == Reply(is_done=True)
+    score = first.score()
+    assert (score.value, score.components["num_calls"], score.components["num_call_errors"]) == (1.0, 3.0, 1.0)
+    assert second.score().status is Status.NO_ANSWER
+    first.close()
+    second.close()
+
+
+def test_a_server_that_ends_or_hangs_costs_its_state(tmp_path: Path, gym: Mcp) -> None:
+    short = mcp(tmp_path, call_seconds=5.0)
+    episode = short.start(short.tasks("train")[0], 0)
+    episode.step(turn(("write", {"text": "a"})))
+    for call in (("crash", {}), ("sleep", {"seconds": 600})):
+        (told,) = said(episode.step(turn(call)))
+        assert told.startswith("Error: the call failed") and told.endswith("what it kept is gone.")
+        assert said(episode.step(turn(("write", {"text": "b"})))) == ["1 notes"]
+    episode.close()
+
+
+def test_calls_that_cannot_be_read_and_too_many_calls_are_answered(episode: Episode) -> None:
+    unread = Turn(text="", calls=(Call(id="c", tool="write", arguments=None, problem="'text' is missing"),))
+    assert said(episode.step(unread)) == ["Error: 'text' is missing. write takes text (string)."]
+    many = said(episode.step(turn(*[("write", {"text": "x"})] * (MAX_CALLS_A_TURN + 1))))
+    assert many[-2] == f"{MAX_CALLS_A_TURN} notes" and many[-1].startswith("Error: not run.")
+
+
+def test_settings_that_do_not_fit_are_refused(tmp_path: Path, gym: Mcp) -> None:
+    wrong = mcp(tmp_path, tools=["nope"])
+    with pytest.raises(ValueError, match="the server has no tool 'nope'; it has write, divide, crash, sleep"):
+        wrong.tools(wrong.tasks("train")[0])
+    with pytest.raises(ValueError, match="is an environment of many turns"):
+        mcp(tmp_path, gym="tools", args={})

@@ -1,0 +1,149 @@
+"""The environment `openenv`, with the package's own server on loopback."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from urllib.request import urlopen
+
+import pytest
+
+pytest.importorskip("openenv.core", reason="the extra `openenv` is not installed")
+
+from gyms.adapters.openenv import OpenEnv
+from gyms.api import Call, Reply, Status, Task, Turn
+from gyms.load import load_gym
+from gyms.testing import check_gym
+
+SERVER = """
+import sys
+
+import uvicorn
+from openenv.core.env_server import create_fastapi_app
+from openenv.core.env_server.interfaces import Environment
+from openenv.core.env_server.types import Action, Observation, State
+
+
+class Guess(Action):
+    number: int
+
+
+class Seen(Observation):
+    hint: str
+
+
+class Guessing(Environment):
+    SUPPORTS_CONCURRENT_SESSIONS = True
+
+    def __init__(self):
+        super().__init__()
+        self.secret, self.count = 0, 0
+
+    def reset(self, seed=None, episode_id=None, **kwargs):
+        self.secret, self.count = (seed or 0) * 7 % 16, 0
+        return Seen(hint=f"a number from 0 to 15, game {seed}")
+
+    def step(self, action, timeout_s=None, **kwargs):
+        self.count += 1
+        if action.number == self.secret:
+            return Seen(hint="right", done=True, reward=2.0)
+        return Seen(hint="larger" if self.secret > action.number else "smaller", reward=0.0)
+
+    @property
+    def state(self):
+        return State(step_count=self.count)
+
+
+uvicorn.run(create_fastapi_app(Guessing, Guess, Seen, max_concurrent_envs=16), port=int(sys.argv[1]), log_level="error")
+"""
+PATIENCE = 300.0
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    file = tmp_path_factory.mktemp("openenv") / "server.py"
+    file.write_text(SERVER)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = subprocess.Popen([sys.executable, str(file), str(port)])
+    found, deadline = f"http://127.0.0.1:{port}", time.monotonic() + PATIENCE
+    while True:
+        assert process.poll() is None and time.monotonic() < deadline, "the server does not start"
+        try:
+            with urlopen(f"{found}/health", timeout=5):
+                break
+        except OSError:
+            time.sleep(0.2)
+    yield found
+    process.terminate()
+    process.wait(30)
+
+
+def openenv(url: str, **args: object) -> OpenEnv:
+    settings = {"url": url, "num_train": 8, "num_heldout": 4, "max_reward": 2.0, **args}
+    gym = load_gym("openenv", "gyms.adapters.openenv:OpenEnv", settings)
+    assert isinstance(gym, OpenEnv)
+    return gym
+
+
+def guess(*numbers: int) -> Turn:
+    calls = tuple(Call(id=f"c{n}", tool="act", arguments={"number": number}) for n, number in enumerate(numbers))
+    return Turn(text="", calls=calls)
+
+
+def hints(reply: Reply) -> list[str]:
+    return [json.loads(message["content"])["hint"] for message in reply.messages]
+
+
+def test_it_keeps_the_contract(url: str) -> None:
+    check_gym(openenv(url), max_tasks=3, num_episodes=10)
+
+
+def test_an_episode_is_a_session_with_a_seed_of_its_own(url: str) -> None:
+    gym = openenv(url)
+    task = gym.tasks("train")[3]
+    assert task.data == {"seed": 3} and '{"hint": "a number from 0 to 15, game 3"}' in task.prompt[0]["content"]
+    assert gym.tasks("heldout")[1].data == {"seed": 9}
+    first, second = gym.start(task, 0), gym.start(gym.tasks("train")[1], 0)
+    assert hints(first.step(guess(4))) == ["larger"]
+    assert hints(second.step(guess(8))) == ["smaller"]
+    assert first.score().value == 0.0
+    reply = first.step(guess(5, 6))
+    assert reply.is_done and hints(reply) == ["right"], "what comes behind the end is not played"
+    assert first.score().value == 1.0
+    assert first.score().components == {"reward": 2.0, "num_calls": 2.0, "is_done": 1.0}
+    first.close()
+    second.close()
+
+
+def test_an_action_that_does_not_fit_is_told_to_the_model(url: str) -> None:
+    gym = openenv(url)
+    (tool,) = gym.tools(gym.tasks("train")[0])
+    assert set(tool.parameters["properties"]) == {"number"}
+    episode = gym.start(gym.tasks("train")[0], 0)
+    unread = Turn(text="", calls=(Call(id="c", tool="act", arguments=None, problem="'number' is missing"),))
+    assert episode.step(unread).messages[0]["content"].startswith("Error: 'number' is missing. act takes number")
+    wrong = Turn(text="", calls=(Call(id="c", tool="act", arguments={"number": "x"}),))
+    assert episode.step(wrong).messages[0]["content"].startswith("Error: ")
+    assert hints(episode.step(guess(0))) == ["right"]
+    episode.close()
+
+
+def test_a_server_that_is_not_there_is_told_by_its_setting() -> None:
+    with pytest.raises(ValueError, match=r"url = 'http://127.0.0.1:9': no OpenEnv server answers there"):
+        openenv("http://127.0.0.1:9").tools(Task(id="t", prompt=()))
+    with pytest.raises(ValueError, match="expected http://HOST:PORT"):
+        openenv("127.0.0.1:9")
+    score = openenv("http://127.0.0.1:9", seed=0)
+    assert score.settings.num_train == 8
+
+
+def test_a_malformed_task_is_told_apart(url: str) -> None:
+    gym = openenv(url)
+    gym_score = gym.score(Task(id="t", prompt=(), data={"seed": "x"}), "")
+    assert gym_score.status is Status.BAD_TASK

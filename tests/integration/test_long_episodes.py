@@ -1,0 +1,148 @@
+"""Episodes of hundreds of turns through the real engine: what is prefilled, contexts that are rewritten, and a kill."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from configs.schema import TinyModelConfig
+from gyms.api import Message, Task, Tool, Turn
+from gyms.load import GymSpec
+from gyms.mixture import Draw, EpisodeLimits
+from reward.scorer import Scorer
+from rl.checkpoint import latest_checkpoint
+from rl.episodes import play
+from rl.tiny_model import build_tiny_model
+from rollout.engine.engine import EngineSettings, VLLMEngine
+from rollout.types import FinishReason, Sample, SampleRequest
+from tests.integration.harness import PATIENCE, Runs, new_learner
+from tests.integration.test_runs import wait_for_rows, without_times
+
+GYM = str(Path(__file__).with_name("walk_gym.py"))
+ALPHABET = "".join(map(chr, range(33, 500)))
+STOPS = tuple(range(0, 440, 20))
+"""So many tokens end a turn of this random model that it says some twenty; the engine itself knows no script."""
+
+
+class Alone:
+    """One engine as an episode sees it, one request at a time."""
+
+    def __init__(self, engine: VLLMEngine) -> None:
+        self.engine = engine
+        self.prefilled: list[int] = []
+        """Tokens that were prefilled for each turn."""
+
+    async def sample(self, request: SampleRequest, *, lane: int) -> Sample:
+        before, deadline = self.engine.num_prefilled_tokens, time.monotonic() + PATIENCE
+        self.engine.submit([request])
+        while not (found := self.engine.finished(wait_seconds=1.0)):
+            assert time.monotonic() < deadline, "the engine does not finish"
+        self.prefilled.append(self.engine.num_prefilled_tokens - before)
+        return found[0]
+
+    def read_turn(self, sample: Sample, tools: Sequence[Tool], *, number: int) -> Turn:
+        return Turn(text=sample.text, is_truncated=sample.is_truncated)
+
+    def reply_ids(self, draw: Draw, reply: Sequence[Message]) -> tuple[int, ...]:
+        return tuple(2 + ord(sign) % 400 for said in reply for sign in said["content"])
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory):
+    folder = tmp_path_factory.mktemp("long")
+    shape = TinyModelConfig(hidden_size=64, num_layers=2, num_heads=2, intermediate_size=96, alphabet=ALPHABET)
+    build_tiny_model(folder / "model", shape, context_length=16_384, seed=3)
+    new_learner(folder / "model").export(folder / "int4")
+    settings = EngineSettings(
+        model_folder=folder / "int4", context_length=16_384, max_num_seqs=4, kv_cache_bytes=1 << 26, block_size=32,
+        stop_token_ids=STOPS,
+    )  # fmt: skip
+    found = VLLMEngine(settings)
+    yield found
+    found.close()
+
+
+def walked(engine: VLLMEngine, *, num_turns: int, name: str, **limits) -> tuple[Sample, list[int]]:
+    """An episode of so many turns, and what was prefilled for each."""
+    spec = GymSpec(name="walk", reference=GYM, args={"num_turns": num_turns, "reply_chars": 48})
+    task, policy = Task(id="t", prompt=(), data={"n": num_turns}), Alone(engine)
+    facts = {"max_turns": num_turns, "max_tokens": 60_000} | limits
+    draw = Draw(index=0, gym="walk", task=task, budget=400, limits=EpisodeLimits(**facts))
+    first = SampleRequest(id=name, prompt_ids=tuple(range(40, 60)), budget=400, temperature=1.0, seed=7)
+
+    async def whole() -> Sample:
+        with Scorer([spec], num_workers=1) as scorer:
+            sample, score = await play(
+                policy, scorer, draw, first, lane=0, world_seed=0, turn_seed=lambda turn: 1000 + turn
+            )
+            assert score is not None and score.value is not None
+            return sample
+
+    return asyncio.run(whole()), policy.prefilled
+
+
+def test_a_turn_prefills_little_more_than_what_is_new_over_a_hundred_turns(engine: VLLMEngine) -> None:
+    sample, prefilled = walked(engine, num_turns=100, name="hundred")
+    assert len(prefilled) == len(sample.turns) == 100 and sample.finish_reason is FinishReason.STOP
+    num_new = len(sample.prompt_ids) + sample.num_tokens
+    assert num_new > 3000, "too short to show anything"
+    assert sum(prefilled) <= 1.1 * num_new
+    # of a block that was not full at the end of a turn, its tokens are prefilled again: at most 31, and the last one
+    assert max(prefilled[1:]) <= 48 + 32 + 32
+
+
+def test_three_hundred_turns_in_a_context_that_holds_a_few_dozen(engine: VLLMEngine) -> None:
+    limits = {"context": "keep_last", "max_context": 2000}
+    sample, _ = walked(engine, num_turns=300, name="rewritten", **limits)
+    assert len(sample.turns) == 300 and sample.finish_reason is FinishReason.STOP
+    sequences = sample.sequences
+    assert len(sequences) > 3
+    lengths = [len(ids) + sum(len(part.token_ids) for part in parts) for ids, parts in sequences]
+    assert max(lengths) <= len(sample.prompt_ids) + 2000
+    assert sum(part.is_sampled for _, parts in sequences for part in parts) == 300
+    again, _ = walked(engine, num_turns=300, name="rewritten", **limits, max_turns=40)
+    assert again.finish_reason is FinishReason.TURNS
+    assert again.segments == sample.segments[: len(again.segments)], "an episode is a function of its request"
+
+
+LONG = (
+    f'gyms=[{{name="walk", gym="{GYM}", budget=8, episode_tokens=4000, context="keep_last", context_tokens=600}}]',
+    "model.context_length=2048", 'model.tiny={alphabet="0123456789+-\\n", num_layers=2}', "num_steps=4",
+    "rollout.prompts_per_step=1", "rollout.samples_per_prompt=2", "rollout.segment_tokens=200", "checkpoint.every=1",
+    "warmup.num_steps=60", "warmup.batch_size=4", "ptx.source.gym=walk", "ptx.batch_size=1", "eval.num_tasks=1",
+    "eval.samples_per_task=1", "learner.num_minibatches=1", "learner.drop_zero_spread=false",
+)  # fmt: skip
+"""Episodes of 300 turns, a hundred a step, in contexts of 600 tokens."""
+
+
+def test_an_episode_of_300_turns_is_the_same_after_a_kill_in_its_middle(tmp_path: Path) -> None:
+    runs = Runs("tiny_tools.toml")
+    straight, unlucky = tmp_path / "straight", tmp_path / "unlucky"
+    runs.finish(straight, LONG)
+    process = runs.start(unlucky, LONG)
+    wait_for_rows(process, runs, unlucky, 1)
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=PATIENCE)
+    state = json.loads((latest_checkpoint(unlucky / "checkpoints").folder / "manifest.json").read_text())
+    turns = [len(sibling["turns"]) for group in state["run"]["carried"] for sibling in group["siblings"]]
+    assert 100 <= max(turns) < 300, "the kill hit an episode in its middle"
+    assert "going on from" in runs.finish(unlucky, LONG)
+    assert without_times(runs.rows(unlucky)) == without_times(runs.rows(straight))
+    rows = []
+    for step in range(4):
+        name = f"rollouts/step_{step:06d}.jsonl"
+        assert (unlucky / name).read_bytes() == (straight / name).read_bytes()
+        rows += runs.rows(straight, name)
+    assert [len(row["episode"]["turns"]) for row in rows] == [300] * 4
+    for row in rows:
+        versions = [part["weight_version"] for part in row["segments"]]
+        assert len(set(versions)) == 3 and versions == sorted(versions)
+        assert sum("context_ids" in part for part in row["segments"]) > 1, "its context was never rewritten"
+    gaps = [row["rollout/logprob_gap_mean"] for row in runs.rows(straight)]
+    assert max(gap for gap in gaps if gap is not None) < 0.05, "engine and learner see the same contexts"

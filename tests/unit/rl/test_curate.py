@@ -1,0 +1,94 @@
+"""What a run did well becomes curated conversations, which say the same as worked episodes do."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from configs.schema import Config
+from gyms.episodes.checks import play
+from gyms.episodes.turns import turn_as_json
+from gyms.load import load_gym
+from gyms.mixture import GymEntry, draws
+from rl.curate import curated, main
+from rl.ptx import GymConversations, load_conversations
+from rl.run_folder import RunFolder
+
+
+def row(task: str = "t", value: float | None = 1.0, **changes: Any) -> dict[str, Any]:
+    facts = {
+        "gym": "g", "task": task, "value": value, "finish_reason": "stop", "num_tokens": 5, "episode": None,
+        "draw": 0, "prompt": [{"role": "user", "content": "1+1="}], "response": "2", "segments": [{"num_tokens": 5}],
+    }  # fmt: skip
+    return facts | changes
+
+
+def test_good_and_whole_samples_are_kept_the_shortest_of_each_task() -> None:
+    rows = [
+        row("a", num_tokens=9), row("a", num_tokens=3), row("a", num_tokens=4), row("b", 0.5), row("b", None),
+        row("c", finish_reason="length"), row("d", segments=[{"num_tokens": 1, "context_ids": [1]}]),
+    ]  # fmt: skip
+    assert curated(rows, min_value=1.0, per_task=1) == [rows[1]]
+    assert curated(rows, min_value=1.0, per_task=2) == rows[1:3]
+    assert curated(rows, min_value=0.5, per_task=1) == [rows[1], rows[3]]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run of the adder with four solved episodes and one that was not."""
+    args = {"style": "bare", "num_operands": 3}
+    config = Config.model_validate(
+        {
+            "model": {"source": "tiny", "chat_template": False},
+            "gyms": [{"name": "adder", "episode_tokens": 400, "args": args}],
+            "rollout": {"prompts_per_step": 2},
+        }
+    )
+    folder = RunFolder(tmp_path / "run")
+    folder.create()
+    folder.config.write_text(config.model_dump_json())
+    gym: Any = load_gym("adder", "adder", args)
+    entry = GymEntry(name="adder", gym=gym, share=1.0, budget=16)
+    for step in range(2):
+        rows = []
+        for draw in draws(config.seed, step, 2, [entry]):
+            turns = gym.gold_turns(draw.task)
+            replies = [[dict(m) for m in reply.messages] for reply in play(gym, draw.task, turns).replies]
+            episode = {"seed": 0, "turns": list(map(turn_as_json, turns)), "replies": replies}
+            prompt = [dict(m) for m in draw.task.prompt]
+            facts = {"gym": "adder", "draw": draw.index, "prompt": prompt, "episode": episode}
+            rows += [row(draw.task.id, **facts), row(draw.task.id, 0.0, **facts)]
+        folder.write_rollouts(step, rows)
+    return folder.path
+
+
+def test_a_solved_episode_is_the_conversation_that_its_gold_turns_are(run: Path, tmp_path: Path, capsys) -> None:
+    file = tmp_path / "curated.jsonl"
+    assert main([str(run), "--output", str(file)]) == 0
+    assert "4 conversations" in capsys.readouterr().out
+    found = load_conversations(jsonl=file)
+    gym = load_gym("adder", "adder", {"style": "bare", "num_operands": 3})
+    worked = GymConversations({"adder": gym}, tool_format="pythonic")
+    places = {task.prompt[0]["content"]: place for place, task in enumerate(gym.tasks("train"))}
+    assert len(found) == 4
+    for conversation in found:
+        assert conversation == worked[places[conversation[0]["content"]]]
+        assert conversation.tools == tuple(gym.tools(gym.tasks("train")[0]))
+
+
+def test_what_cannot_be_written_is_told(run: Path, tmp_path: Path, capsys) -> None:
+    assert main([str(tmp_path), "--output", "x"]) == 2
+    assert "is no run folder" in capsys.readouterr().err
+    config = json.loads((run / "config.json").read_text())
+    config["model"]["chat_template"] = True
+    (run / "config.json").write_text(json.dumps(config))
+    assert main([str(run), "--output", str(tmp_path / "x")]) == 2
+    assert "--tool-format hermes" in capsys.readouterr().err
+    assert main([str(run), "--output", str(tmp_path / "x"), "--tool-format", "hermes"]) == 0
+    for rollouts in (run / "rollouts").iterdir():
+        rollouts.unlink()
+    assert main([str(run), "--output", str(tmp_path / "x")]) == 2
+    assert "has a value of 1" in capsys.readouterr().err

@@ -1,0 +1,109 @@
+"""Sizes from a model's config alone, against what its makers published and what was measured here."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rl.plan import GPUS, main, model_size, plan
+
+SMOLLM2 = {
+    "model_type": "llama", "hidden_size": 576, "num_hidden_layers": 30, "num_attention_heads": 9,
+    "num_key_value_heads": 3, "intermediate_size": 1536, "vocab_size": 49152, "tie_word_embeddings": True,
+}  # fmt: skip
+QWEN3_30B = {
+    "model_type": "qwen3_moe", "hidden_size": 2048, "num_hidden_layers": 48, "num_attention_heads": 32,
+    "num_key_value_heads": 4, "head_dim": 128, "intermediate_size": 6144, "moe_intermediate_size": 768,
+    "num_experts": 128, "num_experts_per_tok": 8, "vocab_size": 151936, "tie_word_embeddings": False,
+}  # fmt: skip
+QWEN3_235B = QWEN3_30B | {
+    "hidden_size": 4096, "num_hidden_layers": 94, "num_attention_heads": 64, "intermediate_size": 12288,
+    "moe_intermediate_size": 1536,
+}  # fmt: skip
+DEEPSEEK_V3 = {
+    "model_type": "deepseek_v3", "hidden_size": 7168, "num_hidden_layers": 61, "num_attention_heads": 128,
+    "intermediate_size": 18432, "moe_intermediate_size": 2048, "n_routed_experts": 256, "n_shared_experts": 1,
+    "num_experts_per_tok": 8, "first_k_dense_replace": 3, "q_lora_rank": 1536, "kv_lora_rank": 512,
+    "qk_nope_head_dim": 128, "qk_rope_head_dim": 64, "v_head_dim": 128, "vocab_size": 129280,
+}  # fmt: skip
+KIMI_K2 = DEEPSEEK_V3 | {
+    "num_attention_heads": 64, "n_routed_experts": 384, "first_k_dense_replace": 1, "vocab_size": 163840,
+}  # fmt: skip
+WORK = {"group_size": 32, "kv_cache_bytes": 20e9, "num_samples": 1024, "num_tokens": 4096.0, "max_num_seqs": 256}
+
+
+@pytest.mark.parametrize(
+    ("facts", "total", "active", "tolerance"),
+    [
+        (SMOLLM2, 134.5e6, None, 0.001),  # counted in its checkpoint
+        (QWEN3_30B, 30.5e9, 3.3e9, 0.01),  # its model card
+        (QWEN3_235B, 235e9, 22e9, 0.01),
+        (DEEPSEEK_V3, 671e9, 37e9, 0.01),  # arXiv 2412.19437
+        (KIMI_K2, 1.04e12, 32e9, 0.02),  # arXiv 2507.20534, given to three digits
+    ],
+    ids=["smollm2", "qwen3-30b", "qwen3-235b", "deepseek-v3", "kimi-k2"],
+)
+def test_parameters_counted_from_a_config_are_those_published(facts, total, active, tolerance) -> None:
+    size = model_size(facts)
+    assert size.total == pytest.approx(total, rel=tolerance)
+    if active is not None:  # makers count the input embedding in or out, which is a tenth of the smallest here
+        assert size.active == pytest.approx(active, rel=0.1)
+
+
+def test_packed_bytes_are_those_measured_for_smollm2_and_published_for_kimi_k2_thinking() -> None:
+    assert model_size(SMOLLM2).packed_bytes(32) == pytest.approx(116.3e6, rel=0.005)  # the artefact
+    assert model_size(KIMI_K2).packed_bytes(32, only_experts=True) == pytest.approx(594e9, rel=0.01)
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "qwen3_moe", "deepseek_v3"])
+def test_a_count_is_that_of_the_model_that_transformers_builds(kind: str) -> None:
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    from rollout.quant.scheme import QuantScheme
+    from rollout.quant.views import quantized_views
+
+    small = {"hidden_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2,
+             "intermediate_size": 96, "vocab_size": 128, "tie_word_embeddings": False, "head_dim": 32}  # fmt: skip
+    if kind == "qwen3_moe":
+        small |= {"moe_intermediate_size": 32, "num_experts": 4, "num_experts_per_tok": 2}
+    if kind == "deepseek_v3":
+        del small["head_dim"]
+        small |= {key: DEEPSEEK_V3[key] for key in ("n_shared_experts",)} | {
+            "moe_intermediate_size": 32, "n_routed_experts": 8, "num_experts_per_tok": 2, "first_k_dense_replace": 1,
+            "n_group": 1, "topk_group": 1, "q_lora_rank": 32, "kv_lora_rank": 32, "qk_nope_head_dim": 32,
+            "qk_rope_head_dim": 32, "v_head_dim": 32, "num_key_value_heads": 4,
+        }  # fmt: skip
+    config = AutoConfig.for_model(kind, **small)
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    size = model_size(config.to_dict())
+    assert size.total == sum(p.numel() for p in model.parameters())
+    assert size.quantised == sum(entry.parameter.numel() for entry in quantized_views(model, QuantScheme()))
+
+
+def test_half_the_work_takes_half_the_time_and_twice_the_gpus_half_the_memory() -> None:
+    size, gpu = model_size(QWEN3_30B), GPUS["h100"]
+    one, two = plan(size, gpu, num_gpus=8, **WORK), plan(size, gpu, num_gpus=16, **WORK)
+    less = plan(size, gpu, num_gpus=8, **(WORK | {"num_samples": 512}))
+    assert less["update_seconds"] == one["update_seconds"] / 2
+    assert two["host_bytes"] - one["packed_bytes"] == pytest.approx((one["host_bytes"] - one["packed_bytes"]) / 2)
+    assert plan(size, replace(gpu, host_bytes_per_second=1e9), num_gpus=8, **WORK)["swap_seconds"] == pytest.approx(
+        one["packed_bytes"] / 1e9
+    )
+
+
+def test_the_command_prints_a_plan_with_its_assumptions_and_says_by_its_status_whether_it_fits(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, facts in (("small", SMOLLM2), ("big", KIMI_K2), ("none", {"hidden_size": 3})):
+        (tmp_path / f"{name}.json").write_text(json.dumps(facts))
+    assert main([str(tmp_path / "small.json"), "--gpu", "h100"]) == 0
+    told = capsys.readouterr().out
+    assert "0.13 B" in told and "packed           0.12 GB" in told and "assumptions:" in told
+    assert main([str(tmp_path / "big.json"), "--gpus", "8"]) == 1
+    assert main([str(tmp_path / "none.json")]) == 2
+    assert "config.json has no 'num_hidden_layers'" in capsys.readouterr().err
