@@ -32,7 +32,7 @@ def run(tmp_path_factory) -> Path:
             master.add_(0.01 * step)
         learner.masters.refresh()
         staging = staging_folder(folder.checkpoints, step)
-        learner.save(staging / "learner.pt")
+        learner.save(staging)
         write_manifest(staging, folder.checkpoints, run={"step": step}, fingerprint={})
         learner.export(folder.path / f"expected_{step}")
     return folder.path

@@ -534,8 +534,8 @@ def test_the_reference_and_the_average_begin_after_the_warm_up_and_come_back_fro
     assert learner.update(batch, (), lr=1e-2).reference_kl == 0.0
     for name, master in learner.masters.parameters.items():
         torch.testing.assert_close(learner.kept.average.weights[name], (begun[name] + master) / 2)
-    learner.save(tmp_path / "learner.pt")
-    restored.load(tmp_path / "learner.pt")
+    learner.save(tmp_path)
+    restored.load(tmp_path)
     found, again = (dataclasses.replace(one.update(batch, (), lr=1e-2), seconds=0.0) for one in (learner, restored))
     assert found == again
     assert all(torch.equal(restored.kept.average.weights[n], w) for n, w in learner.kept.average.weights.items())
