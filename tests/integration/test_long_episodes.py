@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import signal
 import time
 from collections.abc import Sequence
@@ -22,7 +21,7 @@ from rl.tiny_model import build_tiny_model
 from rollout.engine.engine import EngineSettings, VLLMEngine
 from rollout.types import FinishReason, Sample, SampleRequest
 from tests.integration.harness import PATIENCE, Runs, new_learner
-from tests.integration.test_runs import wait_for_rows, without_times
+from tests.integration.test_runs import without_times
 
 GYM = str(Path(__file__).with_name("walk_gym.py"))
 ALPHABET = "".join(map(chr, range(33, 500)))
@@ -126,11 +125,15 @@ def test_an_episode_of_300_turns_is_the_same_after_a_kill_in_its_middle(tmp_path
     straight, unlucky = tmp_path / "straight", tmp_path / "unlucky"
     runs.finish(straight, LONG)
     process = runs.start(unlucky, LONG)
-    wait_for_rows(process, runs, unlucky, 1)
+    deadline = time.monotonic() + PATIENCE
+    while not (unlucky / "checkpoints" / "step_000001").is_dir():  # the first hundred turns are carried in it
+        assert process.poll() is None and time.monotonic() < deadline, "the run does not come to its second step"
+        time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=PATIENCE)
-    state = json.loads((latest_checkpoint(unlucky / "checkpoints").folder / "manifest.json").read_text())
-    turns = [len(sibling["turns"]) for group in state["run"]["carried"] for sibling in group["siblings"]]
+    checkpoint = latest_checkpoint(unlucky / "checkpoints")
+    assert checkpoint is not None
+    turns = [len(sibling["turns"]) for group in checkpoint.run["carried"] for sibling in group["siblings"]]
     assert 100 <= max(turns) < 300, "the kill hit an episode in its middle"
     assert "going on from" in runs.finish(unlucky, LONG)
     assert without_times(runs.rows(unlucky)) == without_times(runs.rows(straight))
