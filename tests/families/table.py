@@ -43,11 +43,7 @@ without AMX. Real models of these architectures were not run, but for SmolLM2 (L
 def page(facts: Mapping[str, Any]) -> str:
     """The page, from the content of docs/models.json."""
     found = facts["families"]
-    proven = "".join(
-        _row(family, found.get(family.name, {}))
-        for family in FAMILIES
-        if family.refusal is None and family.name in found
-    )
+    proven = "".join(_row(family, found.get(family.name, {})) for family in FAMILIES if family.refusal is None)
     refused = "".join(
         f"| {family.name} (`{family.kind}`) | {family.special} | {found[family.name]['refused']} |\n"
         for family in FAMILIES
