@@ -113,7 +113,7 @@ def main() -> None:
         if found["problems"] and "output" in found:
             print("    " + "\n    ".join(found["output"].splitlines()[-12:]), flush=True)
         if options.write:
-            write(name, {key: value for key, value in found.items() if key != "output"})
+            write(name, {key: value for key, value in found.items() if key not in ("output", "problems")})
     sys.exit(fails)
 
 
