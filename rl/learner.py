@@ -181,7 +181,7 @@ class Learner:
             ptx_coef=coef if use_ptx else 0.0,
             ptx_heldout_loss=heldout_loss,
             qk_max_logit=qk_max_logit,
-            reference_kl=math.fsum(part.reference_kl.item() for part in parts) if self.kept.reference else None,
+            reference_kl=math.fsum(p.reference_kl.item() for p in parts) if parts and self.kept.reference else None,
             grad_norm=grad_norm,
             learning_rate=lr,
             update_size=update_size,
