@@ -149,7 +149,7 @@ def summary(rows: Sequence[Mapping[str, Any]], evals: Sequence[Mapping[str, Any]
         metric: whose curve is kept beside the reward's.
     """
     return {
-        "curve": [[row["step"], row[metric]] for row in rows if row.get(metric) is not None],
+        "curve": _curve(rows, evals, metric),
         "reward": [row["reward/mean"] for row in rows],
         "greedy": {
             stage["stage"]: {name: gym["greedy"]["mean"] for name, gym in stage["gyms"].items()} for stage in evals
@@ -159,8 +159,16 @@ def summary(rows: Sequence[Mapping[str, Any]], evals: Sequence[Mapping[str, Any]
     }
 
 
+def _curve(rows: Sequence[Mapping[str, Any]], evals: Sequence[Mapping[str, Any]], metric: str) -> list[list[float]]:
+    """[step, value]; of an accuracy from the evaluations, whose last one is in no row of metrics.jsonl."""
+    if metric.startswith("eval/"):
+        _, gym, name = metric.split("/")
+        return [[one["step"], one["gyms"][gym][name.removesuffix("_accuracy")]["mean"]] for one in evals]
+    return [[row["step"], row[metric]] for row in rows if row.get(metric) is not None]
+
+
 def bands(runs: Sequence[Mapping[str, Any]]) -> list[tuple[float, float, float, float]]:
-    """(step, mean, lowest, highest) over seeds, for every step that all of them have."""
+    """(step, mean, lowest, highest) over seeds, for steps that all of them have; where one is there twice, the last."""
     curves = [dict(map(tuple, run["curve"])) for run in runs]
     steps = sorted(set.intersection(*(set(curve) for curve in curves))) if curves else []
     found = [(step, [curve[step] for curve in curves]) for step in steps]

@@ -212,7 +212,7 @@ class Learner:
             ptx_coef=coef if use_ptx else 0.0,
             ptx_heldout_loss=heldout_loss,
             qk_max_logit=qk_max_logit,
-            reference_kl=total.reference_kl if self.kept.reference else None,
+            reference_kl=total.reference_kl if minibatch.samples and self.kept.reference else None,
             grad_norm=grad_norm,
             learning_rate=lr,
             update_size=update_size,

@@ -47,6 +47,6 @@ class UpdateMetrics:
     qk_max_logit: float | None = None
     """Largest attention logit of the update's passes, before it; None where it is not measured (`rl.qk_clip`)."""
     reference_kl: float | None = None
-    """Divergence from the first policy in nats per token, before the update; None without `learner.reference_kl`."""
+    """Divergence from the first policy in nats per token, before the update; None without a reference or samples."""
     old_logprobs: Mapping[int, tuple[float, ...]] = field(default_factory=dict)
     """log pi_old of every sample that carried a gradient, by its number: [T] nats."""

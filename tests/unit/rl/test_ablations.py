@@ -37,6 +37,17 @@ def test_a_summary_holds_the_curve_the_reward_and_the_accuracies():
     }  # fmt: skip
 
 
+def test_the_curve_of_an_accuracy_ends_with_the_last_evaluation():
+    stages = [(0, "rounded to INT4", 0.0), (0, "after the warm-up", 0.4), (2, "after RL", 0.9)]
+    evals = [
+        {"stage": stage, "step": step, "gyms": {"arithmetic": {"greedy": {"mean": mean}}}}
+        for step, stage, mean in stages
+    ]
+    found = summary([], evals, "eval/arithmetic/greedy_accuracy")
+    assert found["curve"] == [[0, 0.0], [0, 0.4], [2, 0.9]]
+    assert bands([found]) == [(0, 0.4, 0.4, 0.4), (2, 0.9, 0.9, 0.9)]
+
+
 def test_bands_are_over_the_steps_that_all_seeds_have():
     runs = [{"curve": [[0, 1.0], [1, 2.0]]}, {"curve": [[1, 4.0], [2, 9.0]]}]
     assert bands(runs) == [(1, 3.0, 2.0, 4.0)]

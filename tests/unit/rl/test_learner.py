@@ -511,6 +511,7 @@ def test_a_policy_is_pulled_towards_the_one_that_rl_began_with(settings):
     learner, free = make(settings, reference_coef=5.0, ptx_coef=0.0), make(settings, ptx_coef=0.0)
     (batch,) = learner.add_old_logprobs([minibatch()])
     found = [learner.update(batch, (), lr=1e-2) for _ in range(4)]
+    assert learner.update(Minibatch(index=0, samples=(), num_samples=0, num_tokens=0), (), lr=1e-3).reference_kl is None
     assert found[0].reference_kl == 0.0 and found[0].grad_norm == free.update(batch, (), lr=1e-2).grad_norm
     for _ in range(3):
         free.update(batch, (), lr=1e-2)
