@@ -28,7 +28,7 @@ from torch import Tensor
 
 from benchmarks.machine import machine
 from gyms.api import Services
-from gyms.arithmetic import Arithmetic, ArithmeticSettings
+from gyms.arithmetic.gym import Arithmetic, ArithmeticSettings
 from rollout.chat import ChatFormat
 from rollout.quant.grid import fake_quantize
 from rollout.quant.scheme import QuantScheme

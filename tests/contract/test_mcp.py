@@ -12,7 +12,7 @@ pytest.importorskip("mcp", reason="the extra `mcp` is not installed")
 
 from gyms.adapters.mcp import MAX_CALLS_A_TURN, Mcp
 from gyms.api import Call, Episode, Reply, Status, Turn
-from gyms.episode_checks import play, some_episodes
+from gyms.episodes.checks import play, some_episodes
 from gyms.load import load_gym
 
 SERVER = """
