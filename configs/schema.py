@@ -16,6 +16,7 @@ from configs.alarm import AlarmConfig
 from configs.base import NonNegative, Section
 from configs.curated import PtxConfig, PtxSourceConfig, WarmupConfig
 from configs.judge import CalibrationConfig, JudgeConfig, JudgeEndpointConfig
+from configs.learner import LearnerConfig, MismatchConfig, ReferenceKLConfig
 from configs.lengths import LengthRewardConfig, ToggleConfig, TruncationConfig
 from configs.lora import LoraConfig
 from configs.prompts import GateConfig, OverlapConfig, PromptsConfig
@@ -26,11 +27,8 @@ from configs.sections import (
     EngineConfig,
     EvalConfig,
     GymConfig,
-    LearnerConfig,
-    MismatchConfig,
     ModelConfig,
     QuantConfig,
-    ReferenceKLConfig,
     RewardConfig,
     RolloutConfig,
     TemperatureConfig,

@@ -20,8 +20,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from configs.learner import LOSS_GROUP
 from configs.schema import Config
-from configs.sections import LOSS_GROUP
 from rl.loss import OBJECTIVES, Aggregation, LossInputs, Objective, PolicyLoss
 from rl.outside import from_outside
 from rl.own_advantage import advantage_of, check_advantage

@@ -16,7 +16,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from configs.sections import ADVANTAGE_GROUP
+from configs.learner import ADVANTAGE_GROUP
 from rl.advantage import GroupAdvantages
 from rl.outside import from_outside
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from configs.learner import LOSSES
 from configs.schema import Config
-from configs.sections import LOSSES
 from rl.loss import OBJECTIVES, LossInputs, Objective, reinforce
 from rl.objective import check_loss, check_objective, objective
 

@@ -8,8 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from configs.learner import LearnerConfig
 from configs.schema import Config, QuantConfig
-from configs.sections import EngineConfig, LearnerConfig
+from configs.sections import EngineConfig
 from rl.learner import LearnerSettings
 from rl.settings import engine_settings, learner_settings
 from rollout.engine.engine import EngineSettings
