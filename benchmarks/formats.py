@@ -10,7 +10,6 @@ rounding of every matrix that `quant.ignore` leaves over. Found are
     error      ||Q(W) - W|| / ||W|| over all of them
     kl         mean KL(BF16 || Q) in nats a token, on the gold answers of arithmetic prompts and on prose (LICENSE)
     gap        mean |log p - log p of BF16| of those tokens
-    greedy     share of arithmetic tasks whose gold answer is what Q writes greedily
 
     python -m benchmarks.formats --model models/smollm2-135m-instruct [--write]
 """
@@ -38,7 +37,7 @@ __all__ = ["FORMATS", "mxfp4", "nvfp4", "round_e2m1"]
 
 ROOT = Path(__file__).parents[1]
 PAGE, PLOT, RESULTS = (ROOT / "docs" / name for name in ("formats.md", "images/formats.svg", "formats.json"))
-NUM_TASKS, PROSE_TOKENS = 100, 1024
+NUM_TASKS, PROSE_TOKENS = 50, 512
 _MAX_E2M1, _MAX_E4M3 = 6.0, 448.0
 
 
@@ -120,13 +119,9 @@ def _compare(ours: Sequence[tuple[Tensor, Tensor]], exact: Sequence[tuple[Tensor
     return {"kl": float(kl.mean()), "gap": float(gap.abs().mean()), "num_tokens": len(kl)}
 
 
-def _greedy(found: Sequence[tuple[Tensor, Tensor]]) -> float:
-    return sum(bool((rows.argmax(-1) == targets).all()) for rows, targets in found) / len(found)
-
-
 @torch.no_grad()
 def measure(folder: Path) -> dict[str, dict[str, float]]:
-    """What each format costs, by its name; `bf16` is the model as it is."""
+    """What each format costs, by its name."""
     from transformers import AutoModelForCausalLM
 
     texts = _Texts(folder)
@@ -134,7 +129,7 @@ def measure(folder: Path) -> dict[str, dict[str, float]]:
     table = quantized_views(model, QuantScheme())
     weights = {name: view.clone() for entry in table for name, view in entry.views}
     exact = {"sums": _logits(model, texts.sums), "prose": _logits(model, texts.prose)}
-    results = {"bf16": {"bits": 16.0, "greedy": _greedy(exact["sums"])}}
+    results = {}
     for name, (bits, quantise) in FORMATS.items():
         error = size = 0.0
         for entry in table:
@@ -145,8 +140,7 @@ def measure(folder: Path) -> dict[str, dict[str, float]]:
                 size += float(original.square().sum())
         found = {"sums": _logits(model, texts.sums), "prose": _logits(model, texts.prose)}
         costs = {f"{part}_{k}": v for part in found for k, v in _compare(found[part], exact[part]).items()}
-        greedy = _greedy(found["sums"])
-        results[name] = {"bits": bits, "error": (error / size) ** 0.5, "greedy": greedy, **costs}
+        results[name] = {"bits": bits, "error": (error / size) ** 0.5, **costs}
         print(name, json.dumps(results[name]), flush=True)
     return results
 
@@ -164,8 +158,8 @@ What rounding alone costs, without training for it, on the weights of {facts["mo
 against the 4-bit floats of newer GPUs. Written by `python -m benchmarks.formats --write`, which says how each is
 computed; the float formats are emulated.
 
-| format | bits a weight | error of the weights | KL on sums | KL on prose | gap on sums | gap on prose | greedy sums |
-|---|---|---|---|---|---|---|---|
+| format | bits a weight | error of the weights | KL on sums | KL on prose | gap on sums | gap on prose |
+|---|---|---|---|---|---|---|
 {rows}
 ![KL and error by format](images/formats.svg)
 
@@ -174,36 +168,34 @@ computed; the float formats are emulated.
   log-probabilities of the very tokens. Sums: gold answers of {NUM_TASKS} held-out arithmetic tasks
   ({facts["formats"]["mxfp4"]["sums_num_tokens"]:.0f} tokens). Prose: {PROSE_TOKENS} tokens of LICENSE, which the model
   has seen in training.
-- **greedy sums**: share of those tasks whose gold answer is what the model writes greedily. With {NUM_TASKS} tasks, a
-  difference below about .1 is chance.
 - INT4 in groups of 128 leaves matrices whose rows are no multiple of 128 in BF16 (576 columns, most of this model):
-  its row is no comparison, and it shows why the group size is a setting.
+  its row is no comparison, and its error is spread over all of them.
+- Some 500 tokens a text: groups of 64 look better than groups of 32 on sums and worse on prose. The error of the
+  weights, over 100 million of them, is the firm figure.
 
 Read with care: one small model, rounding to nearest, no calibration, and no training through the grid, which is what
-this project does with INT4 (docs/int4.md).
+this project does with INT4 (docs/int4.md). What an answer is worth after it was not measured.
 
 Found on: {machine_line}.
 """
 
 
 def _row(name: str, found: dict[str, float]) -> str:
-    if "error" not in found:
-        return f"| {name} | {found['bits']:g} | | | | | | {found['greedy']:.2f} |\n"
     costs = (f"{found[key]:.4f}" for key in ("sums_kl", "prose_kl", "sums_gap", "prose_gap"))
-    cells = (name, f"{found['bits']:g}", f"{found['error']:.2%}", *costs, f"{found['greedy']:.2f}")
+    label = f"{name} (a part, see below)" if name == "int4 g128" else name
+    cells = (label, f"{found['bits']:g}", f"{found['error']:.2%}", *costs)
     return f"| {' | '.join(cells)} |\n"
 
 
 def plot(formats: dict[str, dict[str, float]]) -> str:
     """Bars of the KL on prose, with the error of the weights beside each: an SVG."""
-    drawn = {name: found for name, found in formats.items() if "error" in found}
-    largest = max(found["prose_kl"] for found in drawn.values())
+    largest = max(found["prose_kl"] for found in formats.values())
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="640" height="{40 + 34 * len(drawn)}" font-family="sans-serif" '
-        'font-size="14"><rect width="100%" height="100%" fill="white"/>',
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="640" height="{40 + 34 * len(formats)}" '
+        'font-family="sans-serif" font-size="14"><rect width="100%" height="100%" fill="white"/>',
         '<text x="12" y="22" font-weight="bold">KL(BF16 || rounded) on prose, nats a token</text>',
     ]
-    for i, (name, found) in enumerate(drawn.items()):
+    for i, (name, found) in enumerate(formats.items()):
         y, width = 36 + 34 * i, 300 * found["prose_kl"] / largest
         color = "#3b6ea5" if name.startswith("int4") else "#c0792a"
         lines += [

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 import torch
 
-from benchmarks.formats import mxfp4, nvfp4, round_e2m1
+from benchmarks.formats import mxfp4, nvfp4, page, plot, round_e2m1
 
 VALUES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 def test_every_value_stays_and_a_tie_goes_to_the_even_mantissa() -> None:
@@ -49,3 +53,9 @@ def test_rounding_twice_changes_nothing_where_the_scale_is_kept(quantise) -> Non
     twice = quantise(once)
     kept = (twice == once).float().mean()
     assert kept > 0.9  # a block whose largest weight was rounded down may get a smaller scale
+
+
+def test_the_page_is_written_from_what_was_found() -> None:
+    facts = json.loads((DOCS / "formats.json").read_text())
+    assert page(facts) == (DOCS / "formats.md").read_text(), "run: python -m benchmarks.formats --write"
+    assert plot(facts["formats"]) == (DOCS / "images" / "formats.svg").read_text()
