@@ -222,9 +222,9 @@ def chosen(only: Sequence[str]) -> Iterator[tuple[str, str]]:
         yield from ((study, each) for each in ([variant] if variant else STUDIES[study].variants))
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m benchmarks.ablations") -> int:
     """Run what is missing, then write what there is; the exit status."""
-    options = _parser().parse_args(arguments)
+    options = _parser(prog).parse_args(arguments)
     if options.list:
         print("\n".join(f"{study}/{name}: {' '.join(o) or '(as it is)'}" for study in STUDIES
                         for name, o in STUDIES[study].variants.items()))  # fmt: skip
@@ -277,9 +277,9 @@ def _table(results: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]) -> 
     return "\n".join(lines)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.ablations", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--list", action="store_true", help="say what there is and stop")
     parser.add_argument("--only", type=lambda text: text.split(","), default=[], metavar="STUDY[/VARIANT],...")

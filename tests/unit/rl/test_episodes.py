@@ -12,7 +12,7 @@ import pytest
 from gyms.adder.gym import Adder
 from gyms.api import Episode, Reply, Score, Services, Status, Task, Turn, tool_result
 from gyms.episodes.turns import turn_of_json
-from gyms.mixture import Draw, EpisodeLimits
+from gyms.mixture import Draw, EpisodeLimits, GymEntry
 from reward.rules import TruncationRule
 from rl.batch import learning_batch
 from rl.collect import collect, sample_seed
@@ -302,7 +302,8 @@ def over_steps(env, script: Script, *, segment_tokens: int | None, through_json:
     """Steps until nothing is carried any more: the finished group, the policy's requests and what each step carried."""
     task, host = env.tasks("train")[0], InProcess(env)
     facts = {"max_turns": 9, "max_tokens": 900, "context": "fail", "max_context": None} | limits
-    draw = Draw(index=7, gym="adder", task=task, budget=12, tools=tuple(env.tools(task)), limits=EpisodeLimits(**facts))
+    entry = GymEntry(name="adder", gym=env, share=1.0, budget=12, limits=EpisodeLimits(**facts))
+    draw = entry.draw(7, task, place=0)
     carried, requests, states = (), [], []
     for step in range(5, 30):
         policy = Scripted(script)
@@ -320,7 +321,7 @@ def over_steps(env, script: Script, *, segment_tokens: int | None, through_json:
             return found.groups[0], requests, states
         states.append(carried[0].state_dict())
         if through_json:
-            carried = (PartialGroup.from_state(json.loads(json.dumps(states[-1])), [draw]),)
+            carried = (PartialGroup.from_state(json.loads(json.dumps(states[-1])), [entry]),)
     raise AssertionError("the episode never ends")
 
 

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from configs.load import load_config
 from gyms.api import Status
+from gyms.response import Response
 from reward.calibration import Calibration, CriticGate
 from reward.control import CONTROL_FLAG
 from reward.critic_report import CriticReport
@@ -21,6 +23,8 @@ from rl.metric_table import PHASES as PHASES_OF_A_STEP
 from rl.metrics import fault_causes, step_metrics
 from rl.mismatch import LogprobGap
 from rl.partial import PartialGroup
+from rl.shaping import Shaping
+from rl.thinking import Thinking
 from rl.update import UpdateMetrics
 from rollout.types import FinishReason
 
@@ -176,7 +180,11 @@ def test_every_name_of_a_row_stands_in_the_table_and_every_row_of_the_table_is_w
     gate = CriticGate()
     gate.update(0, Calibration(**{field.name: 1 for field in fields(Calibration)}))
     full |= eval_metrics({"gyms": {"sums": {"greedy": {"mean": 0.5}, "sampled": {"mean": 0.5}}}})
-    full |= report.metrics() | gate.metrics()
+    full |= report.metrics() | gate.metrics() | row_of(groups, temperature=0.5)
+    toggled = load_config([Path(__file__).parents[3] / "configs" / "tiny_cpu.toml"], ["reward.toggle.period=1"])
+    full |= Shaping(toggled, judged=frozenset()).metrics(0, groups)
+    thinking = Thinking(lambda sample: Response("1", f"hm. {sample.text}"), lambda ids: "1" * len(ids))
+    full |= thinking.metrics(groups)
     assert [key for key in full if metric_of(key) is None] == []
     assert [metric.name for metric in METRICS if metric not in map(metric_of, full)] == []
 

@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM
 from configs.load import load_config
 from configs.schema import TinyModelConfig
 from rl.tiny_model import MANIFEST_FILE, build_tiny_model
+from rollout.quant.kernels import CPU_WNA16
 from rollout.quant.scheme import QuantScheme
 from rollout.quant.views import check_shapes, quantized_views
 
@@ -55,7 +56,7 @@ def test_with_experts_it_is_a_mixture_whose_experts_alone_the_shipped_config_qua
     assert type(model).__name__ == "Qwen3MoeForCausalLM"
     scheme = QuantScheme(group_size=config.quant.group_size, ignore=config.quant.ignore)
     quantised = quantized_views(model, scheme)
-    check_shapes(quantised, scheme.group_size)
+    check_shapes(quantised, scheme.group_size, CPU_WNA16)
     names = {part.name for entry in quantised for part in entry.parts}
     assert names == {
         f"model.layers.{layer}.mlp.experts.{expert}.{matrix}"

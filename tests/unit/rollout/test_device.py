@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from rollout.engine.compat import prepare_environment
 from rollout.engine.device import CPU, CUDA, GRAPH_BYTES, memory_fraction, this_device
 from rollout.engine.settings import EngineSettings, vllm_arguments
 
@@ -33,18 +32,6 @@ def test_on_a_cpu_an_engine_is_eager_prefills_in_one_piece_and_has_no_sleep() ->
 def test_a_blocks_size_must_suit_the_device() -> None:
     with pytest.raises(ValueError, match=r"engine\.block_size = 48 is no multiple of 32"):
         vllm_arguments(replace(SETTINGS, block_size=48), CPU)
-
-
-def test_vllm_takes_the_arguments_of_both_devices() -> None:
-    prepare_environment()
-    from vllm import EngineArgs
-    from vllm.config import CompilationConfig, CUDAGraphMode
-
-    EngineArgs(**vllm_arguments(SETTINGS, CPU))
-    graphs = CompilationConfig(**CUDA.graphs)
-    assert graphs.cudagraph_mode is CUDAGraphMode.FULL_DECODE_ONLY
-    assert not graphs.cudagraph_mode.requires_piecewise_compilation(), "nothing may be compiled"
-    assert {"enable_sleep_mode", "gpu_memory_utilization"} <= EngineArgs.__dataclass_fields__.keys()
 
 
 def test_an_engine_asks_for_what_it_takes_and_not_for_nine_tenths_of_its_device() -> None:

@@ -18,9 +18,3 @@ def test_an_end_token_and_a_spent_budget_are_answers(told, meant):
 def test_whatever_else_ends_a_request_is_no_answer_of_the_policy(told):
     with pytest.raises(EngineBroken, match=rf"request 's0/d1/k2' with finish_reason {told!r}"):
         finish_reason("s0/d1/k2", told)
-
-
-def test_vllm_knows_no_other_words_than_these():
-    from vllm.v1.engine import FINISH_REASON_STRINGS
-
-    assert set(FINISH_REASON_STRINGS) == {"stop", "length", "abort", "error", "repetition"}

@@ -6,7 +6,6 @@ import pytest
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from rollout.engine.compat import prepare_environment
 from rollout.quant.kernels import CPU_WNA16, MARLIN, KernelRules
 from rollout.quant.scheme import QuantScheme
 from rollout.quant.views import check_shapes, quantized_views
@@ -23,13 +22,6 @@ def test_a_gpu_takes_groups_of_32_64_and_128_and_a_cpu_any(group_size: int, is_t
             ValueError, match=rf"Marlin\) takes groups of 32, 64, 128 .*quant.group_size is {group_size}"
         ):
             check_shapes(table, group_size, MARLIN)
-
-
-def test_the_groups_of_a_gpu_are_those_of_vllm() -> None:
-    prepare_environment()
-    from vllm.model_executor.layers.quantization.utils.marlin_utils import MARLIN_SUPPORTED_GROUP_SIZES
-
-    assert set(MARLIN.group_sizes or ()) == set(MARLIN_SUPPORTED_GROUP_SIZES) - {-1}  # -1: a row, no group scheme
 
 
 def test_dimensions_that_vllm_pads_for_a_gpu_are_taken_there_and_refused_on_a_cpu() -> None:

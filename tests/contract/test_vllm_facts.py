@@ -1,0 +1,45 @@
+"""What this project takes for granted of vLLM, looked up in the one that is installed. No engine is started."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rollout.engine.compat import prepare_environment
+from rollout.engine.device import CPU, CUDA
+from rollout.engine.settings import EngineSettings, vllm_arguments
+from rollout.quant.kernels import MARLIN
+
+SETTINGS = EngineSettings(
+    model_folder=Path("/models/int4"), context_length=4096, max_num_seqs=64, kv_cache_bytes=1 << 30, block_size=32,
+    stop_token_ids=(0,), seed=7,
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True, scope="module")
+def before_vllm_is_imported() -> None:
+    prepare_environment()
+
+
+def test_a_request_ends_for_no_other_reasons_than_these() -> None:
+    from vllm.v1.engine import FINISH_REASON_STRINGS
+
+    assert set(FINISH_REASON_STRINGS) == {"stop", "length", "abort", "error", "repetition"}
+
+
+def test_it_takes_the_arguments_of_both_devices() -> None:
+    from vllm import EngineArgs
+    from vllm.config import CompilationConfig, CUDAGraphMode
+
+    EngineArgs(**vllm_arguments(SETTINGS, CPU))
+    graphs = CompilationConfig(**CUDA.graphs)
+    assert graphs.cudagraph_mode is CUDAGraphMode.FULL_DECODE_ONLY
+    assert not graphs.cudagraph_mode.requires_piecewise_compilation(), "nothing may be compiled"
+    assert {"enable_sleep_mode", "gpu_memory_utilization"} <= EngineArgs.__dataclass_fields__.keys()
+
+
+def test_the_groups_of_a_gpu_are_those_of_its_kernel() -> None:
+    from vllm.model_executor.layers.quantization.utils.marlin_utils import MARLIN_SUPPORTED_GROUP_SIZES
+
+    assert set(MARLIN.group_sizes or ()) == set(MARLIN_SUPPORTED_GROUP_SIZES) - {-1}  # -1: a row, no group scheme
