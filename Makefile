@@ -110,8 +110,12 @@ PARALLEL = --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder
 ROUNDS ?= 3
 
 .PHONY: test
-test: lint model  ## format, lint, types, and every test a CPU can run (TESTS= picks some, WORKERS= how many at a time)
-	$(PYTEST) $(PARALLEL) -m "not gpu" $(TESTS)
+test: lint model  ## format, lint, types, and every test a CPU can run in minutes (TESTS= some, WORKERS= at a time)
+	$(PYTEST) $(PARALLEL) -m "not gpu and not slow" $(TESTS)
+
+.PHONY: test-long
+test-long: venv model  ## the tests that take minutes each: ranks, two engines, long episodes, families, sweeps
+	$(PYTEST) $(PARALLEL) -m "slow and not gpu" $(TESTS)
 
 .PHONY: unit
 unit: venv  ## the fast tests alone

@@ -23,6 +23,8 @@ from rollout.types import FinishReason, Sample, SampleRequest
 from tests.integration.harness import PATIENCE, Runs, new_learner
 from tests.integration.test_runs import without_times
 
+pytestmark = pytest.mark.slow
+
 GYM = str(Path(__file__).with_name("walk_gym.py"))
 ALPHABET = "".join(map(chr, range(33, 500)))
 STOPS = tuple(range(0, 440, 20))

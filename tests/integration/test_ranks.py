@@ -6,7 +6,11 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
+
 from tests.integration.harness import PATIENCE, Runs, children_named, wait_for_rows, without_times
+
+pytestmark = pytest.mark.slow
 
 TWO = (
     "learner.num_ranks=2", "num_steps=4", "checkpoint.every=2", "learner.num_minibatches=2",

@@ -11,7 +11,7 @@ import pytest
 
 from tests.integration.harness import PATIENCE, ROOT, SHORT, Runs
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 
 def sweep(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

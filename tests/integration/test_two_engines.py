@@ -12,6 +12,8 @@ from safetensors.torch import load_file
 
 from tests.integration.harness import PATIENCE, Runs, assert_same_run, children_named, wait_for_rows
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = (
     "num_steps=3", "checkpoint.every=1", "warmup.num_steps=5", "eval.num_tasks=8", "cluster.cpus_per_bundle=1",
     "learner.loss=k25_token", "learner.tau=0.001", "learner.num_minibatches=2", "learner.drop_zero_spread=false",
