@@ -1,0 +1,187 @@
+"""Every benchmark, one after the other, into one JSON file and one page.
+
+    python -m benchmarks                    all of them on quiet cores: an hour; docs/benchmarks.json and .md
+    python -m benchmarks --quick            each as small as it goes, in some minutes: that the code works, no figures
+    python -m benchmarks --only swap step   some, beside what the file already holds
+
+Each runs in a process of its own (`python -m benchmarks.NAME --json`), and its figures stand in the page with their
+goal, machine, load and command. A benchmark that fails is told and skipped; the exit status is then 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+__all__ = ["BENCHMARKS", "Benchmark", "Figure", "main", "page"]
+
+ROOT = Path(__file__).parents[1]
+RESULTS, PAGE = ROOT / "docs" / "benchmarks.json", ROOT / "docs" / "benchmarks.md"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """A number that the page shows."""
+
+    path: str
+    """Where it stands in the benchmark's JSON, keys with dots between them."""
+    meaning: str
+    low: float | None = None
+    """Goal: at least."""
+    high: float | None = None
+    """Goal: at most."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Benchmark:
+    """A module of this folder, and what of it is shown."""
+
+    module: str
+    full: tuple[str, ...] = ()
+    quick: tuple[str, ...] | None = ()
+    """Arguments of the quick mode; None: it has none, being minutes long whatever is asked."""
+    figures: tuple[Figure, ...]
+
+
+BENCHMARKS: Mapping[str, Benchmark] = {
+    "step": Benchmark(
+        module="step", full=("--steps", "6"), quick=("configs/tiny_cpu.toml", "--steps", "2", "warmup.num_steps=0",
+        "rollout.prompts_per_step=8"),
+        figures=(
+            Figure(path="step_seconds", meaning="a step of configs/smollm2_cpu.toml, seconds"),
+            Figure(path="rollout_seconds", meaning="of it the rollout"),
+            Figure(path="update_seconds", meaning="of it the update"),
+            Figure(path="tokens_per_second", meaning="sampled tokens a second within the rollout"),
+            Figure(path="idle_share", meaning="of the step, what no part of it accounts for", high=0.02),
+            Figure(path="peak_gib", meaning="memory of all processes, GiB"),
+        ),
+    ),
+    "growth": Benchmark(
+        module="step", full=("--growth", "--steps", "4", "--plot", "docs/images/growth.svg"), quick=None,
+        figures=tuple(
+            Figure(path=f"{axis}.growth.{key}", high=1.0, meaning=f"{what} against {axis}: costs over values")
+            for axis in ("parameters", "samples", "length", "engines")
+            for key, what in (("step_seconds", "seconds of a step"), ("peak_gib", "memory"))
+        ),
+    ),
+    "swap": Benchmark(
+        module="swap", full=("--rounds", "9"), quick=("--rounds", "1", "--part", "quantise"),
+        figures=(
+            Figure(path="swap.copied_stall_over_copy", meaning="engine stall of a swap over a plain copy", high=2.0),
+            Figure(path="handover.handover_seconds", meaning="update done to first decoded token, seconds", high=0.25),
+            Figure(path="quantise.copy_bf16_over_quantise_and_pack", low=0.25,
+                   meaning="quantise and pack, as a share of the speed of copying the BF16 weights"),
+            Figure(path="qat.int4_over_bf16", meaning="an update through the grid over one without it", high=1.05),
+        ),
+    ),
+    "logprob_gap": Benchmark(
+        module="logprob_gap", quick=None,
+        figures=(
+            Figure(path="matched_to_bf16", meaning="log-prob gap of INT4 over that of BF16 serving", high=1.05),
+            Figure(path="untrained_to_bf16", meaning="the same without fake-quant: the control", low=8.0),
+        ),
+    ),
+    "long_responses": Benchmark(
+        module="long_responses", quick=("--lengths", "64", "128", "256"),
+        figures=(
+            Figure(path="fits.peak_mib.b", meaning="peak memory of an update, MiB per 1,024 tokens of a response"),
+            Figure(path="fits.peak_mib.off_percent", meaning="how far memory is from a line, %", high=5.0),
+        ),
+    ),
+    "episodes": Benchmark(module="episodes", quick=("--episodes", "20"), figures=()),
+    "math_scoring": Benchmark(module="math_scoring", quick=("--rounds", "1"), figures=()),
+    "sandbox": Benchmark(module="sandbox", quick=("--runs", "5", "--rounds", "1"), figures=()),
+}  # fmt: skip
+"""In the order in which they run. `vs_trl`, `formats`, `lora` and `ablations` have pages or folders of their own."""
+
+
+def run(name: str, *, is_quick: bool) -> dict[str, Any] | None:
+    """The figures of one benchmark with its command and load; None where it failed."""
+    benchmark = BENCHMARKS[name]
+    arguments = (benchmark.quick or ()) if is_quick else benchmark.full
+    command = ["-m", f"benchmarks.{benchmark.module}", *arguments, "--json"]
+    load, started = os.getloadavg()[0], time.perf_counter()
+    done = subprocess.run([sys.executable, *command], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
+    seconds = time.perf_counter() - started
+    lines = done.stdout.strip().splitlines()
+    if done.returncode or not lines:
+        print(f"{name}: failed with status {done.returncode}", file=sys.stderr)
+        return None
+    print(f"{name}: {seconds:.0f} s", file=sys.stderr)
+    facts = {"command": f"python {' '.join(command)}", "load": load, "seconds": seconds}
+    return {**json.loads(lines[-1]), **facts}
+
+
+def value_at(found: Mapping[str, Any], path: str) -> float | None:
+    """What stands at a path; None where nothing does."""
+    here: Any = found
+    for key in path.split("."):
+        if not isinstance(here, Mapping) or key not in here:
+            return None
+        here = here[key]
+    return here
+
+
+def page(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """docs/benchmarks.md, from what docs/benchmarks.json holds."""
+    lines = [
+        "# Benchmarks",
+        "",
+        "Written by `python -m benchmarks` from `docs/benchmarks.json`, which holds all figures. Medians; a goal that",
+        "was not reached is told. Load is that of the machine when a benchmark began: above 0.5, something else ran.",
+    ]
+    for name, found in results.items():
+        shown = [(f, value_at(found, f.path)) for f in BENCHMARKS[name].figures]
+        lines += ["", f"## {name}", "", f"`{found['command']}`, load {found['load']:.1f}, {found['seconds']:.0f} s"]
+        facts = found.get("machine") or {}
+        lines += [", ".join(f"{key} {value}" for key, value in facts.items())] if facts else []
+        rows = [(figure, value) for figure, value in shown if value is not None]
+        if rows:
+            lines += ["", "| figure | found | goal | reached |", "|---|--:|---|---|"]
+        for figure, value in rows:
+            goals = [f"{sign} {goal:g}" for sign, goal in (("at least", figure.low), ("at most", figure.high)) if goal]
+            met = (figure.low is None or value >= figure.low) and (figure.high is None or value <= figure.high)
+            reached = "" if not goals else "yes" if met else "**no**"
+            lines.append(f"| {figure.meaning} | {value:.3g} | {', '.join(goals)} | {reached} |")
+    return "\n".join(lines) + "\n"
+
+
+def _parser(prog: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="small, into a temporary folder: does the code work?")
+    parser.add_argument("--only", nargs="+", choices=tuple(BENCHMARKS), metavar="NAME", help=", ".join(BENCHMARKS))
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m benchmarks") -> int:
+    """Run what was asked for; the exit status."""
+    options = _parser(prog).parse_args(arguments)
+    chosen = options.only or [name for name, one in BENCHMARKS.items() if not (options.quick and one.quick is None)]
+    folder = Path(tempfile.mkdtemp()) if options.quick else RESULTS.parent
+    results_file, page_file = folder / RESULTS.name, folder / PAGE.name
+    results = json.loads(results_file.read_text()) if results_file.is_file() else {}
+    has_failed = False
+    for name in chosen:
+        found = run(name, is_quick=options.quick)
+        has_failed |= found is None
+        if found is not None:
+            results[name] = found
+            results_file.write_text(json.dumps(results, indent=1) + "\n")
+            page_file.write_text(page({key: results[key] for key in BENCHMARKS if key in results}))
+    print(page_file)
+    return int(has_failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,53 @@
+"""The page of benchmarks, and the arithmetic of a step's figures; what they measure is not for tests."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+
+from benchmarks.__main__ import BENCHMARKS, page, value_at
+from benchmarks.step import medians
+from benchmarks.vs_trl import compare, seconds_to
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_a_benchmark_is_a_module_of_the_folder(name):
+    assert importlib.util.find_spec(f"benchmarks.{BENCHMARKS[name].module}") is not None
+
+
+def test_the_page_says_what_was_found_what_was_wanted_and_whether_that_was_reached():
+    found = {"command": "python -m benchmarks.swap --json", "load": 0.25, "seconds": 61.2, "machine": {"cpu": "X"}}
+    found |= {"qat": {"int4_over_bf16": 1.2}, "quantise": {"copy_bf16_over_quantise_and_pack": 0.3}}
+    lines = page({"swap": found}).splitlines()
+    assert "`python -m benchmarks.swap --json`, load 0.2, 61 s" in lines and "cpu X" in lines
+    assert "| an update through the grid over one without it | 1.2 | at most 1.05 | **no** |" in lines
+    (packed,) = (line for line in lines if line.startswith("| quantise and pack"))
+    assert packed.endswith("| 0.3 | at least 0.25 | yes |")
+    assert not any("stall" in line for line in lines), "a part that was not measured has no line"
+
+
+def test_a_path_that_leads_nowhere_has_no_value():
+    assert value_at({"a": {"b": 2.0}}, "a.b") == 2.0
+    assert value_at({"a": {"b": 2.0}}, "a.c") is None and value_at({"a": 1.0}, "a.b") is None
+
+
+def test_the_share_that_no_part_accounts_for_is_idle():
+    row = {
+        "phase/generate_seconds": 7.0, "phase/learn_seconds": 4.0, "phase/eval_seconds": 1.0,
+        "phase/rollout_seconds": 5.0, "phase/update_seconds": 3.0, "phase/pack_seconds": 0.25,
+        "weights/sync_seconds": 0.75, "weights/swap_stall_seconds": 0.01, "rollout/tokens_per_second": 200.0,
+    }  # fmt: skip
+    found = medians([row, row])
+    assert found["step_seconds"] == 10.0 and found["swap_seconds"] == 0.5
+    assert found["idle_share"] == pytest.approx(1.0 - (5.0 + 3.0 + 0.25 + 0.5) / 10.0)
+
+
+def test_time_to_an_accuracy_counts_the_steps_before_its_evaluation():
+    run = {"seconds": [9.0, 1.0, 2.0, 3.0], "tokens": [8.0] * 4, "accuracy": {0: 0.1, 2: 0.5, 4: 0.7}, "peak_bytes": 0}
+    assert (seconds_to(run, 0.1), seconds_to(run, 0.4), seconds_to(run, 0.8)) == (0.0, 10.0, None)
+    slow = {"seconds": [20.0] * 4, "tokens": [8.0] * 4, "accuracy": {0: 0.1, 2: 0.3, 4: 0.6}, "peak_bytes": 2**30}
+    found = compare([(run, slow)])
+    assert found["step_ratio"] == 2.0 / 20.0, "without the first step, which starts things"
+    assert found["ours"]["tokens_per_second"] == 24.0 / 6.0 and found["trl"]["peak_gib"] == 1.0
+    assert found["to_same_accuracy"] == [{"accuracy": 0.6, "ours_seconds": 15.0, "trl_seconds": 80.0}]
