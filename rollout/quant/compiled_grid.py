@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 from llvmlite import ir
+from llvmlite.binding import ffi
 from numba import njit, types
 from numba.extending import intrinsic
 
@@ -71,6 +72,24 @@ def _bits(tensor: torch.Tensor) -> np.ndarray:
 @cache
 def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(thread_name_prefix="grid")
+
+
+def _show_a_real_dict() -> None:
+    """Exchange llvmlite's handle of LLVM for one that vLLM can look at in the same process.
+
+    vLLM reads `__dict__` of whatever a module holds (triton_utils/dispatcher.py). llvmlite's handle has slots, so it
+    takes `__dict__` for a function of LLVM, and vLLM's engine would not start. A subclass without slots has one.
+    """
+    old: Any = ffi.lib
+    if "__slots__" not in vars(type(old)):
+        return
+    new: Any = type("_Handle", (type(old),), {})()
+    for name in type(old).__slots__:
+        setattr(new, name, getattr(old, name))
+    ffi.lib = new
+
+
+_show_a_real_dict()
 
 
 # -- compiled ---------------------------------------------------------------------------------------------------------

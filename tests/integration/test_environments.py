@@ -8,8 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.integration.harness import PATIENCE, ROOT, Runs
-from tests.integration.test_runs import wait_for_rows, without_times
+from tests.integration.harness import PATIENCE, ROOT, Runs, wait_for_rows, without_times
 
 GYMS = """gyms=[
     {name="adder", budget=16, episode_tokens=120, max_turns=7, args={style="bare", min_operand=10, num_operands=3}},

@@ -20,8 +20,7 @@ from rl.episodes import play
 from rl.tiny_model import build_tiny_model
 from rollout.engine.engine import EngineSettings, VLLMEngine
 from rollout.types import FinishReason, Sample, SampleRequest
-from tests.integration.harness import PATIENCE, Runs, new_learner
-from tests.integration.test_runs import without_times
+from tests.integration.harness import PATIENCE, Runs, new_learner, without_times
 
 pytestmark = pytest.mark.slow
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -96,3 +98,11 @@ def test_what_it_cannot_read_goes_through_torch():
     weight = torch.randn(512, 512, generator=torch.Generator().manual_seed(2))
     transposed = quantize_packed(weight.T, GROUP)
     assert torch.equal(transposed.words, quantize_packed(weight.T.contiguous(), GROUP).words)
+
+
+def test_an_engine_in_the_same_process_can_look_at_what_modules_hold():
+    """vLLM does, as here; llvmlite's handle took `__dict__` for a function of LLVM."""
+    for module in list(sys.modules.values()):
+        for value in list(vars(module).values()) if hasattr(module, "__dict__") else ():
+            if str(type(value).__module__).startswith(("llvmlite", "rollout")) and hasattr(value, "__dict__"):
+                assert hasattr(vars(value), "get"), value
