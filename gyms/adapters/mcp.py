@@ -17,7 +17,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import Any
 
 from pydantic import ConfigDict, Field
@@ -28,28 +27,19 @@ from gyms.api import (
     Episode,
     Gym,
     GymSettings,
-    Message,
     Needs,
-    Reply,
-    Score,
     Services,
     Split,
-    Status,
     Task,
     Tool,
     Turn,
-    message,
-    refusal,
-    tool_result,
 )
 from gyms.extras import require
-from gyms.one_turn import load_one_turn
+from gyms.one_turn import Attempt, load_one_turn
 from gyms.sandbox.told import shortened
 
 __all__ = ["Mcp", "McpSettings"]
 
-MAX_CALLS_A_TURN = 8
-_CUT_OFF = message("user", "Your turn was cut off. Go on: call a tool, or give your answer.")
 _LOST = "The server was started again; what it kept is gone."
 
 
@@ -136,47 +126,16 @@ class Mcp(Environment):
         return self._tools
 
 
-class _Attempt(Episode):
-    """One attempt: its server, where a call has started one, and what was said last."""
+class _Attempt(Attempt):
+    """One attempt: its server, where a call has started one."""
 
     def __init__(self, task: Task, inner: Gym, settings: McpSettings, tools: Sequence[Tool]) -> None:
-        self._task = task
-        self._inner = inner
+        super().__init__(task, inner, tools)
         self._settings = settings
-        self._tools = tools
         self._server: _Server | None = None
-        self._answer: str | None = None
-        self._num_calls = 0
-        self._num_errors = 0
 
-    def step(self, turn: Turn) -> Reply:
-        if turn.calls:
-            return Reply(messages=tuple(self._result(call, place) for place, call in enumerate(turn.calls)))
-        if turn.is_truncated:
-            return Reply(messages=(_CUT_OFF,))
-        self._answer = turn.text
-        return Reply(is_done=True)
-
-    def score(self) -> Score:
-        if self._answer is None:
-            score = Score(status=Status.NO_ANSWER, detail="no turn without a call was reached")
-        else:
-            score = self._inner.score(self._task, self._answer)
-        if score.status.is_masked:
-            return score
-        counts = {"num_calls": float(self._num_calls), "num_call_errors": float(self._num_errors)}
-        return replace(score, components={**score.components, **counts})
-
-    def close(self) -> None:
-        if self._server is not None:
-            self._server.close()
-
-    def _result(self, call: Call, place: int) -> Message:
-        if call.arguments is None:
-            return refusal(call, self._tools)
-        if place >= MAX_CALLS_A_TURN:
-            return tool_result(call, f"Error: not run. At most {MAX_CALLS_A_TURN} calls of one turn are; call again.")
-        self._num_calls += 1
+    def run(self, call: Call) -> tuple[str, bool]:
+        assert call.arguments is not None
         if self._server is None:
             self._server = _Server(self._settings)
         try:
@@ -185,8 +144,11 @@ class _Attempt(Episode):
             self._server.close()
             self._server, is_error = None, True
             text = f"Error: the call failed ({type(error).__name__}). {_LOST}"
-        self._num_errors += is_error
-        return tool_result(call, shortened(text, self._settings.output_chars))
+        return shortened(text, self._settings.output_chars), is_error
+
+    def close(self) -> None:
+        if self._server is not None:
+            self._server.close()
 
 
 class _Server:

@@ -20,7 +20,6 @@ Left out: other libraries than the standard one and numpy; files given with a ta
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from pydantic import ConfigDict, Field
@@ -31,29 +30,19 @@ from gyms.api import (
     Episode,
     Gym,
     GymSettings,
-    Message,
     Needs,
-    Reply,
-    Score,
     Services,
     Split,
-    Status,
     Task,
     Tool,
     Turn,
-    message,
-    refusal,
-    tool_result,
 )
-from gyms.one_turn import load_one_turn
-from gyms.response import Response
+from gyms.one_turn import Attempt, load_one_turn
 from gyms.sandbox.program import Cell, Ending, Limits, Session
 from gyms.sandbox.told import shortened, without_addresses
 
 __all__ = ["PYTHON", "PythonTool", "PythonToolSettings", "shown"]
 
-MAX_CALLS_A_TURN = 8
-"""Calls of one turn that are run; further ones are told to come in a later turn, so that a turn's time is bounded."""
 PYTHON = Tool(
     name="python",
     description=(
@@ -67,7 +56,6 @@ PYTHON = Tool(
         "additionalProperties": False,
     },
 )
-_CUT_OFF = message("user", "Your turn was cut off. Go on: call the tool, or give your answer.")
 _LOST = "The interpreter was started again: its variables and imports are gone."
 
 
@@ -154,54 +142,25 @@ class PythonTool(Environment):
         return self.services.sandbox.open(limits=limits, has_numpy=settings.numpy)
 
 
-class _Attempt(Episode):
-    """One attempt: its session, where a call has opened one, and what was said last."""
+class _Attempt(Attempt):
+    """One attempt: its session, where a call has opened one."""
 
     def __init__(self, task: Task, inner: Gym, opening: Callable[[], Session], max_chars: int) -> None:
-        self._task = task
+        super().__init__(task, inner, (PYTHON,))
         self._max_chars = max_chars
-        self._inner = inner
         self._opening = opening
         self._session: Session | None = None
-        self._answer: str | None = None
-        self._num_calls = 0
-        self._num_errors = 0
 
-    def step(self, turn: Turn) -> Reply:
-        if turn.calls:
-            return Reply(messages=tuple(self._result(call, place) for place, call in enumerate(turn.calls)))
-        if turn.is_truncated:
-            return Reply(messages=(_CUT_OFF,))
-        self._answer = turn.text
-        return Reply(is_done=True)
-
-    def score(self) -> Score:
-        if self._answer is None:
-            score = Score(status=Status.NO_ANSWER, detail="no turn without a call was reached")
-        else:
-            score = self._inner.score(self._task, Response(self._answer))  # its thoughts are cut
-        if score.status.is_masked:
-            return score
-        counts = {"num_calls": float(self._num_calls), "num_call_errors": float(self._num_errors)}
-        return replace(score, components={**score.components, **counts})
+    def run(self, call: Call) -> tuple[str, bool]:
+        assert call.arguments is not None
+        if self._session is None:
+            self._session = self._opening()
+        cell = self._session.python(call.arguments["code"])
+        return shown(cell, max_chars=self._max_chars), cell.has_raised or not cell.is_kept
 
     def close(self) -> None:
         if self._session is not None:
             self._session.close()
-
-    def _result(self, call: Call, place: int) -> Message:
-        if call.arguments is None:
-            return refusal(call, (PYTHON,))
-        if place >= MAX_CALLS_A_TURN:
-            return tool_result(
-                call, f"Error: not run. At most {MAX_CALLS_A_TURN} calls of one turn are run; call again."
-            )
-        if self._session is None:
-            self._session = self._opening()
-        cell = self._session.python(call.arguments["code"])
-        self._num_calls += 1
-        self._num_errors += cell.has_raised or not cell.is_kept
-        return tool_result(call, shown(cell, max_chars=self._max_chars))
 
 
 def shown(cell: Cell, *, max_chars: int) -> str:

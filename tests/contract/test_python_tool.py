@@ -9,7 +9,8 @@ import pytest
 
 from gyms.api import Call, Environment, Episode, Reply, Services, Status, Turn
 from gyms.load import GymSpec, load_gym
-from gyms.python_tool.gym import MAX_CALLS_A_TURN, PYTHON, PythonTool, shown
+from gyms.one_turn import MAX_CALLS_A_TURN
+from gyms.python_tool.gym import PYTHON, PythonTool, shown
 from gyms.sandbox import Cell, Ending, Sandbox
 from gyms.testing import check_gym
 from reward.scorer import Scorer
