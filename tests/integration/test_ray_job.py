@@ -71,7 +71,9 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
     dashboard = free_port()
     command = [
         RAY, "start", "--head", "--block", f"--port={free_port()}", f"--dashboard-port={dashboard}",
-        "--dashboard-host=127.0.0.1", "--num-cpus=2", f"--object-store-memory={300 << 20}", "--disable-usage-stats",
+        # the agent's port is 52365 unless told: another test's Ray that has it leaves this head without one, for good
+        "--dashboard-host=127.0.0.1", f"--dashboard-agent-listen-port={free_port()}",
+        "--num-cpus=2", f"--object-store-memory={300 << 20}", "--disable-usage-stats",
     ]  # fmt: skip
     log = (home / "head.log").open("w+")
     process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
