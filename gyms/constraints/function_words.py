@@ -97,30 +97,11 @@ _LISTS = {
     "ne": "छ छन् हो हुन् म तपाईं ऊ हामी होइन मा र को का की ले लाई यो त्यो कहाँ के कसरी आज धन्यवाद धेरै मेरो छैन",
 }  # fmt: skip
 _SMALL = {language: frozenset(split_words(words)) for language, words in _LISTS.items()}
-_LETTERS = {
-    "cs": "řůě",
-    "da": "",
-    "de": "ß",
-    "es": "ñ¿¡",
-    "et": "õ",
-    "fr": "çœùêî",
-    "hu": "őű",
-    "lt": "ėįų",
-    "lv": "ļņģķ",
-    "mk": "ѓќѕљњџј",
-    "pl": "łśźż",
-    "pt": "ãõ",
-    "ro": "ățș",
-    "ru": "ыэё",
-    "sk": "ľĺŕô",
-    "sq": "ë",
-    "sv": "",
-    "tr": "ğış",
-    "uk": "іїєґ",
-    "vi": "ơưđạảấầẩậắặẹẻếềểệịọỏốồổộớờởợụủứừửựỳỷ",
-    "fa": "پچگژ",
-    "ur": "ٹڈڑےںھہ",
-}
+_LETTERS_OF = (
+    "cs řůě / de ß / es ñ¿¡ / et õ / fr çœùêî / hu őű / lt ėįų / lv ļņģķ / mk ѓќѕљњџј / pl łśźż / pt ãõ / ro ățș / "
+    "ru ыэё / sk ľĺŕô / sq ë / tr ğış / uk іїєґ / vi ơưđạảấầẩậắặẹẻếềểệịọỏốồổộớờởợụủứừửựỳỷ / fa پچگژ / ur ٹڈڑےںھہ"
+)
+_LETTERS = dict(map(split_words, _LETTERS_OF.split("/")))
 """Letters that this language has and that its neighbours lack; one of them counts as much as a small word."""
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from gyms.constraints import registry
-from gyms.constraints.constraint import Constraint
 from gyms.constraints.document import generated
 from gyms.constraints.item import ItemError, read_item
+from gyms.constraints.rule import Constraint
 
 WORDS = {"num_words": 5, "relation": "at least"}
 
@@ -63,7 +63,7 @@ MALFORMED = [
     ),
     (row(("new:copy_span_idx", {"prompt_to_repeat": "abc", "n_start": 9, "n_end": 12})), "empty"),
     (row(("punctuation:no_comma", {}), mode="lenient"), "mode"),
-    (row(("punctuation:no_comma", {}), compat="yes"), "compat"),
+    (row(("punctuation:no_comma", {}), compat=True), "'compat' asks for the flaws .* remove it"),
     (row(("punctuation:no_comma", {}), prompt=5), "prompt"),
 ]
 
@@ -174,10 +174,6 @@ def test_a_contradictory_item_is_refused(pairs):
             read_item(row(*ordered))
 
 
-def test_a_contradictory_item_is_taken_as_published_in_compat_mode():
-    assert len(read_item(row(LOWER, CAPITAL), compat=True).instructions) == 2
-
-
 @pytest.mark.parametrize(
     "pairs",
     [
@@ -209,9 +205,9 @@ def test_whole_floats_of_published_files_are_whole_numbers():
     assert item.instructions[0].args.model_dump() == {"N": 3}
 
 
-def test_mode_and_compat_of_the_row_win():
-    item = read_item(row(NO_COMMA, mode="loose", compat=True), mode="strict", compat=False)
-    assert (item.mode, item.compat) == ("loose", True)
+def test_the_mode_of_the_row_wins():
+    assert read_item(row(NO_COMMA, mode="loose"), mode="strict").mode == "loose"
+    assert read_item(row(NO_COMMA, mode=None, compat=False), mode="loose").mode == "loose"
 
 
 def test_the_documentation_is_up_to_date():
