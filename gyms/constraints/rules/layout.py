@@ -1,4 +1,4 @@
-"""How a response is laid out: paragraphs, sections, bullets, titles, brackets, quotes, and signs it may not hold."""
+"""How a response is laid out: paragraphs, sections, bullets, lists, titles and brackets."""
 
 from __future__ import annotations
 
