@@ -2,7 +2,9 @@
 
 langdetect draws random numbers; here each call gets a detector of its own with a fixed seed, so that a text has one
 answer, in every thread. The detector is confused by capitals, so it is asked about the lower-cased text. It is often
-wrong about a single sentence, so a short text may also prove itself by its small words (function_words.py). A text that
+wrong about a single sentence ("La mer est calme" is Catalan to it), so a short text may also prove itself by its small
+words: articles, pronouns, forms of "to be" and greetings name a language in four words, and so do letters that its
+neighbours lack. small_words.txt has both, a line for each language that its script alone does not prove. A text that
 nothing can be said about (digits, emoji, one word) fails: an undecided check must not pay.
 
 "Entire response" means entire: a long passage in another language fails, wherever it stands. At most `MAX_PASSAGES`
@@ -14,12 +16,12 @@ from __future__ import annotations
 import re
 import threading
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
-from gyms.constraints.function_words import small_words
 from gyms.constraints.wordlists import STOP_WORDS, split_words, word_set
 
-__all__ = ["LANGUAGES", "is_english", "is_language"]
+__all__ = ["LANGUAGES", "is_english", "is_language", "small_words"]
 
 LANGUAGES = word_set("""
     af ar bg bn ca cs cy da de el en es et fa fi fr gu he hi hr hu id it ja kn ko lt lv mk ml mr ne nl no pa pl pt
@@ -75,6 +77,8 @@ _SURE = 0.6
 _LIKELY = 0.2
 """Least probability that speaks for a language with a small word beside it."""
 _MIN_STOP_SHARE = 0.2
+_BREAK = re.compile("[\\s.,;:!?\u00a1\u00bf\u060c\u061f\u0964'\"\u2019\u2018\u201c\u201d\u00ab\u00bb()-]+")
+"""What stands between words; not `\\W`, to which the vowel signs of Indian scripts belong."""
 
 _start = threading.Lock()
 
@@ -164,6 +168,31 @@ def _is_told(text: str, language: str, guesses: dict[str, float]) -> bool:
 def _kin(language: str) -> set[str]:
     """The language and those close to it."""
     return {language}.union(*(group for group in _KIN if language in group))
+
+
+@lru_cache(maxsize=1)
+def _small_words() -> dict[str, tuple[frozenset[str], str]]:
+    """Language -> (small words, letters)."""
+    found = {}
+    for line in Path(__file__).with_name("small_words.txt").read_text(encoding="utf-8").splitlines():
+        language, _, rest = line.partition(": ")
+        words, _, letters = rest.partition(" | ")
+        found[language] = (word_set(words), letters)
+    return found
+
+
+def small_words(text: str) -> dict[str, int]:
+    """Language -> how many of its small words (each once), and whether any of its letters, stand in a text.
+
+    Languages that nothing speaks for are left out.
+    """
+    low = text.lower()
+    given = set(_BREAK.split(low))
+    counts = {
+        language: len(given & words) + any(letter in low for letter in letters)
+        for language, (words, letters) in _small_words().items()
+    }
+    return {language: count for language, count in counts.items() if count}
 
 
 def _matches(found: str, language: str) -> bool:
