@@ -140,7 +140,7 @@ def _read(function: Callable[..., bool], source: str, refuses: Callable[[Any], s
         id=function.__name__,
         rule=" ".join(rule.split()),
         source=source,
-        check=lambda text, args: function(text, **dict(args)),
+        check=lambda text, args: function(text, **vars(args)),
         args=arguments_of(function, refuses),
         difference=" ".join(differs.split()).removesuffix("."),
     )
