@@ -57,7 +57,7 @@ def exclusion(one: Constraint, other: Constraint) -> str | None:
     for needs, forbids in ((one.needs, other.forbids), (other.needs, one.forbids)):
         for name in needs.split():
             if name in forbids.split():
-                return NEEDS[name]
+                return NEEDS.get(name, f"it needs {name}")
     return None
 
 

@@ -83,7 +83,7 @@ class Constraint:
     forbidden: list[str] | Callable[[Any], list[str]] = field(default_factory=list)
     """Fact: words that may not occur."""
     needs: str = ""
-    """Fact: what every response holds; names of conflicts.NEEDS, with spaces between."""
+    """Fact: what every response holds; names as in conflicts.NEEDS, with spaces between."""
     forbids: str = ""
     """Fact: what no response holds."""
     excludes: Mapping[str, str] = field(default_factory=dict)
@@ -123,7 +123,10 @@ class Rules:
         ) -> Callable[[_F], _F]:
             def made(function: _F) -> _F:
                 base = self._of.get(function) or _read(function, source, refuses)
-                self._made[name] = self._of[function] = dataclasses.replace(base, id=name, source=source, **stated)
+                one = dataclasses.replace(base, id=name, source=source, **stated)
+                if not one.rule:
+                    raise ValueError(f"{name} has no rule: word it in the function's docstring or give `rule`")
+                self._made[name] = self._of[function] = one
                 return function
 
             return made

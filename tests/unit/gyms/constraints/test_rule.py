@@ -41,6 +41,11 @@ def test_the_docstring_is_the_rule_and_where_it_differs():
     assert (MADE["my:no_comma"].rule, MADE["my:no_comma"].difference) == ("No commas.", "")
 
 
+def test_an_id_without_a_rule_is_refused():
+    with pytest.raises(ValueError, match="my:silent has no rule"):
+        Rules().of("mine")("my:silent")(lambda text: True)
+
+
 def test_the_parameters_behind_the_text_are_the_arguments():
     args = MADE["my:count"].args.model_validate({"word": "a"})
     assert args.model_dump() == {"word": "a", "most": 9}
