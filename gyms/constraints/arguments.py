@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from gyms.constraints.language import LANGUAGES
 
 __all__ = ["Args", "NoArgs", "arguments_of"]
+__all__ += ["Language", "Letter", "Percent", "Positive", "Relation", "Text", "Whole", "Word", "Words"]
 
 MAX_COUNT = 1_000_000
 MAX_TEXT = 50_000

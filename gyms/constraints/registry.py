@@ -1,8 +1,8 @@
 """All instruction ids by name: the 112 that are built in, and those that other packages offer.
 
-A package offers ids in the entry-point group `reward_constraints`: each entry is a `Constraint` or a sequence of them,
-under any name. Entries are imported at the first look-up of an id that is not built in, in each process once; an id
-that is offered twice, or that is built in, is an error that names the offer.
+A package offers ids in the entry-point group `reward_constraints`: each entry is `Rules`, a `Constraint` or a sequence
+of them, under any name. Entries are imported at the first look-up of an id that is not built in, in each process once;
+an id that is offered twice, or that is built in, is an error that names the offer.
 """
 
 from __future__ import annotations
