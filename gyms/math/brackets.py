@@ -9,8 +9,9 @@ from __future__ import annotations
 from gyms.math.caps import MAX_ITEMS, TooComplex, Unreadable
 from gyms.math.cursor import Cursor
 from gyms.math.sequences import has_dots, with_dots
+from gyms.math.tokens import Token
 from gyms.math.tree import Node, sym
-from gyms.math.vocabulary import NUMBER_SETS
+from gyms.math.vocabulary import NUMBER_SETS, words
 
 __all__ = ["FENCES", "BracketParser"]
 
@@ -19,6 +20,10 @@ FENCES = {
     "\\lceil": ("\\rceil", "ceil"), "\\|": ("\\|", "abs"), "\\lVert": ("\\rVert", "abs"),
 }  # fmt: skip
 """Opening sign -> closing sign and operation."""
+
+
+_SYSTEMS = words("cases dcases aligned align gathered gather split alignedat")
+_IF = words("if for when where")
 
 
 class BracketParser(Cursor):
@@ -104,8 +109,10 @@ class BracketParser(Cursor):
         return texts[4] if is_member else "R"
 
     def environment(self) -> Node:
-        """A matrix: rows of cells; the shape is part of its value."""
+        """A matrix: rows of cells; the shape is part of its value. A system: the list of what stands in its rows."""
         token = self._environment_name()
+        if token.rstrip("*") in _SYSTEMS or (token == "array" and self._is_system()):
+            return self._system()
         if token.rstrip("*") not in ("pmatrix", "bmatrix", "matrix", "Bmatrix", "smallmatrix", "array"):
             raise Unreadable(f"the environment {token[:20]!r} is not known")
         if token == "array" and self.at("{"):
@@ -135,6 +142,59 @@ class BracketParser(Cursor):
         if len(widths) != 1 or widths == {0}:
             raise Unreadable("the rows of a matrix differ in length")
         return self.node("matrix", tuple(cell for row in rows for cell in row), (len(rows), widths.pop()))
+
+    def _is_system(self) -> bool:
+        """Whether a relation stands in the array that begins here."""
+        texts = [token.text for token in self.tokens[self.place :]]
+        return "=" in texts[: texts.index("\\end")] if "\\end" in texts else False
+
+    def _system(self) -> Node:
+        """`x=1 \\\\ y=2` as a list; a function given by cases as pairs of its value and the condition."""
+        rows: list[list[list[Token]]] = [[[]]]
+        while self.at("{") and not rows[0][0]:
+            while not self.at("}") and self.peek() is not None:
+                self.skip()
+            self.skip()
+        while not self.at("\\end"):
+            token = self.peek()
+            if token is None:
+                raise Unreadable("an environment is not closed")
+            self.skip()
+            if token.kind == "row":
+                rows.append([[]])
+            elif token.kind == "&":
+                rows[-1].append([])
+            else:
+                rows[-1][-1].append(token)
+        self.skip()
+        self._environment_name()
+        found = [self._row(cells) for cells in rows if any(cells)]
+        if not 0 < len(found) <= MAX_ITEMS:
+            raise Unreadable("an environment is empty or too long")
+        return found[0] if len(found) == 1 else self.node("list", tuple(found), ",")
+
+    def _row(self, cells: list[list[Token]]) -> Node:
+        """A relation that `&` only aligns, or a value and its condition."""
+        signs = [token.text for cell in cells for token in cell]
+        is_aligned = len(cells) == 1 or (
+            cells[1] and cells[1][0].text in ("=", "\\le", "\\leq", "<", ">", "\\ge", "\\geq")
+        )
+        if is_aligned:
+            return self.inner([token for cell in cells for token in cell])
+        if len(cells) == 2 and "\\begin" not in signs:
+            value = [*cells[0][:-1], *(token for token in cells[0][-1:] if token.kind != ",")]
+            condition = [
+                token for token in cells[1] if token.kind not in ("text", "word") or token.text.strip(" ,") not in _IF
+            ]
+            if condition and all(token.kind in ("text", "word", ",", ".") for token in condition):
+                said = " ".join(token.text.strip(" ,.").casefold() for token in condition).strip()
+                return self.node("case", (self.inner(value), Node("text", (), said)))
+            return self.node("case", (self.inner(value), self.inner([t for t in condition if t.kind != "."])))
+        raise Unreadable("the rows of a system hold no relations")
+
+    def inner(self, tokens: list[Token]) -> Node:
+        """What some of the tokens say on their own; the outer half has it."""
+        raise NotImplementedError
 
     def _environment_name(self) -> str:
         self.expect("{")

@@ -18,6 +18,11 @@ __all__ = ["read_compound"]
 _PART = r"(\d{1,12}(?:\.\d{1,6})?)[ ]*(?:\\text[ ]*\{[ ]*)?([A-Za-z]{2,12})[ ]*\}?"
 _AND = r"[ ]*(and[ ]+|\\text[ ]*\{[ ]*and[ ]*\}[ ]*)?"
 _COMPOUND = re.compile(rf"{_PART}{_AND}{_PART}(?:{_AND}{_PART})?")
+_ANGLE = re.compile(
+    r"(\d{1,6})[ ]*\\deg[ ]*(\d{1,2}(?:\.\d{1,6})?)[ ]*(?:'|\^[ ]*\{?[ ]*\\prime[ ]*\}?)"
+    r"(?:[ ]*(\d{1,2}(?:\.\d{1,6})?)[ ]*(?:''|\"|\^[ ]*\{?[ ]*\\prime[ ]*\\prime[ ]*\}?))?"
+)
+"""Degrees, minutes and seconds."""
 _MONEY = frozenset(["dollar", "euro", "gbp"])
 _JOINED = _MONEY | {"time"}
 
@@ -27,6 +32,12 @@ def read_compound(plain: str) -> Node | None:
 
     The unit tells where the other side has none: 90 for an hour and a half in minutes, but 2.5 for $2 and 50 cents.
     """
+    angle = _ANGLE.fullmatch(plain) if "\\deg" in plain else None
+    if angle is not None:
+        parts = [Fraction(part or 0) for part in angle.groups()]
+        is_part = parts[1] < 60 and parts[2] < 60
+        total = parts[0] + parts[1] / 60 + parts[2] / 3600
+        return Node("quantity", (num(total),), parse_unit("degrees")) if is_part else None
     match = _COMPOUND.fullmatch(plain)
     if match is None:
         return None

@@ -29,11 +29,13 @@ MAX_PRODUCTS = 1_000
 """Most products of terms in one exact form: what bounds its time."""
 MAX_POWER = 40
 """Highest power of a sum that is multiplied out."""
+MAX_EXPANDED = 8
+"""Largest lower argument of a binomial coefficient that is a polynomial in its upper one."""
 MAX_RADICAND_BITS = 1024
 """Longest number under a root."""
 MAX_KEY_CHARS = 200
 """Longest name of an atom; longer ones are hashed."""
-_OF_INTEGERS = {"gcd": math.gcd, "lcm": math.lcm, "max": max, "min": min}
+_OF_INTEGERS = {"gcd": math.gcd, "lcm": math.lcm, "max": max, "min": min, "perm": math.perm}
 """Functions of two or more integers."""
 _local = threading.local()
 _SMALL_PRIMES = [p for p in range(2, 1000) if all(p % q for q in range(2, math.isqrt(p) + 1))]
@@ -389,10 +391,18 @@ def _integer_operation(op: str, node: Node) -> Ratio:
             if max(numbers) > MAX_FACTORIAL:
                 raise TooComplex(f"the argument of a factorial or binomial is over {MAX_FACTORIAL}")
             if op == "fact":
-                return _constant(Fraction(math.factorial(int(first))))
+                step = 2 if node.value == 2 else 1  # 7!! = 7 * 5 * 3
+                return _constant(Fraction(math.prod(range(int(first), 0, -step))))
             if op == "binom":
                 return _constant(Fraction(math.comb(int(first), int(numbers[1]))))
-    return _atom(f"o:{op}({','.join(_key_of(part) for part in node.args)})")
+    if op == "binom" and values[0] is None and values[1] in range(MAX_EXPANDED + 1):
+        top, falling = _exact(node.args[0]), Ratio(_ONE, _ONE)
+        for step in range(int(values[1])):  # n(n-1)(n-2)/6
+            falling = _arithmetic(
+                "mul", [falling, _sum(top, _constant(Fraction(-step))), _constant(Fraction(1, step + 1))]
+            )
+        return falling
+    return _atom(f"o:{op}{node.value or ''}({','.join(_key_of(part) for part in node.args)})")
 
 
 def _function(node: Node) -> Ratio:
@@ -403,8 +413,55 @@ def _function(node: Node) -> Ratio:
     if node.value in _OF_INTEGERS and len(node.args) > 1:
         values = [_rational(part) for part in node.args]
         numbers = [int(value) for value in values if value is not None and value.denominator == 1]
+        if node.value == "perm" and (max(numbers, default=0) > MAX_FACTORIAL or min(numbers, default=0) < 0):
+            raise TooComplex(f"the argument of a number of arrangements is negative or over {MAX_FACTORIAL}")
         if len(numbers) == len(values):
             return _constant(Fraction(_OF_INTEGERS[node.value](*numbers)))
+    if node.value in ("sin", "cos", "tan", "cot", "sec", "csc") and len(node.args) == 1:
+        turned = _at_special_angle(node.value, _exact(node.args[0]))
+        if turned is not None:
+            return turned
     if node.value == "cbrt" and len(node.args) == 1:
         return _fractional_power(_exact(node.args[0]), Fraction(1, 3))
     return _atom(f"o:{node.value}({','.join(_key_of(part) for part in node.args)})")
+
+
+_COSINES = {
+    Fraction(0): (1, 0),
+    Fraction(1, 6): (2, 3),
+    Fraction(1, 4): (2, 2),
+    Fraction(1, 3): (2, 1),
+    Fraction(1, 2): (0, 0),
+}
+"""Multiples of pi between 0 and 1/2 -> the cosine there, as (divisor, radicand): sqrt(radicand) / divisor."""
+
+
+def _at_special_angle(name: str, angle: Ratio) -> Ratio | None:
+    """The value of a trigonometric function at a multiple of pi/4 or pi/6; None at other arguments."""
+    if angle.bottom != _ONE or not set(angle.top) <= {(("k:pi", 1),)}:
+        return None
+    turns = angle.top.get((("k:pi", 1),), Fraction(0))
+    sine, cosine = _cosine(turns - Fraction(1, 2)), _cosine(turns)
+    if sine is None or cosine is None:
+        return None
+    one = _constant(Fraction(1))
+    top, bottom = {
+        "sin": (sine, one), "cos": (cosine, one), "tan": (sine, cosine), "cot": (cosine, sine), "sec": (one, cosine),
+        "csc": (one, sine),
+    }[name]  # fmt: skip
+    return _quotient(top, bottom)
+
+
+def _cosine(turns: Fraction) -> Ratio | None:
+    """cos(turns * pi), even, of period 2, and of the other sign behind 1/2."""
+    place = abs(turns) % 2
+    place = min(place, 2 - place)
+    sign = -1 if place > Fraction(1, 2) else 1
+    found = _COSINES.get(min(place, 1 - place))
+    if found is None:
+        return None
+    divisor, radicand = found
+    if not divisor:
+        return _constant(Fraction(0))
+    root = _rational_root(Fraction(radicand), Fraction(1, 2)) if radicand else _constant(Fraction(1))
+    return Ratio(_scaled(root.top, Fraction(sign, divisor)), root.bottom)

@@ -60,6 +60,8 @@ def _survey(node: Node, found: set[str]) -> Fraction | None:
     values = [_survey(part, found) for part in node.args]
     numbers = [value for value in values if value is not None]
     is_rational = len(numbers) == len(values) and bool(values)
+    if node.op == "fn" and node.value == "exp":
+        return None  # as e with that exponent
     if node.op in _ALWAYS_WORK or node.op == "fn":
         found.add(_family(node.value) if node.op == "fn" else node.op)
         return Fraction(1) if is_rational and node.op != "fn" else None

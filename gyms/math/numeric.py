@@ -46,6 +46,8 @@ MAX_MAGNITUDE = 10**6
 """Largest argument of a function of which the result or its period must be resolved."""
 MAX_WHOLE = 10**30
 """Largest number of which the whole part is taken: DIGITS leave as many behind the point."""
+MAX_GAMMA = 1_000
+"""Largest argument of a factorial between the whole numbers."""
 MAX_BINARY_EXPONENT = 20_000
 MAX_EVALUATED = 150
 """Most nodes of one side."""
@@ -250,7 +252,12 @@ def _node_value(node: Node, values: Mapping[str, Any], context: Any) -> Any:
     if op == "root":
         return _root(parts[0], parts[1], context)
     if op in ("abs", "floor", "ceil"):
-        return context.fabs(parts[0]) if op == "abs" else getattr(context, op)(_bounded(parts[0], MAX_WHOLE))
+        return _function(op, parts, context)
+    if op == "fact":
+        argument = _bounded(parts[0], MAX_GAMMA)
+        return context.fac2(argument) if node.value == 2 else context.gamma(argument + 1)
+    if op == "binom":
+        return context.binomial(*(_bounded(part, MAX_GAMMA) for part in parts))
     if op == "fn":
         return _function(node.value, parts, context)
     raise Undecided(op)
@@ -279,6 +286,15 @@ def _root(radicand: Any, index: Any, context: Any) -> Any:
 
 
 def _function(name: str, parts: list[Any], context: Any) -> Any:
+    if name in ("floor", "ceil") and len(parts) == 1:
+        argument = _bounded(parts[0], MAX_WHOLE)
+        nearest = context.nint(argument)
+        # What is a whole number but for the last digits, as 3 * (1/3) may be, is one.
+        return (
+            nearest
+            if abs(argument - nearest) < context.mpf(10) ** -AGREEING_DIGITS
+            else getattr(context, name)(argument)
+        )
     argument = _bounded(parts[0])
     if name in ("ln", "log", "logb"):
         if argument == 0:
@@ -288,14 +304,19 @@ def _function(name: str, parts: list[Any], context: Any) -> Any:
             return logarithm
         # \log without a base is read as the decimal one on both sides; `compare` lets a gold \log be either.
         return logarithm / context.log(10 if name == "log" else _bounded(parts[1]))
+    if name == "perm" and len(parts) == 2:
+        top, taken = (_bounded(part, MAX_GAMMA) for part in parts)
+        return context.gamma(top + 1) / context.gamma(top - taken + 1)
     if len(parts) != 1:
         raise Undecided(name)
     if name in ("sin", "cos", "tan", "cot", "sec", "csc", "sinh", "cosh", "tanh", "coth", "exp"):
         return getattr(context, name)(argument)
+    if name in ("asinh", "acosh", "atanh"):
+        return getattr(context, name)(argument)
     if name in ("arcsin", "arccos", "arctan", "arccot", "arcsec", "arccsc"):
         return getattr(context, "a" + name[3:])(argument)
-    if name in ("abs", "floor", "ceil"):
-        return getattr(context, {"abs": "fabs"}.get(name, name))(argument)
+    if name == "abs":
+        return context.fabs(argument)
     if name == "cbrt":
         return _root(argument, context.mpf(3), context)
     raise Undecided(name)

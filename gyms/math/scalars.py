@@ -1,8 +1,9 @@
 r"""When one number or expression answers for another: exact first, then the rules for decimals, units and form.
 
-In order: equal exact forms (or, where those prove nothing, equal values to 40 digits and at random points); a decimal
-of enough digits for a gold value that has no finite decimal; the task's own tolerance. Then the form: an answer that is
-right but only restates the work (`17 \cdot 23`) is refused, with the flag `unevaluated`.
+In order: equal exact forms (or, where those prove nothing, equal values to 40 digits and at random points, or at whole
+ones where the letters stand for whole numbers); a decimal of enough digits for a gold value that has no finite decimal;
+the task's own tolerance. Then the form: an answer that is right but only restates the work (`17 \cdot 23`) is refused,
+with the flag `unevaluated`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from gyms.math.exact import NotScalar, TooBig, exact
 from gyms.math.forms import is_closed, is_plain_number, literal_number, undone
 from gyms.math.tree import Node, walk
 from gyms.math.units import Unit
+from gyms.math.whole import agree_on_integers
 
 __all__ = ["Rules", "same_quantity", "same_scalar", "same_value"]
 
@@ -66,9 +68,11 @@ def same_value(left: Node, right: Node) -> bool:
     if any(node.op == "big" for side in (left, right) for node in walk(side)):
         return False
     try:
-        return numeric.identical(left, right)
+        if numeric.identical(left, right):
+            return True
     except numeric.Undecided:
-        return False
+        pass
+    return agree_on_integers(left, right, same=same_value)
 
 
 def same_quantity(gold: Node, answer: Node, rules: Rules) -> bool:

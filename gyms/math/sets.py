@@ -99,6 +99,8 @@ def _relation(node: Node) -> list[Piece]:
     sides, signs = node.args, node.value
     if signs == ("in",):
         return _pieces(sides[1], True)
+    if signs == ("notin",):
+        return _difference(pieces_of(Node("reals")), _joined(_pieces(sides[1], True)))
     if signs == ("!=",) and _is_number(sides[1]):
         return [Piece(_MINUS_INF, sides[1], False, False), Piece(sides[1], _INF, False, False)]
     if (len(sides) == 3 and set(signs) <= {"<", "<="}) or (len(sides) == 3 and set(signs) <= {">", ">="}):

@@ -1,24 +1,30 @@
 r"""One shape for trees that say the same: what `compare` rewrites before it compares.
 
 `x = 3, 4` becomes two assignments, `a \pm b` a list of two, `P(1, 2)` and `y = 2, x = 1` the point (1, 2), and a number
-with groups of digits the list that its commas may mean.
+with groups of digits the list that its commas may mean; `C_7^3` beside a number is a number of combinations.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from fractions import Fraction
+from itertools import pairwise
 
 from gyms.math.caps import MAX_ITEMS
+from gyms.math.choices import LETTERS
 from gyms.math.exact import key_of, rational
-from gyms.math.relations import assigned
+from gyms.math.forms import is_closed
+from gyms.math.relations import assigned, free_names
 from gyms.math.sets import NotReal, pieces_of
-from gyms.math.tree import Node, num, sym
+from gyms.math.tree import Node, num, renamed, sym, walk
 
 __all__ = [
     "as_list",
+    "as_options",
     "as_point",
     "as_whole",
+    "counted",
     "distinct",
     "grouping",
     "is_closed_at_infinity",
@@ -30,8 +36,16 @@ __all__ = [
     "signed",
     "spread",
     "width_of",
+    "with_constant_of",
 ]
 
+_COUNTS = {
+    sym("C"): lambda all_of, taken: Node("binom", (all_of, taken)),
+    sym("A"): lambda all_of, taken: Node("fn", (all_of, taken), "perm"),
+    sym("P"): lambda all_of, taken: Node("fn", (all_of, taken), "perm"),
+}
+_CONSTANTS = frozenset(["c", "K", "k", "C_1", "c_1", "C_0"])
+"""What C is called elsewhere."""
 _INTEGERS, _NATURALS = sym("\\mathbb{Z}"), sym("\\mathbb{N}")
 
 
@@ -68,6 +82,88 @@ def as_point(node: Node) -> Node:
             values = {name: one.value for name, one in zip(names, gives, strict=True) if one is not None}
             return Node("tuple", tuple(values[name] for name in sorted(names)), "()")
     return node
+
+
+def as_options(node: Node, other: Node) -> Node:
+    """`ABD` as the options that it names together, beside a list of options."""
+    letters = node.args if node.op == "mul" and node.value == "letters" else ()
+    named = [part.value for part in letters if part.op == "sym"]
+    is_list = other.op == "list" and all(part.op == "sym" and part.value in LETTERS for part in other.args)
+    is_in_order = named == sorted(set(named)) and all(name in LETTERS for name in named)
+    return Node("list", letters, ",") if is_list and named and is_in_order else node
+
+
+def with_constant_of(gold: Node, answer: Node) -> Node:
+    """The answer with its constant of integration called C, as in the gold answer."""
+    if _terms(gold).count(sym("C")) != 1 or len(names := free_names(gold)) < 2:
+        return answer
+    constants = [term.value for term in _terms(answer) if term.op == "sym" and term.value in _CONSTANTS]
+    is_one = len(constants) == 1 and sum(part == sym(constants[0]) for part in walk(answer)) == 1
+    is_new = is_one and constants[0] not in names and "C" not in free_names(answer)
+    return renamed(answer, constants[0], "C") if is_new else answer
+
+
+def _terms(node: Node) -> list[Node]:
+    return [term for side in (node.args if node.op == "rel" else (node,)) if side.op == "add" for term in side.args]
+
+
+def counted(node: Node, other: Node) -> Node:
+    """`C_7^3` and `C(7, 3)` as numbers of combinations, `A_7^3` of arrangements, where the letter can be nothing else.
+
+    So it is where the other side counts with binomial coefficients or factorials, or where no letter is left then: a
+    constant `C_1`, squared, stands among variables, and a point `C(7, 3)` beside a point.
+    """
+    if other.op in ("tuple", "list", "set", "matrix", "rel") or not any(map(_is_count, walk(node))):
+        return node
+    is_sure = any(part.op in ("binom", "fact") or (part.op == "fn" and part.value == "perm") for part in walk(other))
+    made = _counted(node)
+    is_usual = all(_is_below(part) for part in walk(node) if part.op == "pow")
+    return made if is_sure or (is_usual and is_closed(made)) else node
+
+
+def _is_count(node: Node) -> bool:
+    return _count_of_power(node) is not None or (
+        node.op == "mul" and any(left in _COUNTS and _is_pair(right) for left, right in pairwise(node.args))
+    )
+
+
+def _is_pair(node: Node) -> bool:
+    return node.op == "tuple" and node.value == "()" and len(node.args) == 2
+
+
+def _count_of_power(node: Node) -> Node | None:
+    """`C_7^3`: the larger number is what is chosen from."""
+    if node.op != "pow" or node.args[0].op != "sym" or node.args[1].op not in ("num", "sym"):
+        return None
+    letter, _, index = node.args[0].value.partition("_")
+    if sym(letter) not in _COUNTS or not index or len(index) > 6:
+        return None
+    if index.isdigit() and node.args[1].op == "num":
+        low, high = sorted((Fraction(int(index)), node.args[1].value))
+        return _COUNTS[sym(letter)](num(high), num(low)) if high > 1 and low.denominator == 1 else None
+    is_letters = node.args[1].op == "sym" and len(index) == 1 and index.isalpha()
+    return _COUNTS[sym(letter)](sym(index), node.args[1]) if is_letters else None
+
+
+def _is_below(power: Node) -> bool:
+    """False for `C_1^2`, a constant squared: what is chosen from is written below, what is chosen above."""
+    index = power.args[0].value.partition("_")[2] if power.args[0].op == "sym" else ""
+    return not index.isdigit() or power.args[1].op != "num" or int(index[:6]) > power.args[1].value
+
+
+def _counted(node: Node) -> Node:
+    power = _count_of_power(node)
+    if power is not None:
+        return power
+    args = [_counted(part) for part in node.args]
+    if node.op == "mul":
+        for place, (left, right) in enumerate(pairwise(args)):
+            if left in _COUNTS and _is_pair(right):
+                args[place : place + 2] = [_COUNTS[left](*right.args)]
+                break
+        if len(args) == 1:
+            return args[0]
+    return node._replace(args=tuple(args))
 
 
 def _has_sign(node: Node) -> bool:

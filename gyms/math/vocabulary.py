@@ -12,7 +12,8 @@ def words(text: str) -> frozenset[str]:
 
 FUNCTIONS = words(
     "sin cos tan cot sec csc arcsin arccos arctan arccot arcsec arccsc sinh cosh tanh coth asin acos atan ln log "
-    "lg exp sqrt cbrt abs max min gcd lcm det dim deg arg Re Im floor ceil sgn"
+    "lg exp sqrt cbrt abs max min gcd lcm det dim deg arg Re Im floor ceil sgn arctg arcctg cosec arsinh arcosh artanh "
+    "arcsinh arccosh arctanh asinh acosh atanh"
 )
 GREEK = words(
     "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi rho sigma tau "
