@@ -36,13 +36,12 @@ from pydantic import ConfigDict, Field, model_validator
 from gyms.api import Score, Services, Split, Status, Task, message
 from gyms.columns import Reads, RowSettings
 from gyms.heldout import is_heldout
-from gyms.math.caps import Unreadable
 from gyms.math.exact import NotScalar, TooBig, exact
-from gyms.math.forms import is_plain_number
 from gyms.math.normal import normalise
 from gyms.math.read import read_labelled
 from gyms.math.relations import FalseEquation, assigned
-from gyms.math.tree import Node, walk
+from gyms.math.scalars import is_plain_number
+from gyms.math.tree import Node, Unreadable, walk
 from gyms.math.units import CURRENCIES, changes_value, scaled
 from gyms.response import final_text
 from gyms.row_gym import RowGym

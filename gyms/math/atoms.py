@@ -1,21 +1,28 @@
-r"""The inner half of the parser: numbers, names, functions, roots, powers and postfix signs.
+"""The inner half of the parser: numbers, names, functions, roots, powers and postfix signs.
 
 Runs of letters that are no known name are products of single letters; so a misspelt name never has a value.
 """
 
 from __future__ import annotations
 
-from fractions import Fraction
+from gyms.math.brackets import DOTS, FENCES, BracketParser
+from gyms.math.tokens import Token, read_number
+from gyms.math.tree import (
+    COUNTS,
+    ENGLISH,
+    FUNCTIONS,
+    GREEK,
+    NOTHING,
+    NUMBER_SETS,
+    Node,
+    Unreadable,
+    count_of,
+    num,
+    sym,
+    words,
+)
 
-from gyms.math.brackets import FENCES, BracketParser
-from gyms.math.caps import MAX_EXPONENT, TooComplex, Unreadable
-from gyms.math.normal import GROUP
-from gyms.math.sequences import DOTS
-from gyms.math.tokens import Token
-from gyms.math.tree import NOTHING, Node, Written, num, sym
-from gyms.math.vocabulary import ENGLISH, FUNCTIONS, GREEK, NUMBER_SETS, words
-
-__all__ = ["MAX_LETTERS", "AtomParser", "read_number"]
+__all__ = ["MAX_LETTERS", "AtomParser"]
 
 _ALIASES = {
     "asin": "arcsin", "acos": "arccos", "atan": "arctan", "lg": "log", "arctg": "arctan", "arcctg": "arccot",
@@ -44,37 +51,10 @@ _NO_STARTERS = words(
 
 
 _OPERATORS = words(r"E P N V Var Cov Pr \Pr \det det \dim dim \deg tr rank \E")
-_COUNTS = {
-    "C": lambda top, bottom: ("binom", (top, bottom)),
-    "P": lambda top, bottom: ("fn", (top, bottom), "perm"),
-    "A": lambda top, bottom: ("fn", (top, bottom), "perm"),
-}
 MAX_CALL_TOKENS = 12
 """Longest argument of a function's name before an equals sign."""
 MAX_LETTERS = 4
 """Longest run of letters that is read as a product: abcd is, prose is not."""
-
-
-def read_number(text: str) -> Node:
-    """A number token's value: digits with groups, a decimal point, a power of ten, or a repeating part in brackets."""
-    grouped = text if "," in text else ""
-    plain = text.replace(GROUP, "").replace(",", "").replace(" ", "")
-    if plain.isdigit():
-        return num(int(plain), Written(0, len(plain.lstrip("0")), "int", len(plain), grouped))
-    if plain.endswith(")"):
-        start, _, repeat = plain[:-1].partition("(")
-        places = len(start.partition(".")[2])
-        tail = Fraction(int(repeat), (10 ** len(repeat) - 1) * 10**places)
-        return num(Fraction(start.rstrip(".") or 0) + tail, Written(form="rep"))
-    mantissa, _, exponent = plain.partition("e")
-    if exponent and (len(exponent) > 6 or abs(int(exponent)) > MAX_EXPONENT):
-        raise TooComplex(f"the exponent {exponent[:12]} is over {MAX_EXPONENT}")
-    places = len(mantissa.partition(".")[2])
-    significant = len(mantissa.replace(".", "").lstrip("0"))
-    form = "sci" if exponent else ("dec" if "." in mantissa else "int")
-    length = sum(map(str.isdigit, mantissa))
-    written = Written(places, significant, form, length, grouped)
-    return num(Fraction(mantissa) * Fraction(10) ** int(exponent or 0), written)
 
 
 def _is_count(node: Node) -> bool:
@@ -221,10 +201,11 @@ class AtomParser(BracketParser):
         top = self._argument()
         letter = self.peek()
         sign = self.tokens[self.place + 1].text if self.place + 1 < len(self.tokens) else ""
-        if letter is None or letter.text.strip() not in _COUNTS or sign not in ("_", "^"):
+        if letter is None or letter.text.strip() not in COUNTS or sign not in ("_", "^"):
             raise Unreadable("an index stands before no letter")
         self.place += 2
-        return self.node(*_COUNTS[letter.text.strip()](top, self._argument()))
+        self.num_nodes += 1
+        return count_of(letter.text.strip(), top, self._argument())
 
     def _plainly_counted(self, number: Node) -> Node:
         """`7C3` and `7P3`, which stand together; else the number itself."""
@@ -234,7 +215,8 @@ class AtomParser(BracketParser):
         if following[1].kind != "num" or not following[1].text.isdigit() or not _is_count(number):
             return number
         self.place += 2
-        return self.node(*_COUNTS[following[0].text](number, read_number(following[1].text)))
+        self.num_nodes += 1
+        return count_of(following[0].text, number, read_number(following[1].text))
 
     def _text(self, token: Token) -> Node:
         """Upright letters inside a formula: `\\text{e}`, `\\mathrm{ABC}`; words are no part of a formula."""

@@ -1,4 +1,4 @@
-r"""Whether an answer is the gold answer, by the type of both. The first line that fits decides:
+"""Whether an answer is the gold answer, by the type of both. The first line that fits decides:
 
     one of the two is       rule                                                 right                     wrong
     where (a qualifier)     its number set agrees where both name one, whatever  2n, n in Z ~ 2k, k in Z   ... n in N
@@ -36,12 +36,9 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
-from gyms.math.caps import Unreadable
-from gyms.math.dates import same_date
 from gyms.math.exact import key_of
-from gyms.math.forms import is_closed, undone
-from gyms.math.relations import Assigned, assigned, composed, free_names, is_congruence, same_relation, same_residue
-from gyms.math.scalars import Rules, same_quantity, same_scalar, same_value
+from gyms.math.relations import Assigned, assigned, composed, is_congruence, same_relation, same_residue
+from gyms.math.scalars import Rules, is_closed, same_quantity, same_scalar, same_value, undone
 from gyms.math.sets import NotReal, pieces_of, same_pieces
 from gyms.math.shapes import (
     as_list,
@@ -61,8 +58,7 @@ from gyms.math.shapes import (
     width_of,
     with_constant_of,
 )
-from gyms.math.tree import NOTHING, Node, num, renamed, sym, walk
-from gyms.math.vocabulary import words
+from gyms.math.tree import NOTHING, Node, Unreadable, free_names, num, renamed, sym, walk, words
 
 __all__ = ["equivalent", "share_right"]
 
@@ -91,7 +87,7 @@ def equivalent(gold: Node, answer: Node, rules: Rules) -> bool:
         return same_residue(gold, answer)
     answer = with_constant_of(gold, answer)
     if gold.op == "date" or answer.op == "date":
-        return gold.op == answer.op and same_date(gold, answer)
+        return gold.op == answer.op and _same_date(gold, answer)
     if gold.op == "sequence" or answer.op == "sequence":
         return _sequences(gold, answer, rules)
     if gold.op == "rel" or answer.op == "rel":
@@ -139,6 +135,13 @@ def _is_of_sets(node: Node) -> bool:
     """True for a power or product of sets, such as the plane: it has no value, and equals only itself."""
     return all(
         part.op in ("reals", "tuple", "set") or (part.op == "sym" and "mathbb" in part.value) for part in node.args[:1]
+    )
+
+
+def _same_date(gold: Node, answer: Node) -> bool:
+    """True where month and day agree, and year and weekday where both dates give them."""
+    return gold.value[1:3] == answer.value[1:3] and all(
+        not one or not other or one == other for one, other in zip(gold.value, answer.value, strict=True)
     )
 
 

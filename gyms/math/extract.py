@@ -19,8 +19,8 @@ import re
 from itertools import islice
 from typing import NamedTuple
 
-from gyms.math.caps import MAX_NESTING
 from gyms.math.remarks import adverbs_end
+from gyms.math.tree import MAX_NESTING
 from gyms.math.units import scaled
 from gyms.response import final_text, without_fences
 

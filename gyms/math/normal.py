@@ -16,7 +16,7 @@ from functools import lru_cache
 
 from gyms.math.remarks import number_word
 
-__all__ = ["GROUP", "literal", "normalise", "strip_dress"]
+__all__ = ["GROUP", "literal", "normalise"]
 
 GROUP = "\x1f"
 """Stands between the digit groups of one number."""
@@ -147,7 +147,7 @@ def normalise(text: str) -> str:
     if not text.isascii():
         text = _to_ascii(text)
     text = _ROW_SPACE.sub(r"\\\\", text) if "\\\\[" in text else text
-    text = strip_dress(text.translate(_WHITE))
+    text = _strip_dress(text.translate(_WHITE))
     if "\\" in text:
         if "\\\\" in text and not (_ENVIRONMENT.search(text) and _SINGLE.search(text)):
             text = _DOUBLED.sub(r"\\", text)
@@ -247,7 +247,7 @@ def _without_braces(text: str) -> str:
     return text
 
 
-def strip_dress(text: str) -> str:
+def _strip_dress(text: str) -> str:
     """Without what stands around an answer: math delimiters, bold, code marks, quotes, final punctuation."""
     text = _RECURRING.sub(_recurring, text.replace('\\"', '"').strip())
     text = _BOLD_END.sub(r"\1", _BOLD.sub(r"\1", text)) if "**" in text else text

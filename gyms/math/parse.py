@@ -11,9 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gyms.math.atoms import AtomParser
-from gyms.math.caps import MAX_ITEMS, TooComplex, Unreadable
 from gyms.math.tokens import Token
-from gyms.math.tree import Node, num
+from gyms.math.tree import MAX_ITEMS, Node, TooComplex, Unreadable, num
 
 __all__ = ["parse"]
 

@@ -12,17 +12,14 @@ from typing import NamedTuple
 
 from gyms.math import numeric
 from gyms.math.exact import NotScalar, TooBig, exact, rational
-from gyms.math.forms import is_closed
-from gyms.math.scalars import same_value
-from gyms.math.tree import Node, sym, walk
-from gyms.math.vocabulary import words
+from gyms.math.scalars import is_closed, same_value
+from gyms.math.tree import CONSTANTS, Node, sym, words
 
 __all__ = [
     "Assigned",
     "FalseEquation",
     "assigned",
     "composed",
-    "free_names",
     "is_congruence",
     "same_relation",
     "same_residue",
@@ -110,7 +107,7 @@ def composed(node: Node) -> Assigned | None:
 def _is_name(node: Node) -> bool:
     """What an equation may give a value to."""
     if node.op == "sym":
-        return node.value not in ("pi", "e", "i")
+        return node.value not in CONSTANTS
     if node.op == "call" or node.op == "big":
         return True
     if node.op == "fn":
@@ -139,11 +136,6 @@ def _is_derivative(node: Node) -> bool:
     firsts = [part.args[0] if part.op == "word" else part for part in node.args]
     firsts = [part.args[0] if part.op == "mul" else part for part in firsts]
     return all((part.args[0] if part.op == "pow" else part) == sym("d") for part in firsts)
-
-
-def free_names(node: Node) -> frozenset[str]:
-    """The variables that occur."""
-    return frozenset(n.value for n in walk(node) if n.op == "sym" and n.value not in ("pi", "e", "i"))
 
 
 def same_relation(left: Node, right: Node) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from gyms.math.vocabulary import words
+from gyms.math.tree import words
 
 __all__ = ["Qualified", "adverbs_end", "number_word", "split_qualifier", "without_remarks"]
 

@@ -11,13 +11,12 @@ from collections.abc import Sequence
 from fractions import Fraction
 from itertools import pairwise
 
-from gyms.math.caps import MAX_ITEMS
 from gyms.math.choices import LETTERS
 from gyms.math.exact import key_of, rational
-from gyms.math.forms import is_closed
-from gyms.math.relations import assigned, free_names
+from gyms.math.relations import assigned
+from gyms.math.scalars import is_closed
 from gyms.math.sets import NotReal, pieces_of
-from gyms.math.tree import Node, num, renamed, sym, walk
+from gyms.math.tree import COUNTS, MAX_ITEMS, Node, count_of, free_names, infinite, num, renamed, sym, walk
 
 __all__ = [
     "as_list",
@@ -33,17 +32,11 @@ __all__ = [
     "items_of",
     "letters_of",
     "plain",
-    "signed",
     "spread",
     "width_of",
     "with_constant_of",
 ]
 
-_COUNTS = {
-    sym("C"): lambda all_of, taken: Node("binom", (all_of, taken)),
-    sym("A"): lambda all_of, taken: Node("fn", (all_of, taken), "perm"),
-    sym("P"): lambda all_of, taken: Node("fn", (all_of, taken), "perm"),
-}
 _CONSTANTS = frozenset(["c", "K", "k", "C_1", "c_1", "C_0"])
 """What C is called elsewhere."""
 _INTEGERS, _NATURALS = sym("\\mathbb{Z}"), sym("\\mathbb{N}")
@@ -65,8 +58,8 @@ def plain(node: Node) -> Node:
     if node.op == "word":
         return node.args[0]
     if node.op == "quantity" and _has_sign(node.args[0]):
-        return Node("list", tuple(Node("quantity", (part,), node.value) for part in signed(node.args[0])), ",")
-    return Node("list", signed(node), ",") if _has_sign(node) and node.op not in ("list", "set", "tuple") else node
+        return Node("list", tuple(Node("quantity", (part,), node.value) for part in _signed(node.args[0])), ",")
+    return Node("list", _signed(node), ",") if _has_sign(node) and node.op not in ("list", "set", "tuple") else node
 
 
 def as_point(node: Node) -> Node:
@@ -123,8 +116,12 @@ def counted(node: Node, other: Node) -> Node:
 
 def _is_count(node: Node) -> bool:
     return _count_of_power(node) is not None or (
-        node.op == "mul" and any(left in _COUNTS and _is_pair(right) for left, right in pairwise(node.args))
+        node.op == "mul" and any(_is_letter(left) and _is_pair(right) for left, right in pairwise(node.args))
     )
+
+
+def _is_letter(node: Node) -> bool:
+    return node.op == "sym" and node.value in COUNTS
 
 
 def _is_pair(node: Node) -> bool:
@@ -136,13 +133,13 @@ def _count_of_power(node: Node) -> Node | None:
     if node.op != "pow" or node.args[0].op != "sym" or node.args[1].op not in ("num", "sym"):
         return None
     letter, _, index = node.args[0].value.partition("_")
-    if sym(letter) not in _COUNTS or not index or len(index) > 6:
+    if letter not in COUNTS or not index or len(index) > 6:
         return None
     if index.isdigit() and node.args[1].op == "num":
         low, high = sorted((Fraction(int(index)), node.args[1].value))
-        return _COUNTS[sym(letter)](num(high), num(low)) if high > 1 and low.denominator == 1 else None
+        return count_of(letter, num(high), num(low)) if high > 1 and low.denominator == 1 else None
     is_letters = node.args[1].op == "sym" and len(index) == 1 and index.isalpha()
-    return _COUNTS[sym(letter)](sym(index), node.args[1]) if is_letters else None
+    return count_of(letter, sym(index), node.args[1]) if is_letters else None
 
 
 def _is_below(power: Node) -> bool:
@@ -158,8 +155,8 @@ def _counted(node: Node) -> Node:
     args = [_counted(part) for part in node.args]
     if node.op == "mul":
         for place, (left, right) in enumerate(pairwise(args)):
-            if left in _COUNTS and _is_pair(right):
-                args[place : place + 2] = [_COUNTS[left](*right.args)]
+            if _is_letter(left) and _is_pair(right):
+                args[place : place + 2] = [count_of(left.value, *right.args)]
                 break
         if len(args) == 1:
             return args[0]
@@ -170,7 +167,7 @@ def _has_sign(node: Node) -> bool:
     return node.op == "plusminus" or any(_has_sign(part) for part in node.args)
 
 
-def signed(node: Node) -> tuple[Node, ...]:
+def _signed(node: Node) -> tuple[Node, ...]:
     """The one or two values of an expression with plus-or-minus signs, all of which are read together."""
     return (_with_sign(node, 1), _with_sign(node, -1)) if _has_sign(node) else (node,)
 
@@ -189,7 +186,7 @@ def is_list_like(node: Node) -> bool:
 
 
 def items_of(node: Node) -> list[Node]:
-    return [item for part in node.args for item in signed(part)]
+    return [item for part in node.args for item in _signed(part)]
 
 
 def letters_of(name: Node | None) -> str:
@@ -237,8 +234,8 @@ def distinct(items: Sequence[Node]) -> list[Node]:
 
 
 def is_closed_at_infinity(node: Node) -> bool:
-    ends = [part.op == "inf" or (part.op == "neg" and part.args[0].op == "inf") for part in node.args]
-    return (ends[0] and node.value[0] == "[") or (ends[1] and node.value[1] == "]")
+    low, high = map(infinite, node.args)
+    return bool((low and node.value[0] == "[") or (high and node.value[1] == "]"))
 
 
 def width_of(rows: Node) -> int:

@@ -1,6 +1,6 @@
 """One check of one response: extract, read, compare. Pure: the same arguments give the same result, anywhere.
 
-Nothing here waits, forks, or sets a signal; the caps of `caps` bound the time, and the scoring worker that calls it can
+Nothing here waits, forks, or sets a signal; the caps of `tree` bound the time, and the scoring worker that calls it can
 be killed. `verify` is what the gym, the tests and the benchmark call.
 """
 
@@ -12,7 +12,6 @@ from fractions import Fraction
 from itertools import pairwise
 
 from gyms.api import Status
-from gyms.math.caps import MAX_RESPONSE_CHARS, TooComplex, Unreadable
 from gyms.math.choices import choice_and_rest, choice_of, last_claim, may_stand_behind
 from gyms.math.compare import equivalent, share_right
 from gyms.math.extract import MAX_DISTINCT_FINALS, TOO_LONG, Extracted, extract
@@ -21,6 +20,7 @@ from gyms.math.normal import literal, normalise
 from gyms.math.read import read, read_labelled
 from gyms.math.relations import FalseEquation
 from gyms.math.scalars import Rules
+from gyms.math.tree import MAX_RESPONSE_CHARS, TooComplex, Unreadable
 from gyms.response import final_text
 
 __all__ = ["AnswerCheck", "partial_value", "verify", "verify_gold"]

@@ -16,13 +16,11 @@ from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 from random import Random
 
-from gyms.math.caps import Unreadable
-from gyms.math.tree import Node, num, size, walk
+from gyms.math.tree import Node, Unreadable, free_names, num, size, walk
 
 __all__ = ["agree_on_integers"]
 
 _LETTERS = frozenset("nmkjlNMK")
-_CONSTANTS = frozenset(["pi", "e", "i"])
 _FROM_ONE = frozenset(["root", "fact", "binom"])
 """What may have no value at 0 or below."""
 MAX_PERIOD = 120
@@ -43,7 +41,7 @@ def agree_on_integers(left: Node, right: Node, *, same: Callable[[Node, Node], b
         same: whether two expressions without letters have the same value.
     """
     nodes = [*walk(left), *walk(right)]
-    names = {node.value for node in nodes if node.op == "sym" and node.value not in _CONSTANTS}
+    names = free_names(left) | free_names(right)
     whole = names & _whole_letters(nodes)
     if not whole or max(size(left), size(right)) > MAX_PARTS or any(node.op in ("call", "big") for node in nodes):
         return False
@@ -67,16 +65,12 @@ def _whole_letters(nodes: list[Node]) -> frozenset[str]:
     real: set[str] = set()
     for node in nodes:
         if node.op == "pow" and _is_negative(node.args[0]):
-            found |= _letters_of(node.args[1])
+            found |= free_names(node.args[1])
         elif node.op == "mod" or (node.op == "fact" and node.value == 2):
-            found |= _letters_of(node)
+            found |= free_names(node)
         elif node.op in ("floor", "ceil") or (node.op == "fn" and node.value in ("floor", "ceil")):
-            (found if any(map(_makes_fractions, walk(node))) else real).update(_letters_of(node))
+            (found if any(map(_makes_fractions, walk(node))) else real).update(free_names(node))
     return frozenset(found - real) & _LETTERS
-
-
-def _letters_of(node: Node) -> set[str]:
-    return {part.value for part in walk(node) if part.op == "sym"}
 
 
 def _is_negative(base: Node) -> bool:
@@ -91,7 +85,7 @@ def _makes_fractions(node: Node) -> bool:
 
 def _is_from_one(node: Node) -> bool:
     if node.op == "div":
-        return bool(_letters_of(node.args[1]) & _LETTERS)
+        return bool(free_names(node.args[1]) & _LETTERS)
     return node.op in _FROM_ONE or (node.op == "fn" and node.value in ("ln", "log", "logb", "perm"))
 
 

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gyms.api import Status
-from gyms.math.caps import MAX_ANSWER_CHARS
 from gyms.math.read import read_plain
+from gyms.math.tree import MAX_ANSWER_CHARS
 from gyms.math.verify import AnswerCheck, verify
 from tests.growth import num_calls
 

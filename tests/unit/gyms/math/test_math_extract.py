@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from gyms.api import Status
-from gyms.math.caps import MAX_RESPONSE_CHARS
 from gyms.math.extract import extract
+from gyms.math.tree import MAX_RESPONSE_CHARS
 from gyms.math.verify import verify
 from tests.growth import FACTOR, grows_linearly
 
