@@ -21,7 +21,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 import gyms
 from configs.schema import GymConfig
@@ -119,9 +119,8 @@ def _verdicts(
     known = _read(path)
     missing = {key: pair for key, pair in zip(keys, golds, strict=True) if key not in known}
     if missing:
-        path.parent.mkdir(parents=True, exist_ok=True)
         progress = Progress(say, f"{where}, gold answers that are run", len(missing))
-        with path.open("a", encoding="utf-8") as file:
+        with _opened(path, where) as file:
             file.write("\n")  # behind a line that was cut short
             for key, why in _run(where, spec, missing):
                 known[key] = why
@@ -129,6 +128,17 @@ def _verdicts(
                 file.flush()
                 progress.advance(1)
     return [known[key] for key in keys]
+
+
+def _opened(path: Path, where: str) -> TextIO:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("a", encoding="utf-8")
+    except OSError as error:
+        raise ValueError(
+            f"{where}: verdicts on gold answers cannot be kept in {path.parent} ({error.strerror}), beside the run "
+            "folder; set run_dir to where files can be written"
+        ) from None
 
 
 def _run(where: str, spec: GymSpec, missing: Mapping[str, tuple[Task, str]]) -> Iterable[tuple[str, str]]:

@@ -249,7 +249,8 @@ def _without_braces(text: str) -> str:
 
 def _strip_dress(text: str) -> str:
     """Without what stands around an answer: math delimiters, bold, code marks, quotes, final punctuation."""
-    text = _RECURRING.sub(_recurring, text.replace('\\"', '"').strip())
+    text = text.replace('\\"', '"').strip()
+    text = _RECURRING.sub(_recurring, text) if text[-3:] == "..." else text
     text = _BOLD_END.sub(r"\1", _BOLD.sub(r"\1", text)) if "**" in text else text
     if text[:1] == "<" and text[-1:] == ">" and "," not in text and not re.search("[<>]", text[1:-1]):
         text = text[1:-1].strip()  # a prompt's "<number>", filled in with its brackets

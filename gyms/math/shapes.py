@@ -106,7 +106,9 @@ def counted(node: Node, other: Node) -> Node:
     So it is where the other side counts with binomial coefficients or factorials, or where no letter is left then: a
     constant `C_1`, squared, stands among variables, and a point `C(7, 3)` beside a point.
     """
-    if other.op in ("tuple", "list", "set", "matrix", "rel") or not any(map(_is_count, walk(node))):
+    if not node.args or other.op in ("tuple", "list", "set", "matrix", "rel"):
+        return node
+    if not any(map(_is_count, walk(node))):
         return node
     is_sure = any(part.op in ("binom", "fact") or (part.op == "fn" and part.value == "perm") for part in walk(other))
     made = _counted(node)
