@@ -92,7 +92,7 @@ _STACKED = re.compile(
 """What stands above or below says something of the value, and is none."""
 _NEGATIVE = re.compile(r"^(?:\\text\{)?[ ]*(?:negative|minus)[ ]*\}?[ ]*(?=[\d.\\(])")
 _SHARE = re.compile(r"^(\d{1,12})[ ]*(?:\\text\{)?[ ]*(?:out of(?: every)?|in(?: every)?)[ ]*\}?[ ]*(\d{1,12})$")
-_RECURRING = re.compile(r"^(-?\d*\.\d*?)(?:(\d)\2\2+|(\d{2,6})\3+)[ ]*(?:\\ldots|\.\.\.)[ ]*$")
+_RECURRING = re.compile(r"^(-?\d{0,20}\.\d{0,20}?)(?:(\d)\2{2,40}|(\d{2,6})\3{1,20})[ ]*(?:\\ldots|\.\.\.)[ ]*$")
 _RECURRING_IN_BRACKETS = re.compile(r"^(-?\d*\.\d*)\((\d+)\)$")
 _OUTWARD = re.compile(r"^\]|\[$|\[[ ]*\\cup|\\cup[ ]*\]")
 _TURNED = re.compile(r"([\[\](])([^\[\]]{1,80}[,;][^\[\]]{1,80})([\[\])])")
