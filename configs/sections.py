@@ -92,6 +92,11 @@ class ModelConfig(Section):
     Thoughts are cut before any gym or judge reads a response; those that never end score nothing. Default: the marks
     that the chat template shows, and every pair in use where it shows none (gyms/response.py)."""
 
+    earlier_thoughts: Literal["template", "keep"] = "template"
+    """What of the thoughts of earlier turns stands in the context of the next one, for gyms of many turns. `template`:
+    what the chat template shows of them, as where the model is served; where it leaves some out, an episode is learned
+    as several sequences. `keep`: all, so that an episode's context only grows."""
+
     @model_validator(mode="after")
     def _thoughts_are_two_marks(self) -> ModelConfig:
         marks = self.thoughts
