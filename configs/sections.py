@@ -306,8 +306,20 @@ class EvalConfig(Section):
     """Temperature of the sampled evaluation; greedy is always evaluated."""
     samples_per_task: Positive = 1
     """k: sampled responses a task, for avg@k and, above 1, pass@k."""
+    heavy: NonNegative = 0
+    """Heavy mode: one more attempt a task, at the same temperature, that is shown what so many of the k sampled ones
+    answered (rl/heavy.py). 0: none; at most `samples_per_task`."""
     compare_unquantised: bool = False
     """Also evaluate the model as released, in BF16, on engines of its own before the run (final table)."""
+
+    @model_validator(mode="after")
+    def _heavy_sees_sampled_responses(self) -> EvalConfig:
+        if self.heavy == 1 or self.heavy > self.samples_per_task:
+            raise ValueError(
+                f"eval.heavy = {self.heavy}: the attempts that are put together are sampled, at least 2 and at most "
+                f"eval.samples_per_task = {self.samples_per_task}; raise that, or set 0 for none"
+            )
+        return self
 
     @model_validator(mode="after")
     def _untrained_tasks_are_some_of_all(self) -> EvalConfig:
