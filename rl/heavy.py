@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from gyms.api import Task, Tool, message
+from gyms.api import Task, Tool
 from gyms.mixture import Draw
 from gyms.response import Response
 from rl.batch import Group
@@ -68,7 +68,7 @@ def with_answers(task: Task, answers: Sequence[str]) -> Task:
         "wrong. Compare them, work out what is right, and then do the task yourself."
         f"\n\n{shown}\n\nThe task:\n{last['content']}"
     )
-    return replace(task, prompt=(*before, message(last["role"], text)))
+    return replace(task, prompt=(*before, {**last, "content": text}))
 
 
 def _fitting(policy: ReadsResponses, draw: Draw, answers: Sequence[str]) -> Task:

@@ -226,10 +226,10 @@ def _library() -> Any:
 @functools.cache
 def _handover() -> type[Any]:
     """The class of clients that hand the conversation over and wait for a turn."""
-    from verifiers.clients import Client
-    from verifiers.types import Response, ResponseMessage, ToolCall
+    base: Any = importlib.import_module("verifiers.clients").Client
+    types: Any = importlib.import_module("verifiers.types")
 
-    class Handover(Client):
+    class Handover(base):
         def __init__(self, asked: queue.SimpleQueue[list[Any] | None]) -> None:
             super().__init__(asked)
             self.turns: asyncio.Queue[Any] = asyncio.Queue()
@@ -238,12 +238,12 @@ def _handover() -> type[Any]:
 
         def response_of(self, turn: Turn, calls: Sequence[Call]) -> Any:
             """What the policy said, as the package has it."""
-            told = [ToolCall(id=c.id, name=c.tool, arguments=json.dumps(dict(c.arguments or {}))) for c in calls]
+            told = [types.ToolCall(id=c.id, name=c.tool, arguments=json.dumps(dict(c.arguments or {}))) for c in calls]
             reason = "length" if turn.is_truncated else "tool_calls" if told else "stop"
-            said = ResponseMessage(
+            said = types.ResponseMessage(
                 content=turn.text, tool_calls=told or None, finish_reason=reason, is_truncated=turn.is_truncated
             )
-            return Response(id="", created=0, model="policy", message=said)
+            return types.Response(id="", created=0, model="policy", message=said)
 
         async def get_native_response(self, prompt, model, sampling_args, tools=None, **kwargs):
             self.state = kwargs["state"]
