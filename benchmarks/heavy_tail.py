@@ -32,7 +32,7 @@ __all__ = ["Walks", "measure", "num_turns"]
 
 MAX_TURNS, MEDIAN, EXPONENT = 200, 4, 1.2
 CONFIG = (
-    "configs/tiny_tools.toml", "model.tiny.alphabet=0123456789:+-\n", "model.context_length=1024",
+    "configs/tiny_tools.toml", 'model.tiny={alphabet="0123456789:+-\\n", num_layers=2}', "model.context_length=1024",
     'gyms=[{name="walks", gym="benchmarks.heavy_tail:Walks", budget=4, episode_tokens=1000}]',
     "rollout.prompts_per_step=16", "rollout.samples_per_prompt=4", "learner.num_minibatches=1", "eval.num_tasks=64",
     "warmup.num_steps=80", "warmup.batch_size=8", "ptx.source.gym=walks", "ptx.batch_size=4", "checkpoint.every=0",
