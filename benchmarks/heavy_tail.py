@@ -32,7 +32,7 @@ __all__ = ["Walks", "measure", "num_turns"]
 
 MAX_TURNS, MEDIAN, EXPONENT = 200, 4, 1.2
 CONFIG = (
-    "configs/tiny_tools.toml", 'model.tiny={alphabet="0123456789:+-\\n", num_layers=2}', "model.context_length=1024",
+    "configs/tiny_tools.toml", 'model.tiny={alphabet="0123456789:\\n", num_layers=2}', "model.context_length=1024",
     'gyms=[{name="walks", gym="benchmarks.heavy_tail:Walks", budget=4, episode_tokens=1000}]',
     "rollout.prompts_per_step=16", "rollout.samples_per_prompt=4", "learner.num_minibatches=1", "eval.num_tasks=64",
     "warmup.num_steps=80", "warmup.batch_size=8", "ptx.source.gym=walks", "ptx.batch_size=4", "checkpoint.every=0",
@@ -68,7 +68,7 @@ class Walks(Environment):
 class _Tasks(DrawnTasks):
     def make(self, place: int) -> Task:
         turns = num_turns(random.Random(f"walks {self._settings.seed} {self._split} {place}"))
-        asked = f"{place}{'+' if self._split == 'train' else '-'}"
+        asked = f"{2 * place + (self._split == 'heldout')}:"  # the same signs in both, and no number in both
         return Task(id=f"{self._split}/{place}", prompt=(message("user", asked),), data={"turns": turns})
 
 
