@@ -269,6 +269,7 @@ def chat_of(config: Config, model_folder: Path, gyms: Sequence[GymEntry]) -> Cha
         system_prompt=config.model.system_prompt,
         tool_format=config.model.tool_format,
         thoughts=config.model.thoughts,
+        keeps_thoughts=config.model.earlier_thoughts == "keep",
     )
     chat.check()
     if any(entry.limits for entry in gyms):
