@@ -210,7 +210,7 @@ def grouped(facts: Row, *, also: Sequence[str] = ()) -> Results:
 
 def bands(curves: Sequence[Sequence[Sequence[float]]]) -> list[tuple[float, float, float, float]]:
     """(step, mean, lowest, highest) over seeds, for steps that all of them have; where one is there twice, the last."""
-    found = [dict(map(tuple, curve)) for curve in curves]
+    found = [{point[0]: point[1] for point in curve} for curve in curves]
     steps = sorted(set.intersection(*map(set, found))) if found else []
     values = [(step, [curve[step] for curve in found]) for step in steps]
     return [(step, fmean(each), min(each), max(each)) for step, each in values]
