@@ -1,16 +1,18 @@
 """What single parts of the algorithm do: the built tiny model on the real stack, one setting changed at a time.
 
 Each variant is `configs/tiny_cpu.toml`, shortened, with a few overrides (`STUDIES`), run as a user would run it, for
-several seeds. A run that is done is not run again, so the command can be stopped and goes on. What is written: a JSON
-of curves and evaluations, and a plot with a panel a study, the mean over seeds and their range.
+several seeds. What came out of a run is a row of the output file, written when it ends; a run whose row is there is not
+run again, and one that several studies name (the reference of most) is run once. So the command can be stopped and
+goes on, and more seeds or studies can be added later.
 
     python -m benchmarks.ablations --list
-    python -m benchmarks.ablations --seeds 0,1,2 --output ablations.json --plot docs/images/ablations.svg
-    python -m benchmarks.ablations --only qat,objective/grpo --steps 20
+    python -m benchmarks.ablations --only qat,objective/grpo --steps 20 --seeds 0,1      into ablations.json
+    python -m benchmarks.ablations --write                    docs/ablations.json, and page and plot from it
+    python -m benchmarks.ablations --write --table            the same from what there is, without a run
 
-A study is about its own reference, the first of its variants. All of a study have the same number of steps and of
-draws, so refills cost tokens on top, which the JSON has. Left out: fp32 against bf16 masters, since masters are always
-fp32 here.
+A study is about its own reference, the first of its variants; seeds are paired, since a seed gives the same built model
+and the same order of tasks. All runs have the same number of steps and of draws, so refills cost tokens on top, which
+the rows have. Left out: fp32 against bf16 masters, since masters are always fp32 here.
 """
 
 from __future__ import annotations
@@ -20,23 +22,34 @@ import json
 import math
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import Any
 
 from benchmarks.machine import machine
 
-__all__ = ["STUDIES", "Study", "command", "main", "plot", "summary"]
+__all__ = ["STUDIES", "Job", "Study", "main", "plot", "summary", "table"]
 
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "configs" / "tiny_cpu.toml"
+RESULTS, PAGE, PLOT = (ROOT / "docs" / name for name in ("ablations.json", "ablations.md", "images/ablations.svg"))
+STEPS = 40
+MARK_START, MARK_END = "<!-- results: python -m benchmarks.ablations --write --table -->", "<!-- end of results -->"
+Row = Mapping[str, Any]
+NOTHING = "Nothing yet: no run is stored."
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+"""Okabe and Ito's, which colour-blind people can tell apart."""
+Results = dict[str, dict[str, list[dict[str, Any]]]]
+"""Rows by study and variant."""
 SHORT = (
     "rollout.prompts_per_step=64", "learner.num_minibatches=2", "warmup.num_steps=300", "warmup.until_loss=0.55",
-    "eval.num_tasks=300", "eval.every=10", "checkpoint.every=20", "report.wandb=off", "report.show_samples=0",
+    "eval.num_tasks=300", "eval.every=10", "checkpoint.every=1000", "report.wandb=off", "report.show_samples=0",
+    "cluster.cpus_per_bundle=1",
 )  # fmt: skip
-"""Of tiny_cpu.toml: a quarter of the draws, so that a run takes minutes on two cores."""
+"""Of tiny_cpu.toml: a quarter of the draws, and one thread, so that other work fits beside a run of minutes."""
 SUBTRACTION = (
     '{name="minus",gym="arithmetic",share=1.0,budget=5,args={operation="sub",min_operand=10,max_operand=99,'
     'style="bare",reverse_digits=true,num_heldout=300}}'
@@ -118,72 +131,144 @@ STUDIES: Mapping[str, Study] = {
 }  # fmt: skip
 
 
-def command(
-    study: str, variant: str, *, seed: int, steps: int, folder: Path, also: Sequence[str] = ()
-) -> list[str]:  # fmt: skip
-    """The command line of a run.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One run: a variant, a seed, a length."""
 
-    Args:
-        also: overrides of all runs.
-    """
-    overrides = STUDIES[study].variants[variant]
-    own = (
-        f"seed={seed}",
-        f"num_steps={steps}",
-        f"run_dir={run_folder(folder, study, variant, seed=seed, steps=steps)}",
-    )
-    return [sys.executable, "-m", "rl.train", str(CONFIG), *SHORT, *overrides, *also, *own]
+    study: str
+    variant: str
+    seed: int
+    steps: int
+    also: tuple[str, ...] = ()
+    """Overrides of all runs."""
+
+    @property
+    def overrides(self) -> tuple[str, ...]:
+        """What makes the variant."""
+        return STUDIES[self.study].variants[self.variant]
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """What tells its row from others; equal for variants that are the same run."""
+        return {"overrides": list(self.overrides), "also": list(self.also), "steps": self.steps, "seed": self.seed}
+
+    def folder(self, root: Path) -> Path:
+        """Where it runs, called as the first variant that is the same run."""
+        study, variant = next((s, v) for s in STUDIES for v, o in STUDIES[s].variants.items() if o == self.overrides)
+        words = (study, variant, str(self.steps), str(self.seed), *self.also)
+        return root.absolute() / "-".join("".join(c if c.isalnum() or c in "._-" else "_" for c in w) for w in words)
+
+    def command(self, root: Path) -> list[str]:
+        """Its command line."""
+        own = (f"seed={self.seed}", f"num_steps={self.steps}", f"run_dir={self.folder(root)}")
+        return [sys.executable, "-m", "rl.train", str(CONFIG), *SHORT, *self.overrides, *self.also, *own]
 
 
-def run_folder(folder: Path, study: str, variant: str, *, seed: int, steps: int) -> Path:
-    """Where a run lies; its name has all that tells it from others."""
-    plain = "".join(c if c.isalnum() or c in "._-" else "_" for c in variant)
-    return folder.absolute() / f"{study}-{plain}-{steps}-{seed}"
-
-
-def summary(rows: Sequence[Mapping[str, Any]], evals: Sequence[Mapping[str, Any]], metric: str) -> dict[str, Any]:
-    """What is kept of a run.
+def summary(rows: Sequence[Row], evals: Sequence[Row]) -> dict[str, Any]:
+    """What is kept of a run: the curve of every study's metric that it has, and what the table shows.
 
     Args:
         rows, evals: of metrics.jsonl and evals.jsonl.
-        metric: whose curve is kept beside the reward's.
     """
+    metrics = dict.fromkeys(study.metric for study in STUDIES.values())
+    gaps = [row["rollout/logprob_gap_mean"] for row in rows if row["rollout/logprob_gap_mean"] is not None]
     return {
-        "curve": _curve(rows, evals, metric),
-        "reward": [row["reward/mean"] for row in rows],
+        "curves": {metric: curve for metric in metrics if (curve := _curve(rows, evals, metric))},
         "greedy": {
             stage["stage"]: {name: gym["greedy"]["mean"] for name, gym in stage["gyms"].items()} for stage in evals
         },
         "num_tokens": sum(row["rollout/num_tokens"] for row in rows),
-        "gap_max": max((row["rollout/logprob_gap_mean"] or 0.0 for row in rows), default=0.0),
+        "gap": round(fmean(gaps), 5) if gaps else None,
     }
 
 
-def _curve(rows: Sequence[Mapping[str, Any]], evals: Sequence[Mapping[str, Any]], metric: str) -> list[list[float]]:
+def _curve(rows: Sequence[Row], evals: Sequence[Row], metric: str) -> list[list[float]]:
     """[step, value]; of an accuracy from the evaluations, whose last one is in no row of metrics.jsonl."""
     if metric.startswith("eval/"):
         _, gym, name = metric.split("/")
         return [[one["step"], one["gyms"][gym][name.removesuffix("_accuracy")]["mean"]] for one in evals]
-    return [[row["step"], row[metric]] for row in rows if row.get(metric) is not None]
+    return [[row["step"], round(row[metric], 5)] for row in rows if row.get(metric) is not None]
 
 
-def bands(runs: Sequence[Mapping[str, Any]]) -> list[tuple[float, float, float, float]]:
+def grouped(facts: Row, *, also: Sequence[str] = ()) -> Results:
+    """The rows of each study by variant, of the length that the facts name; a study with one variant is left out."""
+    found: Results = {}
+    for name, study in STUDIES.items():
+        variants = {
+            variant: sorted(
+                (row for row in facts["runs"]
+                 if (row["overrides"], row["also"], row["steps"]) == (list(overrides), list(also), facts["steps"])),
+                key=lambda row: row["seed"],
+            )
+            for variant, overrides in study.variants.items()
+        }  # fmt: skip
+        there = {variant: rows for variant, rows in variants.items() if rows}
+        if len(there) > 1 and next(iter(study.variants)) in there:
+            found[name] = there
+    return found
+
+
+def bands(curves: Sequence[Sequence[Sequence[float]]]) -> list[tuple[float, float, float, float]]:
     """(step, mean, lowest, highest) over seeds, for steps that all of them have; where one is there twice, the last."""
-    curves = [dict(map(tuple, run["curve"])) for run in runs]
-    steps = sorted(set.intersection(*(set(curve) for curve in curves))) if curves else []
-    found = [(step, [curve[step] for curve in curves]) for step in steps]
-    return [(step, fmean(values), min(values), max(values)) for step, values in found]
+    found = [{point[0]: point[1] for point in curve} for curve in curves]
+    steps = sorted(set.intersection(*map(set, found))) if found else []
+    values = [(step, [curve[step] for curve in found]) for step in steps]
+    return [(step, fmean(each), min(each), max(each)) for step, each in values]
 
 
-def plot(results: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]], file: Path) -> None:
-    """A panel a study; a line a variant, with the range over its seeds.
+def told(values: Sequence[float], *, digits: int = 3) -> str:
+    """The mean and its standard error over seeds; of one seed the value alone."""
+    mean = f"{fmean(values):.{digits}f}"
+    return mean if len(values) == 1 else f"{mean} +- {stdev(values) / math.sqrt(len(values)):.{digits}f}"
 
-    Args:
-        results: summaries of a study's variants, one for each seed.
-    """
+
+def table(results: Results) -> str:
+    """What came out, in Markdown: means and standard errors over seeds; differences are paired by seed."""
+    lines = [
+        "| study | variant | seeds | greedy after RL | less the first's | the study's curve, at its end | gap |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, variants in results.items():
+        metric = STUDIES[name].metric
+        first = {row["seed"]: _accuracy(row) for row in next(iter(variants.values()))}
+        for number, (variant, rows) in enumerate(variants.items()):
+            pairs = [_accuracy(row) - first[row["seed"]] for row in rows if row["seed"] in first]
+            ends = [fmean(value for _, value in row["curves"][metric][-_window(metric) :]) for row in rows]
+            gaps = [row["gap"] for row in rows if row["gap"] is not None]
+            cells = (
+                f"`{name}`" if not number else "", variant, str(len(rows)), told([_accuracy(row) for row in rows]),
+                told(pairs) if number and pairs else "", told(ends), told(gaps, digits=4) if gaps else "",
+            )  # fmt: skip
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _accuracy(row: Row) -> float:
+    return row["greedy"]["after RL"]["arithmetic"]
+
+
+def _window(metric: str) -> int:
+    """Last points that are averaged: evaluations are few, and each is of many tasks."""
+    return 1 if metric.startswith("eval/") else 5
+
+
+def page(text: str, facts: Row) -> str:
+    """The page with the table, between its marks, written anew from the facts."""
+    before, rest = text.split(MARK_START)
+    _, after = rest.split(MARK_END)
+    if not facts["runs"]:
+        return f"{before}{MARK_START}\n\n{NOTHING}\n\n{MARK_END}{after}"
+    machine_line = ", ".join(f"{key} {value}" for key, value in facts["machine"].items())
+    body = f"{table(grouped(facts))}\n{facts['steps']} steps each. Found on: {machine_line}.\n"
+    return f"{before}{MARK_START}\n\n{body}\n{MARK_END}{after}"
+
+
+def plot(results: Results, file: Path) -> None:
+    """A panel a study; a line a variant, with the range over its seeds."""
     import matplotlib as mpl
 
     mpl.use("Agg")
+    mpl.rcParams |= {"svg.fonttype": "none", "svg.hashsalt": "ablations"}  # letters stay letters; the same file again
     from matplotlib import pyplot
 
     num_columns = min(len(results), 2)
@@ -192,16 +277,18 @@ def plot(results: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]], file:
     for panel in panels.flat[len(results) :]:
         panel.axis("off")
     for panel, (name, variants) in zip(panels.flat, results.items(), strict=False):
-        for variant, runs in variants.items():
-            if found := bands(runs):
+        metric = STUDIES[name].metric
+        panel.set_prop_cycle(color=COLOURS)
+        for variant, rows in variants.items():
+            if found := bands([row["curves"].get(metric, []) for row in rows]):
                 steps, means, low, high = zip(*found, strict=True)
-                panel.plot(steps, means, label=variant, marker="." if len(steps) < 15 else None)
+                label = f"{variant} ({len(rows)} seed{'s' if len(rows) > 1 else ''})"
+                panel.plot(steps, means, label=label, marker="." if len(steps) < 15 else None)
                 panel.fill_between(steps, low, high, alpha=0.15)
         panel.set_title(STUDIES[name].title, fontsize=10)
         panel.set_xlabel("step", fontsize=8)
-        panel.set_ylabel(STUDIES[name].metric, fontsize=8)
-        if panel.lines:
-            panel.legend(fontsize=7)
+        panel.set_ylabel(metric, fontsize=8)
+        panel.legend(fontsize=7)
     figure.tight_layout()
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, metadata={"Date": None} if file.suffix == ".svg" else None)
@@ -223,7 +310,7 @@ def chosen(only: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m benchmarks.ablations") -> int:
-    """Run what is missing, then write what there is; the exit status."""
+    """Run what is missing, row by row; then show what there is. The exit status."""
     options = _parser(prog).parse_args(arguments)
     if options.list:
         print("\n".join(f"{study}/{name}: {' '.join(o) or '(as it is)'}" for study in STUDIES
@@ -234,15 +321,35 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m bench
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
-    jobs = [(study, variant, seed) for seed in options.seeds for study, variant in wanted]
-    results: dict[str, dict[str, list[dict[str, Any]]]] = {study: {} for study, _ in wanted}
-    for number, (study, variant, seed) in enumerate(jobs, start=1):
-        where = run_folder(options.folder, study, variant, seed=seed, steps=options.steps)
+    output = RESULTS if options.write else options.output
+    stored = json.loads(output.read_text(encoding="utf-8")) if output.is_file() else {}
+    steps = options.steps or stored.get("steps", STEPS)
+    facts = {
+        "machine": stored["machine"] if options.table and stored else machine(),
+        "steps": steps,
+        "runs": stored.get("runs", []),
+    }
+    also = tuple(options.also)
+    jobs = [Job(study=s, variant=v, seed=n, steps=steps, also=also) for n in options.seeds for s, v in wanted]
+    status = 0 if options.table else _run_missing(jobs, facts, folder=options.folder, output=output)
+    results = grouped(facts, also=also)
+    file = PLOT if options.write else options.plot
+    if file is not None and results:
+        plot(results, file)
+    if options.write:
+        PAGE.write_text(page(PAGE.read_text(encoding="utf-8"), facts), encoding="utf-8")
+    print(table(results))
+    return status
+
+
+def _run_missing(jobs: Sequence[Job], facts: dict[str, Any], *, folder: Path, output: Path) -> int:
+    """Run the jobs without a row, and write their rows; 1 where one fails, which ends it."""
+    for number, job in enumerate(jobs, start=1):
+        if any(all(row[name] == value for name, value in job.key.items()) for row in facts["runs"]):
+            continue
+        print(f"{number} of {len(jobs)}: {job.study}/{job.variant}, seed {job.seed}", file=sys.stderr, flush=True)
+        where, line, started = job.folder(folder), job.command(folder), time.monotonic()
         if not (where / "final.json").is_file():
-            print(f"{number} of {len(jobs)}: {study}/{variant}, seed {seed}", file=sys.stderr)
-            line = command(
-                study, variant, seed=seed, steps=options.steps, folder=options.folder, also=options.also
-            )  # fmt: skip
             done = subprocess.run(
                 line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
             )
@@ -250,31 +357,21 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m bench
                 print(f"{' '.join(line)} failed:\n{done.stdout[-2000:]}", file=sys.stderr)
                 return 1
         rows, evals = (_rows(where / name) for name in ("metrics.jsonl", "evals.jsonl"))
-        found = {"seed": seed, **summary(rows, evals, STUDIES[study].metric)}
-        results[study].setdefault(variant, []).append(found)
-    facts = {"machine": machine(), "steps": options.steps, "seeds": options.seeds, "results": results}
-    options.output.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    if options.plot is not None:
-        plot(results, options.plot)
-    print(_table(results))
+        seconds = round(time.monotonic() - started)
+        facts["runs"].append({**job.key, "seconds": seconds, **summary(rows, evals)})
+        write(facts, output)
     return 0
+
+
+def write(facts: Row, file: Path) -> None:
+    """JSON with a run a line, so that a diff shows which came."""
+    runs = ",\n".join(json.dumps(row) for row in facts["runs"])
+    head = json.dumps({key: value for key, value in facts.items() if key != "runs"})
+    file.write_text(f'{head[:-1]}, "runs": [\n{runs}\n]}}\n', encoding="utf-8")
 
 
 def _rows(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-
-
-def _table(results: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]) -> str:
-    """Held-out greedy accuracy after RL, mean and range over seeds, in Markdown."""
-    lines = ["| study | variant | greedy after RL | lowest, highest | tokens drawn |", "|---|---|---|---|---|"]
-    for study, variants in results.items():
-        for variant, runs in variants.items():
-            found = [run["greedy"]["after RL"]["arithmetic"] for run in runs]
-            tokens = fmean(run["num_tokens"] for run in runs)
-            lines.append(
-                f"| {study} | {variant} | {fmean(found):.3f} | {min(found):.3f}, {max(found):.3f} | {tokens:,.0f} |"
-            )
-    return "\n".join(lines)
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
@@ -284,13 +381,13 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     parser.add_argument("--list", action="store_true", help="say what there is and stop")
     parser.add_argument("--only", type=lambda text: text.split(","), default=[], metavar="STUDY[/VARIANT],...")
     parser.add_argument("--seeds", type=lambda text: [int(part) for part in text.split(",")], default=[0, 1, 2])
-    parser.add_argument("--steps", type=int, default=40, help="of each run (default: 40)")
-    parser.add_argument(
-        "--also", action="append", default=[], metavar="KEY=VALUE", help="an override of all runs; give --folder too"
-    )
+    parser.add_argument("--steps", type=int, help=f"of each run (those of the output file, else {STEPS})")
+    parser.add_argument("--also", action="append", default=[], metavar="KEY=VALUE", help="an override of all runs")
+    parser.add_argument("--table", action="store_true", help="run nothing: show what there is")
     parser.add_argument("--folder", type=Path, default=Path("runs/ablations"), help="of the runs; kept")
-    parser.add_argument("--output", type=Path, default=Path("ablations.json"))
+    parser.add_argument("--output", type=Path, default=Path("ablations.json"), help="a row a run (ablations.json)")
     parser.add_argument("--plot", type=Path, help="an .svg or .png")
+    parser.add_argument("--write", action="store_true", help="docs/ablations.json, docs/ablations.md and its plot")
     return parser
 
 

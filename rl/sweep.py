@@ -1,9 +1,9 @@
 """`k2rl sweep FILE.toml ... key=a,b`: a folder of experiments, one run after another, and a table of what came out.
 
-Every run is a process of its own, `python -m rl.train FILE ...`, or with `--submit` a job on a Ray cluster; the next
-one starts when it has ended. What is done already is left out and what was interrupted goes on, so the same command
-goes on with a sweep. A folder that holds a run of other settings is refused before anything starts. A run that fails
-does not keep the others from running.
+Every run is a process of its own, `python -m rl.train FILE ...`, or with `--submit` a job on a Ray cluster
+(rl/sweep_jobs.py); the next one starts when it has ended. What is done already is left out and what was interrupted
+goes on, so the same command goes on with a sweep. A folder that holds a run of other settings is refused before
+anything starts. A run that fails does not keep the others from running.
 
 Exit status: 0 all runs are done; 1 one failed; 2 a config is not right, nothing was started; 130 Ctrl-C.
 """
@@ -23,6 +23,7 @@ from pathlib import Path
 from rich.console import Console
 
 from configs.load import ConfigError, check_same_run, from_json
+from rl.sweep_jobs import check_files, job_of
 from rl.sweep_plan import SweepRun, plan
 from rl.sweep_table import Result, result_of, table_of
 
@@ -57,12 +58,15 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m rl.sw
         runs = plan(files, overrides, output=options.output)
         if not options.table:
             _check_folders(runs)
+        if options.submit is not None:
+            check_files(runs)
     except ConfigError as error:
         print(f"not started: {error}", file=sys.stderr)
         return 2
     if options.dry_run:
         for run in runs:
-            print(f"{result_of(run).state:<10} {shlex.join(_train(run))}")
+            command = _train(run) if options.submit is None else job_of(run, options.submit).command
+            print(f"{result_of(run).state:<10} {shlex.join(command)}")
         return 0
     status = 0 if options.table else _run_all(runs, submit=options.submit)
     _show([result_of(run) for run in runs], is_json=options.json)
@@ -89,38 +93,48 @@ def _run_all(runs: Sequence[SweepRun], *, submit: str | None) -> int:
         if result_of(run).state == "done":
             print(f"{what}: done already", file=sys.stderr)
             continue
-        command = _train(run) if submit is None else _job(run, submit)
+        job = None if submit is None else job_of(run, submit)
+        command = _train(run) if job is None else job.command
         print(f"{what}: {shlex.join(command)}", file=sys.stderr)
-        code = _wait(command)
-        if code in (STOPPED, -signal.SIGINT):
+        code, is_interrupted = _wait(command)
+        if is_interrupted and job is not None and not job.stop():
+            print(f"{what}: job {job.id} may still run: ray job stop --address {submit} {job.id}", file=sys.stderr)
+        if code in (STOPPED, -signal.SIGINT) or (is_interrupted and job is not None):
             print("stopped; run the same command to go on", file=sys.stderr)
             return STOPPED
-        if code:
+        if reason := _failure(run, code, is_job=job is not None):
             failed.append(run.config.name)
-            print(f"{what}: failed with exit status {code}; going on with the next", file=sys.stderr)
+            print(f"{what}: {reason}; going on with the next", file=sys.stderr)
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
 
 
-def _wait(command: Sequence[str]) -> int:
-    """Run a command to its end. Ctrl-C is its to handle: the terminal sends it to both, and it saves a checkpoint."""
-    before = signal.signal(signal.SIGINT, lambda *_: None)
+def _failure(run: SweepRun, code: int, *, is_job: bool) -> str:
+    """Why a run that ended is not done; empty: it is. A job that was stopped ends with 0, so the folder is asked."""
+    if code:
+        return f"failed with exit status {code}"
+    state = result_of(run).state if is_job else "done"
+    if state == "missing":
+        return f"its job left nothing in {run.folder}: this machine and the cluster must share --output"
+    return "" if state == "done" else f"its job ended, and it is {state}"
+
+
+def _wait(command: Sequence[str]) -> tuple[int, bool]:
+    """Run a command to its end: its exit status, and whether Ctrl-C was pressed meanwhile.
+
+    Ctrl-C is its to handle: the terminal sends it to both, and a run saves a checkpoint.
+    """
+    pressed: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
     try:
-        return subprocess.run(command, check=False).returncode
+        return subprocess.run(command, check=False).returncode, bool(pressed)
     finally:
         signal.signal(signal.SIGINT, before)
 
 
 def _train(run: SweepRun) -> list[str]:
     return [sys.executable, "-m", "rl.train", str(run.file), *run.overrides]
-
-
-def _job(run: SweepRun, address: str) -> list[str]:
-    """`ray job submit`, which follows the job's log and ends as the job does."""
-    ray = Path(sys.executable).with_name("ray")
-    submit = [str(ray), "job", "submit", "--address", address, "--working-dir", os.curdir, "--"]
-    return [*submit, "python", "-m", "rl.train", str(run.file), *run.overrides]
 
 
 def _show(results: Sequence[Result], *, is_json: bool) -> None:

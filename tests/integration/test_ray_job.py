@@ -1,7 +1,8 @@
-"""`ray job submit` against a cluster that `ray start --head` made, with token authentication, as README shows it."""
+"""`ray job submit` and `k2rl sweep --submit` against a head node of their own, with token authentication."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -101,6 +102,33 @@ def test_a_submitted_job_trains_and_leaves_its_run_folder(head: Head, tmp_path: 
     assert done.returncode == 0, done.stdout
     assert len(Runs.rows(run_dir)) == 2
     assert (run_dir / "export" / "model.safetensors").is_file()
+
+
+@pytest.mark.slow
+def test_a_sweep_submits_its_runs_as_jobs_one_after_another_and_goes_on_where_some_are_done(
+    head: Head, tmp_path: Path
+) -> None:
+    assert head.submit("--help").returncode == 0  # from here on the head takes jobs
+    short = [item for item in SHORT if not item.startswith(("num_steps", "warmup.num_steps"))]
+    command = [
+        sys.executable, "-m", "rl.sweep", str(ROOT / "configs" / "exp" / "no_ptx.toml"), *short, "num_steps=1",
+        "warmup.num_steps=0", "eval.num_tasks=4", "ptx.source={gym='arithmetic'}", "--output", str(tmp_path),
+        "--submit", head.address, "--json",
+    ]  # fmt: skip
+
+    def sweep(*seeds: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*command, f"seed={','.join(seeds)}"], cwd=ROOT, env=head.environment, text=True, timeout=2 * PATIENCE,
+            capture_output=True, check=False,
+        )  # fmt: skip
+
+    first = sweep("0", "1")
+    assert first.returncode == 0, first.stdout + first.stderr
+    rows = json.loads(first.stdout[first.stdout.index("[\n") :])
+    assert [(row["name"], row["state"]) for row in rows] == [("no_ptx-seed0", "done"), ("no_ptx-seed1", "done")]
+    assert {json.loads((tmp_path / row["name"] / "config.json").read_text())["seed"] for row in rows} == {0, 1}
+    again = sweep("0", "1")
+    assert again.returncode == 0 and again.stderr.count("done already") == 2, again.stderr
 
 
 @pytest.mark.parametrize(

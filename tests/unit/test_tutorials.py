@@ -9,6 +9,7 @@ import pytest
 
 from configs.load import load_config
 from gyms.cli.main import main
+from gyms.load import load_gym
 from tests.page_commands import ROOT, blocks
 
 TUTORIALS = ROOT / "docs" / "tutorials"
@@ -45,6 +46,22 @@ def test_the_settings_that_the_data_tutorial_shows_are_settings() -> None:
         assert set(data) <= {"gyms", "ptx"}
 
 
-def test_the_gym_with_a_leak_is_found_out_by_the_audit(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["audit", str(ROOT / "examples" / "leaky_sums" / "leaky_sums.py"), "--seconds", "20"]) == 1
-    assert "every number to 100 " in capsys.readouterr().out
+def test_the_gym_with_a_leak_is_found_out_by_the_audit_and_its_strict_twin_is_clean(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    command = ["audit", str(ROOT / "examples" / "leaky_sums" / "leaky_sums.py"), "--max-tasks", "40"]
+    assert main(command) == 1
+    assert "every gold of the sample, one a line " in capsys.readouterr().out
+    assert main([*command, "--args", '{"strict": true}']) == 0, capsys.readouterr().out
+
+
+def test_a_second_guess_pays_under_the_leaky_verifier_alone() -> None:
+    config = load_config([ROOT / "examples" / "leaky_sums" / "config.toml"])
+    leaky, strict = (load_gym(entry.name, str(ROOT / entry.gym), entry.args) for entry in config.gyms)
+    task = next(task for task in leaky.tasks("train") if task.id == "30+36")
+    for response, values in (("66 66", (1, 1)), ("56 66", (1, 0)), ("66 56", (1, 0)), ("56 56", (0, 0)), ("", (0, 0))):
+        assert tuple(gym.score(task, response).value for gym in (leaky, strict)) == values
+    parts = leaky.score(task, "56 66").components
+    assert parts == {"exact": 0.0, "guesses": 2.0} and set(parts) == set(leaky.components)
+    train, heldout = ({task.id for task in leaky.tasks(split)} for split in ("train", "heldout"))
+    assert all("+".join(reversed(name.split("+"))) in heldout for name in heldout) and not train & heldout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from io import StringIO
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from rich.console import Console
 
 from configs.load import ConfigError, to_json
 from rl.provenance import git_state, start_facts
-from rl.sweep import _job, main
+from rl.sweep import _failure, _wait, main
+from rl.sweep_jobs import check_files, job_of
 from rl.sweep_plan import plan, values_of
 from rl.sweep_table import result_of, table_of
 from tests.run_folders import evaluation, response, siblings, write_run
@@ -126,17 +128,54 @@ def test_a_run_that_fails_keeps_no_other_from_running(
     assert told.splitlines()[-1] == "failed: base-seed0, base-seed1"
 
 
-def test_a_dry_run_shows_the_commands_and_a_job_is_the_same_command(
-    files: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_dry_run_shows_the_commands(files: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*map(str, files), "seed=0,1", "--output", str(tmp_path), "--dry-run"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 4 and all(line.startswith("missing ") and "-m rl.train" in line for line in lines)
-    (run,) = plan(files[:1], [], output=tmp_path)
-    job = _job(run, "http://127.0.0.1:8265")
-    assert job[1:3] == ["job", "submit"] and job[job.index("--") + 1 :] == [
-        "python", "-m", "rl.train", str(files[0]), "name=base", f"run_dir={tmp_path / 'base'}",
-    ]  # fmt: skip
+
+
+def test_a_job_is_the_same_command_with_files_named_from_the_directory_that_is_copied(
+    files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (run,) = plan([files[1].absolute()], [], output=tmp_path / "runs")
+    check_files([run])
+    job = job_of(run, "http://127.0.0.1:8265")
+    assert job.entrypoint == (
+        "python", "-m", "rl.train", "hot.toml", "name=hot", f"run_dir={tmp_path / 'runs' / 'hot'}",
+    )  # fmt: skip
+    assert tuple(job.command[job.command.index("--") + 1 :]) == job.entrypoint and job.id in job.command
+    assert job_of(run, "http://127.0.0.1:8265").id != job.id  # Ray refuses an id that it has seen
+    assert main([str(files[1]), "--submit", "http://127.0.0.1:8265", "--dry-run"]) == 0
+    assert "job submit --address http://127.0.0.1:8265 --submission-id hot-" in capsys.readouterr().out
+
+
+def test_a_config_whose_base_would_not_be_in_the_copy_is_refused(
+    files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    (inside / "cold.toml").write_text('base = "../base.toml"\n')
+    monkeypatch.chdir(inside)
+    assert main(["cold.toml", "--submit", "http://127.0.0.1:8265", "--dry-run"]) == 2
+    assert f"base.toml is not in {inside}, of which jobs get a copy" in capsys.readouterr().err
+    assert main(["cold.toml", "--dry-run"]) == 0
+
+
+def test_a_job_that_ended_well_counts_as_failed_until_its_run_is_done(files: list[Path], tmp_path: Path) -> None:
+    missing, _ = plan(files, [], output=tmp_path / "runs")
+    assert "left nothing in" in _failure(missing, 0, is_job=True) and "share" in _failure(missing, 0, is_job=True)
+    assert not _failure(missing, 0, is_job=False) and _failure(missing, 2, is_job=True) == "failed with exit status 2"
+    write_run(missing.folder, [[siblings(0, response("3"))]], is_done=False)
+    assert _failure(missing, 0, is_job=True) == "its job ended, and it is unfinished"  # as after `ray job stop`
+    done(missing.folder, missing, right=10, reward=0.25)
+    assert not _failure(missing, 0, is_job=True)
+
+
+def test_ctrl_c_is_told_and_left_to_the_command() -> None:
+    press = "import os, signal, sys; os.kill(os.getppid(), signal.SIGINT); sys.exit(3)"
+    assert _wait([sys.executable, "-c", press]) == (3, True)
+    assert _wait([sys.executable, "-c", ""]) == (0, False)
 
 
 def test_a_start_says_what_it_was_made_with(tmp_path: Path) -> None:
