@@ -331,8 +331,8 @@ class ClusterConfig(Section):
     address: str | None = None
     """Ray address; None: the job's cluster under `ray job submit`, else a cluster started for this run."""
     cpus_per_bundle: Positive | None = None
-    """CPUs of each bundle, which an engine and a rank of the learner share in turns. None: the cluster's CPUs over the
-    bundles, as many as there are engines or ranks, whichever are more."""
+    """CPUs of each bundle, which an engine and a rank of the learner share in turns. None: as many as fit on the
+    cluster's nodes (those with GPUs, if any) for as many bundles as there are engines or ranks, whichever are more."""
     object_store_bytes: Annotated[int, Field(ge=78643200)] = 512 << 20
     """Object store of a cluster started for this run; must hold two packed models."""
     start_seconds: Seconds = 300.0
