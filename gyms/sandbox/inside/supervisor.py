@@ -162,18 +162,18 @@ class _Supervisor:
         return True
 
     def _run_cell(self, serial: int, fds: list[int], spec: Spec, start: float, cpu_before: float) -> Spec:
-        """Give the interpreter the call's pipes, let it go on, watch; one that cannot take them is ended."""
+        """Let the interpreter go on, give it the call's pipes, watch; one that cannot take them is ended."""
         assert self._line is not None
         waited = usage.waited(self._interpreter)
         program, stdin, stdout, _, result, _ = fds
         with contextlib.suppress(ChildProcessError):
             while os.waitid(os.P_PID, self._interpreter, os.WSTOPPED | os.WNOHANG):
                 pass  # how its last call ended
+        self._signal(self._interpreter, signal.SIGCONT)  # before its cell: behind it, it could undo the cell's own stop
         try:
             socket.send_fds(self._line, [str(serial).encode()], [program, stdin, stdout, result])
         except OSError:
             self._kill(self._interpreter)
-        self._signal(self._interpreter, signal.SIGCONT)
         return self._watch(self._interpreter, spec, start, cpu_before, waited)
 
     def _fork(self, spec: Spec, fds: tuple[int, ...]) -> int:
