@@ -270,6 +270,9 @@ class EngineConfig(Section):
     """Tokens of one KV block; a multiple of 32 on CPU."""
     max_num_seqs: Positive = 128
     """Most responses that decode at the same time on one engine."""
+    tensor_parallel: Positive = 1
+    """Processes among which an engine's matrices are cut, by rows or by columns; they share its bundle. More than 1 is
+    for CPUs: an engine has one GPU at most (docs/scale.md)."""
 
 
 class RewardConfig(Section):

@@ -21,7 +21,7 @@ from gyms.api import Task
 from gyms.fingerprint import gym_fingerprint
 from gyms.load import GymSpec
 from gyms.mixture import GymEntry
-from rl.architectures import check_architecture
+from rl.architectures import check_architecture, check_tensor_parallel
 from rl.bundles import Node, bundle_of, device_of
 from rl.checkpoint import Checkpoint
 from rl.curated import Curated, Source, split
@@ -259,6 +259,7 @@ def check_model(config: Config, model_folder: Path, device: DeviceProfile) -> in
     from transformers import AutoConfig, AutoModelForCausalLM
 
     from rollout.quant.scheme import QuantScheme
+    from rollout.quant.slices import check_slices
     from rollout.quant.views import check_shapes, quantized_views
 
     check_context(config, model_folder)
@@ -273,7 +274,11 @@ def check_model(config: Config, model_folder: Path, device: DeviceProfile) -> in
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(whole)
     scheme = QuantScheme(group_size=config.quant.group_size, ignore=config.quant.ignore)
-    check_shapes(quantized_views(model, scheme), config.quant.group_size, device.kernel)
+    table, size = quantized_views(model, scheme), config.engine.tensor_parallel
+    check_shapes(table, config.quant.group_size, device.kernel)
+    if size > 1:
+        plan = check_tensor_parallel(facts, size, device)
+        check_slices(table, config.quant.group_size, device.kernel, plan=plan, size=size)
     frozen_names(model, config.learner.frozen)
     return sum(parameter.numel() for parameter in model.parameters())
 
