@@ -141,10 +141,10 @@ PARTS: Mapping[str, Callable[[Path, int], dict[str, float]]] = {"grid": grid, "q
 """What is measured, by name."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m benchmarks.gpu") -> int:
     """Measure and print; the exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.gpu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--model", type=Path, default=Path("models/smollm2-135m-instruct"), help="BF16 folder")
     parser.add_argument("--part", choices=tuple(PARTS), action="append", help="only this; may be given more than once")
