@@ -366,6 +366,13 @@ def test_a_cluster_is_checked_by_what_its_nodes_have_and_not_by_the_machine_of_t
         check(two_engines, nodes=lambda config: [head, worker])
 
 
+def test_an_engine_of_several_processes_needs_a_model_that_they_can_share(configured, tmp_path):
+    shape = "model.tiny.hidden_size=64", "model.tiny.intermediate_size=64"
+    with pytest.raises(ValueError, match=r"^engine\.tensor_parallel = 2 does not divide num_attention_heads = 1 "):
+        check(configured(*shape, "engine.tensor_parallel=2"))
+    check(configured(*shape, "model.tiny.num_heads=2", "engine.tensor_parallel=2", f"run_dir={tmp_path / 'two'}"))
+
+
 def test_the_run_folder_is_absolute_and_named_after_the_run(configured, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert resolve_run_folder(configured()).path == tmp_path / "run"
