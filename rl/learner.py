@@ -84,13 +84,13 @@ class Learner:
         self._logprobs: Callable[[MicroBatch, Tensor | None], Tensor]
         if self.ranks.is_alone:
             self.model.to(self.device)
+        check_model(self.model)  # in fp32 and whole: before it is rounded, or cut between ranks
+        if self.ranks.is_alone:
             self.masters = self._new_masters()
             self._logprobs = partial(logprobs, self.model)
-            check_model(self.model)
         else:
             from rl.shards import RankMasters  # and FSDP, which takes a second to import
 
-            check_model(self.model)  # whole, before it is cut
             self.masters = RankMasters(
                 self.model, settings.scheme, ranks=self.ranks, compute_dtype=compute_dtype, fake_quantize=fake_quantize
             )

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from rollout.engine.device import this_device
-from rollout.quant.grid import Packed, check_finite
+from rollout.quant.grid import Packed
 from rollout.quant.scheme import QuantScheme
 from rollout.quant.stacked import quantize_parameter
 from rollout.quant.views import check_shapes, quantized_views
@@ -70,8 +70,7 @@ class Masters:
         frozen: names of parameters, or `re:` and a regular expression, that are not trained.
 
     Raises:
-        ValueError: a weight is NaN or infinite, a matrix does not fit the groups, or `frozen` leaves nothing to train;
-            names the tensor.
+        ValueError: a matrix does not fit the groups, or `frozen` leaves nothing to train; names the tensor.
     """
 
     def __init__(
@@ -83,8 +82,6 @@ class Masters:
         fake_quantize: bool = True,
         frozen: Sequence[str] = (),
     ) -> None:
-        for name, parameter in model.named_parameters():
-            check_finite(name, parameter.detach())
         self.parameters = {
             name: parameter.detach().to(torch.float32, copy=True) for name, parameter in model.named_parameters()
         }

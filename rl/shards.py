@@ -67,7 +67,7 @@ class RankMasters:
         fake_quantize: False leaves the grid out.
 
     Raises:
-        ValueError: a weight is not finite, a matrix does not fit the groups, or is stored across its rows.
+        ValueError: a matrix does not fit the groups, or is stored across its rows.
     """
 
     def __init__(
@@ -79,8 +79,6 @@ class RankMasters:
         compute_dtype: torch.dtype,
         fake_quantize: bool = True,
     ) -> None:
-        for name, parameter in model.named_parameters():
-            check_finite(name, parameter.detach())
         self.model, self.scheme, self.ranks = model, scheme, ranks
         self.views = quantized_views(model, scheme)
         check_shapes(self.views, scheme.group_size, this_device().kernel)

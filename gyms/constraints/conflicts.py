@@ -1,297 +1,169 @@
 """Instructions that no response can satisfy together: found when an item is read, before a policy is blamed for it.
 
-Four kinds of proof, each a table or a small function:
+The proofs use the facts that each rule states (rule.py):
 
-- *quantities*: every instruction bounds some of words, sentences, letters, bullets, ... from below or above; a lower
-  bound above an upper one is a contradiction;
-- *required text*: keywords, end phrases and the like against characters and words that are forbidden;
-- *pairs* of ids that exclude each other whatever their arguments;
-- *fixed responses*: where one instruction leaves a single possible response (copy this, repeat that), all others are
-  checked on that response.
+- *needs and forbids*: what every response of one id holds and no response of the other does;
+- *bounds*: a lower bound of words, sentences, letters, bullets, ... above an upper one;
+- *required text* against forbidden signs and words, and against what must stand in its place;
+- *first and last words*, and the language, that are not the same;
+- *only responses*: where one instruction leaves a single response (copy this), all others are checked on it.
 
 Only true contradictions are refused: what is merely hard, or pointless, stays.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable, Iterator
+from itertools import combinations
 
-from gyms.constraints.bounds import required_texts, unmet_bounds
-from gyms.constraints.constraint import whole_word
-from gyms.constraints.ifbench_sentences import SIMPLE_SENTENCE
-from gyms.constraints.instruction import Instruction, Item
-from gyms.constraints.text import prepared, word_tokens
-from gyms.constraints.text import stripped as bare
+from gyms.constraints.rule import Bound, Constraint, Instruction, Item, Quantity, at_least
+from gyms.constraints.text import plain_words, prepared, stripped, times, whole_word
 
-__all__ = ["EXCLUSIVE_PAIRS", "contradiction"]
+__all__ = ["contradiction", "exclusion"]
 
-MAX_FIXED_CHARS = 1_000_000
-"""A fixed response longer than this is not written out."""
-
-
-_NEEDS_COMMA = frozenset(
-    (
-        "count:punctuation",
-        "custom:csv_city",
-        "custom:csv_special_character",
-        "custom:european_capitals_sort",
-    )
-)
-_NEEDS_DOT = frozenset(
-    (
-        "count:punctuation",
-        "ratio:sentence_type",
-        "ratio:sentence_balance",
-        "format:no_bullets_bullets",
-        "detectable_format:constrained_response",
-    )
-)
-_NEEDS_EXCLAMATION = frozenset(("count:punctuation", "ratio:sentence_balance"))
-_NEEDS_CAPITAL = frozenset(
-    (
-        "detectable_format:constrained_response",
-        "format:title_case",
-        "format:output_template",
-        "custom:csv_city",
-        "custom:csv_special_character",
-        "custom:csv_quotes",
-        "count:person_names",
-    )
-)
-_NEEDS_LOWERCASE = frozenset(
-    (
-        "detectable_format:constrained_response",
-        "format:output_template",
-        "custom:csv_city",
-        "custom:csv_quotes",
-        "custom:csv_special_character",
-        "count:person_names",
-    )
-)
-_NEEDS_SPACE = frozenset(
-    (
-        "detectable_format:constrained_response",
-        "format:output_template",
-        "paragraphs:paragraphs2",
-        "format:line_indent",
-        "format:no_bullets_bullets",
-        "format:sub-bullets",
-        "custom:mcq_count_length",
-        "custom:reverse_newline",
-        "custom:word_reverse",
-        "custom:character_reverse",
-        "custom:csv_city",
-        "custom:csv_special_character",
-        "custom:csv_quotes",
-        "detectable_format:bigram_wrapping",
-        "repeat:repeat_simple",
-        "ratio:sentence_words",
-        "sentence:increment",
-        "words:last_first",
-        "custom:sentence_alphabet",
-        "words:words_position",
-    )
-)
-_NOT_JSON = frozenset(
-    (
-        "startend:quotation",
-        "combination:two_responses",
-        "detectable_format:bigram_wrapping",
-        "format:options",
-        "detectable_format:square_brackets",
-        "keywords:start_end",
-        "custom:mcq_count_length",
-        "custom:multiples",
-        "custom:european_capitals_sort",
-        "custom:csv_city",
-        "custom:csv_quotes",
-        "custom:csv_special_character",
-        "custom:date_format_list",
-        "custom:reverse_newline",
-        "format:thesis",
-        "format:output_template",
-        "format:sub-bullets",
-        "format:no_bullets_bullets",
-    )
-)
-
-
-def _pairs(one: str, others: frozenset[str], why: str) -> dict[frozenset[str], str]:
-    return {frozenset((one, other)): why for other in others}
-
-
-EXCLUSIVE_PAIRS: dict[frozenset[str], str] = {
-    frozenset(("change_case:english_capital", "change_case:english_lowercase")): "all capitals and no capitals",
-    **_pairs("punctuation:no_comma", _NEEDS_COMMA, "it needs a comma"),
-    **_pairs("punctuation:punctuation_dot", _NEEDS_DOT, "it needs a dot"),
-    **_pairs("punctuation:punctuation_exclamation", _NEEDS_EXCLAMATION, "it needs an exclamation mark"),
-    **_pairs("change_case:english_lowercase", _NEEDS_CAPITAL, "it needs capital letters"),
-    **_pairs("change_case:english_capital", _NEEDS_LOWERCASE, "it needs lower-case letters"),
-    **_pairs("format:no_whitespace", _NEEDS_SPACE, "it needs white space"),
-    **_pairs("detectable_format:json_format", _NOT_JSON, "it cannot be one JSON value"),
-    frozenset(("keywords:start_end", "startend:quotation")): "a quotation mark may not follow the last word",
-    frozenset(("keywords:start_end", "count:count_unique")): "the word at both ends is repeated",
-    frozenset(
-        ("startend:quotation", "detectable_format:square_brackets")
-    ): "a quotation mark stands outside of a bracket",
-    frozenset(
-        ("startend:quotation", "detectable_format:bigram_wrapping")
-    ): "quotation marks stand outside of a bracket",
-    frozenset(("count:count_unique", "words:paragraph_last_first")): "the word at both ends is repeated",
-    frozenset(("count:count_unique", "words:last_first")): "the word between sentences is repeated",
-    frozenset(("words:no_consecutive", "sentence:alliteration_increment")): "neighbours must and must not alliterate",
-    frozenset(("words:no_consecutive", "words:last_first")): "the same word stands twice in a row",
-    frozenset(("count:words_japanese", "change_case:english_capital")): "all English and partly Japanese",
-    frozenset(("count:words_japanese", "change_case:english_lowercase")): "all English and partly Japanese",
-    frozenset(("format:newline", "detectable_format:bigram_wrapping")): "two words and one word a line",
+NEEDS = {
+    "comma": "it needs a comma",
+    "dot": "it needs a dot",
+    "exclamation": "it needs an exclamation mark",
+    "capital": "it needs capital letters",
+    "lower-case": "it needs lower-case letters",
+    "space": "it needs white space",
+    "json": "it cannot be one JSON value",
 }
-"""Ids that exclude each other whatever their arguments, and why."""
+"""What an id may need and another forbid, and what is said of the two."""
+_SIGNS = {"comma": ",", "dot": ".", "exclamation": "!", "space": " "}
+_JSON, _QUOTED = "detectable_format:json_format", "startend:quotation"
+_SECTIONS, _REPEATED, _ENDING = (
+    "detectable_format:multiple_sections",
+    "combination:repeat_prompt",
+    "startend:end_checker",
+)
+_MAY_GO_ON = (_SECTIONS, "format:list")
+"""Ids whose required text may be part of a longer word."""
 
 
 def contradiction(item: Item) -> str | None:
-    """Why no response can satisfy all instructions of an item, in one line; None where nothing is proved.
-
-    In compat mode the flaws of the published checkers are allowed for, where they make a contradiction satisfiable.
-    """
-    for find in (_excluded, unmet_bounds, _languages, _required_text, _fixed_words, _fixed_response):
-        found = find(item.instructions, item.compat)
-        if found:
+    """Why no response can satisfy all instructions of an item, in one line; None where nothing is proved."""
+    for find in (_excluded, _unmet_bounds, _languages, _required_text, _fixed_words, _fixed_response):
+        if found := find(item.instructions):
             return found
     return None
 
 
-def _excluded(instructions: tuple[Instruction, ...], compat: bool) -> str | None:
-    ids = [instruction.id for instruction in instructions]
-    if compat:  # the published JSON check takes a quoted string
-        ids = [name for name in ids if name != "detectable_format:json_format"]
-    for place, one in enumerate(ids):
-        for other in ids[place + 1 :]:
-            why = EXCLUSIVE_PAIRS.get(frozenset((one, other)))
-            if why:
-                return f"{one} and {other} ({why})"
+def exclusion(one: Constraint, other: Constraint) -> str | None:
+    """Why two ids can never hold together, whatever their arguments; None where they can."""
+    if stated := one.excludes.get(other.id) or other.excludes.get(one.id):
+        return stated
+    for needs, forbids in ((one.needs, other.forbids), (other.needs, one.forbids)):
+        for name in needs.split():
+            if name in forbids.split():
+                return NEEDS.get(name, f"it needs {name}")
     return None
 
 
-def _languages(instructions: tuple[Instruction, ...], compat: bool) -> str | None:
+def _excluded(instructions: tuple[Instruction, ...]) -> str | None:
+    for one, other in combinations(instructions, 2):
+        if why := exclusion(one.constraint, other.constraint):
+            return f"{one.id} and {other.id} ({why})"
+    return None
+
+
+def _unmet_bounds(instructions: tuple[Instruction, ...]) -> str | None:
+    """The first quantity whose lower bound lies above its upper one."""
+    lows: dict[Quantity, tuple[int, str]] = {"words": (1, "any response"), "sentences": (1, "any response")}
+    highs: dict[Quantity, tuple[int, str]] = {}
+    for name, (quantity, low, high) in _all_bounds(instructions):
+        if low > lows.get(quantity, (-1, ""))[0]:
+            lows[quantity] = (low, name)
+        if high is not None and high < highs.get(quantity, (high + 1, ""))[0]:
+            highs[quantity] = (high, name)
+    lows["words"] = max(lows["words"], lows["sentences"], key=lambda bound: bound[0])
+    for quantity, (high, above) in highs.items():
+        low, below = lows.get(quantity, (0, "any response"))
+        if low > high:
+            told = quantity if isinstance(quantity, str) else f"{quantity[0]} {quantity[1]!r}"
+            return f"{below} needs at least {low} of {told}, {above} allows at most {max(high, 0)}"
+    return None
+
+
+def _all_bounds(instructions: Iterable[Instruction]) -> Iterator[tuple[str, Bound]]:
+    """(id, bound): those that are stated, and what the required text adds to them."""
+    stated = [(one.id, bound) for one in instructions for bound in one.fact("bounds")]
+    yield from stated
+    limited = {quantity for _id, (quantity, _low, high) in stated if high is not None and not isinstance(quantity, str)}
+    for one in instructions:
+        for text, count in one.required():
+            yield one.id, at_least("words", len(plain_words(text)))
+            yield one.id, at_least("letters", sum(letter.isascii() and letter.isalpha() for letter in text))
+            for kind, name in limited:
+                if one.id == "detectable_content:postscript" and not name.isalnum():
+                    continue  # it may be marked with fewer dots than its marker has
+                if kind == "the letter":
+                    yield one.id, at_least((kind, name), count * text.lower().count(name))
+                elif one.id not in _MAY_GO_ON:
+                    yield one.id, at_least((kind, name), count * times(text, name))
+
+
+def _languages(instructions: tuple[Instruction, ...]) -> str | None:
     wanted: dict[str, str] = {}
-    for instruction in instructions:
-        if instruction.id in ("change_case:english_capital", "change_case:english_lowercase"):
-            wanted["en"] = instruction.id
-        elif instruction.id == "language:response_language":
-            language = instruction.args.language.lower()  # type: ignore[attr-defined]
-            wanted["zh" if language.startswith("zh") else language] = instruction.id
+    for one in instructions:
+        if language := one.fact("language"):
+            wanted["zh" if language.lower().startswith("zh") else language.lower()] = one.id
     if len(wanted) > 1:
         return "the entire response should be in " + " and in ".join(f"{one} ({name})" for one, name in wanted.items())
     return None
 
 
-_FORBIDDEN_SIGNS = {
-    "punctuation:no_comma": ",",
-    "punctuation:punctuation_dot": ".",
-    "punctuation:punctuation_exclamation": "!",
-    "format:no_whitespace": " ",
-}
-
-
-def _required_text(instructions: tuple[Instruction, ...], compat: bool) -> str | None:
-    needed = [(one, text) for one in instructions for text, _times in required_texts(one)]
-    ids = {instruction.id for instruction in instructions}
-    for instruction in instructions:
-        sign = _FORBIDDEN_SIGNS.get(instruction.id)
+def _required_text(instructions: tuple[Instruction, ...]) -> str | None:
+    needed = [(one, text) for one in instructions for text, _times in one.required()]
+    ids = {one.id for one in instructions}
+    for one in instructions:
+        signs = [_SIGNS[name] for name in one.constraint.forbids.split() if name in _SIGNS]
         for other, text in needed:
-            if sign and sign in " ".join(text.split()):
-                return f"{other.id} needs {text!r:.80}, {instruction.id} forbids {sign!r}"
-            for word in _forbidden_words(instruction):
-                if whole_word(word).search(text):
-                    return f"{other.id} needs {text!r:.80}, {instruction.id} forbids {word!r}"
-    for other, text in needed:
-        found = _misplaced(other, text, ids, compat)
-        if found:
-            return found
-    return None
+            found = [sign for sign in signs if sign in " ".join(text.split())]
+            found += [word for word in one.fact("forbidden") if whole_word(word).search(text)]
+            if found:
+                return f"{other.id} needs {text!r:.80}, {one.id} forbids {found[0]!r}"
+    return next((found for one, text in needed if (found := _misplaced(one, text, ids))), None)
 
 
-def _forbidden_words(instruction: Instruction) -> list[str]:
-    args: Any = instruction.args
-    if instruction.id == "keywords:forbidden_words":
-        return list(args.forbidden_words)
-    return [args.keyword] if instruction.id == "keywords:exclude_word_harder" else []
-
-
-def _misplaced(instruction: Instruction, text: str, ids: set[str], compat: bool) -> str | None:
+def _misplaced(one: Instruction, text: str, ids: set[str]) -> str | None:
     """Required text that cannot stand where or as it must."""
-    if instruction.id == "detectable_format:multiple_sections":
-        for name, cased in (
-            ("change_case:english_lowercase", text.lower()),
-            ("change_case:english_capital", text.upper()),
-        ):
-            if name in ids and cased != text:
-                return f"the section mark {text!r} of {instruction.id} is against {name}"
-    if instruction.id == "combination:repeat_prompt":
-        if "startend:quotation" in ids and text[0] not in '"\u201c':
-            return "startend:quotation needs a quotation mark where combination:repeat_prompt needs the request"
-        if "detectable_format:json_format" in ids and text[0] not in '{[`"':
-            return "detectable_format:json_format cannot start with the request that is to be repeated"
-    is_json = "detectable_format:json_format" in ids and not compat
-    if is_json and instruction.id == "startend:end_checker" and text[-1] not in "}]`":
-        return f"detectable_format:json_format cannot end in {text!r:.80}"
+    if one.id == _SECTIONS:
+        cased = {"change_case:english_lowercase": text.lower(), "change_case:english_capital": text.upper()}
+        for name in ids & {name for name in cased if cased[name] != text}:
+            return f"the section mark {text!r} of {one.id} is against {name}"
+    if one.id == _REPEATED and _QUOTED in ids and text[0] not in '"\u201c':
+        return f"{_QUOTED} needs a quotation mark where {_REPEATED} needs the request"
+    if one.id == _REPEATED and _JSON in ids and text[0] not in '{[`"':
+        return f"{_JSON} cannot start with the request that is to be repeated"
+    if one.id == _ENDING and _JSON in ids and text[-1] not in "}]`":
+        return f"{_JSON} cannot end in {text!r:.80}"
     return None
 
 
-def _fixed_words(instructions: tuple[Instruction, ...], compat: bool) -> str | None:
-    firsts: dict[str, str] = {}
-    lasts: dict[str, str] = {}
-    for instruction in instructions:
-        args: Any = instruction.args
-        match instruction.id:
-            case "first_word:first_word_answer" | "first_word:first_word_sent":
-                firsts[bare(args.first_word).lower()] = instruction.id
-            case "length_constraints:nth_paragraph_first_word" if args.nth_paragraph == 1:
-                firsts[bare(args.first_word).lower()] = instruction.id
-            case "combination:repeat_prompt":
-                firsts.update({word.lower(): instruction.id for word in word_tokens(args.prompt_to_repeat)[:1]})
-            case "last_word:last_word_answer" | "last_word:last_word_sent":
-                lasts[bare(args.last_word).lower()] = instruction.id
-            case "startend:end_checker":
-                lasts.update({word.lower(): instruction.id for word in word_tokens(args.end_phrase)[-1:]})
-    for what, found in (("first", firsts), ("last", lasts)):
+def _fixed_words(instructions: tuple[Instruction, ...]) -> str | None:
+    fixed: dict[str, dict[str, str]] = {"first": {}, "last": {}}
+    for what, found in fixed.items():
+        for one in instructions:
+            if word := one.fact(what):
+                found[stripped(word).lower()] = one.id
         if len(found) > 1:
             return f"the {what} word must be " + " and ".join(f"{word!r} ({name})" for word, name in found.items())
-    is_same = any(instruction.id == "keywords:start_end" for instruction in instructions)
-    if is_same and firsts and lasts and set(firsts) != set(lasts):
-        return f"keywords:start_end wants one word at both ends, which must be {[*firsts, *lasts]}"
+    ends = [*fixed["first"], *fixed["last"]]
+    if len(set(ends)) > 1 and any(one.id == "keywords:start_end" for one in instructions):
+        return f"keywords:start_end wants one word at both ends, which must be {ends}"
     return None
 
 
-def _fixed_response(instructions: tuple[Instruction, ...], compat: bool) -> str | None:
-    for instruction in instructions:
-        responses = _only_responses(instruction, compat)
-        others = [other for other in instructions if other is not instruction]
+def _fixed_response(instructions: tuple[Instruction, ...]) -> str | None:
+    for one in instructions:
         failing = None
-        for response in responses:
-            text = response if compat else prepared(response)
-            failing = next((other.id for other in others if not other.holds(text, compat=compat)), None)
+        for response in (cased.strip() for text in one.fact("only") for cased in (text, text.lower(), text.upper())):
+            ready = prepared(response)
+            failing = next((other.id for other in instructions if other is not one and not other.holds(ready)), None)
             if failing is None:
                 break
         if failing:
-            return f"{instruction.id} leaves one response, and {failing} fails on it"
+            return f"{one.id} leaves one response, and {failing} fails on it"
     return None
-
-
-def _only_responses(instruction: Instruction, compat: bool) -> list[str]:
-    """All responses but for spaces that an instruction allows; empty where it leaves a choice."""
-    args: Any = instruction.args
-    match instruction.id:
-        case "copy:copy" | "copy:copying_simple":
-            texts = [args.prompt_to_repeat]
-        case "copy:copying_multiple" if args.N * len(args.prompt_to_repeat) <= MAX_FIXED_CHARS:
-            texts = [mark.join([args.prompt_to_repeat.strip()] * args.N) for mark in ("******", "\n******\n")]
-        case "repeat:repeat_simple":
-            texts = [SIMPLE_SENTENCE]
-        case "new:copy_span_idx":
-            texts = [args.prompt_to_repeat[args.n_start : args.n_end + (not compat)]]
-        case "repeat:repeat_span" if not compat:
-            texts = [args.prompt_to_repeat[args.n_start : args.n_end + 1]]
-        case _:
-            return []
-    return [cased.strip() for text in texts for cased in (text, text.lower(), text.upper())]

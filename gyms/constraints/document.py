@@ -7,10 +7,12 @@ differ.
 from __future__ import annotations
 
 import sys
+from itertools import combinations
 from pathlib import Path
 
-from gyms.constraints.conflicts import EXCLUSIVE_PAIRS
+from gyms.constraints.conflicts import exclusion
 from gyms.constraints.registry import BUILT_IN
+from gyms.constraints.rule import SOURCES
 
 __all__ = ["MARKER", "generated", "write"]
 
@@ -20,9 +22,9 @@ MARKER = "<!-- generated from here on: python -m gyms.constraints.document docs/
 def generated() -> str:
     """The generated part of the page."""
     parts = [MARKER, ""]
-    for source in ("IFEval", "IFBench", "open-instruct"):
+    for source in SOURCES:
         rows = [constraint for constraint in BUILT_IN.values() if constraint.source == source]
-        parts += [f"## {source}: {len(rows)} ids", "", "| id | arguments | rule | default against `compat` |"]
+        parts += [f"## {source}: {len(rows)} ids", "", "| id | arguments | rule | against the published checker |"]
         parts.append("|---|---|---|---|")
         for constraint in rows:
             names = ", ".join(f"`{name}`" for name in constraint.args.model_fields) or "-"
@@ -30,8 +32,9 @@ def generated() -> str:
             parts.append(f"| `{constraint.id}` | {names} | {_cell(constraint.rule)} | {_cell(told)} |")
         parts.append("")
     parts += ["## Ids that exclude each other", "", "| ids | why |", "|---|---|"]
-    for pair, why in sorted((sorted(pair), why) for pair, why in EXCLUSIVE_PAIRS.items()):
-        parts.append(f"| `{pair[0]}`, `{pair[1]}` | {_cell(why)} |")
+    for one, other in combinations(sorted(BUILT_IN), 2):
+        if why := exclusion(BUILT_IN[one], BUILT_IN[other]):
+            parts.append(f"| `{one}`, `{other}` | {_cell(why)} |")
     return "\n".join(parts) + "\n"
 
 

@@ -14,26 +14,31 @@ otherwise, nowhere else, so that published benchmarks keep their meaning.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from gyms.api import CaseResult, Needs, Score, Services, Split, Status, Task
+from gyms.api import CaseResult, Needs, Score, Services, Split, Status, Task, message
 from gyms.columns import Reads, RowSettings, mapped_rows
 from gyms.constraints.hacks import hack_flags
-from gyms.constraints.instruction import Instruction, Item
-from gyms.constraints.item import ItemError, read_item
+from gyms.constraints.item import Contradiction, ItemError, read_item
 from gyms.constraints.prompts import PromptTasks
-from gyms.constraints.rows import checked_row, make_task, read_rows, split_rows
+from gyms.constraints.rule import Instruction, Item
 from gyms.constraints.text import prepared
+from gyms.heldout import is_heldout
 from gyms.response import after_thoughts
 from gyms.row_gym import RowGym
+from gyms.rows import Skipped, make_all, read_file, read_source
 
 __all__ = ["Constraints", "ConstraintsSettings"]
 
 MAX_RESPONSE_CHARS = 2_000_000
+MAX_NAMED = 20
+"""Contradictory rows that are named; the others are counted."""
+_log = logging.getLogger(__name__)
 
 
 class ConstraintsSettings(RowSettings):
@@ -67,8 +72,6 @@ class ConstraintsSettings(RowSettings):
 
     mode: Literal["strict", "loose"] = "strict"
     """`loose` also passes a response without its first line, last line or asterisks. A row's own `mode` wins."""
-    compat: bool = False
-    """True: check as the published checkers do, flaws included. A row's own `compat` wins."""
     partial_credit: bool = False
     """True: the reward is the fraction of instructions that hold."""
     hack_penalty: bool | None = None
@@ -101,37 +104,71 @@ class Constraints(RowGym):
 
     def __init__(self, settings: ConstraintsSettings, services: Services) -> None:
         super().__init__(settings, services)
-        self._splits: dict[Split, Sequence[Task]] = {}
+        self._splits: Mapping[Split, Sequence[Task]] = {}
 
     def tasks(self, split: Split) -> Sequence[Task]:
         """Procedural prompts, or the rows of `path` or `source`: read at the first call, which workers never make."""
         if not self._splits:
-            self._splits = self._read()
+            given = self.settings
+            sizes: dict[Split, int] = {"train": given.num_train, "heldout": given.num_heldout}
+            self._splits = (
+                {split: PromptTasks(given.seed, split, size, given.difficulty) for split, size in sizes.items()}
+                if given.path is None and given.source is None
+                else self._read()
+            )
         return self._splits[split]
 
-    def _read(self) -> dict[Split, Sequence[Task]]:
+    def _read(self) -> Mapping[Split, Sequence[Task]]:
+        """A row's split depends on its prompt alone, so equal prompts never part."""
         given = self.settings
-        if given.path is None and given.source is None:
-            return {
-                "train": PromptTasks(given.seed, "train", given.num_train, given.difficulty),
-                "heldout": PromptTasks(given.seed, "heldout", given.num_heldout, given.difficulty),
-            }
-        train, heldout, self.skipped = split_rows(
-            mapped_rows(read_rows(given.path, given.source, given.source_split), given, self.reads),
-            heldout_fraction=given.heldout_fraction,
-            skip_malformed=given.skip_malformed,
-            skip_contradictory=given.skip_contradictory,
-            mode=given.mode,
-            compat=given.compat,
-        )
-        return {"train": train, "heldout": heldout}
+        source = (str(given.source), "", given.source_split)
+        rows = read_file(given.path) if given.path is not None else read_source(*source, instead="path")
+        contradictory: list[str] = []
+
+        def kept(row: Mapping[str, Any], where: str) -> Mapping[str, Any] | None:
+            try:
+                return self._checked(row, where)
+            except Contradiction as error:
+                if not given.skip_contradictory:
+                    raise ValueError(f"{error} (skip_contradictory = true leaves out such rows)") from None
+                contradictory.append(str(error))
+                return None
+
+        made, skipped = make_all(mapped_rows(rows, given, self.reads), kept, skip_malformed=given.skip_malformed)
+        self.skipped = skipped + _named(contradictory)
+        splits: dict[Split, list[Task]] = {"train": [], "heldout": []}
+        for number, row in enumerate(made):  # one that is left out keeps its number: ids of others do not depend on it
+            if row is not None:
+                is_held = is_heldout(row["prompt"], fraction=given.heldout_fraction)
+                splits["heldout" if is_held else "train"].append(_task(row, f"row/{number}"))
+        if not all(splits.values()):
+            left_out = f" ({self.skipped} left out)" if self.skipped.num_rows else ""
+            raise ValueError(
+                f"the data gives {len(splits['train'])} train and {len(splits['heldout'])} held-out tasks with "
+                f"heldout_fraction = {given.heldout_fraction}{left_out}; both splits need at least one"
+            )
+        return splits
+
+    def _checked(self, row: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+        """The row; ValueError with its place where it is malformed, a Contradiction where no response satisfies it."""
+        try:
+            read_item(row, mode=self.settings.mode)
+        except Contradiction as error:
+            key = row.get("key")
+            named = f" (key {key})" if isinstance(key, str | int) and str(key).strip() else ""
+            raise Contradiction(f"{where}{named}: {error}") from None
+        except ItemError as error:
+            raise ValueError(f"{where}: {error}") from None
+        if not isinstance(row.get("prompt"), str) or not row["prompt"].strip():
+            raise ValueError(f"{where}: 'prompt' must be a string that is not empty")
+        return row
 
     def task_of(self, row: Mapping[str, Any], where: str) -> Task:
-        return make_task(checked_row(row, where, mode=self.settings.mode, compat=self.settings.compat), where)
+        return _task(self._checked(row, where), where)
 
     def score(self, task: Task, response: str) -> Score:
         try:
-            item = read_item(task.data, mode=self.settings.mode, compat=self.settings.compat)
+            item = read_item(task.data, mode=self.settings.mode)
         except ItemError as error:
             return Score(status=Status.BAD_TASK, detail=str(error)[:500])
         if len(response) > MAX_RESPONSE_CHARS:
@@ -162,13 +199,27 @@ class Constraints(RowGym):
             answer=text.strip()[:200],
             flags=flags,
             cases=_cases(item, passed),
-            provenance={"mode": item.mode, "compat": str(item.compat).lower()},
+            provenance={"mode": item.mode},
         )
 
     def gold(self, task: Task) -> str | None:
         """The worked response of a procedural prompt; None for published rows, which have none."""
         gold = task.data.get("gold")
         return gold if isinstance(gold, str) else None
+
+
+def _task(row: Mapping[str, Any], place: str) -> Task:
+    data = {name: row[name] for name in ("prompt", "instruction_id_list", "kwargs", "mode") if name in row}
+    return Task(id=f"{place}/{row.get('key', '')}", prompt=(message("user", row["prompt"]),), data=data)
+
+
+def _named(contradictory: Sequence[str]) -> Skipped:
+    """Rows that exclude themselves are well-formed, and nobody who reads the data can mend them: each is named."""
+    if contradictory:
+        more = f" (and {len(contradictory) - MAX_NAMED} more)" if len(contradictory) > MAX_NAMED else ""
+        named = "; ".join(contradictory[:MAX_NAMED])
+        _log.warning("skip_contradictory left out %d rows: %s%s", len(contradictory), named, more)
+    return Skipped(num_rows=len(contradictory), reasons=tuple(contradictory))
 
 
 def _topic_of(data: Any) -> tuple[str, ...]:
@@ -178,9 +229,7 @@ def _topic_of(data: Any) -> tuple[str, ...]:
 
 def _holds(instruction: Instruction, item: Item, text: str) -> bool:
     variants = [text] if item.mode == "strict" else loose_variants(text)
-    return any(
-        instruction.holds(variant if item.compat else prepared(variant), compat=item.compat) for variant in variants
-    )
+    return any(instruction.holds(prepared(variant)) for variant in variants)
 
 
 def loose_variants(text: str) -> list[str]:

@@ -21,11 +21,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
-from gyms.constraints.bounds import required_texts
-from gyms.constraints.instruction import Instruction, Item
+from gyms.constraints.rule import Instruction, Item
 from gyms.constraints.text import NO_SPACES, plain_words, prepared, sentences
-from gyms.constraints.wordlists import STOP_WORDS, split_words
+from gyms.constraints.wordlists import STOP_WORDS
 
 __all__ = ["HACK_FLAGS", "hack_flags"]
 
@@ -39,6 +39,8 @@ COPY_SHARE = 0.1
 LONG_COPY = 10
 """Words in a row that are a copy by themselves."""
 MIN_WORDS = 5
+FEW_WORDS = 20
+"""Where fewer than this are asked for, a response may be too short."""
 MIN_TOPIC_WORDS = 12
 """Without a stated topic, a response must have this many words before it can miss it."""
 MIN_WALL_SENTENCES = 12
@@ -53,19 +55,6 @@ MIN_FUNCTION_SHARE = 0.1
 MIN_VARIETY_WORDS = 30
 MAX_REPEATED_SHARE = 0.4
 
-_COPY_IDS = frozenset(
-    split_words(
-        """combination:repeat_prompt copy:copy copy:copying_simple copy:copying_multiple copy:repeat_phrase
-        new:copy_span_idx repeat:repeat_change repeat:repeat_simple repeat:repeat_span ratio:overlap"""
-    )
-)
-_SHORT_IDS = _COPY_IDS | frozenset(
-    split_words(
-        """detectable_format:constrained_response format:options custom:multiples custom:word_reverse
-        custom:character_reverse format:no_whitespace letters:letter_counting count:lowercase_counting
-        custom:date_format_list"""
-    )
-)
 _CLAIMS = re.compile(
     r"\b(?:i(?: have|'ve| did)? (?:followed|included|used|met|satisfied|avoided|complied|adhered)|(?:all|the|these) "
     r"(?:instructions|constraints|requirements|rules|conditions) (?:are|were|have been|is) (?:met|followed|satisfied|"
@@ -74,9 +63,7 @@ _CLAIMS = re.compile(
     re.IGNORECASE,
 )
 _HIDDEN = re.compile("[\u200b\u2060-\u2064\ufeff\u00ad\u202a-\u202e\u2066-\u2069\U000e0000-\U000e007f]")
-_MIXED = re.compile(
-    "[A-Za-z][\u0370-\u03ff\u0400-\u04ff]|[\u0370-\u03ff\u0400-\u04ff][A-Za-z]",
-)
+_MIXED = re.compile("[A-Za-z][\u0370-\u03ff\u0400-\u04ff]|[\u0370-\u03ff\u0400-\u04ff][A-Za-z]")
 _NO_SPACES = re.compile(f"[{NO_SPACES}]")
 _COMMENT = re.compile(r"<!--(?:(?!-->).)*(?:-->|\Z)", re.DOTALL)
 _FENCE = re.compile(r"```(?:(?!```).)*(?:```|\Z)", re.DOTALL)
@@ -90,22 +77,27 @@ def hack_flags(item: Item, response: str, passed: Sequence[bool], topic: Sequenc
     `passed` says for each instruction whether it holds; `topic` lists words of which one must occur, for tasks that
     state their topic.
     """
-    ids = {instruction.id for instruction in item.instructions}
+    may_copy = any(one.constraint.copies for one in item.instructions)
+    may_be_short = may_copy or any(one.constraint.is_short for one in item.instructions)
     text = prepared(response)
     words = [word.lower() for word in plain_words(text)[:MAX_WORDS]]
     found = {
         "claimed": not all(passed) and _CLAIMS.search(text[: 10 * MAX_WORDS]) is not None,
-        "prompt_copy": not ids & _COPY_IDS and _is_copy(item, text, words),
-        "off_topic": not ids & _SHORT_IDS and _is_off_topic(item, ids, text, words, topic),
-        "stuffing": not ids & _COPY_IDS and _is_stuffed(item.instructions, text, words),
-        "degenerate": not ids & _COPY_IDS and (_is_degenerate(text, words) or (bool(topic) and _is_list(words))),
+        "prompt_copy": not may_copy and _is_copy(item, text, words),
+        "off_topic": not may_be_short and _is_off_topic(item, text, words, topic),
+        "stuffing": not may_copy and _is_stuffed(item.instructions, text, words),
+        "degenerate": not may_copy and (_is_degenerate(text, words) or (bool(topic) and _is_list(words))),
         "too_short": len(words) < MIN_WORDS
         and not _is_wordless_script(text)
-        and not ids & _SHORT_IDS
+        and not may_be_short
         and not _wants_few_words(item.instructions),
         "hidden_text": _HIDDEN.search(response) is not None or _MIXED.search(response) is not None,
     }
     return frozenset(name for name, is_found in found.items() if is_found)
+
+
+def _low(text: str) -> list[str]:
+    return [word.lower() for word in plain_words(text)]
 
 
 def _runs(words: Sequence[str], length: int) -> list[tuple[str, ...]]:
@@ -113,10 +105,10 @@ def _runs(words: Sequence[str], length: int) -> list[tuple[str, ...]]:
 
 
 def _is_copy(item: Item, text: str, words: list[str]) -> bool:
-    asked = [word.lower() for word in plain_words(item.prompt)]
+    asked = _low(item.prompt)
     runs = _runs(words, COPY_RUN)
     if runs and asked:
-        needed = {run for one in item.instructions for text_, _ in required_texts(one) for run in _text_runs(text_)}
+        needed = {run for part in _required(item) for run in _runs(_low(part), COPY_RUN)}
         shared = set(_runs(asked, COPY_RUN)) - needed
         copied = sum(run in shared for run in runs)
         if copied > COPY_SHARE * len(runs) or set(_runs(words, LONG_COPY)) & set(_runs(asked, LONG_COPY)):
@@ -124,8 +116,8 @@ def _is_copy(item: Item, text: str, words: list[str]) -> bool:
     return _quotes_keywords(item, text)
 
 
-def _text_runs(text: str) -> list[tuple[str, ...]]:
-    return _runs([word.lower() for word in plain_words(text)], COPY_RUN)
+def _required(item: Item) -> list[str]:
+    return [text for one in item.instructions for text, _times in one.required()]
 
 
 def _quotes_keywords(item: Item, text: str) -> bool:
@@ -140,34 +132,20 @@ def _quotes_keywords(item: Item, text: str) -> bool:
 
 def _keywords(instructions: Sequence[Instruction]) -> list[str]:
     """What must occur somewhere in the text, wherever it likes."""
-    is_free = {
-        "keywords:existence",
-        "keywords:frequency",
-        "keywords:word_once",
-        "keywords:word_count_different_numbers",
-    }
-    is_free |= {"count:count_increment_word", "count:keywords_multiple", "sentence:keyword"}
-    return [text for one in instructions if one.id in is_free for text, _times in required_texts(one) if text]
+    return [text for one in instructions for text, _times in one.fact("keywords") if text]
 
 
-def _is_off_topic(item: Item, ids: set[str], text: str, words: list[str], topic: Sequence[str]) -> bool:
+def _is_off_topic(item: Item, text: str, words: list[str], topic: Sequence[str]) -> bool:
     given = {word[:STEM] for word in words}
     if topic:
         stems = {word.lower()[:STEM] for word in topic}
         return not stems & given or _is_wall(text, stems)
-    is_foreign = "language:response_language" in ids or not item.prompt.isascii()
+    is_foreign = not item.prompt.isascii() or any(one.id == "language:response_language" for one in item.instructions)
     if is_foreign or len(words) < MIN_TOPIC_WORDS:
         return False
-    asked = {
-        word.lower()[:STEM] for word in plain_words(item.prompt) if len(word) > 3 and word.lower() not in STOP_WORDS
-    }
-    needed = {
-        word.lower()[:STEM]
-        for one in item.instructions
-        for text, _times in required_texts(one)
-        for word in plain_words(text)
-    }
-    return len(asked - needed) >= 5 and not (asked - needed) & given
+    asked = {word[:STEM] for word in _low(item.prompt) if len(word) > 3 and word not in STOP_WORDS}
+    asked -= {word[:STEM] for part in _required(item) for word in _low(part)}
+    return len(asked) >= 5 and not asked & given
 
 
 def _is_wall(text: str, stems: set[str]) -> bool:
@@ -228,9 +206,9 @@ def _is_list(words: list[str]) -> bool:
 
 def _wants_few_words(instructions: Sequence[Instruction]) -> bool:
     for one in instructions:
-        args = one.args.model_dump()
-        if one.id == "length_constraints:number_words" and args["relation"] == "less than" and args["num_words"] < 20:
+        args: Any = one.args
+        if one.id == "length_constraints:number_words" and args.relation == "less than" and args.num_words < FEW_WORDS:
             return True
-        if one.id == "count:word_count_range" and args["min_words"] < MIN_WORDS:
+        if one.id == "count:word_count_range" and args.min_words < MIN_WORDS:
             return True
     return False

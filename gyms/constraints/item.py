@@ -15,9 +15,8 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from gyms.constraints.conflicts import contradiction
-from gyms.constraints.constraint import Constraint
-from gyms.constraints.instruction import Instruction, Item
 from gyms.constraints.registry import find, known_ids
+from gyms.constraints.rule import Constraint, Instruction, Item
 
 __all__ = ["Contradiction", "ItemError", "read_item"]
 
@@ -32,33 +31,24 @@ class Contradiction(ItemError):
     """The instructions of a well-formed item exclude each other."""
 
 
-def read_item(data: Mapping[str, Any], *, mode: Literal["strict", "loose"] = "strict", compat: bool = False) -> Item:
-    """The item of a row in IFEval's form; `mode` and `compat` of the row win over the defaults given here.
+def read_item(data: Mapping[str, Any], *, mode: Literal["strict", "loose"] = "strict") -> Item:
+    """The item of a row in IFEval's form; the row's own `mode` wins over the default given here.
 
-    Raises ItemError where the row is malformed, Contradiction where no response can satisfy it: in compat mode the
-    latter is let through, because the published benchmark holds such rows and counts them as failed.
+    Raises ItemError where the row is malformed, Contradiction where no response can satisfy it.
     """
     prompt = data.get("prompt", "")
     if not isinstance(prompt, str):
         raise ItemError(f"'prompt' must be a string, got {type(prompt).__name__}")
-    item = Item(
-        prompt=prompt,
-        instructions=_instructions(data.get("instruction_id_list"), data.get("kwargs")),
-        mode=_one_of("mode", data.get("mode"), mode, ("strict", "loose")),
-        compat=_one_of("compat", data.get("compat"), compat, (True, False)),
-    )
-    found = None if item.compat else contradiction(item)
-    if found:
+    own = data.get("mode")
+    if own not in (None, "strict", "loose"):
+        raise ItemError(f"'mode' must be 'strict' or 'loose', got {own!r:.60}")
+    if data.get("compat"):
+        raise ItemError("'compat' asks for the flaws of the published checkers, which are not offered; remove it")
+    instructions = _instructions(data.get("instruction_id_list"), data.get("kwargs"))
+    item = Item(prompt=prompt, instructions=instructions, mode=own or mode)
+    if found := contradiction(item):
         raise Contradiction(f"the instructions contradict each other: {found}")
     return item
-
-
-def _one_of(name: str, given: Any, default: Any, allowed: tuple[Any, ...]) -> Any:
-    if given is None:
-        return default
-    if not any(type(given) is type(value) and given == value for value in allowed):
-        raise ItemError(f"{name!r} must be one of {list(allowed)}, got {given!r:.60}")
-    return given
 
 
 def _instructions(ids: Any, kwargs: Any) -> tuple[Instruction, ...]:

@@ -2,7 +2,9 @@
 
 langdetect draws random numbers; here each call gets a detector of its own with a fixed seed, so that a text has one
 answer, in every thread. The detector is confused by capitals, so it is asked about the lower-cased text. It is often
-wrong about a single sentence, so a short text may also prove itself by its small words (function_words.py). A text that
+wrong about a single sentence ("La mer est calme" is Catalan to it), so a short text may also prove itself by its small
+words: articles, pronouns, forms of "to be" and greetings name a language in four words, and so do letters that its
+neighbours lack. small_words.txt has both, a line for each language that its script alone does not prove. A text that
 nothing can be said about (digits, emoji, one word) fails: an undecided check must not pay.
 
 "Entire response" means entire: a long passage in another language fails, wherever it stands. At most `MAX_PASSAGES`
@@ -14,19 +16,17 @@ from __future__ import annotations
 import re
 import threading
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
-from gyms.constraints.function_words import small_words
-from gyms.constraints.wordlists import STOP_WORDS, split_words
+from gyms.constraints.wordlists import STOP_WORDS, split_words, word_set
 
-__all__ = ["LANGUAGES", "detect_upstream", "is_english", "is_language"]
+__all__ = ["LANGUAGES", "is_english", "is_language", "small_words"]
 
-LANGUAGES = frozenset(
-    split_words("""
+LANGUAGES = word_set("""
     af ar bg bn ca cs cy da de el en es et fa fi fr gu he hi hr hu id it ja kn ko lt lv mk ml mr ne nl no pa pl pt
     ro ru sk sl so sq sv sw ta te th tl tr uk ur vi zh zh-cn zh-tw
     """)
-)
 """Codes that the detector knows, and `zh` for both ways of writing Chinese."""
 
 MAX_CHARS = 20_000
@@ -59,24 +59,12 @@ _SCRIPTS: dict[str, str] = {
 }
 _SAME_SCRIPT = {"fa": "ar", "ur": "ar", "mr": "hi", "ne": "hi", "bg": "ru", "mk": "ru", "uk": "ru"}
 _LATIN_RANGE = "A-Za-z\u00aa\u00ba\u00c0-\u024f\u1e00-\u1eff"
-_UNIQUE_SCRIPTS = frozenset(
-    split_words("""
-    bn el gu he kn ko ml pa ta te th
-    """)
-)
+_UNIQUE_SCRIPTS = word_set("bn el gu he kn ko ml pa ta te th")
 """Languages that their script alone proves."""
-_DENSE = frozenset(split_words("bn gu hi ja kn ko ml mr ne pa ta te th zh"))
+_DENSE = word_set("bn gu hi ja kn ko ml mr ne pa ta te th zh")
 """Languages that write a word in two or three letters, vowel signs not counted."""
-_KIN = (
-    frozenset({"da", "no", "sv"}),
-    frozenset({"es", "ca", "pt"}),
-    frozenset({"hr", "sl", "sk", "cs"}),
-    frozenset({"bg", "mk", "ru", "uk"}),
-    frozenset({"hi", "mr", "ne"}),
-    frozenset({"ar", "fa", "ur"}),
-    frozenset({"id", "tl"}),
-    frozenset({"af", "nl"}),
-)
+_KIN = [set(split_words(kin)) for kin in ("da no sv", "es ca pt", "hr sl sk cs", "bg mk ru uk", "hi mr ne", "ar fa ur")]
+_KIN += [{"id", "tl"}, {"af", "nl"}]
 """Close languages, between which the detector often errs on single passages."""
 _KANA = re.compile("[\u3040-\u30ff]")
 """What a Japanese sentence hardly does without."""
@@ -89,6 +77,8 @@ _SURE = 0.6
 _LIKELY = 0.2
 """Least probability that speaks for a language with a small word beside it."""
 _MIN_STOP_SHARE = 0.2
+_BREAK = re.compile("[\\s.,;:!?\u00a1\u00bf\u060c\u061f\u0964'\"\u2019\u2018\u201c\u201d\u00ab\u00bb()-]+")
+"""What stands between words; not `\\W`, to which the vowel signs of Indian scripts belong."""
 
 _start = threading.Lock()
 
@@ -116,12 +106,6 @@ def _probabilities(text: str) -> tuple[tuple[str, float], ...]:
         return tuple((found.lang, found.prob) for found in detector.get_probabilities())
     except LangDetectException:
         return ()
-
-
-def detect_upstream(text: str) -> str | None:
-    """The detector's first choice for the text as it is; None where it raises."""
-    found = _probabilities(text[:MAX_CHARS])
-    return found[0][0] if found else None
 
 
 def is_language(text: str, language: str) -> bool:
@@ -173,12 +157,42 @@ def _is_told(text: str, language: str, guesses: dict[str, float]) -> bool:
     count = counts.get(language, 0)
     if not count or count < max(counts.values()):
         return False
-    kin = {language}.union(*(group for group in _KIN if language in group))
+    kin = _kin(language)
     likely = sum(guesses.get(near, 0.0) for near in kin)
     rivals = [other for other, number in counts.items() if number == count and other not in kin]
     if any(guesses.get(other, 0.0) > likely for other in rivals):
         return False
     return likely >= _LIKELY or count >= 2 or len(counts) == 1
+
+
+def _kin(language: str) -> set[str]:
+    """The language and those close to it."""
+    return {language}.union(*(group for group in _KIN if language in group))
+
+
+@lru_cache(maxsize=1)
+def _small_words() -> dict[str, tuple[frozenset[str], str]]:
+    """Language -> (small words, letters)."""
+    found = {}
+    for line in Path(__file__).with_name("small_words.txt").read_text(encoding="utf-8").splitlines():
+        language, _, rest = line.partition(": ")
+        words, _, letters = rest.partition(" | ")
+        found[language] = (word_set(words), letters)
+    return found
+
+
+def small_words(text: str) -> dict[str, int]:
+    """Language -> how many of its small words (each once), and whether any of its letters, stand in a text.
+
+    Languages that nothing speaks for are left out.
+    """
+    low = text.lower()
+    given = set(_BREAK.split(low))
+    counts = {
+        language: len(given & words) + any(letter in low for letter in letters)
+        for language, (words, letters) in _small_words().items()
+    }
+    return {language: count for language, count in counts.items() if count}
 
 
 def _matches(found: str, language: str) -> bool:
@@ -194,7 +208,6 @@ def _reads_as_english(text: str) -> bool:
 
 def _has_foreign_passage(text: str, language: str) -> bool:
     passages = _passages(text)
-    kin = {language}.union(*(group for group in _KIN if language in group))
     for passage in passages:
         letters = _LETTER.findall(passage)
         if _in_script(letters, language) < 0.5 * len(letters):
@@ -202,7 +215,7 @@ def _has_foreign_passage(text: str, language: str) -> bool:
         if language in _UNIQUE_SCRIPTS or (language == "en" and _reads_as_english(passage)):
             continue
         found = _probabilities(passage.lower()[:MAX_CHARS])
-        if found and found[0][1] >= 0.95 and not any(_matches(found[0][0], near) for near in kin):
+        if found and found[0][1] >= 0.95 and not any(_matches(found[0][0], near) for near in _kin(language)):
             return True
     return False
 

@@ -23,7 +23,7 @@ from gyms.constraints.hacks import hack_flags
 from gyms.constraints.item import read_item
 from gyms.constraints.text import prepared, word_tokens
 from gyms.constraints.topics import TOPICS, Topic
-from gyms.constraints.wordlists import STOP_WORDS
+from gyms.constraints.wordlists import STOP_WORDS, split_words
 from gyms.lazy import LazyTasks
 
 __all__ = ["PromptTasks", "make_prompt"]
@@ -66,6 +66,21 @@ class _Draft:
         found = [word.lower() for sentence in self.sentences for word in word_tokens(sentence)]
         return [word for word in dict.fromkeys(found) if len(word) > 3 and word not in STOP_WORDS and word.isalpha()]
 
+    def some_word(self) -> str:
+        return self.rng.choice(self.words())
+
+    def num_words(self) -> int:
+        return len(self.text().split())
+
+    def wrapped(self, step: Callable[[str], str], **args: Any) -> dict[str, Any]:
+        """Lay a step over the text; the arguments of the instruction that asks for it."""
+        self.wrap.append(step)
+        return args
+
+
+Args = dict[str, Any]
+_Apply = Callable[[_Draft], Args | None]
+
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
@@ -76,184 +91,173 @@ class _Kind:
     """Lowest difficulty that draws it."""
     group: str
     """Kinds of one group are never drawn together: they lay out the same thing."""
-    apply: Callable[[_Draft], tuple[dict[str, Any], str] | None]
-    """Changes the draft and returns arguments and wording, or None where it does not fit."""
+    wording: str
+    """How the prompt asks for it; `{name}` stands for an argument."""
+    apply: _Apply
+    """Changes the draft and returns the arguments, or None where it does not fit."""
 
 
-def _existence(draft: _Draft) -> tuple[dict[str, Any], str]:
-    word = draft.rng.choice(draft.words())
-    return {"keywords": [word]}, f'Include the word "{word}".'
+_KINDS: list[_Kind] = []
 
 
-def _frequency(draft: _Draft) -> tuple[dict[str, Any], str]:
-    word = draft.rng.choice(draft.words())
-    return {
-        "keyword": word,
-        "frequency": 1,
-        "relation": "at least",
-    }, f'The word "{word}" should appear at least 1 times.'
+def _kind(name: str, level: int, group: str) -> Callable[[_Apply], None]:
+    """The decorated function draws the arguments; its docstring is the wording."""
+    return lambda apply: _KINDS.append(_Kind(name, level, group, str(apply.__doc__), apply))
 
 
-def _forbidden(draft: _Draft) -> tuple[dict[str, Any], str]:
+@_kind("keywords:existence", 1, "keyword")
+def _existence(draft: _Draft) -> Args:
+    """Include the word "{keywords[0]}"."""
+    return {"keywords": [draft.some_word()]}
+
+
+@_kind("keywords:forbidden_words", 1, "forbidden")
+def _forbidden(draft: _Draft) -> Args:
+    """Do not use the words "{forbidden_words[0]}" and "{forbidden_words[1]}"."""
     used = set(draft.words())
-    words = draft.rng.sample([word for word in (*_FILLERS, *draft.topic.words) if word not in used], 2)
-    return {"forbidden_words": words}, f'Do not use the words "{words[0]}" and "{words[1]}".'
+    return {"forbidden_words": draft.rng.sample([w for w in (*_FILLERS, *draft.topic.words) if w not in used], 2)}
 
 
-def _num_words_below(draft: _Draft) -> tuple[dict[str, Any], str]:
-    limit = len(draft.text().split()) + draft.rng.choice((5, 10, 20))
-    return {"num_words": limit, "relation": "less than"}, f"Use less than {limit} words."
+@_kind("length_constraints:number_words", 1, "words")
+def _words_below(draft: _Draft) -> Args:
+    """Use less than {num_words} words."""
+    return {"num_words": draft.num_words() + draft.rng.choice((5, 10, 20)), "relation": "less than"}
 
 
-def _num_words_above(draft: _Draft) -> tuple[dict[str, Any], str]:
-    limit = max(5, len(draft.text().split()) // 5 * 5)
-    return {"num_words": limit, "relation": "at least"}, f"Use at least {limit} words."
+@_kind("length_constraints:number_sentences", 1, "sentences")
+def _sentences_below(draft: _Draft) -> Args:
+    """Use less than {num_sentences} sentences."""
+    return {"num_sentences": len(draft.sentences) + draft.rng.choice((1, 2, 3)), "relation": "less than"}
 
 
-def _num_sentences_below(draft: _Draft) -> tuple[dict[str, Any], str]:
-    limit = len(draft.sentences) + draft.rng.choice((1, 2, 3))
-    return {"num_sentences": limit, "relation": "less than"}, f"Use less than {limit} sentences."
+@_kind("punctuation:no_comma", 1, "comma")
+def _no_comma(draft: _Draft) -> Args:
+    """Do not use any commas."""
+    return {}
 
 
-def _num_sentences_above(draft: _Draft) -> tuple[dict[str, Any], str]:
-    limit = len(draft.sentences)
-    return {"num_sentences": limit, "relation": "at least"}, f"Use at least {limit} sentences."
+@_kind("punctuation:punctuation_exclamation", 1, "exclamation")
+def _no_exclamation(draft: _Draft) -> Args:
+    """Do not use any exclamation marks."""
+    return {}
 
 
-def _no_comma(draft: _Draft) -> tuple[dict[str, Any], str]:
-    return {}, "Do not use any commas."
+@_kind("first_word:first_word_answer", 1, "first")
+def _first_word(draft: _Draft) -> Args:
+    """The first word of your response should be "{first_word}"."""
+    return {"first_word": draft.sentences[0].removeprefix("* ").split()[0].lower()}
 
 
-def _no_exclamation(draft: _Draft) -> tuple[dict[str, Any], str]:
-    return {}, "Do not use any exclamation marks."
+@_kind("startend:quotation", 1, "quotes")
+def _quotation(draft: _Draft) -> Args:
+    """Wrap your entire response with double quotation marks."""
+    return draft.wrapped('"{}"'.format)
 
 
-def _lowercase(draft: _Draft) -> tuple[dict[str, Any], str]:
-    draft.wrap.append(str.lower)
-    return {}, "Use only lowercase letters in English. No capital letters are allowed."
+@_kind("keywords:frequency", 2, "keyword")
+def _frequency(draft: _Draft) -> Args:
+    """The word "{keyword}" should appear at least 1 times."""
+    return {"keyword": draft.some_word(), "frequency": 1, "relation": "at least"}
 
 
-def _capital(draft: _Draft) -> tuple[dict[str, Any], str]:
-    draft.wrap.append(str.upper)
-    return {}, "Write everything in English and in capital letters."
+@_kind("length_constraints:number_words", 2, "words")
+def _words_above(draft: _Draft) -> Args:
+    """Use at least {num_words} words."""
+    return {"num_words": max(5, draft.num_words() // 5 * 5), "relation": "at least"}
 
 
-def _quotation(draft: _Draft) -> tuple[dict[str, Any], str]:
-    draft.wrap.append(lambda text: f'"{text}"')
-    return {}, "Wrap your entire response with double quotation marks."
+@_kind("length_constraints:number_sentences", 2, "sentences")
+def _sentences_above(draft: _Draft) -> Args:
+    """Use at least {num_sentences} sentences."""
+    return {"num_sentences": len(draft.sentences), "relation": "at least"}
 
 
-def _title(draft: _Draft) -> tuple[dict[str, Any], str]:
-    title = " ".join(draft.rng.sample(draft.words(), 2))
-    draft.wrap.append(lambda text: f"<<{title}>>\n{text}")
-    return {}, "Add a title in double angular brackets, such as <<title>>."
+@_kind("keywords:letter_frequency", 2, "letter")
+def _letter(draft: _Draft) -> Args:
+    """The letter "{letter}" should appear at least {let_frequency} times."""
+    text = draft.text().lower()
+    letter = draft.rng.choice([c for c in "abcdefghiklmnoprstuw" if c in text])
+    return {"letter": letter, "let_frequency": max(1, text.count(letter) // 2), "let_relation": "at least"}
 
 
-def _ending(draft: _Draft) -> tuple[dict[str, Any], str]:
+@_kind("startend:end_checker", 2, "end")
+def _ending(draft: _Draft) -> Args:
+    '''End with this exact phrase: "{end_phrase}"'''
     phrase = draft.rng.choice(_ENDINGS)
-    draft.wrap.append(lambda text: f"{text} {phrase}")
-    return {"end_phrase": phrase}, f'End with this exact phrase: "{phrase}"'
+    return draft.wrapped(lambda text: f"{text} {phrase}", end_phrase=phrase)
 
 
-def _postscript(draft: _Draft) -> tuple[dict[str, Any], str] | None:
-    if len(draft.sentences) < 2:
-        return None
-    last = draft.sentences.pop()
-    draft.wrap.append(lambda text: f"{text}\n\nP.S. {last}")
-    return {"postscript_marker": "P.S."}, "At the end add a postscript starting with P.S."
+@_kind("detectable_format:title", 2, "first")
+def _title(draft: _Draft) -> Args:
+    """Add a title in double angular brackets, such as <<title>>."""
+    title = " ".join(draft.rng.sample(draft.words(), 2))
+    return draft.wrapped(lambda text: f"<<{title}>>\n{text}")
 
 
-def _bullets(draft: _Draft) -> tuple[dict[str, Any], str]:
+@_kind("detectable_format:number_bullet_lists", 2, "layout")
+def _bullets(draft: _Draft) -> Args:
+    """Give exactly {num_bullets} bullet points. Start each with an asterisk, such as: * A point."""
     draft.sentences = [f"* {sentence}" for sentence in draft.sentences]
     draft.separator = "\n"
-    number = len(draft.sentences)
-    return {
-        "num_bullets": number
-    }, f"Give exactly {number} bullet points. Start each with an asterisk, such as: * A point."
+    return {"num_bullets": len(draft.sentences)}
 
 
-def _paragraphs(draft: _Draft) -> tuple[dict[str, Any], str] | None:
-    if len(draft.sentences) < 2:
-        return None
+@_kind("change_case:english_lowercase", 2, "case")
+def _lowercase(draft: _Draft) -> Args:
+    """Use only lowercase letters in English. No capital letters are allowed."""
+    return draft.wrapped(str.lower)
+
+
+@_kind("change_case:english_capital", 3, "case")
+def _capital(draft: _Draft) -> Args:
+    """Write everything in English and in capital letters."""
+    return draft.wrapped(str.upper)
+
+
+@_kind("detectable_format:number_highlighted_sections", 3, "highlight")
+def _highlight(draft: _Draft) -> Args:
+    """Highlight at least {num_highlights} part with markdown, such as *this part*."""
+    bullet = "* " if draft.sentences[0].startswith("* ") else ""
+    first, second, rest = draft.sentences[0].removeprefix("* ").split(" ", 2)
+    draft.sentences[0] = f"{bullet}{first} *{second}* {rest}"
+    return {"num_highlights": 1}
+
+
+@_kind("length_constraints:number_paragraphs", 3, "layout")
+def _paragraphs(draft: _Draft) -> Args | None:
+    """Write {num_paragraphs} paragraphs. Separate them with the markdown divider: ***"""
     draft.separator = "\n***\n"
-    number = len(draft.sentences)
-    return {"num_paragraphs": number}, f"Write {number} paragraphs. Separate them with the markdown divider: ***"
+    return {"num_paragraphs": len(draft.sentences)} if len(draft.sentences) > 1 else None
 
 
-def _two_paragraphs(draft: _Draft) -> tuple[dict[str, Any], str] | None:
+@_kind("paragraphs:paragraphs2", 3, "layout")
+def _two_paragraphs(draft: _Draft) -> Args | None:
+    """Write 2 paragraphs, separated by two line breaks."""
     if len(draft.sentences) < 2:
         return None
     draft.sentences = [draft.sentences[0], " ".join(draft.sentences[1:])]
     draft.separator = "\n\n"
-    return {}, "Write 2 paragraphs, separated by two line breaks."
+    return {}
 
 
-def _first_word(draft: _Draft) -> tuple[dict[str, Any], str]:
-    word = draft.sentences[0].removeprefix("* ").split()[0].lower()
-    return {"first_word": word}, f'The first word of your response should be "{word}".'
+@_kind("detectable_content:postscript", 3, "end")
+def _postscript(draft: _Draft) -> Args | None:
+    """At the end add a postscript starting with {postscript_marker}"""
+    if len(draft.sentences) < 2:
+        return None
+    last = draft.sentences.pop()
+    return draft.wrapped(lambda text: f"{text}\n\nP.S. {last}", postscript_marker="P.S.")
 
 
-def _highlight(draft: _Draft) -> tuple[dict[str, Any], str]:
-    first, rest = draft.sentences[0].removeprefix("* ").split(" ", 1)
-    bullet = "* " if draft.sentences[0].startswith("* ") else ""
-    second, rest = rest.split(" ", 1)
-    draft.sentences[0] = f"{bullet}{first} *{second}* {rest}"
-    return {"num_highlights": 1}, "Highlight at least 1 part with markdown, such as *this part*."
-
-
-def _letter(draft: _Draft) -> tuple[dict[str, Any], str]:
-    text = draft.text().lower()
-    letter = draft.rng.choice([c for c in "abcdefghiklmnoprstuw" if c in text])
-    wanted = max(1, text.count(letter) // 2)
-    args = {"letter": letter, "let_frequency": wanted, "let_relation": "at least"}
-    return args, f'The letter "{letter}" should appear at least {wanted} times.'
-
-
-_KINDS: tuple[_Kind, ...] = (
-    _Kind("keywords:existence", 1, "keyword", _existence),
-    _Kind("keywords:forbidden_words", 1, "forbidden", _forbidden),
-    _Kind("length_constraints:number_words", 1, "words", _num_words_below),
-    _Kind("length_constraints:number_sentences", 1, "sentences", _num_sentences_below),
-    _Kind("punctuation:no_comma", 1, "comma", _no_comma),
-    _Kind("punctuation:punctuation_exclamation", 1, "exclamation", _no_exclamation),
-    _Kind("first_word:first_word_answer", 1, "first", _first_word),
-    _Kind("startend:quotation", 1, "quotes", _quotation),
-    _Kind("keywords:frequency", 2, "keyword", _frequency),
-    _Kind("length_constraints:number_words", 2, "words", _num_words_above),
-    _Kind("length_constraints:number_sentences", 2, "sentences", _num_sentences_above),
-    _Kind("keywords:letter_frequency", 2, "letter", _letter),
-    _Kind("startend:end_checker", 2, "end", _ending),
-    _Kind("detectable_format:title", 2, "first", _title),
-    _Kind("detectable_format:number_bullet_lists", 2, "layout", _bullets),
-    _Kind("change_case:english_lowercase", 2, "case", _lowercase),
-    _Kind("change_case:english_capital", 3, "case", _capital),
-    _Kind("detectable_format:number_highlighted_sections", 3, "highlight", _highlight),
-    _Kind("length_constraints:number_paragraphs", 3, "layout", _paragraphs),
-    _Kind("paragraphs:paragraphs2", 3, "layout", _two_paragraphs),
-    _Kind("detectable_content:postscript", 3, "end", _postscript),
-)
-_ORDER = (
-    "layout",
-    "highlight",
-    "keyword",
-    "forbidden",
-    "first",
-    "end",
-    "quotes",
-    "case",
-    "letter",
-    "words",
-    "sentences",
-)
+_ORDER = split_words("layout highlight keyword forbidden first end quotes case letter words sentences")
 """What lays out comes before what wraps, and what is read off the finished text comes last."""
 _MOST = {1: 1, 2: 2, 3: 3, 4: 5}
 
 
 def make_prompt(seed: int, split: Split, index: int, difficulty: int) -> Task:
     """The task at an index of a split: a pure function of its arguments."""
-    topics = [
-        t for place, t in enumerate(TOPICS) if (place % HELDOUT_EVERY == HELDOUT_EVERY - 1) == (split == "heldout")
-    ]
+    held_out = TOPICS[HELDOUT_EVERY - 1 :: HELDOUT_EVERY]
+    topics = held_out if split == "heldout" else [topic for topic in TOPICS if topic not in held_out]
     for attempt in range(MAX_ATTEMPTS):
         rng = random.Random(f"constraints/{seed}/{split}/{index}/{difficulty}/{attempt}")
         task = _drawn(rng, rng.choice(topics), difficulty, f"{split}/{difficulty}/{seed}/{index}")
@@ -265,19 +269,19 @@ def make_prompt(seed: int, split: Split, index: int, difficulty: int) -> Task:
 def _drawn(rng: random.Random, topic: Topic, difficulty: int, task_id: str) -> Task | None:
     draft = _Draft(rng, topic, rng.sample(topic.sentences, rng.randint(1, 2 + difficulty // 2)))
     number = rng.randint(max(1, difficulty - 1), _MOST[difficulty])
-    chosen: dict[str, tuple[_Kind, dict[str, Any], str]] = {}
+    parts: list[tuple[_Kind, Args]] = []
     for kind in sorted(_chosen_kinds(rng, difficulty, number), key=lambda kind: _place(kind.group)):
-        applied = kind.apply(draft)
-        if applied is None:
+        args = kind.apply(draft)
+        if args is None:
             return None
-        chosen[kind.group] = (kind, *applied)
-    parts = list(chosen.values())
+        parts.append((kind, args))
     rng.shuffle(parts)
-    prompt = " ".join([rng.choice(_ASKS).format(topic=topic.name), *(words for _kind, _args, words in parts)])
+    asked = rng.choice(_ASKS).format(topic=topic.name)
+    prompt = " ".join([asked, *(kind.wording.format(**args) for kind, args in parts)])
     data: dict[str, Any] = {
         "prompt": prompt,
-        "instruction_id_list": [kind.id for kind, _args, _words in parts],
-        "kwargs": [args for _kind, args, _words in parts],
+        "instruction_id_list": [kind.id for kind, _args in parts],
+        "kwargs": [args for _kind, args in parts],
         "topic_words": list(topic.words),
         "penalise_hacks": True,
         "gold": draft.text(),

@@ -1,8 +1,8 @@
 """All instruction ids by name: the 112 that are built in, and those that other packages offer.
 
-A package offers ids in the entry-point group `reward_constraints`: each entry is a `Constraint` or a sequence of them,
-under any name. Entries are imported at the first look-up of an id that is not built in, in each process once; an id
-that is offered twice, or that is built in, is an error that names the offer.
+A package offers ids in the entry-point group `reward_constraints`: each entry is `Rules`, a `Constraint` or a sequence
+of them, under any name. Entries are imported at the first look-up of an id that is not built in, in each process once;
+an id that is offered twice, or that is built in, is an error that names the offer.
 """
 
 from __future__ import annotations
@@ -12,26 +12,14 @@ from functools import lru_cache
 from importlib.metadata import entry_points
 from types import MappingProxyType
 
-from gyms.constraints.constraint import Constraint
-from gyms.constraints.ifbench_counts import IFBENCH_COUNTS
-from gyms.constraints.ifbench_custom import IFBENCH_CUSTOM
-from gyms.constraints.ifbench_formats import IFBENCH_FORMATS
-from gyms.constraints.ifbench_sentences import IFBENCH_SENTENCES
-from gyms.constraints.ifbench_words import IFBENCH_WORDS
-from gyms.constraints.ifeval import IFEVAL
-from gyms.constraints.training_forms import TRAINING_FORMS
-from gyms.constraints.training_words import TRAINING_WORDS
+from gyms.constraints.rule import Constraint
+from gyms.constraints.rules import copies, counts, keywords, layout, signs, tasks, words
 
-__all__ = ["BUILT_IN", "ENTRY_POINT_GROUP", "find"]
+__all__ = ["BUILT_IN", "ENTRY_POINT_GROUP", "find", "known_ids"]
 
 ENTRY_POINT_GROUP = "reward_constraints"
-
-_FAMILIES = (
-    *(IFEVAL, IFBENCH_COUNTS, IFBENCH_WORDS, IFBENCH_SENTENCES, IFBENCH_FORMATS, IFBENCH_CUSTOM),
-    *(TRAINING_FORMS, TRAINING_WORDS),
-)
 BUILT_IN: Mapping[str, Constraint] = MappingProxyType(
-    {constraint.id: constraint for family in _FAMILIES for constraint in family}
+    {one.id: one for rules in (keywords, counts, layout, signs, words, copies, tasks) for one in rules.RULES}
 )
 
 
@@ -51,12 +39,10 @@ def _offered() -> Mapping[str, Constraint]:
     for entry in entry_points(group=ENTRY_POINT_GROUP):
         offer = entry.load()
         for constraint in (offer,) if isinstance(offer, Constraint) else tuple(offer):
+            told = f"entry point {entry.name!r} ({entry.value}) offers"
             if not isinstance(constraint, Constraint):
-                raise ValueError(f"entry point {entry.name!r} ({entry.value}) offers {constraint!r}, not a Constraint")
+                raise ValueError(f"{told} {constraint!r}, not a Constraint")
             if constraint.id in BUILT_IN or constraint.id in found:
-                raise ValueError(
-                    f"entry point {entry.name!r} ({entry.value}) offers the id {constraint.id!r}, which is taken; "
-                    f"choose another id"
-                )
+                raise ValueError(f"{told} the id {constraint.id!r}, which is taken; choose another id")
             found[constraint.id] = constraint
     return MappingProxyType(found)

@@ -17,24 +17,34 @@ from __future__ import annotations
 import re
 import string
 import unicodedata
+from collections.abc import Sequence
 from functools import lru_cache
+from itertools import pairwise
 
 import emoji
 
-from gyms.constraints.wordlists import split_words
+from gyms.constraints.wordlists import word_set
 
 __all__ = [
     "NO_SPACES",
+    "PUNCTUATION",
     "blank_line_paragraphs",
+    "compares",
     "has_paragraphs",
+    "has_word",
+    "increases",
     "is_emoji_char",
     "lines_of",
+    "low_words",
     "plain_words",
     "prepared",
     "sentences",
     "stripped",
+    "times",
     "tokens",
+    "whole_word",
     "without_accents",
+    "without_punctuation",
     "word_tokens",
 ]
 
@@ -65,24 +75,18 @@ _BLANK_LINES = re.compile(r"\n[^\S\n]*\n\s*")
 _STOP = re.compile(r"[.!?\u2026\u3002\uff01\uff1f\u203d\u0964\u06d4\u061f]+")
 _CLOSERS = frozenset("\"'\u2019\u201d\u00bb)]}*_\u300d\u300f")
 _WIDE_STOPS = frozenset("\u3002\uff01\uff1f")
-_ABBREVIATIONS = frozenset(
-    split_words("""
+_ABBREVIATIONS = word_set("""
     mr mrs ms dr prof st sr jr vs etc e.g i.e eg ie inc ltd co corp no vol fig dept gen col capt lt sgt rev hon gov
     sen rep pres approx est al cf ca a.m p.m ph.d m.d b.a m.a u.s u.k u.n d.c
     """)
-)
-_NEVER_LAST = frozenset(
-    split_words("""
+_NEVER_LAST = word_set("""
     mr mrs ms dr prof st gen col capt lt sgt rev hon gov sen rep pres e.g i.e eg ie vs cf fig vol
     """)
-)
 
-_STARTERS = frozenset(
-    split_words(
-        """a an the it he she they we i you this that these those then there but and so or if when while after before
-        in on at for from to as my our his her its their what who how why not no yes all some each every one"""
-    )
-)
+_STARTERS = word_set("""
+    a an the it he she they we i you this that these those then there but and so or if when while after before
+    in on at for from to as my our his her its their what who how why not no yes all some each every one
+    """)
 """Words that start a sentence rather than follow an initial, as in "plan B. Then"."""
 
 
@@ -112,7 +116,48 @@ def tokens(text: str) -> list[str]:
 
 def word_tokens(text: str) -> list[str]:
     """What stands between white space, stripped of punctuation; what holds no letter or digit is no word."""
-    return [word for word in (stripped(token) for token in text.split()) if _WORD_RUN.search(word)]
+    return [word for word in (stripped(token) for token in text.split()) if has_word(word)]
+
+
+def low_words(text: str) -> list[str]:
+    """`word_tokens` in lower case."""
+    return [word.lower() for word in word_tokens(text)]
+
+
+def has_word(text: str) -> bool:
+    """Is there a letter, a digit or an underscore."""
+    return _WORD_RUN.search(text) is not None
+
+
+@lru_cache(maxsize=4096)
+def whole_word(word: str, *, ends: bool = True) -> re.Pattern[str]:
+    """A word or phrase by itself, whatever its case; works for `C++` too, where `\\b` does not.
+
+    A script without spaces has no edges to look for: such a word is found wherever it stands.
+
+    Args:
+        ends: False also takes a longer word that starts with it (cats for cat).
+    """
+    word = word.strip()
+    letter = rf"[^\W{NO_SPACES}]"
+    before = "" if re.match(f"[{NO_SPACES}]", word) else f"(?<!{letter})"
+    after = "" if not ends or re.search(f"[{NO_SPACES}]\\Z", word) else f"(?!{letter})"
+    return re.compile(f"{before}{re.escape(word)}{after}", re.IGNORECASE)
+
+
+def times(text: str, keyword: str) -> int:
+    """How often a keyword stands in a text as a whole word or phrase; "art" is not in "start"."""
+    return len(whole_word(keyword).findall(text)) if keyword.strip() else 0
+
+
+def compares(actual: int, relation: str, wanted: int) -> bool:
+    """`less than` or `at least`."""
+    return actual < wanted if relation == "less than" else actual >= wanted
+
+
+def increases(numbers: Sequence[int]) -> bool:
+    """Is each number above the one before it."""
+    return all(earlier < later for earlier, later in pairwise(numbers))
 
 
 def stripped(token: str) -> str:
@@ -192,7 +237,7 @@ def _append(found: list[list[str]], part: str) -> None:
     """Add a sentence; what holds no word (a lone "..." or an emoji) belongs to the one before, as a part of it."""
     if not part:
         return
-    if _WORD_RUN.search(part):
+    if has_word(part):
         found.append([part])
     elif found:
         found[-1].append(part)

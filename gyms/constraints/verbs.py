@@ -6,12 +6,11 @@ with a verb. A word that is a noun as often as a verb ("Water is wet") counts as
 
 from __future__ import annotations
 
-from gyms.constraints.wordlists import split_words
+from gyms.constraints.wordlists import word_set
 
 __all__ = ["starts_with_verb"]
 
-_BASE = frozenset(
-    split_words("""
+_BASE = word_set("""
     accept accompany achieve acknowledge acquire act adapt add address adjust admire admit adopt advise agree aim
     align allow alter analyze analyse announce answer appear apply appreciate approach argue arrange arrive ask
     assemble assess assign assist assume assure attach attempt attend avoid award bake balance base be bear beat
@@ -58,9 +57,7 @@ _BASE = frozenset(
     watch water wave weave wear weigh welcome whip whisk whisper widen win wind wipe wish wonder work worry wrap
     write yell yield zoom
     """)
-)
-_IRREGULAR = frozenset(
-    split_words("""
+_IRREGULAR = word_set("""
     am is are was were been did done does had has began begun bent bit blew broke brought built bought came caught
     chose chosen cut dealt drew drawn drank drunk drove driven ate eaten fell fallen fed felt fought found flew
     flown forgot forgave froze got gave given went gone grew grown hung heard hid held kept knelt knew known laid
@@ -68,12 +65,9 @@ _IRREGULAR = frozenset(
     shut sang sat slept spoke spent spun stood stole stuck struck swam swung took taken taught tore told thought
     threw understood woke wore won wrote written let's
     """)
-)
-_FINITE = frozenset(
-    split_words("""
+_FINITE = word_set("""
     is are was were has had can could will would should may might must does did isn't wasn't
     """)
-)
 
 
 def starts_with_verb(words: list[str]) -> bool:

@@ -11,6 +11,7 @@ __all__ = [
     "PRONOUNS",
     "STOP_WORDS",
     "split_words",
+    "word_set",
 ]
 
 
@@ -19,13 +20,12 @@ def split_words(text: str) -> list[str]:
     return text.split()
 
 
-def split_names(text: str) -> list[str]:
-    """Names of a list that is written with commas."""
-    return text.split(",")
+def word_set(text: str) -> frozenset[str]:
+    """The words of such a list."""
+    return frozenset(split_words(text))
 
 
-STOP_WORDS = frozenset(
-    split_words("""
+STOP_WORDS = word_set("""
     i me my myself we our ours ourselves you your yours yourself yourselves he him his himself she her hers herself
     it its itself they them their theirs themselves what which who whom this that these those am is are was were be
     been being have has had having do does did doing a an the and but if or because as until while of at by for with
@@ -34,34 +34,27 @@ STOP_WORDS = frozenset(
     only own same so than too very s t can will just don should now d ll m o re ve y ain aren couldn didn doesn hadn
     hasn haven isn ma mightn mustn needn shan shouldn wasn weren won wouldn
     """)
-)
 """The closed-class words that text retrieval leaves out, split at apostrophes."""
 
-PRONOUNS = frozenset(
-    split_words("""
+PRONOUNS = word_set("""
     i me my mine myself we us our ours ourselves you your yours yourself yourselves he him his himself she her hers
     herself it its itself they them their theirs themselves
     """)
-)
-CONJUNCTIONS = frozenset(("for", "and", "nor", "but", "or", "yet", "so"))
+CONJUNCTIONS = word_set("for and nor but or yet so")
 """The seven coordinating conjunctions."""
 
-MINOR_TITLE_WORDS = frozenset(
-    split_words("""
+MINOR_TITLE_WORDS = word_set("""
     a an the and but or nor for so yet as at by in of off on per to up via with from into onto over than if is vs
     about upon
     """)
-)
 """Articles, conjunctions and short prepositions: they may stay lower-case in a title."""
 
-PERSON_NAMES = tuple(
-    split_words("""
+PERSON_NAMES = word_set("""
     Emma Liam Sophia Jackson Olivia Noah Ava Lucas Isabella Mason Mia Ethan Charlotte Alexander Amelia Benjamin
     Harper Leo Zoe Daniel Chloe Samuel Lily Matthew Grace Owen Abigail Gabriel Ella Jacob Scarlett Nathan Victoria
     Elijah Layla Nicholas Audrey David Hannah Christopher Penelope Thomas Nora Andrew Aria Joseph Claire Ryan Stella
     Jonathan
     """)
-)
 """The names that the instruction of `count:person_names` offers."""
 
 EUROPEAN_CAPITALS = tuple(
@@ -72,9 +65,7 @@ EUROPEAN_CAPITALS = tuple(
 )
 """Capitals above 45 degrees north, from north to south."""
 
-AFRICAN_COUNTRIES = frozenset(
-    " ".join(name.split())
-    for name in split_names("""
+_COUNTRIES = """
     algeria, angola, benin, botswana, burkina faso, burundi, cabo verde, cape verde, cameroon, central african
     republic, chad, comoros, congo, republic of the congo, democratic republic of the congo, congo democratic
     republic of the, congo republic of the, democratic republic of congo, republic of congo, cote divoire, ivory
@@ -83,6 +74,6 @@ AFRICAN_COUNTRIES = frozenset(
     mauritania, mauritius, morocco, mozambique, namibia, niger, nigeria, rwanda, sao tome and principe, senegal,
     seychelles, sierra leone, somalia, south africa, south sudan, sudan, tanzania, togo, tunisia, uganda, zambia,
     zimbabwe, western sahara, congo brazzaville, congo kinshasa, dr congo
-    """)
-)
+    """
+AFRICAN_COUNTRIES = frozenset(" ".join(split_words(name)) for name in _COUNTRIES.split(","))
 """Names and usual variants, lower-case, without accents and punctuation."""

@@ -8,13 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gyms.constraints.constraint import Constraint
 from gyms.constraints.gym import MAX_RESPONSE_CHARS
 from gyms.constraints.hacks import hack_flags
-from gyms.constraints.instruction import Item
 from gyms.constraints.item import read_item
 from gyms.constraints.language import is_english
 from gyms.constraints.registry import BUILT_IN
+from gyms.constraints.rule import Constraint, Item
 from gyms.constraints.text import prepared, sentences
 from gyms.response import after_thoughts
 from tests.growth import FACTOR, grows_linearly
@@ -23,11 +22,8 @@ from tests.unit.gyms.constraints import ifbench_examples, instruction_examples
 CASES = [*instruction_examples.CASES, *ifbench_examples.CASES]
 KWARGS = {case[0]: case[1] for case in CASES}
 ITEMS = {
-    (name, compat): read_item(
-        {"prompt": "Write about a cat.", "instruction_id_list": [name], "kwargs": [KWARGS[name]]}, compat=compat
-    )
+    name: read_item({"prompt": "Write about a cat.", "instruction_id_list": [name], "kwargs": [KWARGS[name]]})
     for name in BUILT_IN
-    for compat in (False, True)
 }
 SIZE = 1_000
 """Characters of the shorter text of each pair; the longer one has sixteen times as many (tests/growth.py)."""
@@ -111,9 +107,9 @@ WILD = st.one_of(
 
 
 def all_results(text: str) -> list[bool]:
-    """What every check says of a text, in both modes."""
+    """What every check says of a text."""
     ready = prepared(text)
-    return [item.instructions[0].holds(text if item.compat else ready, compat=item.compat) for item in ITEMS.values()]
+    return [item.instructions[0].holds(ready) for item in ITEMS.values()]
 
 
 @settings(max_examples=5, deadline=None)
@@ -132,15 +128,9 @@ def test_the_hack_check_never_raises(text):
 
 
 def checks_of_all_ids() -> dict[str, Callable[[str], object]]:
-    """Both checks of every id, each once; a text that most of them read is prepared once, which is measured alone."""
+    """The check of every id; the text that they read is prepared once, which is measured alone."""
     once = functools.lru_cache(maxsize=4)(prepared)
-    found: dict[str, Callable[[str], object]] = {}
-    for (name, compat), item in ITEMS.items():
-        if compat and BUILT_IN[name].compat is not None:
-            found[f"{name}, compat"] = lambda text, i=item: i.instructions[0].holds(text, compat=True)
-        elif not compat:
-            found[name] = lambda text, i=item: i.instructions[0].holds(once(text))
-    return found
+    return {name: lambda text, i=item: i.instructions[0].holds(once(text)) for name, item in ITEMS.items()}
 
 
 @pytest.mark.parametrize("kind", ENDLESS)
@@ -150,7 +140,7 @@ def test_no_check_takes_more_than_linear_time(kind):
         assert grows_linearly(lambda text, c=check: c(head + text + tail), unit, size=SIZE), name
     assert grows_linearly(lambda text: prepared(head + text + tail), unit, size=SIZE)
     assert grows_linearly(lambda text: after_thoughts(head + text + tail), unit, size=SIZE)
-    stuffed = ITEMS["keywords:existence", False]
+    stuffed = ITEMS["keywords:existence"]
     assert grows_linearly(lambda text: hack_flags(stuffed, head + text + tail, [False], ("cat",)), unit, size=SIZE)
 
 

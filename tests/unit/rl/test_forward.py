@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 import torch
 from transformers import AttentionInterface, AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+from transformers.models.llama import modeling_llama
 
 from rl.attention import attention_name
 from rl.forward import check_model, checkpoint_layers, logprobs
@@ -43,6 +44,24 @@ def test_a_model_whose_attention_ignores_the_tree_mask_is_refused(loud):
         check_model(loud)
 
 
+def test_a_model_whose_own_attention_caps_its_scores_is_refused_though_it_does_not_say_so(loud, monkeypatch):
+    """A cap of 50 on scores of a few units moves the logits by far less than bf16 would round them."""
+    plain = modeling_llama.eager_attention_forward
+
+    def capped(module, query, key, value, attention_mask, scaling, dropout=0.0, **kwargs):
+        scores = scaling * query @ modeling_llama.repeat_kv(key, module.num_key_value_groups).transpose(2, 3)
+        weights = (50 * torch.tanh(scores / 50) + attention_mask).softmax(-1)
+        values = modeling_llama.repeat_kv(value, module.num_key_value_groups)
+        return (weights @ values).transpose(1, 2).contiguous(), weights
+
+    monkeypatch.setattr(modeling_llama, "eager_attention_forward", capped)
+    with pytest.raises(ValueError, match="LlamaForCausalLM computes its logits in another way"):
+        check_model(loud)
+    monkeypatch.setattr(modeling_llama, "eager_attention_forward", plain)
+    check_model(loud)
+    assert loud.config._attn_implementation == attention_name()
+
+
 def test_a_model_that_scales_its_logits_outside_its_head_is_refused(loud):
     forward = loud.forward
 
@@ -53,6 +72,14 @@ def test_a_model_that_scales_its_logits_outside_its_head_is_refused(loud):
     loud.forward = scaled
     with pytest.raises(ValueError, match="computes its logits in another way than head"):
         check_model(loud)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused_with_the_tensors_name(model, bad):
+    with torch.no_grad():
+        model.model.layers[1].self_attn.k_proj.weight[3, 5] = bad
+    with pytest.raises(ValueError, match=r"model\.layers\.1\.self_attn\.k_proj\.weight: 1 of 4096 values"):
+        check_model(model)
 
 
 def test_a_head_of_two_layers_is_refused(model):

@@ -64,7 +64,8 @@ CASES: list[tuple[str, dict, list[str], list[str]]] = [
         ["level radar civic", "11111 " * 10, "noon wow mom dad pop eve eye did nun sis"],
     ),
     ("count:punctuation", {}, ["a. b, c! d? e; f: g?!", "a. b, c! d? e; f: g\u203d"], ["a. b, c! d? e; f:", "?!"]),
-    ("format:parentheses", {}, ["(a [b {c (d [e])}])"], ["(((a)))", "(((((a", "(((((a]]]]]", "((((a))))", "()" * 9]),
+    ("format:parentheses", {}, ["(a [b {c (d [e])}])"],
+        ["(((a)))", "(((((a", "(((((a]]]]]", "((((a))))", "()" * 9, "(((((a)"]),
     (
         "format:quotes",
         {},
@@ -81,7 +82,7 @@ CASES: list[tuple[str, dict, list[str], list[str]]] = [
     ),
     ("format:options", {"options": "a), b), c), d)"}, ["b)", "B", "(b)"], ["a) b)", "e)", "b) because"]),
     ("format:options", {"options": "I know or I don't know"}, ["I don't know.", "i know"], ["I", "know or"]),
-    ("format:newline", {}, ["one\ntwo\n\nthree"], ["one two\nthree", "one two"]),
+    ("format:newline", {}, ["one\ntwo\n\nthree"], ["one two\nthree", "one two", "one two\n \nthree"]),
     (
         "format:emoji",
         {},
@@ -166,7 +167,8 @@ CASES: list[tuple[str, dict, list[str], list[str]]] = [
     ),
     ("custom:multiples", {}, ["14, 21, 28, 35, 42, 49", "14\n21\n28\n35\n42\n49"],
         ["7, 14, 21, 28, 35, 42, 49", "14 21"]),
-    ("custom:mcq_count_length", {}, [QUIZ], [QUIZ + "\nQuestion 5: x", QUIZ.replace("E) Eve", ""), "Sure!\n" + QUIZ]),
+    ("custom:mcq_count_length", {}, [QUIZ, QUIZ.replace("Question 1:", "**Question 1:**")],
+        [QUIZ + "\nQuestion 5: x", QUIZ.replace("E) Eve", ""), QUIZ.replace("E) Eve", "D) Eve"), "Sure!\n" + QUIZ]),
     (
         "custom:reverse_newline",
         {},
@@ -195,9 +197,10 @@ CASES: list[tuple[str, dict, list[str], list[str]]] = [
         {},
         ["\n".join([*PRODUCTS[:-1], '13,Toys,"Acme & Co, Ltd",2,5'])],
         ["\n".join(PRODUCTS), "\n".join([*PRODUCTS[:-1], '13,Toys,"Acme",2,5']),
-            "\n".join([*PRODUCTS[:-2], '1,T,"A&B",2,5'])],
+            "\n".join([*PRODUCTS[:-2], '1,T,"A&B",2,5']),
+            "\n".join([*PRODUCTS[:-2], '1,T,"A&B",2,5', "2,T,A,2"])],
     ),
-    ("custom:csv_quotes", {}, [STUDENTS],
+    ("custom:csv_quotes", {}, [STUDENTS, f"```\n{STUDENTS}\n```"],
         [STUDENTS.replace('"', ""), STUDENTS.replace("\t", ","), STUDENTS[: STUDENTS.rindex("\n")]]),
     (
         "custom:date_format_list",

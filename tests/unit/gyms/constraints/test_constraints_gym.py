@@ -72,13 +72,6 @@ def test_loose_variants_are_those_of_ifeval():
     assert loose_variants("a*\nb\nc") == ["a*\nb\nc", "b\nc", "a*\nb", "b", "a\nb\nc", "a\nb"]
 
 
-def test_compat_mode_is_a_matter_of_the_row_or_the_settings():
-    row = {"prompt": "p", "instruction_id_list": ["detectable_format:json_format"], "kwargs": [{}]}
-    assert gym().score(task(row), "12345").value == 0.0
-    assert gym(compat=True).score(task(row), "12345").value == 1.0
-    assert gym().score(task({**row, "compat": True}), "12345").value == 1.0
-
-
 def test_flags_cost_the_reward_only_where_that_is_asked_for():
     echo = TWO["prompt"].replace(",", "")
     flagged = gym().score(task(TWO), f'"{echo}"')
@@ -226,8 +219,6 @@ def test_a_contradictory_row_is_left_out_by_name_with_the_reason(tmp_path, caplo
         assert "rows.jsonl:3 (key 102)" in told and "all capitals and no capitals" in told
     with pytest.raises(ValueError, match=r"rows\.jsonl:3 \(key 102\): .*contradict.*skip_contradictory = true"):
         gym(path=path, skip_contradictory=False).tasks("train")
-    taken = gym(path=path, compat=True)
-    assert len(taken.tasks("train")) + len(taken.tasks("heldout")) == 40 and taken.skipped.num_rows == 0
 
 
 def test_data_of_contradictory_rows_alone_is_refused_with_the_reason(tmp_path):

@@ -10,11 +10,10 @@ from tests.unit.gyms.constraints import ifbench_examples, instruction_examples
 CASES = [*instruction_examples.CASES, *ifbench_examples.CASES]
 
 
-def holds(instruction_id: str, kwargs: dict, response: str, **options: bool) -> bool:
+def holds(instruction_id: str, kwargs: dict, response: str) -> bool:
     """Does the only instruction of an item hold."""
-    item = read_item({"instruction_id_list": [instruction_id], "kwargs": [kwargs]}, **options)
-    text = response if item.compat else prepared(response)
-    return item.instructions[0].holds(text, compat=item.compat)
+    item = read_item({"instruction_id_list": [instruction_id], "kwargs": [kwargs]})
+    return item.instructions[0].holds(prepared(response))
 
 
 def test_every_built_in_id_has_an_example():
@@ -29,7 +28,6 @@ def test_an_instruction_holds_where_it_should_and_nowhere_else(instruction_id, k
 
 
 @pytest.mark.parametrize(("instruction_id", "kwargs", "good", "bad"), CASES)
-@pytest.mark.parametrize("compat", [False, True])
-def test_an_empty_response_satisfies_nothing(instruction_id, kwargs, good, bad, compat):
+def test_an_empty_response_satisfies_nothing(instruction_id, kwargs, good, bad):
     for empty in ("", " ", "\n\t\u00a0"):
-        assert not holds(instruction_id, kwargs, empty, compat=compat)
+        assert not holds(instruction_id, kwargs, empty)

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from gyms.constraints import registry
-from gyms.constraints.constraint import Constraint
 from gyms.constraints.document import generated
 from gyms.constraints.item import ItemError, read_item
+from gyms.constraints.rule import Constraint, Rules
 
 WORDS = {"num_words": 5, "relation": "at least"}
 
@@ -63,7 +63,7 @@ MALFORMED = [
     ),
     (row(("new:copy_span_idx", {"prompt_to_repeat": "abc", "n_start": 9, "n_end": 12})), "empty"),
     (row(("punctuation:no_comma", {}), mode="lenient"), "mode"),
-    (row(("punctuation:no_comma", {}), compat="yes"), "compat"),
+    (row(("punctuation:no_comma", {}), compat=True), "'compat' asks for the flaws .* remove it"),
     (row(("punctuation:no_comma", {}), prompt=5), "prompt"),
 ]
 
@@ -174,10 +174,6 @@ def test_a_contradictory_item_is_refused(pairs):
             read_item(row(*ordered))
 
 
-def test_a_contradictory_item_is_taken_as_published_in_compat_mode():
-    assert len(read_item(row(LOWER, CAPITAL), compat=True).instructions) == 2
-
-
 @pytest.mark.parametrize(
     "pairs",
     [
@@ -209,9 +205,9 @@ def test_whole_floats_of_published_files_are_whole_numbers():
     assert item.instructions[0].args.model_dump() == {"N": 3}
 
 
-def test_mode_and_compat_of_the_row_win():
-    item = read_item(row(NO_COMMA, mode="loose", compat=True), mode="strict", compat=False)
-    assert (item.mode, item.compat) == ("loose", True)
+def test_the_mode_of_the_row_wins():
+    assert read_item(row(NO_COMMA, mode="loose"), mode="strict").mode == "loose"
+    assert read_item(row(NO_COMMA, mode=None, compat=False), mode="loose").mode == "loose"
 
 
 def test_the_documentation_is_up_to_date():
@@ -231,19 +227,40 @@ class Offer:
         return self.constraint
 
 
-def test_another_package_may_offer_an_id_but_not_a_built_in_one(monkeypatch):
-    no_z = Constraint(id="my:no_z", rule="No z.", source="mine", check=lambda text, args: "z" not in text)
-    for constraint, is_fine in ((no_z, True), (dataclasses.replace(no_z, id="keywords:existence"), False)):
-        monkeypatch.setattr(registry, "entry_points", lambda group, offered=constraint: [Offer(offered)])
+@pytest.fixture
+def offer(monkeypatch):
+    """Let another package offer something; what is offered is looked up once, so it is forgotten behind the test."""
+
+    def offered(entry):
+        monkeypatch.setattr(registry, "entry_points", lambda group: [Offer(entry)])
         registry._offered.cache_clear()
-        try:
-            if is_fine:
-                assert read_item(row(("my:no_z", {}))).instructions[0].holds("abc")
-            else:
-                with pytest.raises(ValueError, match="taken"):
-                    read_item(row(("my:no_z", {})))
-        finally:
-            registry._offered.cache_clear()
+
+    yield offered
+    registry._offered.cache_clear()
+
+
+def test_another_package_may_offer_an_id_but_not_a_built_in_one(offer):
+    no_z = Constraint(id="my:no_z", rule="No z.", source="mine", check=lambda text, args: "z" not in text)
+    offer(no_z)
+    assert read_item(row(("my:no_z", {}))).instructions[0].holds("abc")
+    offer(dataclasses.replace(no_z, id="keywords:existence"))
+    with pytest.raises(ValueError, match="taken"):
+        read_item(row(("my:no_z", {})))
+
+
+def test_another_package_may_offer_decorated_functions_and_its_facts_are_heard(offer):
+    rules = Rules()
+
+    @rules.of("mine")("my:no_letter", forbids="comma")
+    def no_letter(text: str, letter: str) -> bool:
+        """Do not use the letter {letter}."""
+        return letter not in text
+
+    offer(rules)
+    pair = ("my:no_letter", {"letter": "z"})
+    assert [read_item(row(pair)).instructions[0].holds(text) for text in ("abc", "xyz")] == [True, False]
+    with pytest.raises(ItemError, match="it needs a comma"):
+        read_item(row(pair, ("custom:csv_city", {})))
 
 
 def test_a_huge_number_of_copies_is_not_written_out():

@@ -4,8 +4,7 @@
 
 import pytest
 
-from gyms.constraints.function_words import small_words
-from gyms.constraints.language import LANGUAGES, is_language
+from gyms.constraints.language import LANGUAGES, is_language, small_words
 
 SENTENCES = {
     "af": ["Die water is koud.", "My broer lees 'n boek.", "Waar is die stasie?"],
