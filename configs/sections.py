@@ -92,6 +92,11 @@ class ModelConfig(Section):
     Thoughts are cut before any gym or judge reads a response; those that never end score nothing. Default: the marks
     that the chat template shows, and every pair in use where it shows none (gyms/response.py)."""
 
+    earlier_thoughts: Literal["template", "keep"] = "template"
+    """What of the thoughts of earlier turns stands in the context of the next one, for gyms of many turns. `template`:
+    what the chat template shows of them, as where the model is served; where it leaves some out, an episode is learned
+    as several sequences. `keep`: all, so that an episode's context only grows."""
+
     @model_validator(mode="after")
     def _thoughts_are_two_marks(self) -> ModelConfig:
         marks = self.thoughts
@@ -189,6 +194,10 @@ class GymConfig(Section):
     context_tokens: Positive | None = None
     """Most tokens of an episode's context behind its prompt, the budget of the next turn included; all values of
     `context` but `fail` need it. An episode may then have more tokens than the model's context."""
+    golds: Literal["auto", "all", "sample"] = "auto"
+    """Which worked answers are scored before the run starts, so that a task whose own answer fails is not drawn: `all`;
+    a `sample` of eight a split, which only finds a broken gym; `auto`: all where the gym runs submitted code. Verdicts
+    are kept in `.golds/` beside the run folder: a second start runs nothing. Of gyms of many turns, a sample."""
     args: dict[str, Any] = Field(default_factory=dict)
     """The gym's own settings; `python -m gyms info NAME` lists them."""
 
@@ -304,8 +313,20 @@ class EvalConfig(Section):
     """Temperature of the sampled evaluation; greedy is always evaluated."""
     samples_per_task: Positive = 1
     """k: sampled responses a task, for avg@k and, above 1, pass@k."""
+    heavy: NonNegative = 0
+    """Heavy mode: one more attempt a task, at the same temperature, that is shown what so many of the k sampled ones
+    answered (rl/heavy.py). 0: none; at most `samples_per_task`."""
     compare_unquantised: bool = False
     """Also evaluate the model as released, in BF16, on engines of its own before the run (final table)."""
+
+    @model_validator(mode="after")
+    def _heavy_sees_sampled_responses(self) -> EvalConfig:
+        if self.heavy == 1 or self.heavy > self.samples_per_task:
+            raise ValueError(
+                f"eval.heavy = {self.heavy}: the attempts that are put together are sampled, at least 2 and at most "
+                f"eval.samples_per_task = {self.samples_per_task}; raise that, or set 0 for none"
+            )
+        return self
 
     @model_validator(mode="after")
     def _untrained_tasks_are_some_of_all(self) -> EvalConfig:

@@ -1,16 +1,16 @@
-"""Splits of any size whose tasks are made when they are asked for, and the settings of gyms that draw theirs."""
+"""Splits of any size whose tasks are made when they are asked for, tasks by their ids, and settings of drawn tasks."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, overload
 
 from pydantic import ConfigDict, Field
 
 from gyms.api import GymSettings, Split, Task
 
-__all__ = ["DrawnSettings", "DrawnTasks", "LazyTasks"]
+__all__ = ["DrawnSettings", "DrawnTasks", "LazyTasks", "find_tasks"]
 
 
 class LazyTasks(Sequence[Task]):
@@ -34,6 +34,28 @@ class LazyTasks(Sequence[Task]):
         if not 0 <= place < len(self):
             raise IndexError(f"task index {index} is out of range: the split has {len(self)} tasks")
         return self.make(place)
+
+
+def find_tasks(tasks: Sequence[Task], wanted: Mapping[str, int | None]) -> dict[str, Task]:
+    """The tasks of those ids, without those that are not there: where they are said to be, else wherever they are.
+
+    Args:
+        tasks: of a split. All of it is looked through once where a task is not at its place.
+        wanted: the place at which a task was, by its id; None: not known.
+    """
+    found = {
+        name: tasks[place]
+        for name, place in wanted.items()
+        if place is not None and place < len(tasks) and tasks[place].id == name
+    }
+    missing = set(wanted) - set(found)
+    for task in tasks if missing else ():
+        if task.id in missing:
+            found[task.id] = task
+            missing.remove(task.id)
+            if not missing:
+                break
+    return {name: found[name] for name in wanted if name in found}
 
 
 class DrawnSettings(GymSettings):

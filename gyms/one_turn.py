@@ -5,36 +5,16 @@ An attempt is turns that call tools, until one without a call: that one is the r
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from gyms.api import (
-    Call,
-    Environment,
-    Episode,
-    Gym,
-    Message,
-    Reply,
-    Score,
-    Services,
-    Status,
-    Task,
-    Tool,
-    Turn,
-    message,
-    refusal,
-    tool_result,
-)
+from gyms.api import Environment, Gym, Score, Services, Status, Task, Tool
+from gyms.episodes.calling import MAX_CALLS_A_TURN, Calling
 from gyms.load import Keys, load_gym
 from gyms.response import Response
 
-__all__ = ["MAX_CALLS_A_TURN", "Attempt", "load_one_turn"]
-
-MAX_CALLS_A_TURN = 8
-"""Calls of one turn that are run; further ones are told to come in a later turn, so that a turn's time is bounded."""
-_CUT_OFF = message("user", "Your turn was cut off. Go on: call a tool, or give your answer.")
+__all__ = ["Attempt", "load_one_turn"]
 
 
 def load_one_turn(name: str, args: Mapping[str, Any], services: Services) -> Gym:
@@ -56,52 +36,29 @@ def load_one_turn(name: str, args: Mapping[str, Any], services: Services) -> Gym
     return gym
 
 
-class Attempt(Episode):
-    """One attempt at a task with tools; `run` is what differs.
+class Attempt(Calling):
+    """One attempt at a task with tools; `run` is what differs, and says with `num_errors` which calls failed.
 
     Args:
         task: of `inner`, which scores the answer.
-        tools: those that may be called; other calls get a helpful reply.
+        tools: those that may be called.
     """
 
+    cut_off = "Your turn was cut off. Go on: call a tool, or give your answer."
+    max_calls = MAX_CALLS_A_TURN
+
     def __init__(self, task: Task, inner: Gym, tools: Sequence[Tool]) -> None:
+        super().__init__(tools)
         self._task = task
         self._inner = inner
-        self._tools = tools
-        self._answer: str | None = None
-        self._num_calls = 0
-        self._num_errors = 0
-
-    @abstractmethod
-    def run(self, call: Call) -> tuple[str, bool]:
-        """Run a well-formed call: what the model is told, and whether the call failed."""
-
-    def step(self, turn: Turn) -> Reply:
-        if turn.calls:
-            return Reply(messages=tuple(self._result(call, place) for place, call in enumerate(turn.calls)))
-        if turn.is_truncated:
-            return Reply(messages=(_CUT_OFF,))
-        self._answer = turn.text
-        return Reply(is_done=True)
+        self.num_errors = 0
 
     def score(self) -> Score:
-        if self._answer is None:
+        if self.answer is None:
             score = Score(status=Status.NO_ANSWER, detail="no turn without a call was reached")
         else:
-            score = self._inner.score(self._task, Response(self._answer))  # its thoughts are cut
+            score = self._inner.score(self._task, Response(self.answer))  # its thoughts are cut
         if score.status.is_masked:
             return score
-        counts = {"num_calls": float(self._num_calls), "num_call_errors": float(self._num_errors)}
+        counts = {"num_calls": float(self.num_calls), "num_call_errors": float(self.num_errors)}
         return replace(score, components={**score.components, **counts})
-
-    def _result(self, call: Call, place: int) -> Message:
-        if call.arguments is None:
-            return refusal(call, self._tools)
-        if place >= MAX_CALLS_A_TURN:
-            return tool_result(
-                call, f"Error: not run. At most {MAX_CALLS_A_TURN} calls of one turn are run; call again."
-            )
-        text, has_failed = self.run(call)
-        self._num_calls += 1
-        self._num_errors += has_failed
-        return tool_result(call, text)

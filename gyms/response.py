@@ -62,7 +62,9 @@ THOUGHT_MARKS: tuple[Marks, ...] = (
 _INVISIBLE = re.compile("[\u00ad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]")
 _LINE_START = re.compile(rf"^{_INVISIBLE.pattern}+", re.M)
 _LINE_END = re.compile("\r\n?|[\u0085\u2028\u2029\x0b\x0c]")
-_FENCE = re.compile(r"^[ ]{0,3}(```+|~~~+)", re.M)
+_FENCE = re.compile(r"^([ \t]*)(```+|~~~+)", re.M)
+_MOST_INDENT = 3
+"""A line that is so much deeper than the fence before it does not close it."""
 
 
 class Response(str):
@@ -146,19 +148,23 @@ def plain_starts(text: str) -> str:
     return text if text.isascii() else _LINE_START.sub("", text)
 
 
-def without_fences(text: str) -> str:
-    """The text with fenced code blocks taken out; an unclosed one reaches to the end."""
+def without_fences(text: str, *, gap: str = "\n") -> str:
+    """The text with fenced code blocks taken out, however they are indented; an unclosed one reaches to the end.
+
+    Args:
+        gap: what stands in the place of each.
+    """
     kept: list[str] = []
-    place, fence = 0, ""
+    place, fence, indent = 0, "", 0
     for match in _FENCE.finditer(text):
         if not fence:
             kept.append(text[place : match.start()])
-            fence = match[1]
-        elif match[1].startswith(fence):
+            fence, indent = match[2], len(match[1].expandtabs(4))
+        elif match[2].startswith(fence) and len(match[1].expandtabs(4)) <= indent + _MOST_INDENT:
             place, fence = match.end(), ""
     if not fence:
         kept.append(text[place:])
-    return "\n".join(kept)
+    return gap.join(kept)
 
 
 @lru_cache(maxsize=32)

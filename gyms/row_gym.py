@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
-from gyms.api import Gym, Services, Task
+from gyms.api import Gym, Services, Split, Task, message
 from gyms.columns import Reads, RowSettings, mapped_rows
+from gyms.heldout import is_heldout
 from gyms.rows import Located, Skipped, make_all
 
-__all__ = ["RowGym"]
+__all__ = ["RowGym", "asked"]
 
 
 class RowGym(Gym):
@@ -41,3 +43,19 @@ class RowGym(Gym):
         made, skipped = make_all(mapped, self.task_of, skip_malformed=self.settings.skip_malformed)
         self.skipped += skipped
         return made
+
+    def parted(self, tasks: Iterable[Task], *, fraction: float, seed: int = 0) -> dict[Split, list[Task]]:
+        """Tasks of one source, split by the hash of their fingerprints (gyms/heldout.py), in order."""
+        parts: dict[Split, list[Task]] = {"train": [], "heldout": []}
+        for task in tasks:
+            is_held = is_heldout(self.fingerprint(task), fraction=fraction, seed=seed)
+            parts["heldout" if is_held else "train"].append(task)
+        return parts
+
+
+def asked(split: Split, tasks: Iterable[Task], suffix: str) -> tuple[Task, ...]:
+    """Tasks whose prompt is the bare question, numbered within the split, each with the suffix."""
+    return tuple(
+        replace(task, id=f"{split}/{number}", prompt=(message("user", task.prompt[-1]["content"] + suffix),))
+        for number, task in enumerate(tasks)
+    )

@@ -2,7 +2,8 @@
 
 Accuracy is the mean score value; faults of the model and truncated responses count 0, and samples that failed through
 our own fault are left out. Scores come through the same gym and scorer as rewards. With k samples a task, `sampled` is
-avg@k and `best` is pass@k; a task is one observation of each, since its k samples are no independent tasks.
+avg@k and `best` is pass@k; a task is one observation of each, since its k samples are no independent tasks. `heavy` is
+what one more attempt gets that sees answers of the k (rl/heavy.py).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from gyms.mixture import Draw
 from reward.rules import TruncationRule
 from rl.batch import Group, ScoredSample
 from rl.collect import Policy, ScoresResponses, collect, gather_or_cancel
+from rl.heavy import aggregated
 from rl.intervals import interval
 
 __all__ = ["Accuracy", "GymResult", "eval_metrics", "evaluate", "gym_results"]
@@ -46,6 +48,8 @@ class GymResult:
     """avg@k: the mean over tasks of the mean of their k samples."""
     best: Accuracy | None
     """pass@k: the mean over tasks of the best of their k samples; None where k is 1, as it then is `sampled`."""
+    heavy: Accuracy | None
+    """Of one attempt a task that saw the answers of several; None where there was none."""
     length_mean: float
     """Mean length of the greedy responses, in tokens."""
     truncated_frac: float
@@ -68,40 +72,45 @@ async def evaluate(
     temperature: float,
     seed: int,
     samples_per_task: int = 1,
+    heavy: int = 0,
     on_group: Callable[[Group], None] = lambda group: None,
 ) -> dict[str, GymResult]:
-    """Greedy and sampled accuracy of every gym on its held-out draws, both at once; one greedy response a task.
+    """Greedy and sampled accuracy of every gym on its held-out draws, both at once, then heavy mode.
 
     Args:
         temperature: of the sampled responses.
         seed: of the run; samples are the same function of (seed, task) at every evaluation.
         samples_per_task: k, sampled responses a task.
+        heavy: sampled responses that one more attempt is shown; 0: there is none.
     """
 
-    def run(key: str, at: float, num_samples: int) -> Any:
+    def run(key: str, at: float, num_samples: int, asked: Sequence[Draw] = draws) -> Any:
         return collect(
-            policy, scorer, draws, samples_per_prompt=num_samples, temperature=at, seed=seed, key=key,
+            policy, scorer, asked, samples_per_prompt=num_samples, temperature=at, seed=seed, key=key,
             truncation=TruncationRule(), minimum=lambda gym: 0.0, on_group=on_group,
         )  # fmt: skip
 
     greedy, sampled = await gather_or_cancel(
         [run("eval-greedy", 0.0, 1), run("eval-sampled", temperature, samples_per_task)]
     )
-    return gym_results(greedy.groups, sampled.groups)
+    last = await run("eval-heavy", temperature, 1, aggregated(policy, sampled.groups, heavy)) if heavy else None
+    return gym_results(greedy.groups, sampled.groups, last.groups if last else ())
 
 
-def gym_results(greedy: Sequence[Group], sampled: Sequence[Group]) -> dict[str, GymResult]:
-    """Results by gym name; greedy groups hold one sample, sampled ones k >= 1."""
+def gym_results(greedy: Sequence[Group], sampled: Sequence[Group], heavy: Sequence[Group] = ()) -> dict[str, GymResult]:
+    """Results by gym name; greedy and heavy groups hold one sample, sampled ones k >= 1."""
     results = {}
     for name in dict.fromkeys(group.draw.gym for group in greedy):
         cold = [g.samples[0] for g in greedy if g.draw.gym == name]
         ids = [g.draw.task.id for g in greedy if g.draw.gym == name]
         hot = [g.samples for g in sampled if g.draw.gym == name]
-        everything = [*cold, *(s for samples in hot for s in samples)]
+        last = [g.samples for g in heavy if g.draw.gym == name]
+        everything = [*cold, *(s for samples in (*hot, *last) for s in samples)]
         results[name] = GymResult(
             greedy=accuracy([(s,) for s in cold]),
             sampled=accuracy(hot),
             best=accuracy(hot, of=max) if max(map(len, hot)) > 1 else None,
+            heavy=accuracy(last) if last else None,
             length_mean=sum(s.sample.num_sampled for s in cold) / len(cold),
             truncated_frac=sum(s.sample.is_truncated for s in cold) / len(cold),
             masked_frac=sum(s.score.status.is_masked for s in everything) / len(everything),
@@ -117,7 +126,8 @@ def eval_metrics(row: Mapping[str, Any]) -> dict[str, float]:
     return {
         f"eval/{name}/{key}_accuracy": result[key]["mean"]
         for name, result in row["gyms"].items()
-        for key in ("greedy", "sampled")
+        for key in ("greedy", "sampled", "heavy")
+        if result.get(key) is not None
     }
 
 

@@ -181,7 +181,7 @@ async def compare(chosen: Plan, report: Report) -> list[Result]:
                 for length in chosen.max_tokens:
                     draws = [replace(draw, budget=length or draw.budget) for draw in one.draws]
                     what = f"{one.name} ({one.weights}{f', at most {length} tokens' if length else ''})"
-                    num = (1 + config.eval.samples_per_task) * len(draws)
+                    num = (1 + config.eval.samples_per_task + bool(config.eval.heavy)) * len(draws)
                     with report.progress(what, num, "responses") as advance:
                         found = await evaluate(
                             policy,
@@ -190,6 +190,7 @@ async def compare(chosen: Plan, report: Report) -> list[Result]:
                             temperature=config.eval.temperature,
                             seed=config.seed,
                             samples_per_task=config.eval.samples_per_task,
+                            heavy=config.eval.heavy,
                             on_group=lambda group, advance=advance: advance(len(group.samples)),
                         )
                     budgets = {draw.gym: draw.budget for draw in draws}
@@ -221,10 +222,11 @@ def difference(first: Mapping[str, float], other: Mapping[str, float]) -> Differ
     return Difference(mean=math.fsum(found) / len(found), low=low, high=high, num=len(found))
 
 
-def tables(results: Sequence[Result], *, samples_per_task: int, temperature: float) -> list[Table]:
+def tables(results: Sequence[Result], *, samples_per_task: int, temperature: float, heavy: int = 0) -> list[Table]:
     """A table a gym: a row for each model and length; accuracies with their 95 % intervals."""
     hot = f"{'sampled' if samples_per_task == 1 else f'avg@{samples_per_task}'}, T = {temperature:g}"
     best = [f"pass@{samples_per_task}"] if samples_per_task > 1 else []
+    last = [f"heavy of {heavy}"] if heavy else []
     found = []
     for name in results[0].gyms if results else ():
         table = Table(title=f"held-out {name}, mean [95 % interval]", title_justify="left")
@@ -238,6 +240,7 @@ def tables(results: Sequence[Result], *, samples_per_task: int, temperature: flo
             *several,
             hot,
             *best,
+            *last,
             "tokens",
             "truncated",
             "masked",
@@ -248,7 +251,8 @@ def tables(results: Sequence[Result], *, samples_per_task: int, temperature: flo
             one = result.gyms[name]
             accuracies = [
                 f"{a.mean:.3f} [{a.low:.3f}, {a.high:.3f}]"
-                for a in (one.greedy, one.sampled, *([one.best] if best and one.best is not None else []))
+                for a in (one.greedy, one.sampled, one.best if best else None, one.heavy if last else None)
+                if a is not None
             ]
             to_first = result.difference.get(name)
             told = "-" if to_first is None else f"{to_first.mean:+.3f} [{to_first.low:+.3f}, {to_first.high:+.3f}]"

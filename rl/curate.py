@@ -5,6 +5,9 @@ Episodes and responses whose score has a value of at least `--min-value` become 
 again in the run's tool format, without thoughts; what tools said stands between them and is outside of the loss. Of
 siblings at most `--per-task` are kept, the shortest first, so that easy tasks do not crowd out the others. Episodes
 that were cut off, or whose context was rewritten, are left out: no conversation says what the policy saw.
+
+A task's tools are its gym's to say, so the task of an episode is looked up by the id that its row has: whichever way it
+was drawn (another order of tasks, a curriculum, a critic's own). One that its gym no longer has is left out, and told.
 """
 
 from __future__ import annotations
@@ -12,19 +15,20 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from configs.load import from_json
 from gyms.api import Tool, message
 from gyms.episodes.turns import turn_of_json
+from gyms.lazy import find_tasks
 from gyms.load import load_gym
-from gyms.mixture import Draw, GymEntry, draws
+from gyms.mixture import GymEntry
 from rl.run_folder import RunFolder
 from rollout.tool_calls import FORMATS, written
 
-__all__ = ["conversation_of", "curated", "main"]
+__all__ = ["conversation_of", "curated", "main", "tools_of"]
 
 Row = Mapping[str, Any]
 DESCRIPTION = "Write what a run's policy did well as curated conversations, a line of JSON each (ptx.source.jsonl)."
@@ -69,6 +73,20 @@ def conversation_of(row: Row, tools: Sequence[Tool], *, tool_format: str) -> dic
     return {"messages": messages, **({"tools": shown} if shown else {})}
 
 
+def tools_of(rows: Iterable[Row], entries: Sequence[GymEntry]) -> dict[tuple[str, str], tuple[Tool, ...]]:
+    """What could be called in the episodes among the rows, by gym and task; without the tasks that are no more."""
+    wanted: dict[str, dict[str, int | None]] = {entry.name: {} for entry in entries}
+    for row in rows:
+        if row["episode"] is not None:
+            wanted[row["gym"]][row["task"]] = row.get("place")
+    return {
+        (entry.name, name): tuple(entry.gym.tools(task))
+        for entry in entries
+        if wanted[entry.name]
+        for name, task in find_tasks(entry.gym.tasks("train"), wanted[entry.name]).items()
+    }
+
+
 def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m rl.curate") -> int:
     """Parse, filter, write; returns the exit code."""
     parser = argparse.ArgumentParser(prog=prog, description=DESCRIPTION)
@@ -82,40 +100,47 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m rl.cu
     options = parser.parse_args(arguments)
     try:
         kept = {"min_value": options.min_value, "per_task": options.per_task}
-        lines = list(_conversations(options.run, tool_format=options.tool_format, **kept))
-        if not lines:
-            raise ValueError(f"no sample of {options.run} has a value of {options.min_value:g}; lower --min-value")
+        lines, num_gone = _conversations(options.run, tool_format=options.tool_format, **kept)
     except ValueError as error:
         print(f"nothing written: {error}", file=sys.stderr)
         return 2
     options.output.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     print(f"{len(lines)} conversations in {options.output}; read them with ptx.source.jsonl={options.output}")
+    if num_gone:
+        print(f"{num_gone} episodes were left out: their gyms no longer have their tasks", file=sys.stderr)
     return 0
 
 
-def _conversations(run: Path, *, tool_format: str | None, min_value: float, per_task: int) -> Iterator[dict[str, Any]]:
+def _conversations(
+    run: Path, *, tool_format: str | None, min_value: float, per_task: int
+) -> tuple[list[dict[str, Any]], int]:
+    """The conversations, at least one, and how many episodes were left out because their task is no more."""
     folder = RunFolder(run)
     if not folder.config.is_file():
         raise ValueError(f"{run} is no run folder: it has no config.json")
     config = from_json(folder.config.read_text(encoding="utf-8"))
+    rows = [row for file in sorted(folder.rollouts.glob("step_*.jsonl")) for row in folder.rows(file)]
+    chosen = curated(rows, min_value=min_value, per_task=per_task)
+    if not chosen:
+        raise ValueError(f"no sample of {run} has a value of {min_value:g}; lower --min-value")
+    tool_format = tool_format or config.model.tool_format or ("" if config.model.chat_template else "pythonic")
+    if not tool_format and any(row["episode"] is not None for row in chosen):
+        raise ValueError("how calls are written was found in the model's template; name it: --tool-format hermes")
     entries = [
         GymEntry(
             name=g.name, gym=load_gym(g.name, g.gym, g.args, config_key=f"gyms.{i}"), share=g.share, budget=g.budget
         )
         for i, g in enumerate(config.gyms)
     ]
-    rows = [row for file in sorted(folder.rollouts.glob("step_*.jsonl")) for row in folder.rows(file)]
-    num, asked = config.rollout.prompts_per_step, dict[int, Draw]()
-    tool_format = tool_format or config.model.tool_format or ("" if config.model.chat_template else "pythonic")
-    for row in curated(rows, min_value=min_value, per_task=per_task):
-        if row["episode"] is not None and not tool_format:
-            raise ValueError("how calls are written was found in the model's template; name it: --tool-format hermes")
-        if row["episode"] is not None and row["draw"] not in asked:
-            asked |= {draw.index: draw for draw in draws(config.seed, row["draw"] // num, num, entries)}
-        draw = asked.get(row["draw"])
-        if draw is not None and draw.task.id != row["task"]:
-            continue  # another task stood in its place (rollout.long_prompts): its tools are unknown here
-        yield conversation_of(row, () if draw is None else draw.tools, tool_format=tool_format)
+    tools = tools_of(chosen, entries)
+    found = [
+        conversation_of(row, tools.get((row["gym"], row["task"]), ()), tool_format=tool_format)
+        for row in chosen
+        if row["episode"] is None or (row["gym"], row["task"]) in tools
+    ]
+    if not found:
+        raise ValueError(f"the gyms of {run} no longer have the tasks of the {len(chosen)} samples that were kept")
+    return found, len(chosen) - len(found)
 
 
 if __name__ == "__main__":

@@ -3,10 +3,11 @@
     prompt -> (sample a turn -> read it -> step -> its observation's tokens)* -> score
 
 The context only grows: a turn is sampled behind all tokens before it, so the engine's prefix cache holds them, and the
-whole episode is one sequence for the learner, with observations under the loss mask. Where it would outgrow the gym's
-`context_tokens`, it is rewritten by the gym's rule (rollout/context.py); what is sampled from then on is a further
-sequence for the learner, behind the very tokens that the policy saw. All of it is a function of (seed, step, draw, k)
-and the weights: turns have seeds of their own, and siblings live in the same world.
+whole episode is one sequence for the learner, with observations under the loss mask. It is rewritten where it would
+outgrow the gym's `context_tokens`, by the gym's rule (rollout/context.py), and where the model's chat template leaves
+thoughts of earlier turns out (rollout/past_turns.py); what is sampled from then on is a further sequence for the
+learner, behind the very tokens that the policy saw. All of it is a function of (seed, step, draw, k) and the weights:
+turns have seeds of their own, and siblings live in the same world.
 
 | what ends it | finish reason | score |
 |---|---|---|
@@ -48,6 +49,14 @@ class TakesTurns(Protocol):
         """Token ids between the policy's turn and its next one."""
         ...
 
+    def left_out(self, draw: Draw, rounds: Sequence[Round]) -> frozenset[int]:
+        """The numbers of the rounds whose thoughts the next turn is not to see."""
+        ...
+
+    def context_ids(self, draw: Draw, rounds: Sequence[Round], *, without: frozenset[int]) -> tuple[int, ...]:
+        """Token ids in front of the next turn, behind these rounds, some of them without their thoughts."""
+        ...
+
 
 class PlaysEpisodes(Protocol):
     """Where environments live: `reward.scorer.Scorer`."""
@@ -85,7 +94,7 @@ async def play(
         so_far: what was played of it in earlier steps.
         segment_tokens: sampled tokens of a step behind which it pauses; None: it never does.
     """
-    course = Course(draw=draw, first=first, between=lambda reply: policy.reply_ids(draw, reply))
+    course = Course(draw=draw, first=first, policy=policy)
     history = course.repeat(so_far) if so_far is not None else []
     await scorer.open_episode(first.id, draw.gym, draw.task, seed=world_seed, history=history)
     try:
@@ -134,8 +143,8 @@ class Course:
 
     draw: Draw
     first: SampleRequest
-    between: Callable[[Sequence[Message]], tuple[int, ...]]
-    """Token ids between a turn that was answered so and the next one."""
+    policy: TakesTurns
+    """Asked for token ids only."""
     segments: list[Segment] = field(default_factory=list)
     turns: list[PlayedTurn] = field(default_factory=list)
 
@@ -148,6 +157,8 @@ class Course:
         self._observed: tuple[int, ...] = ()
         """What stands in front of the next turn, and in no segment yet."""
         self._is_rewritten = False
+        self._without: frozenset[int] = frozenset()
+        """Rounds of the context whose thoughts are left out of it."""
 
     def request(self, seed: int) -> SampleRequest:
         """Asks for the next turn."""
@@ -182,15 +193,22 @@ class Course:
         limits = self._limits
         if len(self.turns) == limits.max_turns:
             return FinishReason.TURNS
-        self._observed = self.between(self._rounds[-1].reply)
+        self._observed = self.policy.reply_ids(self.draw, self._rounds[-1].reply)
         self._room -= len(self._observed)
         if self._room <= 0:
             return FinishReason.LENGTH
         self._context = (*self._context, *self._observed)
-        self._is_rewritten = not self._fits() and limits.context != "fail"
-        if self._is_rewritten:
-            self._context, self._rounds = rewritten(limits.context, self.first.prompt_ids, self._rounds, self.between)
+        if self.policy.left_out(self.draw, self._rounds) != self._without:
+            self._rewrite(self._rounds)
+        if not self._fits() and limits.context != "fail":
+            self._rewrite(rewritten(limits.context, self._rounds))
         return None if self._fits() else FinishReason.LENGTH
+
+    def _rewrite(self, rounds: tuple[Round, ...]) -> None:
+        self._rounds = rounds
+        self._without = self.policy.left_out(self.draw, rounds)
+        self._context = self.policy.context_ids(self.draw, rounds, without=self._without)
+        self._is_rewritten = True
 
     def repeat(self, so_far: Sample) -> list[tuple[Turn, Reply]]:
         """Go to where a paused episode stands; what was said there."""

@@ -29,6 +29,7 @@ examples:
   python -m rl.evaluate models/smollm2-135m-instruct runs/smollm2_cpu/initial_int4 runs/smollm2_cpu/export \\
       configs/smollm2_cpu.toml                                as released, rounded to INT4, trained
   python -m rl.evaluate MODEL CONFIG.toml eval.samples_per_task=8 eval.num_tasks=100     avg@8 and pass@8
+  python -m rl.evaluate MODEL CONFIG.toml eval.samples_per_task=8 eval.heavy=8     and one more that sees the 8 answers
   python -m rl.evaluate MODEL CONFIG.toml --max-tokens 16,64,256 model.context_length=512   at three lengths
   python -m rl.evaluate MODEL CONFIG.toml --json > found.json                            progress goes to stderr
 
@@ -80,10 +81,11 @@ def _compare(chosen, *, is_json: bool) -> int:
     k, temperature = config.eval.samples_per_task, config.eval.temperature
     if is_json:
         facts = {"config": config.name, "seed": config.seed, "samples_per_task": k, "temperature": temperature}
+        facts["heavy"] = config.eval.heavy
         print(json.dumps(facts | {"results": [result.row() for result in results]}, indent=2))
         return 0
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
-    for table in tables(results, samples_per_task=k, temperature=temperature):
+    for table in tables(results, samples_per_task=k, temperature=temperature, heavy=config.eval.heavy):
         console.print(table)
     return 0
 

@@ -53,7 +53,7 @@ def check_gyms(config: Config) -> tuple[tuple[GymEntry, ...], tuple[GymSpec, ...
 
 
 def episode_limits(settings: GymConfig, gym: Gym, *, config_key: str) -> EpisodeLimits | None:
-    """How long an episode may get; None for a gym of one turn.
+    """How long an episode may get; None for a gym of one turn. One whose only turn ends it is as long as that turn.
 
     Raises:
         ValueError: a limit is missing, or is none of this gym's.
@@ -66,7 +66,7 @@ def episode_limits(settings: GymConfig, gym: Gym, *, config_key: str) -> Episode
                     f"{config_key}.budget"
                 )
         return None
-    if settings.episode_tokens is None:
+    if settings.episode_tokens is None and gym.max_turns > 1:
         raise ValueError(
             f"{config_key} ({settings.name}) takes up to {gym.max_turns} turns: set {config_key}.episode_tokens, the "
             f"most tokens of an episode behind its prompt; {config_key}.budget = {settings.budget} is that of one turn"
@@ -78,7 +78,7 @@ def episode_limits(settings: GymConfig, gym: Gym, *, config_key: str) -> Episode
         )
     return EpisodeLimits(
         max_turns=settings.max_turns or gym.max_turns,
-        max_tokens=settings.episode_tokens,
+        max_tokens=settings.episode_tokens or settings.budget,
         context=settings.context,
         max_context=settings.context_tokens,
     )

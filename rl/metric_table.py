@@ -163,6 +163,8 @@ METRICS: tuple[Metric, ...] = (
         ("eval/<gym>/greedy_accuracy", "fraction",
          "held-out accuracy at temperature 0; where an evaluation ran since the last row"),
         ("eval/<gym>/sampled_accuracy", "fraction", "held-out accuracy at `eval.temperature`; where as above"),
+        ("eval/<gym>/heavy_accuracy", "fraction",
+         "accuracy of one more attempt that saw the answers of `eval.heavy` sampled ones; where as above"),
     ),
     *_rows(
         "reward.critic_report:CriticReport.metrics",

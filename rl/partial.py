@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 from gyms.api import Score, Task
 from gyms.episodes.turns import turn_as_json, turn_of_json
+from gyms.lazy import find_tasks
 from gyms.mixture import Draw, GymEntry
 from reward.wire import parse_score, score_as_json
 from rollout.types import FinishReason, PlayedTurn, Sample, SampleRequest, Segment
@@ -93,13 +94,10 @@ def _task_of(entry: GymEntry, name: str, place: int) -> Task:
     Raises:
         ValueError: the gym has it no more.
     """
-    tasks = entry.gym.tasks("train")
-    if place < len(tasks) and tasks[place].id == name:
-        return tasks[place]
-    found = next((task for task in tasks if task.id == name), None)
-    if found is None:
+    found = find_tasks(entry.gym.tasks("train"), {name: place})
+    if not found:
         raise ValueError(f"gym {entry.name!r} has no task {name!r} any more, of which a carried group goes on")
-    return found
+    return found[name]
 
 
 def _sibling(state: dict[str, Any]) -> Scored:

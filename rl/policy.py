@@ -17,6 +17,7 @@ from rl.dispatch import Dispatch, Given
 from rl.faults import ActorLost, DeadlineExceeded
 from rl.processes import Place, Process
 from rollout.chat import ChatFormat
+from rollout.context import Round
 from rollout.engine.engine import EngineBroken
 from rollout.types import Sample, SampleRequest
 
@@ -97,6 +98,14 @@ class ServedPolicy:
     def reply_ids(self, draw: Draw, reply: Sequence[Message]) -> tuple[int, ...]:
         """Token ids between the policy's turn and its next one."""
         return self.chat.reply_ids(draw.task.prompt, reply, draw.tools)
+
+    def left_out(self, draw: Draw, rounds: Sequence[Round]) -> frozenset[int]:
+        """The numbers of the rounds whose thoughts the next turn is not to see."""
+        return self.chat.left_out(draw.task.prompt, rounds, draw.tools)
+
+    def context_ids(self, draw: Draw, rounds: Sequence[Round], *, without: frozenset[int]) -> tuple[int, ...]:
+        """Token ids in front of the next turn, behind these rounds, some of them without their thoughts."""
+        return self.chat.context_ids(draw.task.prompt, rounds, draw.tools, without=without)
 
     async def sample(self, request: SampleRequest, *, group: str) -> Sample:
         """Draw one response.

@@ -25,6 +25,7 @@ from rl.architectures import check_architecture, check_tensor_parallel
 from rl.bundles import Node, bundle_of, device_of
 from rl.checkpoint import Checkpoint
 from rl.curated import Curated, Source, split
+from rl.golds import replay_golds
 from rl.gym_checks import check_gyms, check_same_everywhere, gym_code
 from rl.judging import Judging
 from rl.machine import check_programs, check_ray_folder
@@ -113,6 +114,7 @@ def check(
     check_machine(config)
     device = device_for(config, nodes)
     gyms, specs = check_gyms(config)
+    replayed = replay_golds(config.gyms, gyms, specs, folder=folder.path.parent, say=say)
     foreign = [s for s, e in zip(specs, gyms, strict=True) if not type(e.gym).__module__.startswith("gyms.")]
     model_folder = prepare_model_folder(config, folder)
     num_parameters = check_model(config, model_folder, device)
@@ -124,6 +126,7 @@ def check(
         "chat_template": chat.template_hash,
         "gyms": {e.name: gym_fingerprint(e.gym) for e in gyms},
         **({"rates": known.digest} if known.rates else {}),
+        **({"golds": replayed.digest} if replayed.failed else {}),
         **({"overlap": digest(benchmarks)} if benchmarks and config.overlap.rule == "drop" else {}),
     }
     check_same_everywhere(foreign, fingerprint["gyms"])
@@ -137,7 +140,7 @@ def check(
     check_objective(config)
     by_name = {entry.name: entry.gym for entry in gyms}
     askable = Askable(chat, by_name, max_tokens=config.rollout.max_prompt_tokens, rule=config.rollout.long_prompts)
-    notes: list[str] = []
+    notes = list(replayed.notes)
     for i, entry in enumerate(gyms):
         with gym_code(i, entry.name):
             notes += check_prompts(config, gyms, i, askable, say)
@@ -147,7 +150,7 @@ def check(
     def fits(gym: str, task: Task) -> bool:
         is_clean = config.overlap.rule != "drop" or overlaps[gym].where(task) is None
         in_rates = in_range(known.rates, gym, task, low=wanted.min_rate, high=wanted.max_rate)
-        return in_rates and is_clean and askable.fits(gym, task)
+        return in_rates and is_clean and replayed.is_asked(gym, task) and askable.fits(gym, task)
 
     sampler = PromptSampler(
         wanted, gyms, seed=config.seed, num=config.rollout.prompts_per_step, fits=fits, known=known.rates
@@ -304,6 +307,7 @@ def chat_of(config: Config, model_folder: Path, gyms: Sequence[GymEntry]) -> Cha
         system_prompt=config.model.system_prompt,
         tool_format=config.model.tool_format,
         thoughts=config.model.thoughts,
+        keeps_thoughts=config.model.earlier_thoughts == "keep",
     )
     chat.check()
     if any(entry.limits for entry in gyms):

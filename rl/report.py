@@ -104,6 +104,8 @@ class Report:
         greedy, hot, best = result["greedy"], result["sampled"], result.get("best")
         k = self.config.eval.samples_per_task
         pass_at_k = "" if best is None else f"pass@{k} {best['mean']:.3f} +- {best['stderr']:.3f}, "
+        if (heavy := result.get("heavy")) is not None:
+            pass_at_k += f"heavy {heavy['mean']:.3f} +- {heavy['stderr']:.3f}, "
         return (
             f"held-out {name}, {stage}: greedy {greedy['mean']:.3f} +- {greedy['stderr']:.3f}, sampled "
             f"{hot['mean']:.3f} +- {hot['stderr']:.3f}, {pass_at_k}truncated {result['truncated_frac']:.2f} "
@@ -129,12 +131,13 @@ class Report:
         k = self.config.eval.samples_per_task
         hot = f"{'sampled' if k == 1 else f'avg@{k}'}, T = {self.config.eval.temperature:g}"
         best = [f"pass@{k}"] if k > 1 else []
-        for column in ("policy", "weights", "n", "greedy", hot, *best, "truncated"):
+        heavy = [f"heavy of {self.config.eval.heavy}"] if self.config.eval.heavy else []
+        for column in ("policy", "weights", "n", "greedy", hot, *best, *heavy, "truncated"):
             table.add_column(column, justify="left" if column == "policy" else "right")
         for row in evals:
             if (result := row["gyms"].get(name)) is None:
                 continue
-            shown = ("greedy", "sampled", *(["best"] if best else []))
+            shown = ("greedy", "sampled", *(["best"] if best else []), *(["heavy"] if heavy else []))
             found = [result.get(key) for key in shown]  # a resumed run may have begun with another k
             cells = ["-" if one is None else f"{one['mean']:.3f} +- {one['stderr']:.3f}" for one in found]
             num = str(result["greedy"]["num"])

@@ -230,7 +230,7 @@ class Run(Recoverable):
     async def evaluate(self, policy: ServedPolicy, stage: str, *, weights: str = "INT4") -> None:
         """Greedy and sampled held-out accuracy of what `policy` serves, recorded under the name `stage`."""
         chosen = self._heldout if self.state.is_warm else self._heldout_untrained
-        num = (1 + self.config.eval.samples_per_task) * len(chosen)
+        num = (1 + self.config.eval.samples_per_task + bool(self.config.eval.heavy)) * len(chosen)
         with self.times.span("eval"), self.report.progress(f"evaluate {stage}", num, "responses") as advance:
             results = await evaluate(
                 policy,
@@ -239,6 +239,7 @@ class Run(Recoverable):
                 temperature=self.config.eval.temperature,
                 seed=self.config.seed,
                 samples_per_task=self.config.eval.samples_per_task,
+                heavy=self.config.eval.heavy,
                 on_group=lambda group: advance(len(group.samples)),
             )
         row = {

@@ -61,6 +61,7 @@ def _sampled(step: int, group: Group, k: int, scored: ScoredSample) -> Row:
         "k": k,
         "gym": group.draw.gym,
         "task": group.draw.task.id,
+        "place": group.draw.place,
         "prompt": [dict(m) for m in group.draw.task.prompt],
         "response": sample.text,
         "reward": scored.reward.total,

@@ -8,9 +8,10 @@ Only the template writes control tokens: their names inside a message are text (
 
 *Turns are tokens in, tokens out.* What the policy sampled is never rendered again. Between its turn and its next one
 stands what the template puts there: the prompt, a stand-in for the turn and the observations are rendered, and what
-comes behind the stand-in is encoded. So the policy sees its own turns as it wrote them, thoughts included, whatever a
-template would make of them in a later rendering. The template's token that ends the turn is left out, since the
-policy's own stands there.
+comes behind the stand-in is encoded. The template's token that ends the turn is left out, since the policy's own
+stands there. So the policy sees its own turns as it wrote them, but for thoughts that the template leaves out of
+earlier turns (rollout/past_turns.py): from there on the context is another one, in which such a turn is what was
+sampled behind its thoughts, opened as the template opens a turn of the past.
 
 *Tools* are shown by the template where it knows them, else by a system message (`tool_calls.tools_as_text`); answers to
 calls have the role `tool` where the template renders it, else they are user messages in `<tool_response>`. A bare
@@ -31,14 +32,16 @@ from typing import Any
 
 from gyms.api import Message, Tool, Turn, message
 from gyms.response import Response, marks_of_template
+from rollout.context import Round
 from rollout.control_tokens import ControlTokens
+from rollout.messages import check_message, check_text
+from rollout.past_turns import FIELD, PastTurns
 from rollout.thoughts import Thoughts
 from rollout.tool_calls import FORMATS, format_of_template, read_turn, tools_as_text
 from rollout.types import Sample
 
 __all__ = ["ChatFormat"]
 
-ROLES = ("system", "user", "assistant")
 STAND_IN = "K2RL-STANDS-IN-FOR-A-TURN"
 """Stands for what the policy wrote where only what comes behind it is wanted."""
 PROBE_TOOL = Tool(name="probe", description="K2RL-PROBE", parameters={"type": "object", "properties": {}})
@@ -58,6 +61,7 @@ class ChatFormat:
         tool_format: how the model writes tool calls (`rollout.tool_calls.FORMATS`); None: as its template says.
         thoughts: what opens and what closes its thoughts, or nothing for a model without; None: the marks that its
             template shows, and every pair in use where it shows none.
+        keeps_thoughts: leave the thoughts of earlier turns in, whatever the template does with them.
 
     Raises:
         ValueError: the folder has no tokenizer, no chat template where one is wanted, or no end token.
@@ -71,6 +75,7 @@ class ChatFormat:
         system_prompt: str | None = None,
         tool_format: str | None = None,
         thoughts: Sequence[str] | None = None,
+        keeps_thoughts: bool = False,
     ) -> None:
         from transformers import AutoTokenizer
 
@@ -91,6 +96,8 @@ class ChatFormat:
         own = [(thoughts[0], thoughts[1])] if thoughts else []
         marks = marks_of_template(template) if thoughts is None else own
         self.thoughts = Thoughts(tokenizer, marks, self.end_token_ids)
+        follows = use_template and marks and not keeps_thoughts
+        self._past = PastTurns(self._template, self.thoughts, in_field=FIELD in str(template)) if follows else None
 
     def _end_token_ids(self, model_folder: Path) -> tuple[int, ...]:
         """End tokens of the tokenizer and of generation_config.json, sorted. Sampled ones are part of the loss."""
@@ -149,10 +156,13 @@ class ChatFormat:
         """Render an episode of two turns.
 
         Raises:
-            ValueError: the template cannot, or leaves out what an environment said.
+            ValueError: the template cannot, leaves out what an environment said, or writes the past in a way that
+                cannot be followed.
         """
         if not self.use_template:
             return
+        if self._past is not None:
+            _ = self._past.openings
         for role in ("user", "tool"):
             said = {"role": role, "content": "K2RL-OBSERVED"}
             if role == "tool":
@@ -170,20 +180,28 @@ class ChatFormat:
                     f"{role} behind an assistant's message out; give it a template that renders several turns"
                 )
 
-    def prompt_ids(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> tuple[int, ...]:
+    def prompt_ids(
+        self, messages: Sequence[Message], tools: Sequence[Tool] = (), *, is_past: bool = False
+    ) -> tuple[int, ...]:
         """Token ids of a prompt, up to where the assistant begins to write.
 
         Args:
             tools: of the task, which the prompt shows.
+            is_past: what it writes is an earlier turn, without its thoughts.
 
         Raises:
             ValueError: messages that are none, or that the template refuses.
         """
-        rendered, special = self._rendered(messages, tools)
+        rendered, special = self._rendered(messages, tools, is_past=is_past)
         return tuple(special) if special is not None else self._encode(rendered)
 
     def reply_ids(
-        self, messages: Sequence[Message], reply: Sequence[Message], tools: Sequence[Tool] = ()
+        self,
+        messages: Sequence[Message],
+        reply: Sequence[Message],
+        tools: Sequence[Tool] = (),
+        *,
+        is_past: bool = False,
     ) -> tuple[int, ...]:
         """Token ids of what stands between the policy's turn and its next one.
 
@@ -191,12 +209,13 @@ class ChatFormat:
             messages: the prompt of the episode.
             reply: what the environment said, at least one message.
             tools: of the task.
+            is_past: the next turn is an earlier one, without its thoughts.
 
         Raises:
             ValueError: messages that the template refuses, or a template that keeps no turn as it is.
         """
-        text = self._between(messages, reply, tools)
-        _check_text(text)
+        text = self._between(messages, reply, tools, is_past=is_past)
+        check_text(text)
         contents = [m["content"] for m in reply]
         if not any(map(self._control.occur_in, contents)):
             return self._encode(text)
@@ -205,12 +224,42 @@ class ChatFormat:
 
         def render(contents: list[str]) -> str:
             told = [{**m, "content": content} for m, content in zip(reply, contents, strict=True)]
-            return self._between(messages, told, tools)
+            return self._between(messages, told, tools, is_past=is_past)
 
         try:
             return tuple(self._control.encode_rendered(text, contents, render))
         except ValueError:  # the template takes such text apart; what a model made a tool say must not end the run
             return self._encode(render([self._control.defaced(content) for content in contents]))
+
+    def left_out(
+        self, messages: Sequence[Message], rounds: Sequence[Round], tools: Sequence[Tool] = ()
+    ) -> frozenset[int]:
+        """The numbers of the turns whose thoughts the next turn is not to see."""
+        if self._past is None or self._past.openings is None:
+            return frozenset()
+        replies = [self._shown(one.reply) for one in rounds]
+        without = self._past.left_out(self._with_system(messages, tools), replies, tools if self._shows_tools else ())
+        return frozenset(number for number in without if self._past.answer_ids(rounds[number].turn_ids) is not None)
+
+    def context_ids(
+        self,
+        messages: Sequence[Message],
+        rounds: Sequence[Round],
+        tools: Sequence[Tool] = (),
+        *,
+        without: frozenset[int],
+    ) -> tuple[int, ...]:
+        """Token ids in front of the next turn: the prompt and all rounds.
+
+        Args:
+            without: numbers of the turns whose thoughts are left out, as `left_out` says.
+        """
+        ids = [self.prompt_ids(messages, tools, is_past=0 in without)]
+        for number, one in enumerate(rounds):
+            answer_ids = self._past.answer_ids(one.turn_ids) if self._past and number in without else None
+            ids += [one.turn_ids if answer_ids is None else answer_ids]
+            ids += [self.reply_ids(messages, one.reply, tools, is_past=number + 1 in without)]
+        return tuple(token for part in ids for token in part)
 
     def read_response(self, sample: Sample) -> Response:
         """What counts of a sampled response: its thoughts are cut here, and nowhere else."""
@@ -221,20 +270,28 @@ class ChatFormat:
         said = self.thoughts.read(sample, keep_special=FORMATS[self.tool_format].uses_special_tokens)
         return read_turn(said, tools, tool_format=self.tool_format, number=number, is_truncated=sample.is_truncated)
 
-    def _between(self, messages: Sequence[Message], reply: Sequence[Message], tools: Sequence[Tool]) -> str:
+    def _between(
+        self, messages: Sequence[Message], reply: Sequence[Message], tools: Sequence[Tool], *, is_past: bool = False
+    ) -> str:
         """What the template puts between a turn's last token and the first of the next."""
         if not self.use_template:
             return "".join(f"{m['content']}\n" for m in reply)
-        shown = [m if m["role"] != "tool" or self._renders_results else _as_user(m) for m in reply]
+        shown = self._shown(reply)
         given, stand_in = [*self._with_system(messages, tools), *shown], STAND_IN
         while any(stand_in in m["content"] for m in given):  # in an observation it would be taken for the turn
             stand_in += "-"
-        rendered = self._render([*given[: len(given) - len(shown)], message("assistant", stand_in), *shown], tools)
+        rendered = self._render(
+            [*given[: len(given) - len(shown)], message("assistant", stand_in), *shown], tools, is_past=is_past
+        )
         before, found, text = rendered.rpartition(stand_in)
         if not found or stand_in in before:
             raise ValueError("the chat template of model.path does not keep an assistant's message as it is")
         ends = (self.tokenizer.convert_ids_to_tokens(i) for i in self.end_token_ids)
         return next((text.removeprefix(end) for end in ends if text.startswith(end)), text)
+
+    def _shown(self, reply: Sequence[Message]) -> list[Message]:
+        """What an environment said, in roles that the template renders."""
+        return [m if m["role"] != "tool" or self._renders_results else _as_user(m) for m in reply]
 
     @cached_property
     def _shows_tools(self) -> bool:
@@ -285,20 +342,25 @@ class ChatFormat:
                 found[i] = len(ids)
         return found
 
-    def _rendered(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> _Rendered:
+    def _rendered(self, messages: Sequence[Message], tools: Sequence[Tool] = (), *, is_past: bool = False) -> _Rendered:
         """The prompt as text, and its token ids where that text does not say all of it."""
         if not messages:
             raise ValueError("a prompt without messages")
         for number, given in enumerate(messages):
-            _check_message(number, given)
+            check_message(number, given)
         messages = self._with_system(messages, tools)
         contents = [m["content"] for m in messages]
-        rendered = self._render(messages, tools)
+        rendered = self._render(messages, tools, is_past=is_past)
         if not self.use_template:
             return self._checked(rendered)
-        _check_text(rendered)
+        check_text(rendered)
         if any(map(self._control.occur_in, contents)):
-            return rendered, self._control.encode_rendered(rendered, contents, self._renderer(messages, tools))
+
+            def render(contents: list[str]) -> str:
+                told = [{**m, "content": c} for m, c in zip(messages, contents, strict=True)]
+                return self._render(told, tools, is_past=is_past)
+
+            return rendered, self._control.encode_rendered(rendered, contents, render)
         return rendered, None
 
     def response_ids(self, text: str) -> tuple[int, ...]:
@@ -321,7 +383,7 @@ class ChatFormat:
 
     def _checked(self, text: str) -> _Rendered:
         """A text that no template renders, and its token ids where it holds what only looks like control tokens."""
-        _check_text(text)
+        check_text(text)
         return text, self._control.encode_text(text) if self._control.occur_in(text) else None
 
     def _with_system(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> Sequence[Message]:
@@ -335,11 +397,12 @@ class ChatFormat:
             return messages
         return [message("system", told), *(messages if own is None else messages[1:])]
 
-    def _render(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> str:
+    def _render(self, messages: Sequence[Message], tools: Sequence[Tool] = (), *, is_past: bool = False) -> str:
         if not self.use_template:
             return "".join(m["content"] for m in messages)
         try:
-            return self._template(messages, tools if tools and self._shows_tools else ())
+            text = self._template(messages, tools if tools and self._shows_tools else ())
+            return self._past.opened(text) if is_past and self._past else text
         except Exception as error:  # the template is the model's code, and may raise anything
             roles = ", ".join(m["role"] for m in messages) or "none"
             told = " ".join(str(error).split())[:300]
@@ -347,18 +410,13 @@ class ChatFormat:
                 f"the chat template of model.path refuses messages of the roles {roles}: {type(error).__name__}: {told}"
             ) from error
 
-    def _template(self, messages: Sequence[Message], tools: Sequence[Tool]) -> str:
+    def _template(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Tool], *, opens: bool = True) -> str:
         known = [
             {"type": "function", "function": {"name": t.name, "description": t.description, "parameters": t.parameters}}
             for t in tools
         ]
         return self.tokenizer.apply_chat_template(
-            list(messages), tools=known or None, add_generation_prompt=True, tokenize=False
-        )
-
-    def _renderer(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> Callable[[list[str]], str]:
-        return lambda contents: self._render(
-            [{**m, "content": c} for m, c in zip(messages, contents, strict=True)], tools
+            list(messages), tools=known or None, add_generation_prompt=opens, tokenize=False
         )
 
     def _encode(self, text: str) -> tuple[int, ...]:
@@ -383,21 +441,3 @@ class ChatFormat:
 def _as_user(result: Message) -> Message:
     """The answer to a tool call for a template that has no role for it."""
     return message("user", f"<tool_response>\n{result['content']}\n</tool_response>")
-
-
-def _check_message(number: int, given: Message) -> None:
-    """A message has a role that a template knows, and its content is text."""
-    if not isinstance(given, Mapping) or given.keys() != {"role", "content"}:
-        raise ValueError(f"message {number} is {given!r:.80}, expected a role and a content, and no more")
-    if given["role"] not in ROLES:
-        raise ValueError(f"message {number} has the role {given['role']!r:.40}, expected one of {', '.join(ROLES)}")
-    if not isinstance(given["content"], str):
-        raise ValueError(f"message {number} has a content of type {type(given['content']).__name__}, expected text")
-
-
-def _check_text(text: str) -> None:
-    """A lone surrogate is no character: no tokenizer takes it, and no file of UTF-8 can hold it."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(f"half a surrogate pair (U+{ord(text[error.start]):04X}) is no text") from None

@@ -9,14 +9,15 @@
 
 A round is a turn of the policy and what it was answered. Turns are the tokens that were sampled, never rendered again,
 and a result that is hidden is a message of its own; so the context is a function of what was sampled and of the rule.
-What a simulated user said is never hidden by `hide_tools`.
+What a simulated user said is never hidden by `hide_tools`. Thoughts that the chat template leaves out of earlier turns
+are another matter (rollout/past_turns.py): they go as soon as it leaves them out, whatever room there is.
 
 Left out: summaries by the model, and forgetting a part of a result.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gyms.api import Message
@@ -36,26 +37,17 @@ class Round:
     reply: tuple[Message, ...]
 
 
-def rewritten(
-    rule: str,
-    prompt_ids: tuple[int, ...],
-    rounds: Sequence[Round],
-    reply_ids: Callable[[Sequence[Message]], tuple[int, ...]],
-) -> tuple[tuple[int, ...], tuple[Round, ...]]:
-    """The context behind which the next turn is sampled, and the rounds that are in it.
+def rewritten(rule: str, rounds: Sequence[Round]) -> tuple[Round, ...]:
+    """The rounds that stand behind the prompt in the context of the next turn.
 
     Args:
         rule: `hide_tools`, `keep_last` or `discard_all`.
         rounds: those in the context so far, at least one.
-        reply_ids: token ids of what stands between a turn that was answered so and the next one.
     """
     *earlier, last = rounds
     if rule == "hide_tools":
-        kept = (*(Round(turn_ids=r.turn_ids, reply=tuple(map(_hidden, r.reply))) for r in earlier), last)
-    else:
-        kept = (last,) if rule == "keep_last" else ()
-    parts = [ids for r in kept for ids in (r.turn_ids, reply_ids(r.reply))]
-    return tuple(token for part in (prompt_ids, *parts) for token in part), kept
+        return (*(Round(turn_ids=r.turn_ids, reply=tuple(map(_hidden, r.reply))) for r in earlier), last)
+    return (last,) if rule == "keep_last" else ()
 
 
 def _hidden(said: Message) -> Message:

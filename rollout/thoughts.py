@@ -18,6 +18,7 @@ the response must close them, and curated answers, which hold no thoughts, are g
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
@@ -63,6 +64,32 @@ class Thoughts:
         if answer is not None and pieces and not keep_special:
             answer = _ordinary(pieces, start=len(whole) - len(answer))
         return Response(answer, whole)
+
+    def answer_ids(self, turn_ids: Sequence[int], *, begins_inside: bool) -> tuple[int, ...] | None:
+        """What stays of a turn whose thoughts are left out: the tokens behind them; None where it holds no thoughts.
+
+        They are the tokens that were sampled, but for one that holds the end of the thoughts and a piece of the answer.
+
+        Args:
+            turn_ids: as sampled, end token included.
+            begins_inside: whether the prompt had opened thoughts.
+        """
+        num_said = len(turn_ids)
+        while num_said and turn_ids[num_said - 1] in self._end_token_ids:
+            num_said -= 1
+        said, ends = tuple(turn_ids[:num_said]), tuple(turn_ids[num_said:])
+        whole = self._tokenizer.decode(list(said), skip_special_tokens=False)
+        answer = after_thoughts(whole, marks=self.marks, begins_inside=begins_inside)
+        if answer == whole:
+            return None
+        answer = (answer or "").lstrip("\n")
+
+        def behind(place: int) -> str:
+            return self._tokenizer.decode(list(said[place:]), skip_special_tokens=False)
+
+        start = bisect_left(range(num_said), True, key=lambda place: len(behind(place)) <= len(answer))
+        head = answer.removesuffix(behind(start))
+        return (*self._tokenizer.encode(head, add_special_tokens=False), *said[start:], *ends)
 
     def opened_by(self, prompt: str) -> Marks | None:
         """The marks of the thoughts that a prompt leaves open at its very end."""

@@ -134,7 +134,7 @@ class _Attempt(Attempt):
         self._settings = settings
         self._server: _Server | None = None
 
-    def run(self, call: Call) -> tuple[str, bool]:
+    def run(self, call: Call) -> str:
         assert call.arguments is not None
         if self._server is None:
             self._server = _Server(self._settings)
@@ -144,7 +144,8 @@ class _Attempt(Attempt):
             self._server.close()
             self._server, is_error = None, True
             text = f"Error: the call failed ({type(error).__name__}). {_LOST}"
-        return shortened(text, self._settings.output_chars), is_error
+        self.num_errors += is_error
+        return shortened(text, self._settings.output_chars)
 
     def close(self) -> None:
         if self._server is not None:

@@ -27,28 +27,22 @@ from gyms.api import (
     Environment,
     Episode,
     GymSettings,
-    Message,
     Needs,
-    Reply,
     Score,
     Services,
     Split,
     Status,
     Task,
     Tool,
-    Turn,
     message,
-    refusal,
-    tool_result,
 )
+from gyms.episodes.calling import Calling
 from gyms.episodes.episode import Unplayable
 from gyms.extras import require
 from gyms.lazy import LazyTasks
 from gyms.sandbox.told import shortened
 
 __all__ = ["OpenEnv", "OpenEnvSettings"]
-
-_CUT_OFF = message("user", "Your turn was cut off. Go on: call `act`.")
 
 
 class OpenEnvSettings(GymSettings):
@@ -151,17 +145,18 @@ class _Seeds(LazyTasks):
         return Task(id=f"{self._split}/{place}", prompt=(message("user", prompt),), data={"seed": seed})
 
 
-class _Session(Episode):
+class _Session(Calling):
     """One session with the server, reset."""
 
+    cut_off = "Your turn was cut off. Go on: call `act`."
+
     def __init__(self, settings: OpenEnvSettings, seed: int, tool: Tool) -> None:
+        super().__init__((tool,))
         core = require("openenv.core", user="the environment `openenv`")
         self._settings = settings
-        self._tool = tool
         self._client = core.GenericEnvClient(base_url=settings.url, message_timeout_s=settings.step_seconds).sync()
         self._rewards: list[float] = []
-        self._num_calls = 0
-        self._is_done = False
+        self._num_taken = 0
         try:
             self._client.connect()
             self.shown = self._told(self._client.reset(seed=seed, **settings.reset))
@@ -169,41 +164,30 @@ class _Session(Episode):
             self.close()
             raise
 
-    def step(self, turn: Turn) -> Reply:
-        if not turn.calls:
-            return Reply(messages=(_CUT_OFF,)) if turn.is_truncated else Reply(is_done=True)
-        said: list[Message] = []
-        for call in turn.calls:
-            said.append(self._result(call))
-            if self._is_done:
-                break
-        return Reply(messages=tuple(said), is_done=self._is_done)
-
     def score(self) -> Score:
         rewards = self._rewards if self._settings.reward == "sum" else self._rewards[-1:]
         reward = float(sum(rewards))
         return Score(
             status=Status.OK,
             value=min(1.0, max(0.0, reward / self._settings.max_reward)),
-            components={"reward": reward, "num_calls": float(self._num_calls), "is_done": float(self._is_done)},
+            components={"reward": reward, "num_calls": float(self._num_taken), "is_done": float(self.is_over)},
         )
 
     def close(self) -> None:
         self._client.close()
 
-    def _result(self, call: Call) -> Message:
-        if call.arguments is None:
-            return refusal(call, (self._tool,))
+    def run(self, call: Call) -> str:
+        assert call.arguments is not None
         try:
             result = self._client.step(dict(call.arguments))
         except RuntimeError as error:  # the server's word for an action that it refuses
-            return tool_result(call, shortened(f"Error: {error}", self._settings.output_chars))
-        self._num_calls += 1
-        return tool_result(call, self._told(result))
+            return shortened(f"Error: {error}", self._settings.output_chars)
+        self._num_taken += 1
+        return self._told(result)
 
     def _told(self, result: Any) -> str:
         if result.reward is not None:
             self._rewards.append(float(result.reward))
-        self._is_done = bool(result.done)
+        self.is_over = bool(result.done)
         shown = {name: value for name, value in result.observation.items() if name != "metadata"}
         return shortened(json.dumps(shown, sort_keys=True), self._settings.output_chars)

@@ -26,8 +26,6 @@ from gyms.api import (
     Call,
     Environment,
     Episode,
-    Message,
-    Reply,
     Score,
     Split,
     Status,
@@ -35,10 +33,9 @@ from gyms.api import (
     Tool,
     Turn,
     message,
-    refusal,
-    tool_result,
 )
 from gyms.arithmetic.gym import score_claim
+from gyms.episodes.calling import Calling
 from gyms.heldout import is_heldout
 from gyms.lazy import DrawnSettings, DrawnTasks
 
@@ -50,7 +47,6 @@ MIN_PROBLEMS = 5
 """Fewest problems that each side of the split must have, on average over split seeds."""
 _MAX_DRAWS = 10_000
 _INTEGER = {"type": "integer", "minimum": -MAX_MAGNITUDE, "maximum": MAX_MAGNITUDE}
-_CUT_OFF = message("user", "Your turn was cut off. Go on: call the tool, or say the sum.")
 ADD = Tool(
     name="add",
     description="Adds two whole numbers.",
@@ -123,21 +119,18 @@ class Adder(Environment):
         return _problem(task.data["operands"])
 
 
-class _Sum(Episode):
+class _Sum(Calling):
     """One attempt: what was said last, and how often the tool was called."""
 
-    def __init__(self, task: Task) -> None:
-        self._task = task
-        self._answer: str | None = None
-        self._num_calls = 0
+    cut_off = "Your turn was cut off. Go on: call the tool, or say the sum."
 
-    def step(self, turn: Turn) -> Reply:
-        if turn.calls:
-            return Reply(messages=tuple(self._result(call) for call in turn.calls))
-        if turn.is_truncated:
-            return Reply(messages=(_CUT_OFF,))
-        self._answer = turn.text
-        return Reply(is_done=True)
+    def __init__(self, task: Task) -> None:
+        super().__init__((ADD,))
+        self._task = task
+
+    def run(self, call: Call) -> str:
+        assert call.arguments is not None
+        return str(int(call.arguments["a"]) + int(call.arguments["b"]))  # 2.0 is whole, too
 
     def score(self) -> Score:
         operands = self._task.data.get("operands")
@@ -145,16 +138,10 @@ class _Sum(Episode):
         if not is_task or not operands:
             detail = f"task {self._task.id!r}: data['operands'] must be whole numbers"
             return Score(status=Status.BAD_TASK, detail=detail)
-        if self._answer is None:
+        if self.answer is None:
             return Score(status=Status.NO_ANSWER, detail="no turn without a call was reached")
-        score = score_claim(self._answer, sum(operands), operands)
-        return replace(score, components={**score.components, "num_calls": float(self._num_calls)})
-
-    def _result(self, call: Call) -> Message:
-        if call.arguments is None:
-            return refusal(call, (ADD,))
-        self._num_calls += 1
-        return tool_result(call, str(int(call.arguments["a"]) + int(call.arguments["b"])))  # 2.0 is whole, too
+        score = score_claim(self.answer, sum(operands), operands)
+        return replace(score, components={**score.components, "num_calls": float(self.num_calls)})
 
 
 class _Tasks(DrawnTasks):

@@ -4,9 +4,10 @@ The last complete fenced block whose language is the task's; where no block name
 follows a program without a name is its output or a command more often than another program). Text after it does not
 matter, prose is never run. Where the response has no fence at all, the whole of it is the program, provided that it is
 valid source (which only the sandbox finds out): base models answer so. A response whose only fences are unclosed, or in
-other languages, has no answer. A fence is a line of its own, indented by up to three spaces more than the list item
-that it belongs to; its block loses as much indentation as it has. Whatever stands before the end of a thinking segment
-(`</think>`) is not part of the answer.
+other languages, has no answer. A fence is a line of its own. However deep it is indented, its block loses as much; but
+one that is deeper than Markdown allows (three spaces more than the list item that it belongs to) is text where a
+triple-quoted string is open: there it belongs to a docstring of a program without fences. Whatever stands before the
+end of a thinking segment (`</think>`) is not part of the answer.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ _FENCE = re.compile(r"([ \t]*)(`{3,}|~{3,})[ \t]*([^\n`]*)\s*")
 _CLOSING = re.compile(r"([ \t]*)(`{3,}|~{3,})\s*")
 _ITEM = re.compile(r"([ \t]*)(?:[-*+]|\d{1,9}[.)])([ \t]+)(?=\S)")
 _MOST_INDENT = 3
-"""Spaces before a fence, counted from where its list item's text begins."""
+"""Spaces before a fence, counted from where its list item's text begins; more before a closing one than before its own
+opening one."""
+_TRIPLE_QUOTES = re.compile("\"{3}|'{3}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +54,13 @@ def extract(response: str, language: str) -> Extracted | None:
     saw_fence = False
     item = 0  # column at which the text of the list item begins that we are in
     opened: _Fence | None = None
+    is_quoted = False  # inside a triple-quoted string, where no block is open
     for line in answer.split("\n"):
         if opened is None:
             item = _item_column(line, item)
-            opened = _opening(line, item)
+            opened = _opening(line, item if is_quoted else None)
             saw_fence = saw_fence or opened is not None
+            is_quoted ^= len(_TRIPLE_QUOTES.findall(line)) % 2 == 1
             continue
         again = None if opened.language else _opening(line, item)
         if again is not None and again.language:  # the nameless fence was the end of one that began in mid-line
@@ -107,9 +112,10 @@ def _item_column(line: str, item: int) -> int:
     return item if _width(line[: len(line) - len(line.lstrip(" \t"))]) >= item else 0
 
 
-def _opening(line: str, item: int) -> _Fence | None:
+def _opening(line: str, item: int | None) -> _Fence | None:
+    """The block that a line opens; None where it is no fence, or deeper than Markdown allows in an item at a column."""
     match = _FENCE.fullmatch(line)
-    if match is None or _width(match.group(1)) > item + _MOST_INDENT:
+    if match is None or (item is not None and _width(match.group(1)) > item + _MOST_INDENT):
         return None
     language = match.group(3).strip().strip("{}").lstrip(".").split(" ")[0].lower()
     return _Fence(_width(match.group(1)), match.group(2), language)

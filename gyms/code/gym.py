@@ -28,7 +28,6 @@ from gyms.code.plan import Plan, is_humaneval, is_mbpp, make_plan
 from gyms.code.published import listed
 from gyms.code.verify import ProgramCheck, verify
 from gyms.columns import Reads, RowSettings
-from gyms.heldout import is_heldout
 from gyms.row_gym import RowGym
 from gyms.rows import Located, read_file, read_source
 from gyms.sandbox.program import Limits, SandboxError
@@ -222,11 +221,8 @@ class Code(RowGym):
         settings = self.settings
         made = self.tasks_of(self._rows())
         share, seed = settings.heldout_fraction, settings.split_seed
-        train: list[Task] = []
-        heldout: list[Task] = []
-        for task in made:
-            is_held = is_heldout(self.fingerprint(task), fraction=share, seed=seed)
-            (heldout if is_held else train).append(task)
+        parts = self.parted(made, fraction=share, seed=seed)
+        train, heldout = parts["train"], parts["heldout"]
         if not train or not heldout:
             raise ValueError(
                 f"{settings.path or settings.source}: heldout_fraction = {share} makes {len(train)} train and "

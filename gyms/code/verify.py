@@ -27,7 +27,6 @@ _LIMITS = {
     Ending.MEMORY_LIMIT: "used more memory or space than its limit",
     Ending.OUTPUT_LIMIT: "wrote more than its limit",
 }
-_SYNTAX_ERROR = re.compile("(?:Syntax|Indentation|Tab)Error|ValueError: source code")
 _TIMEOUTS = (Ending.CPU_LIMIT, Ending.WALL_LIMIT)
 
 

@@ -38,7 +38,7 @@ _SECTIONS, _REPEATED, _ENDING = (
     "combination:repeat_prompt",
     "startend:end_checker",
 )
-_MAY_GO_ON = (_SECTIONS, "format:list")
+_MAY_GO_ON = (_SECTIONS, "format:list", "keywords:existence")
 """Ids whose required text may be part of a longer word."""
 
 
@@ -121,7 +121,8 @@ def _required_text(instructions: tuple[Instruction, ...]) -> str | None:
         signs = [_SIGNS[name] for name in one.constraint.forbids.split() if name in _SIGNS]
         for other, text in needed:
             found = [sign for sign in signs if sign in " ".join(text.split())]
-            found += [word for word in one.fact("forbidden") if whole_word(word).search(text)]
+            end = len(text) if other.id in _MAY_GO_ON else len(text) + 1
+            found += [w for w in one.fact("forbidden") if any(m.end() < end for m in whole_word(w).finditer(text))]
             if found:
                 return f"{other.id} needs {text!r:.80}, {one.id} forbids {found[0]!r}"
     return next((found for one, text in needed if (found := _misplaced(one, text, ids))), None)

@@ -24,10 +24,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from fractions import Fraction
-from itertools import compress
-from operator import not_
 from pathlib import Path
 from typing import Any
 
@@ -35,17 +32,15 @@ from pydantic import ConfigDict, Field, model_validator
 
 from gyms.api import Score, Services, Split, Status, Task, message
 from gyms.columns import Reads, RowSettings
-from gyms.heldout import is_heldout
-from gyms.math.caps import Unreadable
 from gyms.math.exact import NotScalar, TooBig, exact
-from gyms.math.forms import is_plain_number
 from gyms.math.normal import normalise
 from gyms.math.read import read_labelled
 from gyms.math.relations import FalseEquation, assigned
-from gyms.math.tree import Node, walk
+from gyms.math.scalars import is_plain_number
+from gyms.math.tree import Node, Unreadable, walk
 from gyms.math.units import CURRENCIES, changes_value, scaled
 from gyms.response import final_text
-from gyms.row_gym import RowGym
+from gyms.row_gym import RowGym, asked
 from gyms.rows import Located, read_file, read_source, require_two_files
 
 __all__ = ["Gsm8k", "Gsm8kSettings"]
@@ -142,20 +137,10 @@ class Gsm8k(RowGym):
         if split not in self._splits:
             settings = self.settings
             made = self.tasks_of(self._rows(split))
-            if settings.heldout_frac is None:
-                self._splits[split] = self._asked(split, made)
-            else:
-                is_held = [is_heldout(self.fingerprint(task), fraction=settings.heldout_frac) for task in made]
-                self._splits["heldout"] = self._asked("heldout", list(compress(made, is_held)))
-                self._splits["train"] = self._asked("train", list(compress(made, map(not_, is_held))))
+            share = settings.heldout_frac
+            parts = {split: made} if share is None else self.parted(made, fraction=share)
+            self._splits |= {part: asked(part, tasks, settings.suffix) for part, tasks in parts.items()}
         return self._splits[split]
-
-    def _asked(self, split: Split, tasks: Sequence[Task]) -> Sequence[Task]:
-        """Numbered, and with the suffix."""
-        return tuple(
-            replace(task, id=f"{split}/{n}", prompt=(message("user", task.data["question"] + self.settings.suffix),))
-            for n, task in enumerate(tasks)
-        )
 
     def task_of(self, row: Mapping[str, Any], where: str) -> Task:
         """Its prompt is the bare question."""

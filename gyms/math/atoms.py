@@ -1,23 +1,34 @@
-r"""The inner half of the parser: numbers, names, functions, roots, powers and postfix signs.
+"""The inner half of the parser: numbers, names, functions, roots, powers and postfix signs.
 
 Runs of letters that are no known name are products of single letters; so a misspelt name never has a value.
 """
 
 from __future__ import annotations
 
-from fractions import Fraction
+from gyms.math.brackets import DOTS, FENCES, BracketParser
+from gyms.math.tokens import Token, read_number
+from gyms.math.tree import (
+    COUNTS,
+    ENGLISH,
+    FUNCTIONS,
+    GREEK,
+    NOTHING,
+    NUMBER_SETS,
+    Node,
+    Unreadable,
+    count_of,
+    num,
+    sym,
+    words,
+)
 
-from gyms.math.brackets import FENCES, BracketParser
-from gyms.math.caps import MAX_EXPONENT, TooComplex, Unreadable
-from gyms.math.normal import GROUP
-from gyms.math.sequences import DOTS
-from gyms.math.tokens import Token
-from gyms.math.tree import NOTHING, Node, Written, num, sym
-from gyms.math.vocabulary import ENGLISH, FUNCTIONS, GREEK, NUMBER_SETS, words
+__all__ = ["MAX_LETTERS", "AtomParser"]
 
-__all__ = ["MAX_LETTERS", "AtomParser", "read_number"]
-
-_ALIASES = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "lg": "log"}
+_ALIASES = {
+    "asin": "arcsin", "acos": "arccos", "atan": "arctan", "lg": "log", "arctg": "arctan", "arcctg": "arccot",
+    "cosec": "csc", "tg": "tan", "ctg": "cot", "cotg": "cot", "sh": "sinh", "ch": "cosh", "th": "tanh",
+    "arsinh": "asinh", "arcosh": "acosh", "artanh": "atanh", "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh",
+}  # fmt: skip
 _BIG = {"sum": "sum", "prod": "prod", "int": "int", "lim": "lim", "oint": "int", "iint": "int", "iiint": "int"}
 _CONSTANTS = {
     "\\infty": Node("inf"), "\\emptyset": Node("empty"), "\\varnothing": Node("empty"), "\\pi": sym("pi"),
@@ -32,7 +43,7 @@ _SEPARATING_WORDS = {"and": ",", "or": "or", "AND": ",", "OR": "or", "&": ","}
 _CALLED = frozenset("fghFGHP")
 _STARTERS = frozenset(["num", "word", "(", "{", "["])
 _NO_STARTERS = words(
-    r"\cup \cap \setminus \backslash \in \le \leq \leqslant \ge \geq \geqslant \lt \gt \ne \neq \approx \simeq "
+    r"\cup \cap \setminus \backslash \in \notin \le \leq \leqslant \ge \geq \geqslant \lt \gt \ne \neq \approx \simeq "
     r"\equiv \pm \mp \cdot \times \div \ast \cdotp \colon \rvert \rfloor \rceil \rangle \} \end \bmod \mod \pmod "
     r"\to \rightarrow \mid \deg \parallel \perp \cong \sim \forall \implies \Rightarrow "
     r"\land \lor \wedge \vee \rVert \|"
@@ -46,26 +57,8 @@ MAX_LETTERS = 4
 """Longest run of letters that is read as a product: abcd is, prose is not."""
 
 
-def read_number(text: str) -> Node:
-    """A number token's value: digits with groups, a decimal point, a power of ten, or a repeating part in brackets."""
-    grouped = text if "," in text else ""
-    plain = text.replace(GROUP, "").replace(",", "").replace(" ", "")
-    if plain.isdigit():
-        return num(int(plain), Written(0, len(plain.lstrip("0")), "int", len(plain), grouped))
-    if plain.endswith(")"):
-        start, _, repeat = plain[:-1].partition("(")
-        places = len(start.partition(".")[2])
-        tail = Fraction(int(repeat), (10 ** len(repeat) - 1) * 10**places)
-        return num(Fraction(start.rstrip(".") or 0) + tail, Written(form="rep"))
-    mantissa, _, exponent = plain.partition("e")
-    if exponent and (len(exponent) > 6 or abs(int(exponent)) > MAX_EXPONENT):
-        raise TooComplex(f"the exponent {exponent[:12]} is over {MAX_EXPONENT}")
-    places = len(mantissa.partition(".")[2])
-    significant = len(mantissa.replace(".", "").lstrip("0"))
-    form = "sci" if exponent else ("dec" if "." in mantissa else "int")
-    length = sum(map(str.isdigit, mantissa))
-    written = Written(places, significant, form, length, grouped)
-    return num(Fraction(mantissa) * Fraction(10) ** int(exponent or 0), written)
+def _is_count(node: Node) -> bool:
+    return node.value.denominator == 1 and node.note.form == "int"
 
 
 class AtomParser(BracketParser):
@@ -98,7 +91,7 @@ class AtomParser(BracketParser):
             return not (self.fences and self.fences[-1] == "|")
         return token.kind in _STARTERS
 
-    def power(self) -> Node:
+    def power(self, *, is_exponent: bool = False) -> Node:
         """An atom with its subscripts, exponents and postfix signs."""
         with self.nested():
             base = self._atom()
@@ -106,12 +99,19 @@ class AtomParser(BracketParser):
                 if token.kind in ("^", "**"):
                     self.skip()
                     base = self.node("pow", (base, self._exponent()))
+                elif token.kind == "_" and is_exponent and base.op == "num":
+                    return base  # x^2_1 is the square of x_1
+                elif token.kind == "_" and base.op == "pow" and base.args[0].op == "sym":
+                    self.skip()
+                    base = self.node("pow", (self._subscripted(base.args[0]), base.args[1]))
                 elif token.kind == "_":
                     self.skip()
                     base = self._subscripted(base)
                 elif token.kind == "!":
                     self.skip()
-                    base = self.node("fact", (base,))
+                    is_double = self.at("!")
+                    self.place += is_double
+                    base = self.node("fact", (base,), 2 if is_double else None)
                 elif token.kind == "%":
                     self.skip()
                     base = self.node("percent", (base,))
@@ -132,7 +132,7 @@ class AtomParser(BracketParser):
             exponent = self.power()
             return self.node("neg", (exponent,)) if is_negative else exponent
         with self.nested():
-            return self.power() if not self.at("{") else self.group("{", "}")
+            return self.power(is_exponent=True) if not self.at("{") else self.group("{", "}")
 
     def _subscripted(self, base: Node) -> Node:
         """`x_1`, `x_{max}`: a name; `204_5`, `204_{5}`: a number in a base."""
@@ -169,10 +169,12 @@ class AtomParser(BracketParser):
         token = self.peek()
         if token is None:
             raise Unreadable("the answer ends too early")
+        if token.kind in ("_", "^", "{") and (counted := self._counted()) is not None:
+            return counted
         if token.kind == "num":
             self.skip()
             self.num_nodes += 1
-            return read_number(token.text)
+            return self._plainly_counted(read_number(token.text))
         if token.kind == "word":
             return self._word(token)
         if token.kind == "text":
@@ -186,6 +188,35 @@ class AtomParser(BracketParser):
         if token.kind == "{":
             return self.group("{", "}")
         raise Unreadable(f"cannot read {self.rest()!r}")
+
+    def _counted(self) -> Node | None:
+        """`{}_7C_3`, `{}^7C_3`, `_7P_3`: a number of combinations or arrangements; None where it is no such count."""
+        start = self.place
+        if [token.text for token in self.tokens[start : start + 2]] == ["{", "}"]:
+            self.place += 2
+        if not (self.at("_") or self.at("^")):
+            self.place = start
+            return None
+        self.skip()
+        top = self._argument()
+        letter = self.peek()
+        sign = self.tokens[self.place + 1].text if self.place + 1 < len(self.tokens) else ""
+        if letter is None or letter.text.strip() not in COUNTS or sign not in ("_", "^"):
+            raise Unreadable("an index stands before no letter")
+        self.place += 2
+        self.num_nodes += 1
+        return count_of(letter.text.strip(), top, self._argument())
+
+    def _plainly_counted(self, number: Node) -> Node:
+        """`7C3` and `7P3`, which stand together; else the number itself."""
+        following = self.tokens[self.place : self.place + 2]
+        if len(following) < 2 or following[0].text not in ("C", "P") or any(token.spaced for token in following):
+            return number
+        if following[1].kind != "num" or not following[1].text.isdigit() or not _is_count(number):
+            return number
+        self.place += 2
+        self.num_nodes += 1
+        return count_of(following[0].text, number, read_number(following[1].text))
 
     def _text(self, token: Token) -> Node:
         """Upright letters inside a formula: `\\text{e}`, `\\mathrm{ABC}`; words are no part of a formula."""
@@ -289,7 +320,7 @@ class AtomParser(BracketParser):
             return self.node("div" if name == "frac" else "binom", (top, bottom))
         if name == "sqrt":
             return self._root()
-        if name in FUNCTIONS:
+        if name in FUNCTIONS or name in _ALIASES:
             return self._function(name)
         if name in _BIG:
             return self._big(_BIG[name])
@@ -355,8 +386,10 @@ class AtomParser(BracketParser):
         node = self.node("fn", args, name if base is None or name != "log" else "logb")
         if exponent is None:
             return node
-        if exponent.op == "neg" and name in ("sin", "cos", "tan"):
+        if exponent.op == "neg" and name in ("sin", "cos", "tan", "cot", "sec", "csc"):
             return self.node("fn", args, f"arc{name}")
+        if exponent.op == "neg" and name in ("sinh", "cosh", "tanh"):
+            return self.node("fn", args, f"a{name}")
         return self.node("pow", (node, exponent))
 
     def _tight_product(self) -> Node:

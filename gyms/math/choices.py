@@ -1,21 +1,24 @@
 r"""Which option an answer names: `D`, `(D)`, `\textbf{(D)}\ 45`, "option D", "D. the median".
 
 The letter stands first, alone or set off by a bracket, a full stop or a colon; what follows is the option's own text,
-and must not name another option: `A) B C D` lists them all. A short sentence may name one option anywhere ("I choose
-B"). A letter without brackets may be a variable, so a bare `B` as the gold answer is both: `verify` asks here first,
-then compares as mathematics.
+and must not name another option: `A) B C D` lists them all. A sentence may *claim* one ("the best choice is C, since D
+is too large", "so C is correct"): what it gives as its reason, or denies, may then name others. A short sentence may
+name one option anywhere ("I choose B"). A letter without brackets may be a variable, so a bare `B` as the gold answer
+is both: `verify` asks here first, then compares as mathematics.
 """
 
 from __future__ import annotations
 
 import re
 
-__all__ = ["LETTERS", "choice_and_rest", "choice_of", "is_letter", "option_of"]
+__all__ = ["LETTERS", "choice_and_rest", "choice_of", "is_letter", "last_claim", "may_stand_behind", "option_of"]
 
 LETTERS = "ABCDEFGHIJ"
 MAX_WORDS = 8
 """A longer sentence may name an option for any reason."""
 MAX_CHARS = 400
+MAX_CLAIM_CHARS = 4_000
+"""How far before a response's end a claim is looked for."""
 
 _WRAPPERS = re.compile(
     r"\\(?:text(?:bf|it|rm|sf|normal|up)?|math(?:rm|bf|sf|it)|mbox|hbox|underline|q?quad)(?![A-Za-z])"
@@ -40,15 +43,58 @@ _PRAISE = re.compile(r"[ ](?:the[ ])?(?:correct|right|answer|true)\b", re.I)
 _NAMED = re.compile(r"\(([A-J])\)|(?<![\w'(])([B-HJ]|A(?!\s+(?!and\b|or\b|nor\b)[a-z]))(?![\w'])")
 _DENIAL = re.compile(
     r"\b(?:not|cannot|wrong|incorrect|false|except|neither|never|isn|but|excluded?|impossible"
-    r"|or|either|another|else|maybe|perhaps|guess)\b|n't\b",
+    r"|or|either|another|else|maybe|perhaps|guess|if|unless|whether|suppose|assume|could|might|doubt)\b|n't\b",
     re.I,
 )
+_OTHER_USE = re.compile(
+    r"\b(?:let|consider|check|try|test|denotes?|where|points?|midpoint|sides?|angles?|triangle|circle|line|segment|set"
+    r"|vertex|vertices|event|matrix|column|row|variable|constant|vector|plane|node|box|bag|player|person|team)\b",
+    re.I,
+)
+"""In a sentence that claims nothing, a bare letter beside such a word is something else's name."""
+_OPTION = r"(?:(?:option|choice|answer|letter)[ ])?[(\[]?[ ]?(?P<letter>[A-J])[ ]?[)\].]?(?![\w'])"
+_SURELY = r"(?:[ ](?:therefore|thus|then|hence|clearly|indeed|simply|obviously|definitely|only))?"
+_CLAIMS = tuple(
+    re.compile(pattern)
+    for pattern in (
+        r"\b(?:[Oo]ption|[Cc]hoice|[Aa]nswer|[Ll]etter|[Oo]ne)(?:[ ](?:here|above|below))?"
+        rf"(?:[ ](?:is|must[ ]be|has[ ]to[ ]be|would[ ]be|should[ ]be){_SURELY}[ ]?:?|[ ]?:)[ ]{_OPTION}",
+        rf"(?<![\w'\\]){_OPTION}[ ](?:is|must[ ]be){_SURELY}"
+        r"[ ](?:the[ ](?:only[ ])?(?:(?:best|correct|right)[ ])?(?:best|correct|right|answer|one|option|choice)"
+        r"|correct|right|best|true)\b",
+        rf"\b(?:pick|choose|select|chose|picked|selected|go[ ]with|going[ ]with)[ ]{_OPTION}",
+        rf"^{_OPTION}(?=,?[ ](?:not|rather[ ]than|instead[ ]of)\b)",
+        rf"^(?:(?:[Hh]ence|[Tt]hus|[Tt]herefore|[Ss]o)[ ,]+)?(?:the[ ])?(?:[Oo]ption|[Cc]hoice)[ ]{_OPTION}",
+    )
+)
+_ASIDE = re.compile(
+    r"[ ,;.(]{1,3}(?:because|since|as|for|given|so|while|whereas|rather[ ]than|instead[ ]of|(?:and[ ])?not"
+    r"|the[ ](?:others?|rest|remaining))\b[^.]*"
+)
+"""Behind a claim: its reason, or what it denies."""
+_SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z(*])|\n+")
 
 
 def choice_of(text: str) -> str | None:
     """The letter of the only option that an answer names, in upper case, or None."""
     first = choice_and_rest(text)
-    return first[0] if first is not None else _only_letter(text)
+    return first[0] if first is not None else _claimed(text) or _only_letter(text)
+
+
+def may_stand_behind(before: str) -> bool:
+    """Whether the end of a sentence may name its option: what stands before neither denies it nor claims another."""
+    plain = _plain(before)
+    return not _is_denial(plain) and not _claims(plain)
+
+
+def last_claim(response: str) -> str | None:
+    """The option that the last sentence to claim one claims; None where a later sentence names another."""
+    sentences = _SENTENCE.split(response[-MAX_CLAIM_CHARS:])
+    for place in range(len(sentences) - 1, -1, -1):
+        letter = _claimed(sentences[place])
+        if letter is not None:
+            return letter if _named(_plain(" ".join(sentences[place + 1 :]))) <= {letter} else None
+    return None
 
 
 def choice_and_rest(text: str) -> tuple[str, str] | None:
@@ -78,13 +124,47 @@ def is_letter(text: str) -> bool:
     return re.fullmatch(rf"[(\[]?[ ]?[{LETTERS}][ ]?[)\]]?[ ]?[.:]?", _plain(text)) is not None
 
 
+def _claimed(text: str) -> str | None:
+    """The one option that a text claims, in words that say so; None where it claims none, two, or takes it back."""
+    if len(text) > MAX_CHARS:
+        return None
+    plain = _plain(text)
+    claims = _claims(plain)
+    if len({match["letter"] for match in claims}) != 1:
+        return None
+    claim = max(claims, key=lambda match: match.end())
+    letter = claim["letter"]
+    rest = plain[claim.end() :]
+    aside = _ASIDE.match(rest)
+    rest = rest[aside.end() :] if aside is not None else rest
+    is_asked = rest.lstrip().startswith("?")
+    if is_asked or _is_denial(plain[: min(match.start() for match in claims)]) or _DENIAL.search(rest):
+        return None
+    return letter if _named(rest) <= {letter} else None
+
+
+def _claims(plain: str) -> list[re.Match[str]]:
+    return [match for pattern in _CLAIMS for match in pattern.finditer(plain)]
+
+
+def _is_denial(before: str) -> bool:
+    """Whether what stands before a claim takes it back, or makes it a case."""
+    return _DENIAL.search(re.split(r"[,;.]", before)[-1]) is not None or re.search(r"\bif\b", before, re.I) is not None
+
+
 def _only_letter(text: str) -> str | None:
     """The only option that a sentence names, as in "I choose B."; "A" and "I" are words unless in brackets."""
     plain = _plain(text)
     if len(plain.split()) > MAX_WORDS or _DENIAL.search(plain) or re.search(r"[=<>+]", plain):
         return None
-    named = {one or other for one, other in _NAMED.findall(plain)}
-    return named.pop() if len(named) == 1 else None
+    named = _named(plain)
+    if len(named) != 1 or (_OTHER_USE.search(plain) and "(" not in plain):
+        return None
+    return named.pop()
+
+
+def _named(plain: str) -> set[str]:
+    return {one or other for one, other in _NAMED.findall(plain)}
 
 
 def _plain(text: str) -> str:

@@ -1,8 +1,10 @@
-r"""Whether an answer is the gold answer, by the type of both. The first line that fits decides:
+"""Whether an answer is the gold answer, by the type of both. The first line that fits decides:
 
     one of the two is       rule                                                 right                     wrong
     where (a qualifier)     its number set agrees where both name one, whatever  2n, n in Z ~ 2k, k in Z   ... n in N
                             runs over it is called
+    case                    a function by cases: its values, where they hold     x if x > 0 ~ x, 0 < x     x if x < 0
+    congruence              the same modulus and residue                         x = 7 mod 11 ~ 7 + 11k    7
     date, sequence          month and day; first item, difference, last item     July 4 ~ the 4th of July  July 14
     rel                     both give a value to the same name: the values       x = 3 ~ x = 1 + 2 = 3     y = 3
                             both hold for the same: up to a constant factor      y = 2x ~ 2x - y = 0       y = x
@@ -34,17 +36,16 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
-from gyms.math.caps import Unreadable
-from gyms.math.dates import same_date
 from gyms.math.exact import key_of
-from gyms.math.forms import is_closed, undone
-from gyms.math.relations import Assigned, assigned, composed, free_names, same_relation
-from gyms.math.scalars import Rules, same_quantity, same_scalar, same_value
+from gyms.math.relations import Assigned, assigned, composed, is_congruence, same_relation, same_residue
+from gyms.math.scalars import Rules, is_closed, same_quantity, same_scalar, same_value, undone
 from gyms.math.sets import NotReal, pieces_of, same_pieces
 from gyms.math.shapes import (
     as_list,
+    as_options,
     as_point,
     as_whole,
+    counted,
     distinct,
     grouping,
     is_closed_at_infinity,
@@ -55,9 +56,9 @@ from gyms.math.shapes import (
     plain,
     spread,
     width_of,
+    with_constant_of,
 )
-from gyms.math.tree import NOTHING, Node, num, renamed, sym, walk
-from gyms.math.vocabulary import words
+from gyms.math.tree import NOTHING, Node, Unreadable, free_names, num, renamed, sym, walk, words
 
 __all__ = ["equivalent", "share_right"]
 
@@ -78,8 +79,16 @@ def equivalent(gold: Node, answer: Node, rules: Rules) -> bool:
             return False
         gold, answer = _named_alike(gold, answer)
     gold, answer = spread(gold), spread(answer)
+    if gold.op == "case" or answer.op == "case":  # a branch of a function: its value, and where it holds
+        return gold.op == answer.op and all(
+            equivalent(g, a, rules) for g, a in zip(gold.args, answer.args, strict=True)
+        )
+    if is_congruence(gold) or is_congruence(answer):
+        return same_residue(gold, answer)
+    if gold.op in ("add", "rel"):
+        answer = with_constant_of(gold, answer)
     if gold.op == "date" or answer.op == "date":
-        return gold.op == answer.op and same_date(gold, answer)
+        return gold.op == answer.op and _same_date(gold, answer)
     if gold.op == "sequence" or answer.op == "sequence":
         return _sequences(gold, answer, rules)
     if gold.op == "rel" or answer.op == "rel":
@@ -87,6 +96,8 @@ def equivalent(gold: Node, answer: Node, rules: Rules) -> bool:
     if gold.op == "text" or answer.op == "text" or (gold.op == "word" and answer.op == "word"):
         return gold.value == answer.value and isinstance(gold.value, str)
     gold, answer = plain(gold), plain(answer)
+    if "list" in (gold.op, answer.op):
+        gold, answer = as_options(gold, answer), as_options(answer, gold)
     if "tuple" in (gold.op, answer.op):
         gold, answer = as_point(gold), as_point(answer)
     for op in ("dne", "many"):
@@ -108,7 +119,7 @@ def equivalent(gold: Node, answer: Node, rules: Rules) -> bool:
         return same_quantity(gold, answer, rules)
     if gold == answer and gold.op in ("pow", "mul") and _is_of_sets(gold):
         return True
-    return same_scalar(gold, answer, rules)
+    return same_scalar(counted(gold, answer), counted(answer, gold), rules)
 
 
 def _named_alike(gold: Node, answer: Node) -> tuple[Node, Node]:
@@ -125,6 +136,13 @@ def _is_of_sets(node: Node) -> bool:
     """True for a power or product of sets, such as the plane: it has no value, and equals only itself."""
     return all(
         part.op in ("reals", "tuple", "set") or (part.op == "sym" and "mathbb" in part.value) for part in node.args[:1]
+    )
+
+
+def _same_date(gold: Node, answer: Node) -> bool:
+    """True where month and day agree, and year and weekday where both dates give them."""
+    return gold.value[1:3] == answer.value[1:3] and all(
+        not one or not other or one == other for one, other in zip(gold.value, answer.value, strict=True)
     )
 
 
@@ -175,6 +193,9 @@ def _relations(gold: Node, answer: Node, rules: Rules) -> bool:
         if ("in",) not in (gold.value, answer.value) or parts[0] is None or parts[1] is None:
             return False
         return equivalent(parts[0], parts[1], rules)
+    if answer.op == "rel":  # C_7^3 = 35
+        answer = answer._replace(args=tuple(counted(side, gold) for side in answer.args))
+        answer_gives = assigned(answer)
     given, other, is_gold = (gold, answer, True) if gold.op == "rel" else (answer, gold, False)
     gives = gold_gives if is_gold else answer_gives or composed(answer)
     if given.value == ("in",):
@@ -213,8 +234,8 @@ def _sets(gold: Node, answer: Node, rules: Rules) -> bool:
     """Sets of real numbers by their intervals; finite sets of other things by their items."""
     if gold.op == answer.op == "set":
         return _unordered(distinct(items_of(gold)), distinct(items_of(answer)), rules)
-    if gold.op == answer.op == "empty":
-        return True
+    if gold.op == answer.op == "empty" or (gold.op == "empty" and answer == sym("\\phi")):
+        return True  # the letter is often set for the sign
     if {gold.op, answer.op} == {"rel"} and free_names(gold) != free_names(answer):
         return False
     for scalar, other in ((gold, answer), (answer, gold)):

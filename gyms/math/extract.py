@@ -19,8 +19,8 @@ import re
 from itertools import islice
 from typing import NamedTuple
 
-from gyms.math.caps import MAX_NESTING
 from gyms.math.remarks import adverbs_end
+from gyms.math.tree import MAX_NESTING
 from gyms.math.units import scaled
 from gyms.response import final_text, without_fences
 
@@ -41,7 +41,10 @@ TOO_LONG = f"the final box has over {MAX_BOX_CHARS} characters"
 
 _SOLUTION_MARKS = re.compile(r"<\|(?:begin|end)_of_solution\|>")
 _ANSWER_TAG = re.compile(r"<(/?)answer>", re.I)
-_ANSWER_BLOCK = re.compile(r"<answer>.*?</answer>", re.I | re.S)
+_ANSWER_BLOCK = re.compile(r"<answer>(.*?)</answer>", re.I | re.S)
+_FENCE_LINE = re.compile(r"^[ \t]*(?:```+|~~~+)[^\n`]{0,30}$\n?", re.M)
+_GAP = "\n" * 4
+"""In the place of fenced code: no phrase reaches across it."""
 _BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])\s{0,3}|(?<![A-Za-z\\])(?:boxed|fbox)(?=\{)")
 _BRACE = re.compile(r"\\.|[{}]", re.S)
 _BARE = re.compile(r"[^\s{}$\\]{1,40}")
@@ -136,10 +139,10 @@ def _answer_blocks(segment: str) -> list[str] | None:
     """Contents of the top-level answer tags outside code; empty where there are none, None where they are malformed."""
     if _ANSWER_TAG.search(segment) is None:
         return []
-    segment = without_fences(segment)
+    outside = without_fences(segment)
     blocks: list[str] = []
     start = -1
-    for match in _ANSWER_TAG.finditer(segment):
+    for match in _ANSWER_TAG.finditer(outside):
         if not match[1]:
             if start >= 0:
                 return None
@@ -147,16 +150,23 @@ def _answer_blocks(segment: str) -> list[str] | None:
         else:
             if start < 0:
                 return None
-            blocks.append(segment[start : match.start()])
+            blocks.append(outside[start : match.start()])
             start = -1
-    return blocks if start < 0 and blocks else None
+    if start >= 0 or not blocks:
+        return None
+    whole = _ANSWER_BLOCK.findall(segment)
+    if len(whole) == len(blocks):  # a fence around the answer itself is its dress
+        blocks = [
+            block if block.strip() else _FENCE_LINE.sub("", fenced) for block, fenced in zip(blocks, whole, strict=True)
+        ]
+    return blocks
 
 
 def _marked(segment: str) -> Extracted:
     """Finals with a mark. Those in code count only where there are none outside."""
     found = _marked_in(segment)
     if ("```" in segment or "~~~" in segment) and (found.finals or found.problem):
-        outside = _marked_in(without_fences(segment))
+        outside = _marked_in(without_fences(segment, gap=_GAP))
         if outside.finals or outside.problem:
             return outside
     return found
@@ -311,6 +321,9 @@ def _phrase_content(segment: str, start: int) -> str:
     """What "the answer is" says, up to the end of the sentence."""
     window = segment[start : start + MAX_UNMARKED_CHARS].replace('\\"', '"')
     window = window[adverbs_end(window) :]
+    bare = window.lstrip()
+    fence = _FENCE_LINE.match(bare)
+    window = bare[fence.end() :].lstrip() if fence is not None else window
     if window.startswith("}"):
         window = window[1:].lstrip()  # the brace of a \text{...} around the phrase
     formula = _MATH.match(window)

@@ -13,7 +13,6 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
-from gyms.math.caps import TooComplex, Unreadable
 from gyms.math.choices import LETTERS, choice_of, is_letter, option_of
 from gyms.math.compare import equivalent
 from gyms.math.extract import extract
@@ -21,9 +20,8 @@ from gyms.math.normal import literal, normalise
 from gyms.math.read import read_labelled
 from gyms.math.relations import FalseEquation
 from gyms.math.scalars import Rules
-from gyms.math.tree import Node, walk
+from gyms.math.tree import Node, TooComplex, Unreadable, walk, words
 from gyms.math.units import parse_unit
-from gyms.math.vocabulary import words
 
 __all__ = ["ANSWER_TYPES", "BadGold", "Gold", "read_gold"]
 

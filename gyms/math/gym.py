@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -28,12 +27,11 @@ from pydantic import ConfigDict, Field, model_validator
 
 from gyms.api import Needs, Score, Services, Split, Status, Task, message
 from gyms.columns import Reads, RowSettings
-from gyms.heldout import is_heldout
 from gyms.math.builtin import problems
 from gyms.math.extract import extract
 from gyms.math.gold import BadGold, Gold, read_gold
 from gyms.math.verify import AnswerCheck, partial_value, verify_gold
-from gyms.row_gym import RowGym
+from gyms.row_gym import RowGym, asked
 from gyms.rows import Located, read_file, read_source, require_two_files
 
 __all__ = ["Math", "MathSettings"]
@@ -115,15 +113,14 @@ class Math(RowGym):
         if not self._splits:
             if self._is_split_by_hash():
                 share, seed = self.settings.heldout_fraction, self.settings.split_seed
-                train, heldout = [], []
-                for task in self._made("train"):
-                    is_held = is_heldout(self.fingerprint(task), fraction=share, seed=seed)
-                    (heldout if is_held else train).append(task)
+                parts = self.parted(self._made("train"), fraction=share, seed=seed)
+                heldout, train = parts["heldout"], parts["train"]
             else:
                 heldout, train = self._made("heldout"), self._made("train")
             taken = {self.fingerprint(task) for task in heldout}
             train = [task for task in train if self.fingerprint(task) not in taken]
-            self._splits = {"train": self._asked("train", train), "heldout": self._asked("heldout", heldout)}
+            suffix = self.settings.suffix
+            self._splits = {"train": asked("train", train, suffix), "heldout": asked("heldout", heldout, suffix)}
         return self._splits[split]
 
     def task_of(self, row: Mapping[str, Any], where: str) -> Task:
@@ -203,13 +200,6 @@ class Math(RowGym):
             units=data.get("units"),
             significant_digits=self.settings.significant_digits,
             finals=self.settings.finals,
-        )
-
-    def _asked(self, split: Split, tasks: Sequence[Task]) -> Sequence[Task]:
-        """Numbered, and with the suffix."""
-        return tuple(
-            replace(task, id=f"{split}/{number}", prompt=(message("user", _question(task) + self.settings.suffix),))
-            for number, task in enumerate(tasks)
         )
 
     def _made(self, split: Split) -> list[Task]:

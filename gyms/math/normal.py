@@ -16,7 +16,7 @@ from functools import lru_cache
 
 from gyms.math.remarks import number_word
 
-__all__ = ["GROUP", "literal", "normalise", "strip_dress"]
+__all__ = ["GROUP", "literal", "normalise"]
 
 GROUP = "\x1f"
 """Stands between the digit groups of one number."""
@@ -77,11 +77,25 @@ _SIZES = re.compile(
 )
 _SPACES = re.compile(r"\\q?quad|\\(?:thinspace|enspace|space|nobreak)(?![A-Za-z])|(?<!\\)\\[,;:!> /\n]|~")
 _THIN_GROUPS = re.compile(r"(?<=\d)(?:\{,\}|,\\!|\\,|\\!|\\ |\{\\,\}|')[ ]*(?=\d{3}(?!\d))")
-_END_SIGN = re.compile(r"(?<=[^ ])[ ]*\\(?:blacksquare|square|Box|qed|checkmark)[ ]*$|\\text\{[ .,;]*\}[ ]*$")
+_END_SIGN = re.compile(
+    r"(?<=[^ ])(?:[ ]|\\[ ,;:!])*\\(?:blacksquare|square|Box|qed|checkmark)[ ]*$|\\text\{[ .,;]*\}[ ]*$"
+)
 _LONE_BACKSLASH = re.compile(r"(?<!\\)\\[ ]*$")
 _OPERATORS = re.compile(
-    r"\\text[ ]*\{[ ]*(gcd|lcm|det|max|min|dim|deg|arg|sgn|sin|cos|tan|ln|log)[ ]*\}(?=[ ]*[({\\_A-Za-z\d])"
+    r"\\text[ ]*\{[ ]*(gcd|lcm|det|max|min|dim|deg|arg|sgn|sin|cos|tan|cot|sec|csc|ln|log|tg|ctg|cotg|sh|ch|th|arctg"
+    r"|arcctg|cosec|ar[a-z]{0,2}(?:sin|cos|tan)h?)[ ]*\}(?=[ ]*[({\\_^A-Za-z\d])"
 )
+_STACKED = re.compile(
+    r"\\(?:under|over)brace[ ]*\{([^{}]*)\}[ ]*[_^][ ]*\{(?:[^{}]|\{[^{}]*\})*\}"
+    r"|\\(?:overset|underset|stackrel)[ ]*\{[^{}]*\}[ ]*\{([^{}]*)\}"
+)
+"""What stands above or below says something of the value, and is none."""
+_NEGATIVE = re.compile(r"^(?:\\text\{)?[ ]*(?:negative|minus)[ ]*\}?[ ]*(?=[\d.\\(])")
+_SHARE = re.compile(r"^(\d{1,12})[ ]*(?:\\text\{)?[ ]*(?:out of(?: every)?|in(?: every)?)[ ]*\}?[ ]*(\d{1,12})$")
+_RECURRING = re.compile(r"^(-?\d{0,20}\.\d{0,20}?)(?:(\d)\2{2,40}|(\d{2,6})\3{1,20})[ ]*(?:\\ldots|\.\.\.)[ ]*$")
+_RECURRING_IN_BRACKETS = re.compile(r"^(-?\d*\.\d*)\((\d+)\)$")
+_OUTWARD = re.compile(r"^\]|\[$|\[[ ]*\\cup|\\cup[ ]*\]")
+_TURNED = re.compile(r"([\[\](])([^\[\]]{1,80}[,;][^\[\]]{1,80})([\[\])])")
 _TEXT_COLON = re.compile(r"\\text\{[ ]*:[ ]*\}")
 _DOTS_COMMAND = re.compile(r"\\(?:ldots|dots[bcimo]?|cdots|hdots)(?![A-Za-z])")
 _OPERATOR_LETTER = re.compile(r"\\mathbb[ ]*\{?[ ]*([EP])[ ]*\}?(?=[ ]*[\[(])")
@@ -102,6 +116,7 @@ _PERCENT = re.compile(r"(?:\\text\{[ ]*)?\b(?:percentage|percent|pct|per[ ]cent)
 _UNION = re.compile(r"(?<=[)\]])[ ]*(?:U|\\text\{[ ]*U[ ]*\})[ ]*(?=[(\[])")
 _DOUBLED = re.compile(r"\\\\(?=[A-Za-z{}(),;!$\[\]])")
 _SINGLE = re.compile(r"(?<!\\)\\(?:\\\\)*(?=[A-Za-z])")
+_SYSTEM_BRACE = re.compile(r"\\\{[ ]*(?=\\begin[ ]*\{(?:array|aligned|align|gathered|split)\*?\})(?!.*\\\}[ ]*$)")
 _ENVIRONMENT = re.compile(r"\\begin")
 _DELIMITERS = re.compile(r"\\[()\[\]]|\$\$")
 _DOLLAR_MATH = re.compile(r"\$([^$]*)\$")
@@ -132,7 +147,7 @@ def normalise(text: str) -> str:
     if not text.isascii():
         text = _to_ascii(text)
     text = _ROW_SPACE.sub(r"\\\\", text) if "\\\\[" in text else text
-    text = strip_dress(text.translate(_WHITE))
+    text = _strip_dress(text.translate(_WHITE))
     if "\\" in text:
         if "\\\\" in text and not (_ENVIRONMENT.search(text) and _SINGLE.search(text)):
             text = _DOUBLED.sub(r"\\", text)
@@ -141,7 +156,9 @@ def normalise(text: str) -> str:
         text = _LINE_ENDS.sub("", text)
         text = _DEGREES.sub(r"\\deg ", text) if "circ" in text or "degree" in text else text
         text = _WRAPPERS.sub(r"\\text", text)
+        text = _STACKED.sub(r" \1\2 ", text) if "set" in text or "brace" in text or "stackrel" in text else text
         text = _OPERATOR_LETTER.sub(r"\1", text) if "mathbb" in text else text
+        text = _RECURRING.sub(_recurring, _DOTS_COMMAND.sub(r"\\ldots ", text)) if "dots" in text else text
         text = _DECIMAL_DOTS.sub(r"\1", _DOTS_COMMAND.sub(r"\\ldots ", text)) if "dots" in text else text
         text = _plain_words(text) if "\\text" in text else text
         text = _TEMPERATURE.sub(r"\\text{deg\1}", text) if "\\deg" in text else text
@@ -163,7 +180,28 @@ def normalise(text: str) -> str:
         text = _NAMED_BASE.sub(_numbered_base, text)
     text = _UNIT_IN_BRACKETS.sub(_unit_in_brackets, text)
     text = _UNION.sub(r"\\cup ", text)
+    text = _in_plain_order(_SYSTEM_BRACE.sub("", text) if "\\begin" in text else text)
     return _without_braces(" ".join(text.split(None)))
+
+
+def _in_plain_order(text: str) -> str:
+    """`]0,1]` as `(0,1]`, "negative 3" as -3, "2 out of 5" as 2/5, `0.1(6)` as a recurring decimal."""
+    text = text.strip()
+    if text[:1] == "]" or text[-1:] == "[" or "cup" in text:
+        text = _TURNED.sub(_turned, text) if _OUTWARD.search(text) else text
+    if text[-1:] == ")" and "." in text:
+        text = _RECURRING_IN_BRACKETS.sub(r"\1\\overline{\2}", text)
+    if text[-1:].isdigit() and ("in" in text or "out of" in text):
+        text = _SHARE.sub(r"\1/\2", text)
+    return _NEGATIVE.sub("-", text) if "neg" in text or "min" in text else text
+
+
+def _turned(match: re.Match[str]) -> str:
+    return ("(" if match[1] == "]" else match[1]) + match[2] + (")" if match[3] == "[" else match[3])
+
+
+def _recurring(match: re.Match[str]) -> str:
+    return rf"{match[1]}\overline{{{match[2] or match[3]}}}"
 
 
 def _plain_words(text: str) -> str:
@@ -209,9 +247,10 @@ def _without_braces(text: str) -> str:
     return text
 
 
-def strip_dress(text: str) -> str:
+def _strip_dress(text: str) -> str:
     """Without what stands around an answer: math delimiters, bold, code marks, quotes, final punctuation."""
     text = text.replace('\\"', '"').strip()
+    text = _RECURRING.sub(_recurring, text) if text[-3:] == "..." else text
     text = _BOLD_END.sub(r"\1", _BOLD.sub(r"\1", text)) if "**" in text else text
     if text[:1] == "<" and text[-1:] == ">" and "," not in text and not re.search("[<>]", text[1:-1]):
         text = text[1:-1].strip()  # a prompt's "<number>", filled in with its brackets
@@ -260,6 +299,9 @@ def _half_of_day(match: re.Match[str]) -> str:
 
 
 def _ends_in_factorial(text: str) -> bool:
+    """One sign behind anything, two behind a bracket or a letter that stands alone: "42!!" is only loud."""
+    if text[-2:] == "!!" and text[-3:-2] != "!":
+        return text[-3:-2] in (")", "}") or re.search(r"(?<![A-Za-z])[A-Za-z]!!$", text) is not None
     return text[-1] == "!" and len(text) > 1 and (text[-2].isalnum() or text[-2] in ")}]")
 
 

@@ -2,7 +2,7 @@ r"""Numbers to 60 digits: the value of a closed expression, and identity of two 
 
 What the exact form cannot decide (`\sin^2 x + \cos^2 x = 1`, nested roots) is decided here: both sides are evaluated at
 points drawn from a fixed seed, to 60 digits and more where long numbers are written. Different values at one point
-prove a difference; equal ones at all points are taken as identity, which no expression within the caps of `caps`
+prove a difference; equal ones at all points are taken as identity, which no expression within the caps of `tree`
 fakes: its coefficients are no smaller than the precision resolves. Analytic expressions that agree on an interval agree
 everywhere, so points of one size are enough for them; where absolute values, roots, logarithms, floors or ceilings
 occur, points of all sizes, between the constants that occur, and whole ones are drawn as well: `|x-10|` is `10-x` only
@@ -22,7 +22,7 @@ from typing import Any
 import mpmath  # type: ignore[import-untyped]
 
 from gyms.math.exact import key_of
-from gyms.math.tree import Node, size, walk
+from gyms.math.tree import CONSTANTS, Node, size, walk
 
 __all__ = ["Undecided", "identical", "real", "value"]
 
@@ -36,7 +36,7 @@ MAX_GROWING = 60
 """Farthest point where exponentials occur: their values must still cancel within CLOSE_DIGITS."""
 MAGNITUDES = (Fraction(1, 20), 8, MAX_GROWING, 10**3, 10**6)
 """Cut the line where no constant does."""
-MAX_CONSTANTS = 6
+MAXCONSTANTS = 6
 MAX_CELLS = 16
 WHOLE_POINTS = tuple(map(Fraction, ("0", "1", "-2", "12", "-60", "0.5", "-1.5")))
 """Where floor and ceiling turn: whole and half numbers, and multiples of small ones."""
@@ -46,11 +46,12 @@ MAX_MAGNITUDE = 10**6
 """Largest argument of a function of which the result or its period must be resolved."""
 MAX_WHOLE = 10**30
 """Largest number of which the whole part is taken: DIGITS leave as many behind the point."""
+MAX_GAMMA = 1_000
+"""Largest argument of a factorial between the whole numbers."""
 MAX_BINARY_EXPONENT = 20_000
 MAX_EVALUATED = 150
 """Most nodes of one side."""
 SEED = 20_240_229
-_CONSTANTS = frozenset(["pi", "e", "i"])
 _GROWING = frozenset(["sinh", "cosh", "tanh", "coth", "exp"])
 _ENTIRE = frozenset(["sin", "cos", "tan", "cot", "sec", "csc", "sinh", "cosh", "tanh", "coth", "exp"])
 IMAGINARY = Node("sym", (), "i")
@@ -147,7 +148,7 @@ def _far_points(nodes: Sequence[Node], names: Sequence[str], random: Random) -> 
     )
     limit = MAX_GROWING if grows else MAX_POINT
     written = {abs(node.value) for node in nodes if node.op == "num" and node.value.numerator.bit_length() < 64}
-    constants = sorted(value for value in written if Fraction(1, 10**4) < value <= limit)[:MAX_CONSTANTS]
+    constants = sorted(value for value in written if Fraction(1, 10**4) < value <= limit)[:MAXCONSTANTS]
     quotients = {one / other for one in constants for other in constants}
     cuts = {value for value in (*constants, *quotients, *map(Fraction, MAGNITUDES)) if value <= limit}
     if constants:
@@ -187,7 +188,7 @@ def _context() -> Any:
 
 
 def _is_free(node: Node) -> bool:
-    return (node.op == "sym" and node.value not in _CONSTANTS) or node.op == "call"
+    return (node.op == "sym" and node.value not in CONSTANTS) or node.op == "call"
 
 
 def _name(node: Node) -> str:
@@ -221,7 +222,7 @@ def _node_value(node: Node, values: Mapping[str, Any], context: Any) -> Any:
     if op == "num":
         return context.mpf(node.value.numerator) / node.value.denominator
     if op in ("sym", "call"):
-        if op == "sym" and node.value in _CONSTANTS:
+        if op == "sym" and node.value in CONSTANTS:
             return {"pi": +context.pi, "e": +context.e, "i": context.mpc(0, 1)}[node.value]
         name = _name(node)
         if name not in values:
@@ -250,7 +251,12 @@ def _node_value(node: Node, values: Mapping[str, Any], context: Any) -> Any:
     if op == "root":
         return _root(parts[0], parts[1], context)
     if op in ("abs", "floor", "ceil"):
-        return context.fabs(parts[0]) if op == "abs" else getattr(context, op)(_bounded(parts[0], MAX_WHOLE))
+        return _function(op, parts, context)
+    if op == "fact":
+        argument = _bounded(parts[0], MAX_GAMMA)
+        return context.fac2(argument) if node.value == 2 else context.gamma(argument + 1)
+    if op == "binom":
+        return context.binomial(*(_bounded(part, MAX_GAMMA) for part in parts))
     if op == "fn":
         return _function(node.value, parts, context)
     raise Undecided(op)
@@ -279,6 +285,15 @@ def _root(radicand: Any, index: Any, context: Any) -> Any:
 
 
 def _function(name: str, parts: list[Any], context: Any) -> Any:
+    if name in ("floor", "ceil") and len(parts) == 1:
+        argument = _bounded(parts[0], MAX_WHOLE)
+        nearest = context.nint(argument)
+        # What is a whole number but for the last digits, as 3 * (1/3) may be, is one.
+        return (
+            nearest
+            if abs(argument - nearest) < context.mpf(10) ** -AGREEING_DIGITS
+            else getattr(context, name)(argument)
+        )
     argument = _bounded(parts[0])
     if name in ("ln", "log", "logb"):
         if argument == 0:
@@ -288,14 +303,19 @@ def _function(name: str, parts: list[Any], context: Any) -> Any:
             return logarithm
         # \log without a base is read as the decimal one on both sides; `compare` lets a gold \log be either.
         return logarithm / context.log(10 if name == "log" else _bounded(parts[1]))
+    if name == "perm" and len(parts) == 2:
+        top, taken = (_bounded(part, MAX_GAMMA) for part in parts)
+        return context.gamma(top + 1) / context.gamma(top - taken + 1)
     if len(parts) != 1:
         raise Undecided(name)
     if name in ("sin", "cos", "tan", "cot", "sec", "csc", "sinh", "cosh", "tanh", "coth", "exp"):
         return getattr(context, name)(argument)
+    if name in ("asinh", "acosh", "atanh"):
+        return getattr(context, name)(argument)
     if name in ("arcsin", "arccos", "arctan", "arccot", "arcsec", "arccsc"):
         return getattr(context, "a" + name[3:])(argument)
-    if name in ("abs", "floor", "ceil"):
-        return getattr(context, {"abs": "fabs"}.get(name, name))(argument)
+    if name == "abs":
+        return context.fabs(argument)
     if name == "cbrt":
         return _root(argument, context.mpf(3), context)
     raise Undecided(name)

@@ -11,16 +11,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gyms.math.atoms import AtomParser
-from gyms.math.caps import MAX_ITEMS, TooComplex, Unreadable
 from gyms.math.tokens import Token
-from gyms.math.tree import Node, num
+from gyms.math.tree import MAX_ITEMS, Node, TooComplex, Unreadable, num
 
 __all__ = ["parse"]
 
 _RELATIONS = {
     "=": "=", "==": "=", "<": "<", ">": ">", "<=": "<=", ">=": ">=", "=<": "<=", "=>": ">=", "!=": "!=", "<>": "!=",
     "\\le": "<=", "\\leq": "<=", "\\leqslant": "<=", "\\ge": ">=", "\\geq": ">=", "\\geqslant": ">=", "\\lt": "<",
-    "\\gt": ">", "\\ne": "!=", "\\neq": "!=", "\\in": "in", "\\approx": "~", "\\simeq": "~", "\\equiv": "=",
+    "\\gt": ">", "\\ne": "!=", "\\neq": "!=", "\\in": "in", "\\notin": "notin", "\\approx": "~", "\\simeq": "~",
+    "\\equiv": "=",
     "\\parallel": "parallel", "\\perp": "perp", "\\cong": "cong", "\\sim": "sim",
 }  # fmt: skip
 _SET_OPERATIONS = {"\\cup": "union", "\\cap": "inter", "\\setminus": "diff", "\\backslash": "diff"}
@@ -39,6 +39,16 @@ def parse(tokens: list[Token]) -> Node:
 
 class Parser(AtomParser):
     """The levels above atoms; `AtomParser` has the rest."""
+
+    def inner(self, tokens: list[Token]) -> Node:
+        """What some of the tokens say on their own, counted with the rest."""
+        parser = Parser(tokens)
+        parser.num_nodes, parser.depth = self.num_nodes, self.depth
+        node = parser.items(None)
+        if parser.peek() is not None:
+            raise Unreadable(f"cannot read {parser.rest()!r}")
+        self.num_nodes = parser.num_nodes
+        return node
 
     def items(self, closer: str | None) -> Node:
         """A list as far as `closer`, or its only item; which separators stood there is the list's value."""
@@ -169,6 +179,14 @@ class Parser(AtomParser):
         factor = self.power()
         if is_fraction and len(factors) == 1 and _is_whole(last) and _is_proper(factor):
             factors[0] = self.node("mixed", (last, factor))
+        elif (
+            is_fraction
+            and len(factors) == 1
+            and _is_whole(last)
+            and factor.op == "percent"
+            and _is_proper(factor.args[0])
+        ):
+            factors[0] = self.node("percent", (self.node("mixed", (last, factor.args[0])),))
         else:
             factors.append(factor)
 

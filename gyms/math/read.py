@@ -5,6 +5,10 @@ read("3 \\text{ cm}^2")   quantity(3, cm^2)
 read("\\text{Evelyn}")    text "evelyn"
 read("no solution")       empty
 read("(1, 2)")            tuple(1, 2)
+
+*Dates*: "July 4", "4 July", "the 4th of July", "Friday, July 4", "July 4, 2025", 2025-07-04. A date is a month and a
+day, with the year and the day of the week where they are written. All-digit forms are read only as year-month-day: 3/4
+is a fraction, and 4-3 a difference.
 """
 
 from __future__ import annotations
@@ -15,17 +19,25 @@ from functools import lru_cache
 from itertools import pairwise
 
 from gyms.math.atoms import MAX_LETTERS, read_number
-from gyms.math.caps import MAX_DIGITS, MAX_ITEMS, TooComplex, Unreadable, check_text
-from gyms.math.compound import read_compound
-from gyms.math.dates import read_date
+from gyms.math.brackets import has_dots, with_dots
 from gyms.math.normal import literal, normalise
 from gyms.math.parse import parse
 from gyms.math.remarks import split_qualifier, without_remarks
-from gyms.math.sequences import has_dots, with_dots
 from gyms.math.tokens import Token, tokenise
-from gyms.math.tree import Node, num, sym
-from gyms.math.units import CURRENCIES, Unit, currency, known, parse_unit
-from gyms.math.vocabulary import ENGLISH, FUNCTIONS
+from gyms.math.tree import (
+    ENGLISH,
+    FUNCTIONS,
+    MAX_DIGITS,
+    MAX_ITEMS,
+    Node,
+    TooComplex,
+    Unreadable,
+    check_text,
+    num,
+    sym,
+    words,
+)
+from gyms.math.units import CURRENCIES, Unit, currency, known, parse_unit, read_compound
 
 __all__ = ["read", "read_labelled", "read_plain"]
 
@@ -110,7 +122,7 @@ def read_plain(plain: str, *, unit_hint: bool = False) -> Node:
     if core != plain:
         node = read_plain(core, unit_hint=unit_hint)
         return Node("where", (node,), domain, name) if domain else node
-    special = read_date(plain) or read_compound(plain) or _remainder(plain) or _words(plain)
+    special = _read_date(plain) or read_compound(plain) or _remainder(plain) or _words(plain)
     if special is not None:
         return special
     counted = _COUNTED.fullmatch(plain)
@@ -333,3 +345,43 @@ def _is_unit_here(tokens: list[Token], start: int, unit: Unit, *, unit_hint: boo
 
 def _is_number(tokens: list[Token]) -> bool:
     return all(token.kind in ("num", "-", "/", "{", "}") or token.text in ("\\frac", *_MULTIPLIERS) for token in tokens)
+
+
+# --- dates
+
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_NAMES = words("january february march april may june july august september october november december sept")
+_WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_WEEKDAY_NAMES = words("monday tuesday wednesday thursday friday saturday sunday")
+_ISO = re.compile(r"(\d{4})-(\d{2})-(\d{2})")
+_DAY = re.compile(r"(\d{1,2})(?:st|nd|rd|th)?")
+_YEAR = re.compile(r"\d{4}")
+_DATE_MARKS = re.compile(r"\\text|[{},.]")
+MAX_DATE_CHARS = 60
+
+
+def _read_date(plain: str) -> Node | None:
+    """The date that a whole answer is, as a node with value (year, month, day, weekday), what is absent 0; or None."""
+    if len(plain) > MAX_DATE_CHARS:
+        return None
+    iso = _ISO.fullmatch(plain)
+    if iso is not None:
+        return _date(int(iso[1]), int(iso[2]), int(iso[3]), 0)
+    year = month = day = weekday = 0
+    for word in _DATE_MARKS.sub(" ", plain).casefold().split():
+        if (word in _NAMES or word in _MONTHS) and not month:
+            month = _MONTHS.index(word[:3]) + 1
+        elif (word in _WEEKDAY_NAMES or word in _WEEKDAYS) and not weekday:
+            weekday = _WEEKDAYS.index(word[:3]) + 1
+        elif (match := _DAY.fullmatch(word)) is not None and not day:
+            day = int(match[1])
+        elif _YEAR.fullmatch(word) and not year and month:
+            year = int(word)
+        elif word not in ("the", "of", "on"):
+            return None
+    return _date(year, month, day, weekday)
+
+
+def _date(year: int, month: int, day: int, weekday: int) -> Node | None:
+    is_date = 1 <= month <= 12 and 1 <= day <= 31
+    return Node("date", (), (year, month, day, weekday)) if is_date else None

@@ -12,12 +12,18 @@ from typing import NamedTuple
 
 from gyms.math import numeric
 from gyms.math.exact import NotScalar, TooBig, exact, rational
-from gyms.math.forms import is_closed
-from gyms.math.scalars import same_value
-from gyms.math.tree import Node, sym, walk
-from gyms.math.vocabulary import words
+from gyms.math.scalars import is_closed, same_value
+from gyms.math.tree import CONSTANTS, Node, sym, words
 
-__all__ = ["Assigned", "FalseEquation", "assigned", "composed", "free_names", "same_relation"]
+__all__ = [
+    "Assigned",
+    "FalseEquation",
+    "assigned",
+    "composed",
+    "is_congruence",
+    "same_relation",
+    "same_residue",
+]
 
 _SCALAR = words(
     "num sym add mul neg div pow root fact binom percent deg abs floor ceil mixed based mod fn call big quantity inf "
@@ -101,7 +107,7 @@ def composed(node: Node) -> Assigned | None:
 def _is_name(node: Node) -> bool:
     """What an equation may give a value to."""
     if node.op == "sym":
-        return node.value not in ("pi", "e", "i")
+        return node.value not in CONSTANTS
     if node.op == "call" or node.op == "big":
         return True
     if node.op == "fn":
@@ -132,11 +138,6 @@ def _is_derivative(node: Node) -> bool:
     return all((part.args[0] if part.op == "pow" else part) == sym("d") for part in firsts)
 
 
-def free_names(node: Node) -> frozenset[str]:
-    """The variables that occur."""
-    return frozenset(n.value for n in walk(node) if n.op == "sym" and n.value not in ("pi", "e", "i"))
-
-
 def same_relation(left: Node, right: Node) -> bool:
     """True where two relations of two sides hold for the same values, up to a constant factor."""
     if len(left.args) != 2 or len(right.args) != 2:
@@ -155,6 +156,47 @@ def same_relation(left: Node, right: Node) -> bool:
     return sign_b == (sign_a if factor > 0 else _FLIPPED.get(sign_a))
 
 
+def is_congruence(node: Node) -> bool:
+    """True for `7 \\pmod{11}`, alone or as the last side of a relation."""
+    last = node.args[-1] if node.op == "rel" else node
+    return last.op == "mod" and last.value == "pmod"
+
+
+def same_residue(gold: Node, answer: Node) -> bool:
+    """True where both name one class of residues; for a number, one that is written with it: no class is a number."""
+    wanted, said = _residue(gold), _residue(answer)
+    if wanted is None or said is None or (not wanted.modulus and said.written != wanted.written):
+        return False
+    if not wanted.modulus:
+        return True
+    return wanted.modulus == said.modulus and (wanted.written - said.written) % wanted.modulus == 0
+
+
+class _Residue(NamedTuple):
+    written: Fraction
+    modulus: Fraction
+    """0: a number alone."""
+
+
+def _residue(node: Node) -> _Residue | None:
+    if node.op == "rel":
+        return _residue(node.args[-1]) if set(node.value) == {"="} and _is_name(node.args[0]) else None
+    if is_congruence(node):
+        residue, modulus = rational(node.args[0]), rational(node.args[1])
+        return _Residue(residue, modulus) if residue is not None and modulus is not None and modulus > 0 else None
+    try:
+        top, bottom = exact(node)
+    except (NotScalar, TooBig):
+        return None
+    named = [mono for mono in top if mono]
+    if set(bottom) != {()} or len(named) > 1 or (named and [power for _, power in named[0]] != [1]):
+        return None
+    if named and not named[0][0][0].startswith("s:"):
+        return None
+    step = abs(top[named[0]] / bottom[()]) if named else Fraction(0)
+    return _Residue(top.get((), Fraction(0)) / bottom[()], step)  # 7 + 11k
+
+
 def _zero_form(node: Node) -> Node:
     return Node("add", (node.args[0], Node("neg", (node.args[1],))))
 
@@ -167,11 +209,11 @@ def _constant_factor(left: Node, right: Node) -> Fraction | None:
             return None
         quotient = exact(Node("div", (left, right)))
         first = min(quotient.top)
-        if first not in quotient.bottom:
-            return None
-        factor = quotient.top[first] / quotient.bottom[first]
-        is_same = quotient.top.keys() == quotient.bottom.keys() and all(
-            value == factor * quotient.bottom[mono] for mono, value in quotient.top.items()
+        factor = quotient.top[first] / quotient.bottom[first] if first in quotient.bottom else Fraction(0)
+        is_same = (
+            factor != 0
+            and quotient.top.keys() == quotient.bottom.keys()
+            and all(value == factor * quotient.bottom[mono] for mono, value in quotient.top.items())
         )
         if is_same:
             return factor

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from gyms.math.vocabulary import words
+from gyms.math.tree import words
 
 __all__ = ["Qualified", "adverbs_end", "number_word", "split_qualifier", "without_remarks"]
 
@@ -33,6 +33,16 @@ _TRAILING = re.compile(
 _IN_BRACKETS = re.compile(
     r"(?:\\text[ ]*\{[ ]*)?\([ ]*(?:\\text[ ]*\{)?([A-Za-z][A-Za-z -]{1,60})\}?[ ]*\)[ ]*\}?[ .]*$"
 )
+_AGAIN = re.compile(
+    r"(.*[^ ])[ ]*(?:\\text[ ]*\{[ ]*)?\([ ]*(?:\\text[ ]*\{)?[ ]*"
+    r"(\\approx|=|or|i\.e\.|that is|about|approximately|roughly)[ ,]{0,3}\}?[ ]*([^()]+?)[ ]*\)[ ]*\}?"
+)
+_SAME = ("=", "or", "i.e.", "that is")
+_REASON = re.compile(
+    r"(?<=[^ ])[ ]*(?:\\text[ ]*\{[ ]*)?\([ ]*(?:\\text[ ]*\{)?[ ]*"
+    r"(?:since|because|as|given that|when)\b[^()]*\)[ ]*\}?$"
+)
+_IMPLIES = re.compile(r"\\(?:Rightarrow|implies|Longrightarrow|therefore)(?![A-Za-z])")
 _SPELLED = re.compile(r"(?:\\text[ ]*\{[ ]*)?([A-Za-z][A-Za-z -]{1,80}?)[ ]*\([ ]*(\d{1,7})[ ]*\)[ ]*\}?")
 _BRACKET_WORDS = words(
     "exact exactly minimum maximum min max minimal maximal least greatest total overall answer final the a value "
@@ -102,6 +112,12 @@ def split_qualifier(plain: str) -> Qualified:
 def without_remarks(plain: str) -> str:
     """The text without the adverbs, signs, labels and remarks around its value; the same text where there are none."""
     text = plain[adverbs_end(plain) :]
+    steps = _IMPLIES.split(text)
+    text = steps[-1].strip() if len(steps) > 1 and "=" in steps[0] and "=" in steps[-1] else text
+    again = _AGAIN.fullmatch(text)
+    if again is not None:  # whether it says the same is for the comparison to say: "5 (or 6)" is a false equation
+        text = rf"{again[1]} {'=' if again[2] in _SAME else chr(92) + 'approx'} {again[3]}"
+    text = _REASON.sub("", text)
     sign = _LEADING_SIGN.match(text)
     text = text[sign.end() :] if sign is not None else text
     text = _TRAILING.sub("", text) if not _TRAILING.fullmatch(text) else text

@@ -12,11 +12,9 @@ from functools import cmp_to_key, lru_cache
 from typing import NamedTuple
 
 from gyms.math import numeric
-from gyms.math.caps import Unreadable
 from gyms.math.exact import rational
-from gyms.math.forms import is_closed
-from gyms.math.scalars import Rules, same_scalar, same_value
-from gyms.math.tree import Node, num
+from gyms.math.scalars import Rules, is_closed, same_scalar, same_value
+from gyms.math.tree import CONSTANTS, Node, Unreadable, infinite, num
 
 __all__ = ["NotReal", "Piece", "pieces_of", "same_pieces"]
 
@@ -84,7 +82,7 @@ def _all_of(conditions: list[list[Piece]]) -> list[Piece]:
 def _interval(node: Node) -> list[Piece]:
     low, high = node.args
     is_low, is_high = node.value[0] == "[", node.value[1] == "]"
-    if (_is_infinite(low) and is_low) or (_is_infinite(high) and is_high):
+    if (infinite(low) and is_low) or (infinite(high) and is_high):
         raise Unreadable("an interval is closed at infinity")
     order = _compare(low, high)
     if order > 0:
@@ -99,6 +97,8 @@ def _relation(node: Node) -> list[Piece]:
     sides, signs = node.args, node.value
     if signs == ("in",):
         return _pieces(sides[1], True)
+    if signs == ("notin",):
+        return _difference(pieces_of(Node("reals")), _joined(_pieces(sides[1], True)))
     if signs == ("!=",) and _is_number(sides[1]):
         return [Piece(_MINUS_INF, sides[1], False, False), Piece(sides[1], _INF, False, False)]
     if (len(sides) == 3 and set(signs) <= {"<", "<="}) or (len(sides) == 3 and set(signs) <= {">", ">="}):
@@ -143,17 +143,13 @@ def _negated(node: Node) -> Node:
 
 
 def _is_name(node: Node) -> bool:
-    return node.op == "call" or (node.op == "sym" and node.value not in ("pi", "e", "i"))
+    return node.op == "call" or (node.op == "sym" and node.value not in CONSTANTS)
 
 
 def _is_number(node: Node) -> bool:
-    if _is_infinite(node):
+    if infinite(node):
         return True
     return is_closed(node) and _approximate(node) is not None
-
-
-def _is_infinite(node: Node) -> bool:
-    return node.op == "inf" or (node.op == "neg" and node.args[0].op == "inf")
 
 
 def _compare(left: Node, right: Node) -> int:
@@ -161,7 +157,7 @@ def _compare(left: Node, right: Node) -> int:
     for node, other, result in ((left, right, -1), (right, left, 1)):
         if node == _MINUS_INF or other == _INF:
             return 0 if node == other else result
-    if _is_infinite(left) or _is_infinite(right):
+    if infinite(left) or infinite(right):
         return 1 if left == _INF or right == _MINUS_INF else -1
     a, b = rational(left), rational(right)
     if a is not None and b is not None:

@@ -1,24 +1,29 @@
 r"""One shape for trees that say the same: what `compare` rewrites before it compares.
 
 `x = 3, 4` becomes two assignments, `a \pm b` a list of two, `P(1, 2)` and `y = 2, x = 1` the point (1, 2), and a number
-with groups of digits the list that its commas may mean.
+with groups of digits the list that its commas may mean; `C_7^3` beside a number is a number of combinations.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from fractions import Fraction
+from itertools import pairwise
 
-from gyms.math.caps import MAX_ITEMS
+from gyms.math.choices import LETTERS
 from gyms.math.exact import key_of, rational
 from gyms.math.relations import assigned
+from gyms.math.scalars import is_closed
 from gyms.math.sets import NotReal, pieces_of
-from gyms.math.tree import Node, num, sym
+from gyms.math.tree import COUNTS, MAX_ITEMS, Node, count_of, free_names, infinite, num, renamed, sym, walk
 
 __all__ = [
     "as_list",
+    "as_options",
     "as_point",
     "as_whole",
+    "counted",
     "distinct",
     "grouping",
     "is_closed_at_infinity",
@@ -27,11 +32,13 @@ __all__ = [
     "items_of",
     "letters_of",
     "plain",
-    "signed",
     "spread",
     "width_of",
+    "with_constant_of",
 ]
 
+_CONSTANTS = frozenset(["c", "K", "k", "C_1", "c_1", "C_0"])
+"""What C is called elsewhere."""
 _INTEGERS, _NATURALS = sym("\\mathbb{Z}"), sym("\\mathbb{N}")
 
 
@@ -51,8 +58,8 @@ def plain(node: Node) -> Node:
     if node.op == "word":
         return node.args[0]
     if node.op == "quantity" and _has_sign(node.args[0]):
-        return Node("list", tuple(Node("quantity", (part,), node.value) for part in signed(node.args[0])), ",")
-    return Node("list", signed(node), ",") if _has_sign(node) and node.op not in ("list", "set", "tuple") else node
+        return Node("list", tuple(Node("quantity", (part,), node.value) for part in _signed(node.args[0])), ",")
+    return Node("list", _signed(node), ",") if _has_sign(node) and node.op not in ("list", "set", "tuple") else node
 
 
 def as_point(node: Node) -> Node:
@@ -70,11 +77,99 @@ def as_point(node: Node) -> Node:
     return node
 
 
+def as_options(node: Node, other: Node) -> Node:
+    """`ABD` as the options that it names together, beside a list of options."""
+    letters = node.args if node.op == "mul" and node.value == "letters" else ()
+    named = [part.value for part in letters if part.op == "sym"]
+    is_list = other.op == "list" and all(part.op == "sym" and part.value in LETTERS for part in other.args)
+    is_in_order = named == sorted(set(named)) and all(name in LETTERS for name in named)
+    return Node("list", letters, ",") if is_list and named and is_in_order else node
+
+
+def with_constant_of(gold: Node, answer: Node) -> Node:
+    """The answer with its constant of integration called C, as in the gold answer."""
+    if _terms(gold).count(sym("C")) != 1 or len(names := free_names(gold)) < 2:
+        return answer
+    constants = [term.value for term in _terms(answer) if term.op == "sym" and term.value in _CONSTANTS]
+    is_one = len(constants) == 1 and sum(part == sym(constants[0]) for part in walk(answer)) == 1
+    is_new = is_one and constants[0] not in names and "C" not in free_names(answer)
+    return renamed(answer, constants[0], "C") if is_new else answer
+
+
+def _terms(node: Node) -> list[Node]:
+    return [term for side in (node.args if node.op == "rel" else (node,)) if side.op == "add" for term in side.args]
+
+
+def counted(node: Node, other: Node) -> Node:
+    """`C_7^3` and `C(7, 3)` as numbers of combinations, `A_7^3` of arrangements, where the letter can be nothing else.
+
+    So it is where the other side counts with binomial coefficients or factorials, or where no letter is left then: a
+    constant `C_1`, squared, stands among variables, and a point `C(7, 3)` beside a point.
+    """
+    if not node.args or other.op in ("tuple", "list", "set", "matrix", "rel"):
+        return node
+    if not any(map(_is_count, walk(node))):
+        return node
+    is_sure = any(part.op in ("binom", "fact") or (part.op == "fn" and part.value == "perm") for part in walk(other))
+    made = _counted(node)
+    is_usual = all(_is_below(part) for part in walk(node) if part.op == "pow")
+    return made if is_sure or (is_usual and is_closed(made)) else node
+
+
+def _is_count(node: Node) -> bool:
+    return _count_of_power(node) is not None or (
+        node.op == "mul" and any(_is_letter(left) and _is_pair(right) for left, right in pairwise(node.args))
+    )
+
+
+def _is_letter(node: Node) -> bool:
+    return node.op == "sym" and node.value in COUNTS
+
+
+def _is_pair(node: Node) -> bool:
+    return node.op == "tuple" and node.value == "()" and len(node.args) == 2
+
+
+def _count_of_power(node: Node) -> Node | None:
+    """`C_7^3`: the larger number is what is chosen from."""
+    if node.op != "pow" or node.args[0].op != "sym" or node.args[1].op not in ("num", "sym"):
+        return None
+    letter, _, index = node.args[0].value.partition("_")
+    if letter not in COUNTS or not index or len(index) > 6:
+        return None
+    if index.isdigit() and node.args[1].op == "num":
+        low, high = sorted((Fraction(int(index)), node.args[1].value))
+        return count_of(letter, num(high), num(low)) if high > 1 and low.denominator == 1 else None
+    is_letters = node.args[1].op == "sym" and len(index) == 1 and index.isalpha()
+    return count_of(letter, sym(index), node.args[1]) if is_letters else None
+
+
+def _is_below(power: Node) -> bool:
+    """False for `C_1^2`, a constant squared: what is chosen from is written below, what is chosen above."""
+    index = power.args[0].value.partition("_")[2] if power.args[0].op == "sym" else ""
+    return not index.isdigit() or power.args[1].op != "num" or int(index[:6]) > power.args[1].value
+
+
+def _counted(node: Node) -> Node:
+    power = _count_of_power(node)
+    if power is not None:
+        return power
+    args = [_counted(part) for part in node.args]
+    if node.op == "mul":
+        for place, (left, right) in enumerate(pairwise(args)):
+            if _is_letter(left) and _is_pair(right):
+                args[place : place + 2] = [count_of(left.value, *right.args)]
+                break
+        if len(args) == 1:
+            return args[0]
+    return node._replace(args=tuple(args))
+
+
 def _has_sign(node: Node) -> bool:
     return node.op == "plusminus" or any(_has_sign(part) for part in node.args)
 
 
-def signed(node: Node) -> tuple[Node, ...]:
+def _signed(node: Node) -> tuple[Node, ...]:
     """The one or two values of an expression with plus-or-minus signs, all of which are read together."""
     return (_with_sign(node, 1), _with_sign(node, -1)) if _has_sign(node) else (node,)
 
@@ -93,7 +188,7 @@ def is_list_like(node: Node) -> bool:
 
 
 def items_of(node: Node) -> list[Node]:
-    return [item for part in node.args for item in signed(part)]
+    return [item for part in node.args for item in _signed(part)]
 
 
 def letters_of(name: Node | None) -> str:
@@ -141,8 +236,8 @@ def distinct(items: Sequence[Node]) -> list[Node]:
 
 
 def is_closed_at_infinity(node: Node) -> bool:
-    ends = [part.op == "inf" or (part.op == "neg" and part.args[0].op == "inf") for part in node.args]
-    return (ends[0] and node.value[0] == "[") or (ends[1] and node.value[1] == "]")
+    low, high = map(infinite, node.args)
+    return bool((low and node.value[0] == "[") or (high and node.value[1] == "]"))
 
 
 def width_of(rows: Node) -> int:

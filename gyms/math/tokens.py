@@ -1,19 +1,24 @@
-r"""From an answer's normalised text to tokens, with the caps on their number and on nesting.
+"""From an answer's normalised text to tokens, with the caps on their number and on nesting.
 
 A run of digits with commas ("1,234,567") is one number outside brackets and items within them; `{,}` and thin spaces
 group everywhere. `6.02e23` is one number. A run of letters is one WORD: the parser decides whether it is a function,
 a unit, a word or a product of letters. Linear time: one regular expression without backtracking alternatives.
+
+`Cursor` walks over them for the parser, which is in three layers: `brackets`, `atoms`, `parse`.
 """
 
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from typing import Any, NamedTuple
 
-from gyms.math.caps import MAX_NESTING, MAX_NODES, TooComplex, Unreadable
 from gyms.math.normal import GROUP
+from gyms.math.tree import MAX_EXPONENT, MAX_NESTING, MAX_NODES, Node, TooComplex, Unreadable, Written, num
 
-__all__ = ["Token", "tokenise"]
+__all__ = ["Cursor", "Token", "read_number", "tokenise"]
 
 
 class Token(NamedTuple):
@@ -89,3 +94,75 @@ def _number(text: str, place: int, *, is_outside: bool) -> tuple[str | None, int
     if science is not None:
         return f"{match.group()}e{science[1]}", science.end()
     return match.group(), end
+
+
+def read_number(text: str) -> Node:
+    """A number token's value: digits with groups, a decimal point, a power of ten, or a repeating part in brackets."""
+    grouped = text if "," in text else ""
+    plain = text.replace(GROUP, "").replace(",", "").replace(" ", "")
+    if plain.isdigit():
+        return num(int(plain), Written(0, len(plain.lstrip("0")), "int", len(plain), grouped))
+    if plain.endswith(")"):
+        start, _, repeat = plain[:-1].partition("(")
+        places = len(start.partition(".")[2])
+        tail = Fraction(int(repeat), (10 ** len(repeat) - 1) * 10**places)
+        return num(Fraction(start.rstrip(".") or 0) + tail, Written(form="rep"))
+    mantissa, _, exponent = plain.partition("e")
+    if exponent and (len(exponent) > 6 or abs(int(exponent)) > MAX_EXPONENT):
+        raise TooComplex(f"the exponent {exponent[:12]} is over {MAX_EXPONENT}")
+    places = len(mantissa.partition(".")[2])
+    significant = len(mantissa.replace(".", "").lstrip("0"))
+    form = "sci" if exponent else ("dec" if "." in mantissa else "int")
+    length = sum(map(str.isdigit, mantissa))
+    written = Written(places, significant, form, length, grouped)
+    return num(Fraction(mantissa) * Fraction(10) ** int(exponent or 0), written)
+
+
+class Cursor:
+    """A cursor over tokens, with the caps on nodes and depth."""
+
+    def __init__(self, tokens: list[Token]) -> None:
+        self.tokens = tokens
+        self.place = 0
+        self.num_nodes = 0
+        self.depth = 0
+        self.fences: list[str] = []
+
+    def peek(self) -> Token | None:
+        """The next token, or None at the end."""
+        return self.tokens[self.place] if self.place < len(self.tokens) else None
+
+    def skip(self) -> None:
+        """Past the next token."""
+        self.place += 1
+
+    def at(self, text: str | None) -> bool:
+        """True where the next token is this sign or command."""
+        token = self.peek()
+        return token is not None and token.text == text and token.kind not in ("text", "word")
+
+    def expect(self, text: str) -> None:
+        """Past this sign; Unreadable where another stands there."""
+        if not self.at(text):
+            raise Unreadable(f"expected {text!r} before {self.rest()!r}")
+        self.skip()
+
+    def rest(self) -> str:
+        """The start of what is left, for messages."""
+        return " ".join(token.text for token in self.tokens[self.place : self.place + 5])
+
+    def node(self, op: str, args: tuple[Node, ...] = (), value: Any = None, note: Any = None) -> Node:
+        """A new node, counted."""
+        self.num_nodes += 1
+        if self.num_nodes > MAX_NODES:
+            raise TooComplex(f"the answer has over {MAX_NODES} parts")
+        return Node(op, args, value, note)
+
+    @contextmanager
+    def nested(self) -> Iterator[None]:
+        """One level deeper."""
+        self.depth += 1
+        if self.depth > MAX_NESTING:
+            raise TooComplex(f"the answer is nested over {MAX_NESTING} deep")
+        yield
+        self.depth -= 1

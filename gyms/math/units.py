@@ -1,7 +1,11 @@
-"""Units of measurement: names, sizes and dimensions, exact; and labels ("pens") that are names alone.
+r"""Units of measurement: names, sizes and dimensions, exact; and labels ("pens") that are names alone.
 
 A unit is a factor to the base units and the powers of its dimensions, so 36 km/h and 10 m/s compare as numbers. The
 table is what school problems use. A word that is not in it is a label: it has no size, and equals only itself.
+
+Measures in several units ("2 hours and 15 minutes", `5 \text{ ft } 6 \text{ in}`, "3 dollars 20 cents") are one measure
+where the units fall, and every later amount is less than one of the unit before: 70 minutes behind an hour are another
+measure. With "and" between them only times and money are one: "2 m and 50 cm" may be two lengths.
 """
 
 from __future__ import annotations
@@ -9,19 +13,20 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from fractions import Fraction
+from itertools import pairwise
 from typing import NamedTuple
 
-from gyms.math.vocabulary import words
+from gyms.math.tree import Node, num, words
 
 __all__ = [
     "CURRENCIES",
     "Unit",
     "changes_value",
     "currency",
-    "is_number_word",
     "known",
     "label",
     "parse_unit",
+    "read_compound",
     "scaled",
 ]
 
@@ -184,7 +189,7 @@ def changes_value(word: str) -> bool:
     return word in _NOT_LABELS or _NUMBER_WORD.fullmatch(word) is not None
 
 
-def is_number_word(word: str) -> bool:
+def _is_number_word(word: str) -> bool:
     """True for a word in lower case that is a number, a share or a scale: seven, sixths, hundred, dozen, half."""
     return _NUMBER_WORD.fullmatch(word) is not None or word in _SCALES
 
@@ -192,7 +197,7 @@ def is_number_word(word: str) -> bool:
 def scaled(text: str, place: int) -> bool:
     """True where the words at a place of a text make another number of the one that ends there: tens, and a half."""
     word = _NEXT_WORD.match(text, place)
-    return word is not None and is_number_word(word[1].casefold()) and word[1].casefold() not in _OWN_SCALES
+    return word is not None and _is_number_word(word[1].casefold()) and word[1].casefold() not in _OWN_SCALES
 
 
 def parse_unit(text: str) -> Unit | None:
@@ -283,3 +288,47 @@ def _from_table(pieces: list[str]) -> Unit | None:
             last = found.times(found, prefix - 1)
             unit, prefix = unit.times(last, sign), 1
     return unit if unit.dimensions else None
+
+
+# --- measures in several units
+
+_PART = r"(\d{1,12}(?:\.\d{1,6})?)[ ]*(?:\\text[ ]*\{[ ]*)?([A-Za-z]{2,12})[ ]*\}?"
+_AND = r"[ ]*(and[ ]+|\\text[ ]*\{[ ]*and[ ]*\}[ ]*)?"
+_COMPOUND = re.compile(rf"{_PART}{_AND}{_PART}(?:{_AND}{_PART})?")
+_ANGLE = re.compile(
+    r"(\d{1,6})[ ]*\\deg[ ]*(\d{1,2}(?:\.\d{1,6})?)[ ]*(?:'|\^[ ]*\{?[ ]*\\prime[ ]*\}?)"
+    r"(?:[ ]*(\d{1,2}(?:\.\d{1,6})?)[ ]*(?:''|\"|\^[ ]*\{?[ ]*\\prime[ ]*\\prime[ ]*\}?))?"
+)
+"""Degrees, minutes and seconds."""
+_MONEY = frozenset(["dollar", "euro", "gbp"])
+_JOINED = _MONEY | {"time"}
+
+
+def read_compound(plain: str) -> Node | None:
+    """The quantity in the smallest of its units, money in the largest, or None where the text is no such measure.
+
+    The unit tells where the other side has none: 90 for an hour and a half in minutes, but 2.5 for $2 and 50 cents.
+    """
+    angle = _ANGLE.fullmatch(plain) if "\\deg" in plain else None
+    if angle is not None:
+        parts = [Fraction(part or 0) for part in angle.groups()]
+        is_part = parts[1] < 60 and parts[2] < 60
+        total = parts[0] + parts[1] / 60 + parts[2] / 3600
+        return Node("quantity", (num(total),), parse_unit("degrees")) if is_part else None
+    match = _COMPOUND.fullmatch(plain)
+    if match is None:
+        return None
+    amounts = [Fraction(text) for text in (match[1], match[4], match[7]) if text]
+    names = [name for name in (match[2], match[5], match[8]) if name]
+    found = [parse_unit(name) for name in names if known(name)]
+    units = [unit for unit in found if unit is not None]
+    if len(units) < len(names) or len({unit.dimensions for unit in units}) != 1:
+        return None
+    if (match[3] or match[6]) and units[0].dimensions[0][0] not in _JOINED:
+        return None
+    parts = list(zip(amounts, units, strict=True))
+    if any(amount * unit.factor >= before.factor for (_, before), (amount, unit) in pairwise(parts)):
+        return None
+    told = units[0] if units[0].dimensions[0][0] in _MONEY else units[-1]
+    total = sum((amount * unit.factor for amount, unit in parts), Fraction(0)) / told.factor
+    return Node("quantity", (num(total),), told)

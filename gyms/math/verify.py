@@ -1,6 +1,6 @@
 """One check of one response: extract, read, compare. Pure: the same arguments give the same result, anywhere.
 
-Nothing here waits, forks, or sets a signal; the caps of `caps` bound the time, and the scoring worker that calls it can
+Nothing here waits, forks, or sets a signal; the caps of `tree` bound the time, and the scoring worker that calls it can
 be killed. `verify` is what the gym, the tests and the benchmark call.
 """
 
@@ -12,8 +12,7 @@ from fractions import Fraction
 from itertools import pairwise
 
 from gyms.api import Status
-from gyms.math.caps import MAX_RESPONSE_CHARS, TooComplex, Unreadable
-from gyms.math.choices import choice_and_rest, choice_of
+from gyms.math.choices import choice_and_rest, choice_of, last_claim, may_stand_behind
 from gyms.math.compare import equivalent, share_right
 from gyms.math.extract import MAX_DISTINCT_FINALS, TOO_LONG, Extracted, extract
 from gyms.math.gold import BadGold, Gold, read_gold
@@ -21,6 +20,8 @@ from gyms.math.normal import literal, normalise
 from gyms.math.read import read, read_labelled
 from gyms.math.relations import FalseEquation
 from gyms.math.scalars import Rules
+from gyms.math.tree import MAX_RESPONSE_CHARS, TooComplex, Unreadable
+from gyms.response import final_text
 
 __all__ = ["AnswerCheck", "partial_value", "verify", "verify_gold"]
 
@@ -179,15 +180,26 @@ def _check_unmarked(gold: Gold, found: Extracted, response: str) -> AnswerCheck:
     for candidate in found.candidates:
         if _PROSE_SUM.match(candidate) and candidate != found.candidates[-1]:
             continue
+        if gold.is_choice and not may_stand_behind(_before(candidate, found.candidates)):
+            continue
         judged = _check(gold, candidate, found.flags)
         if judged.status is Status.TOO_COMPLEX and checked is None:
             return judged
         if judged.is_right or (judged.status is Status.OK and judged.detail != "words"):
             return judged
         checked = checked or judged
+    said = last_claim(final_text(response) or "") if gold.is_choice else None
+    if said is not None:
+        return _check(gold, said, found.flags)
     if checked is None or checked.status is not Status.OK or checked.detail == "words":
         return AnswerCheck(status=Status.NO_ANSWER, detail="no final answer is marked", flags=found.flags)
     return checked
+
+
+def _before(candidate: str, candidates: tuple[str, ...]) -> str:
+    """What stands before a candidate in another one that ends in it; empty where none does."""
+    whole = next((other for other in candidates if other != candidate and candidate in other), "")
+    return whole[: whole.rindex(candidate)] if whole else ""
 
 
 def _is_echo(response: str, question: str) -> bool:

@@ -151,12 +151,13 @@ class _Attempt(Attempt):
         self._opening = opening
         self._session: Session | None = None
 
-    def run(self, call: Call) -> tuple[str, bool]:
+    def run(self, call: Call) -> str:
         assert call.arguments is not None
         if self._session is None:
             self._session = self._opening()
         cell = self._session.python(call.arguments["code"])
-        return shown(cell, max_chars=self._max_chars), cell.has_raised or not cell.is_kept
+        self.num_errors += cell.has_raised or not cell.is_kept
+        return shown(cell, max_chars=self._max_chars)
 
     def close(self) -> None:
         if self._session is not None:

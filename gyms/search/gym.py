@@ -30,8 +30,6 @@ from gyms.api import (
     Call,
     Environment,
     Episode,
-    Message,
-    Reply,
     Score,
     Services,
     Split,
@@ -40,9 +38,8 @@ from gyms.api import (
     Tool,
     Turn,
     message,
-    refusal,
-    tool_result,
 )
+from gyms.episodes.calling import Calling
 from gyms.episodes.episode import Unplayable
 from gyms.heldout import is_heldout
 from gyms.lazy import DrawnSettings, DrawnTasks
@@ -55,7 +52,6 @@ __all__ = ["Search", "SearchSettings"]
 MAX_RESULTS = 20
 MAX_ANSWER_CHARS = 500
 _MAX_DRAWS = 10_000
-_CUT_OFF = message("user", "Your turn was cut off. Go on: call a tool.")
 _ASKED = (
     "{}\n\nFind out with the tools. Then call `answer` with the answer, in as few words as possible, and with the ids "
     "of all documents that are needed to know it."
@@ -205,26 +201,18 @@ class Search(Environment):
         )
 
 
-class _Hunt(Episode):
+class _Hunt(Calling):
     """One attempt: what was shown, and what was answered."""
 
+    cut_off = "Your turn was cut off. Go on: call a tool."
+
     def __init__(self, task: Task, index: Index, settings: SearchSettings) -> None:
+        super().__init__(TOOLS)
         self._data = task.data
         self._index = index
         self._settings = settings
         self._shown: set[str] = set()
         self._answer: tuple[str, tuple[str, ...]] | None = None
-        self._num_calls = 0
-
-    def step(self, turn: Turn) -> Reply:
-        if not turn.calls:
-            return Reply(messages=(_CUT_OFF,)) if turn.is_truncated else Reply(is_done=True)
-        said: list[Message] = []
-        for call in turn.calls:
-            said.append(self._result(call))
-            if self._answer is not None:
-                return Reply(messages=tuple(said), is_done=True)
-        return Reply(messages=tuple(said))
 
     def score(self) -> Score:
         if self._answer is None:
@@ -238,22 +226,20 @@ class _Hunt(Episode):
             status=Status.OK,
             value=float(is_right and needed <= counted),
             answer=text,
-            components={"correct": float(is_right), "evidence": evidence, "num_calls": float(self._num_calls)},
+            components={"correct": float(is_right), "evidence": evidence, "num_calls": float(self.num_calls)},
         )
 
-    def _result(self, call: Call) -> Message:
-        if call.arguments is None:
-            return refusal(call, TOOLS)
-        self._num_calls += 1
+    def run(self, call: Call) -> str:
+        assert call.arguments is not None
         if call.tool == "search":
-            return tool_result(call, self._search(call.arguments["query"], int(call.arguments.get("k", 5))))
+            return self._search(call.arguments["query"], int(call.arguments.get("k", 5)))
         if call.tool == "open":
-            return tool_result(call, self._open(call.arguments["id"], int(call.arguments.get("page", 1))))
+            return self._open(call.arguments["id"], int(call.arguments.get("page", 1)))
         text, given = call.arguments["answer"], call.arguments["evidence"]
         if len(text) > MAX_ANSWER_CHARS:
-            return tool_result(call, f"Error: the answer has over {MAX_ANSWER_CHARS} characters; give a few words.")
-        self._answer = (text, tuple(given))
-        return tool_result(call, "Taken.")
+            return f"Error: the answer has over {MAX_ANSWER_CHARS} characters; give a few words."
+        self._answer, self.is_over = (text, tuple(given)), True
+        return "Taken."
 
     def _search(self, query: str, max_results: int) -> str:
         found = self._index.search(query, max_results=max_results)

@@ -31,7 +31,6 @@ from gyms.api import (
     Environment,
     Episode,
     GymSettings,
-    Message,
     Needs,
     Reply,
     Score,
@@ -42,9 +41,8 @@ from gyms.api import (
     Tool,
     Turn,
     message,
-    refusal,
-    tool_result,
 )
+from gyms.episodes.calling import MAX_CALLS_A_TURN, Calling
 from gyms.episodes.episode import Unplayable
 from gyms.heldout import is_heldout
 from gyms.sandbox.program import Ending, FileRefused, Limits, Run, Sandbox, Session
@@ -55,10 +53,8 @@ from gyms.swe.judge import Verdict, judge, submitted
 
 __all__ = ["TOOLS", "Swe", "SweSettings"]
 
-MAX_CALLS_A_TURN = 8
 MAX_LISTED = 200
 """Paths of the snapshot that the prompt lists."""
-_CUT_OFF = message("user", "Your turn was cut off. Go on, with shorter turns.")
 _ASKED = (
     "This repository has a problem. Mend its source files so that the problem is gone and everything else works as "
     "before; changes of tests and settings do not count. End with a turn that calls no tool.\n\n{issue}\n\n"
@@ -226,22 +222,30 @@ def what_is_wrong(sandbox: Sandbox, instance: Instance) -> str:
     return ""
 
 
-class _Repair(Episode):
+class _Repair(Calling):
     """One attempt: its session, where a call has opened one."""
 
+    max_calls = MAX_CALLS_A_TURN
+
     def __init__(self, instance: Instance, sandbox: Sandbox, settings: SweSettings) -> None:
+        super().__init__(TOOLS)
         self._instance = instance
         self._sandbox = sandbox
         self._settings = settings
         self._session: Session | None = None
-        self._num_calls = 0
         self._score: Score | None = None
 
     def step(self, turn: Turn) -> Reply:
         self._score = None
-        if turn.calls:
-            return Reply(messages=tuple(self._result(call, place) for place, call in enumerate(turn.calls)))
-        return Reply(messages=(_CUT_OFF,)) if turn.is_truncated else Reply(is_done=True)
+        return super().step(turn)
+
+    def run(self, call: Call) -> str:
+        assert call.arguments is not None
+        try:
+            told = getattr(self, f"_{call.tool}")(self._opened(), **call.arguments)
+        except FileRefused as error:
+            told = f"Error: {error}"
+        return shortened(told, self._settings.output_chars)
 
     def score(self) -> Score:
         if self._score is None:
@@ -253,7 +257,7 @@ class _Repair(Episode):
             self._session.close()
 
     def _judged(self) -> Score:
-        instance, counts = self._instance, {"num_calls": float(self._num_calls)}
+        instance, counts = self._instance, {"num_calls": float(self.num_calls)}
         snapshot = {path: text.encode() for path, text in instance.files.items()}
         files = submitted(self._session, instance.files) if self._session is not None else snapshot
         if files is None:
@@ -263,18 +267,6 @@ class _Repair(Episode):
             return Score(status=Status.OK, value=0.0, components=components, detail="no source file was changed")
         verdict = judge(self._sandbox, instance, files)
         return _score_of(verdict, instance, counts)
-
-    def _result(self, call: Call, place: int) -> Message:
-        if call.arguments is None:
-            return refusal(call, TOOLS)
-        if place >= MAX_CALLS_A_TURN:
-            return tool_result(call, f"Error: not run. At most {MAX_CALLS_A_TURN} calls of one turn are; call again.")
-        self._num_calls += 1
-        try:
-            told = getattr(self, f"_{call.tool}")(self._opened(), **call.arguments)
-        except FileRefused as error:
-            told = f"Error: {error}"
-        return tool_result(call, shortened(told, self._settings.output_chars))
 
     def _opened(self) -> Session:
         if self._session is None:

@@ -29,8 +29,6 @@ from gyms.api import (
     Call,
     Environment,
     Episode,
-    Message,
-    Reply,
     Score,
     Split,
     Status,
@@ -38,9 +36,8 @@ from gyms.api import (
     Tool,
     Turn,
     message,
-    refusal,
-    tool_result,
 )
+from gyms.episodes.calling import Calling
 from gyms.episodes.episode import Unplayable
 from gyms.heldout import is_heldout
 from gyms.lazy import DrawnSettings, DrawnTasks
@@ -56,7 +53,6 @@ __all__ = ["WORLDS", "Tools", "ToolsSettings"]
 
 WORLDS: Mapping[str, World] = {world.name: world for world in (Calendar(), Shop(), Bank(), Files(), Travel())}
 BUSY = "Error: the service is busy, nothing was done. Try again."
-_CUT_OFF = message("user", "Your turn was cut off. Go on, with shorter turns.")
 _MAX_DRAWS = 10_000
 _MAX_ERRAND_DRAWS = 200
 _MAX_FAULTY = 40
@@ -131,21 +127,24 @@ class Tools(Environment):
         return [*turns, Turn(text="Done.")]
 
 
-class _Errands(Episode):
+class _Errands(Calling):
     """One attempt: the state so far, and how many calls there were."""
 
     def __init__(self, task: Task, tools: Sequence[Tool], settings: ToolsSettings) -> None:
+        super().__init__(tools)
         self._data = task.data
-        self._tools = tools
         self._settings = settings
         self._world = WORLDS[task.data["world"]]
         self._state: State = task.data["state"]
-        self._num_calls = 0
 
-    def step(self, turn: Turn) -> Reply:
-        if turn.calls:
-            return Reply(messages=tuple(self._result(call) for call in turn.calls))
-        return Reply(messages=(_CUT_OFF,)) if turn.is_truncated else Reply(is_done=True)
+    def run(self, call: Call) -> str:
+        assert call.arguments is not None
+        if self.num_calls - 1 in self._data["faults"]:
+            return BUSY
+        name, arguments = canonical(call.tool, call.arguments, self._world.tools, self._data["dialect"])
+        result = self._world.call(self._state, name, arguments)
+        self._state = result.state
+        return result.text
 
     def score(self) -> Score:
         first, goal = self._facts(self._data["state"]), self._facts(self._data["goal"])
@@ -158,23 +157,12 @@ class _Errands(Episode):
             components={
                 "fraction": fraction,
                 "unwanted": float((final - goal - first).total()),
-                "num_calls": float(self._num_calls),
+                "num_calls": float(self.num_calls),
             },
         )
 
     def _facts(self, state: State) -> Counter[str]:
         return self._world.facts(state)
-
-    def _result(self, call: Call) -> Message:
-        if call.arguments is None:
-            return refusal(call, self._tools)
-        self._num_calls += 1
-        if self._num_calls - 1 in self._data["faults"]:
-            return tool_result(call, BUSY)
-        name, arguments = canonical(call.tool, call.arguments, self._world.tools, self._data["dialect"])
-        result = self._world.call(self._state, name, arguments)
-        self._state = result.state
-        return tool_result(call, result.text)
 
 
 class _Tasks(DrawnTasks):

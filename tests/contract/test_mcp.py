@@ -12,9 +12,9 @@ pytest.importorskip("mcp", reason="the extra `mcp` is not installed")
 
 from gyms.adapters.mcp import Mcp
 from gyms.api import Call, Episode, Reply, Status, Turn
+from gyms.episodes.calling import MAX_CALLS_A_TURN
 from gyms.episodes.checks import play, some_episodes
 from gyms.load import load_gym
-from gyms.one_turn import MAX_CALLS_A_TURN
 
 SERVER = """
 import os

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from gyms.api import Call, Environment, Episode, Reply, Services, Status, Turn
+from gyms.episodes.calling import MAX_CALLS_A_TURN
 from gyms.load import GymSpec, load_gym
-from gyms.one_turn import MAX_CALLS_A_TURN
 from gyms.python_tool.gym import PYTHON, PythonTool, shown
 from gyms.sandbox import Cell, Ending, Sandbox
 from gyms.testing import check_gym

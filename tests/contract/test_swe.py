@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from gyms.api import Call, Episode, Reply, Score, Services, Status, Task, Turn
+from gyms.episodes.calling import MAX_CALLS_A_TURN
 from gyms.load import GymSpec, load_gym
 from gyms.mixture import check_disjoint
 from gyms.sandbox import Sandbox
-from gyms.swe.gym import MAX_CALLS_A_TURN, Swe, what_is_wrong
+from gyms.swe.gym import Swe, what_is_wrong
 from gyms.swe.instances import built_in, published
 from gyms.swe.judge import Verdict, is_source, judge, submitted
 from gyms.testing import check_gym

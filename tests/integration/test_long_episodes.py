@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import time
+import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from reward.scorer import Scorer
 from rl.checkpoint import latest_checkpoint
 from rl.episodes import play
 from rl.tiny_model import build_tiny_model
+from rollout.context import Round
 from rollout.engine.engine import EngineSettings, VLLMEngine
 from rollout.types import FinishReason, Sample, SampleRequest
 from tests.integration.harness import PATIENCE, Runs, new_learner, without_times
@@ -25,6 +28,7 @@ from tests.integration.harness import PATIENCE, Runs, new_learner, without_times
 pytestmark = pytest.mark.slow
 
 GYM = str(Path(__file__).with_name("walk_gym.py"))
+PROMPT = tuple(range(40, 60))
 ALPHABET = "".join(map(chr, range(33, 500)))
 STOPS = tuple(range(0, 440, 20))
 """So many tokens end a turn of this random model that it says some twenty; the engine itself knows no script."""
@@ -37,8 +41,13 @@ class Alone:
         self.engine = engine
         self.prefilled: list[int] = []
         """Tokens that were prefilled for each turn."""
+        self.held: list[int] = []
+        """Bytes of Python's memory before each turn; 0 while nobody counts them."""
 
-    async def sample(self, request: SampleRequest, *, lane: int) -> Sample:
+    async def sample(self, request: SampleRequest, *, group: str) -> Sample:
+        if tracemalloc.is_tracing():
+            gc.collect()
+        self.held.append(tracemalloc.get_traced_memory()[0])
         before, deadline = self.engine.num_prefilled_tokens, time.monotonic() + PATIENCE
         self.engine.submit([request])
         while not (found := self.engine.finished(wait_seconds=1.0)):
@@ -51,6 +60,13 @@ class Alone:
 
     def reply_ids(self, draw: Draw, reply: Sequence[Message]) -> tuple[int, ...]:
         return tuple(2 + ord(sign) % 400 for said in reply for sign in said["content"])
+
+    def left_out(self, draw: Draw, rounds: Sequence[Round]) -> frozenset[int]:
+        return frozenset()
+
+    def context_ids(self, draw: Draw, rounds: Sequence[Round], *, without: frozenset[int]) -> tuple[int, ...]:
+        parts = [part for one in rounds for part in (one.turn_ids, self.reply_ids(draw, one.reply))]
+        return tuple(token for part in (PROMPT, *parts) for token in part)
 
 
 @pytest.fixture(scope="module")
@@ -68,27 +84,28 @@ def engine(tmp_path_factory: pytest.TempPathFactory):
     found.close()
 
 
-def walked(engine: VLLMEngine, *, num_turns: int, name: str, **limits) -> tuple[Sample, list[int]]:
-    """An episode of so many turns, and what was prefilled for each."""
+def walked(engine: VLLMEngine, *, num_turns: int, name: str, **limits) -> tuple[Sample, Alone]:
+    """An episode of so many turns, and what was seen of it."""
     spec = GymSpec(name="walk", reference=GYM, args={"num_turns": num_turns, "reply_chars": 48})
     task, policy = Task(id="t", prompt=(), data={"n": num_turns}), Alone(engine)
     facts = {"max_turns": num_turns, "max_tokens": 60_000} | limits
     draw = Draw(index=0, gym="walk", task=task, budget=400, limits=EpisodeLimits(**facts))
-    first = SampleRequest(id=name, prompt_ids=tuple(range(40, 60)), budget=400, temperature=1.0, seed=7)
+    first = SampleRequest(id=name, prompt_ids=PROMPT, budget=400, temperature=1.0, seed=7)
 
     async def whole() -> Sample:
         with Scorer([spec], num_workers=1) as scorer:
             sample, score = await play(
-                policy, scorer, draw, first, lane=0, world_seed=0, turn_seed=lambda turn: 1000 + turn
+                policy, scorer, draw, first, group=name, world_seed=0, turn_seed=lambda turn: 1000 + turn
             )
             assert score is not None and score.value is not None
             return sample
 
-    return asyncio.run(whole()), policy.prefilled
+    return asyncio.run(whole()), policy
 
 
 def test_a_turn_prefills_little_more_than_what_is_new_over_a_hundred_turns(engine: VLLMEngine) -> None:
-    sample, prefilled = walked(engine, num_turns=100, name="hundred")
+    sample, seen = walked(engine, num_turns=100, name="hundred")
+    prefilled = seen.prefilled
     assert len(prefilled) == len(sample.turns) == 100 and sample.finish_reason is FinishReason.STOP
     num_new = len(sample.prompt_ids) + sample.num_tokens
     assert num_new > 3000, "too short to show anything"
@@ -99,13 +116,20 @@ def test_a_turn_prefills_little_more_than_what_is_new_over_a_hundred_turns(engin
 
 def test_three_hundred_turns_in_a_context_that_holds_a_few_dozen(engine: VLLMEngine) -> None:
     limits = {"context": "keep_last", "max_context": 2000}
-    sample, _ = walked(engine, num_turns=300, name="rewritten", **limits)
+    tracemalloc.start()
+    try:
+        sample, seen = walked(engine, num_turns=300, name="rewritten", **limits)
+    finally:
+        tracemalloc.stop()
     assert len(sample.turns) == 300 and sample.finish_reason is FinishReason.STOP
     sequences = sample.sequences
     assert len(sequences) > 3
     lengths = [len(ids) + sum(len(part.token_ids) for part in parts) for ids, parts in sequences]
     assert max(lengths) <= len(sample.prompt_ids) + 2000
     assert sum(part.is_sampled for _, parts in sequences for part in parts) == 300
+    # what is kept of an episode are its turns and contexts: the last 50 add as much as earlier ones. Were all turns so
+    # far kept at each turn, they would add 27,500 / 7,500 times as much, the sums of the numbers of the turns
+    assert seen.held[299] - seen.held[249] < 2 * (seen.held[99] - seen.held[49])
     again, _ = walked(engine, num_turns=300, name="rewritten", **limits, max_turns=40)
     assert again.finish_reason is FinishReason.TURNS
     assert again.segments == sample.segments[: len(again.segments)], "an episode is a function of its request"

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
+import random
 
 import pytest
 import torch
 
 from benchmarks import gpu
 from benchmarks.__main__ import BENCHMARKS, page, value_at
+from benchmarks.heavy_tail import MAX_TURNS, Walks, num_turns
 from benchmarks.step import medians
 from benchmarks.vs_trl import compare, seconds_to
+from gyms.api import Services
+from gyms.testing import check_gym
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)
@@ -69,3 +73,11 @@ def test_time_to_an_accuracy_counts_the_steps_before_its_evaluation():
     assert found["step_ratio"] == 2.0 / 20.0, "without the first step, which starts things"
     assert found["ours"]["tokens_per_second"] == 24.0 / 6.0 and found["trl"]["peak_gib"] == 1.0
     assert found["to_same_accuracy"] == [{"accuracy": 0.6, "ours_seconds": 15.0, "trl_seconds": 80.0}]
+
+
+def test_the_tail_of_episodes_is_a_paretos_and_its_environment_keeps_the_contract():
+    turns = sorted(num_turns(random.Random(f"{n}")) for n in range(2000))
+    assert turns[1000] == 4 and turns[0] >= 1 and turns[-1] == MAX_TURNS
+    # P(more than n) = (4 / n)^1.2 / 2: .0827 behind 18, with a standard error of sqrt(.0827 * .9173 / 2000) = .0062
+    assert sum(n > 18 for n in turns) / 2000 == pytest.approx((4 / 18) ** 1.2 / 2, abs=4 * 0.0062)
+    check_gym(Walks(Walks.Settings(num_train=20, num_heldout=5), Services()))

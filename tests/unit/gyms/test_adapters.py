@@ -99,21 +99,3 @@ def test_a_verifiers_package_of_another_kind_is_told(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "verifiers", types.SimpleNamespace(__version__="0.4.0"))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"version 0\.4\.0 has no `load_environment`"):
         load_gym("r", "verifiers:gsm8k", {})
-
-
-def test_a_verifiers_environment_scores_by_its_weighted_rubric(monkeypatch: pytest.MonkeyPatch) -> None:
-    def right(completion, answer):
-        return float(completion[0]["content"] == answer)
-
-    async def short(completion, **kwargs):
-        return 1.0
-
-    rubric = types.SimpleNamespace(funcs=[right, short], weights=[3.0, 1.0])
-    rows = [{"prompt": [{"role": "user", "content": "3 + 4?"}], "answer": "7"}]
-    env = types.SimpleNamespace(rubric=rubric, get_dataset=lambda: rows, get_eval_dataset=lambda: rows)
-    fake = types.SimpleNamespace(load_environment=lambda name, **args: env)
-    monkeypatch.setitem(sys.modules, "verifiers", fake)  # type: ignore[arg-type]
-    gym = load_gym("r", "verifiers:sums", {})
-    (task,) = gym.tasks("train")
-    assert gym.score(task, "7").value == 1.0 and gym.score(task, "8").value == 0.25
-    assert gym.score(task, "8").components == {"right": 0.0, "short": 1.0}

@@ -101,6 +101,9 @@ def test_fences_are_taken_out_and_an_unclosed_one_to_the_end() -> None:
     assert without_fences("a\n~~~\nb\n```\nc\n~~~\nd") == "a\n\n\nd"
     assert without_fences("a\n```\nb") == "a\n"
     assert without_fences("a ``` b") == "a ``` b"
+    assert without_fences("a\n        ```\n        b\n        ```\nc") == "a\n\n\nc"
+    assert without_fences("a\n```\nb\n    ```\nb\n```\nc") == "a\n\n\nc"
+    assert without_fences("a\n```\nb\n```\nc", gap=" - ") == "a\n - \nc"
 
 
 def test_the_longest_responses_take_linear_time() -> None:

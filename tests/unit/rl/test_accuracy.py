@@ -50,6 +50,7 @@ def test_each_gym_has_its_own_results(group, scored):
         "greedy": half,
         "sampled": half,
         "best": None,
+        "heavy": None,
         "length_mean": 3.0,
         "truncated_frac": 0.5,
         "masked_frac": 0.0,

@@ -58,13 +58,16 @@ def test_lengths_are_whole_numbers_above_zero(capsys, tiny_folder, lengths):
     assert caught.value.code == 2 and "wanted whole numbers above 0, as in 16,64,256" in capsys.readouterr().err
 
 
-def result(model: str, budget: int, *, best: bool = True, values: dict[str, float] | None = None) -> Result:
+def result(
+    model: str, budget: int, *, best: bool = True, heavy: bool = False, values: dict[str, float] | None = None
+) -> Result:
     def accuracy(mean: float) -> Accuracy:
         return Accuracy(mean=mean, stderr=0.01, num=40, low=mean - 0.125, high=mean + 0.125)
 
     found = GymResult(
-        greedy=accuracy(0.5), sampled=accuracy(0.25), best=accuracy(0.75) if best else None, length_mean=7.25,
-        truncated_frac=0.125, masked_frac=0.0, greedy_values=values or {},
+        greedy=accuracy(0.5), sampled=accuracy(0.25), best=accuracy(0.75) if best else None,
+        heavy=accuracy(0.875) if heavy else None, length_mean=7.25, truncated_frac=0.125, masked_frac=0.0,
+        greedy_values=values or {},
     )  # fmt: skip
     return Result(model=model, weights="INT4", budgets={"sums": budget}, gyms={"sums": found})
 
@@ -121,10 +124,17 @@ def test_a_single_sample_a_task_is_called_sampled_and_has_no_best_of_k():
     assert "sampled, T = 0.9" in lines[2] and "pass@" not in lines[2]
 
 
+def test_the_attempt_that_saw_the_others_has_a_column_of_its_own():
+    lines = shown([result("a", 16, heavy=True)], heavy=8)
+    assert (
+        "heavy of 8" in lines[2] and "0.875 [0.750, 1.000]" in lines[4] and "heavy" not in shown([result("a", 16)])[2]
+    )
+
+
 def test_rows_are_plain_json_without_not_a_number():
     nothing = Accuracy(mean=math.nan, stderr=math.nan, num=0, low=math.nan, high=math.nan)
     found = GymResult(
-        greedy=nothing, sampled=nothing, best=None, length_mean=1.0, truncated_frac=0.0, masked_frac=1.0
+        greedy=nothing, sampled=nothing, best=None, heavy=None, length_mean=1.0, truncated_frac=0.0, masked_frac=1.0
     )  # fmt: skip
     row = Result(model="a", weights="BF16", budgets={"sums": 3}, gyms={"sums": found}).row()
     assert row["gyms"]["sums"]["max_tokens"] == 3 and row["gyms"]["sums"]["greedy"]["mean"] is None

@@ -79,6 +79,36 @@ def test_a_solved_episode_is_the_conversation_that_its_gold_turns_are(run: Path,
         assert conversation.tools == tuple(gym.tools(gym.tasks("train")[0]))
 
 
+def test_an_episode_is_written_with_the_tools_of_its_task_however_it_was_drawn(tmp_path: Path, capsys) -> None:
+    """As a curriculum draws: a task that no draw of that number would take; tools are spelled differently by task."""
+    args = {"worlds": ["bank"], "num_train": 40}
+    config = Config.model_validate(
+        {"model": {"source": "tiny", "chat_template": False}, "gyms": [{"name": "tools", "args": args}]}
+    )
+    folder = RunFolder(tmp_path / "run")
+    folder.create()
+    folder.config.write_text(config.model_dump_json())
+    gym: Any = load_gym("tools", "tools", args)
+    tasks, rows = gym.tasks("train"), []
+    for place in range(40):
+        turns = gym.gold_turns(tasks[place])
+        replies = [[dict(m) for m in reply.messages] for reply in play(gym, tasks[place], turns).replies]
+        episode = {"seed": 0, "turns": list(map(turn_as_json, turns)), "replies": replies}
+        facts = {"gym": "tools", "prompt": [dict(m) for m in tasks[place].prompt], "episode": episode}
+        rows.append(row(tasks[place].id, **facts, **({"place": place} if place % 2 else {})))
+    folder.write_rollouts(0, [*rows, {**rows[0], "task": "train/40"}])
+    assert main([str(folder.path), "--output", str(tmp_path / "x"), "--tool-format", "hermes"]) == 0
+    told = capsys.readouterr()
+    assert "40 conversations" in told.out and "1 episodes were left out" in told.err
+    found = load_conversations(jsonl=tmp_path / "x")
+    names = {conversation.tools[0].name for conversation in found}
+    assert len(names) > 1, "one dialect alone shows nothing"
+    assert [conversation.tools for conversation in found] == [tuple(gym.tools(task)) for task in tasks]
+    folder.write_rollouts(0, [{**rows[0], "task": "train/40"}])
+    assert main([str(folder.path), "--output", str(tmp_path / "x"), "--tool-format", "hermes"]) == 2
+    assert "no longer have the tasks of the 1 samples" in capsys.readouterr().err
+
+
 def test_what_cannot_be_written_is_told(run: Path, tmp_path: Path, capsys) -> None:
     assert main([str(tmp_path), "--output", "x"]) == 2
     assert "is no run folder" in capsys.readouterr().err

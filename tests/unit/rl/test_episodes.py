@@ -59,6 +59,13 @@ class Scripted:
     def reply_ids(self, draw: Draw, reply) -> tuple[int, ...]:
         return tuple(ord(c) for said in reply for c in f"{said['content']}\n")
 
+    def left_out(self, draw: Draw, rounds) -> frozenset[int]:
+        return frozenset()
+
+    def context_ids(self, draw: Draw, rounds, *, without: frozenset[int]) -> tuple[int, ...]:
+        parts = [part for one in rounds for part in (one.turn_ids, self.reply_ids(draw, one.reply))]
+        return tuple(token for part in (self.prompt_ids(draw.task), *parts) for token in part)
+
 
 class InProcess:
     """Episodes of one environment, in this process."""

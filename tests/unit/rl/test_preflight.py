@@ -427,6 +427,13 @@ def test_an_episode_has_its_own_limit_of_turns_or_the_environments():
     assert episode_limits(GymConfig(name="arithmetic"), load_gym("arithmetic", "arithmetic", {}), config_key="") is None
 
 
+def test_an_environment_whose_only_turn_ends_it_is_as_long_as_that_turn():
+    env = load_gym("adder", "adder", {})
+    env.max_turns = 1
+    found = episode_limits(GymConfig(name="adder", budget=64), env, config_key="gyms.0")
+    assert found == EpisodeLimits(max_turns=1, max_tokens=64)
+
+
 def test_an_environment_whose_gold_turns_do_not_score_is_refused():
     class Wrong(Adder):
         def gold_turns(self, task):

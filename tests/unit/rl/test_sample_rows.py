@@ -30,6 +30,7 @@ def test_a_row_says_what_was_asked_answered_scored_and_by_which_policy(group, sc
         "k": 0,
         "gym": "sums",
         "task": "sums/1",
+        "place": None,
         "prompt": [{"role": "user", "content": "1+2="}],
         "response": "3",
         "reward": 1.0,

@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerFast
 from gyms.api import Tool, message
 from rl.ptx import Conversation, PtxData, tokenise
 from rollout.chat import ChatFormat
+from rollout.thoughts import Thoughts
 from rollout.types import FinishReason, Sample, Segment
 
 TURNS = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}"
@@ -124,3 +125,38 @@ def test_curated_answers_close_the_thoughts_that_the_prompt_opens(tmp_path):
     chat = chat_of(tmp_path, DEEPSEEK)
     own = tokenise([*ASKED, message("assistant", "2?</think>3")], chat)
     assert chat.tokenizer.decode(own.token_ids) == "2?</think>3<|end|>"
+
+
+@pytest.mark.parametrize(
+    ("template", "text", "stays"),
+    [
+        (QWEN, "<think>2?</think>\n\n3 and \u00e9", "3 and \u00e9"),
+        (QWEN, "3", None),
+        (QWEN, "<think>2? so 3", ""),
+        (DEEPSEEK, "2?</think>3", "3"),
+        (DEEPSEEK, "2?", ""),
+        (MAGISTRAL, "[THINK]2?[/THINK]<|tool|>3", "<|tool|>3"),
+        (QWEN, "<think>2?</think>", ""),
+    ],
+)
+def test_what_stays_of_a_turn_without_its_thoughts_are_the_tokens_behind_them(tmp_path, template, text, stays):
+    chat = chat_of(tmp_path, template)
+    ids = sampled(chat, text).token_ids
+    found = chat.thoughts.answer_ids(ids, begins_inside=template is DEEPSEEK)
+    assert found == (None if stays is None else sampled(chat, stays).token_ids)
+    assert found is None or found == ids[len(ids) - len(found) :], "they are the very tokens that were sampled"
+
+
+def test_a_token_across_the_end_of_the_thoughts_is_cut_in_two(tmp_path):
+    chat = chat_of(tmp_path, QWEN)
+    pieces = [*SPECIAL, *sorted(pre_tokenizers.ByteLevel.alphabet()), "\u010a\u010a", "\u010a\u010aA"]
+    merges = [("\u010a", "\u010a"), ("\u010a\u010a", "A")]
+    tokenizer = Tokenizer(models.BPE({piece: i for i, piece in enumerate(pieces)}, merges))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_tokens([AddedToken(text, special=False, normalized=False) for text in ("<think>", "</think>")])
+    thoughts = Thoughts(PreTrainedTokenizerFast(tokenizer_object=tokenizer), chat.thoughts.marks, ())
+    ids = tokenizer.encode("<think>x</think>\n\nAbc").ids
+    assert [tokenizer.id_to_token(i) for i in ids[-3:]] == ["\u010a\u010aA", "b", "c"]
+    found = thoughts.answer_ids(ids, begins_inside=False)
+    assert [tokenizer.id_to_token(i) for i in found or ()] == ["A", "b", "c"]

@@ -37,6 +37,10 @@ def fence(code: str, language: str = "python", mark: str = "```") -> str:
         (fence("a = 1", "") + fence("b = 2", ""), "b = 2"),
         ("- Here:\n\n    ```python\n    if x:\n        y = 1\n    ```", "if x:\n    y = 1"),
         ("12. Here:\n\n\t```python\n\ta = 1\n\t```", "a = 1"),
+        ("Here:\n\n        ```python\n        if x:\n            y = 1\n        ```\n", "if x:\n    y = 1"),
+        ("Here:\n\n        ```\n        a = 1\n   ```\nDone.", "a = 1"),
+        ("\t\t```py\n\t\ta = 1\n\t\t```", "a = 1"),
+        ("1. a\n   - b\n      - c\n                ```python\n                a = 1\n                ```", "a = 1"),
         ("* a\n  * b\n    ```python\n    a = 1\n    ```\n", "a = 1"),
         ("   ```python\nleft = 1\n   ```", "left = 1"),
         (
@@ -72,8 +76,10 @@ def test_a_response_without_any_fence_is_taken_whole() -> None:
     assert extract("def f():\n    return 1", "python") == Extracted("def f():\n    return 1", has_fence=False)
 
 
-def test_a_deeply_indented_fence_outside_of_a_list_is_text() -> None:
-    code = "def f():\n    '''\n    ```\n    f()\n    ```\n    '''\n    return 1"
+@pytest.mark.parametrize("quotes", ["'''", '"""'])
+@pytest.mark.parametrize("language", ["", "python"])
+def test_a_fence_in_a_docstring_of_a_program_without_fences_is_text(quotes: str, language: str) -> None:
+    code = f"def f():\n    {quotes}\n    ```{language}\n    f()\n    ```\n    {quotes}\n    return 1"
     assert extract(code, "python") == Extracted(code, has_fence=False)
 
 

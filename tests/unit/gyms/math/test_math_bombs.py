@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gyms.api import Status
-from gyms.math.caps import MAX_ANSWER_CHARS
 from gyms.math.read import read_plain
+from gyms.math.tree import MAX_ANSWER_CHARS
 from gyms.math.verify import AnswerCheck, verify
 from tests.growth import num_calls
 
@@ -76,6 +76,9 @@ HEAVY = [
     "7^{1/" + "9" * 300 + "}",
 ]
 GOLDS = [
+    r"(-1)^n",
+    r"\lfloor n/2 \rfloor + m",
+    r"\binom{n}{k}",
     "391",
     "x+1",
     r"\{1,2\}",
@@ -177,6 +180,15 @@ SIGNS = [
     "0.",
     "e5",
     "\\ln",
+    "(-1)^n",
+    "\\lfloor n/3\\rfloor",
+    "\\cos n\\pi",
+    "_7C_3",
+    "C_7^3",
+    "n!!",
+    "\\Rightarrow",
+    "(or ",
+    "...",
 ]
 wild = st.lists(st.sampled_from(SIGNS), max_size=40).map("".join)
 

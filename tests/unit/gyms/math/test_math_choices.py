@@ -41,6 +41,45 @@ ONE = [
     "Hence I choose D.",
     "D. Because C is too large",
 ]
+BELOW = "The others were ruled out above, one after the other, in the table and by the lengths of their sides. " * 5
+CLAIMED = [
+    "The best choice is D, since the others overlap.",
+    "Comparing the four shapes, the best choice is D, since A and C are too small.",
+    "So D is the right choice, as B is too large.",
+    "I would pick D here, since it is the only even one.",
+    "The most suitable option is D, given that the mean is 4.",
+    "D) is the answer, since A and C are negative.",
+    "We see that option D is correct; the others are not.",
+    "so the answer would be D, not B.",
+    "The best choice is D rather than C.",
+    "Among the choices, D is the best, since it is the largest.",
+    "Hence option (D) because the area doubles.",
+    "Since A and B are wrong, the best choice is D.",
+    "We can rule out A, B and C, so I choose D.",
+    "Option D, since A, B and C are ruled out",
+    "The best choice is D, since the others overlap. Note that widths are positive.",
+    BELOW + "The best choice is (D), since the others overlap. This was shown above.",
+    BELOW + "Hence (D) is correct because A and B fail. This was shown above.",
+]
+NOT_CLAIMED = [
+    "The best choice is D or C, since both fit.",
+    "The best choice is between D and C.",
+    "If B is right, the best choice is D.",
+    "I do not think that the best choice is D.",
+    "It is false that D is the right answer.",
+    "The best choice is B, since D is wrong.",
+    "Hence option (B) because (D) fails.",
+    "The best choice is A, since the best choice is B, since the best choice is D.",
+    "Is D correct, since C fails?",
+    "D is correct? I doubt it.",
+    "Both D and C are correct.",
+    "The best choice is D, but C is better.",
+    "The best choice is D. But C is better.",
+    "Maybe the best choice is D.",
+    "Let D be the midpoint.",
+    "Consider option D.",
+    BELOW + "The best choice is D, since the others overlap. However C fits too.",
+]
 NONE = [
     "\\boxed{A) B C D}",
     "\\boxed{(D) (C)}",
@@ -72,14 +111,14 @@ NONE = [
 
 
 @pytest.mark.parametrize("gold", ["D", "(D)", "\\text{D}", "\\textbf{(D)}"])
-@pytest.mark.parametrize("response", ONE)
+@pytest.mark.parametrize("response", ONE + CLAIMED)
 def test_the_usual_forms_of_a_choice_name_it(gold: str, response: str) -> None:
     assert verify(gold, response).is_right
     assert not verify(gold.replace("D", "B"), response).is_right
 
 
 @pytest.mark.parametrize("gold", ["D", "(D)", "\\text{D}"])
-@pytest.mark.parametrize("response", NONE)
+@pytest.mark.parametrize("response", NONE + NOT_CLAIMED)
 def test_lists_denials_and_other_options_do_not(gold: str, response: str) -> None:
     assert not verify(gold, response).is_right
 

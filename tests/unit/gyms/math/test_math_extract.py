@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from gyms.api import Status
-from gyms.math.caps import MAX_RESPONSE_CHARS
 from gyms.math.extract import extract
+from gyms.math.tree import MAX_RESPONSE_CHARS
 from gyms.math.verify import verify
 from tests.growth import FACTOR, grows_linearly
 
@@ -324,3 +324,20 @@ def test_the_questions_own_numbers_are_no_answer_where_it_is_repeated() -> None:
     assert not verify("1", f"The question is: {question}", question=question).is_right
     assert verify("1", f"{question}\n1", question=question).is_right
     assert verify("1", f"{question} So it is $1.", question=question).is_right
+
+
+@pytest.mark.parametrize("indent", ["", "    ", " " * 8, "\t\t"])
+def test_a_fence_around_an_answer_is_its_dress_however_it_is_indented(indent: str) -> None:
+    fenced = "{0}```{1}\n{0}{2}\n{0}```\n"
+    for right in (
+        fenced.format(indent, "", "42"),
+        fenced.format(indent, "latex", r"\boxed{42}"),
+        "Here is the answer:\n\n" + fenced.format(indent, "", "42"),
+        "Here is the answer:\n\n" + fenced.format(indent, "", "42") + "I hope that it helps.",
+        "<answer>\n" + fenced.format(indent, "", "42") + "</answer>",
+        "We run\n\n" + fenced.format(indent, "python", r"print(r'\boxed{41}')") + "\nand get \\boxed{42}.",
+        "\\boxed{42}\n\n" + fenced.format(indent, "python", r"print(r'\boxed{41}')"),
+    ):
+        assert verify("42", right).is_right, right
+    guesses = "The answer is:\n" + fenced.format(indent, "", "41") + "or\n" + fenced.format(indent, "", "42")
+    assert not verify("42", guesses).is_right

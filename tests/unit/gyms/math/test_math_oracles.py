@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -66,6 +67,68 @@ def test_an_expression_equals_what_sympy_makes_of_it(text: str) -> None:
     tree = read(text)
     assert same_value(tree, read(sympy.latex(sympy.expand(as_sympy(tree)))))
     assert not same_value(tree, Node("add", (tree, read("10^{-20}"))))
+
+
+# --- whole numbers: every expression twice, as LaTeX in one of two equal ways of writing and as a function of n
+
+
+Whole = tuple[str, str, Callable[[int], int]]
+"""One way to write an expression, another, and its value at a whole number."""
+
+
+def whole_of(inner: Whole, bottom: int, *, is_floor: bool) -> Whole:
+    """The whole part of a fraction; of whole numbers, floor(a/b) is ceil((a-b+1)/b)."""
+    first, second, value = inner
+    floor = rf"\lfloor\frac{{{first}}}{{{bottom}}}\rfloor", rf"\lfloor\frac{{{second}+{bottom - 1}}}{{{bottom}}}\rfloor"
+    ceil = rf"\lceil\frac{{{second}-{bottom - 1}}}{{{bottom}}}\rceil", rf"\lceil\frac{{{first}}}{{{bottom}}}\rceil"
+    if is_floor:
+        return floor[0], ceil[0], lambda n: value(n) // bottom
+    return ceil[1], floor[1], lambda n: -(-value(n) // bottom)
+
+
+def sign_of(inner: Whole) -> Whole:
+    first, second, value = inner
+    return f"(-1)^{{{first}}}", rf"\cos\left(({second})\pi\right)", lambda n: 1 - 2 * (value(n) % 2)
+
+
+def joined(left: Whole, right: Whole, *, is_sum: bool) -> Whole:
+    (a, b, f), (c, d, g) = left, right
+    if is_sum:
+        return f"({a}+{c})", f"({d}+{b})", lambda n: f(n) + g(n)
+    return rf"({a}\cdot {c})", rf"({d}\cdot {b})", lambda n: f(n) * g(n)
+
+
+N: Whole = ("n", "n", lambda n: n)
+WHOLES = st.recursive(
+    st.one_of(st.just(N), st.integers(-4, 4).map(lambda c: (f"({c})", f"({c})", lambda _n: c))),
+    lambda inner: st.one_of(
+        st.builds(joined, inner, inner, is_sum=st.booleans()),
+        st.builds(whole_of, inner, st.sampled_from([2, 3]), is_floor=st.booleans()),
+        inner.map(sign_of),
+    ),
+    max_leaves=3,
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(WHOLES, st.integers(-1, 1), st.booleans())
+def test_two_ways_to_write_a_function_of_whole_numbers_are_equal_and_its_neighbours_are_not(
+    drawn: Whole, shift: int, is_added: bool
+) -> None:
+    first, second, value = whole_of(joined(drawn, N, is_sum=True), 2, is_floor=True)  # a letter for whole numbers
+    assert same_value(read(first), read(second)) and same_value(read(second), read(first))
+    near = (f"{first}+{shift}", lambda n: value(n) + shift) if is_added else (
+        first.replace("n", f"(n+{shift})"), lambda n: value(n + shift)
+    )  # fmt: skip
+    is_equal = all(value(n) == near[1](n) for n in range(-200, 400))
+    assert same_value(read(near[0]), read(second)) == is_equal
+
+
+@settings(deadline=None, max_examples=60)
+@given(WHOLES, WHOLES)
+def test_no_two_functions_of_whole_numbers_are_equal_that_differ_somewhere(left: Whole, right: Whole) -> None:
+    if same_value(read(left[0]), read(right[1])):
+        assert all(left[2](n) == right[2](n) for n in range(-200, 400))
 
 
 SYMMETRIC = [
