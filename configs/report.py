@@ -18,6 +18,9 @@ class ReportConfig(Section):
     """Project name at wandb."""
     tensorboard: bool = False
     """Write TensorBoard's files into `tensorboard/` of the run folder, under the names of docs/metrics.md."""
+    prometheus: bool = False
+    """Serve them as gauges at the Ray nodes' metrics ports, which `prometheus.json` of the run folder lists
+    (docs/metrics.md)."""
     tags: tuple[str, ...] = ()
     """Words to find the run by, at wandb and in tables of runs."""
     notes: str = ""

@@ -279,6 +279,9 @@ class EngineConfig(Section):
     """Tokens of one KV block; a multiple of 32 on CPU."""
     max_num_seqs: Positive = 128
     """Most responses that decode at the same time on one engine."""
+    tensor_parallel: Positive = 1
+    """Processes among which an engine's matrices are cut, by rows or by columns; they share its bundle. More than 1 is
+    for CPUs: an engine has one GPU at most (docs/scale.md)."""
 
 
 class RewardConfig(Section):
@@ -352,8 +355,8 @@ class ClusterConfig(Section):
     address: str | None = None
     """Ray address; None: the job's cluster under `ray job submit`, else a cluster started for this run."""
     cpus_per_bundle: Positive | None = None
-    """CPUs of each bundle, which an engine and a rank of the learner share in turns. None: the cluster's CPUs over the
-    bundles, as many as there are engines or ranks, whichever are more."""
+    """CPUs of each bundle, which an engine and a rank of the learner share in turns. None: as many as fit on the
+    cluster's nodes (those with GPUs, if any) for as many bundles as there are engines or ranks, whichever are more."""
     object_store_bytes: Annotated[int, Field(ge=78643200)] = 512 << 20
     """Object store of a cluster started for this run; must hold two packed models."""
     start_seconds: Seconds = 300.0

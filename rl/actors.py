@@ -2,8 +2,8 @@
 
 Bundle i is one engine's share of the devices, and rank i of the learner lives in it beside that engine (colocated). The
 two take turns: each asks Ray for half of the bundle, and uses all of it. With more ranks than engines, or fewer, some
-bundles have one of the two. With `rl/calls.py` this is all that knows Ray;
-learner and engines are plain classes.
+bundles have one of the two. How large a bundle is, is in rl/bundles.py. With `rl/calls.py` this is all that knows
+how processes live on Ray; learner and engines are plain classes.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from configs.schema import Config
 from rl.actor_logs import logged
+from rl.bundles import Bundle, Node, bundle_of, device_of, num_bundles
 from rl.calls import Actor, first_line
 from rl.faults import DeadlineExceeded
 from rl.processes import Place
-from rollout.engine.device import CPU, CUDA, DeviceProfile
+from rollout.engine.device import DeviceProfile
 
-__all__ = ["ALLOCATOR", "SPIN_COUNT", "Actors", "check_running_cluster", "cpus_per_bundle", "gpus_per_bundle"]
+__all__ = ["ALLOCATOR", "SPIN_COUNT", "Actors", "nodes_of_running_cluster"]
 
 ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "1000000000000", "MALLOC_TOP_PAD_": "268435456"}
 """glibc keeps freed memory instead of returning it: activations of every micro-batch would be faulted in again."""
@@ -54,13 +55,13 @@ class Actors:
         self._group: PlacementGroup | None = None
         self._started: list[Actor] = []
         self._owns_ray = False
-        self._num_cpus = 0
-        self._num_gpus = 0
+        self._nodes: list[Node] = []
+        self._bundle = Bundle(num_cpus=0, num_gpus=0)
 
     @property
     def device(self) -> DeviceProfile:
         """That of the bundles, which the driver's machine may not have."""
-        return CUDA if self._num_gpus else CPU
+        return device_of(self._nodes)
 
     @property
     def host(self) -> str:
@@ -98,19 +99,17 @@ class Actors:
 
     async def _reserve(self) -> None:
         """One bundle for an engine and a rank: its share of the CPUs, and a GPU where the cluster has any."""
-        have = ray.cluster_resources()
-        _, num_bundles = _bundles(self.config)
-        self._num_cpus = cpus_per_bundle(self.config, have)
-        self._num_gpus = gpus_per_bundle(self.config, have)
-        bundle = {"CPU": float(self._num_cpus), **({"GPU": float(self._num_gpus)} if self._num_gpus else {})}
-        group = placement_group([bundle] * num_bundles, strategy="PACK")
+        self._nodes = _nodes()
+        self._bundle = bundle_of(self.config, self._nodes)
+        bundle, (_, num) = self._bundle.resources, num_bundles(self.config)
+        group = placement_group([bundle] * num, strategy="PACK")
         try:
             await asyncio.wait_for(asyncio.wrap_future(group.ready().future()), self.config.cluster.start_seconds)
         except TimeoutError:
             remove_placement_group(group)
             raise ValueError(
-                f"the Ray cluster did not free {num_bundles} bundles of {bundle} within "
-                f"{self.config.cluster.start_seconds:g} s (cluster.start_seconds): it has {have}; is another run on it?"
+                f"the Ray cluster did not free {num} bundles of {bundle} within {self.config.cluster.start_seconds:g} "
+                f"s (cluster.start_seconds): it has {ray.cluster_resources()}; is another run on it?"
             ) from None
         self._group = group
 
@@ -119,15 +118,15 @@ class Actors:
     ) -> Actor:
         assert self._group is not None
         options = {
-            "num_cpus": self._num_cpus / 2,
-            "num_gpus": self._num_gpus / 2,
+            "num_cpus": self._bundle.num_cpus / 2,
+            "num_gpus": self._bundle.num_gpus / 2,
             "max_concurrency": max_concurrency,
             "max_restarts": 0,
             "scheduling_strategy": PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=bundle),
             "runtime_env": {
                 "env_vars": {
                     **ALLOCATOR,
-                    "OMP_NUM_THREADS": str(self._num_cpus),
+                    "OMP_NUM_THREADS": str(self._bundle.num_cpus),
                     "GOMP_SPINCOUNT": SPIN_COUNT,
                     "TOKENIZERS_PARALLELISM": "false",
                     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
@@ -146,53 +145,13 @@ class Actors:
         self._started.remove(process)
 
 
-def cpus_per_bundle(config: Config, have: Mapping[str, float]) -> int:
-    """CPUs of one bundle, given a cluster's resources.
+def nodes_of_running_cluster(config: Config) -> list[Node]:
+    """What each node has of the cluster that the run will join; starts nothing on it.
 
     Raises:
-        ValueError: the cluster has too few.
+        ValueError: no cluster answers at the address.
     """
-    key, num = _bundles(config)
-    cpus = config.cluster.cpus_per_bundle or max(int(have.get("CPU", 0)) // num, 1)
-    if cpus * num > have.get("CPU", 0):
-        raise ValueError(
-            f"the Ray cluster has {have.get('CPU', 0):g} CPUs; {key} = {num} bundles of "
-            f"cluster.cpus_per_bundle = {cpus} need {cpus * num}; lower one of them"
-        )
-    return cpus
-
-
-def gpus_per_bundle(config: Config, have: Mapping[str, float]) -> int:
-    """GPUs of one bundle, given a cluster's resources: one, or none where the cluster has none.
-
-    Raises:
-        ValueError: there are some, but not one for each engine and each rank of the learner.
-    """
-    num_gpus, (key, num) = have.get("GPU", 0), _bundles(config)
-    if 0 < num_gpus < num:
-        what = "engines" if key == "engine.num_engines" else "ranks of the learner"
-        raise ValueError(
-            f"the Ray cluster has {num_gpus:g} GPU(s), and {key} = {num} {what} need one each; "
-            f"set {key} to {num_gpus:g} or less, or join a cluster with {num} (cluster.address)"
-        )
-    return 1 if num_gpus else 0
-
-
-def _bundles(config: Config) -> tuple[str, int]:
-    """The setting that says how many bundles there are, and how many."""
-    numbers = {"engine.num_engines": config.engine.num_engines, "learner.num_ranks": config.learner.num_ranks}
-    return max(numbers.items(), key=lambda item: item[1])
-
-
-def check_running_cluster(config: Config) -> None:
-    """Ask the cluster that the run would join, if any, whether it is large enough; starts nothing on it.
-
-    Raises:
-        ValueError: no cluster answers at the address, or it has too few CPUs or GPUs.
-    """
-    address = _address(config)
-    if address is None:
-        return
+    address = _address(config) or "auto"
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError) as error:
@@ -200,11 +159,13 @@ def check_running_cluster(config: Config) -> None:
             f"no Ray cluster answers at {address} (cluster.address, or RAY_ADDRESS): {first_line(error)}"
         ) from error
     try:
-        have = ray.cluster_resources()
-        cpus_per_bundle(config, have)
-        gpus_per_bundle(config, have)
+        return _nodes()
     finally:
         ray.shutdown()
+
+
+def _nodes() -> list[Node]:
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
 def _address(config: Config) -> str | None:

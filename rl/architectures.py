@@ -5,10 +5,13 @@ Everything here is read off `config.json`, before any weights are. `docs/models.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["check_architecture"]
+from rollout.engine.device import DeviceProfile
+
+__all__ = ["check_architecture", "check_tensor_parallel"]
 
 _CAPS = ("attn_logit_softcapping", "final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap")
 _LAYERS = ("full_attention", "sliding_attention", "attention")
@@ -71,3 +74,33 @@ def check_architecture(facts: Any, *, context_length: int, model_folder: Path, o
                 f"{model_folder}/config.json sets {key} = {getattr(facts, key):g}: models with soft-capped logits "
                 "(as Gemma 2) cannot be trained here; give another model.path"
             )
+
+
+def check_tensor_parallel(facts: Any, size: int, device: DeviceProfile) -> Mapping[str, str]:
+    """Refuse models that cannot be cut into slices here, and devices on which slices are not proven.
+
+    Args:
+        facts: transformers' config of the language model.
+        size: `engine.tensor_parallel`, above 1.
+        device: what engines run on.
+
+    Returns:
+        Which layer is cut how, as `rollout.quant.slices.cut_of` takes it.
+
+    Raises:
+        ValueError: the first reason.
+    """
+    told, kind = f"engine.tensor_parallel = {size}", getattr(facts, "model_type", None)
+    if device.name != "cpu":
+        raise ValueError(f"{told}: an engine has one GPU here, since slices were proven on CPUs alone; set it to 1")
+    plan = getattr(facts, "base_model_tp_plan", None)
+    if not plan or _has_experts(facts):
+        raise ValueError(f"{told} is for dense models whose layers transformers tells how to cut, not for {kind}")
+    for key in ("num_attention_heads", "num_key_value_heads"):
+        if (num := getattr(facts, key, None) or 0) % size:
+            raise ValueError(f"{told} does not divide {key} = {num} of the model; lower it")
+    return plan
+
+
+def _has_experts(facts: Any) -> bool:
+    return any(getattr(facts, key, None) for key in ("num_experts", "num_local_experts", "n_routed_experts"))

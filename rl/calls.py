@@ -48,8 +48,8 @@ class Actor:
         return await self._answer(self._call(method, *args, **kwargs), method, setting)
 
     async def ask_shared(self, method: str, *args: Any, setting: str, **kwargs: Any) -> tuple[Any, Any]:
-        reference = self._call(method, *args, **kwargs)
-        return reference, await self._answer(reference, method, setting)
+        large, known = getattr(self._handle, method).options(num_returns=2).remote(*args, **kwargs)
+        return large, await self._answer(known, method, setting)
 
     def kill(self) -> None:
         """End the process, now."""

@@ -43,7 +43,7 @@ class PublishedWeights:
     num_bytes: int
     """Size of the packed weights."""
     pack_seconds: float
-    """Time from asking the learner to having the artefact."""
+    """Time from asking the learner until the artefact is in the object store and compared with the one before."""
     code_flip_frac: float | None = None
     """Fraction of INT4 codes that differ from those published before; None for the first."""
 

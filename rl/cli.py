@@ -64,12 +64,6 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m rl.tr
     except ValueError as error:
         return _refuse(error)
     if options.dry_run:
-        from rl.actors import check_running_cluster
-
-        try:
-            check_running_cluster(config)
-        except ValueError as error:
-            return _refuse(error)
         for note in checked.notes:
             print(f"note: {note}")
         onward = "" if checked.checkpoint is None else f"goes on from step {checked.checkpoint.step}, "

@@ -46,6 +46,7 @@ from rl.ranks import Ranks, Seat
 from rl.reference import ReferenceKL, reference_kl
 from rl.update import UpdateMetrics
 from rollout.quant.checkpoint import packed_tensors, write_int4_folder
+from rollout.weights.changes import Changes, changes
 from rollout.weights.contract import WeightArtefact
 from rollout.weights.receiver import tensors
 from rollout.weights.sender import build_artefact
@@ -327,6 +328,13 @@ class Learner:
         if isinstance(self.masters, Masters):
             return build_artefact(self._packed(), version)
         return self.masters.publish(version)
+
+    def publish_shared(
+        self, version: int, *, before: WeightArtefact | None = None
+    ) -> tuple[WeightArtefact | None, Changes | None]:
+        """What `publish` gives, and what there is to know of it against the version before; other ranks: nothing."""
+        artefact = self.publish(version)
+        return (artefact, changes(before, artefact)) if self.ranks.is_first else (None, None)
 
     def export(self, folder: Path) -> None:
         """Write an INT4 folder that vLLM and transformers open as it is; beside it, as NAME_ema, the average's.

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-__all__ = ["METRICS", "PHASES", "Metric", "main", "metric_of", "tables"]
+__all__ = ["METRICS", "PHASES", "PLACEHOLDERS", "Metric", "main", "metric_of", "tables"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -232,6 +232,7 @@ PIPE = r"\|"
 """A pipe in a cell of a Markdown table."""
 BEGIN, END = "<!-- begin: python -m rl.metric_table docs/metrics.md -->\n", "<!-- end -->\n"
 PLACEHOLDERS = {"<gym>": r"[^/]+", "<component>": r".+", "<phase>": "(?:" + "|".join(PHASES) + ")"}
+"""What may stand in the place of angle brackets, as a regular expression."""
 
 
 @cache

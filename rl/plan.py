@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["GPUS", "Gpu", "ModelSize", "main", "model_size", "plan"]
+__all__ = ["GPUS", "Gpu", "ModelSize", "main", "model_size", "plan", "step_seconds"]
 
 BITS_OF_A_SCALE, BITS_OF_A_CODE = 16, 4
 LEARNER_BYTES = 4 + 4 + 8 + 2
@@ -119,7 +119,12 @@ def _attention(facts: Mapping[str, Any]) -> tuple[int, int, int]:
         queries = heads * (nope + rope)
         query = query_rank * (width + queries) if query_rank else width * queries
         matrices = query + width * (rank + rope) + rank * heads * (nope + value) + heads * value * width
-        return matrices, rank + (query_rank or 0), rank + rope
+        plain, kept = rank + (query_rank or 0), rank + rope
+        if index_heads := facts.get("index_n_heads"):  # sparse attention's indexer: DeepSeek V3.2, GLM-5
+            index = facts["index_head_dim"]
+            matrices += (query_rank or width) * index_heads * index + width * (index + index_heads)
+            plain, kept = plain + 2 * index, kept + index
+        return matrices, plain, kept
     head = facts.get("head_dim") or width // heads
     kv_heads = facts.get("num_key_value_heads") or heads
     matrices = 2 * width * heads * head + 2 * width * kv_heads * head
@@ -130,7 +135,7 @@ def _attention(facts: Mapping[str, Any]) -> tuple[int, int, int]:
 
 def plan(
     size: ModelSize, gpu: Gpu, *, num_gpus: int, group_size: int, kv_cache_bytes: float, num_samples: int,
-    num_tokens: float, max_num_seqs: int, use: float = 0.35,
+    num_tokens: float, max_num_seqs: int, num_sampled: float | None = None, use: float = 0.35,
 ) -> dict[str, float]:  # fmt: skip
     """Bytes and seconds of one GPU and one step.
 
@@ -139,10 +144,13 @@ def plan(
         kv_cache_bytes: of an engine.
         num_samples, num_tokens: responses of a step, and the mean length of one with its prompt.
         max_num_seqs: responses that decode together on an engine.
+        num_sampled: tokens of them that the policy samples; the others, prompts and what tools answer, are read. None:
+            all are sampled.
         use: fraction of peak operations that learning reaches, and of peak bandwidth that decoding does.
     """
     packed = size.packed_bytes(group_size)
-    ranks_of_engine = max(1, -(-int(packed * 1.1 + kv_cache_bytes) // int(gpu.memory_bytes * 0.9)))
+    need = max(1, -(-int(packed * 1.1 + kv_cache_bytes) // int(gpu.memory_bytes * 0.9)))
+    ranks_of_engine = 1 << (need - 1).bit_length()  # a power of two: heads are shared out among them
     num_engines = max(1, num_gpus // ranks_of_engine)
     of_learner = size.total * (LEARNER_BYTES + packed / size.total) / num_gpus
     layer = 2 * size.total / size.num_layers
@@ -151,6 +159,8 @@ def plan(
     kv_read = 2 * size.num_layers * size.kv_width * num_tokens / 2 * together
     token_seconds = (weights_read + kv_read) / ranks_of_engine / (gpu.bytes_per_second * use)
     rounds = max(1.0, num_samples / num_engines / together)
+    sampled = num_tokens if num_sampled is None else min(num_sampled, num_tokens)
+    token_ops_per_second = num_gpus * gpu.flops * use / (size.active * num_samples)
     return {
         "ranks_of_an_engine": ranks_of_engine,
         "packed_bytes": packed,
@@ -159,16 +169,23 @@ def plan(
         "host_bytes": of_learner,
         "offload_seconds": of_learner / gpu.host_bytes_per_second,
         "swap_seconds": packed / ranks_of_engine / gpu.host_bytes_per_second,
-        "rollout_seconds": rounds * num_tokens * token_seconds,
-        "update_seconds": 8 * size.active * num_samples * num_tokens / (num_gpus * gpu.flops * use),
+        "rollout_seconds": rounds * sampled * token_seconds + 2 * (num_tokens - sampled) / token_ops_per_second,
+        "update_seconds": 8 * num_tokens / token_ops_per_second,
     }
+
+
+def step_seconds(found: Mapping[str, float]) -> float:
+    """Of a step whose phases follow each other, from what `plan` found."""
+    moved = found["offload_seconds"] * 2 + found["swap_seconds"]
+    return moved + found["rollout_seconds"] + found["update_seconds"]
 
 
 ASSUMPTIONS = """\
 assumptions: learner and engines take turns on the same GPUs; masters, gradients and moments in fp32 are sharded evenly
 (18 bytes a parameter and its packed codes); two gathered layers at a time; engines get 1.1 times the packed bytes; the
-swap comes from pageable host memory; a sample decodes all its tokens at {use:.0%} of the memory's bandwidth; learning
-does 8 operations a parameter and token (forward, backward, the pass of old log-probabilities) at {use:.0%} of peak."""
+swap comes from pageable host memory; a sample decodes its tokens at {use:.0%} of the memory's bandwidth, all of them
+unless --sampled says how many; what it only reads costs 2 operations a parameter and token, learning 8 (forward,
+backward, the pass of old log-probabilities), at {use:.0%} of peak; attention's products with itself are not counted."""
 
 
 def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m rl.plan") -> int:
@@ -178,6 +195,7 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m rl.pl
     parser.add_argument("--gpus", type=int, default=1, help="number of GPUs (default 1)")
     parser.add_argument("--gpu", choices=sorted(GPUS), default="h100", help="which (default h100)")
     parser.add_argument("--tokens", type=float, help="mean of a prompt and its response (default: half the context)")
+    parser.add_argument("--sampled", type=float, help="how many of those the policy samples itself (default: all)")
     options = parser.parse_args(arguments)
     try:
         facts, work = _read(options.config)
@@ -187,6 +205,8 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m rl.pl
         return 2
     if options.tokens:
         work["num_tokens"] = options.tokens
+    if options.sampled:
+        work["num_sampled"] = options.sampled
     if options.gpus < 1:
         print(f"{prog}: --gpus {options.gpus}; want 1 or more", file=sys.stderr)
         return 2
@@ -218,7 +238,6 @@ def _read(given: Sequence[str]) -> tuple[Mapping[str, Any], dict[str, Any]]:
 
 
 def _table(size: ModelSize, found: Mapping[str, float], gpu: Gpu, where: str) -> list[str]:
-    step = found["offload_seconds"] * 2 + found["swap_seconds"] + found["rollout_seconds"] + found["update_seconds"]
     rows = [
         ("parameters", f"{size.total / 1e9:.2f} B, {size.active / 1e9:.2f} B active, "
          f"{size.quantised / size.total:.1%} INT4"),
@@ -230,7 +249,7 @@ def _table(size: ModelSize, found: Mapping[str, float], gpu: Gpu, where: str) ->
         ("swap", f"{found['swap_seconds']:.2f} s"),
         ("rollout", f"{found['rollout_seconds']:.1f} s"),
         ("update", f"{found['update_seconds']:.1f} s"),
-        ("step", f"{step:.1f} s on {where}"),
+        ("step", f"{step_seconds(found):.1f} s on {where}"),
     ]  # fmt: skip
     return [f"{name:<17}{told}" for name, told in rows] + [ASSUMPTIONS.format(use=0.35)]
 

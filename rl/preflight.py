@@ -21,7 +21,8 @@ from gyms.api import Task
 from gyms.fingerprint import gym_fingerprint
 from gyms.load import GymSpec
 from gyms.mixture import GymEntry
-from rl.architectures import check_architecture
+from rl.architectures import check_architecture, check_tensor_parallel
+from rl.bundles import Node, bundle_of, device_of
 from rl.checkpoint import Checkpoint
 from rl.curated import Curated, Source, split
 from rl.golds import replay_golds
@@ -42,6 +43,7 @@ from rl.tiny_model import build_tiny_model
 from rl.toggle import Budgets
 from rollout.chat import ChatFormat
 from rollout.engine.compat import check_version
+from rollout.engine.device import DeviceProfile, this_device
 
 __all__ = [
     "Checked",
@@ -84,11 +86,25 @@ class Checked:
     """What people should know and what is no reason to stop, a line each."""
 
 
-def check(config: Config, *, say: Callable[[str], None] = lambda text: None) -> Checked:
-    """Check a config against this machine, its model, its gyms and its data.
+AskNodes = Callable[[Config], Sequence[Node]]
+"""What the nodes have of the cluster that a run will join."""
+
+
+def nodes_of_cluster(config: Config) -> Sequence[Node]:
+    """Ask the cluster."""
+    from rl.actors import nodes_of_running_cluster  # Ray, which a run on this machine needs later
+
+    return nodes_of_running_cluster(config)
+
+
+def check(
+    config: Config, *, say: Callable[[str], None] = lambda text: None, nodes: AskNodes = nodes_of_cluster
+) -> Checked:
+    """Check a config against this machine, its cluster, its model, its gyms and its data.
 
     Args:
         say: takes lines on how far a long check is.
+        nodes: of a cluster that the run will join.
 
     Raises:
         ValueError: the first thing that is wrong.
@@ -96,11 +112,12 @@ def check(config: Config, *, say: Callable[[str], None] = lambda text: None) -> 
     folder = resolve_run_folder(config)
     goes_on = resumed(config, folder)
     check_machine(config)
+    device = device_for(config, nodes)
     gyms, specs = check_gyms(config)
     replayed = replay_golds(config.gyms, gyms, specs, folder=folder.path.parent, say=say)
     foreign = [s for s, e in zip(specs, gyms, strict=True) if not type(e.gym).__module__.startswith("gyms.")]
     model_folder = prepare_model_folder(config, folder)
-    num_parameters = check_model(config, model_folder)
+    num_parameters = check_model(config, model_folder, device)
     chat = chat_of(config, model_folder, gyms)
     wanted = config.rollout.prompts
     known = Known() if wanted.rates is None else read_rates(wanted.rates, [entry.name for entry in gyms])
@@ -175,6 +192,19 @@ def check_machine(config: Config) -> None:
         check_programs(on_cpu=not torch.cuda.is_available())
 
 
+def device_for(config: Config, nodes: AskNodes) -> DeviceProfile:
+    """What the engines will run on: this machine, or the nodes of a cluster, whose head may have no GPU.
+
+    Raises:
+        ValueError: there is no such cluster, or it has no room for as many engines and ranks.
+    """
+    if is_local(config):
+        return this_device()
+    found = nodes(config)
+    bundle_of(config, found)
+    return device_of(found)
+
+
 def is_local(config: Config) -> bool:
     """Whether Ray is started for this command, on this machine."""
     return not (config.cluster.address or os.environ.get("RAY_ADDRESS") or is_ray_job())
@@ -223,12 +253,16 @@ def prepare_model_folder(config: Config, folder: RunFolder) -> Path:
     return path
 
 
-def check_model(config: Config, model_folder: Path) -> int:
-    """Shapes against the grid and the engine, context against the model; returns the number of parameters."""
+def check_model(config: Config, model_folder: Path, device: DeviceProfile) -> int:
+    """Shapes against the grid and the engine, context against the model; returns the number of parameters.
+
+    Args:
+        device: what engines run on.
+    """
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    from rollout.engine.device import this_device
     from rollout.quant.scheme import QuantScheme
+    from rollout.quant.slices import check_slices
     from rollout.quant.views import check_shapes, quantized_views
 
     check_context(config, model_folder)
@@ -238,12 +272,16 @@ def check_model(config: Config, model_folder: Path) -> int:
         facts,
         context_length=config.model.context_length,
         model_folder=model_folder,
-        on_cpu=not torch.cuda.is_available(),
+        on_cpu=device.name == "cpu",
     )
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(whole)
     scheme = QuantScheme(group_size=config.quant.group_size, ignore=config.quant.ignore)
-    check_shapes(quantized_views(model, scheme), config.quant.group_size, this_device().kernel)
+    table, size = quantized_views(model, scheme), config.engine.tensor_parallel
+    check_shapes(table, config.quant.group_size, device.kernel)
+    if size > 1:
+        plan = check_tensor_parallel(facts, size, device)
+        check_slices(table, config.quant.group_size, device.kernel, plan=plan, size=size)
     frozen_names(model, config.learner.frozen)
     return sum(parameter.numel() for parameter in model.parameters())
 

@@ -47,7 +47,14 @@ class Process(Protocol):
         ...
 
     async def ask_shared(self, method: str, *args: Any, setting: str, **kwargs: Any) -> tuple[Any, Any]:
-        """As `ask`; also, first, a reference to the answer that other processes take in its place: one copy a node."""
+        """As `ask`, of a method that returns something large, and what there is to know of it.
+
+        Of several ranks, the others are asked without the keywords: references among them are for the one that answers.
+
+        Returns:
+            A reference to the large one, which other processes take in its place: it stays where it is until they do,
+            and comes to each of their nodes once, never to this process. Then, what there is to know of it.
+        """
         ...
 
 

@@ -59,17 +59,12 @@ class RankGroup:
     def __init__(self, ranks: Sequence[Process], store: object = None, *, grace_seconds: float = GRACE_SECONDS) -> None:
         self.ranks = tuple(ranks)
         self._store = store
-        self._failure: Exception | None = None
         self._grace_seconds = grace_seconds
 
     @property
     def failure(self) -> Exception | None:
         """Why all ranks must be started anew: the first one's failure that has one."""
-        return next((rank.failure for rank in self.ranks if rank.failure is not None), self._failure)
-
-    @failure.setter
-    def failure(self, failure: Exception | None) -> None:
-        self._failure = failure
+        return next((rank.failure for rank in self.ranks if rank.failure is not None), None)
 
     @failure.setter
     def failure(self, error: Exception | None) -> None:
@@ -83,7 +78,7 @@ class RankGroup:
         first, *others = self.ranks
         calls = [
             first.ask_shared(method, *args, setting=setting, **kwargs),
-            *(rank.ask(method, *args, setting=setting, **kwargs) for rank in others),
+            *(rank.ask(method, *args, setting=setting) for rank in others),
         ]
         return await self._first_of(calls)
 

@@ -13,8 +13,6 @@ from rl.checkpoint import PublishedWeights
 from rl.processes import Process
 from rl.ptx import PtxSample
 from rl.update import UpdateMetrics
-from rollout.weights.changes import code_flip_frac
-from rollout.weights.contract import WeightArtefact
 
 __all__ = ["RemoteLearner"]
 
@@ -26,7 +24,7 @@ class RemoteLearner:
         self.process = process
         self.has_moved = False
         """It was updated since the step began: it no longer holds the state of its start."""
-        self._published: WeightArtefact | None = None
+        self._published: Any = None
         self._saving: asyncio.Task[None] | None = None
 
     @property
@@ -52,18 +50,19 @@ class RemoteLearner:
         await self._ask("forget_optimizer", setting="update_seconds")
 
     async def publish(self, version: int) -> PublishedWeights:
-        """Packed weights for the engines: an immutable artefact in the object store (one copy a node)."""
+        """Packed weights for the engines: an immutable artefact in the object store, one copy a node, and none here."""
         await self.saved()
         started = time.perf_counter()
-        handle, artefact = await self.process.ask_shared("publish", version, setting="swap_seconds")
-        pack_seconds = time.perf_counter() - started
-        before, self._published = self._published, artefact
+        handle, found = await self.process.ask_shared(
+            "publish_shared", version, before=self._published, setting="swap_seconds"
+        )
+        self._published = handle
         return PublishedWeights(
             version=version,
             handle=handle,
-            num_bytes=artefact.manifest.total_bytes,
-            pack_seconds=pack_seconds,
-            code_flip_frac=None if before is None else await asyncio.to_thread(code_flip_frac, before, artefact),
+            num_bytes=found.num_bytes,
+            pack_seconds=time.perf_counter() - started,
+            code_flip_frac=found.code_flip_frac,
         )
 
     async def save(self, folder: Path) -> None:

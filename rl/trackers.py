@@ -1,4 +1,4 @@
-"""Where a run's numbers go besides its folder: wandb and TensorBoard, under the names of docs/metrics.md.
+"""Where a run's numbers go besides its folder: wandb, TensorBoard and Prometheus, under the names of docs/metrics.md.
 
 A tracker gets the rows of metrics.jsonl as they are, and every few steps whole groups of samples as a table. Nothing of
 the run depends on one.
@@ -11,6 +11,8 @@ already, and drops.
 **TensorBoard**'s files are written by tensorboardX. torch has a writer of its own, which needs the package tensorboard
 with its server (gRPC, Werkzeug, Markdown: 15 MB); tensorboardX needs what is there already. A resumed or rewound run
 opens a new file that hides what came after its step.
+
+**Prometheus** reads them from Ray (rl/gauges.py).
 """
 
 from __future__ import annotations
@@ -76,6 +78,10 @@ def start_trackers(config: Config, folder: Path, *, first_step: int | None) -> l
         found.append(WandbTracker(config, folder, is_resumed=first_step is not None))
     if config.report.tensorboard:
         found.append(TensorBoardTracker(folder / "tensorboard", first_step=first_step or 0))
+    if config.report.prometheus:
+        from rl.gauges import PrometheusTracker  # Ray, which reports of finished runs do without
+
+        found.append(PrometheusTracker(config.name, folder))
     return found
 
 

@@ -32,6 +32,7 @@ from rollout.engine.memory import DeviceMemory, device_memory
 from rollout.engine.requests import sampling_params, to_sample
 from rollout.engine.settings import EngineSettings, vllm_arguments
 from rollout.engine.states import Action, EngineBroken, EngineState, WakeTag, WrongState, after
+from rollout.engine.workers import Workers
 from rollout.types import Sample, SampleRequest
 from rollout.weights.contract import WeightArtefact
 from rollout.weights.receiver import expected_from_folder, tensors, validate
@@ -96,6 +97,7 @@ class VLLMEngine:
         self.num_quantised_layers = 0
         self._expected = expected_from_folder(settings.model_folder) if settings.quantised else None
         self._llm: Any = None
+        self._workers: Any = None
         self._staging: Any = None
         self._prompts: Any = None
         started: Future[None] = Future()
@@ -182,6 +184,8 @@ class VLLMEngine:
         with self._handing_over:
             self._staged = None
             copy = None if self._staging is None else self._staging.stage(tensors(artefact))
+            if not self._workers.are_here:
+                self._call(lambda: self._workers.hold(artefact))
             self._staged = _Ready(artefact, copy)
 
     def commit_weights(self, version: int) -> SwapTiming:
@@ -227,9 +231,13 @@ class VLLMEngine:
         """Log-probability of every token but the first under the served weights at T = 1. For probes, not sampling."""
         return self._call(lambda: self._prompt_logprobs(sequences))
 
-    def on_worker(self, method: str, *args: Any) -> Any:
+    def on_worker(self, method: Any, *args: Any) -> Any:
         """Call a method of vLLM's worker (or of `SwapExtension`) and return the first worker's answer."""
-        return self._call(lambda: self._llm.collective_rpc(method, args=args)[0])
+        return self.on_workers(method, *args)[0]
+
+    def on_workers(self, method: Any, *args: Any) -> list[Any]:
+        """As `on_worker`: every worker's answer, by rank. There is one, but for tensor parallelism."""
+        return self._call(lambda: self._workers.ask(method, *args))
 
     def close(self) -> None:
         """Stop the thread and free the model."""
@@ -252,6 +260,7 @@ class VLLMEngine:
     def _run(self, started: Future[None]) -> None:
         try:
             self._llm = self._build()
+            self._workers = Workers(self._llm, num=self.settings.tensor_parallel)
         except BaseException as error:
             self._dead = error
             started.set_exception(error)
@@ -277,6 +286,8 @@ class VLLMEngine:
                 if (item := self._inbox.get()) is not None:
                     item[1].set_exception(EngineBroken(f"the engine's thread has ended: {cause!r}"))
         self._outbox.put(None)  # wakes a poll
+        if self._workers is not None and not self._workers.are_here:
+            self._llm.engine_core.shutdown()  # ends the processes of the others
 
     def _build(self) -> Any:
         from vllm import EngineArgs, LLMEngine
@@ -296,10 +307,11 @@ class VLLMEngine:
         if self._device.name == "cuda":
             adapt_marlin()
         llm: Any = LLMEngine.from_engine_args(EngineArgs(**arguments))  # Any: its in-process client has further parts
-        self.num_quantised_layers = llm.collective_rpc("k2rl_prepare")[0]
-        if self.settings.stages and self._expected is not None:
+        workers = Workers(llm, num=self.settings.tensor_parallel)
+        self.num_quantised_layers = workers.ask("k2rl_prepare")[0]
+        if self.settings.stages and self._expected is not None and workers.are_here:
             folder = Path(self.settings.model_folder)
-            self._staging = llm.collective_rpc("k2rl_staging", args=(folder, self._expected))[0]
+            self._staging = workers.ask("k2rl_staging", folder, self._expected)[0]
         scheduler = llm.engine_core.engine_core.scheduler
         self._prompts = scheduler.connector if self._device.shares_prompts else PromptCounts(scheduler)
         return llm
@@ -344,7 +356,7 @@ class VLLMEngine:
         artefact, copy = ready
         started, state = time.perf_counter(), after(self._state, Action.COMMIT)
         try:
-            self._load(artefact) if copy is None else copy.commit()
+            self._workers.load(artefact) if copy is None else copy.commit()
             self._empty_prefix_cache()
         except Exception as error:
             self._put_back(error)
@@ -364,7 +376,7 @@ class VLLMEngine:
         if self._served is None:
             raise EngineBroken(f"the first swap failed and there is no version to go back to: {cause}") from cause
         try:
-            self._load(self._served)
+            self._workers.load(self._served)
             self._empty_prefix_cache()
         except Exception as error:
             version = self._served.manifest.version
@@ -377,7 +389,7 @@ class VLLMEngine:
         if self._expected is None:
             raise ValueError("an engine that serves BF16 has no swap, so nothing could wake it: it does not sleep")
         if self._state is EngineState.SERVING or self._state is EngineState.LOADED:
-            self._llm.collective_rpc("k2rl_keep", args=(frozenset(self._expected),))
+            self._workers.ask("k2rl_keep", frozenset(self._expected))
         self._empty_prefix_cache()
         self._memory.sleep(self._llm)
         self._state = state
@@ -386,14 +398,11 @@ class VLLMEngine:
         state = after(self._state, Action.WAKE_WEIGHTS if tag == "weights" else Action.WAKE_KV_CACHE)
         self._memory.wake(self._llm, tag)
         if tag == "weights":
-            self._llm.collective_rpc("k2rl_restore")
+            self._workers.ask("k2rl_restore")
         else:
-            self._llm.collective_rpc("k2rl_clear_kv_cache")
+            self._workers.ask("k2rl_clear_kv_cache")
             self._empty_prefix_cache()
         self._state = state
-
-    def _load(self, artefact: WeightArtefact) -> None:
-        self._llm.collective_rpc("k2rl_swap", args=(tensors(artefact),))
 
     def _empty_prefix_cache(self) -> None:
         if not self._llm.reset_prefix_cache():

@@ -33,6 +33,8 @@ class EngineSettings:
     """False serves a BF16 folder (comparisons); its weights are never swapped."""
     stages: bool = True
     """Whether swaps copy weights that were made in the engine's layout beforehand, where that is proven exact."""
+    tensor_parallel: int = 1
+    """Processes that share the matrices among them, on CPUs alone."""
     device: DeviceProfile | None = None
     """How engines run on the device; None: that of the machine on which the engine is started."""
 
@@ -49,6 +51,12 @@ def vllm_arguments(settings: EngineSettings, device: DeviceProfile) -> dict[str,
             f"engine.block_size = {s.block_size} is no multiple of {device.block_size}, the smallest KV block of a "
             f"{device.name} engine; change it"
         )
+    if s.tensor_parallel > 1 and device.name != "cpu":
+        raise ValueError(
+            f"engine.tensor_parallel = {s.tensor_parallel} on {device.name}: an engine has one GPU here, since slices "
+            "were proven on CPUs alone; set it to 1"
+        )
+    slices = {"tensor_parallel_size": s.tensor_parallel, "distributed_executor_backend": "mp"}
     longest = 0 if device.is_prefill_chunked else s.context_length
     graphs = {"enforce_eager": True} if device.is_eager else {"compilation_config": dict(device.graphs)}
     sleep = {"enable_sleep_mode": True} if device.sleeps else {}
@@ -65,6 +73,7 @@ def vllm_arguments(settings: EngineSettings, device: DeviceProfile) -> dict[str,
         **graphs,
         **sleep,
         **_memory(s, device),
+        **(slices if s.tensor_parallel > 1 else {}),
         "enable_prefix_caching": True,
         "logprobs_mode": "processed_logprobs",
         "generation_config": "vllm",

@@ -23,6 +23,7 @@ Tensors handed over must stay alive and unchanged until `swap` returns: the relo
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +35,18 @@ from vllm.model_executor.model_loader.reload import layerwise
 
 from rollout.engine import cpu_experts, cpu_layout
 from rollout.engine.addresses import Homes
-from rollout.engine.compat import is_deferred_attention
+from rollout.engine.compat import is_deferred_attention, request_amx
 from rollout.engine.cpu_linear import is_tied_head, refresh_cpu_linears
 from rollout.engine.cpu_rotary import use_exact_rotary
 from rollout.engine.kept import Kept, clear_kv_cache
 from rollout.engine.staging import Staging, checked_staging
-from rollout.weights.receiver import ExpectedTensors
+from rollout.engine.workers import Answer
+from rollout.weights.contract import WeightArtefact
+from rollout.weights.receiver import ExpectedTensors, check_bytes, tensors
 
 __all__ = ["IncompleteSwap", "SwapExtension", "effective_weights"]
+
+request_amx()  # here too: with tensor parallelism a worker is a process of its own, which imports this first
 
 
 class IncompleteSwap(RuntimeError):
@@ -91,14 +96,37 @@ def restore(model: torch.nn.Module) -> None:
 class SwapExtension:
     """Methods that vLLM adds to its worker (`worker_extension_cls`); names are prefixed so as not to clash with it."""
 
-    def k2rl_swap(self: Any, tensors: Iterable[tuple[str, torch.Tensor]]) -> None:
+    def k2rl_try(self: Any, method: Any, args: tuple[Any, ...]) -> Answer:
+        """Call a method of this worker, and tell what came of it instead of raising (rollout/engine/workers.py)."""
+        try:
+            call = getattr(self, method) if isinstance(method, str) else partial(method, self)
+            return Answer(value=call(*args))
+        except Exception as error:  # the caller raises it, once all workers have answered
+            return Answer(error=f"{type(error).__name__}: {error}")
+
+    def k2rl_hold(self: Any, artefact: WeightArtefact) -> None:
+        """Keep an artefact for `k2rl_load_held`.
+
+        Raises:
+            WeightsRefused: it was damaged on the way here.
+        """
+        self.k2rl_held = None
+        check_bytes(artefact)
+        self.k2rl_held = artefact
+
+    def k2rl_load_held(self: Any) -> None:
+        """Load this worker's slices of the artefact that it holds, and let it go."""
+        held, self.k2rl_held = self.k2rl_held, None
+        self.k2rl_swap(tensors(held))
+
+    def k2rl_swap(self: Any, named: Iterable[tuple[str, torch.Tensor]]) -> None:
         """Load checkpoint-format tensors into the live model. On any exception the model is loadable but mixed."""
         model = self.model_runner.get_model()
         homes = Homes(model)
         with set_current_vllm_config(self.vllm_config), torch.no_grad(), torch.device(self.device):
             try:
                 layerwise.initialize_layerwise_reload(model)
-                model.load_weights(tensors)
+                model.load_weights(named)
                 require_complete(model)
                 layerwise.finalize_layerwise_reload(model, self.model_config)
                 homes.bring_back()

@@ -10,11 +10,29 @@ left out: a scale moves with the largest weight of its group, and says little ab
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from rollout.weights.contract import WeightArtefact
 
-__all__ = ["code_flip_frac"]
+__all__ = ["Changes", "changes", "code_flip_frac"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """What there is to know of new weights without having them."""
+
+    num_bytes: int
+    """Size of the packed weights."""
+    code_flip_frac: float | None
+    """Fraction of INT4 codes that differ from those before, in [0, 1]; None for the first, or where there are none."""
+
+
+def changes(before: WeightArtefact | None, after: WeightArtefact) -> Changes:
+    """Of `after`, and against `before` where there is one."""
+    flipped = None if before is None else code_flip_frac(before, after)
+    return Changes(num_bytes=after.manifest.total_bytes, code_flip_frac=flipped)
 
 
 def code_flip_frac(before: WeightArtefact, after: WeightArtefact) -> float | None:

@@ -20,7 +20,7 @@ import xxhash
 
 from rollout.weights.contract import DTYPES, Manifest, TensorEntry, TensorSpec, WeightArtefact, WeightsRefused
 
-__all__ = ["ExpectedTensors", "expected_from_folder", "tensors", "validate"]
+__all__ = ["ExpectedTensors", "check_bytes", "expected_from_folder", "tensors", "validate"]
 
 ExpectedTensors = Mapping[str, TensorSpec]
 """Checkpoint name -> dtype and shape of every tensor that an engine needs: no more, no fewer."""
@@ -66,10 +66,19 @@ def validate(
         )
     _check_names(manifest, expected)
     _check_specs(manifest, expected)
-    _check_layout(artefact)
-    damaged = (entry.name for entry in manifest.entries if _is_damaged(artefact, entry))
-    _refuse(manifest, "a wrong checksum (damaged on the way)", damaged)
+    check_bytes(artefact)
     _refuse(manifest, "NaN or infinity", (name for name, tensor in tensors(artefact) if _is_bad_number(tensor)))
+
+
+def check_bytes(artefact: WeightArtefact) -> None:
+    """Refuse an artefact whose bytes are not those that its manifest describes.
+
+    Raises:
+        WeightsRefused: names the version, what is wrong, and the first few tensors.
+    """
+    _check_layout(artefact)
+    damaged = (entry.name for entry in artefact.manifest.entries if _is_damaged(artefact, entry))
+    _refuse(artefact.manifest, "a wrong checksum (damaged on the way)", damaged)
 
 
 def tensors(artefact: WeightArtefact) -> Iterator[tuple[str, torch.Tensor]]:

@@ -40,6 +40,7 @@ def refusal_of(family: Family, scratch: Path) -> str:
     """
     from configs.load import load_config
     from rl.preflight import check_model
+    from rollout.engine.device import this_device
 
     build(family, scratch / "model")
     overrides = [
@@ -49,7 +50,7 @@ def refusal_of(family: Family, scratch: Path) -> str:
     ]  # fmt: skip
     config = load_config([ROOT / "configs" / "tiny_cpu.toml"], overrides)
     try:
-        check_model(config, scratch / "model")
+        check_model(config, scratch / "model", this_device())
     except ValueError as error:
         return str(error)
     raise AssertionError(f"preflight takes {family.name}")

@@ -6,7 +6,9 @@ import importlib.util
 import random
 
 import pytest
+import torch
 
+from benchmarks import gpu
 from benchmarks.__main__ import BENCHMARKS, page, value_at
 from benchmarks.heavy_tail import MAX_TURNS, Walks, num_turns
 from benchmarks.step import medians
@@ -29,6 +31,22 @@ def test_the_page_says_what_was_found_what_was_wanted_and_whether_that_was_reach
     (packed,) = (line for line in lines if line.startswith("| quantise and pack"))
     assert packed.endswith("| 0.3 | at least 0.25 | yes |")
     assert not any("stall" in line for line in lines), "a part that was not measured has no line"
+
+
+def test_the_grid_on_a_gpu_is_told_in_bytes_that_must_move_against_those_of_a_copy():
+    """1 G weights: a copy in 2 ms is 2 TB/s; packing fp32 moves 4 + 0.5 + 1/16 bytes a weight, here at half that."""
+    found = gpu.shares({"copy_bf16": 2e-3, "pack_fp32": 4.5625e-3}, num_weights=10**9)
+    assert found["copy_bf16_gb_per_second"] == pytest.approx(2000.0)
+    assert found["pack_fp32_gb_per_second"] == pytest.approx(1000.0)
+    assert found["pack_fp32_over_copy"] == pytest.approx(0.5)
+    assert set(gpu.PARTS) == {"grid", "qat", "swap"}
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_without_a_device_the_gpu_benchmarks_say_so_and_measure_nothing(capsys):
+    assert gpu.main(["--part", "grid"]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == "" and "there is no CUDA device here" in shown.err and "requirements/gpu.in" in shown.err
 
 
 def test_a_path_that_leads_nowhere_has_no_value():

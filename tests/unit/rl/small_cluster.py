@@ -17,6 +17,7 @@ from rl.processes import Place
 from rollout.engine.device import CPU, DeviceProfile
 from rollout.engine.engine import SwapTiming, VLLMEngine
 from rollout.engine.states import Action, EngineState, WakeTag, after
+from rollout.weights.changes import Changes
 from rollout.weights.contract import Manifest, WeightArtefact
 
 NUM_ENGINES = 3
@@ -81,6 +82,9 @@ class SmallLearner:
         manifest = Manifest(version=version, entries=(), total_bytes=0)
         return WeightArtefact(manifest=manifest, buffer=np.zeros(0, dtype=np.uint8))
 
+    def publish_shared(self, version: int, *, before: Any = None) -> tuple[WeightArtefact, Changes]:
+        return self.publish(version), Changes(num_bytes=0, code_flip_frac=None)
+
     def save(self, folder: Path) -> None:
         assert self.has_memory
         (folder / "learner.pt").write_text(str(self.num_updates))
@@ -115,8 +119,7 @@ class Here:
         return answer
 
     async def ask_shared(self, method: str, *args: Any, setting: str, **kwargs: Any) -> tuple[Any, Any]:
-        answer = await self.ask(method, *args, setting=setting, **kwargs)
-        return answer, answer
+        return await self.ask(method, *args, setting=setting, **kwargs)
 
 
 class InThisProcess:

@@ -351,7 +351,26 @@ def test_an_object_store_that_the_machine_cannot_hold_is_refused(configured):
 
 
 def test_memory_of_another_machine_is_not_ours_to_check(configured):
-    check(configured(f"engine.kv_cache_bytes={1 << 50}", "cluster.address=10.0.0.1:6379"))
+    elsewhere = configured(f"engine.kv_cache_bytes={1 << 50}", "cluster.address=10.0.0.1:6379")
+    check(elsewhere, nodes=lambda config: [{"CPU": 4.0}])
+
+
+def test_a_cluster_is_checked_by_what_its_nodes_have_and_not_by_the_machine_of_the_command(configured):
+    head, worker = {"CPU": 64.0}, {"CPU": 8.0, "GPU": 1.0}
+    groups_of_16 = configured("quant.group_size=16", "cluster.address=10.0.0.1:6379")
+    check(groups_of_16, nodes=lambda config: [head])  # the kernel of CPUs takes them
+    with pytest.raises(ValueError, match=r"Marlin\) takes groups of 32, 64, 128 weights, and quant\.group_size is 16"):
+        check(groups_of_16, nodes=lambda config: [head, worker])
+    two_engines = configured("engine.num_engines=2", "cluster.address=10.0.0.1:6379")
+    with pytest.raises(ValueError, match=r"has 1 GPU\(s\), and engine\.num_engines = 2 engines need one each"):
+        check(two_engines, nodes=lambda config: [head, worker])
+
+
+def test_an_engine_of_several_processes_needs_a_model_that_they_can_share(configured, tmp_path):
+    shape = "model.tiny.hidden_size=64", "model.tiny.intermediate_size=64"
+    with pytest.raises(ValueError, match=r"^engine\.tensor_parallel = 2 does not divide num_attention_heads = 1 "):
+        check(configured(*shape, "engine.tensor_parallel=2"))
+    check(configured(*shape, "model.tiny.num_heads=2", "engine.tensor_parallel=2", f"run_dir={tmp_path / 'two'}"))
 
 
 def test_the_run_folder_is_absolute_and_named_after_the_run(configured, tmp_path, monkeypatch):

@@ -18,8 +18,10 @@ class Rank:
         self.answer, self.after = answer, after
         self.name, self.failure = "rank", answer if isinstance(answer, ActorLost) else None
         self.was_cancelled = False
+        self.keywords: dict[str, Any] = {}
 
     async def ask(self, method: str, *args: Any, setting: str, **kwargs: Any) -> Any:
+        self.keywords = kwargs
         try:
             if self.after is None:
                 await asyncio.Event().wait()
@@ -45,8 +47,10 @@ def ask(*ranks: Rank, grace_seconds: float = 600.0) -> Any:
 
 def test_the_first_rank_answers_when_all_have() -> None:
     assert ask(Rank("whole", after=0), Rank("own", after=50)) == "whole"
-    shared = RankGroup([Rank("whole"), Rank("own")]).ask_shared("publish", 1, setting="swap_seconds")
+    ranks = [Rank("whole"), Rank("own")]
+    shared = RankGroup(ranks).ask_shared("publish_shared", 1, before="reference to 0", setting="swap_seconds")
     assert asyncio.run(shared) == ("reference", "whole")
+    assert [rank.keywords for rank in ranks] == [{"before": "reference to 0"}, {}], "others need no weights of before"
 
 
 def test_a_rank_whose_process_died_is_told_before_the_broken_connections_of_the_others() -> None:

@@ -9,28 +9,32 @@ from typing import Any
 import torch
 
 from rl.remote_learner import RemoteLearner
+from rollout.weights.changes import Changes, changes
 from rollout.weights.contract import WeightArtefact
 from rollout.weights.sender import build_artefact
 
 
 class Asked:
-    """Answers `publish` with codes that depend on the version, all else with its name; notes deadlines."""
+    """Answers `publish_shared` with codes that depend on the version, all else with its name; notes deadlines."""
 
     name = "learner"
     failure: Exception | None = None
 
     def __init__(self) -> None:
         self.settings: dict[str, str] = {}
+        self.stored: dict[str, WeightArtefact] = {}
 
     async def ask(self, method: str, *args: Any, setting: str, **kwargs: Any) -> Any:
         self.settings[method] = setting
         return method
 
-    async def ask_shared(self, method: str, version: int, *, setting: str) -> tuple[str, WeightArtefact]:
+    async def ask_shared(self, method: str, version: int, *, before: str | None, setting: str) -> tuple[str, Changes]:
         self.settings[method] = setting
         words = torch.zeros(8, 2, dtype=torch.int32)  # 128 codes in 64 bytes
         words.view(-1)[:version] = 1  # one code each
-        return f"reference to {version}", build_artefact([("layer.weight_packed", words)], version)
+        reference, artefact = f"reference to {version}", build_artefact([("layer.weight_packed", words)], version)
+        self.stored[reference] = artefact
+        return reference, changes(None if before is None else self.stored[before], artefact)
 
 
 def test_published_weights_are_a_reference_with_their_size_and_the_codes_that_flipped_since_the_last_ones() -> None:
@@ -71,5 +75,5 @@ def test_each_method_has_the_deadline_that_the_documents_say() -> None:
 
     assert asyncio.run(run()) == {
         "add_old_logprobs": "update_seconds", "update": "update_seconds", "warm_up": "update_seconds",
-        "publish": "swap_seconds", "save": "save_seconds", "load": "save_seconds", "export": "save_seconds",
+        "publish_shared": "swap_seconds", "save": "save_seconds", "load": "save_seconds", "export": "save_seconds",
     }  # fmt: skip

@@ -7,7 +7,7 @@ import torch
 
 from rollout.quant.grid import quantize
 from rollout.quant.pack import pack_int4
-from rollout.weights.changes import code_flip_frac
+from rollout.weights.changes import Changes, changes, code_flip_frac
 from rollout.weights.sender import build_artefact
 
 
@@ -51,3 +51,9 @@ def test_what_is_not_packed_does_not_count_and_without_codes_there_is_no_number(
     weight = torch.randn(2, 32, generator=torch.Generator().manual_seed(1))
     assert code_flip_frac(artefact_of(weight), artefact_of(weight * 2, norm=3.0)) == 0.0  # other scales, equal codes
     assert code_flip_frac(artefact_of(), artefact_of(norm=2.0)) is None
+
+
+def test_what_there_is_to_know_of_new_weights_is_their_size_and_what_flipped_since() -> None:
+    before, after = artefact_of(torch.zeros(32, 64)), artefact_of(torch.ones(32, 64))
+    assert changes(None, after) == Changes(num_bytes=after.manifest.total_bytes, code_flip_frac=None)
+    assert changes(before, after) == Changes(num_bytes=after.manifest.total_bytes, code_flip_frac=1.0)

@@ -1,0 +1,87 @@
+"""Each engine's share of a cluster: what kind of devices it has, how large a bundle is. From its nodes, not their sum.
+
+Two things go wrong where a cluster is taken for one large machine. The command may run on a head node without a GPU,
+beside workers that have some: what counts is what the nodes of the bundles have. And a bundle lies on one node: half of
+the CPUs of a head with 64 and a worker with 16 is 40, which the worker with the GPU never has.
+
+Pure functions of a list of nodes; rl/actors.py asks Ray for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from configs.schema import Config
+from rollout.engine.device import CPU, CUDA, DeviceProfile
+
+__all__ = ["Bundle", "Node", "bundle_of", "device_of", "num_bundles"]
+
+Node = Mapping[str, float]
+"""What a node has, by Ray's names: CPU, GPU, ..."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """What an engine and a rank of the learner take turns on."""
+
+    num_cpus: int
+    """Of one node."""
+    num_gpus: int
+    """1, or 0 where the cluster has none."""
+
+    @property
+    def resources(self) -> dict[str, float]:
+        """As Ray takes them."""
+        return {"CPU": float(self.num_cpus)} | ({"GPU": float(self.num_gpus)} if self.num_gpus else {})
+
+
+def device_of(nodes: Sequence[Node]) -> DeviceProfile:
+    """What engines run on: GPUs where any node has one, whatever the driver's machine has."""
+    return CUDA if any(node.get("GPU", 0) >= 1 for node in nodes) else CPU
+
+
+def num_bundles(config: Config) -> tuple[str, int]:
+    """The setting that says how many bundles there are, and how many."""
+    numbers = {"engine.num_engines": config.engine.num_engines, "learner.num_ranks": config.learner.num_ranks}
+    return max(numbers.items(), key=lambda item: item[1])
+
+
+def bundle_of(config: Config, nodes: Sequence[Node]) -> Bundle:
+    """The bundle of which each engine and each rank has one, on the nodes that a cluster has.
+
+    Its CPUs are `cluster.cpus_per_bundle`, or as many as allow for so many bundles.
+
+    Raises:
+        ValueError: the nodes have GPUs, but fewer than bundles; or too few CPUs beside them.
+    """
+    key, num = num_bundles(config)
+    num_gpus = sum(int(node.get("GPU", 0)) for node in nodes)
+    if 0 < num_gpus < num:
+        what = "engines" if key == "engine.num_engines" else "ranks of the learner"
+        raise ValueError(
+            f"the Ray cluster has {num_gpus} GPU(s), and {key} = {num} {what} need one each; "
+            f"set {key} to {num_gpus} or less, or join a cluster with {num} (cluster.address)"
+        )
+    used = [node for node in nodes if node.get("GPU", 0) >= 1] if num_gpus else nodes
+    wanted = config.cluster.cpus_per_bundle
+    largest = max((int(node.get("CPU", 0)) for node in used), default=0)
+    for num_cpus in range(wanted or largest, 0, -1):
+        if (room := _room(used, num_cpus)) >= num:
+            return Bundle(num_cpus=num_cpus, num_gpus=min(num_gpus, 1))
+        if wanted:
+            break
+    else:
+        num_cpus, room = 1, _room(used, 1)
+    cpus = " + ".join(f"{node.get('CPU', 0):g}" for node in used) or "no"
+    raise ValueError(
+        f"the Ray cluster has {cpus} CPUs on its nodes{' with GPUs' if num_gpus else ''}, room for {room} bundles of "
+        f"{num_cpus} (cluster.cpus_per_bundle; a bundle lies on one node), and {key} = {num} needs as many; lower one "
+        "of them"
+    )
+
+
+def _room(nodes: Sequence[Node], num_cpus: int) -> int:
+    """Bundles that fit on nodes."""
+    fits = ((int(node.get("CPU", 0)) // num_cpus, node.get("GPU")) for node in nodes)
+    return sum(by_cpu if gpus is None else min(by_cpu, int(gpus)) for by_cpu, gpus in fits)

@@ -1,0 +1,89 @@
+"""The processes that hold an engine's weights: this one, or, with tensor parallelism, one for each slice.
+
+vLLM's multiprocess executor sends a call to all workers and reads their answers one by one. If one of them has raised,
+it raises too and leaves the others' answers unread, so that every later call gets the answer to the one before. So with
+more than one worker a call travels as a `k2rl_try`, which never raises: all answers are read, then the errors count.
+
+What goes over is pickled. An artefact is plain data and may; a generator or a live tensor may not. Weights come in two
+phases: `hold` gives the whole artefact to every worker, each of which checks it byte for byte, while nothing that is
+served changes; `load_held` lets each take its rows and columns of it. If one fails, all of them are given the old one
+(rollout/engine/engine.py), as with a single worker.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from rollout.weights.contract import WeightArtefact
+from rollout.weights.receiver import tensors
+
+__all__ = ["Answer", "Workers"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a call came to in one worker."""
+
+    value: Any = None
+    """What the method returned."""
+    error: str | None = None
+    """What it raised, as text: not every exception can be pickled."""
+
+
+class Workers:
+    """Calls to all workers of an engine, from the engine's thread.
+
+    Args:
+        llm: vLLM's engine, in this process.
+        num: workers: `tensor_parallel`.
+    """
+
+    def __init__(self, llm: Any, *, num: int) -> None:
+        self._llm = llm
+        self._num = num
+        self._held: WeightArtefact | None = None
+
+    @property
+    def are_here(self) -> bool:
+        """Whether the one worker lives in this process: live tensors may be handed back and forth."""
+        return self._num == 1
+
+    def ask(self, method: Any, *args: Any) -> list[Any]:
+        """Call a method of vLLM's worker, or of `SwapExtension`, in every worker; their answers, by rank.
+
+        Raises:
+            RuntimeError: what was raised in workers elsewhere, with the ranks of those that did.
+            Exception: what the worker in this process raised, as it is.
+        """
+        if self.are_here:
+            return self._llm.collective_rpc(method, args=args)
+        answers: list[Answer] = self._llm.collective_rpc("k2rl_try", args=(method, args))
+        if failed := [f"worker {rank}: {one.error}" for rank, one in enumerate(answers) if one.error is not None]:
+            raise RuntimeError("; ".join(failed))
+        return [one.value for one in answers]
+
+    def hold(self, artefact: WeightArtefact) -> None:
+        """Give workers elsewhere an artefact, to be loaded by `load_held`. Nothing that is served changes.
+
+        Raises:
+            RuntimeError: it was damaged on the way to one of them.
+        """
+        if not self.are_here:
+            self._held = None
+            self.ask("k2rl_hold", artefact)
+            self._held = artefact
+
+    def load(self, artefact: WeightArtefact) -> None:
+        """Load an artefact through vLLM's layerwise reload; workers elsewhere are given it unless they hold it.
+
+        Raises:
+            Exception: as `ask`; some workers may then have the new weights and some not.
+        """
+        if self.are_here:
+            self.ask("k2rl_swap", tensors(artefact))
+            return
+        if self._held is not artefact:
+            self.hold(artefact)
+        self._held = None
+        self.ask("k2rl_load_held")

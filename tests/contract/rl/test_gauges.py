@@ -1,0 +1,80 @@
+"""A run's numbers at the metrics port of a real Ray, and where the run folder says that port is."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+import ray
+
+from configs.schema import Config
+from rl.actors import _start_ray
+from rl.gauges import PrometheusTracker, gauge_of
+from rl.metric_table import METRICS
+
+PATIENCE = 300.0
+"""Seconds until what should come counts as lost; Ray passes numbers on every few seconds."""
+
+
+@pytest.fixture(scope="module")
+def cluster_of_ray() -> Iterator[None]:
+    """As a run starts one for itself."""
+    cluster = {"start_seconds": PATIENCE, "object_store_bytes": 100 << 20}
+    gyms = [{"name": "arithmetic"}]
+    _start_ray(Config.model_validate({"model": {"source": "tiny"}, "gyms": gyms, "cluster": cluster}))
+    yield
+    ray.shutdown()
+
+
+def shown(folder: Path) -> dict[str, tuple[dict[str, str], float]]:
+    """Our gauges at the endpoints that the run folder lists, one of each name: its labels and value."""
+    found = {}
+    for target in json.loads((folder / "prometheus.json").read_text())[0]["targets"]:
+        for line in urlopen(f"http://{target}/metrics", timeout=10).read().decode().splitlines():
+            if match := re.fullmatch(r"(ray_k2rl_\w+)\{(.*)\} (\S+)", line):
+                found[match[1]] = dict(re.findall(r'(\w+)="([^"]*)"', match[2])), float(match[3])
+    return found
+
+
+def wait_for(folder: Path, is_there: Callable[[dict[str, tuple[dict[str, str], float]]], bool]) -> dict:
+    deadline = time.monotonic() + PATIENCE
+    while not is_there(found := shown(folder)):
+        assert time.monotonic() < deadline, found
+        time.sleep(0.5)
+    return found
+
+
+def test_every_row_of_the_table_has_a_gauge_of_its_own() -> None:
+    names = [gauge_of(re.sub("<phase>", "update", re.sub("<(gym|component)>", "x-1", one.name))) for one in METRICS]
+    assert None not in names
+    assert len({name for name, _ in filter(None, names)}) == len(METRICS)
+    assert all(re.fullmatch(r"[a-z0-9_]+", name) for name, _ in filter(None, names))
+
+
+def test_parts_in_angle_brackets_become_labels() -> None:
+    assert gauge_of("reward/mean") == ("k2rl_reward_mean", {})
+    assert gauge_of("reward/my-sums/mean") == ("k2rl_reward_gym_mean", {"gym": "my-sums"})
+    assert gauge_of("reward/my-sums/a/b") == ("k2rl_reward_gym_component", {"gym": "my-sums", "component": "a/b"})
+    assert gauge_of("phase/update_seconds") == ("k2rl_phase_phase_seconds", {"phase": "update"})
+    assert gauge_of("nobody/knows") is None
+
+
+def test_a_steps_numbers_are_served_by_ray_and_the_next_steps_replace_them(
+    cluster_of_ray: None, tmp_path: Path
+) -> None:
+    tracker = PrometheusTracker("mine", tmp_path)
+    row = {"step": 0, "reward/mean": 0.25, "reward/sums/mean": 0.5, "rollout/turns_mean": None, "nobody/knows": 1.0}
+    tracker.log(row, 0)
+    found = wait_for(tmp_path, lambda found: len(found) >= 3)
+    labels, value = found["ray_k2rl_reward_gym_mean"]
+    assert value == 0.5 and labels["gym"] == "sums" and labels["run"] == "mine"
+    assert set(found) == {"ray_k2rl_step", "ray_k2rl_reward_mean", "ray_k2rl_reward_gym_mean"}
+    tracker.log({"step": 1, "reward/mean": None}, 1)
+    found = wait_for(tmp_path, lambda found: "ray_k2rl_reward_mean" not in found)  # Ray has forgotten what is not set
+    assert found["ray_k2rl_step"][1] == 1 and found["ray_k2rl_reward_gym_mean"][1] == 0.5
+    tracker.close()

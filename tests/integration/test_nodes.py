@@ -1,0 +1,75 @@
+"""Several Ray nodes, each in a network namespace: what travels between them, and a run one of whose nodes is lost."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.harness import PATIENCE, Runs, wait_for_rows
+from tests.integration.nodes import Nodes, nodes, why_not
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(why_not() is not None, reason=str(why_not()))]
+
+SETTINGS = (
+    "num_steps=2", "checkpoint.every=1", "warmup.num_steps=2", "eval.num_tasks=4", "engine.num_engines=2",
+    "cluster.cpus_per_bundle=1",
+)  # fmt: skip
+
+
+@pytest.fixture
+def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Nodes]:
+    with nodes(tmp_path, **request.param) as made:
+        yield made
+
+
+@pytest.mark.parametrize("cluster", [{"a": 2, "b": 2}], indirect=True, ids=["two-nodes"])
+def test_weights_come_to_a_node_once_whatever_engines_it_has_and_to_the_drivers_never(
+    cluster: Nodes, tmp_path: Path
+) -> None:
+    """Four engines on two nodes, the learner on one of them, the driver on a third: two engines share what comes."""
+    num_bytes, num_versions = 32 << 20, 3
+    before = {name: cluster.received(name) for name in ("head", "a", "b")}
+    numbers = map(str, (4, num_bytes, num_versions))
+    process = cluster.start("head", [sys.executable, "-m", "tests.integration.light_cluster", str(tmp_path), *numbers])
+    output, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, output
+    flipped = json.loads(output.splitlines()[-1])
+    assert flipped[0] is None and all(frac > 0.5 for frac in flipped[1:])  # of random codes, nearly all but one in 16
+    came = {name: cluster.received(name) - num for name, num in before.items()}
+    total, (less, more) = num_versions * num_bytes, sorted((came["a"], came["b"]))
+    assert total < more < 1.5 * total, came  # not twice, for two engines
+    assert less < 0.5 * total and came["head"] < 0.5 * total, came
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("cluster", [{"a": 1, "b": 1}], indirect=True, ids=["two-nodes"])
+def test_a_run_outlives_a_node_whose_place_another_takes(runs: Runs, cluster: Nodes, tmp_path: Path) -> None:
+    """The node with an engine alone; what the learner's node holds is brought back by a checkpoint, as elsewhere."""
+    process = cluster.start("head", runs.command(tmp_path / "run", SETTINGS))
+    wait_for_rows(process, runs, tmp_path / "run", 1)
+    with_learner, other = sorted("ab", key=lambda name: "ray::Learner" not in cluster.actors(name))
+    assert cluster.actors(with_learner) == ["ray::Learner", "ray::VLLMEngine"]
+    assert cluster.actors(other) == ["ray::VLLMEngine"]
+    cluster.kill(other)
+    cluster.add("c", num_cpus=1)
+    output, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, output
+    assert "rebuilding" in output and len(runs.rows(tmp_path / "run")) == 2
+    assert (tmp_path / "run" / "export" / "model.safetensors").is_file()
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("cluster", [{"a": 1, "b": 1}], indirect=True, ids=["two-nodes"])
+def test_a_run_that_may_not_rebuild_ends_with_what_it_lost(runs: Runs, cluster: Nodes, tmp_path: Path) -> None:
+    settings = (*SETTINGS, "num_steps=50", "cluster.max_restarts=0")
+    process = cluster.start("head", runs.command(tmp_path / "run", settings))
+    wait_for_rows(process, runs, tmp_path / "run", 1)
+    cluster.kill(next(name for name in "ab" if "ray::Learner" in cluster.actors(name)))
+    output, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1 and "Traceback" not in output
+    last = output.strip().splitlines()[-1]
+    assert last.startswith("run failed: ActorLost: ") and "the process died" in last

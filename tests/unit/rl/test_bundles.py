@@ -1,0 +1,86 @@
+"""Each engine's share of a cluster, from a list of its nodes."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+
+from configs.schema import Config
+from rl.bundles import Bundle, Node, bundle_of, device_of
+from rollout.engine.device import CPU, CUDA
+
+HEAD: Node = {"CPU": 64.0, "memory": 1e12, "node:__internal_head__": 1.0}
+"""A node without a GPU, where commands are given."""
+WORKER: Node = {"CPU": 16.0, "GPU": 8.0, "accelerator_type:H100": 1.0}
+
+
+def with_engines(num_engines: int, cpus: int | None = None, num_ranks: int = 1) -> Config:
+    return Config.model_validate(
+        {
+            "model": {"source": "tiny"},
+            "gyms": [{"name": "arithmetic"}],
+            "engine": {"num_engines": num_engines},
+            "learner": {"num_ranks": num_ranks},
+            "cluster": {"cpus_per_bundle": cpus},
+        }
+    )
+
+
+def test_engines_run_on_gpus_where_any_node_has_one_whatever_the_head_has() -> None:
+    assert device_of([HEAD, WORKER]) is CUDA
+    assert device_of([HEAD]) is CPU and device_of([HEAD, {"CPU": 8.0, "GPU": 0.0}]) is CPU
+
+
+@pytest.mark.parametrize(("num_engines", "gpus", "each"), [(1, 0, 0), (4, 0, 0), (1, 1, 1), (4, 4, 1), (4, 8, 1)])
+def test_engines_have_a_gpu_each_where_there_are_any(num_engines: int, gpus: int, each: int) -> None:
+    bundle = bundle_of(with_engines(num_engines), [{"CPU": 8.0, "GPU": float(gpus)} if gpus else {"CPU": 8.0}])
+    assert bundle == Bundle(num_cpus=8 // num_engines, num_gpus=each)
+    assert bundle.resources == {"CPU": 8.0 / num_engines} | ({"GPU": 1.0} if each else {})
+
+
+@pytest.mark.parametrize(("num_engines", "gpus"), [(2, [1.0]), (4, [2.0, 1.0])])
+def test_fewer_gpus_than_engines_are_refused_with_both_numbers(num_engines: int, gpus: list[float]) -> None:
+    told = rf"has {sum(gpus):g} GPU\(s\), and engine\.num_engines = {num_engines} engines need one each; "
+    with pytest.raises(ValueError, match=told):
+        bundle_of(with_engines(num_engines), [HEAD, *({"CPU": 8.0, "GPU": one} for one in gpus)])
+
+
+def test_a_bundle_is_no_larger_than_what_the_nodes_with_gpus_have() -> None:
+    assert bundle_of(with_engines(1), [HEAD, WORKER]).num_cpus == 16  # of 80 in all
+    assert bundle_of(with_engines(8), [HEAD, WORKER]).num_cpus == 2
+    assert bundle_of(with_engines(1, num_ranks=16), [HEAD, WORKER, WORKER]).num_cpus == 2
+    with pytest.raises(ValueError, match=r"has 16 CPUs on its nodes with GPUs, room for 5 bundles of 3 "):
+        bundle_of(with_engines(8, cpus=3), [HEAD, WORKER])
+
+
+def test_cpus_are_shared_out_among_the_engines_and_too_few_are_refused() -> None:
+    assert bundle_of(with_engines(2), [{"CPU": 5.0}]).num_cpus == 2
+    assert bundle_of(with_engines(2, cpus=1), [{"CPU": 5.0}]).num_cpus == 1
+    told = r"has 5 CPUs on its nodes, room for 1 bundles of 3 .* engine\.num_engines = 2 needs as many; lower"
+    with pytest.raises(ValueError, match=told):
+        bundle_of(with_engines(2, cpus=3), [{"CPU": 5.0}])
+    with pytest.raises(ValueError, match=r"has 1 \+ 1 CPUs on its nodes, room for 2 bundles of 1 .*num_engines = 3 "):
+        bundle_of(with_engines(3), [{"CPU": 1.0}, {"CPU": 1.0}])
+    with pytest.raises(ValueError, match="has no CPUs on its nodes"):
+        bundle_of(with_engines(1), [])
+
+
+def test_bundles_are_the_largest_that_fit_on_nodes_and_not_in_their_sum() -> None:
+    """Against a second method: nodes are filled with bundles one by one."""
+    for first, second, num in product(range(1, 9), range(1, 9), range(1, 5)):
+        if first + second < num:
+            continue
+        found = bundle_of(with_engines(num), [{"CPU": float(first)}, {"CPU": float(second)}]).num_cpus
+        assert placed([first, second], found) >= num
+        assert placed([first, second], found + 1) < num
+
+
+def placed(free: list[int], num_cpus: int) -> int:
+    """Bundles that nodes take, each put where most is free."""
+    num, left = 0, sorted(free)
+    while left[-1] >= num_cpus:
+        left[-1] -= num_cpus
+        left.sort()
+        num += 1
+    return num
