@@ -164,9 +164,14 @@ class PlainView:
 
     @contextlib.contextmanager
     def progress(self, what: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
-        started = time.perf_counter()
-        yield lambda n: None
-        self.say(f"{what}: {total} {unit} in {time.perf_counter() - started:.1f} s")
+        started, done = time.perf_counter(), 0
+
+        def advance(num: int) -> None:
+            nonlocal done
+            done += num
+
+        yield advance
+        self.say(f"{what}: {done} {unit} in {time.perf_counter() - started:.1f} s")  # a warm-up may end before `total`
 
     def table(self, table: RenderableType) -> None:
         self.console.print(table)

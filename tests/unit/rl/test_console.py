@@ -87,6 +87,14 @@ def test_a_log_gets_whole_lines_and_nothing_that_writes_over_others():
     assert "evaluate: 3 responses in" in text and "held-out sums: [0.5]" in text
 
 
+def test_a_phase_that_ends_early_says_what_was_done():
+    view = PlainView(console())
+    with view.progress("warm-up", 400, "updates") as advance:
+        advance(100)
+        advance(20)
+    assert "warm-up: 120 updates in" in view.console.file.getvalue()
+
+
 def test_quiet_keeps_notes_and_the_last_page():
     view = QuietView(console())
     with view.progress("evaluate", 3, "responses") as advance:
