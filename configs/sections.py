@@ -195,9 +195,10 @@ class GymConfig(Section):
     """Most tokens of an episode's context behind its prompt, the budget of the next turn included; all values of
     `context` but `fail` need it. An episode may then have more tokens than the model's context."""
     golds: Literal["auto", "all", "sample"] = "auto"
-    """Which worked answers are scored before the run starts, so that a task whose own answer fails is not drawn: `all`;
-    a `sample` of eight a split, which only finds a broken gym; `auto`: all where the gym runs submitted code. Verdicts
-    are kept in `.golds/` beside the run folder: a second start runs nothing. Of gyms of many turns, a sample."""
+    """Which worked answers are scored before the run starts, so that a task whose own answer fails is not asked, in
+    training or held out: `all`; a `sample` of eight a split, which only finds a broken gym; `auto`: all where the gym
+    runs submitted code. Verdicts are kept in `.golds/` beside the run folder: a second start runs nothing, and a run
+    that goes on leaves out what it left out when it began. Of gyms of many turns, a sample."""
     args: dict[str, Any] = Field(default_factory=dict)
     """The gym's own settings; `python -m gyms info NAME` lists them."""
 

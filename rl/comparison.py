@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from gyms.mixture import Draw, Fits, GymEntry, heldout
 from reward.scorer import Scorer
 from rl.accuracy import GymResult, evaluate
 from rl.cluster import Cluster
+from rl.golds import Replayed, replay_golds
 from rl.gym_checks import check_gyms
 from rl.intervals import bootstrap
 from rl.preflight import available_memory, chat_of, check_context, check_machine, is_local
@@ -117,8 +119,11 @@ def plan(config: Config, models: Sequence[str], max_tokens: Sequence[int]) -> Pl
         )
     folders = [(name, *_model_folder(name)) for name in models]
     entries, specs = check_gyms(config)
+    beside = (config.run_dir or Path("runs") / config.name).absolute().parent
+    golds = replay_golds(config.gyms, entries, specs, folder=beside, say=lambda text: print(text, file=sys.stderr))
     by_name = {entry.name: entry.gym for entry in entries}
-    contenders, fits = [], []
+    contenders: list[Contender] = []
+    fits: list[Fits] = []
     for name, folder, weights in folders:
         check_context(config, folder)
         _check_memory(config, folder)
@@ -129,13 +134,18 @@ def plan(config: Config, models: Sequence[str], max_tokens: Sequence[int]) -> Pl
             max_tokens=config.rollout.max_prompt_tokens,
             rule=config.rollout.long_prompts,
         )
-        chosen = heldout(entries, config.eval.num_tasks, config.seed, fits=askable.fits)
-        fits.append(askable.fits)
+        fits.append(_fits(golds, askable))
+        chosen = heldout(entries, config.eval.num_tasks, config.seed, fits=fits[-1])
         contenders.append(Contender(name=name, folder=folder, weights=weights, chat=chat, draws=chosen))
     return Plan(
         config=config, specs=specs, gyms=tuple(entries), fits=tuple(fits), contenders=tuple(contenders),
         max_tokens=tuple(max_tokens) or (None,),
     )  # fmt: skip
+
+
+def _fits(golds: Replayed, askable: Askable) -> Fits:
+    """Which held-out tasks are asked: those of a run that begins today."""
+    return lambda gym, task: golds.is_asked(gym, task) and askable.fits(gym, task)
 
 
 def _model_folder(name: str) -> tuple[Path, Literal["BF16", "INT4"]]:

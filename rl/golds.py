@@ -8,7 +8,11 @@ or for few.
 
 *A second start runs nothing*: verdicts lie beside the runs, in `.golds/`, a line each, by a hash of the task, its
 gold, the gym's settings, and the code that judged it (the gyms, the sandbox, Python). A start that was broken off goes
-on where it stopped. Verdicts that are faults of ours are no verdicts: they are not kept, and stop the start.
+on where it stopped. A gold that timed out or broke its verifier is asked once more, when all others are done; should
+it do so again it fails, but that verdict is not kept: another day may know better.
+
+*A run that goes on* leaves out what it left out when it began, whatever the machine says today: the ids are in its
+checkpoints.
 """
 
 from __future__ import annotations
@@ -18,17 +22,19 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import Any, NamedTuple, TextIO
 
 import gyms
 from configs.schema import GymConfig
-from gyms.api import Environment, Gym, Score, Status, Task
+from gyms.api import Gym, Score, Status, Task
 from gyms.load import GymSpec
 from gyms.mixture import GymEntry
 from reward.scorer import Scorer
+from rl.gym_checks import gym_code, runs_all_golds
 from rl.prompts import Progress
 
 __all__ = ["Replayed", "replay_golds"]
@@ -40,7 +46,8 @@ MAX_WORKERS = 8
 MAX_AHEAD = 64
 """Golds that wait for a worker."""
 NUM_TOLD = 3
-_OURS = frozenset({Status.VERIFIER_ERROR, Status.JUDGE_FAILED, Status.CANCELLED})
+_ASKED_AGAIN = frozenset({Status.VERIFIER_ERROR, Status.TIMEOUT})
+_NO_VERDICT = frozenset({Status.JUDGE_FAILED, Status.CANCELLED})
 
 
 class Replayed(NamedTuple):
@@ -48,18 +55,22 @@ class Replayed(NamedTuple):
 
     failed: Mapping[str, frozenset[str]]
     """Gym -> ids of the tasks whose gold does not score 1."""
-    notes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
     """Lines for people."""
+
+    @classmethod
+    def before(cls, fingerprint: Mapping[str, Any]) -> Replayed:
+        """What a run left out when it began, by the fingerprint in its checkpoints."""
+        return cls({gym: frozenset(ids) for gym, ids in fingerprint.get("golds", {}).items()})
+
+    @property
+    def fingerprint(self) -> dict[str, Any]:
+        """Its part of a run's fingerprint: the ids, where there are any."""
+        return {"golds": {gym: sorted(ids) for gym, ids in sorted(self.failed.items())}} if self.failed else {}
 
     def is_asked(self, gym: str, task: Task) -> bool:
         """False for a task that its own worked answer fails."""
         return task.id not in self.failed.get(gym, ())
-
-    @property
-    def digest(self) -> str:
-        """A hash of what is left out: a run that goes on leaves out the same."""
-        content = json.dumps({gym: sorted(ids) for gym, ids in self.failed.items()}, sort_keys=True)
-        return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def replay_golds(
@@ -82,37 +93,33 @@ def replay_golds(
     failed: dict[str, frozenset[str]] = {}
     notes: list[str] = []
     for i, (entry, spec) in enumerate(zip(entries, specs, strict=True)):
-        if not _is_asked(settings[i].golds, entry.gym):
+        if not runs_all_golds(settings[i], entry.gym):
             continue
         where = f"gyms.{i} ({entry.name})"
         path = folder / FOLDER / f"{entry.name}-{_version(entry.gym, spec)}.jsonl"
-        tasks = [task for split in ("train", "heldout") for task in entry.gym.tasks(split)]
-        golds = [(task, gold) for task in tasks if (gold := entry.gym.gold(task)) is not None]
-        verdicts = _verdicts(where, spec, golds, path, say)
+        with gym_code(i, entry.name):
+            splits = {"train": entry.gym.tasks("train"), "heldout": entry.gym.tasks("heldout")}
+            golds = [(t, gold) for tasks in splits.values() for t in tasks if (gold := entry.gym.gold(t)) is not None]
+        verdicts = _verdicts(where, i, spec, golds, path, say)
         wrong = {task.id: why for (task, _), why in zip(golds, verdicts, strict=True) if why}
         if not wrong:
             continue
         told = ", ".join(f"{name!r} ({why})" for name, why in list(wrong.items())[:NUM_TOLD])
         told += ", ..." if len(wrong) > NUM_TOLD else ""
-        if len(wrong) > MAX_WRONG * len(golds):
+        empty = next((split for split, tasks in splits.items() if all(task.id in wrong for task in tasks)), None)
+        if empty or len(wrong) > MAX_WRONG * len(golds):
+            none = f", and no {empty} task is left" if empty else ""
             raise ValueError(
-                f"{where}: {len(wrong)} of {len(golds)} gold answers fail: {told}; run `python -m gyms validate "
+                f"{where}: {len(wrong)} of {len(golds)} gold answers fail{none}: {told}; run `python -m gyms validate "
                 f'{spec.reference}` and mend the gym, or set gyms.{i}.golds = "sample"'
             )
         failed[entry.name] = frozenset(wrong)
-        notes.append(f"{where}: {len(wrong)} of {len(golds)} gold answers fail; these tasks are not drawn: {told}")
+        notes.append(f"{where}: {len(wrong)} of {len(golds)} gold answers fail; these tasks are not asked: {told}")
     return Replayed(failed, tuple(notes))
 
 
-def _is_asked(setting: str, gym: Gym) -> bool:
-    """`auto` asks it of what runs submitted code; an environment's golds are episodes, of which a sample is played."""
-    if isinstance(gym, Environment):
-        return False
-    return setting == "all" or (setting == "auto" and gym.needs.sandbox)
-
-
 def _verdicts(
-    where: str, spec: GymSpec, golds: Sequence[tuple[Task, str]], path: Path, say: Callable[[str], None]
+    where: str, index: int, spec: GymSpec, golds: Sequence[tuple[Task, str]], path: Path, say: Callable[[str], None]
 ) -> list[str]:
     """Why each gold fails, empty where it scores 1: from the file, or else by running it."""
     keys = [_key(task, gold) for task, gold in golds]
@@ -122,11 +129,17 @@ def _verdicts(
         progress = Progress(say, f"{where}, gold answers that are run", len(missing))
         with _opened(path, where) as file:
             file.write("\n")  # behind a line that was cut short
-            for key, why in _run(where, spec, missing):
-                known[key] = why
-                file.write(json.dumps({"key": key, "why": why}) + "\n")
-                file.flush()
+            for key, score in _run(spec, missing):
+                if score.status in _NO_VERDICT:
+                    raise ValueError(
+                        f"{where}: the gold answer of task {missing[key][0].id!r} could not be scored: {score.status}: "
+                        f'{score.detail}; start again, or set gyms.{index}.golds = "sample"'
+                    )
+                known[key] = _why(score)
                 progress.advance(1)
+                if score.status not in _ASKED_AGAIN:
+                    file.write(json.dumps({"key": key, "why": known[key]}) + "\n")
+                    file.flush()
     return [known[key] for key in keys]
 
 
@@ -141,27 +154,37 @@ def _opened(path: Path, where: str) -> TextIO:
         ) from None
 
 
-def _run(where: str, spec: GymSpec, missing: Mapping[str, tuple[Task, str]]) -> Iterable[tuple[str, str]]:
-    """Keys and verdicts in order, with a bounded number under way."""
+def _run(spec: GymSpec, missing: Mapping[str, tuple[Task, str]]) -> Iterator[tuple[str, Score]]:
+    """Keys and scores, with a bounded number under way; last those that were asked twice."""
+    again: list[str] = []
     with Scorer([spec], num_workers=min(MAX_WORKERS, len(os.sched_getaffinity(0)))) as scorer:
-        waiting: list[tuple[str, Future[list[Score]]]] = []
-        for key, (task, gold) in missing.items():
-            waiting.append((key, scorer.submit(f"gold/{task.id}", spec.name, task, gold)))
-            if len(waiting) >= MAX_AHEAD:
-                yield _verdict(where, *waiting.pop(0))
-        for one in waiting:
-            yield _verdict(where, *one)
+        for key, score in _scored(scorer, spec.name, missing):
+            if score.status in _ASKED_AGAIN:
+                again.append(key)
+            else:
+                yield key, score
+        for key in again:
+            yield from _scored(scorer, spec.name, {key: missing[key]})
 
 
-def _verdict(where: str, key: str, scored: Future[list[Score]]) -> tuple[str, str]:
-    (score,) = scored.result()
-    if score.status in _OURS:
-        raise ValueError(f"{where}: a gold answer could not be scored: {score.status}: {score.detail}; start again")
+def _scored(scorer: Scorer, name: str, golds: Mapping[str, tuple[Task, str]]) -> Iterator[tuple[str, Score]]:
+    waiting: deque[tuple[str, Future[list[Score]]]] = deque()
+    for key, (task, gold) in golds.items():
+        waiting.append((key, scorer.submit(f"gold/{task.id}", name, task, gold)))
+        if len(waiting) >= MAX_AHEAD:
+            first, scores = waiting.popleft()
+            yield first, scores.result()[0]
+    for key, scores in waiting:
+        yield key, scores.result()[0]
+
+
+def _why(score: Score) -> str:
+    """Why a gold fails; empty where it scores 1."""
     if score.status is Status.OK and score.value == 1.0:
-        return key, ""
+        return ""
     failed = next((case for case in score.cases if not case.passed), None)
     reason = score.detail or (f"{failed.id}: {failed.reason}" if failed is not None else f"scores {score.value}")
-    return key, f"{score.status}: {reason}"[:200]
+    return f"{score.status}: {reason}"[:200]
 
 
 def _read(path: Path) -> dict[str, str]:

@@ -27,6 +27,7 @@ from gyms.load import load_gym
 from gyms.mixture import GymEntry
 from rl.checkpoint import Checkpoint, complete_checkpoints
 from rl.curated import Curated
+from rl.golds import Replayed
 from rl.learner import Learner
 from rl.metrics import learner_metrics
 from rl.objective import check_objective
@@ -82,7 +83,7 @@ def replay(
     config, wanted = _configs(folder, overrides)
     check_objective(wanted)
     checkpoint, logged = _start(folder, step)
-    ptx = _curated(config if config.ptx.coef else wanted, folder)
+    ptx = _curated(config if config.ptx.coef else wanted, folder, Replayed.before(checkpoint.fingerprint))
     torch.set_num_threads(config.cluster.cpus_per_bundle or max((os.cpu_count() or 1) // config.engine.num_engines, 1))
     learner = Learner(learner_settings(config, model_folder_of(config, folder)))
     learner.load(checkpoint.folder)
@@ -143,8 +144,8 @@ def model_folder_of(config: Config, folder: RunFolder) -> Path:
     return folder.base if config.model.path is None else config.model.path
 
 
-def _curated(config: Config, folder: RunFolder) -> Curated | None:
-    """The curated conversations of the PTX loss, if it is on."""
+def _curated(config: Config, folder: RunFolder, golds: Replayed) -> Curated | None:
+    """The curated conversations of the PTX loss, if it is on; without what the run left out."""
     if not config.ptx.coef:
         return None
     entries = [
@@ -157,7 +158,7 @@ def _curated(config: Config, folder: RunFolder) -> Curated | None:
         for i, gym in enumerate(config.gyms)
         if any(gym.name in source.gyms for source in config.ptx.sources)
     ]
-    return load_ptx(config, tuple(entries), chat_of(config, model_folder_of(config, folder), entries))
+    return load_ptx(config, tuple(entries), chat_of(config, model_folder_of(config, folder), entries), golds)
 
 
 def _do(

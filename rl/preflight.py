@@ -25,7 +25,7 @@ from rl.architectures import check_architecture, check_tensor_parallel
 from rl.bundles import Node, bundle_of, device_of
 from rl.checkpoint import Checkpoint
 from rl.curated import Curated, Source, split
-from rl.golds import replay_golds
+from rl.golds import Replayed, replay_golds
 from rl.gym_checks import check_gyms, check_same_everywhere, gym_code
 from rl.judging import Judging
 from rl.machine import check_programs, check_ray_folder
@@ -72,8 +72,10 @@ class Checked:
     num_parameters: int
     fingerprint: dict[str, Any]
     """What must be the same when a run goes on: chat template and gyms' tasks."""
+    golds: Replayed
+    """Which tasks' worked answers fail, so that they are not asked."""
     askable: Askable
-    """Which tasks can be asked."""
+    """Which tasks have prompts that can be asked."""
     sampler: PromptSampler
     """Which of them a step asks."""
     token_budgets: Budgets
@@ -84,6 +86,10 @@ class Checked:
     """Where the run goes on from; None where it begins."""
     notes: tuple[str, ...]
     """What people should know and what is no reason to stop, a line each."""
+
+    def fits(self, gym: str, task: Task) -> bool:
+        """Whether a held-out task is asked."""
+        return self.golds.is_asked(gym, task) and self.askable.fits(gym, task)
 
 
 AskNodes = Callable[[Config], Sequence[Node]]
@@ -114,7 +120,10 @@ def check(
     check_machine(config)
     device = device_for(config, nodes)
     gyms, specs = check_gyms(config)
-    replayed = replay_golds(config.gyms, gyms, specs, folder=folder.path.parent, say=say)
+    if goes_on is None:
+        golds = replay_golds(config.gyms, gyms, specs, folder=folder.path.parent, say=say)
+    else:
+        golds = Replayed.before(goes_on[1].fingerprint)
     foreign = [s for s, e in zip(specs, gyms, strict=True) if not type(e.gym).__module__.startswith("gyms.")]
     model_folder = prepare_model_folder(config, folder)
     num_parameters = check_model(config, model_folder, device)
@@ -126,7 +135,7 @@ def check(
         "chat_template": chat.template_hash,
         "gyms": {e.name: gym_fingerprint(e.gym) for e in gyms},
         **({"rates": known.digest} if known.rates else {}),
-        **({"golds": replayed.digest} if replayed.failed else {}),
+        **golds.fingerprint,
         **({"overlap": digest(benchmarks)} if benchmarks and config.overlap.rule == "drop" else {}),
     }
     check_same_everywhere(foreign, fingerprint["gyms"])
@@ -140,7 +149,7 @@ def check(
     check_objective(config)
     by_name = {entry.name: entry.gym for entry in gyms}
     askable = Askable(chat, by_name, max_tokens=config.rollout.max_prompt_tokens, rule=config.rollout.long_prompts)
-    notes = list(replayed.notes)
+    notes = list(golds.notes)
     for i, entry in enumerate(gyms):
         with gym_code(i, entry.name):
             notes += check_prompts(config, gyms, i, askable, say)
@@ -150,13 +159,13 @@ def check(
     def fits(gym: str, task: Task) -> bool:
         is_clean = config.overlap.rule != "drop" or overlaps[gym].where(task) is None
         in_rates = in_range(known.rates, gym, task, low=wanted.min_rate, high=wanted.max_rate)
-        return in_rates and is_clean and replayed.is_asked(gym, task) and askable.fits(gym, task)
+        return in_rates and is_clean and golds.is_asked(gym, task) and askable.fits(gym, task)
 
     sampler = PromptSampler(
         wanted, gyms, seed=config.seed, num=config.rollout.prompts_per_step, fits=fits, known=known.rates
     )  # fmt: skip
     sampler.draws(0, {})  # there is something to draw
-    ptx = load_ptx(config, gyms, chat)
+    ptx = load_ptx(config, gyms, chat, golds)
     if ptx is not None:
         for source in ptx.sources:
             notes += check_conversations(config, source.data, say)
@@ -170,6 +179,7 @@ def check(
         ptx=ptx,
         num_parameters=num_parameters,
         fingerprint=fingerprint,
+        golds=golds,
         askable=askable,
         sampler=sampler,
         token_budgets=known.budgets(config.reward.toggle.quantile),
@@ -315,8 +325,8 @@ def chat_of(config: Config, model_folder: Path, gyms: Sequence[GymEntry]) -> Cha
     return chat
 
 
-def load_ptx(config: Config, gyms: tuple[GymEntry, ...], chat: ChatFormat) -> Curated | None:
-    """The curated conversations, if any are used."""
+def load_ptx(config: Config, gyms: tuple[GymEntry, ...], chat: ChatFormat, golds: Replayed) -> Curated | None:
+    """The curated conversations, if any are used; no worked answer that fails is among them."""
     ptx = config.ptx
     if not ptx.sources or not (ptx.coef > 0 or config.warmup.num_steps or ptx.num_heldout):
         return None
@@ -332,6 +342,7 @@ def load_ptx(config: Config, gyms: tuple[GymEntry, ...], chat: ChatFormat) -> Cu
             max_examples=source.max_examples,
             seed=config.seed,
             tool_format=chat.tool_format,
+            left_out=golds.failed,
         )
         train, heldout = split(conversations, num_heldout=ptx.num_heldout, seed=config.seed)
         found.append(

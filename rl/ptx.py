@@ -11,7 +11,7 @@ Which conversations update u sees is a pure function of (seed, stream, u): epoch
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -191,11 +191,17 @@ def _no_prefix(length: int) -> str:
 
 
 class GymConversations(Sequence[Conversation]):
-    """Gyms' training tasks with their worked answers, as conversations: one of each gym in turn, smaller gyms again."""
+    """Gyms' training tasks with their worked answers, as conversations: one of each gym in turn, smaller gyms again.
 
-    def __init__(self, gyms: Mapping[str, Gym], *, tool_format: str) -> None:
+    Args:
+        left_out: ids, by gym, of tasks whose worked answer is known to be wrong.
+    """
+
+    def __init__(
+        self, gyms: Mapping[str, Gym], *, tool_format: str, left_out: Mapping[str, Collection[str]] | None = None
+    ) -> None:
         self._tool_format = tool_format
-        self._gyms = [(gym, gym.tasks("train")) for gym in gyms.values()]
+        self._gyms = [(gym, _without(gym.tasks("train"), (left_out or {}).get(name, ()))) for name, gym in gyms.items()]
         for name, (gym, tasks) in zip(gyms, self._gyms, strict=True):
             if not len(tasks) or self._worked(gym, tasks[0]) is None:
                 raise ValueError(f"ptx.source.gym = {name!r} has no worked answers ({_gold(gym)} returns None)")
@@ -229,6 +235,10 @@ class GymConversations(Sequence[Conversation]):
         return found
 
 
+def _without(tasks: Sequence[Task], ids: Collection[str]) -> Sequence[Task]:
+    return [task for task in tasks if task.id not in ids] if ids else tasks
+
+
 def _gold(gym: Gym) -> str:
     return "gold_turns()" if isinstance(gym, Environment) else "gold()"
 
@@ -242,17 +252,19 @@ def load_conversations(
     max_examples: int | None = None,
     seed: int = 0,
     tool_format: str = "hermes",
+    left_out: Mapping[str, Collection[str]] | None = None,
 ) -> Sequence[Conversation]:
     """Conversations of exactly one source; `max_examples` of them, chosen by the seed.
 
     Args:
         tool_format: how worked episodes call tools (`rollout.tool_calls.FORMATS`).
+        left_out: ids, by gym, of tasks whose worked answer is known to be wrong.
 
     Raises:
         ValueError: a malformed line (file and line number), an empty source, a data set without `messages`.
     """
     if gyms:
-        source: Sequence[Conversation] = GymConversations(gyms, tool_format=tool_format)
+        source: Sequence[Conversation] = GymConversations(gyms, tool_format=tool_format, left_out=left_out)
     elif jsonl is not None:
         if not jsonl.is_file():
             raise ValueError(f"ptx.source.jsonl = {jsonl} does not exist")

@@ -55,8 +55,9 @@ def check_fingerprint(checkpoint: Checkpoint, now: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: they are not.
     """
-    for key, value in now.items():
-        if (before := checkpoint.fingerprint.get(key)) != value:
+    for key in dict.fromkeys((*now, *checkpoint.fingerprint)):  # one that is gone has changed, too
+        before, value = checkpoint.fingerprint.get(key), now.get(key)
+        if before != value:
             raise ConfigError(
                 f"{key} has changed since the checkpoint {checkpoint.folder}: it was {before}, now it is {value}; "
                 "restore it, or start a new run_dir"

@@ -49,7 +49,7 @@ class Run(Recoverable):
         self.shaping = Shaping(self.config, judged=self.judging.judged, known=checked.token_budgets)
         self._grouped = frozenset(entry.name for entry in checked.gyms if entry.gym.scores_groups)
         self._minimum = {entry.name: entry.gym.minimum for entry in checked.gyms}
-        wanted, fits = self.config.eval, checked.askable.fits
+        wanted, fits = self.config.eval, checked.fits
         self._heldout: tuple[Draw, ...] = heldout(checked.gyms, wanted.num_tasks, self.config.seed, fits=fits)
         num_untrained = wanted.num_untrained_tasks or wanted.num_tasks
         self._heldout_untrained = heldout(checked.gyms, num_untrained, self.config.seed, fits=fits)

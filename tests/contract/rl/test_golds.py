@@ -50,7 +50,7 @@ def test_a_task_that_its_own_gold_fails_is_told_and_not_asked_and_a_second_start
     found, gym = replayed(tmp_path, path)
     assert found.failed == {"code": {f"add/{i}" for i in range(5, 5 + WRONG)}}
     (note,) = found.notes
-    assert note.startswith(f"gyms.0 (code): {WRONG} of {NUM} gold answers fail; these tasks are not drawn: ")
+    assert note.startswith(f"gyms.0 (code): {WRONG} of {NUM} gold answers fail; these tasks are not asked: ")
     asked = [task.id for split in ("train", "heldout") for task in gym.tasks(split) if found.is_asked("code", task)]
     assert len(asked) == NUM - WRONG and "add/5" not in asked
     (kept,) = (tmp_path / ".golds").iterdir()
@@ -61,7 +61,7 @@ def test_a_task_that_its_own_gold_fails_is_told_and_not_asked_and_a_second_start
     again, _ = replayed(tmp_path, path)
     num_wrong_last = int(bool(verdicts[-1]["why"]))
     assert sum(map(len, again.failed.values())) == num_wrong_last
-    assert again.digest != found.digest
+    assert again.fingerprint != found.fingerprint
 
 
 def test_a_gym_of_which_too_many_golds_fail_is_refused_and_one_whose_sample_is_enough_is_not_run(tmp_path):

@@ -170,6 +170,13 @@ def test_a_gym_gives_its_training_tasks_with_their_worked_answers():
     assert found[7] == (message("user", "7+1="), message("assistant", "8"))
 
 
+def test_a_worked_answer_that_is_known_to_be_wrong_is_not_taught():
+    gym = Sums(GymSettings(), Services())
+    wrong = {gym.tasks("train")[7].id}
+    found = load_conversations(gyms={"sums": gym}, left_out={"sums": wrong})
+    assert [c[0]["content"] for c in found] == [f"{a}+1=" for a in range(50) if a != 7]
+
+
 def test_several_gyms_take_turns_and_the_smaller_one_begins_again():
     class Few(Sums):
         def tasks(self, split):

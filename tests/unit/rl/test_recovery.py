@@ -43,8 +43,8 @@ def run_of(folder: Path, here: InThisProcess, checkpoint: Any = None) -> Recover
     nothing: Any = None  # steps of these tests draw nothing
     checked = Checked(
         config=config, folder=RunFolder(folder), model_folder=folder / "base", chat=chat, gyms=(), specs=(), ptx=None,
-        num_parameters=0, fingerprint={}, askable=nothing, sampler=nothing, token_budgets=nothing, thinking=nothing,
-        checkpoint=checkpoint, notes=(),
+        num_parameters=0, fingerprint={}, golds=nothing, askable=nothing, sampler=nothing, token_budgets=nothing,
+        thinking=nothing, checkpoint=checkpoint, notes=(),
     )  # fmt: skip
     return Recoverable(checked, Report(config, folder, view_of("auto", Console(file=io.StringIO()))), processes=here)
 

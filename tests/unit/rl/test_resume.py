@@ -64,6 +64,11 @@ def test_another_template_or_other_tasks_are_refused_by_name(folder, key):
     assert told.startswith(f"{key} has changed since the checkpoint {checkpoint.folder}: it was ")
 
 
+def test_what_is_no_longer_left_out_is_a_change_too(folder):
+    checkpoint = Checkpoint(folder=folder.path, run={"step": 3}, fingerprint={**FINGERPRINT, "rates": "abc"})
+    assert "rates has changed" in refusal(check_fingerprint, checkpoint, FINGERPRINT)
+
+
 @pytest.mark.parametrize("spoil", ["{", "[]", '{"run": {}}'])
 def test_a_checkpoint_that_cannot_be_read_is_refused_with_what_to_do(folder, spoil):
     (folder.checkpoints / "step_000003" / "run.json").write_text(spoil)
