@@ -64,7 +64,9 @@ def siblings(
     draw: int, *samples: Mapping[str, Any], gym: str = "sums", prompt: str = "1+2=", task: str = ""
 ) -> list[dict[str, Any]]:
     """The rows of one draw's samples, but for their step."""
-    asked = {"gym": gym, "task": task or f"{gym}/{draw}", "prompt": [{"role": "user", "content": prompt}]}
+    asked = {
+        "gym": gym, "task": task or f"{gym}/{draw}", "place": draw, "prompt": [{"role": "user", "content": prompt}],
+    }  # fmt: skip
     return [{"step": -1, "draw": draw, "k": k, **asked, **sample} for k, sample in enumerate(samples)]
 
 

@@ -179,7 +179,7 @@ def test_every_name_of_a_row_stands_in_the_table_and_every_row_of_the_table_is_w
     report = CriticReport(num_pairs=1, num_first_said=1, num_longer_wins=1)
     gate = CriticGate()
     gate.update(0, Calibration(**{field.name: 1 for field in fields(Calibration)}))
-    full |= eval_metrics({"gyms": {"sums": {"greedy": {"mean": 0.5}, "sampled": {"mean": 0.5}}}})
+    full |= eval_metrics({"gyms": {"sums": {kind: {"mean": 0.5} for kind in ("greedy", "sampled", "heavy")}}})
     full |= report.metrics() | gate.metrics() | row_of(groups, temperature=0.5)
     toggled = load_config([Path(__file__).parents[3] / "configs" / "tiny_cpu.toml"], ["reward.toggle.period=1"])
     full |= Shaping(toggled, judged=frozenset()).metrics(0, groups)
