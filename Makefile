@@ -187,7 +187,7 @@ DOCS = $(VENV)-docs
 
 .PHONY: docs
 docs: $(DOCS)/.installed  ## the pages as a site in site/, built strictly: a broken link fails
-	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict
 	@echo "open site/index.html"
 
 $(DOCS)/.installed: requirements/docs.lock

@@ -10,7 +10,7 @@ siblings: it shows whether a rising rubric reward is an improvement that can be 
 *Where prompts come from.* A small set that comes with the project, local files, or any data set of the `datasets`
 library, in a form of gyms/row_formats/chat.py or this gym's own. A row of it is `{"prompt": text or messages}` with
 optional `id`, `rubric` (packs joined by `+`), `criteria` (further lines of the rubric, for this prompt) and `checks`
-(names of chat_checks.py). The rubric is data for the judge and is validated there.
+(names of checks.py). The rubric is data for the judge and is validated there.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ verifiers of single instructions cannot see that, so these checks look at the re
 - `claimed`: it says that the instructions are met while one is not;
 - `prompt_copy`: it shares long runs of words with the prompt, or quotes its keywords as the prompt does;
 - `off_topic`: it has no content word in common with the topic, or it is a wall of text that hardly speaks of it;
-- `stuffing`: required words stand in a pile, in an HTML comment, or make up much of the text;
+- `stuffing`: required words stand in a pile, in an HTML comment or a fence, or make up much of the text;
 - `degenerate`: it repeats itself;
 - `too_short`: it has less than five words though nothing asks for that;
 - `hidden_text`: invisible characters, or letters of two alphabets in one word.

@@ -6,7 +6,7 @@ verified groups, which the loop adds; once it holds `min_pool` pairs, it takes o
 policy's own mistakes as they change (Kimi K2 section 3.2.2, the closed loop). Every pair is asked in both orders, so
 naming a position is right half of the time and never more.
 
-Prompt and verdict are the ones that the judge uses (critic_prompt.py, critic_verdict.py): what is learned here is what
+Prompt and verdict are the ones that the judge uses (prompt.py, verdict.py): what is learned here is what
 judges there. A verdict that does not read exactly as asked is the model's fault.
 """
 

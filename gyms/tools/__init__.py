@@ -1,1 +1,1 @@
-"""Environments of tools over a small world: calendar, shop, bank."""
+"""Environments of tools over a small world: calendar, shop, bank, files, travel."""
