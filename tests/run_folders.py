@@ -51,6 +51,7 @@ def response(
         "temperature": 1.0,
         "weight_version": 1,
         "segments": [{"num_tokens": len(ids), "is_sampled": True, "temperature": 1.0, "weight_version": 1}],
+        "context": None,
         "episode": None,
         "minibatch": None,
         "advantage": None,

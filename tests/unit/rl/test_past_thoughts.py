@@ -133,6 +133,8 @@ def test_a_loop_of_calls_keeps_its_thoughts_and_a_user_ends_it(model: Path) -> N
     *whole, (context, _) = sequences(chat, LOOP)
     assert len(whole) == 1 and context == "".join(whole[0]) + "\n[tool]3<end>\n[assistant]"
     (first, wrote), (second, then), (third, _) = sequences(chat, SPOKEN)
+    assert course_of(chat, LOOP).sample(FinishReason.PAUSED).rewritten_for is None
+    assert course_of(chat, SPOKEN).sample(FinishReason.PAUSED).rewritten_for == "thoughts"
     assert (first, wrote) == (
         f"{ASKED}[assistant]",
         "<think>a</think>\n\ncall<end>\n[tool]3<end>\n[assistant]<think>b</think>\n\nask<end>",
@@ -182,9 +184,14 @@ def test_turns_without_thoughts_stay_as_they_were_sampled(model: Path) -> None:
 
 def test_a_rule_for_full_contexts_and_a_template_that_strips_go_together(model: Path) -> None:
     chat = chat_of(model, QWEN)
-    found = sequences(chat, [*SPOKEN, ("<think>d</think>\n\ny", TOOL)], context="keep_last", max_context=140)
+    said = [*SPOKEN, ("<think>d</think>\n\ny", TOOL)]
+    found = sequences(chat, said, context="keep_last", max_context=140)
     assert found[-1][0] == f"{ASKED}[assistant]<think>d</think>\n\ny<end>\n[tool]3<end>\n[assistant]"
     assert max(len(context) for context, _ in found) <= len(f"{ASKED}[assistant]") + 140
+    more = [*said, ("<think>e</think>\n\nz", TOOL)]
+    sample = course_of(chat, more, context="keep_last", max_context=140).sample(FinishReason.PAUSED)
+    reasons = [part.rewritten_for for part in sample.segments if part.context_ids is not None]
+    assert reasons == ["thoughts", "room"] and sample.rewritten_for == "room"
 
 
 def test_the_text_of_special_tokens_stays_text_in_a_context_that_is_written_anew(model: Path) -> None:
