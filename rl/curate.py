@@ -4,7 +4,8 @@ Episodes and responses whose score has a value of at least `--min-value` become 
 `ptx.source.jsonl` reads (Kimi K2 trained on tool-use trajectories that had passed their rubric). Turns are written
 again in the run's tool format, without thoughts; what tools said stands between them and is outside of the loss. Of
 siblings at most `--per-task` are kept, the shortest first, so that easy tasks do not crowd out the others. Episodes
-that were cut off, or whose context was rewritten, are left out: no conversation says what the policy saw.
+that were cut off, or whose context was rewritten for room, are left out: no conversation says what the policy saw.
+Where it was rewritten since the chat template leaves out thoughts of earlier turns, a conversation says just that.
 
 A task's tools are its gym's to say, so the task of an episode is looked up by the id that its row has: whichever way it
 was drawn (another order of tasks, a curriculum, a critic's own). One that its gym no longer has is left out, and told.
@@ -17,7 +18,7 @@ import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from configs.load import from_json
 from gyms.api import Tool, message
@@ -33,6 +34,7 @@ __all__ = ["conversation_of", "curated", "main", "tools_of"]
 Row = Mapping[str, Any]
 DESCRIPTION = "Write what a run's policy did well as curated conversations, a line of JSON each (ptx.source.jsonl)."
 _FINISHED = ("stop", "turns")
+_SHORTENED = "contexts were rewritten for room, or for a reason that their rows, of an older version, do not say"
 
 
 def curated(rows: Iterable[Row], *, min_value: float, per_task: int) -> list[Row]:
@@ -43,20 +45,22 @@ def curated(rows: Iterable[Row], *, min_value: float, per_task: int) -> list[Row
         min_value: least value of a score, in [0, 1].
         per_task: most rows of one task of one gym.
     """
-    good = [
-        row
-        for row in rows
-        if row["value"] is not None
-        and row["value"] >= min_value
-        and row["finish_reason"] in _FINISHED
-        and not any("context_ids" in segment for segment in row["segments"])
-    ]
+    good = [row for row in rows if _is_good(row, min_value) and not _is_shortened(row)]
     kept: dict[tuple[str, str], list[int]] = {}
     for place in sorted(range(len(good)), key=lambda place: (good[place]["num_tokens"], place)):
         chosen = kept.setdefault((good[place]["gym"], good[place]["task"]), [])
         if len(chosen) < per_task:
             chosen.append(place)
     return [good[place] for place in sorted(place for chosen in kept.values() for place in chosen)]
+
+
+def _is_good(row: Row, min_value: float) -> bool:
+    return row["value"] is not None and row["value"] >= min_value and row["finish_reason"] in _FINISHED
+
+
+def _is_shortened(row: Row) -> bool:
+    """Whether the policy saw less than was said, and not only fewer thoughts."""
+    return row.get("context") != "thoughts" and any("context_ids" in segment for segment in row["segments"])
 
 
 def conversation_of(row: Row, tools: Sequence[Tool], *, tool_format: str) -> dict[str, Any]:
@@ -100,27 +104,41 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m rl.cu
     options = parser.parse_args(arguments)
     try:
         kept = {"min_value": options.min_value, "per_task": options.per_task}
-        lines, num_gone = _conversations(options.run, tool_format=options.tool_format, **kept)
+        found = _conversations(options.run, tool_format=options.tool_format, **kept)
     except ValueError as error:
         print(f"nothing written: {error}", file=sys.stderr)
         return 2
-    options.output.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    print(f"{len(lines)} conversations in {options.output}; read them with ptx.source.jsonl={options.output}")
-    if num_gone:
-        print(f"{num_gone} episodes were left out: their gyms no longer have their tasks", file=sys.stderr)
+    options.output.write_text("".join(json.dumps(line) + "\n" for line in found.lines), encoding="utf-8")
+    print(f"{len(found.lines)} conversations in {options.output}; read them with ptx.source.jsonl={options.output}")
+    if found.num_gone:
+        print(f"{found.num_gone} episodes were left out: their gyms no longer have their tasks", file=sys.stderr)
+    if found.num_shortened:
+        print(f"{found.num_shortened} episodes were left out: their {_SHORTENED}", file=sys.stderr)
     return 0
 
 
-def _conversations(
-    run: Path, *, tool_format: str | None, min_value: float, per_task: int
-) -> tuple[list[dict[str, Any]], int]:
-    """The conversations, at least one, and how many episodes were left out because their task is no more."""
+class _Found(NamedTuple):
+    lines: list[dict[str, Any]]
+    """Conversations, at least one."""
+    num_gone: int
+    """Episodes that were left out because their task is no more."""
+    num_shortened: int
+    """Good episodes that were left out because of their context."""
+
+
+def _conversations(run: Path, *, tool_format: str | None, min_value: float, per_task: int) -> _Found:
     folder = RunFolder(run)
     if not folder.config.is_file():
         raise ValueError(f"{run} is no run folder: it has no config.json")
     config = from_json(folder.config.read_text(encoding="utf-8"))
     rows = [row for file in sorted(folder.rollouts.glob("step_*.jsonl")) for row in folder.rows(file)]
     chosen = curated(rows, min_value=min_value, per_task=per_task)
+    num_shortened = sum(_is_good(row, min_value) and _is_shortened(row) for row in rows)
+    if num_shortened and not chosen:
+        raise ValueError(
+            f"all {num_shortened} whole episodes of {run} with a value of {min_value:g} are left out, since their "
+            f"{_SHORTENED}; give the next run a larger gyms.N.context_tokens, or lower --min-value"
+        )
     if not chosen:
         raise ValueError(f"no sample of {run} has a value of {min_value:g}; lower --min-value")
     tool_format = tool_format or config.model.tool_format or ("" if config.model.chat_template else "pythonic")
@@ -140,7 +158,7 @@ def _conversations(
     ]
     if not found:
         raise ValueError(f"the gyms of {run} no longer have the tasks of the {len(chosen)} samples that were kept")
-    return found, len(chosen) - len(found)
+    return _Found(found, num_gone=len(chosen) - len(found), num_shortened=num_shortened)
 
 
 if __name__ == "__main__":

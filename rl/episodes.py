@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Literal, Protocol
 
 from gyms.api import Message, Reply, Score, Status, Task, Tool, Turn
 from gyms.mixture import Draw
@@ -156,7 +156,7 @@ class Course:
         self._rounds: tuple[Round, ...] = ()
         self._observed: tuple[int, ...] = ()
         """What stands in front of the next turn, and in no segment yet."""
-        self._is_rewritten = False
+        self._rewritten_for: Literal["thoughts", "room"] | None = None
         self._without: frozenset[int] = frozenset()
         """Rounds of the context whose thoughts are left out of it."""
 
@@ -170,8 +170,8 @@ class Course:
     def take(self, drawn: Sequence[Segment], played: PlayedTurn) -> None:
         """The next turn: as it was drawn, and what it was."""
         begun, *rest = drawn
-        if self._is_rewritten:
-            begun = replace(begun, context_ids=self._context)
+        if self._rewritten_for is not None:
+            begun = replace(begun, context_ids=self._context, rewritten_for=self._rewritten_for)
         elif self._observed:
             before = self.segments[-1]
             self.segments.append(
@@ -186,7 +186,7 @@ class Course:
         self._context = (*self._context, *ids)
         self._rounds = (*self._rounds, Round(turn_ids=ids, reply=played.reply))
         self._room -= len(ids)
-        self._observed, self._is_rewritten = (), False
+        self._observed, self._rewritten_for = (), None
 
     def go_on(self) -> FinishReason | None:
         """Make ready for the turn behind the last one; why there is none, where there is none."""
@@ -198,17 +198,20 @@ class Course:
         if self._room <= 0:
             return FinishReason.LENGTH
         self._context = (*self._context, *self._observed)
-        if self.policy.left_out(self.draw, self._rounds) != self._without:
-            self._rewrite(self._rounds)
+        without = self.policy.left_out(self.draw, self._rounds)
+        if without != self._without:
+            self._rewrite(self._rounds, without=without, reason="thoughts")
         if not self._fits() and limits.context != "fail":
-            self._rewrite(rewritten(limits.context, self._rounds))
+            rounds = rewritten(limits.context, self._rounds)
+            self._rewrite(rounds, without=self.policy.left_out(self.draw, rounds), reason="room")
         return None if self._fits() else FinishReason.LENGTH
 
-    def _rewrite(self, rounds: tuple[Round, ...]) -> None:
-        self._rounds = rounds
-        self._without = self.policy.left_out(self.draw, rounds)
-        self._context = self.policy.context_ids(self.draw, rounds, without=self._without)
-        self._is_rewritten = True
+    def _rewrite(
+        self, rounds: tuple[Round, ...], *, without: frozenset[int], reason: Literal["thoughts", "room"]
+    ) -> None:
+        self._rounds, self._without = rounds, without
+        self._context = self.policy.context_ids(self.draw, rounds, without=without)
+        self._rewritten_for = reason
 
     def repeat(self, so_far: Sample) -> list[tuple[Turn, Reply]]:
         """Go to where a paused episode stands; what was said there."""
@@ -236,4 +239,4 @@ def _drawn(sample: Sample) -> Iterator[tuple[Segment, ...]]:
     """The segments of each turn, as they were drawn; an engine draws a turn as one."""
     for segment in sample.segments:
         if segment.is_sampled:
-            yield (replace(segment, context_ids=None),)
+            yield (replace(segment, context_ids=None, rewritten_for=None),)

@@ -90,6 +90,7 @@ def _sampled(step: int, group: Group, k: int, scored: ScoredSample) -> Row:
             }
             for segment in sample.segments
         ],
+        "context": sample.rewritten_for,
         "episode": _episode(sample) if sample.turns else None,
     }
 

@@ -18,6 +18,9 @@ from rollout.types import Sample
 
 __all__ = ["Thinking"]
 
+_MOST_TOKENS = 16
+"""Of four characters: a place inside of one may count three too many, one for each of its bytes."""
+
 
 class Thinking:
     """Finds where thoughts end.
@@ -37,7 +40,9 @@ class Thinking:
             return len(ids)
         if found == found.whole:
             return None
-        return bisect_left(range(len(ids) + 1), True, key=lambda n: len(self._text(ids[n:])) < len(found)) - 1
+        last = bisect_left(range(len(ids) + 1), True, key=lambda n: len(self._text(ids[n:])) < len(found)) - 1
+        places = range(last, max(-1, last - _MOST_TOKENS), -1)
+        return next((n for n in places if self._text(ids[n:]).endswith(found)), last)
 
     def metrics(self, groups: Sequence[Group]) -> dict[str, float]:
         """Mean tokens of thoughts and of answers over the responses that mark them; nothing where none does."""

@@ -29,13 +29,14 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from gyms.api import Message, Tool, Turn, message
 from gyms.response import Response, marks_of_template
 from rollout.context import Round
 from rollout.control_tokens import ControlTokens
 from rollout.messages import check_message, check_text
-from rollout.past_turns import FIELD, PastTurns
+from rollout.past_turns import FIELD, RESULT, PastTurns
 from rollout.thoughts import Thoughts
 from rollout.tool_calls import FORMATS, format_of_template, read_turn, tools_as_text
 from rollout.types import Sample
@@ -96,6 +97,7 @@ class ChatFormat:
         own = [(thoughts[0], thoughts[1])] if thoughts else []
         marks = marks_of_template(template) if thoughts is None else own
         self.thoughts = Thoughts(tokenizer, marks, self.end_token_ids)
+        self._replies: WeakKeyDictionary[Round, dict[bool, tuple[int, ...]]] = WeakKeyDictionary()
         follows = use_template and marks and not keeps_thoughts
         self._past = PastTurns(self._template, self.thoughts, in_field=FIELD in str(template)) if follows else None
 
@@ -153,7 +155,7 @@ class ChatFormat:
             )
 
     def check_turns(self) -> None:
-        """Render an episode of two turns.
+        """Render an episode of two turns, and where thoughts are left out of earlier ones, of more.
 
         Raises:
             ValueError: the template cannot, leaves out what an environment said, or writes the past in a way that
@@ -162,11 +164,9 @@ class ChatFormat:
         if not self.use_template:
             return
         if self._past is not None:
-            _ = self._past.openings
+            self._past.check(self._shown([RESULT])[0])
         for role in ("user", "tool"):
-            said = {"role": role, "content": "K2RL-OBSERVED"}
-            if role == "tool":
-                said |= {"tool_call_id": "call_0_0", "name": PROBE_TOOL.name}
+            said = RESULT if role == "tool" else message("user", RESULT["content"])
             try:
                 shown = self._between([message("user", "What is 1 + 1?")], [said], [PROBE_TOOL])
             except ValueError as error:
@@ -237,9 +237,12 @@ class ChatFormat:
         """The numbers of the turns whose thoughts the next turn is not to see."""
         if self._past is None or self._past.openings is None:
             return frozenset()
+        thinking = {number for number, one in enumerate(rounds) if self._past.answer_ids(one) is not None}
+        if not thinking:
+            return frozenset()
         replies = [self._shown(one.reply) for one in rounds]
-        without = self._past.left_out(self._with_system(messages, tools), replies, tools if self._shows_tools else ())
-        return frozenset(number for number in without if self._past.answer_ids(rounds[number].turn_ids) is not None)
+        told = self._with_system(messages, tools)
+        return self._past.left_out(told, replies, tools if self._shows_tools else ()) & thinking
 
     def context_ids(
         self,
@@ -256,9 +259,12 @@ class ChatFormat:
         """
         ids = [self.prompt_ids(messages, tools, is_past=0 in without)]
         for number, one in enumerate(rounds):
-            answer_ids = self._past.answer_ids(one.turn_ids) if self._past and number in without else None
+            answer_ids = self._past.answer_ids(one) if self._past and number in without else None
             ids += [one.turn_ids if answer_ids is None else answer_ids]
-            ids += [self.reply_ids(messages, one.reply, tools, is_past=number + 1 in without)]
+            known, is_past = self._replies.setdefault(one, {}), number + 1 in without
+            if is_past not in known:
+                known[is_past] = self.reply_ids(messages, one.reply, tools, is_past=is_past)
+            ids += [known[is_past]]
         return tuple(token for part in ids for token in part)
 
     def read_response(self, sample: Sample) -> Response:
@@ -304,10 +310,9 @@ class ChatFormat:
     @cached_property
     def _renders_results(self) -> bool:
         """Whether the template renders the answer to a tool call behind an assistant's message of plain text."""
-        result = {"role": "tool", "tool_call_id": "call_0_0", "name": PROBE_TOOL.name, "content": "K2RL-OBSERVED"}
         try:
-            said = [message("user", "1"), message("assistant", STAND_IN), result]
-            return result["content"] in self._template(said, [PROBE_TOOL])
+            said = [message("user", "1"), message("assistant", STAND_IN), RESULT]
+            return RESULT["content"] in self._template(said, [PROBE_TOOL])
         except Exception:  # as above
             return False
 

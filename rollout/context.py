@@ -28,9 +28,12 @@ HIDDEN = "(hidden to save room)"
 """Stands in the place of a result."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, weakref_slot=True)
 class Round:
-    """A turn as it was sampled, and what it was answered."""
+    """A turn as it was sampled, and what it was answered, in one episode.
+
+    It is itself alone, whatever else says the same: what it becomes as tokens is kept by it (`rollout.chat`).
+    """
 
     turn_ids: tuple[int, ...]
     """Token ids, the end token included."""
@@ -46,8 +49,13 @@ def rewritten(rule: str, rounds: Sequence[Round]) -> tuple[Round, ...]:
     """
     *earlier, last = rounds
     if rule == "hide_tools":
-        return (*(Round(turn_ids=r.turn_ids, reply=tuple(map(_hidden, r.reply))) for r in earlier), last)
+        return (*map(_without_results, earlier), last)
     return (last,) if rule == "keep_last" else ()
+
+
+def _without_results(one: Round) -> Round:
+    reply = tuple(map(_hidden, one.reply))
+    return one if reply == one.reply else Round(turn_ids=one.turn_ids, reply=reply)
 
 
 def _hidden(said: Message) -> Message:

@@ -68,7 +68,7 @@ class Thoughts:
     def answer_ids(self, turn_ids: Sequence[int], *, begins_inside: bool) -> tuple[int, ...] | None:
         """What stays of a turn whose thoughts are left out: the tokens behind them; None where it holds no thoughts.
 
-        They are the tokens that were sampled, but for one that holds the end of the thoughts and a piece of the answer.
+        They are the tokens that were sampled, but for a character that shares a token with the end of the thoughts.
 
         Args:
             turn_ids: as sampled, end token included.
@@ -83,12 +83,17 @@ class Thoughts:
         if answer == whole:
             return None
         answer = (answer or "").lstrip("\n")
+        begin = len(whole) - len(answer)
 
-        def behind(place: int) -> str:
-            return self._tokenizer.decode(list(said[place:]), skip_special_tokens=False)
+        def before(place: int) -> str:
+            return self._tokenizer.decode(list(said[:place]), skip_special_tokens=False)
 
-        start = bisect_left(range(num_said), True, key=lambda place: len(behind(place)) <= len(answer))
-        head = answer.removesuffix(behind(start))
+        # A place inside of a character says too much, a mark of replacement for each of its bytes perhaps, and none
+        # says too little: the search ends where the answer begins or earlier, and goes on to the end of a character.
+        start = bisect_left(range(num_said + 1), begin, key=lambda place: len(before(place)))
+        while len(left := before(start)) < begin or not whole.startswith(left):
+            start += 1
+        head = whole[begin : len(left)]
         return (*self._tokenizer.encode(head, add_special_tokens=False), *said[start:], *ends)
 
     def opened_by(self, prompt: str) -> Marks | None:

@@ -8,8 +8,9 @@ Token-in, token-out: text is for verifiers and people and is never re-tokenised.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Literal
 
 from gyms.api import Message, Turn
 
@@ -70,6 +71,9 @@ class Segment:
     context_ids: tuple[int, ...] | None = None
     """Where the context was rewritten: the very tokens, prompt included, behind which this segment was drawn. None: it
     stands behind the segment before it."""
+    rewritten_for: Literal["thoughts", "room"] | None = field(default=None, compare=False)
+    """Why it was: the chat template leaves thoughts out (rollout/past_turns.py), or there was no room
+    (rollout/context.py). None: it was not, or its checkpoint is of a version that did not say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +127,12 @@ class Sample:
                 context, before = found.pop() if found else (self.prompt_ids, ())
                 found.append((context, (*before, segment)))
         return found
+
+    @property
+    def rewritten_for(self) -> Literal["thoughts", "room"] | None:
+        """Why its context was rewritten: for thoughts alone, or at least once for room or for what is not known."""
+        reasons = {segment.rewritten_for for segment in self.segments if segment.context_ids is not None}
+        return ("thoughts" if reasons == {"thoughts"} else "room") if reasons else None
 
     @property
     def is_truncated(self) -> bool:

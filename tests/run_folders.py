@@ -33,6 +33,7 @@ def response(
     ids = list(token_ids) or list(range(1, len(text) + 1))
     is_ok = status is Status.OK
     row = {
+        "place": None,
         "response": text,
         "reward": value if is_ok else 0.0,
         "length_reward": 0.0,
@@ -51,6 +52,7 @@ def response(
         "temperature": 1.0,
         "weight_version": 1,
         "segments": [{"num_tokens": len(ids), "is_sampled": True, "temperature": 1.0, "weight_version": 1}],
+        "context": None,
         "episode": None,
         "minibatch": None,
         "advantage": None,

@@ -36,6 +36,15 @@ def test_good_and_whole_samples_are_kept_the_shortest_of_each_task() -> None:
     assert curated(rows, min_value=0.5, per_task=1) == [rows[1], rows[3]]
 
 
+def test_a_context_without_some_thoughts_is_a_conversation_and_a_shortened_one_is_none() -> None:
+    segments = [{"num_tokens": 1}, {"num_tokens": 1, "context_ids": [1]}]
+    rows = [
+        row("a", segments=segments, context="thoughts"), row("b", segments=segments, context="room"),
+        row("c", segments=segments), row("d", context=None),
+    ]  # fmt: skip
+    assert curated(rows, min_value=1.0, per_task=1) == [rows[0], rows[3]]
+
+
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     """A run of the adder with four solved episodes and one that was not."""
@@ -122,3 +131,27 @@ def test_what_cannot_be_written_is_told(run: Path, tmp_path: Path, capsys) -> No
         rollouts.unlink()
     assert main([str(run), "--output", str(tmp_path / "x")]) == 2
     assert "has a value of 1" in capsys.readouterr().err
+
+
+def test_what_is_left_out_for_its_context_is_counted(run: Path, tmp_path: Path, capsys) -> None:
+    folder, file = RunFolder(run), tmp_path / "x"
+    rows = [found for rollouts in sorted(folder.rollouts.iterdir()) for found in folder.rows(rollouts)]
+    rewritten = [{"num_tokens": 5}, {"num_tokens": 5, "context_ids": [1]}]
+
+    def curate(*contexts: str) -> int:
+        good = [found for found in rows if found["value"] == 1.0]
+        marked = [{**found, "segments": rewritten, "context": c} for found, c in zip(good, contexts, strict=False)]
+        lost = [found for found in rows if found["value"] == 0.0]
+        folder.write_rollouts(0, [*marked, *good[len(marked) :], *({**one, "segments": rewritten} for one in lost)])
+        folder.write_rollouts(1, [])
+        return main([str(run), "--output", str(file)])
+
+    assert curate("thoughts", "thoughts") == 0
+    told = capsys.readouterr()
+    assert "4 conversations" in told.out and not told.err
+    assert curate("thoughts", "room") == 0
+    told = capsys.readouterr()
+    assert "3 conversations" in told.out and "1 episodes were left out: their contexts were rewritten" in told.err
+    assert curate(*["room"] * 4) == 2
+    told = capsys.readouterr()
+    assert "all 4 whole episodes" in told.err and "gyms.N.context_tokens" in told.err and told.err.count("\n") == 1

@@ -282,6 +282,7 @@ def test_the_loss_falls_on_each_sampled_token_once_whatever_was_rewritten(env):
     assert fresh == [list(p.loss_mask) for p in parts]
     old = {p.number: tuple(-p.number - t / 3 for t in range(len(p.token_ids))) for p in minibatch.samples}
     rows = json.loads(json.dumps(sample_rows(5, [group], batch=batch, old_logprobs=old)))
+    assert [row["context"] for row in rows] == [None, "room"]
     (again,) = minibatches_of(rows)
     assert again.samples == tuple(replace(p, old_logprobs=old[p.number]) for p in minibatch.samples)
     assert (again.num_samples, again.num_tokens) == (minibatch.num_samples, minibatch.num_tokens)
@@ -339,6 +340,8 @@ def test_an_episode_over_several_steps_is_the_one_that_is_played_in_one(env, con
     group, requests, states = over_steps(env, adds, segment_tokens=segment_tokens, **limits)
     whole, (asked,), _ = over_steps(env, adds, segment_tokens=None, **limits)
     assert [s.sample for s in group.samples] == [s.sample for s in whole.samples]
+    reason = "room" if context in ("keep_last", "discard_all") else None  # hidden results are longer here: nothing fits
+    assert {s.sample.rewritten_for for s in group.samples} == {reason}
     assert [s.score for s in group.samples] == [s.score for s in whole.samples]
     spread = [r for step in requests for r in step]
     assert {r.id: r for r in spread} == {r.id: r for r in asked} and len(spread) == len(asked), "no turn is drawn twice"

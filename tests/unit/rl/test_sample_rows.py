@@ -50,6 +50,7 @@ def test_a_row_says_what_was_asked_answered_scored_and_by_which_policy(group, sc
         "temperature": 0.9,
         "weight_version": 4,
         "segments": [{"num_tokens": 2, "is_sampled": True, "temperature": 0.9, "weight_version": 4}],
+        "context": None,
         "episode": None,
         "minibatch": None,
         "advantage": None,

@@ -22,6 +22,9 @@ def num_tokens(chat: ChatFormat, text: str) -> int:
     [
         (QWEN, "<think>2?</think>", "3, so"),
         (QWEN, "<think>2?</think>4</think>", "3"),
+        (QWEN, "<think>2?</think>", "\U0001f600"),
+        (QWEN, "<think>2?</think>", "\U0001f600, so 3"),
+        (QWEN, "<think>2? \u4e2d</think>", "\u4e2d\U0001f600"),
         (DEEPSEEK, "2?</think>", "3"),
         (MAGISTRAL, "[THINK]2?[/THINK]", "3"),
         (GPT_OSS, "<|channel|>analysis<|message|>2?<|end|><|start|>assistant<|channel|>final<|message|>", "3 and 4"),

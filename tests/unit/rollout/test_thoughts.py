@@ -25,6 +25,10 @@ KIMI = TURNS + ASKS.replace("assistant|>", "assistant|>\u25c1think\u25b7")
 GPT_OSS = TURNS + "{# <|channel|>analysis<|message|> <|channel|>final<|message|> #}" + ASKS
 NO_THOUGHTS = TURNS + ASKS.replace("assistant|>", "assistant|><think>\n\n</think>\n\n")
 ASKED = [message("user", "1+2?")]
+EMOJI, HAN = "\U0001f600", "\u4e2d"
+"""Characters of four and of three bytes."""
+SMOLLM2 = Path(__file__).parents[3] / "models" / "smollm2-135m-instruct"
+needs_smollm2 = pytest.mark.skipif(not (SMOLLM2 / "tokenizer.json").is_file(), reason="needs the model: `make model`")
 
 
 def chat_of(folder: Path, template: str | None, **settings) -> ChatFormat:
@@ -160,3 +164,59 @@ def test_a_token_across_the_end_of_the_thoughts_is_cut_in_two(tmp_path):
     assert [tokenizer.id_to_token(i) for i in ids[-3:]] == ["\u010a\u010aA", "b", "c"]
     found = thoughts.answer_ids(ids, begins_inside=False)
     assert [tokenizer.id_to_token(i) for i in found or ()] == ["A", "b", "c"]
+
+
+@pytest.mark.parametrize("first", [EMOJI, HAN, EMOJI * 3, f"{HAN}{EMOJI}"])
+def test_an_answer_that_begins_with_a_character_of_several_tokens_stays_whole(tmp_path, first):
+    """A token each for its bytes: inside of it, the tokens behind a place say as many characters as the answer has."""
+    chat = chat_of(tmp_path, QWEN)
+    for size in range(40):
+        for thought in ("", "2?", f"2{EMOJI}{HAN}?" * 4):
+            answer = f"{first}{'x' * size}"
+            ids = sampled(chat, f"<think>{thought}</think>\n{answer}").token_ids
+            assert chat.thoughts.answer_ids(ids, begins_inside=False) == sampled(chat, answer).token_ids
+
+
+def test_what_is_cut_off_in_a_character_stays_as_it_was_sampled(tmp_path):
+    chat = chat_of(tmp_path, QWEN)
+    ids = sampled(chat, f"<think>2?</think>{EMOJI}").token_ids
+    for num_cut in (1, 2, 3):
+        found = chat.thoughts.answer_ids(ids[: -1 - num_cut], begins_inside=False)
+        assert found == ids[-5 : -1 - num_cut], "some bytes of a character are no text, and the policy's all the same"
+
+
+@needs_smollm2
+@pytest.mark.parametrize("first", [EMOJI, "\U0001f9ff", "\u9f98"])
+def test_the_answer_of_a_published_tokenizer_is_never_there_twice(first):
+    chat = ChatFormat(SMOLLM2, use_template=True)
+    assert len(chat.tokenizer.encode(first, add_special_tokens=False)) > 1, "one token shows nothing"
+    for size in range(30):
+        answer = first + " and so on" * size
+        ids = sampled(chat, f"<think>2?</think>\n\n{answer}").token_ids
+        found = chat.thoughts.answer_ids(ids, begins_inside=False)
+        assert found is not None and chat.tokenizer.decode(found[:-1]) == answer
+        assert found == ids[len(ids) - len(found) :]
+
+
+@pytest.mark.parametrize("thought", ["x", EMOJI * 12, f"x{EMOJI * 9}x"])
+@pytest.mark.parametrize("answer", [f" {EMOJI}{EMOJI}ok", f"{HAN}", " ok", f"o{EMOJI * 9}"])
+def test_a_tokenizer_that_falls_back_to_bytes_is_cut_at_the_same_place(thought, answer):
+    """SentencePiece's: a run of bytes that is cut inside of a character says none of its characters any more, and a
+    space at the beginning of a text is not said."""
+    pieces = ["<think>", "</think>", "\u2581", "x", "o", "k", *(f"<0x{byte:02X}>" for byte in range(256))]
+    tokenizer = Tokenizer(models.BPE({piece: i for i, piece in enumerate(pieces)}, [], byte_fallback=True))
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+
+    def ids_of(text: str) -> list[int]:
+        return [
+            piece
+            for sign in text.replace(" ", "\u2581")
+            for piece in ([pieces.index(sign)] if sign in pieces else [6 + byte for byte in sign.encode()])
+        ]
+
+    thoughts = Thoughts(PreTrainedTokenizerFast(tokenizer_object=tokenizer), [("<think>", "</think>")], ())
+    ids = [0, *ids_of(thought), 1, *ids_of(answer)]
+    assert tokenizer.decode(ids, skip_special_tokens=False) == f"<think>{thought}</think>{answer}"
+    assert thoughts.answer_ids(ids, begins_inside=False) == tuple(ids_of(answer))
