@@ -1,7 +1,7 @@
 """What differs from device to device, in one table: how an engine is started, what its kernels take, whether it sleeps.
 
-There are two rows, `CPU` and `CUDA`; `this_device` picks one, for a cluster `rl/bundles.py`. Whoever needs such a fact reads it here, so that nothing
-else in the project asks which device it runs on to decide how an engine computes.
+There are two rows, `CPU` and `CUDA`; `this_device` picks one, for a cluster `rl/bundles.py`. Whoever needs such a fact
+reads it here, so that nothing else in the project asks which device it runs on to decide how an engine computes.
 
 What     CPU                                            CUDA
 -------  ---------------------------------------------  ---------------------------------------------------------------
