@@ -132,6 +132,21 @@ def test_a_lost_learner_rewinds_the_run_to_its_newest_checkpoint(
     assert go(tmp_path, device=device, in_update=in_update, at_end=expect_a_whole_run) == [0, 1, 2, 3, 2, 3, 4, 5]
 
 
+def test_a_learner_that_died_with_an_engine_while_sampling_rewinds_the_run(tmp_path: Path) -> None:
+    """One node had both; only the engine was asked, and the learner had not been updated."""
+    fall = ActorLost("engine 1.finished: the process died")
+    is_done: list[bool] = []
+
+    def in_rollout(run: Recoverable, here: InThisProcess) -> None:
+        if run.state.step == 3 and not is_done:
+            is_done.append(True)
+            here.running["learner"].fault = ActorLost("learner.__ray_ready__: the process died")
+            here.running["engine 1"].failure = fall
+            raise fall
+
+    assert go(tmp_path, in_rollout=in_rollout, at_end=expect_a_whole_run) == [0, 1, 2, 3, 2, 3, 4, 5]
+
+
 def test_more_restarts_than_allowed_within_the_window_end_the_run_with_the_fault_itself(tmp_path: Path) -> None:
     began: list[int] = []
 
