@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from configs.schema import Config
 from rollout.engine.device import CPU, CUDA, DeviceProfile
 
-__all__ = ["Bundle", "Node", "bundle_of", "device_of", "num_bundles"]
+__all__ = ["Bundle", "Node", "bundle_of", "check_processes", "device_of", "num_bundles"]
 
 Node = Mapping[str, float]
 """What a node has, by Ray's names: CPU, GPU, ..."""
@@ -53,7 +53,8 @@ def bundle_of(config: Config, nodes: Sequence[Node]) -> Bundle:
     Its CPUs are `cluster.cpus_per_bundle`, or as many as allow for so many bundles.
 
     Raises:
-        ValueError: the nodes have GPUs, but fewer than bundles; or too few CPUs beside them.
+        ValueError: the nodes have GPUs, but fewer than bundles; or too few CPUs beside them, or for the processes of an
+            engine.
     """
     key, num = num_bundles(config)
     num_gpus = sum(int(node.get("GPU", 0)) for node in nodes)
@@ -68,6 +69,7 @@ def bundle_of(config: Config, nodes: Sequence[Node]) -> Bundle:
     largest = max((int(node.get("CPU", 0)) for node in used), default=0)
     for num_cpus in range(wanted or largest, 0, -1):
         if (room := _room(used, num_cpus)) >= num:
+            check_processes(config, num_cpus)
             return Bundle(num_cpus=num_cpus, num_gpus=min(num_gpus, 1))
         if wanted:
             break
@@ -79,6 +81,20 @@ def bundle_of(config: Config, nodes: Sequence[Node]) -> Bundle:
         f"{num_cpus} (cluster.cpus_per_bundle; a bundle lies on one node), and {key} = {num} needs as many; lower one "
         "of them"
     )
+
+
+def check_processes(config: Config, num_cpus: int) -> None:
+    """A bundle of so many CPUs has one for each process of its engine.
+
+    Raises:
+        ValueError: it has fewer.
+    """
+    if (size := config.engine.tensor_parallel) > num_cpus:
+        raise ValueError(
+            f"engine.tensor_parallel = {size}: an engine's processes want a CPU each, and its bundle has {num_cpus} "
+            "(cluster.cpus_per_bundle, or the CPUs of a node by engine.num_engines or learner.num_ranks); lower "
+            "engine.tensor_parallel, or give bundles more CPUs"
+        )
 
 
 def _room(nodes: Sequence[Node], num_cpus: int) -> int:

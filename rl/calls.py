@@ -3,6 +3,9 @@
 Ray's exceptions end here. What a method raised arrives as itself; a process that died, or did not answer in time, is
 `ActorLost` or `DeadlineExceeded`, with actor, method, phase, step and setting in its text. An actor that failed in such
 a way remembers it (`failure`), so that whoever rebuilds need not guess from an exception what it was that was lost.
+
+A reference outlives the node that holds what it refers to. Where a process was handed such a one, that is `HandedLost`;
+where an answer went down with the node of the process that gave it, that process is lost.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import ray
 import ray.exceptions
 
 from configs.sections import ClusterConfig
-from rl.faults import ActorLost, DeadlineExceeded
+from rl.faults import ActorLost, DeadlineExceeded, HandedLost
 from rl.processes import Place
 from rollout.engine.engine import EngineBroken
 
@@ -71,7 +74,10 @@ class Actor:
         try:
             return await asyncio.wait_for(_future(reference), seconds)
         except ray.exceptions.RayTaskError as error:  # first: it is a TimeoutError too where that was raised over there
-            raise _cause(error) from None
+            cause = _cause(error)
+            if isinstance(cause, ray.exceptions.ObjectLostError):
+                raise HandedLost(f"{where}: what it was handed is lost: {first_line(cause)}") from error
+            raise cause from None
         except TimeoutError:
             raise DeadlineExceeded(
                 f"{where} did not answer within {seconds:g} s; if that is too short, raise cluster.{setting}"
@@ -80,6 +86,10 @@ class Actor:
             if cause := _start_failure(error):
                 raise cause from None
             raise ActorLost(f"{where}: the process died: {first_line(error)}") from error
+        except ray.exceptions.OutOfMemoryError as error:  # Ray ended it, where memory ran out
+            raise ActorLost(f"{where}: the process died: {first_line(error)}") from error
+        except ray.exceptions.ObjectLostError as error:
+            raise ActorLost(f"{where}: its answer is lost, and so is its node: {first_line(error)}") from error
 
 
 def first_line(error: BaseException) -> str:

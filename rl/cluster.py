@@ -8,6 +8,10 @@ Where their processes live is in rl/actors.py, what a call to one may end in, in
 Whoever was lost is started anew, and nobody else: an engine from the initial INT4 folder and the current artefact, the
 learner from the source's weights, for `Run` to load its newest checkpoint into and to rewind. Steps are functions of
 (config, step), so repeating them changes nothing.
+
+Packed weights lie on the learner's node until engines take them. A node that dies while engines sample takes with it
+what an engine that is started anew would be handed, and nobody has asked the learner meanwhile: so after every loss it
+is asked whether it lives, and where an engine finds that its weights are gone, the learner counts as lost.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ from pathlib import Path
 from configs.schema import Config
 from rl.actors import Actors
 from rl.checkpoint import PublishedWeights
-from rl.faults import PhaseError
+from rl.faults import HandedLost, PhaseError
 from rl.handover import HandOver, ask_all
 from rl.policy import ServedPolicy
 from rl.processes import Process, StartsProcesses
@@ -138,6 +142,9 @@ class Cluster:
         Returns:
             Whether the learner no longer holds the state of the step's start; then a checkpoint must be loaded.
         """
+        self._blame_the_learner()
+        if not self.learner.is_lost:
+            await self.learner.look()
         lost = {i for i, engine in self._engines.items() if engine.failure}
         if not lost and not self.learner.is_lost:
             lost = set(self._engines)
@@ -152,6 +159,12 @@ class Cluster:
         if is_rewound:
             self.handover.forget()
         return is_rewound
+
+    def _blame_the_learner(self) -> None:
+        """Engines that were handed what is gone are well; who made it is not, or it would be there."""
+        for engine in self._engines.values():
+            if isinstance(engine.failure, HandedLost):
+                self.learner.process.failure, engine.failure = engine.failure, None
 
     # -- phases -------------------------------------------------------------------------------------------------------
 

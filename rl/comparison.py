@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from rich.table import Table
 
 from configs.schema import Config
@@ -28,10 +29,22 @@ from rl.cluster import Cluster
 from rl.golds import Replayed, replay_golds
 from rl.gym_checks import check_gyms
 from rl.intervals import bootstrap
-from rl.preflight import available_memory, chat_of, check_context, check_machine, is_local
+from rl.preflight import (
+    AskNodes,
+    available_memory,
+    chat_of,
+    check_context,
+    check_cut,
+    check_machine,
+    device_for,
+    is_local,
+    nodes_of_cluster,
+)
 from rl.prompts import Askable
 from rl.report import Report
 from rollout.chat import ChatFormat
+from rollout.engine.device import DeviceProfile
+from rollout.quant.scheme import QuantScheme
 
 __all__ = ["Contender", "Difference", "Plan", "Result", "compare", "difference", "plan", "tables", "with_differences"]
 
@@ -103,8 +116,16 @@ class Result:
         return _without_nan({"model": self.model, "weights": self.weights, "gyms": gyms})
 
 
-def plan(config: Config, models: Sequence[str], max_tokens: Sequence[int]) -> Plan:
+def plan(
+    config: Config, models: Sequence[str], max_tokens: Sequence[int], *, nodes: AskNodes = nodes_of_cluster
+) -> Plan:
     """Check machine, gyms, models, prompts and lengths before anything starts.
+
+    Args:
+        config: of a run; what it says of learning is not looked at.
+        models: folders.
+        max_tokens: lengths of responses; none: each gym's own budget.
+        nodes: of a cluster that the engines will join.
 
     Raises:
         ValueError: the first thing that is wrong.
@@ -118,6 +139,7 @@ def plan(config: Config, models: Sequence[str], max_tokens: Sequence[int]) -> Pl
             f"tokens, but model.context_length is {config.model.context_length}; add model.context_length={need}"
         )
     folders = [(name, *_model_folder(name)) for name in models]
+    device = device_for(config, nodes) if config.engine.tensor_parallel > 1 else None
     entries, specs = check_gyms(config)
     beside = (config.run_dir or Path("runs") / config.name).absolute().parent
     golds = replay_golds(config.gyms, entries, specs, folder=beside, say=lambda text: print(text, file=sys.stderr))
@@ -126,6 +148,8 @@ def plan(config: Config, models: Sequence[str], max_tokens: Sequence[int]) -> Pl
     fits: list[Fits] = []
     for name, folder, weights in folders:
         check_context(config, folder)
+        if device is not None:
+            _check_cut(config, folder, device)
         _check_memory(config, folder)
         chat = chat_of(config, folder, entries)
         askable = Askable(
@@ -167,6 +191,18 @@ def _model_folder(name: str) -> tuple[Path, Literal["BF16", "INT4"]]:
         f"{name} is quantised by {found.get('quant_method')!r} (format {found.get('format')!r}); wanted BF16 or FP32 "
         "weights, or INT4 in the pack-quantized format of compressed-tensors"
     )
+
+
+def _check_cut(config: Config, folder: Path, device: DeviceProfile) -> None:
+    """An engine's processes can share this model among them."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    facts = AutoConfig.from_pretrained(str(folder))
+    packed = getattr(facts, "quantization_config", None)
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(facts)
+    scheme = None if packed is None else QuantScheme.from_config(packed)
+    check_cut(model, scheme, config.engine.tensor_parallel, device)
 
 
 def _check_memory(config: Config, folder: Path) -> None:

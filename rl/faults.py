@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ActorLost", "DeadlineExceeded", "PhaseError", "RunStopped"]
+__all__ = ["ActorLost", "DeadlineExceeded", "HandedLost", "PhaseError", "RunStopped"]
 
 
 class DeadlineExceeded(RuntimeError):
@@ -11,6 +11,13 @@ class DeadlineExceeded(RuntimeError):
 
 class ActorLost(RuntimeError):
     """A process of the run died."""
+
+
+class HandedLost(ActorLost):
+    """What a process was handed by reference is gone, and with it the only node that had it: who made it was lost.
+
+    The process that was to take it lives, and nothing of it was touched.
+    """
 
 
 class PhaseError(RuntimeError):

@@ -16,6 +16,7 @@ Left out: samples, which are text, and histograms of our own.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import threading
@@ -61,15 +62,18 @@ class PrometheusTracker:
     Args:
         run: the run's name, a label of every gauge.
         folder: the run folder.
+        refresh_seconds: between two settings of the same numbers.
     """
 
-    def __init__(self, run: str, folder: Path) -> None:
+    def __init__(self, run: str, folder: Path, *, refresh_seconds: float = REFRESH_SECONDS) -> None:
         self._run = run
+        self._refresh_seconds = refresh_seconds
         self._file = folder / "prometheus.json"
         self._gauges: dict[str, Gauge] = {}
         self._values: dict[str, float] = {}  # by name in metrics.jsonl
         self._lock = threading.Lock()
         self._is_closed = threading.Event()
+        self._is_started = False
         self._thread = threading.Thread(target=self._refresh, name="gauges", daemon=True)
 
     def log(self, row: Mapping[str, Any], step: int) -> None:
@@ -81,7 +85,8 @@ class PrometheusTracker:
                 elif gauge_of(key) is not None:
                     self._values[key] = float(value)
             self._set_all()
-        if not self._thread.is_alive() and not self._is_closed.is_set():
+        if not self._is_started:
+            self._is_started = True
             write_atomically(self._file, json.dumps(_targets(), indent=2) + "\n")
             self._thread.start()
 
@@ -95,8 +100,9 @@ class PrometheusTracker:
             self._gauges[name].set(value, {"run": self._run, **labels})
 
     def _refresh(self) -> None:
-        while not self._is_closed.wait(REFRESH_SECONDS):
-            with self._lock:
+        """Nothing of a run hangs on it: what goes wrong in one turn may go well in the next."""
+        while not self._is_closed.wait(self._refresh_seconds):
+            with self._lock, contextlib.suppress(Exception):
                 self._set_all()
 
     def samples(self, rows: Sequence[Sequence[Any]], step: int) -> None:

@@ -22,7 +22,7 @@ from gyms.fingerprint import gym_fingerprint
 from gyms.load import GymSpec
 from gyms.mixture import GymEntry
 from rl.architectures import check_architecture, check_tensor_parallel
-from rl.bundles import Node, bundle_of, device_of
+from rl.bundles import Node, bundle_of, check_processes, device_of, num_bundles
 from rl.checkpoint import Checkpoint
 from rl.curated import Curated, Source, split
 from rl.golds import Replayed, replay_golds
@@ -44,12 +44,14 @@ from rl.toggle import Budgets
 from rollout.chat import ChatFormat
 from rollout.engine.compat import check_version
 from rollout.engine.device import DeviceProfile, this_device
+from rollout.quant.scheme import QuantScheme
 
 __all__ = [
     "Checked",
     "available_memory",
     "check",
     "check_context",
+    "check_cut",
     "check_gyms",
     "check_machine",
     "is_local",
@@ -209,6 +211,8 @@ def device_for(config: Config, nodes: AskNodes) -> DeviceProfile:
         ValueError: there is no such cluster, or it has no room for as many engines and ranks.
     """
     if is_local(config):
+        num_cpus = config.cluster.cpus_per_bundle or max((os.cpu_count() or 1) // num_bundles(config)[1], 1)
+        check_processes(config, num_cpus)
         return this_device()
     found = nodes(config)
     bundle_of(config, found)
@@ -271,8 +275,6 @@ def check_model(config: Config, model_folder: Path, device: DeviceProfile) -> in
     """
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    from rollout.quant.scheme import QuantScheme
-    from rollout.quant.slices import check_slices
     from rollout.quant.views import check_shapes, quantized_views
 
     check_context(config, model_folder)
@@ -287,13 +289,28 @@ def check_model(config: Config, model_folder: Path, device: DeviceProfile) -> in
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(whole)
     scheme = QuantScheme(group_size=config.quant.group_size, ignore=config.quant.ignore)
-    table, size = quantized_views(model, scheme), config.engine.tensor_parallel
-    check_shapes(table, config.quant.group_size, device.kernel)
-    if size > 1:
-        plan = check_tensor_parallel(facts, size, device)
-        check_slices(table, config.quant.group_size, device.kernel, plan=plan, size=size)
+    check_shapes(quantized_views(model, scheme), config.quant.group_size, device.kernel)
+    check_cut(model, scheme, config.engine.tensor_parallel, device)
     frozen_names(model, config.learner.frozen)
     return sum(parameter.numel() for parameter in model.parameters())
+
+
+def check_cut(model: Any, scheme: QuantScheme | None, size: int, device: DeviceProfile) -> None:
+    """An engine's processes can share the model's matrices among them.
+
+    Args:
+        model: on the meta device.
+        scheme: of the packed weights that are served; None: BF16 is, whose slices no kernel restricts.
+        size: `engine.tensor_parallel`.
+        device: what engines run on.
+    """
+    from rollout.quant.slices import check_slices
+    from rollout.quant.views import quantized_views
+
+    if size > 1:
+        plan = check_tensor_parallel(model.config.get_text_config(), size, device)
+        if scheme is not None:
+            check_slices(quantized_views(model, scheme), scheme.group_size, device.kernel, plan=plan, size=size)
 
 
 def check_context(config: Config, model_folder: Path) -> None:
@@ -365,6 +382,7 @@ def check_memory(config: Config, num_parameters: int) -> None:
     packed versions (0.6 each, or 2 for what stays BF16): each taken as 1; a reference and an average, where there are
     any; what engines serve and what they make of the next version; the KV cache; 2 GiB for processes and activations.
     A learner of several ranks keeps its image in fp32 (4 more), and each of them reads the whole model at the start.
+    Each process of an engine of several holds a whole packed version of its own from stage to commit (1).
     """
     if not is_local(config):
         return
@@ -373,14 +391,16 @@ def check_memory(config: Config, num_parameters: int) -> None:
     learner, num_ranks = num_parameters * (17 + computing + kept), config.learner.num_ranks
     if num_ranks > 1:
         learner = num_parameters * max(21 + computing, 4 * num_ranks + 8)
-    engines = config.engine.num_engines * (config.engine.kv_cache_bytes + num_parameters * 2)
+    size = config.engine.tensor_parallel
+    held = num_parameters * size if size > 1 else 0
+    engines = config.engine.num_engines * (config.engine.kv_cache_bytes + num_parameters * 2 + held)
     need = learner + engines + num_parameters * 3 + (2 << 30)
     free = available_memory()
     if need > free:
         raise ValueError(
             f"this run needs about {need / 2**30:.1f} GiB of memory (learner {learner / 2**30:.1f}, engines "
             f"{engines / 2**30:.1f}), but {free / 2**30:.1f} GiB are free; use a smaller model, lower "
-            "engine.kv_cache_bytes or engine.num_engines"
+            f"engine.kv_cache_bytes{', engine.tensor_parallel' if held else ''} or engine.num_engines"
         )
     store = config.cluster.object_store_bytes
     if store < 2 * num_parameters:  # INT4 takes 0.56 bytes a weight; embeddings stay at 2

@@ -33,6 +33,9 @@ from rollout.engine.engine import EngineBroken
 
 __all__ = ["Recoverable"]
 
+_LOSSES = (ActorLost, DeadlineExceeded, EngineBroken)
+"""Faults of processes, which are started anew; any other ends the run."""
+
 
 class Recoverable:
     """A run that may be stopped, killed and brought back: cluster, scorer and folder, tied to one `RunState`.
@@ -132,20 +135,38 @@ class Recoverable:
         self._is_stepping, num_evals = True, self.state.num_evals
         try:
             yield
-        except (ActorLost, DeadlineExceeded, EngineBroken) as error:
-            if (number := self._restarts.add(self.state.step)) is None:
-                raise
-            self.report.say(f"{error}; rebuilding (restart {number} of {self.config.cluster.max_restarts})")
-            self._abandon_step(num_evals)
-            if await self.cluster.start_anew():
-                await self._restore(latest_checkpoint(self.folder.checkpoints))  # there is one since the warm-up
-                self.cluster.learner.has_moved = False
+        except _LOSSES as error:
+            await self._rebuild(error, num_evals)
         except asyncio.CancelledError:
             if not self._is_stopping or self._task is None or self._task.uncancel() != 0:
                 raise
             self._abandon_step(num_evals)
         finally:
             self._is_stepping = False
+
+    async def _rebuild(self, error: Exception, num_evals: int) -> None:
+        """Start anew who was lost, and rewind where that must be.
+
+        What is started may be lost as well, as where Ray has yet to find out that a node died and puts it there: that
+        counts as one more loss.
+
+        Raises:
+            Exception: the last loss, when there were more than may be.
+        """
+        is_rewound = False
+        while True:
+            if (number := self._restarts.add(self.state.step)) is None:
+                raise error
+            self.report.say(f"{error}; rebuilding (restart {number} of {self.config.cluster.max_restarts})")
+            self._abandon_step(num_evals)
+            try:
+                is_rewound = await self.cluster.start_anew() or is_rewound
+                if is_rewound:
+                    await self._restore(latest_checkpoint(self.folder.checkpoints))  # there is one since the warm-up
+                    self.cluster.learner.has_moved = False
+                return
+            except _LOSSES as another:
+                error = another
 
     def _abandon_step(self, num_evals: int) -> None:
         """As if it had not begun: it will be done again from its start."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 from rl.batch import Minibatch
 from rl.checkpoint import PublishedWeights
+from rl.faults import ActorLost, DeadlineExceeded
 from rl.processes import Process
 from rl.ptx import PtxSample
 from rl.update import UpdateMetrics
@@ -31,6 +33,14 @@ class RemoteLearner:
     def is_lost(self) -> bool:
         """The process died, or did not answer in time."""
         return self.process.failure is not None
+
+    async def look(self) -> None:
+        """See to it that `is_lost` is true now, also where nobody has asked it anything since it died.
+
+        One that writes a checkpoint answers when that is written.
+        """
+        with contextlib.suppress(ActorLost, DeadlineExceeded):
+            await self.process.ask("__ray_ready__", setting="save_seconds")
 
     async def add_old_logprobs(self, minibatches: Sequence[Minibatch]) -> tuple[Minibatch, ...]:
         """log pi_old of every sample, before the first update."""

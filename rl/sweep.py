@@ -1,9 +1,9 @@
 """`k2rl sweep FILE.toml ... key=a,b`: a folder of experiments, one run after another, and a table of what came out.
 
 Every run is a process of its own, `python -m rl.train FILE ...`, or with `--submit` a job on a Ray cluster
-(rl/sweep_jobs.py); the next one starts when it has ended. What is done already is left out and what was interrupted
-goes on, so the same command goes on with a sweep. A folder that holds a run of other settings is refused before
-anything starts. A run that fails does not keep the others from running.
+(rl/sweep_jobs.py); the next one starts when it has ended, which of a job only the cluster knows. What is done already
+is left out and what was interrupted goes on, so the same command goes on with a sweep. A folder that holds a run of
+other settings is refused before anything starts. A run that fails does not keep the others from running.
 
 Exit status: 0 all runs are done; 1 one failed; 2 a config is not right, nothing was started; 130 Ctrl-C.
 """
@@ -11,19 +11,21 @@ Exit status: 0 all runs are done; 1 one failed; 2 a config is not right, nothing
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
 
 from configs.load import ConfigError, check_same_run, from_json
-from rl.sweep_jobs import check_files, job_of
+from rl.sweep_jobs import ENDED, Job, check_files, job_of
 from rl.sweep_plan import SweepRun, plan
 from rl.sweep_table import Result, result_of, table_of
 
@@ -44,6 +46,10 @@ examples:
 A comma inside brackets or quotes belongs to a value. Run folders are OUTPUT/NAME; `k2rl report OUTPUT/*` lays them over
 each other. docs/sweep.md tells more."""
 STOPPED = 130
+PAUSE_SECONDS = 5.0
+"""Before a job whose log broke off is followed again."""
+MAX_SILENT = 12
+"""Times that a cluster may leave a question for a job unanswered, one after another, before it counts as failed."""
 
 
 def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m rl.sweep") -> int:
@@ -96,7 +102,7 @@ def _run_all(runs: Sequence[SweepRun], *, submit: str | None) -> int:
         job = None if submit is None else job_of(run, submit)
         command = _train(run) if job is None else job.command
         print(f"{what}: {shlex.join(command)}", file=sys.stderr)
-        code, is_interrupted = _wait(command)
+        code, is_interrupted = _wait(command) if job is None else _follow(job, what)
         if is_interrupted and job is not None and not job.stop():
             print(f"{what}: job {job.id} may still run: ray job stop --address {submit} {job.id}", file=sys.stderr)
         if code in (STOPPED, -signal.SIGINT) or (is_interrupted and job is not None):
@@ -120,17 +126,52 @@ def _failure(run: SweepRun, code: int, *, is_job: bool) -> str:
     return "" if state == "done" else f"its job ended, and it is {state}"
 
 
+def _follow(job: Job, what: str, *, pause_seconds: float = PAUSE_SECONDS) -> tuple[int, bool]:
+    """Submit a job and wait for its end: exit status, and whether Ctrl-C was pressed meanwhile.
+
+    The command that follows it ends too when its connection does, with an error or without.
+    """
+    is_told, num_silent = False, 0
+    with _presses() as pressed:
+        code, is_interrupted = _wait(job.command)
+        while not is_interrupted:
+            status = job.status()
+            if status in ENDED and not pressed:
+                return {"SUCCEEDED": 0, "FAILED": code or 1}.get(status, code), False
+            num_silent = 0 if status else num_silent + 1
+            if num_silent > MAX_SILENT:
+                told = f"{what}: the cluster does not say what became of job {job.id}; it may still run: ray job stop"
+                print(f"{told} --address {job.address} {job.id}", file=sys.stderr)
+                return code or 1, False
+            if status and not (pressed or is_told):
+                print(f"{what}: its log broke off, and job {job.id} goes on; following it again", file=sys.stderr)
+                is_told = True
+            time.sleep(0.0 if pressed else pause_seconds)
+            if pressed:
+                break
+            if status:
+                _, is_interrupted = _wait(job.follow)
+    return code, True
+
+
+@contextlib.contextmanager
+def _presses() -> Iterator[list[int]]:
+    """What Ctrl-C sends meanwhile is noted, and ends nothing."""
+    pressed: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _wait(command: Sequence[str]) -> tuple[int, bool]:
     """Run a command to its end: its exit status, and whether Ctrl-C was pressed meanwhile.
 
     Ctrl-C is its to handle: the terminal sends it to both, and a run saves a checkpoint.
     """
-    pressed: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
-    try:
+    with _presses() as pressed:
         return subprocess.run(command, check=False).returncode, bool(pressed)
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _train(run: SweepRun) -> list[str]:

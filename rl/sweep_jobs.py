@@ -2,11 +2,13 @@
 
 The job works in a copy of the directory that the sweep was started in, so its config and that one's bases must lie
 there, and are named from there. The command that follows a job is not the job: when Ctrl-C ends it, the job is stopped
-with a command of its own, since it would train on otherwise, beside the next sweep's.
+with a command of its own, since it would train on otherwise, beside the next sweep's. When its connection breaks, that
+says nothing of the job either: the cluster is asked, and the job followed again (rl/sweep.py).
 """
 
 from __future__ import annotations
 
+import re
 import secrets
 import subprocess
 import sys
@@ -18,10 +20,16 @@ from configs.files import layers
 from configs.load import ConfigError
 from rl.sweep_plan import SweepRun
 
-__all__ = ["Job", "check_files", "job_of"]
+__all__ = ["ENDED", "Job", "check_files", "job_of"]
 
 STOP_SECONDS = 60.0
 """Until a cluster that is asked to stop a job counts as gone."""
+STATUS_SECONDS = 60.0
+"""Until one that is asked how a job is has not answered."""
+ENDED = ("SUCCEEDED", "FAILED", "STOPPED", "MISSING")
+"""What becomes of jobs, in Ray's words; missing: the cluster knows no such job, for it was never submitted."""
+_SAID = {"succeeded": "SUCCEEDED", "failed": "FAILED", "was stopped": "STOPPED", "does not exist": "MISSING"}
+"""What `ray job status`, which has no form for programs, says of a job that has ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +49,20 @@ class Job:
         where = ("--address", self.address, "--submission-id", self.id, "--working-dir", ".")
         return [_ray(), "job", "submit", *where, "--", *self.entrypoint]
 
+    @property
+    def follow(self) -> list[str]:
+        """Shows the log of what was submitted, from its beginning, until the job ends."""
+        return [_ray(), "job", "logs", "--follow", "--address", self.address, self.id]
+
+    def status(self) -> str | None:
+        """Ray's word for how it is: PENDING, RUNNING, or one of `ENDED`; None: the cluster does not say."""
+        command = [_ray(), "job", "status", "--address", self.address, self.id]
+        try:
+            told = subprocess.run(command, check=False, capture_output=True, text=True, timeout=STATUS_SECONDS)
+        except subprocess.TimeoutExpired:
+            return None
+        return _status_in(told.stdout + told.stderr)
+
     def stop(self) -> bool:
         """Ask the cluster to stop it; whether it did."""
         command = [_ray(), "job", "stop", "--address", self.address, self.id]
@@ -48,6 +70,12 @@ class Job:
             return subprocess.run(command, check=False, timeout=STOP_SECONDS).returncode == 0
         except subprocess.TimeoutExpired:
             return False
+
+
+def _status_in(text: str) -> str | None:
+    if going := re.search(r"Status for job '.*': (PENDING|RUNNING)", text):
+        return going[1]
+    return next((status for words, status in _SAID.items() if re.search(rf"Job \S+ {words}", text)), None)
 
 
 def job_of(run: SweepRun, address: str) -> Job:

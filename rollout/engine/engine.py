@@ -32,7 +32,7 @@ from rollout.engine.memory import DeviceMemory, device_memory
 from rollout.engine.requests import sampling_params, to_sample
 from rollout.engine.settings import EngineSettings, vllm_arguments
 from rollout.engine.states import Action, EngineBroken, EngineState, WakeTag, WrongState, after
-from rollout.engine.workers import Workers
+from rollout.engine.workers import Workers, threads_shared
 from rollout.types import Sample, SampleRequest
 from rollout.weights.contract import WeightArtefact
 from rollout.weights.receiver import expected_from_folder, tensors, validate
@@ -306,7 +306,8 @@ class VLLMEngine:
             )
         if self._device.name == "cuda":
             adapt_marlin()
-        llm: Any = LLMEngine.from_engine_args(EngineArgs(**arguments))  # Any: its in-process client has further parts
+        with threads_shared(self.settings.tensor_parallel):
+            llm: Any = LLMEngine.from_engine_args(EngineArgs(**arguments))  # Any: its client here has further parts
         workers = Workers(llm, num=self.settings.tensor_parallel)
         self.num_quantised_layers = workers.ask("k2rl_prepare")[0]
         if self.settings.stages and self._expected is not None and workers.are_here:

@@ -22,7 +22,7 @@ class EngineSettings:
     max_num_seqs: int
     """Most responses that decode at the same time."""
     kv_cache_bytes: int
-    """Memory of the KV cache in bytes."""
+    """Memory of the KV cache in bytes, of all its processes together."""
     block_size: int
     """Tokens of a KV block."""
     stop_token_ids: tuple[int, ...]
@@ -66,7 +66,7 @@ def vllm_arguments(settings: EngineSettings, device: DeviceProfile) -> dict[str,
         "max_model_len": s.context_length,
         "max_num_seqs": s.max_num_seqs,
         "max_num_batched_tokens": max(longest, device.max_batched_tokens),
-        "kv_cache_memory_bytes": s.kv_cache_bytes,
+        "kv_cache_memory_bytes": s.kv_cache_bytes // s.tensor_parallel,  # vLLM takes it for each process
         "block_size": s.block_size,
         "seed": s.seed,
         "enable_chunked_prefill": device.is_prefill_chunked,

@@ -8,17 +8,24 @@ What goes over is pickled. An artefact is plain data and may; a generator or a l
 phases: `hold` gives the whole artefact to every worker, each of which checks it byte for byte, while nothing that is
 served changes; `load_held` lets each take its rows and columns of it. If one fails, all of them are given the old one
 (rollout/engine/engine.py), as with a single worker.
+
+Each worker computes on its part of the engine's threads: left alone, it would start as many as the whole engine has.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+
+import torch
 
 from rollout.weights.contract import WeightArtefact
 from rollout.weights.receiver import tensors
 
-__all__ = ["Answer", "Workers"]
+__all__ = ["Answer", "Workers", "threads_shared"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,3 +94,24 @@ class Workers:
             self.hold(artefact)
         self._held = None
         self.ask("k2rl_load_held")
+
+
+@contextlib.contextmanager
+def threads_shared(num: int) -> Iterator[None]:
+    """Processes that are started within get OMP_NUM_THREADS for an equal part of this thread's, one at least.
+
+    Args:
+        num: processes; 1 starts none, and nothing changes.
+    """
+    if num == 1:
+        yield
+        return
+    name, before = "OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS")
+    os.environ[name] = str(max(torch.get_num_threads() // num, 1))
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before

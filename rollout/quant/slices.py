@@ -82,11 +82,13 @@ def check_slices(
             if cut == "whole":
                 continue
             along, unit = (num_out, 1) if cut == "rows" else (num_in, group_size)
-            problem = f"its {along // unit} {'rows' if unit == 1 else 'groups'} cannot be shared out"
-            if along % (unit * size) == 0:
-                num_out, num_in = (num_out // size, num_in) if cut == "rows" else (num_out, num_in // size)
-                problem = rules.shape_problem(num_out=num_out, num_in=num_in)
-            if problem:
+            if along % (unit * size):
+                raise ValueError(
+                    f"engine.tensor_parallel = {size} cannot share out {name} [out={num_out}, in={num_in}]: it does "
+                    f"not divide its {along // unit} {'rows' if unit == 1 else 'groups'}; lower it"
+                )
+            num_out, num_in = (num_out // size, num_in) if cut == "rows" else (num_out, num_in // size)
+            if problem := rules.shape_problem(num_out=num_out, num_in=num_in):
                 raise ValueError(
                     f"engine.tensor_parallel = {size} leaves a process [out={num_out}, in={num_in}] of {name}: "
                     f"{problem}; lower it"

@@ -63,6 +63,21 @@ def test_a_run_outlives_a_node_whose_place_another_takes(runs: Runs, cluster: No
 
 
 @pytest.mark.timeout(3600)
+@pytest.mark.parametrize("cluster", [{"a": 1, "b": 1}], indirect=True, ids=["one-and-a-spare"])
+def test_a_run_outlives_the_node_that_has_all_of_it_but_the_driver(runs: Runs, cluster: Nodes, tmp_path: Path) -> None:
+    """Learner, engine, and the only copy of what engines serve."""
+    process = cluster.start("head", runs.command(tmp_path / "run", (*SETTINGS, "engine.num_engines=1")))
+    wait_for_rows(process, runs, tmp_path / "run", 1)
+    (used,) = (name for name in "ab" if cluster.actors(name))
+    assert cluster.actors(used) == ["ray::Learner", "ray::VLLMEngine"]
+    cluster.kill(used)
+    output, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, output
+    assert "rebuilding" in output and "going on from" in output and len(runs.rows(tmp_path / "run")) == 2
+    assert (tmp_path / "run" / "export" / "model.safetensors").is_file()
+
+
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("cluster", [{"a": 1, "b": 1}], indirect=True, ids=["two-nodes"])
 def test_a_run_that_may_not_rebuild_ends_with_what_it_lost(runs: Runs, cluster: Nodes, tmp_path: Path) -> None:
     settings = (*SETTINGS, "num_steps=50", "cluster.max_restarts=0")

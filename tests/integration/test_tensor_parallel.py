@@ -116,6 +116,16 @@ def test_a_sample_depends_on_its_request_alone_also_in_slices(engine, versions) 
     assert draw(engine, [REQUESTS[3]]) == {"r3": together["r3"]}
 
 
+def share_of(worker: Any) -> tuple[int, int]:
+    """Threads, and bytes of the KV cache."""
+    return torch.get_num_threads(), worker.cache_config.kv_cache_memory_bytes
+
+
+def test_processes_share_the_engines_threads_and_its_kv_cache(engine) -> None:
+    each = max(torch.get_num_threads() // SIZE, 1), (1 << 26) // SIZE
+    assert engine.on_workers(share_of) == [each] * SIZE
+
+
 def fail_in_the_second(worker: Any) -> None:
     """The next load of worker 1 raises when its last tensors are due; worker 0 loads all."""
     if worker.rank == 1:

@@ -8,6 +8,9 @@ import time
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+import ray
+
 from rollout.types import FinishReason, Sample, SampleRequest, Segment
 
 
@@ -19,6 +22,10 @@ class Mortal:
 
     def pid(self) -> int:
         return os.getpid()
+
+    def node(self) -> str:
+        """Ray's id of the node that it is on."""
+        return ray.get_runtime_context().get_node_id()
 
     def doom(self, method: str, fate: str) -> None:
         self._doomed[method] = fate
@@ -73,8 +80,18 @@ class MortalEngine(Mortal):
         ]
 
 
+class HandedEngine(MortalEngine):
+    """Takes what a `MortalLearner` has published."""
+
+    def stage_weights(self, artefact: np.ndarray, *, is_reswap: bool) -> None:
+        super().stage_weights(int(artefact[-1]), is_reswap=is_reswap)
+
+
 class MortalLearner(Mortal):
-    """Learns nothing."""
+    """Learns nothing; publishes a megabyte, as large things are that stay in the store of their node."""
+
+    def publish_shared(self, version: int, *, before: Any = None) -> tuple[np.ndarray, Any]:
+        return np.full(1 << 17, version), SimpleNamespace(num_bytes=1 << 20, code_flip_frac=None)
 
     def export(self, folder: Any) -> None:
         self.meet_fate("export")

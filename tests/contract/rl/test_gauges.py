@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -78,3 +79,25 @@ def test_a_steps_numbers_are_served_by_ray_and_the_next_steps_replace_them(
     found = wait_for(tmp_path, lambda found: "ray_k2rl_reward_mean" not in found)  # Ray has forgotten what is not set
     assert found["ray_k2rl_step"][1] == 1 and found["ray_k2rl_reward_gym_mean"][1] == 0.5
     tracker.close()
+
+
+def test_a_turn_that_fails_ends_neither_those_after_it_nor_the_run(cluster_of_ray: None, tmp_path: Path) -> None:
+    tracker = PrometheusTracker("fails", tmp_path, refresh_seconds=0.01)
+    tracker.log({"step": 0}, 0)
+    has_failed, is_set_again = threading.Event(), threading.Event()
+
+    class Refusing:
+        """A gauge that cannot be set, as where Ray goes down."""
+
+        def set(self, value: float, tags: dict[str, str]) -> None:
+            if has_failed.is_set():
+                is_set_again.set()
+            has_failed.set()
+            raise RuntimeError("Ray is gone")
+
+    well, tracker._gauges["k2rl_step"] = tracker._gauges["k2rl_step"], Refusing()  # type: ignore[assignment]
+    assert has_failed.wait(PATIENCE) and is_set_again.wait(PATIENCE)
+    tracker._gauges["k2rl_step"] = well
+    tracker.log({"step": 1}, 1)
+    tracker.close()
+    tracker.log({"step": 2}, 2)  # of a run's last evaluation, perhaps: it starts nothing anew

@@ -125,6 +125,8 @@ class Here:
 class InThisProcess:
     """Starts nothing but objects; `started` and `stopped` have their names in order.
 
+    `doomed` are those, by name, whose next process comes to a fault in its first call.
+
     Args:
         device: GPUs have no room for the learner beside an engine.
     """
@@ -137,6 +139,7 @@ class InThisProcess:
         self.running: dict[str, Here] = {}
         self.started: list[str] = []
         self.stopped: list[str] = []
+        self.doomed: dict[str, Exception] = {}
 
     async def __aenter__(self) -> InThisProcess:
         return self
@@ -150,6 +153,7 @@ class InThisProcess:
         small = {Learner: SmallLearner, VLLMEngine: SmallEngine}[kind]
         self.started.append(name)
         self.running[name] = Here(name, small(*args), self._check)
+        self.running[name].fault = self.doomed.pop(name, None)
         self._check()
         return self.running[name]
 

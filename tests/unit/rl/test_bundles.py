@@ -66,6 +66,15 @@ def test_cpus_are_shared_out_among_the_engines_and_too_few_are_refused() -> None
         bundle_of(with_engines(1), [])
 
 
+def test_an_engines_processes_want_a_cpu_each_of_its_bundle() -> None:
+    config = with_engines(2)
+    config = config.model_copy(update={"engine": config.engine.model_copy(update={"tensor_parallel": 3})})
+    assert bundle_of(config, [{"CPU": 6.0}]).num_cpus == 3
+    told = r"^engine\.tensor_parallel = 3: .* its bundle has 2 \(cluster\.cpus_per_bundle, .*engine\.num_engines"
+    with pytest.raises(ValueError, match=told):
+        bundle_of(config, [{"CPU": 5.0}])
+
+
 def test_bundles_are_the_largest_that_fit_on_nodes_and_not_in_their_sum() -> None:
     """Against a second method: nodes are filled with bundles one by one."""
     for first, second, num in product(range(1, 9), range(1, 9), range(1, 5)):

@@ -13,7 +13,7 @@ import ray.exceptions
 
 from configs.sections import ClusterConfig
 from rl.calls import Actor, _start_failure
-from rl.faults import ActorLost, DeadlineExceeded
+from rl.faults import ActorLost, DeadlineExceeded, HandedLost
 from rl.processes import Place
 from rollout.engine.engine import EngineBroken
 
@@ -113,6 +113,39 @@ def test_what_a_method_raised_arrives_as_itself_and_the_process_lives(error: Exc
     with pytest.raises(type(error)) as told:
         ask(actor)
     assert str(told.value) == str(error) and actor.failure is None
+
+
+LOST = (
+    ray.exceptions.ObjectLostError("00ff", None, ""),
+    ray.exceptions.OwnerDiedError("00ff", None, ""),
+    ray.exceptions.ObjectReconstructionFailedError("00ff"),
+    ray.exceptions.ObjectFetchTimedOutError("00ff", None, ""),
+)
+"""What Ray says of a reference whose last copy went down with its node."""
+
+
+@pytest.mark.parametrize("error", LOST, ids=lambda error: type(error).__name__)
+def test_a_process_that_was_handed_what_is_gone_says_so_and_not_that_it_died(error: Exception) -> None:
+    actor = learner_that(raised_over_there(error))
+    told = r"^learner\.update in phase 'learn' of step 7: what it was handed is lost: Failed to retrieve object 00ff"
+    with pytest.raises(HandedLost, match=told) as found:
+        ask(actor)
+    assert actor.failure is found.value and "\n" not in str(found.value)
+
+
+@pytest.mark.parametrize("error", LOST, ids=lambda error: type(error).__name__)
+def test_an_answer_that_went_down_with_its_node_is_a_lost_process(error: Exception) -> None:
+    actor = learner_that(error)
+    with pytest.raises(ActorLost, match="its answer is lost, and so is its node: Failed to retrieve object") as found:
+        ask(actor)
+    assert actor.failure is found.value and not isinstance(found.value, HandedLost)
+
+
+def test_a_process_that_ray_ended_for_want_of_memory_is_lost_as_any_other() -> None:
+    actor = learner_that(ray.exceptions.OutOfMemoryError("1 worker was killed\nbecause the node ran low on memory"))
+    with pytest.raises(ActorLost, match=r": the process died: 1 worker was killed$") as found:
+        ask(actor)
+    assert actor.failure is found.value
 
 
 def test_a_timeout_that_a_method_raised_is_no_missed_deadline() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rl.cluster import Cluster
-from rl.faults import ActorLost, DeadlineExceeded, PhaseError
+from rl.faults import ActorLost, DeadlineExceeded, HandedLost, PhaseError
 from rollout.engine.device import CPU, CUDA, DeviceProfile
 from rollout.engine.engine import EngineBroken
 from tests.unit.rl.small_cluster import NUM_ENGINES, InThisProcess, generate, on_a_cluster
@@ -97,6 +97,39 @@ def test_a_lost_learner_is_started_anew_and_must_be_restored_while_the_engines_l
         assert here.stopped == ["learner"] and cluster.learner is not before and not cluster.learner.is_lost
         await generate(cluster, 5)  # of the checkpoint: older than what they serve
         assert here.versions() == [5] * NUM_ENGINES
+
+    on_a_cluster(tmp_path, work)
+
+
+@pytest.mark.parametrize("fault", [ActorLost("died with its node"), DeadlineExceeded("late")])
+def test_a_learner_that_died_unasked_while_engines_sampled_is_found_when_one_of_them_was_lost(
+    tmp_path: Path, fault: Exception
+) -> None:
+    """Their node is gone: what an engine that is started anew would be handed lay there."""
+
+    async def work(cluster: Cluster, here: InThisProcess) -> None:
+        await generate(cluster, 0)
+        before = cluster.learner
+        here.running["engine 1"].failure = ActorLost("engine 1.finished: the process died")
+        here.running["learner"].fault = fault
+        assert not before.is_lost and await cluster.start_anew()
+        assert before.is_lost and here.stopped == ["engine 1", "learner"] and not cluster.learner.is_lost
+        await generate(cluster, 0)
+        assert here.versions() == [0] * NUM_ENGINES
+
+    on_a_cluster(tmp_path, work)
+
+
+def test_an_engine_that_was_handed_what_is_gone_lives_on_and_the_learner_is_started_anew(tmp_path: Path) -> None:
+    async def work(cluster: Cluster, here: InThisProcess) -> None:
+        await generate(cluster, 0)
+        here.running["engine 2"].fault = HandedLost("engine 2.stage_weights: what it was handed is lost")
+        with pytest.raises(HandedLost):
+            await generate(cluster, 1)
+        assert await cluster.start_anew() and here.stopped == ["learner"]
+        assert here.running["engine 2"].failure is None
+        await generate(cluster, 1)
+        assert here.versions() == [1] * NUM_ENGINES and here.started[4:] == ["learner"]
 
     on_a_cluster(tmp_path, work)
 

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from configs.load import load_config
 from rl.accuracy import Accuracy, GymResult
-from rl.comparison import Result, difference, tables, with_differences
+from rl.comparison import Result, difference, plan, tables, with_differences
 from rl.evaluate import main
+from rollout.quant.scheme import QuantScheme
 
 TINY = str(Path(__file__).parents[3] / "configs" / "tiny_cpu.toml")
 
@@ -49,6 +51,24 @@ def test_a_length_beyond_the_context_names_the_setting_that_raises_it(capsys, ti
     assert "--max-tokens 128" in line and line.endswith("add model.context_length=144")
     line = refused(capsys, str(tiny_folder), "model.context_length=4096")
     assert "exceeds what the model knows (max_position_embeddings = 128" in line
+
+
+def test_processes_of_an_engine_must_be_able_to_share_each_model(capsys, tiny_folder, tmp_path):
+    """Two heads; 96 rows of the MLP are 48 for each of two, which packed matrices cannot have and others may."""
+    told = refused(capsys, str(tiny_folder), "engine.tensor_parallel=3", "cluster.cpus_per_bundle=3")
+    assert told.startswith("engine.tensor_parallel = 3 does not divide num_attention_heads = 2 ")
+    two = "engine.tensor_parallel=2", "cluster.cpus_per_bundle=2"
+    facts = json.loads((tiny_folder / "config.json").read_text())
+    (tmp_path / "model.safetensors").touch()
+    (tmp_path / "config.json").write_text(
+        json.dumps(facts | {"quantization_config": QuantScheme().quantization_config()})
+    )
+    told = refused(capsys, str(tmp_path), *two)
+    assert told.startswith("engine.tensor_parallel = 2 leaves a process [out=48, in=64] of ") and "gate_proj" in told
+    assert plan(load_config([TINY], two), [str(tiny_folder)], ()).contenders[0].weights == "BF16"
+    with pytest.raises(ValueError, match="an engine has one GPU here"):
+        elsewhere = load_config([TINY], [*two, "cluster.address=10.0.0.1:6379"])
+        plan(elsewhere, [str(tiny_folder)], (), nodes=lambda config: [{"CPU": 8.0, "GPU": 1.0}])
 
 
 @pytest.mark.parametrize("lengths", ["0", "16,x", "16,", "-1"])

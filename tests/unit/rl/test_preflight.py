@@ -19,7 +19,7 @@ from gyms.fingerprint import gym_fingerprint
 from gyms.load import GymSpec, load_gym
 from gyms.mixture import EpisodeLimits
 from rl.gym_checks import check_gold, episode_limits
-from rl.preflight import available_memory, check, resolve_run_folder
+from rl.preflight import available_memory, check, check_memory, resolve_run_folder
 
 GYM = '''
 from gyms.api import Gym, Score, Status, Task, message
@@ -369,8 +369,18 @@ def test_a_cluster_is_checked_by_what_its_nodes_have_and_not_by_the_machine_of_t
 def test_an_engine_of_several_processes_needs_a_model_that_they_can_share(configured, tmp_path):
     shape = "model.tiny.hidden_size=64", "model.tiny.intermediate_size=64"
     with pytest.raises(ValueError, match=r"^engine\.tensor_parallel = 2 does not divide num_attention_heads = 1 "):
-        check(configured(*shape, "engine.tensor_parallel=2"))
-    check(configured(*shape, "model.tiny.num_heads=2", "engine.tensor_parallel=2", f"run_dir={tmp_path / 'two'}"))
+        check(configured(*shape, "engine.tensor_parallel=2", "cluster.cpus_per_bundle=2"))
+    two = "model.tiny.num_heads=2", "engine.tensor_parallel=2", f"run_dir={tmp_path / 'two'}"
+    assert "its bundle has 1 (cluster.cpus_per_bundle" in refusal(configured(*shape, *two, "cluster.cpus_per_bundle=1"))
+    check(configured(*shape, *two, "cluster.cpus_per_bundle=2"))
+
+
+@pytest.mark.parametrize(("size", "gib"), [(1, 2048), (3, 2048 + 3 * 1024)])
+def test_each_process_of_an_engine_of_several_holds_a_whole_packed_version(configured, size, gib):
+    """Of 2^40 parameters at one byte each, beside the two bytes that their matrices take together."""
+    with pytest.raises(ValueError, match=rf", engines {gib}\.0\), but ") as told:
+        check_memory(configured(f"engine.tensor_parallel={size}"), 1 << 40)
+    assert ("engine.tensor_parallel" in str(told.value)) == (size > 1)
 
 
 def test_the_run_folder_is_absolute_and_named_after_the_run(configured, tmp_path, monkeypatch):

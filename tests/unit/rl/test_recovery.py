@@ -132,6 +132,45 @@ def test_a_lost_learner_rewinds_the_run_to_its_newest_checkpoint(
     assert go(tmp_path, device=device, in_update=in_update, at_end=expect_a_whole_run) == [0, 1, 2, 3, 2, 3, 4, 5]
 
 
+def test_a_learner_that_died_with_an_engine_while_sampling_rewinds_the_run(tmp_path: Path) -> None:
+    """One node had both; only the engine was asked, and the learner had not been updated."""
+    fall = ActorLost("engine 1.finished: the process died")
+    is_done: list[bool] = []
+
+    def in_rollout(run: Recoverable, here: InThisProcess) -> None:
+        if run.state.step == 3 and not is_done:
+            is_done.append(True)
+            here.running["learner"].fault = ActorLost("learner.__ray_ready__: the process died")
+            here.running["engine 1"].failure = fall
+            raise fall
+
+    assert go(tmp_path, in_rollout=in_rollout, at_end=expect_a_whole_run) == [0, 1, 2, 3, 2, 3, 4, 5]
+
+
+def test_a_learner_that_is_lost_again_while_it_is_started_anew_counts_as_one_more_loss(tmp_path: Path) -> None:
+    """Ray may start it on the node that died, until it finds out."""
+    first, again = ActorLost("learner.update: the process died"), ActorLost("learner.__ray_ready__: the process died")
+    fall = Once("learner", 3, first)
+
+    def in_update(run: Recoverable, here: InThisProcess) -> None:
+        if not fall.is_done:
+            fall(run, here)
+            here.doomed = {"learner": again} if fall.is_done else {}
+
+    async def at_end(run: Recoverable, here: InThisProcess) -> None:
+        await expect_a_whole_run(run, here)
+        assert here.stopped.count("learner") == 2 and not here.doomed
+
+    assert go(tmp_path / "twice", in_update=in_update, at_end=at_end) == [0, 1, 2, 3, 2, 3, 4, 5]
+
+    def always(run: Recoverable, here: InThisProcess) -> None:
+        here.running["learner"].fault = first
+        here.doomed = {"learner": again}
+
+    with pytest.raises(ActorLost, match=r"^learner\.update"):  # of four steps two may be lost: here, each loses two
+        go(tmp_path / "always", in_update=always)
+
+
 def test_more_restarts_than_allowed_within_the_window_end_the_run_with_the_fault_itself(tmp_path: Path) -> None:
     began: list[int] = []
 

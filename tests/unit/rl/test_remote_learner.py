@@ -6,8 +6,10 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
+from rl.faults import ActorLost, DeadlineExceeded
 from rl.remote_learner import RemoteLearner
 from rollout.weights.changes import Changes, changes
 from rollout.weights.contract import WeightArtefact
@@ -19,6 +21,8 @@ class Asked:
 
     name = "learner"
     failure: Exception | None = None
+    fault: Exception | None = None
+    """What its next call comes to."""
 
     def __init__(self) -> None:
         self.settings: dict[str, str] = {}
@@ -26,6 +30,9 @@ class Asked:
 
     async def ask(self, method: str, *args: Any, setting: str, **kwargs: Any) -> Any:
         self.settings[method] = setting
+        if self.fault is not None:
+            self.failure = self.fault
+            raise self.fault
         return method
 
     async def ask_shared(self, method: str, version: int, *, before: str | None, setting: str) -> tuple[str, Changes]:
@@ -57,6 +64,18 @@ def test_only_an_update_moves_the_learner_off_the_state_of_the_steps_start() -> 
         assert not learner.has_moved
         await learner.update(None, [], lr=0.1)  # type: ignore[arg-type]
         assert learner.has_moved
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("fault", [ActorLost("died"), DeadlineExceeded("late"), None])
+def test_a_look_at_the_learner_finds_that_it_died_and_raises_nothing(fault: Exception | None) -> None:
+    async def run() -> None:
+        asked = Asked()
+        asked.fault = fault
+        learner = RemoteLearner(asked)
+        await learner.look()
+        assert learner.is_lost is (fault is not None) and asked.settings == {"__ray_ready__": "save_seconds"}
 
     asyncio.run(run())
 

@@ -12,8 +12,8 @@ from rich.console import Console
 
 from configs.load import ConfigError, to_json
 from rl.provenance import git_state, start_facts
-from rl.sweep import _failure, _wait, main
-from rl.sweep_jobs import check_files, job_of
+from rl.sweep import MAX_SILENT, _failure, _follow, _wait, main
+from rl.sweep_jobs import Job, check_files, job_of
 from rl.sweep_plan import plan, values_of
 from rl.sweep_table import result_of, table_of
 from tests.run_folders import evaluation, response, siblings, write_run
@@ -170,6 +170,52 @@ def test_a_job_that_ended_well_counts_as_failed_until_its_run_is_done(files: lis
     assert _failure(missing, 0, is_job=True) == "its job ended, and it is unfinished"  # as after `ray job stop`
     done(missing.folder, missing, right=10, reward=0.25)
     assert not _failure(missing, 0, is_job=True)
+
+
+RAY = """\
+#!/bin/sh
+echo "$2" >> {folder}/asked
+case "$2" in
+  submit) exit {code} ;;
+  status)
+    answer=$(head -n 1 {folder}/answers)
+    sed -i 1d {folder}/answers
+    printf '%b\n' "$answer"
+    test "$answer" != "no route" ;;
+esac
+"""
+"""A program `ray` whose submissions end at once, with an exit status; of the job it says one line after another."""
+
+
+@pytest.mark.parametrize(
+    ("code", "answers", "expected", "asked"),
+    [
+        (0, ["Job 'j' succeeded"], 0, "submit status"),
+        (1, ["Job 'j' failed\\nStatus message: Job j does not exist"], 1, "submit status"),
+        (1, ["Job j does not exist"], 1, "submit status"),  # it was never submitted
+        (0, ["Job 'j' was stopped"], 0, "submit status"),  # then the run's folder says that it is not done
+        (1, ["Status for job 'j': PENDING", "Status for job 'j': RUNNING", "Job 'j' succeeded"], 0,
+         "submit status logs status logs status"),
+        (0, ["Status for job 'j': RUNNING", "Job 'j' failed"], 1, "submit status logs status"),  # it ended politely
+        (1, ["no route", "no route", "Status for job 'j': RUNNING", "no route", "Job 'j' succeeded"], 0,
+         "submit status status status logs status status"),
+        (1, [], 1, " ".join(["submit", *["status"] * (MAX_SILENT + 1)])),
+    ],
+)  # fmt: skip
+def test_a_job_whose_log_breaks_off_is_followed_until_the_cluster_says_that_it_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    code: int, answers: list[str], expected: int, asked: str,
+) -> None:  # fmt: skip
+    (tmp_path / "answers").write_text("".join(f"{answer}\n" for answer in answers))
+    (tmp_path / "ray").write_text(RAY.format(folder=tmp_path, code=code))
+    (tmp_path / "ray").chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    job = Job(id="j", address="http://head:8265", entrypoint=("true",))
+    assert _follow(job, "[1/1] j", pause_seconds=0.0) == (expected, False)
+    assert (tmp_path / "asked").read_text().split() == asked.split()
+    told = capsys.readouterr().err
+    assert told.count("its log broke off, and job j goes on; following it again") == int("logs" in asked)
+    assert ("it may still run: ray job stop --address http://head:8265 j" in told) == (not answers)
 
 
 def test_ctrl_c_is_told_and_left_to_the_command() -> None:

@@ -29,6 +29,13 @@ def test_on_a_cpu_an_engine_is_eager_prefills_in_one_piece_and_has_no_sleep() ->
     assert short["max_num_batched_tokens"] == 2048
 
 
+def test_the_processes_of_an_engine_share_its_kv_cache_among_them() -> None:
+    """vLLM gives each worker what it is told."""
+    of_three = vllm_arguments(replace(SETTINGS, tensor_parallel=3), CPU)
+    assert of_three["kv_cache_memory_bytes"] == (1 << 30) // 3
+    assert (of_three["tensor_parallel_size"], of_three["distributed_executor_backend"]) == (3, "mp")
+
+
 def test_a_blocks_size_must_suit_the_device() -> None:
     with pytest.raises(ValueError, match=r"engine\.block_size = 48 is no multiple of 32"):
         vllm_arguments(replace(SETTINGS, block_size=48), CPU)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import subprocess
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from rollout.engine.workers import Answer, Workers
+from rollout.engine.workers import Answer, Workers, threads_shared
 from rollout.weights.contract import WeightArtefact
 from rollout.weights.receiver import tensors
 from rollout.weights.sender import build_artefact
@@ -95,3 +98,26 @@ def test_the_worker_of_this_process_is_called_directly_and_raises_what_it_raises
 
     with pytest.raises(KeyError, match="a tensor"):
         Workers(SimpleNamespace(collective_rpc=broken), num=1).ask("k2rl_swap")
+
+
+@pytest.mark.parametrize("before", [None, "9"])
+def test_processes_that_are_started_get_their_part_of_the_threads_and_this_ones_setting_stays(
+    monkeypatch: pytest.MonkeyPatch, before: str | None
+) -> None:
+    def of_a_process() -> str:
+        words = [sys.executable, "-c", "import os; print(os.environ.get('OMP_NUM_THREADS'))"]
+        return subprocess.run(words, check=True, capture_output=True, text=True).stdout.strip()
+
+    if before is None:
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    else:
+        monkeypatch.setenv("OMP_NUM_THREADS", before)
+    num_threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(5)
+        for num, expected in ((1, str(before)), (2, "2"), (5, "1"), (7, "1")):
+            with threads_shared(num):
+                assert of_a_process() == expected
+            assert os.environ.get("OMP_NUM_THREADS") == before
+    finally:
+        torch.set_num_threads(num_threads)
