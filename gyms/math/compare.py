@@ -1,10 +1,10 @@
 """Whether an answer is the gold answer, by the type of both. The first line that fits decides:
 
     one of the two is       rule                                                 right                     wrong
+    congruence              the same modulus, residue and unknown                x = 7 mod 11 ~ 7 + 11k    7
     where (a qualifier)     its number set agrees where both name one, whatever  2n, n in Z ~ 2k, k in Z   ... n in N
                             runs over it is called
     case                    a function by cases: its values, where they hold     x if x > 0 ~ x, 0 < x     x if x < 0
-    congruence              the same modulus and residue                         x = 7 mod 11 ~ 7 + 11k    7
     date, sequence          month and day; first item, difference, last item     July 4 ~ the 4th of July  July 14
     rel                     both give a value to the same name: the values       x = 3 ~ x = 1 + 2 = 3     y = 3
                             both hold for the same: up to a constant factor      y = 2x ~ 2x - y = 0       y = x
@@ -74,6 +74,8 @@ def equivalent(gold: Node, answer: Node, rules: Rules) -> bool:
         whole = as_whole(gold), as_whole(answer)
         if all(node.op in ("set", "list") for node in whole):
             gold, answer = whole
+    if is_congruence(gold) or is_congruence(answer):
+        return same_residue(gold, answer)
     if gold.op == "where" or answer.op == "where":
         if gold.op == answer.op and gold.value != answer.value:
             return False
@@ -83,8 +85,6 @@ def equivalent(gold: Node, answer: Node, rules: Rules) -> bool:
         return gold.op == answer.op and all(
             equivalent(g, a, rules) for g, a in zip(gold.args, answer.args, strict=True)
         )
-    if is_congruence(gold) or is_congruence(answer):
-        return same_residue(gold, answer)
     if gold.op in ("add", "rel"):
         answer = with_constant_of(gold, answer)
     if gold.op == "date" or answer.op == "date":

@@ -18,9 +18,10 @@ from random import Random
 
 from gyms.math.tree import Node, Unreadable, free_names, num, size, walk
 
-__all__ = ["agree_on_integers"]
+__all__ = ["WHOLE_LETTERS", "agree_on_integers"]
 
-_LETTERS = frozenset("nmkjlNMK")
+WHOLE_LETTERS = frozenset("nmkjlNMK")
+"""Letters that stand for whole numbers by custom."""
 _FROM_ONE = frozenset(["root", "fact", "binom"])
 """What may have no value at 0 or below."""
 MAX_PERIOD = 120
@@ -70,7 +71,7 @@ def _whole_letters(nodes: list[Node]) -> frozenset[str]:
             found |= free_names(node)
         elif node.op in ("floor", "ceil") or (node.op == "fn" and node.value in ("floor", "ceil")):
             (found if any(map(_makes_fractions, walk(node))) else real).update(free_names(node))
-    return frozenset(found - real) & _LETTERS
+    return frozenset(found - real) & WHOLE_LETTERS
 
 
 def _is_negative(base: Node) -> bool:
@@ -85,7 +86,7 @@ def _makes_fractions(node: Node) -> bool:
 
 def _is_from_one(node: Node) -> bool:
     if node.op == "div":
-        return bool(free_names(node.args[1]) & _LETTERS)
+        return bool(free_names(node.args[1]) & WHOLE_LETTERS)
     return node.op in _FROM_ONE or (node.op == "fn" and node.value in ("ln", "log", "logb", "perm"))
 
 

@@ -547,7 +547,6 @@ NOTATIONS = [
      [r"\sqrt5 (\approx 3.5)", r"\sqrt6 (\approx 2.236)"]),
     (r"x \equiv 7 \pmod{11}", ["x = 7 + 11k", r"x \equiv 18 \pmod{11}", r"7 \pmod{11}", r"-4 \pmod{11}"],
      ["7", "18", r"x \equiv 8 \pmod{11}", r"x \equiv 7 \pmod{12}", "x = 7 + 12k", "x = 8 + 11k", "7 + 11k + j"]),
-    ("7", [r"7 \pmod{11}"], [r"18 \pmod{11}", "7 + 11k"]),
     (r"a_n = 3 \cdot 2^{n-1}", [r"a_n = \frac32 \cdot 2^n"], [r"a_n = 3 \cdot 2^n", r"a_n = \frac12 \cdot 3^n"]),
     ("ABD", ["A, B, D", r"\text{A, B and D}", "ABD", "D, A, B"], ["A, B", "A, B, C, D"]),
     ("A, B, D", ["ABD"], ["AB", "ABC"]),
