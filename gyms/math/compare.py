@@ -412,9 +412,10 @@ def _ratios(gold: Node, answer: Node, rules: Rules) -> bool:
             return False
         if is_time(gold.note) and is_time(answer.note):
             return all(same_value(g, a) for g, a in zip(gold.args, answer.args, strict=True))
-        first_gold, first_answer = gold.args[0], answer.args[0]
+        is_number = is_closed(gold) and is_closed(answer)
         return all(
-            same_value(Node("mul", (g, first_answer)), Node("mul", (a, first_gold))) and not same_value(a, num(0))
+            same_value(*(_crossed if is_number else _divided)(gold.args[0], g, answer.args[0], a))
+            and not same_value(a, num(0))
             for g, a in zip(gold.args[1:], answer.args[1:], strict=True)
         )
     ratio, other = (gold, answer) if gold.op == "ratio" else (answer, gold)
@@ -423,3 +424,12 @@ def _ratios(gold: Node, answer: Node, rules: Rules) -> bool:
     rules.flags.add("ratio")
     quotient = Node("div", ratio.args)
     return same_scalar(other, quotient, rules) if ratio is answer else same_scalar(quotient, other, rules)
+
+
+def _crossed(first_gold: Node, gold: Node, first_answer: Node, answer: Node) -> tuple[Node, Node]:
+    return Node("mul", (gold, first_answer)), Node("mul", (answer, first_gold))
+
+
+def _divided(first_gold: Node, gold: Node, first_answer: Node, answer: Node) -> tuple[Node, Node]:
+    """With letters both sides are kept apart: what an answer says of a letter is not the gold answer's word."""
+    return Node("div", (first_gold, gold)), Node("div", (first_answer, answer))

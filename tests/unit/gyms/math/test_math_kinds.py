@@ -488,6 +488,17 @@ WHOLE = [
     (r"\lfloor\sqrt{n}\rfloor", [r"\lceil \sqrt{n+1}\rceil - 1"], [r"\lceil \sqrt{n}\rceil - 1", r"\sqrt{n}"]),
     (r"\left\lfloor\frac{n}{100}\right\rfloor", [], [r"\left\lfloor\frac{n+1}{100}\right\rfloor"]),
     (r"n \bmod 2", [r"\frac{1-(-1)^n}{2}"], [r"\frac{1+(-1)^n}{2}", r"\frac{n}{2}"]),
+    # an answer does not make the gold answer's letter a whole number
+    ("n", [], [r"n+\sin(\pi n)+0\cdot(-1)^n", r"n\cos(2\pi n)+0\cdot(-1)^n",
+               r"n+\sin n\pi+\lfloor n/2\rfloor-\lfloor n/2\rfloor"]),
+    ("2^n", [], [r"2^n\cos(2\pi n)+0\cdot(-1)^n"]),
+    (r"\frac{1}{n}", [], [r"\frac{\cos 2\pi n}{n}+0\cdot i^n"]),
+    (r"\sin n", [], [r"\sin n+\sin n\pi+0\cdot(-1)^n"]),
+    ("n:1", [], [r"n+\sin n\pi+0\cdot(-1)^n:1"]),
+    ("1:n", [], [r"1:n+\sin n\pi+0\cdot(-1)^n"]),
+    ("a:b", ["2a:2b"], ["b:a"]),
+    (r"\cos n\pi", ["(-1)^n"], ["1", "-(-1)^n"]),
+    (r"\frac{1+\cos n\pi}{2}", [r"\frac{1+(-1)^n}{2}"], [r"\frac{1-(-1)^n}{2}"]),
     (r"\sin 75^\circ", [r"\frac{\sqrt6+\sqrt2}{4}"], [r"\frac{\sqrt6-\sqrt2}{4}"]),
     (r"\tan 60^\circ", [r"\sqrt3"], [r"\frac{\sqrt3}{3}"]),
 ]  # fmt: skip
