@@ -2,9 +2,9 @@ r"""Which option an answer names: `D`, `(D)`, `\textbf{(D)}\ 45`, "option D", "D
 
 The letter stands first, alone or set off by a bracket, a full stop or a colon; what follows is the option's own text,
 and must not name another option: `A) B C D` lists them all. A sentence may *claim* one ("the best choice is C, since D
-is too large", "so C is correct"): what it gives as its reason, or denies, may then name others. What others choose, what
-a letter is picked *as*, and "statement C is true" claim no option, nor does what is followed by talk of "the third
-option" or another answer. A short sentence may
+is too large", "so C is correct"): what it gives as its reason, or denies, may then name others. No option is claimed by
+what others choose, by what a letter is picked *as*, by "statement C is true", or before talk of "the third option".
+A short sentence may
 name one option anywhere ("I choose B"). A letter without brackets may be a variable, so a bare `B` as the gold answer
 is both: `verify` asks here first, then compares as mathematics.
 """
@@ -69,8 +69,8 @@ _NAMED_BEFORE = re.compile(
 _WHO = re.compile(
     r"(?:(?:^|[.!?:][ ]+)(?:(?:so|hence|thus|therefore|then|finally|now|please)[ ,]+)*"
     r"|[,;][ ](?:and[ ])?(?:(?:so|hence|thus|therefore|then)[ ,]+)+"
-    r"|\b(?:I|we)(?:'(?:ll|d|ve|m|re))?[ ](?:(?:would|will|shall|should|must|can|have|had|to|am|are|do|did|therefore|thus"
-    r"|then|hence|now|finally|simply|definitely|confidently|clearly|also|decided?|want|need)[ ]){0,4}"
+    r"|\b(?:I|we)(?:'(?:ll|d|ve|m|re))?[ ](?:(?:would|will|shall|should|must|can|have|had|to|am|are|do|did|therefore"
+    r"|thus|then|hence|now|finally|simply|definitely|confidently|clearly|also|decided?|want|need)[ ]){0,4}"
     r"|\blet(?:'s|[ ]us)[ ](?:therefore[ ]|then[ ])?|\bmust[ ](?:therefore[ ]|then[ ])?"
     r"|\b(?:correct|right|best|answer)[ ](?:(?:choice|option|answer|is|thing|move)[ ]){0,2}to[ ])$",
     re.I,
@@ -78,7 +78,8 @@ _WHO = re.compile(
 """Whose choice counts: "I pick", "we must therefore choose", "So select"; not "most students choose"."""
 _AS_ITS_NAME = re.compile(
     r"[ ]+(?:as|for|to[ ]be)[ ](?:the|an?|our|its|their)[ ]"
-    r"(?!(?:(?:only|most|correct|right|best|final|simple|same|following)[ ])*(?:answer|option|choice|one|reasons?)\b)|[ ]+as[ ][a-z]+(?=[.,;]|$)",
+    r"(?!(?:(?:only|most|correct|right|best|final|simple|same|following)[ ])*(?:answer|option|choice|one|reasons?)\b)"
+    r"|[ ]+as[ ][a-z]+(?=[.,;]|$)",
     re.I,
 )
 """Behind a letter that is picked for a part: "we pick A as the origin"."""
