@@ -195,7 +195,7 @@ def _last_side(node: Node) -> Node:
 
 
 def _congruence(node: Node) -> _Class | None:
-    """`7 \\pmod{11}`, `x \\equiv 7 \\pmod{11}`; in a chain, `x \\equiv 18 \\equiv 7 \\pmod{11}`, all sides must agree."""
+    """`7 \\pmod{11}`, `x \\equiv 7 \\pmod{11}`; in a chain of several sides, all must agree."""
     core = node.args[0] if node.op == "where" else node
     sides = core.args if core.op == "rel" else (core,)
     if not is_congruence(core) or (core.op == "rel" and (set(core.value) != {"="} or not _is_name(sides[0]))):
