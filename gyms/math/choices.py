@@ -18,6 +18,8 @@ __all__ = ["LETTERS", "choice_and_rest", "choice_of", "is_letter", "last_claim",
 LETTERS = "ABCDEFGHIJ"
 MAX_WORDS = 8
 """A longer sentence may name an option for any reason."""
+MAX_NAME_WORDS = 3
+"""Up to so many words are a name, "the statement B"."""
 MAX_CHARS = 400
 MAX_CLAIM_CHARS = 4_000
 """How far before a response's end a claim is looked for."""
@@ -50,11 +52,12 @@ _DENIAL = re.compile(
 )
 _OTHER_USE = re.compile(
     r"\b(?:let|consider|check|try|test|denotes?|where|points?|midpoint|sides?|angles?|triangle|circle|line|segment|set"
-    r"|vertex|vertices|event|matrix|column|row|variable|constant|vector|plane|node|box|bag|player|person|team"
-    r"|statements?|claims?|cases?|assertions?|students?|people|they|many)\b",
+    r"|vertex|vertices|event|matrix|column|row|variable|constant|vector|plane|node|box|bag|player|person|team)\b",
     re.I,
 )
 """In a sentence that claims nothing, a bare letter beside such a word is something else's name."""
+_OTHERS = re.compile(r"\b(?:statements?|claims?|cases?|assertions?|students?|people|they|many|most)\b", re.I)
+"""In a sentence they are what others choose, or what an option speaks of; "Statement B" alone is an answer."""
 _NAMED_BEFORE = re.compile(
     r"\b(?:points?|midpoint|sides?|angles?|triangles?|circles?|lines?|segments?|sets?|vertex|vertices|events?|matrix"
     r"|matrices|columns?|rows?|variables?|constants?|vectors?|planes?|nodes?|box|boxes|bags?|players?|person|persons"
@@ -208,7 +211,10 @@ def _is_denial(before: str) -> bool:
 def _only_letter(text: str) -> str | None:
     """The only option that a sentence names, as in "I choose B."; "A" and "I" are words unless in brackets."""
     plain = _plain(text)
-    if len(plain.split()) > MAX_WORDS or _DENIAL.search(plain) or re.search(r"[=<>+]", plain):
+    num_words = len(plain.split())
+    if num_words > MAX_WORDS or (num_words > MAX_NAME_WORDS and _OTHERS.search(plain)):
+        return None
+    if _DENIAL.search(plain) or re.search(r"[=<>+]", plain):
         return None
     named = _named(plain)
     if len(named) != 1 or (_OTHER_USE.search(plain) and "(" not in plain):

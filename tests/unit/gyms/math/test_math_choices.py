@@ -31,6 +31,7 @@ ONE = [
     "\\boxed{\\text{Choice D}}",
     "\\boxed{\\text{choice (D)}}",
     "\\boxed{\\text{Answer: D}}",
+    "\\boxed{\\text{Statement D}}",
     "Answer: (D) 45",
     "answer is D) 45",
     "The answer is D. 45 degrees.",
