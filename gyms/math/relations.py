@@ -167,7 +167,10 @@ def same_residue(gold: Node, answer: Node) -> bool:
 
     The form `7 + 11k` counts for an answer where k is a letter for whole numbers, and for a gold answer where it says
     so. A gold number answers to its own congruence where it is the least residue: 7 to 7 modulo 11, not modulo 3.
+    A congruence of another kind (`x^2 \\equiv 1 \\pmod{8}`, or modulo 2 pi) equals itself alone.
     """
+    if gold == answer:
+        return True
     if gold.op == answer.op == "where" and gold.value != answer.value:
         return False
     said = _congruence(answer) or _progression(answer, WHOLE_LETTERS | {"t"})

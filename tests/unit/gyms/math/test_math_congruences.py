@@ -18,6 +18,8 @@ SAME = [
     ("7", r"7 \pmod{11}"),
     ("7", r"x \equiv 7 \pmod{11}"),
     ("0", r"0 \pmod{2}"),
+    (r"x^2 \equiv 1 \pmod{8}", r"x^2 \equiv 1 \pmod 8"),
+    (r"x \equiv \frac{\pi}{4} \pmod{2\pi}", r"x \equiv \frac{\pi}{4} \pmod{2\pi}"),
 ]
 OTHER = [
     # a formula is no class, whatever its coefficients
@@ -51,6 +53,9 @@ OTHER = [
     (r"x \equiv 7 \pmod{11}", r"x = 7 + 11k, k \in \mathbb{N}"),
     (r"x \equiv 7 \pmod{11}", r"x \equiv 7 \pmod{22}"),
     (r"x \equiv 7 \pmod{11}", "x = 7 + 5.5k"),
+    (r"x^2 \equiv 1 \pmod{8}", r"x \equiv 1 \pmod{8}"),
+    (r"x^2 \equiv 1 \pmod{8}", "x^2 = 1"),
+    ("x^2 = 1", r"x^2 \equiv 1 \pmod{8}"),
 ]
 
 
