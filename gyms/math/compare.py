@@ -1,10 +1,10 @@
 """Whether an answer is the gold answer, by the type of both. The first line that fits decides:
 
     one of the two is       rule                                                 right                     wrong
+    congruence              the same modulus, residue and unknown                x = 7 mod 11 ~ 7 + 11k    7
     where (a qualifier)     its number set agrees where both name one, whatever  2n, n in Z ~ 2k, k in Z   ... n in N
                             runs over it is called
     case                    a function by cases: its values, where they hold     x if x > 0 ~ x, 0 < x     x if x < 0
-    congruence              the same modulus and residue                         x = 7 mod 11 ~ 7 + 11k    7
     date, sequence          month and day; first item, difference, last item     July 4 ~ the 4th of July  July 14
     rel                     both give a value to the same name: the values       x = 3 ~ x = 1 + 2 = 3     y = 3
                             both hold for the same: up to a constant factor      y = 2x ~ 2x - y = 0       y = x
@@ -36,6 +36,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
+from gyms.math.antiderivatives import is_same_family, with_constant_of
 from gyms.math.exact import key_of
 from gyms.math.relations import Assigned, assigned, composed, is_congruence, same_relation, same_residue
 from gyms.math.scalars import Rules, is_closed, same_quantity, same_scalar, same_value, undone
@@ -56,7 +57,6 @@ from gyms.math.shapes import (
     plain,
     spread,
     width_of,
-    with_constant_of,
 )
 from gyms.math.tree import NOTHING, Node, Unreadable, free_names, num, renamed, sym, walk, words
 
@@ -74,6 +74,8 @@ def equivalent(gold: Node, answer: Node, rules: Rules) -> bool:
         whole = as_whole(gold), as_whole(answer)
         if all(node.op in ("set", "list") for node in whole):
             gold, answer = whole
+    if is_congruence(gold) or is_congruence(answer):
+        return same_residue(gold, answer)
     if gold.op == "where" or answer.op == "where":
         if gold.op == answer.op and gold.value != answer.value:
             return False
@@ -83,10 +85,10 @@ def equivalent(gold: Node, answer: Node, rules: Rules) -> bool:
         return gold.op == answer.op and all(
             equivalent(g, a, rules) for g, a in zip(gold.args, answer.args, strict=True)
         )
-    if is_congruence(gold) or is_congruence(answer):
-        return same_residue(gold, answer)
     if gold.op in ("add", "rel"):
         answer = with_constant_of(gold, answer)
+        if is_same_family(gold, answer):
+            return True
     if gold.op == "date" or answer.op == "date":
         return gold.op == answer.op and _same_date(gold, answer)
     if gold.op == "sequence" or answer.op == "sequence":
@@ -412,9 +414,10 @@ def _ratios(gold: Node, answer: Node, rules: Rules) -> bool:
             return False
         if is_time(gold.note) and is_time(answer.note):
             return all(same_value(g, a) for g, a in zip(gold.args, answer.args, strict=True))
-        first_gold, first_answer = gold.args[0], answer.args[0]
+        is_number = is_closed(gold) and is_closed(answer)
         return all(
-            same_value(Node("mul", (g, first_answer)), Node("mul", (a, first_gold))) and not same_value(a, num(0))
+            same_value(*(_crossed if is_number else _divided)(gold.args[0], g, answer.args[0], a))
+            and not same_value(a, num(0))
             for g, a in zip(gold.args[1:], answer.args[1:], strict=True)
         )
     ratio, other = (gold, answer) if gold.op == "ratio" else (answer, gold)
@@ -423,3 +426,12 @@ def _ratios(gold: Node, answer: Node, rules: Rules) -> bool:
     rules.flags.add("ratio")
     quotient = Node("div", ratio.args)
     return same_scalar(other, quotient, rules) if ratio is answer else same_scalar(quotient, other, rules)
+
+
+def _crossed(first_gold: Node, gold: Node, first_answer: Node, answer: Node) -> tuple[Node, Node]:
+    return Node("mul", (gold, first_answer)), Node("mul", (answer, first_gold))
+
+
+def _divided(first_gold: Node, gold: Node, first_answer: Node, answer: Node) -> tuple[Node, Node]:
+    """With letters both sides are kept apart: what an answer says of a letter is not the gold answer's word."""
+    return Node("div", (first_gold, gold)), Node("div", (first_answer, answer))

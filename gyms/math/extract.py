@@ -59,7 +59,9 @@ _PHRASE = re.compile(
 _CONNECTORS = re.compile(
     r"(?:[\s,;&~$]|\\[()\[\],;:! ]|\\q?quad|\\text\{|\\mbox\{|[{}]|\band\b|\bor\b|\bfor\b|\bpart\b|\([a-d1-4]\))*"
 )
-_AFTER_BOX = re.compile(r"[ ]*\$?[ ]*(\\?%|percent\b|per cent\b|pct\b|\\text\{[ ]*percent[ ]*\}|\^\{?\\circ\}?|\u00b0)")
+_AFTER_BOX = re.compile(
+    r"[ ]{0,9}\$?[ ]{0,9}(\\?%|percent\b|per cent\b|pct\b|\\text\{[ ]{0,9}percent[ ]{0,9}\}|\^\{?\\circ\}?|\u00b0)"
+)
 _CHECK = re.compile(r"\b(?:check|verify|test|checking|verifying)[ ]+(?:our|the|this|my|your)[ ]+$", re.I)
 _SENTENCE_END = re.compile(r"[.!?](?=[\s*\"']|$)(?<!\b[A-J]\.)(?<!\bsq\.)(?<!\bcu\.)|\n|(?:<\|)|$")
 _CLAIM = re.compile(r"[\d\\$]")
@@ -74,7 +76,7 @@ _BECAUSE = re.compile(r"[ ,](?:because|since|as|which|so|where|when|making|meani
 _LEAD_IN = re.compile(
     r"(?:\b(?:is|are|equals|be|get|gives|have|that|answer|thus|so|therefore|hence)\b|[:=\u2248]|\\approx)", re.I
 )
-_ANSWER_LABEL = re.compile(r"^\**(?:A|[Aa]ns\.?|ANS)\**[ ]*:[ ]*\**[ ]*(?=[-\d$\\])")
+_ANSWER_LABEL = re.compile(r"^\**(?:A|[Aa]ns\.?|ANS)\**[ ]{0,9}:[ ]{0,9}\**[ ]{0,9}(?=[-\d$\\])")
 _BARE_NUMBER = re.compile(rf"[\s*$]{{0,9}}(?:{_NUMBER})?[\s*$.]{{0,9}}")
 _MONEY = re.compile(
     r"=[ ]*\\?\$[ ]?(\d{1,3}(?:,\d{3})+(?:\.\d\d)?|\d+(?:\.\d\d)?)(?![\d.,]*\d|[ ]?[-+*/=^$\\])(?=[^$\d=]*$)"
@@ -154,12 +156,25 @@ def _answer_blocks(segment: str) -> list[str] | None:
             start = -1
     if start >= 0 or not blocks:
         return None
-    whole = _ANSWER_BLOCK.findall(segment)
+    whole = _tagged(segment)
     if len(whole) == len(blocks):  # a fence around the answer itself is its dress
         blocks = [
             block if block.strip() else _FENCE_LINE.sub("", fenced) for block, fenced in zip(blocks, whole, strict=True)
         ]
     return blocks
+
+
+def _tagged(text: str) -> list[str]:
+    """What stands between answer tags, each from the first that opens to the next that closes."""
+    found: list[str] = []
+    start = -1
+    for match in _ANSWER_TAG.finditer(text):
+        if not match[1] and start < 0:
+            start = match.end()
+        elif match[1] and start >= 0:
+            found.append(text[start : match.start()])
+            start = -1
+    return found
 
 
 def _marked(segment: str) -> Extracted:

@@ -20,7 +20,7 @@ from gyms.math.normal import literal, normalise
 from gyms.math.read import read_labelled
 from gyms.math.relations import FalseEquation
 from gyms.math.scalars import Rules
-from gyms.math.tree import Node, TooComplex, Unreadable, walk, words
+from gyms.math.tree import Node, TooComplex, Unreadable, check_text, walk, words
 from gyms.math.units import parse_unit
 
 __all__ = ["ANSWER_TYPES", "BadGold", "Gold", "read_gold"]
@@ -111,6 +111,7 @@ def _gold_text(text: str) -> str:
 
 @lru_cache(maxsize=1024)
 def _read_answer(text: str, answer_type: str, *, unit_hint: bool) -> Node:
+    check_text(text)
     if answer_type == "text":
         return Node("text", (), literal(text))
     if answer_type == "choice":

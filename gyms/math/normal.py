@@ -2,7 +2,8 @@ r"""One spelling for what can be written in many: from an answer's raw text to p
 
 Unicode digits, signs, superscripts and fractions become their LaTeX spelling; delimiters, sizes and spacing commands
 go; `\text`-like wrappers become `\text`. Thin grouping (`1\,234`, `1{,}234`, `1,\!234`) becomes GROUP, a mark that only
-stands inside a number. Every rule is one linear pass.
+stands inside a number. Every rule is one linear pass: white space is one space each before any pattern sees it, and
+what stands at the end is taken off from the end, never looked for from every place before it.
 
 What is *not* normalised: a comma that may be decimal or grouping is left as it is; `compare` decides with the gold
 answer in hand, and refuses what stays ambiguous.
@@ -77,9 +78,8 @@ _SIZES = re.compile(
 )
 _SPACES = re.compile(r"\\q?quad|\\(?:thinspace|enspace|space|nobreak)(?![A-Za-z])|(?<!\\)\\[,;:!> /\n]|~")
 _THIN_GROUPS = re.compile(r"(?<=\d)(?:\{,\}|,\\!|\\,|\\!|\\ |\{\\,\}|')[ ]*(?=\d{3}(?!\d))")
-_END_SIGN = re.compile(
-    r"(?<=[^ ])(?:[ ]|\\[ ,;:!])*\\(?:blacksquare|square|Box|qed|checkmark)[ ]*$|\\text\{[ .,;]*\}[ ]*$"
-)
+_END_SIGNS = ("\\blacksquare", "\\square", "\\Box", "\\qed", "\\checkmark")
+_EMPTY_END = re.compile(r"\\text\{[ .,;]*\}[ ]*$")
 _LONE_BACKSLASH = re.compile(r"(?<!\\)\\[ ]*$")
 _OPERATORS = re.compile(
     r"\\text[ ]*\{[ ]*(gcd|lcm|det|max|min|dim|deg|arg|sgn|sin|cos|tan|cot|sec|csc|ln|log|tg|ctg|cotg|sh|ch|th|arctg"
@@ -92,10 +92,15 @@ _STACKED = re.compile(
 """What stands above or below says something of the value, and is none."""
 _NEGATIVE = re.compile(r"^(?:\\text\{)?[ ]*(?:negative|minus)[ ]*\}?[ ]*(?=[\d.\\(])")
 _SHARE = re.compile(r"^(\d{1,12})[ ]*(?:\\text\{)?[ ]*(?:out of(?: every)?|in(?: every)?)[ ]*\}?[ ]*(\d{1,12})$")
-_RECURRING = re.compile(r"^(-?\d{0,20}\.\d{0,20}?)(?:(\d)\2{2,40}|(\d{2,6})\3{1,20})[ ]*(?:\\ldots|\.\.\.)[ ]*$")
+_RECURRING = re.compile(
+    r"^(?:(?P<start>-?\d{0,20}\.\d{0,20}?)(?:(?P<digit>\d)(?P=digit){2,40}|(?P<digits>\d{2,6})(?P=digits){2,20})"
+    r"|(?P<point>-?\d{0,20}\.)(?P<twice>\d{2,6})(?P=twice))[ ]*(?:\\ldots|\.\.\.)[ ]*$"
+)
+"""A digit three times, or digits three times, twice directly behind the point: in 2.718281828... nothing recurs."""
 _RECURRING_IN_BRACKETS = re.compile(r"^(-?\d*\.\d*)\((\d+)\)$")
 _OUTWARD = re.compile(r"^\]|\[$|\[[ ]*\\cup|\\cup[ ]*\]")
-_TURNED = re.compile(r"([\[\](])([^\[\]]{1,80}[,;][^\[\]]{1,80})([\[\])])")
+_END = r"(?:(?!\\cup)[^\[\]()]|\([^\[\]()]{0,80}\)){1,80}"
+_TURNED = re.compile(rf"([\[\](])({_END}[,;]{_END})([\[\])])")
 _TEXT_COLON = re.compile(r"\\text\{[ ]*:[ ]*\}")
 _DOTS_COMMAND = re.compile(r"\\(?:ldots|dots[bcimo]?|cdots|hdots)(?![A-Za-z])")
 _OPERATOR_LETTER = re.compile(r"\\mathbb[ ]*\{?[ ]*([EP])[ ]*\}?(?=[ ]*[\[(])")
@@ -106,7 +111,6 @@ _TEXT_COMMA = re.compile(r"\\text\{([^{}]*[A-Za-z])[ ]*,[ ]*\}(?=[ ]*[^ ])")
 _ORDINAL = re.compile(r"(?<=\d)[ ]*(?:\^[ ]*\{?[ ]*)?\\text\{[ ]*(?:st|nd|rd|th)[ ]*\}(?:(?<=\}\})|\}(?=[ ]*$))?")
 _PLAIN_ORDINAL = re.compile(r"(?<=\d)(?:(?:st|nd|rd|th)|\^[ ]?\{[ ]*th[ ]*\})$")
 _DECIMAL_DOTS = re.compile(r"(\.\d+)[ ]*\\ldots[ ]*$")
-_CONJUNCTION = re.compile(r"\\text\{([^{}]*[A-Za-z][^{}]*?)[ ,]+(and|or)[ ]*\}")
 _ABBREVIATION = re.compile(r"\b(sq|cu|ft|in|hrs?|mins?|secs?|lbs?|oz|mi|yds?|gal|pts?|cm|mm|km)\.(?=[ }]|$)")
 _HALF_OF_DAY = re.compile(r"(?<=[\d{ ])([aApP])\.[ ]?[mM]\.?(?![A-Za-z])")
 _FRACTIONS = re.compile(r"\\[dtc]frac(?![A-Za-z])")
@@ -116,18 +120,16 @@ _PERCENT = re.compile(r"(?:\\text\{[ ]*)?\b(?:percentage|percent|pct|per[ ]cent)
 _UNION = re.compile(r"(?<=[)\]])[ ]*(?:U|\\text\{[ ]*U[ ]*\})[ ]*(?=[(\[])")
 _DOUBLED = re.compile(r"\\\\(?=[A-Za-z{}(),;!$\[\]])")
 _SINGLE = re.compile(r"(?<!\\)\\(?:\\\\)*(?=[A-Za-z])")
-_SYSTEM_BRACE = re.compile(r"\\\{[ ]*(?=\\begin[ ]*\{(?:array|aligned|align|gathered|split)\*?\})(?!.*\\\}[ ]*$)")
+_SYSTEM_BRACE = re.compile(r"\\\{[ ]*(?=\\begin[ ]*\{(?:array|aligned|align|gathered|split)\*?\})")
 _ENVIRONMENT = re.compile(r"\\begin")
 _DELIMITERS = re.compile(r"\\[()\[\]]|\$\$")
 _DOLLAR_MATH = re.compile(r"\$([^$]*)\$")
 _DOLLAR_SIGN = re.compile(r"\\\$|\$(?=[ ]?[-+.\d])|(?<=\d)[ ]?\$")
-_DOTS = re.compile(r"(?<![\\ .,;:!?])[ .,;:!?]+$")
-_LINE_ENDS = re.compile(r"(?:[ ]*\\\\)+[ ]*$")
 _ROW_SPACE = re.compile(r"\\\\\[[ ]*-?[\d.]+[ ]*(?:pt|em|ex|mm|cm|in|mu|px)[ ]*\]")
 _BRACED_SIGN = re.compile(r"\{([:=<>])\}")
 _UPRIGHT = re.compile(r"\\text\{[ ]*([ie])[ ]*\}")
-_OVER = re.compile(r"\{([^{}]*)\\(over|choose)(?![A-Za-z])([^{}]*)\}")
-_BARE_OVER = re.compile(r"\\(?:over|choose)(?![A-Za-z])")
+_INNERMOST = re.compile(r"\{([^{}]*)\}")
+_OVER = re.compile(r"\\(over|choose)(?![A-Za-z])")
 _BASES = {"two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8", "nine": "9"}
 _BASE_NAMES = "|".join(_BASES)
 _NAMED_BASE = re.compile(
@@ -146,14 +148,14 @@ def normalise(text: str) -> str:
     """The answer in one spelling; see the head of this file. Kept: one check asks for the same texts several times."""
     if not text.isascii():
         text = _to_ascii(text)
+    text = " ".join(text.translate(_WHITE).split())
     text = _ROW_SPACE.sub(r"\\\\", text) if "\\\\[" in text else text
-    text = _strip_dress(text.translate(_WHITE))
+    text = _strip_dress(text)
     if "\\" in text:
         if "\\\\" in text and not (_ENVIRONMENT.search(text) and _SINGLE.search(text)):
             text = _DOUBLED.sub(r"\\", text)
-        text = _END_SIGN.sub("", _LONE_BACKSLASH.sub("", text)).replace("\\#", "").replace("\\pounds", "\\pound")
-        text = _THIN_GROUPS.sub(GROUP, text)
-        text = _LINE_ENDS.sub("", text)
+        text = _without_end_sign(_LONE_BACKSLASH.sub("", text)).replace("\\#", "").replace("\\pounds", "\\pound")
+        text = _without_line_ends(_THIN_GROUPS.sub(GROUP, text))
         text = _DEGREES.sub(r"\\deg ", text) if "circ" in text or "degree" in text else text
         text = _WRAPPERS.sub(r"\\text", text)
         text = _STACKED.sub(r" \1\2 ", text) if "set" in text or "brace" in text or "stackrel" in text else text
@@ -164,7 +166,7 @@ def normalise(text: str) -> str:
         text = _TEMPERATURE.sub(r"\\text{deg\1}", text) if "\\deg" in text else text
         text = _SIZES.sub(" ", text)
         text = _FONTS.sub(" ", text)
-        text = _SPACES.sub(" ", text)
+        text = " ".join(_SPACES.sub(" ", text).split())
         text = _FRACTIONS.sub(r"\\frac", text)
         text = _UPRIGHT.sub(r" \1 ", text) if "\\text" in text else text
         text = _with_fractions(text)
@@ -180,7 +182,8 @@ def normalise(text: str) -> str:
         text = _NAMED_BASE.sub(_numbered_base, text)
     text = _UNIT_IN_BRACKETS.sub(_unit_in_brackets, text)
     text = _UNION.sub(r"\\cup ", text)
-    text = _in_plain_order(_SYSTEM_BRACE.sub("", text) if "\\begin" in text else text)
+    is_open = "\\begin" in text and not text.rstrip().endswith("\\}")
+    text = _in_plain_order(_SYSTEM_BRACE.sub("", text) if is_open else text)
     return _without_braces(" ".join(text.split(None)))
 
 
@@ -201,7 +204,8 @@ def _turned(match: re.Match[str]) -> str:
 
 
 def _recurring(match: re.Match[str]) -> str:
-    return rf"{match[1]}\overline{{{match[2] or match[3]}}}"
+    period = match["digit"] or match["digits"] or match["twice"]
+    return rf"{match['start'] or match['point']}\overline{{{period}}}"
 
 
 def _plain_words(text: str) -> str:
@@ -210,23 +214,65 @@ def _plain_words(text: str) -> str:
     text = _UNIT_FRACTION.sub(r"\\text{\1/\2}", text)
     text = _TEXT_COMMA.sub(r"\\text{\1},", text)
     text = _ORDINAL.sub("", _TEXT_COLON.sub(":", text))
-    return _CONJUNCTION.sub(r"\\text{\1}\\text{ \2 }", text) if " and" in text or " or" in text else text
+    return _TEXT.sub(_with_conjunction, text) if "and" in text or "or" in text else text
+
+
+def _with_conjunction(match: re.Match[str]) -> str:
+    """`\\text{dogs and }` as the word and the conjunction behind it."""
+    said = match[1].rstrip(" ")
+    for word in ("and", "or"):
+        before = said.removesuffix(word)
+        words = before.rstrip(" ,")
+        if before != said and words != before and any(map(str.isalpha, words)):
+            return rf"\text{{{words}}}\text{{ {word} }}"
+    return match[0]
+
+
+def _without_end_sign(text: str) -> str:
+    """Without the box or check mark that ends a proof, and the space before it; without an empty text at the end."""
+    bare = text.rstrip(" ")
+    sign = next((sign for sign in _END_SIGNS if bare.endswith(sign)), None)
+    if sign is None:
+        return _EMPTY_END.sub("", text)
+    end = len(bare) - len(sign)
+    while end:
+        if end > 1 and bare[end - 2] == "\\" and bare[end - 1] in " ,;:!":
+            end -= 2
+        elif bare[end - 1] == " ":
+            end -= 1
+        else:
+            return bare[:end]
+    return text
+
+
+def _without_line_ends(text: str) -> str:
+    """Without the row ends behind the last row."""
+    end = len(text.rstrip(" "))
+    if text[end - 2 : end] != "\\\\":
+        return text
+    while end > 0 and (text[end - 1] == " " or text[max(0, end - 2) : end] == "\\\\"):
+        end -= 1 if text[end - 1] == " " else 2
+    return text[:end]
 
 
 def _with_fractions(text: str) -> str:
     """TeX's infix fractions, `{1 \\over 2}` and `{5 \\choose 2}`, as commands with two arguments."""
-    if _BARE_OVER.search(text):
+    if _OVER.search(text):
         for _ in range(MAX_INFIX):
-            text, count = _OVER.subn(_prefixed, text)
-            if not count:
+            before, text = text, _INNERMOST.sub(_prefixed, text)
+            if text == before:
                 break
-        if _BARE_OVER.search(text):
-            text = _OVER.sub(_prefixed, f"{{{text}}}")
+        if _OVER.search(text):
+            text = _INNERMOST.sub(_prefixed, f"{{{text}}}")
     return text
 
 
 def _prefixed(match: re.Match[str]) -> str:
-    return rf"\{'frac' if match[2] == 'over' else 'binom'}{{{match[1]}}}{{{match[3]}}}"
+    signs = list(_OVER.finditer(match[1]))
+    if not signs:
+        return match[0]
+    top, bottom = match[1][: signs[-1].start()], match[1][signs[-1].end() :]
+    return rf"\{'frac' if signs[-1][1] == 'over' else 'binom'}{{{top}}}{{{bottom}}}"
 
 
 def _numbered_base(match: re.Match[str]) -> str:
@@ -259,7 +305,7 @@ def _strip_dress(text: str) -> str:
         text = _DOLLAR_MATH.sub(r" \1 ", _DOLLAR_SIGN_ESCAPED.sub(r"\\dollar ", text))
         text = _DOLLAR_SIGN.sub(r"\\dollar ", text).replace("$", " ").strip()
     while len(text) > 1:
-        shorter = _DOTS.sub("", text) if text[-1] in " .,;:!?" and not _ends_in_factorial(text) else text
+        shorter = _without_dots(text) if text[-1] in " .,;:!?" and not _ends_in_factorial(text) else text
         for mark in ("**", "__", "*", "`", '"', "'"):
             if shorter.startswith(mark) and shorter.endswith(mark) and len(shorter) > 2 * len(mark):
                 shorter = shorter[len(mark) : -len(mark)].strip()
@@ -268,6 +314,12 @@ def _strip_dress(text: str) -> str:
             break
         text = shorter
     return text
+
+
+def _without_dots(text: str) -> str:
+    """Without the punctuation at the end, but for a space that a backslash writes."""
+    bare = text.rstrip(" .,;:!?")
+    return text if bare.endswith("\\") else bare
 
 
 _DOLLAR_SIGN_ESCAPED = re.compile(r"\\\$")
@@ -301,7 +353,7 @@ def _half_of_day(match: re.Match[str]) -> str:
 def _ends_in_factorial(text: str) -> bool:
     """One sign behind anything, two behind a bracket or a letter that stands alone: "42!!" is only loud."""
     if text[-2:] == "!!" and text[-3:-2] != "!":
-        return text[-3:-2] in (")", "}") or re.search(r"(?<![A-Za-z])[A-Za-z]!!$", text) is not None
+        return text[-3:-2] in (")", "}") or re.search(r"(?<![A-Za-z])[A-Za-z]!!$", text[-4:]) is not None
     return text[-1] == "!" and len(text) > 1 and (text[-2].isalnum() or text[-2] in ")}]")
 
 

@@ -11,9 +11,10 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from gyms.math import numeric
-from gyms.math.exact import NotScalar, TooBig, exact, rational
+from gyms.math.exact import NotScalar, TooBig, exact, key_of, rational
 from gyms.math.scalars import is_closed, same_value
 from gyms.math.tree import CONSTANTS, Node, sym, words
+from gyms.math.whole import WHOLE_LETTERS
 
 __all__ = [
     "Assigned",
@@ -157,44 +158,83 @@ def same_relation(left: Node, right: Node) -> bool:
 
 
 def is_congruence(node: Node) -> bool:
-    """True for `7 \\pmod{11}`, alone or as the last side of a relation."""
-    last = node.args[-1] if node.op == "rel" else node
-    return last.op == "mod" and last.value == "pmod"
+    """True for `7 \\pmod{11}`, alone or as the last side of a relation, with a qualifier or without."""
+    return _last_side(node).op == "mod" and _last_side(node).value == "pmod"
 
 
 def same_residue(gold: Node, answer: Node) -> bool:
-    """True where both name one class of residues; for a number, one that is written with it: no class is a number."""
-    wanted, said = _residue(gold), _residue(answer)
-    if wanted is None or said is None or (not wanted.modulus and said.written != wanted.written):
-        return False
-    if not wanted.modulus:
+    """True where both name one class of residues, of one unknown where both name one; one of them is a congruence.
+
+    The form `7 + 11k` counts for an answer where k is a letter for whole numbers, and for a gold answer where it says
+    so. A gold number answers to its own congruence where it is the least residue: 7 to 7 modulo 11, not modulo 3.
+    A congruence of another kind (`x^2 \\equiv 1 \\pmod{8}`, or modulo 2 pi) equals itself alone.
+    """
+    if gold == answer:
         return True
-    return wanted.modulus == said.modulus and (wanted.written - said.written) % wanted.modulus == 0
+    if gold.op == answer.op == "where" and gold.value != answer.value:
+        return False
+    said = _congruence(answer) or _progression(answer, WHOLE_LETTERS | {"t"})
+    if said is None:
+        return False
+    if gold.op == "num":
+        return gold.value == said.residue and 0 <= gold.value < said.modulus
+    wanted = _congruence(gold) or _progression(gold, frozenset())
+    if wanted is None or wanted.modulus != said.modulus or (wanted.residue - said.residue) % wanted.modulus:
+        return False
+    return wanted.name is None or said.name is None or key_of(wanted.name) == key_of(said.name)
 
 
-class _Residue(NamedTuple):
-    written: Fraction
+class _Class(NamedTuple):
+    name: Node | None
+    """The unknown, where one is named."""
+    residue: Fraction
     modulus: Fraction
-    """0: a number alone."""
+    """A whole number over 1."""
 
 
-def _residue(node: Node) -> _Residue | None:
-    if node.op == "rel":
-        return _residue(node.args[-1]) if set(node.value) == {"="} and _is_name(node.args[0]) else None
-    if is_congruence(node):
-        residue, modulus = rational(node.args[0]), rational(node.args[1])
-        return _Residue(residue, modulus) if residue is not None and modulus is not None and modulus > 0 else None
+def _last_side(node: Node) -> Node:
+    core = node.args[0] if node.op == "where" else node
+    return core.args[-1] if core.op == "rel" else core
+
+
+def _congruence(node: Node) -> _Class | None:
+    """`7 \\pmod{11}`, `x \\equiv 7 \\pmod{11}`; in a chain of several sides, all must agree."""
+    core = node.args[0] if node.op == "where" else node
+    sides = core.args if core.op == "rel" else (core,)
+    if not is_congruence(core) or (core.op == "rel" and (set(core.value) != {"="} or not _is_name(sides[0]))):
+        return None
+    residue, modulus = (rational(part) for part in sides[-1].args)
+    if residue is None or modulus is None or modulus.denominator != 1 or modulus < 2:
+        return None
+    for side in sides[1:-1]:
+        other = rational(side)
+        if other is None or (other - residue) % modulus:
+            return None
+    return _Class(sides[0] if core.op == "rel" else None, residue, modulus)
+
+
+def _progression(node: Node, letters: frozenset[str]) -> _Class | None:
+    """`7 + 11k`, `x = 7 + 11k`, where k is one of the letters or a qualifier says that it runs over the integers."""
+    core, domain, over = (node.args[0], node.value, node.note) if node.op == "where" else (node, "", "")
+    name: Node | None = None
+    if core.op == "rel":
+        if core.value != ("=",) or not _is_name(core.args[0]):
+            return None
+        name, core = core.args
     try:
-        top, bottom = exact(node)
+        top, bottom = exact(core)
     except (NotScalar, TooBig):
         return None
-    named = [mono for mono in top if mono]
-    if set(bottom) != {()} or len(named) > 1 or (named and [power for _, power in named[0]] != [1]):
+    steps = [mono for mono in top if mono]
+    if set(bottom) != {()} or len(steps) != 1 or len(steps[0]) != 1:
         return None
-    if named and not named[0][0][0].startswith("s:"):
+    ((atom, power),) = steps[0]
+    letter = atom.removeprefix("s:")
+    is_whole = letter == over if domain == "Z" and over else letter in letters and domain in ("", "Z")
+    step = abs(top[steps[0]] / bottom[()])
+    if letter == atom or power != 1 or not is_whole or name == sym(letter) or step.denominator != 1 or step < 2:
         return None
-    step = abs(top[named[0]] / bottom[()]) if named else Fraction(0)
-    return _Residue(top.get((), Fraction(0)) / bottom[()], step)  # 7 + 11k
+    return _Class(name, top.get((), Fraction(0)) / bottom[()], step)
 
 
 def _zero_form(node: Node) -> Node:

@@ -28,7 +28,7 @@ _LEADING_SIGN = re.compile(
 _TRAILING = re.compile(
     r"[ ,;]{0,4}(?:\\text[ ]?\{)?[ ,(]{0,4}\b(?:in total|in all|altogether|overall|in the end|all together|"
     r"is (?:the|our|my) (?:final |correct )?answer|as required|as desired|as needed|as wanted|as asked|exactly"
-    r"|precisely|only|combined|total)\b[ ).]*\}?[ .,]*$"
+    r"|precisely|only|combined|total)\b[ ).]*(?:[},][ .,]*)?$"
 )
 _IN_BRACKETS = re.compile(
     r"(?:\\text[ ]*\{[ ]*)?\([ ]*(?:\\text[ ]*\{)?([A-Za-z][A-Za-z -]{1,60})\}?[ ]*\)[ ]*\}?[ .]*$"
@@ -61,13 +61,15 @@ _QUALIFIER = re.compile(
     r"[ ,;(]{0,4}(?:\\text[ ]?\{[ ,(]{0,4})?(?:\\forall(?![A-Za-z])|\b(?:for|where|with|given|assuming)\b)"
     r"(?P<tail>[^\d<>=+*/^]*)$"
 )
+_NO_QUALIFIER = re.compile(r".*[\d<>=+*/^]")
+"""As far as no qualifier begins: it holds no formula."""
 _QUALIFIER_WORDS = words(
     "all any every each some a an arbitrary real complex integer integers natural positive rational number numbers "
     "constant constants value values of is are fixed given text where with and the parameter variable in for mathbb"
 )
 _MEMBER = re.compile(
     r"(?:[ ]?[,;(][ ]?|[ ](?=\\text|\\forall))(?:\\text[ ]*\{[ ]*(?:where|with|for|and)?[ ]*\}[ ]*)?(?:\\forall[ ]*)?"
-    r"([A-Za-z]|\\[a-z]+)(?:[ ]*,[ ]*[A-Za-z])*[ ]*\\in[ ]*\\mathbb[ ]*\{?[ ]*([NZQRC])[ ]*\}?[ ]*\)?$"
+    r"([A-Za-z]|\\[a-z]+)(?:[ ]*,[ ]*[A-Za-z]){0,8}[ ]*\\in[ ]*\\mathbb[ ]*\{?[ ]*([NZQRC])[ ]*\}?[ ]*\)?$"
 )
 _NAME = re.compile(r"\\[a-z]+|[A-Za-z]")
 _MEMBER_OF = re.compile(r"\\mathbb[ ]*\{?[ ]*([NZQRC])[ ]*\}?")
@@ -94,7 +96,9 @@ def split_qualifier(plain: str) -> Qualified:
     core = plain[: member.start()].strip(" ,;") if member is not None else ""
     if member is not None and "\\{" not in plain and member[1] in _NAME.findall(core):
         return Qualified(core, member[2].replace("R", "").replace("C", ""), member[1])
-    match = _QUALIFIER.search(plain) if "for" in plain or "where" in plain or "with" in plain else None
+    formula = _NO_QUALIFIER.match(plain)
+    start = formula.end() if formula is not None else 0
+    match = _QUALIFIER.search(plain, start) if "for" in plain or "where" in plain or "with" in plain else None
     if match is None or not plain[: match.start()].strip():
         return Qualified(plain)
     named = re.findall(r"[A-Za-z]+", match["tail"])

@@ -63,7 +63,10 @@ def same_scalar(gold: Node, answer: Node, rules: Rules) -> bool:
 
 
 def same_value(left: Node, right: Node) -> bool:
-    """True where two expressions are equal, whatever their form."""
+    """True where two expressions are equal, whatever their form.
+
+    The left one is the gold answer's where one is: it tells which letters stand for whole numbers.
+    """
     try:
         a, b = exact(left), exact(right)
         if a.top == b.top and a.bottom == b.bottom:

@@ -16,7 +16,7 @@ from gyms.math.exact import key_of, rational
 from gyms.math.relations import assigned
 from gyms.math.scalars import is_closed
 from gyms.math.sets import NotReal, pieces_of
-from gyms.math.tree import COUNTS, MAX_ITEMS, Node, count_of, free_names, infinite, num, renamed, sym, walk
+from gyms.math.tree import COUNTS, MAX_ITEMS, Node, count_of, infinite, num, sym, walk
 
 __all__ = [
     "as_list",
@@ -34,11 +34,8 @@ __all__ = [
     "plain",
     "spread",
     "width_of",
-    "with_constant_of",
 ]
 
-_CONSTANTS = frozenset(["c", "K", "k", "C_1", "c_1", "C_0"])
-"""What C is called elsewhere."""
 _INTEGERS, _NATURALS = sym("\\mathbb{Z}"), sym("\\mathbb{N}")
 
 
@@ -84,20 +81,6 @@ def as_options(node: Node, other: Node) -> Node:
     is_list = other.op == "list" and all(part.op == "sym" and part.value in LETTERS for part in other.args)
     is_in_order = named == sorted(set(named)) and all(name in LETTERS for name in named)
     return Node("list", letters, ",") if is_list and named and is_in_order else node
-
-
-def with_constant_of(gold: Node, answer: Node) -> Node:
-    """The answer with its constant of integration called C, as in the gold answer."""
-    if _terms(gold).count(sym("C")) != 1 or len(names := free_names(gold)) < 2:
-        return answer
-    constants = [term.value for term in _terms(answer) if term.op == "sym" and term.value in _CONSTANTS]
-    is_one = len(constants) == 1 and sum(part == sym(constants[0]) for part in walk(answer)) == 1
-    is_new = is_one and constants[0] not in names and "C" not in free_names(answer)
-    return renamed(answer, constants[0], "C") if is_new else answer
-
-
-def _terms(node: Node) -> list[Node]:
-    return [term for side in (node.args if node.op == "rel" else (node,)) if side.op == "add" for term in side.args]
 
 
 def counted(node: Node, other: Node) -> Node:

@@ -32,11 +32,11 @@ class Token(NamedTuple):
 
 _NUMBER = rf"\d{{1,3}}(?:{GROUP}\d{{3}})+(?:\.\d+)?|\d+\.\d+|\.\d+|\d+"
 _PLAIN = re.compile(_NUMBER)
-_GROUPED = re.compile(r"([1-9]\d{0,2}(?:,\d{3})+|[1-9]\d{0,2}(?: \d{3})+)(?![\d,]|[ ]\d)(\.\d+)?(?![\d])")
+_GROUPED = re.compile(r"([1-9]\d{0,2}(?:,\d{3}){1,140}|[1-9]\d{0,2}(?: \d{3}){1,140})(?![\d,]|[ ]\d)(\.\d+)?(?![\d])")
 _REPEATING = re.compile(r"(\d*)\.(\d*)(?:\\overline|\\bar)[ ]?\{(\d+)\}")
 _SCIENCE = re.compile(r"[eE]([+-]?\d+)(?![\d.])")
 _TOKEN = re.compile(
-    rf"(?P<space>[ ]+)|(?P<num>{_NUMBER})|\\text[ ]*\{{(?P<text>[^{{}}]*)\}}|(?P<row>\\\\(?:\[[^\]]*\])?)"
+    rf"(?P<space>[ ]+)|(?P<num>{_NUMBER})|\\text[ ]*\{{(?P<text>[^{{}}]*)\}}|(?P<row>\\\\(?:\[[^\]]{{0,40}}\])?)"
     r"|(?P<command>\\(?:[A-Za-z]+|[{}|]))|(?P<word>[A-Za-z]+)"
     r"|(?P<sign>\*\*|<=|>=|!=|==|=<|=>|<>|[-+*/^_{}()\[\]|=<>,;:!%&'])"
 )

@@ -20,13 +20,12 @@ from gyms.math.normal import literal, normalise
 from gyms.math.read import read, read_labelled
 from gyms.math.relations import FalseEquation
 from gyms.math.scalars import Rules
-from gyms.math.tree import MAX_RESPONSE_CHARS, TooComplex, Unreadable
+from gyms.math.tree import MAX_ANSWER_CHARS, MAX_RESPONSE_CHARS, TooComplex, Unreadable, check_text
 from gyms.response import final_text
 
 __all__ = ["AnswerCheck", "partial_value", "verify", "verify_gold"]
 
-_PROSE_SUM = re.compile(r"(?:[A-Za-z']{2,}[ ,]+)+[^=]*\d[^=]*=")
-"""A sentence around a sum: what stands behind the equals sign is the answer."""
+_PROSE = re.compile(r"[A-Za-z']{2,}[ ,]")
 _RATIO_WORD = re.compile(r"(?<=\d)\s*(?:\\text\{)?\s*\bto\b\s*\}?\s*(?=\d)")
 _ARTICLES = re.compile(r"^(?:the|an?)\s+")
 _TRANSFORMS = re.compile(
@@ -146,6 +145,8 @@ def _is_hedged(gold: Gold, boxes: list[str]) -> bool:
 
 def _agrees(gold: Gold, other: str, answer: str) -> bool:
     """Whether two finals say the same: by their text, because both are right, or because they are equal."""
+    if max(len(other), len(answer)) > MAX_ANSWER_CHARS:
+        return other == answer
     if normalise(other) == normalise(answer):
         return True
     right = [_check(gold, text, frozenset()).is_right for text in (other, answer)]
@@ -178,7 +179,7 @@ def _check_unmarked(gold: Gold, found: Extracted, response: str) -> AnswerCheck:
         found = extract(response.replace(asked, "\n"))  # the question's own numbers are no answer
     checked: AnswerCheck | None = None
     for candidate in found.candidates:
-        if _PROSE_SUM.match(candidate) and candidate != found.candidates[-1]:
+        if _is_prose_sum(candidate) and candidate != found.candidates[-1]:
             continue
         if gold.is_choice and not may_stand_behind(_before(candidate, found.candidates)):
             continue
@@ -194,6 +195,12 @@ def _check_unmarked(gold: Gold, found: Extracted, response: str) -> AnswerCheck:
     if checked is None or checked.status is not Status.OK or checked.detail == "words":
         return AnswerCheck(status=Status.NO_ANSWER, detail="no final answer is marked", flags=found.flags)
     return checked
+
+
+def _is_prose_sum(candidate: str) -> bool:
+    """True for a sentence around a sum: what stands behind the equals sign is the answer."""
+    before, sign, _ = candidate.partition("=")
+    return bool(sign) and _PROSE.match(before) is not None and any(map(str.isdigit, before))
 
 
 def _before(candidate: str, candidates: tuple[str, ...]) -> str:
@@ -219,6 +226,7 @@ def _check(gold: Gold, text: str, flags: frozenset[str]) -> AnswerCheck:
     )
     answer = text.strip()[:500]
     try:
+        check_text(text)
         is_right = _is_right(gold, text, rules)
         words = "words" if not is_right and _is_words(text, gold) else ""
     except FalseEquation:
@@ -254,7 +262,7 @@ def _is_right(gold: Gold, text: str, rules: Rules) -> bool:
         if gold.node.op == "text":
             return False
     if gold.node.op == "ratio":
-        text = _RATIO_WORD.sub(":", text)
+        text = _RATIO_WORD.sub(":", " ".join(text.split()))
     return equivalent(gold.node, read_labelled(text, unit_hint=gold.has_unit), rules)
 
 

@@ -1,8 +1,10 @@
 r"""Identities of whole numbers: \cos n\pi is (-1)^n, and \lceil n/2\rceil is \lfloor (n+1)/2\rfloor, but for n alone.
 
-A letter stands for whole numbers where custom says so (n, m, k, ...) *and* one side has no sense, or no use,
-otherwise: the letter stands in a power of a negative number, in a remainder, or in the whole part of a fraction.
-`\lfloor n\rfloor` says the opposite: there n is real. All other letters are real, and drawn at random.
+A letter stands for whole numbers where custom says so (n, m, k, ...) *and* the gold answer has no sense, or no use,
+otherwise: there the letter stands in a power of a negative number, in a remainder, or in the whole part of a fraction.
+An answer says so only of a letter that turns in the gold answer, as in \cos n\pi: else it could make any two functions
+equal that meet at the whole numbers, n and n + \sin n\pi. `\lfloor n\rfloor` on either side says the opposite: there n
+is real. All other letters are real, and drawn at random.
 
 What such expressions do repeats with a period that the denominators tell (times a polynomial), so one letter is tried
 at all whole numbers of some periods, and at far ones; two or more are drawn. Values are compared exactly where they
@@ -16,61 +18,98 @@ from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 from random import Random
 
+from gyms.math.exact import rational
 from gyms.math.tree import Node, Unreadable, free_names, num, size, walk
 
-__all__ = ["agree_on_integers"]
+__all__ = ["WHOLE_LETTERS", "agree_on_integers"]
 
-_LETTERS = frozenset("nmkjlNMK")
+WHOLE_LETTERS = frozenset("nmkjlNMK")
+"""Letters that stand for whole numbers by custom."""
 _FROM_ONE = frozenset(["root", "fact", "binom"])
 """What may have no value at 0 or below."""
+_TRIGONOMETRIC = frozenset(["sin", "cos", "tan", "cot", "sec", "csc"])
 MAX_PERIOD = 120
 MAX_PARTS = 60
 """Most nodes of one side: every point costs two exact forms."""
 NUM_DRAWN = 160
 MIN_POINTS = 20
+MAX_FAILED = 8
+"""Points without a value that there may be more than points with one."""
+MAX_FACTORIAL_TRIED = 200
+"""Largest factorial that a point may take: it is computed on both sides, to its last digit, point after point."""
 FAR = (10**5 + 3, 10**9 + 7)
 """The second is beyond the arguments that functions are evaluated at."""
 SEED = 20_261_127
 Points = Iterator[dict[str, Fraction]]
 
 
-def agree_on_integers(left: Node, right: Node, *, same: Callable[[Node, Node], bool]) -> bool:
+def agree_on_integers(gold: Node, answer: Node, *, same: Callable[[Node, Node], bool]) -> bool:
     """True where two expressions agree at all whole numbers that were tried; False where no letter stands for such.
 
     Args:
         same: whether two expressions without letters have the same value.
     """
-    nodes = [*walk(left), *walk(right)]
-    names = free_names(left) | free_names(right)
-    whole = names & _whole_letters(nodes)
-    if not whole or max(size(left), size(right)) > MAX_PARTS or any(node.op in ("call", "big") for node in nodes):
+    nodes = [*walk(gold), *walk(answer)]
+    names = free_names(gold) | free_names(answer)
+    whole = _whole_letters(gold, answer)
+    if not whole or max(size(gold), size(answer)) > MAX_PARTS or any(node.op in ("call", "big") for node in nodes):
         return False
-    period = math.lcm(_period(left), _period(right))
+    period = math.lcm(_period(gold), _period(answer))
     if period > MAX_PERIOD:
         return False
-    tried = 0
+    tried = failed = 0
     for point in _points(sorted(whole), sorted(names - whole), period, is_from_one=any(map(_is_from_one, nodes))):
         try:
-            if not same(_at(left, point), _at(right, point)):
-                return False
+            left, right = _at(gold, point), _at(answer, point)
+            if not (_is_long(left) or _is_long(right)):
+                if not same(left, right):
+                    return False
+                tried += 1
+                continue
         except Unreadable:  # no value there, such as a division by zero, or one over a cap
-            continue
-        tried += 1
+            pass
+        failed += 1
+        if failed > tried + MAX_FAILED:
+            return False
     return tried >= MIN_POINTS
 
 
-def _whole_letters(nodes: list[Node]) -> frozenset[str]:
+def _whole_letters(gold: Node, answer: Node) -> frozenset[str]:
     """The letters that stand for whole numbers here."""
+    (found, real), (found_by_answer, real_by_answer) = _letters_of(gold), _letters_of(answer)
+    turning = {name for node in walk(gold) if _turns(node) for name in free_names(node)}
+    return ((found | (found_by_answer & turning)) - real - real_by_answer) & WHOLE_LETTERS
+
+
+def _letters_of(side: Node) -> tuple[frozenset[str], frozenset[str]]:
+    """The letters of one side that can be but whole numbers, and those that are real."""
     found: set[str] = set()
     real: set[str] = set()
-    for node in nodes:
+    for node in walk(side):
         if node.op == "pow" and _is_negative(node.args[0]):
             found |= free_names(node.args[1])
         elif node.op == "mod" or (node.op == "fact" and node.value == 2):
             found |= free_names(node)
         elif node.op in ("floor", "ceil") or (node.op == "fn" and node.value in ("floor", "ceil")):
             (found if any(map(_makes_fractions, walk(node))) else real).update(free_names(node))
-    return frozenset(found - real) & _LETTERS
+    return frozenset(found), frozenset(real)
+
+
+def _turns(node: Node) -> bool:
+    """True for a sine of a multiple of pi or of degrees, and for e^{i ...}: custom has whole numbers there."""
+    if node.op == "fn" and node.value in _TRIGONOMETRIC:
+        return any(part == Node("sym", (), "pi") or part.op == "deg" for part in walk(node))
+    return node.op == "pow" and any(part == Node("sym", (), "i") for part in walk(node.args[1]))
+
+
+def _is_long(node: Node) -> bool:
+    """True where a factorial of more than MAX_FACTORIAL_TRIED is to be computed, innermost first."""
+    if any(map(_is_long, node.args)):
+        return True
+    if node.op != "fact" and not (node.op == "fn" and node.value == "perm"):
+        return False
+    number = rational(node.args[0])
+    return number is not None and number > MAX_FACTORIAL_TRIED
 
 
 def _is_negative(base: Node) -> bool:
@@ -85,7 +124,7 @@ def _makes_fractions(node: Node) -> bool:
 
 def _is_from_one(node: Node) -> bool:
     if node.op == "div":
-        return bool(free_names(node.args[1]) & _LETTERS)
+        return bool(free_names(node.args[1]) & WHOLE_LETTERS)
     return node.op in _FROM_ONE or (node.op == "fn" and node.value in ("ln", "log", "logb", "perm"))
 
 

@@ -15,9 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gyms.api import Status
-from gyms.math.read import read_plain
-from gyms.math.tree import MAX_ANSWER_CHARS
+from gyms.math.exact import rational
+from gyms.math.read import read, read_plain
+from gyms.math.tree import MAX_ANSWER_CHARS, Node, Unreadable, walk
 from gyms.math.verify import AnswerCheck, verify
+from gyms.math.whole import MAX_FACTORIAL_TRIED, MAX_FAILED, agree_on_integers
 from tests.growth import num_calls
 
 BOMBS = [
@@ -128,6 +130,33 @@ def test_heavy_answers_cost_little_against_any_gold(answer: str) -> None:
         verdict, calls = cost(gold, answer)
         assert not verdict.is_right and not verdict.status.is_masked
         assert calls < TO_COMPARE, gold
+
+
+def test_points_without_a_value_are_given_up_and_long_factorials_never_computed() -> None:
+    asked: list[Node] = []
+
+    def has_none(left: Node, right: Node) -> bool:
+        asked.append(right)
+        raise Unreadable("no value")
+
+    assert not agree_on_integers(read("(-1)^n"), read("n+1"), same=has_none)
+    assert len(asked) == MAX_FAILED + 1
+    asked.clear()
+
+    def agrees(left: Node, right: Node) -> bool:
+        asked.append(right)
+        return True
+
+    for long in ("(12n)!", "((n)!)!", "((12n)!)!", "_{12n}P_2"):
+        assert not agree_on_integers(read("(-1)^n"), read(long), same=agrees)
+    numbers = {rational(part.args[0]) for node in asked for part in walk(node) if part.op == "fact" or part.op == "fn"}
+    assert numbers and max(number for number in numbers if number is not None) <= MAX_FACTORIAL_TRIED
+
+
+def test_long_factorials_cost_no_more_than_short_ones() -> None:
+    bomb = r"(12n)!+(12n-1)!+(12n-2)!+(12n-3)!+\frac{n}{60}+\frac{1}{(-1)^{2n}-1}"
+    verdict, calls = cost("(-1)^n", bomb)
+    assert not verdict.is_right and calls < 2 * cost("(-1)^n", r"\cos n\pi")[1]
 
 
 SIGNS = [

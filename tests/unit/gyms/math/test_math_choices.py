@@ -31,6 +31,7 @@ ONE = [
     "\\boxed{\\text{Choice D}}",
     "\\boxed{\\text{choice (D)}}",
     "\\boxed{\\text{Answer: D}}",
+    "\\boxed{\\text{Statement D}}",
     "Answer: (D) 45",
     "answer is D) 45",
     "The answer is D. 45 degrees.",
@@ -58,6 +59,12 @@ CLAIMED = [
     "We can rule out A, B and C, so I choose D.",
     "Option D, since A, B and C are ruled out",
     "The best choice is D, since the others overlap. Note that widths are positive.",
+    "I would go with D, since the sum is even.",
+    "So select D, because the others are too small for the given box.",
+    "We must therefore choose D, as the mean of the numbers is 4.",
+    "I choose D as the answer, since the others overlap in the drawing.",
+    "I choose D for the simple reason that it alone is even.",
+    "A is too small and B is odd, so choose D.",
     BELOW + "The best choice is (D), since the others overlap. This was shown above.",
     BELOW + "Hence (D) is correct because A and B fail. This was shown above.",
 ]
@@ -79,6 +86,22 @@ NOT_CLAIMED = [
     "Let D be the midpoint.",
     "Consider option D.",
     BELOW + "The best choice is D, since the others overlap. However C fits too.",
+]
+NOT_OF_AN_OPTION = [
+    "Most students choose D. They forget the sign of the root, so the true value matches the third option instead.",
+    "Most students choose D.",
+    "Many would pick D here, since it looks the largest of all of them.",
+    "Only statement D is true, which corresponds to the third choice in the list that was given above.",
+    "Of the four lines only claim (D) is correct, and it is listed in the third place among the given ones.",
+    "The corners are lettered, and vertex D is right between the other corners of the regular polygon.",
+    "In triangle DEF we pick D as the origin, and the remaining claim follows from the similar triangles.",
+    "We choose D to be the midpoint of the side, and the remaining part follows as it did above.",
+    "We choose D as pivot, and then the remaining part of the long computation follows as it did above.",
+    "Option D is obtained by whoever forgets the sign of the root in the second line of this computation.",
+    "Option D says that the sum of the two numbers in the first line of the table is larger than the other sum.",
+    "I choose D. The true value is given by the third option instead.",
+    BELOW + "I choose D.\nThe true value matches the third option instead.",
+    BELOW + "Most students choose D. They forget the sign of the root.",
 ]
 NONE = [
     "\\boxed{A) B C D}",
@@ -118,7 +141,7 @@ def test_the_usual_forms_of_a_choice_name_it(gold: str, response: str) -> None:
 
 
 @pytest.mark.parametrize("gold", ["D", "(D)", "\\text{D}"])
-@pytest.mark.parametrize("response", NONE + NOT_CLAIMED)
+@pytest.mark.parametrize("response", NONE + NOT_CLAIMED + NOT_OF_AN_OPTION)
 def test_lists_denials_and_other_options_do_not(gold: str, response: str) -> None:
     assert not verify(gold, response).is_right
 
