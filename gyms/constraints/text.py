@@ -75,8 +75,8 @@ _BLANK_LINES = re.compile(r"\n[^\S\n]*\n\s*")
 _STOP = re.compile(r"[.!?\u2026\u3002\uff01\uff1f\u203d\u0964\u06d4\u061f]+")
 _CLOSERS = frozenset("\"'\u2019\u201d\u00bb)]}*_\u300d\u300f")
 _WIDE_STOPS = frozenset("\u3002\uff01\uff1f")
-_WIDE_STOPS_OUT = str.maketrans(dict.fromkeys(_WIDE_STOPS, " "))
-"""A wide mark ends a sentence, and so a word, without any space behind it."""
+_WIDE_STOPS_OUT = str.maketrans("\u3002\uff01\uff1f\u300d\u300f", "     ")
+"""A wide mark, and a wide quote that closes behind it, ends a sentence, and so a word, without any space."""
 _ABBREVIATIONS = word_set("""
     mr mrs ms dr prof st sr jr vs etc e.g i.e eg ie inc ltd co corp no vol fig dept gen col capt lt sgt rev hon gov
     sen rep pres approx est al cf ca a.m p.m ph.d m.d b.a m.a u.s u.k u.n d.c

@@ -303,6 +303,7 @@ def test_an_item_that_a_response_satisfies_is_read(pairs, response):
         ([("first_word:first_word_answer", {"first_word": "so"}), forbidden("so")], "_So_ it is"),
         ([("count:pronouns", {"N": 3}), ("count:word_count_range", {"min_words": 0, "max_words": 1})], "he_she_it"),
         ([("words:last_first", {}), ("count:count_unique", {})], "cat\u3002cat"),
+        ([("words:last_first", {}), ("words:no_consecutive", {})], "\u732b\u3002\u300d\u732b"),
         (
             [("format:sub-bullets", {}), ("detectable_format:number_bullet_lists", {"num_bullets": 0})],
             "* *\n- -",
