@@ -6,18 +6,22 @@ The proofs use the facts that each rule states (rule.py):
 - *bounds*: a lower bound of words, sentences, letters, bullets, ... above an upper one;
 - *required text* against forbidden signs and words, and against what must stand in its place;
 - *first and last words*, and the language, that are not the same;
-- *only responses*: where one instruction leaves a single response (copy this), all others are checked on it.
+- *only responses*: where one instruction leaves a single response (copy this), those that judge it alike in any case
+  and spacing are checked on it.
 
-Only true contradictions are refused: what is merely hard, or pointless, stays.
+Only true contradictions are refused: what is merely hard, or pointless, stays. One proof is by meaning and not by
+check: a response in two languages is refused, though a few words may pass for both.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from itertools import combinations
+from typing import NamedTuple
 
 from gyms.constraints.rule import Bound, Constraint, Instruction, Item, Quantity, at_least
-from gyms.constraints.text import plain_words, prepared, stripped, times, whole_word
+from gyms.constraints.text import plain_words, prepared, stripped, whole_word
 
 __all__ = ["contradiction", "exclusion"]
 
@@ -38,8 +42,37 @@ _SECTIONS, _REPEATED, _ENDING = (
     "combination:repeat_prompt",
     "startend:end_checker",
 )
-_MAY_GO_ON = (_SECTIONS, "format:list", "keywords:existence")
-"""Ids whose required text may be part of a longer word."""
+_LETTERS = re.compile(r"[^\W_]+")
+
+
+class _Needed(NamedTuple):
+    """Text that an instruction requires."""
+
+    by: Instruction
+    text: str
+    times: int
+    is_literal: bool
+    """Spaces count as given; elsewhere any white space stands for another."""
+
+    def surely(self, word: str) -> int:
+        """How often a word stands in every response that has the text: not where a letter may join the two."""
+        word = word.strip()
+        if not word or not (self.is_literal or len(word.split()) == 1):
+            return 0
+        may_go_on = self.by.constraint.may_go_on.split()
+        low = 1 if "start" in may_go_on else 0
+        high = len(self.text) - 1 if "end" in may_go_on else len(self.text)
+        found = whole_word(word).finditer(self.text)
+        return self.times * sum(low <= match.start() and match.end() <= high for match in found)
+
+
+def _needed(instructions: Iterable[Instruction]) -> list[_Needed]:
+    return [
+        _Needed(one, text, number, kind == "keywords")
+        for one in instructions
+        for kind in ("keywords", "texts")
+        for text, number in one.fact(kind)
+    ]
 
 
 def contradiction(item: Item) -> str | None:
@@ -70,7 +103,7 @@ def _excluded(instructions: tuple[Instruction, ...]) -> str | None:
 
 def _unmet_bounds(instructions: tuple[Instruction, ...]) -> str | None:
     """The first quantity whose lower bound lies above its upper one."""
-    lows: dict[Quantity, tuple[int, str]] = {"words": (1, "any response"), "sentences": (1, "any response")}
+    lows: dict[Quantity, tuple[int, str]] = {"words": (0, "any response"), "sentences": (0, "any response")}
     highs: dict[Quantity, tuple[int, str]] = {}
     for name, (quantity, low, high) in _all_bounds(instructions):
         if low > lows.get(quantity, (-1, ""))[0]:
@@ -91,17 +124,13 @@ def _all_bounds(instructions: Iterable[Instruction]) -> Iterator[tuple[str, Boun
     stated = [(one.id, bound) for one in instructions for bound in one.fact("bounds")]
     yield from stated
     limited = {quantity for _id, (quantity, _low, high) in stated if high is not None and not isinstance(quantity, str)}
-    for one in instructions:
-        for text, count in one.required():
-            yield one.id, at_least("words", len(plain_words(text)))
-            yield one.id, at_least("letters", sum(letter.isascii() and letter.isalpha() for letter in text))
-            for kind, name in limited:
-                if one.id == "detectable_content:postscript" and not name.isalnum():
-                    continue  # it may be marked with fewer dots than its marker has
-                if kind == "the letter":
-                    yield one.id, at_least((kind, name), count * text.lower().count(name))
-                elif one.id not in _MAY_GO_ON:
-                    yield one.id, at_least((kind, name), count * times(text, name))
+    for needed in _needed(instructions):
+        name, text = needed.by.id, needed.text
+        yield name, at_least("words", len(plain_words(text)))
+        yield name, at_least("letters", sum(letter.isascii() and letter.isalpha() for letter in text))
+        for kind, what in limited:
+            least = needed.times * text.lower().count(what) if kind == "the letter" else needed.surely(what)
+            yield name, at_least((kind, what), least)
 
 
 def _languages(instructions: tuple[Instruction, ...]) -> str | None:
@@ -115,17 +144,16 @@ def _languages(instructions: tuple[Instruction, ...]) -> str | None:
 
 
 def _required_text(instructions: tuple[Instruction, ...]) -> str | None:
-    needed = [(one, text) for one in instructions for text, _times in one.required()]
+    needed = _needed(instructions)
     ids = {one.id for one in instructions}
     for one in instructions:
         signs = [_SIGNS[name] for name in one.constraint.forbids.split() if name in _SIGNS]
-        for other, text in needed:
-            found = [sign for sign in signs if sign in " ".join(text.split())]
-            end = len(text) if other.id in _MAY_GO_ON else len(text) + 1
-            found += [w for w in one.fact("forbidden") if any(m.end() < end for m in whole_word(w).finditer(text))]
+        for other in needed:
+            found = [sign for sign in signs if sign in " ".join(other.text.split())]
+            found += [word for word in one.fact("forbidden") if other.surely(word)]
             if found:
-                return f"{other.id} needs {text!r:.80}, {one.id} forbids {found[0]!r}"
-    return next((found for one, text in needed if (found := _misplaced(one, text, ids))), None)
+                return f"{other.by.id} needs {other.text!r:.80}, {one.id} forbids {found[0]!r}"
+    return next((found for other in needed if (found := _misplaced(other.by, other.text, ids))), None)
 
 
 def _misplaced(one: Instruction, text: str, ids: set[str]) -> str | None:
@@ -151,6 +179,10 @@ def _fixed_words(instructions: tuple[Instruction, ...]) -> str | None:
                 found[stripped(word).lower()] = one.id
         if len(found) > 1:
             return f"the {what} word must be " + " and ".join(f"{word!r} ({name})" for word, name in found.items())
+    openings = {**fixed["first"], **{one.fact("opening"): one.id for one in instructions if one.fact("opening")}}
+    letters = {run[0].lower(): (word, openings[word]) for word in openings if (run := _LETTERS.search(word))}
+    if len(letters) > 1:
+        return "the first word must be " + " and ".join(f"{word!r} ({name})" for word, name in letters.values())
     ends = [*fixed["first"], *fixed["last"]]
     if len(set(ends)) > 1 and any(one.id == "keywords:start_end" for one in instructions):
         return f"keywords:start_end wants one word at both ends, which must be {ends}"
@@ -159,12 +191,13 @@ def _fixed_words(instructions: tuple[Instruction, ...]) -> str | None:
 
 def _fixed_response(instructions: tuple[Instruction, ...]) -> str | None:
     for one in instructions:
-        failing = None
-        for response in (cased.strip() for text in one.fact("only") for cased in (text, text.lower(), text.upper())):
-            ready = prepared(response)
-            failing = next((other.id for other in instructions if other is not one and not other.holds(ready)), None)
-            if failing is None:
-                break
-        if failing:
-            return f"{one.id} leaves one response, and {failing} fails on it"
+        others = [other for other in instructions if other is not one and other.fact("folds")]
+        failing = [_failing(others, text) for text in one.fact("only")]
+        if failing and all(failing):
+            return f"{one.id} leaves one response, and {failing[0]} fails on it"
     return None
+
+
+def _failing(instructions: Iterable[Instruction], response: str) -> str | None:
+    ready = prepared(response.strip())
+    return next((one.id for one in instructions if not one.holds(ready)), None)

@@ -69,13 +69,17 @@ class Constraint:
     bounds: list[Bound] | Callable[[Any], list[Bound]] = field(default_factory=list)
     """Fact: how many words, sentences, ... there are."""
     keywords: Asked | Callable[[Any], Asked] = field(default_factory=list)
-    """Fact: text that must occur, wherever it likes."""
+    """Fact: text that must occur, wherever it likes, as it stands but for case."""
     texts: Asked | Callable[[Any], Asked] = field(default_factory=list)
-    """Fact: text that must occur in a place of its own."""
+    """Fact: text that must occur in a place of its own, in any case and with any white space for its own."""
+    may_go_on: str = ""
+    """Fact: the ends, of `start end`, at which a letter may join its required text: cat may be the start of cats."""
     first: str | Callable[[Any], str | None] | None = None
-    """Fact: the first word."""
+    """Fact: the first word, as `text.low_words` reads words."""
     last: str | Callable[[Any], str | None] | None = None
-    """Fact: the last word."""
+    """Fact: the last word, likewise."""
+    opening: str | Callable[[Any], str | None] | None = None
+    """Fact: what the first word begins with; a sign may join more to it (I'm begins with I)."""
     only: list[str] | Callable[[Any], list[str]] = field(default_factory=list)
     """Fact: all responses there are, but for spaces and case; empty where there is a choice."""
     language: str | Callable[[Any], str] | None = None
@@ -88,6 +92,8 @@ class Constraint:
     """Fact: what no response holds."""
     excludes: Mapping[str, str] = field(default_factory=dict)
     """Fact: id -> why the two can never hold together, where no other fact says so."""
+    folds: bool | Callable[[Any], bool] = False
+    """Fact: its verdict on a text is the same in any case, and with any white space where the text has some."""
     copies: bool = False
     """Fact: it asks to repeat what the prompt says."""
     is_short: bool = False

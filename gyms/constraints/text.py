@@ -75,6 +75,8 @@ _BLANK_LINES = re.compile(r"\n[^\S\n]*\n\s*")
 _STOP = re.compile(r"[.!?\u2026\u3002\uff01\uff1f\u203d\u0964\u06d4\u061f]+")
 _CLOSERS = frozenset("\"'\u2019\u201d\u00bb)]}*_\u300d\u300f")
 _WIDE_STOPS = frozenset("\u3002\uff01\uff1f")
+_WIDE_STOPS_OUT = str.maketrans("\u3002\uff01\uff1f\u300d\u300f", "     ")
+"""A wide mark, and a wide quote that closes behind it, ends a sentence, and so a word, without any space."""
 _ABBREVIATIONS = word_set("""
     mr mrs ms dr prof st sr jr vs etc e.g i.e eg ie inc ltd co corp no vol fig dept gen col capt lt sgt rev hon gov
     sen rep pres approx est al cf ca a.m p.m ph.d m.d b.a m.a u.s u.k u.n d.c
@@ -115,8 +117,8 @@ def tokens(text: str) -> list[str]:
 
 
 def word_tokens(text: str) -> list[str]:
-    """What stands between white space, stripped of punctuation; what holds no letter or digit is no word."""
-    return [word for word in (stripped(token) for token in text.split()) if has_word(word)]
+    """What stands between white space or wide end marks, stripped of punctuation; without letter or digit, no word."""
+    return [word for word in map(stripped, text.translate(_WIDE_STOPS_OUT).split()) if has_word(word)]
 
 
 def low_words(text: str) -> list[str]:
@@ -133,15 +135,16 @@ def has_word(text: str) -> bool:
 def whole_word(word: str, *, ends: bool = True) -> re.Pattern[str]:
     """A word or phrase by itself, whatever its case; works for `C++` too, where `\\b` does not.
 
-    A script without spaces has no edges to look for: such a word is found wherever it stands.
+    An underscore that hugs it is emphasis (_cat_), between letters it joins them (snake_cat). A script without spaces
+    has no edges to look for: such a word is found wherever it stands.
 
     Args:
         ends: False also takes a longer word that starts with it (cats for cat).
     """
     word = word.strip()
-    letter = rf"[^\W{NO_SPACES}]"
-    before = "" if re.match(f"[{NO_SPACES}]", word) else f"(?<!{letter})"
-    after = "" if not ends or re.search(f"[{NO_SPACES}]\\Z", word) else f"(?!{letter})"
+    letter = rf"[^\W_{NO_SPACES}]"
+    before = "" if re.match(f"[{NO_SPACES}]", word) else f"(?<!{letter})(?<!{letter}_)"
+    after = "" if not ends or re.search(f"[{NO_SPACES}]\\Z", word) else f"(?!_?{letter})"
     return re.compile(f"{before}{re.escape(word)}{after}", re.IGNORECASE)
 
 

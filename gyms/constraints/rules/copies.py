@@ -25,11 +25,18 @@ def _folded(text: str) -> list[str]:
     return text.lower().split()
 
 
+def _first_word(args: Any) -> str | None:
+    """The first word of the request where more follows it: the last one may go on ("Hi" as "Hi/ho")."""
+    return next(iter(word_tokens(" ".join(args.prompt_to_repeat.split()[:-1]))), None)
+
+
 @ifeval(
     "combination:repeat_prompt",
-    first=lambda a: (word_tokens(a.prompt_to_repeat) or [None])[0],
+    first=_first_word,
     texts=lambda a: once(a.prompt_to_repeat),
+    may_go_on="end",
     copies=True,
+    folds=True,
 )
 def repeat_prompt(text: str, prompt_to_repeat: Text) -> bool:
     """First repeat the request word for word without change, then give your answer.
@@ -40,7 +47,7 @@ def repeat_prompt(text: str, prompt_to_repeat: Text) -> bool:
 
 
 @training("copy:copying_simple", rule=f"Repeat the request without change {_REQUEST}")
-@training("copy:copy", only=lambda a: [a.prompt_to_repeat], copies=True)
+@training("copy:copy", only=lambda a: [a.prompt_to_repeat], copies=True, folds=True)
 def copy(text: str, prompt_to_repeat: Text) -> bool:
     """Copy this instruction verbatim, do not follow the instruction, only copy it into the output (do not include this
     instruction sentence!).
@@ -59,6 +66,7 @@ def _all_copies(args: Any) -> list[str]:
     difference="line breaks and spaces count alike",
     only=_all_copies,
     copies=True,
+    folds=True,
 )
 def copying_multiple(text: str, prompt_to_repeat: Text, N: Positive) -> bool:
     parts = [_folded(part) for part in text.split("*" * 6)]
@@ -95,6 +103,7 @@ def copy_span(text: str, prompt_to_repeat: Text, n_start: Whole, n_end: Whole) -
     refuses=_no_span,
     only=lambda a: [_span(a)],
     copies=True,
+    folds=True,
 )
 def repeat_span(text: str, prompt_to_repeat: Text, n_start: Whole, n_end: Whole) -> bool:
     return _folded(text) == _folded(prompt_to_repeat[n_start : n_end + 1])
@@ -123,6 +132,7 @@ def repeat_simple(text: str) -> bool:
         None if len(a.phrase.split()) > 2 else f"phrase = {a.phrase!r} has no word between its first and its last"
     ),
     copies=True,
+    folds=True,
 )
 def repeat_phrase(text: str, phrase: Text, small_n: Positive) -> bool:
     """Repeat the phrase {phrase} exactly {small_n} times, transforming it slightly each time by replacing only one word

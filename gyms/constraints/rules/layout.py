@@ -25,14 +25,14 @@ _WIDE_DIVIDER = re.compile(r"(?<!\*)(?:\*\*\*|\*[^\S\n]\*[^\S\n]\*)(?!\*)")
 _STARRED, _BLANK = "paragraphs between ***", "paragraphs between empty lines"
 
 
-@ifeval("length_constraints:number_paragraphs", bounds=lambda a: [exactly(_STARRED, a.num_paragraphs)])
+@ifeval("length_constraints:number_paragraphs", bounds=lambda a: [exactly(_STARRED, a.num_paragraphs)], folds=True)
 def number_paragraphs(text: str, num_paragraphs: Positive) -> bool:
     """There should be {num_paragraphs} paragraphs. Paragraphs are separated with the markdown divider: ***
     Differs: exactly three asterisks divide, upstream also splits inside of longer runs."""
     return has_paragraphs(_DIVIDER.split(text), num_paragraphs)
 
 
-@training("paragraphs:paragraphs", bounds=[exactly(_STARRED, 2)])
+@training("paragraphs:paragraphs", bounds=[exactly(_STARRED, 2)], folds=True)
 def paragraphs(text: str) -> bool:
     """There should be 2 paragraphs. Paragraphs are separated with the markdown divider: ***
     Differs: exactly three asterisks divide."""
@@ -53,7 +53,7 @@ def paragraphs2(text: str) -> bool:
         if a.nth_paragraph > a.num_paragraphs
         else None
     ),
-    first=lambda a: a.first_word if a.nth_paragraph == 1 else None,
+    opening=lambda a: a.first_word.strip() if a.nth_paragraph == 1 else None,
     texts=lambda a: once(a.first_word),
     bounds=lambda a: [exactly(_BLANK, a.num_paragraphs)],
 )
@@ -73,7 +73,7 @@ def nth_paragraph_first_word(text: str, num_paragraphs: Positive, nth_paragraph:
     "count:counting_composition",
     bounds=lambda a: [
         exactly("paragraphs between three asterisks", 3),
-        exactly("sentences", 3 * a.n_sent),
+        ("sentences", 0, 3 * a.n_sent),  # of the whole; a divider need not end the one before it
         at_least("words", 3 * a.n_sent * a.n_words),
     ],
 )
@@ -87,7 +87,7 @@ def counting_composition(text: str, n_sent: Positive, n_words: Positive) -> bool
     return has_paragraphs(parts, 3) and all(len(p) == n_sent for p in found) and counts == {n_words}
 
 
-@ifeval("combination:two_responses", bounds=[at_least("words", 2)], forbids="json")
+@ifeval("combination:two_responses", bounds=[at_least("words", 2)], folds=True)
 def two_responses(text: str) -> bool:
     """Give two different responses. Responses and only responses should be separated by 6 asterisk symbols: ******.
     Differs: the two must differ in their words, not only in signs or case."""
@@ -102,6 +102,7 @@ _SECTION = r"(?<!\w){}[^\S\n]?(\d{{1,9}})(?!\d)"
 @ifeval(
     "detectable_format:multiple_sections",
     texts=lambda a: [(a.section_spliter.strip(), a.num_sections)] if a.num_sections else [],
+    may_go_on="end",
     bounds=lambda a: [at_least("words", a.num_sections)],
 )
 def multiple_sections(text: str, section_spliter: Text, num_sections: Whole) -> bool:
@@ -147,7 +148,7 @@ _TEMPLATE = {
 """Each label, and the blank behind it that must be filled."""
 
 
-@ifbench("format:output_template", needs="capital lower-case space", forbids="json")
+@ifbench("format:output_template", needs="capital lower-case space")
 def output_template(text: str) -> bool:
     """Use this exact template for your response: My Answer: [answer] My Conclusion: [conclusion] Future Outlook:
     [outlook]
@@ -161,8 +162,8 @@ def output_template(text: str) -> bool:
 
 
 _BULLET = re.compile(r"[^\S\n]*[*+-][^\S\n]++(?![*+\-\s]+$)\S")  # `++`: giving back spaces only looks ahead again
-_STAR_BULLET = re.compile(r"[^\S\n]*\*[^\S\n]+\S")
-_DASH_BULLET = re.compile(r"[^\S\n]*-[^\S\n]+\S")
+_STAR_BULLET = re.compile(r"[^\S\n]*\*[^\S\n]++(?![*+\-\s]+$)\S")
+_DASH_BULLET = re.compile(r"[^\S\n]*-[^\S\n]++(?![*+\-\s]+$)\S")
 _ORDINARY_BULLET = re.compile(r"\s*(?:[*+\u2022-]|\d{1,3}[.)])\s+\S")
 
 
@@ -174,12 +175,7 @@ def number_bullet_lists(text: str, num_bullets: Whole) -> bool:
     return sum(_BULLET.match(line) is not None for line in text.split("\n")) == num_bullets
 
 
-@ifbench(
-    "format:sub-bullets",
-    bounds=[at_least("bullet points", 2), at_least("words", 2)],
-    needs="space",
-    forbids="json",
-)
+@ifbench("format:sub-bullets", bounds=[at_least("bullet points", 2)], needs="space", forbids="json")
 def sub_bullets(text: str) -> bool:
     """Your response must include bullet points denoted by * and at least one sub-bullet point denoted by - for each
     bullet point.
@@ -211,7 +207,7 @@ def no_bullets_bullets(text: str) -> bool:
     return sum(sentence.rstrip("\"'*_)\u201d").endswith(".") for sentence in before) >= 2
 
 
-@ifbench("format:list", texts=lambda a: [(a.sep.strip(), 2)])
+@ifbench("format:list", texts=lambda a: [(a.sep.strip(), 2)], may_go_on="start end")
 def list_separator(text: str, sep: Text) -> bool:
     """Answer with a list of items, instead of bullet points use {sep}.
     Differs: items must hold text, and ordinary bullets fail."""
@@ -228,7 +224,7 @@ def line_indent(text: str) -> bool:
     return len(lines) > 1 and increases([len(line) - len(line.lstrip()) for line in lines])
 
 
-@ifbench("format:newline", excludes={"detectable_format:bigram_wrapping": "two words and one word a line"})
+@ifbench("format:newline")
 def newline(text: str) -> bool:
     """Write each word on a new line.
     Differs: every line must hold one word, upstream compares two totals."""
@@ -236,7 +232,7 @@ def newline(text: str) -> bool:
     return bool(lines) and all(len(line.split()) == 1 for line in lines)
 
 
-@ifbench("format:no_whitespace", forbids="space", is_short=True)
+@ifbench("format:no_whitespace", forbids="space", folds=True, is_short=True)
 def no_whitespace(text: str) -> bool:
     """The output should not contain any whitespace."""
     return not any(character.isspace() for character in text)
@@ -293,8 +289,8 @@ def bigram_wrapping(text: str) -> bool:
 
 @training(
     "detectable_format:square_brackets",
-    forbids="json",
     excludes={"startend:quotation": "a quotation mark stands outside of a bracket"},
+    folds=True,
 )
 def square_brackets(text: str) -> bool:
     """Enclose every word in your response within square brackets.

@@ -19,21 +19,21 @@ _DOTS = re.compile("[.\u2026\uff0e\u3002\u2024]")
 _EXCLAMATIONS = re.compile("[!\uff01\u203c\u2049]")
 
 
-@ifeval("punctuation:no_comma", forbids="comma")
+@ifeval("punctuation:no_comma", forbids="comma", folds=True)
 def no_comma(text: str) -> bool:
     """In your entire response, refrain from the use of any commas.
     Differs: commas of other scripts count."""
     return _COMMAS.search(text) is None
 
 
-@training("punctuation:punctuation_dot", forbids="dot")
+@training("punctuation:punctuation_dot", forbids="dot", folds=True)
 def no_dot(text: str) -> bool:
     """In your entire response, refrain from the use of . (i.e. dots) as punctuation and in general.
     Differs: the ellipsis and the full stops of other scripts are dots."""
     return _DOTS.search(text) is None
 
 
-@training("punctuation:punctuation_exclamation", forbids="exclamation")
+@training("punctuation:punctuation_exclamation", forbids="exclamation", folds=True)
 def no_exclamation(text: str) -> bool:
     """In your entire response, refrain from the use of ! (i.e. exclamation marks) as punctuation and in general.
     Differs: exclamation marks of other scripts count."""
@@ -50,7 +50,7 @@ def response_language(text: str, language: Language) -> bool:
 
 @ifeval(
     "change_case:english_capital",
-    bounds=[at_least("words in capitals", 1), ("lower-case words", 0, 0)],
+    bounds=[at_least("words in capitals", 1), ("lower-case words", 0, 0), ("lower-case letters", 0, 0)],
     language="en",
     forbids="lower-case",
     excludes={"change_case:english_lowercase": "all capitals and no capitals"},
@@ -63,7 +63,7 @@ def english_capital(text: str) -> bool:
 
 @ifeval(
     "change_case:english_lowercase",
-    bounds=[("words in capitals", 0, 0), at_least("lower-case words", 1)],
+    bounds=[("words in capitals", 0, 0), at_least("lower-case words", 1), ("capital letters", 0, 0)],
     language="en",
     forbids="capital",
 )
@@ -94,7 +94,7 @@ def emoji_sentences(text: str) -> bool:
 _STRAIGHT_QUOTES = str.maketrans({"\u201c": '"', "\u201d": '"', "\u2018": "'", "\u2019": "'"})
 
 
-@ifeval("startend:quotation", forbids="json")
+@ifeval("startend:quotation", forbids="json", folds=True)
 def quotation(text: str) -> bool:
     """Wrap your entire response with double quotation marks.
     Differs: typographic double quotes count, and there must be text inside."""
@@ -102,7 +102,7 @@ def quotation(text: str) -> bool:
     return len(text) > 2 and (text[0] + text[-1]) in ('""', "\u201c\u201d") and has_word(text)
 
 
-@ifbench("format:quote_unquote")
+@ifbench("format:quote_unquote", folds=True)
 def quote_unquote(text: str) -> bool:
     """Every quoted phrase must be followed by an unquoted explanation.
     Differs: there must be a quoted phrase, quotes must be paired, and words must follow each."""
@@ -110,7 +110,7 @@ def quote_unquote(text: str) -> bool:
     return len(parts) > 2 and len(parts) % 2 == 1 and all(map(has_word, parts[1:]))
 
 
-@ifbench("format:quotes")
+@ifbench("format:quotes", folds=True)
 def nested_quotes(text: str) -> bool:
     """Include quotes within quotes within quotes, at least 3 levels deep, alternating between double quotes and single
     quotes.
@@ -137,7 +137,7 @@ def nested_quotes(text: str) -> bool:
 _BRACKETS = {")": "(", "]": "[", "}": "{"}
 
 
-@ifbench("format:parentheses")
+@ifbench("format:parentheses", folds=True)
 def nested_parentheses(text: str) -> bool:
     """Nest parentheses (and [brackets {and braces}]) at least 5 levels deep.
     Differs: the nest must be closed, upstream is content with its innermost pair."""
@@ -197,7 +197,13 @@ _POSTSCRIPTS = {"P.S.": r"p\.\s?s\b\.?", "P.P.S": r"p\.\s?p\.\s?s\b\.?"}
 _POSTSCRIPTS |= {"P.S": _POSTSCRIPTS["P.S."], "P.P.S.": _POSTSCRIPTS["P.P.S"]}
 
 
-@ifeval("detectable_content:postscript", texts=lambda a: once(a.postscript_marker))
+def _marked(args: Any) -> list[tuple[str, int]]:
+    """What certainly stands there: the last dot of P.S. may be left out."""
+    marker = args.postscript_marker.strip()
+    return once(marker.rstrip(".") if marker in _POSTSCRIPTS else marker)
+
+
+@ifeval("detectable_content:postscript", texts=_marked, may_go_on="start end")
 def postscript(text: str, postscript_marker: Text) -> bool:
     """At the end of your response, please explicitly add a postscript starting with {postscript_marker}
     Differs: it must start a word, hold text and stand at the end (second half or last paragraph)."""
@@ -211,10 +217,17 @@ def postscript(text: str, postscript_marker: Text) -> bool:
     return bool(starts) and (starts[-1] >= len(text) / 2 or "\n\n" not in text[starts[-1] :])
 
 
+def _last_word(args: Any) -> str | None:
+    """The last word of the phrase where there is one before it: the first may be joined to more ("out" in "x-out")."""
+    return next(iter(word_tokens(" ".join(args.end_phrase.split()[1:]))[::-1]), None)
+
+
 @ifeval(
     "startend:end_checker",
-    last=lambda a: (word_tokens(a.end_phrase) or [None])[-1],
+    last=_last_word,
     texts=lambda a: once(a.end_phrase),
+    may_go_on="start",
+    folds=True,
 )
 def end_checker(text: str, end_phrase: Text) -> bool:
     """Finish your response with this exact phrase {end_phrase}. No other words should follow this phrase.

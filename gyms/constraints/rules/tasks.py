@@ -33,7 +33,7 @@ def _has_options(options: str) -> str:
     return options
 
 
-@ifbench("format:options", forbids="json", is_short=True)
+@ifbench("format:options", folds=True, is_short=True)
 def options(text: str, options: Annotated[Text, AfterValidator(_has_options)]) -> bool:
     """Answer with one of the following options: {options}. Do not give any explanation.
     Differs: 'or' separates as a word only (not in 'orange'); a) may be given as 'a)' or 'a'."""
@@ -42,7 +42,7 @@ def options(text: str, options: Annotated[Text, AfterValidator(_has_options)]) -
     return bool(given) and given in allowed
 
 
-@ifbench("custom:multiples", forbids="json", is_short=True)
+@ifbench("custom:multiples", folds=True, is_short=True)
 def multiples(text: str) -> bool:
     """Count from 10 to 50 but only print multiples of 7."""
     return re.findall(r"\d+", text) == [str(number) for number in range(14, 51, 7)]
@@ -71,7 +71,7 @@ def mcq_count_length(text: str) -> bool:
     return increases(lengths)
 
 
-@ifbench("custom:reverse_newline", needs="space", forbids="json")
+@ifbench("custom:reverse_newline", needs="space")
 def reverse_newline(text: str) -> bool:
     """List the countries of Africa in reverse alphabetical order, each on a new line.
     Differs: every line must be a country of Africa, no country twice; upstream looks at the order only."""
@@ -86,7 +86,7 @@ def _country(line: str) -> str:
     return " ".join(letters.replace("-", " ").split())
 
 
-@ifbench("custom:word_reverse", needs="space", is_short=True)
+@ifbench("custom:word_reverse", folds=True, is_short=True)
 def word_reverse(text: str) -> bool:
     """What animal is the national symbol of the US? Respond to this query, but make your sentence in reverse order of
     what it should be, per word.
@@ -103,7 +103,7 @@ def character_reverse(text: str) -> bool:
     return "elgae dlab" in text.lower() and "bald eagle" not in text.lower()
 
 
-@ifbench("custom:sentence_alphabet", bounds=[exactly("sentences", 26), at_least("words", 26)], needs="space")
+@ifbench("custom:sentence_alphabet", bounds=[exactly("sentences", 26), at_least("words", 26)])
 def sentence_alphabet(text: str) -> bool:
     """Tell me a 26-sentence story where each sentence starts with the next letter of the alphabet.
     Differs: a sentence may start with a quotation mark."""
@@ -177,7 +177,7 @@ NAPOLEON = (datetime.date(1769, 8, 15), datetime.date(1821, 5, 5))
 """His first and his last day."""
 
 
-@ifbench("custom:date_format_list", forbids="json", is_short=True)
+@ifbench("custom:date_format_list", is_short=True)
 def date_format_list(text: str) -> bool:
     """List the start dates of all the battles Napoleon fought separated by commas, use the following date format:
     YYYY-MM-DD. Do not provide an explanation.

@@ -28,7 +28,7 @@ _VOWELS = re.compile(r"[aeiouy]+")
 _CONSONANTS = re.compile(r"[bcdfghjklmnpqrstvwxyz]{2}")
 
 
-@ifbench("words:alphabet")
+@ifbench("words:alphabet", folds=True)
 def alphabet(text: str) -> bool:
     """Each word must start with the next letter of the alphabet, looping back to 'A' after 'Z'.
     Differs: typographic punctuation is punctuation too."""
@@ -37,7 +37,7 @@ def alphabet(text: str) -> bool:
     return are_letters and all(later == (earlier + 1) % 26 for earlier, later in pairwise(codes))
 
 
-@training("keywords:no_adjacent_consecutive")
+@training("keywords:no_adjacent_consecutive", folds=True)
 def no_adjacent_consecutive(text: str) -> bool:
     """No two adjacent words can start with consecutive letters of the alphabet.
     Differs: punctuation before a word is ignored."""
@@ -50,6 +50,7 @@ def no_adjacent_consecutive(text: str) -> bool:
         "sentence:alliteration_increment": "neighbours must and must not alliterate",
         "words:last_first": "the same word stands twice in a row",
     },
+    folds=True,
 )
 def no_consecutive(text: str) -> bool:
     """No two consecutive words can share the same first letter.
@@ -65,7 +66,7 @@ def vowel(text: str) -> bool:
     return len(lines) == 1 and len(set(without_accents(lines[0].lower())) & set("aeiou")) <= 3
 
 
-@ifbench("words:consonants")
+@ifbench("words:consonants", folds=True)
 def consonants(text: str) -> bool:
     """Ensure each word in your response has at least one consonant cluster (two or more consonants together).
     Differs: a lone dash is no word."""
@@ -78,21 +79,21 @@ def _num_palindromes(text: str, length: int) -> int:
     return sum(len(word) >= length and word.isalpha() and word == word[::-1] for word in low_words(text))
 
 
-@ifbench("words:palindrome", bounds=[at_least("words", 10)])
+@ifbench("words:palindrome", bounds=[at_least("words", 10)], folds=True)
 def ten_palindromes(text: str) -> bool:
     """Include at least 10 single-word palindromes, each at least 5 characters long.
     Differs: palindromes consist of letters, upstream takes 11111."""
     return _num_palindromes(text, 5) >= 10
 
 
-@training("keywords:palindrome")
+@training("keywords:palindrome", folds=True)
 def palindrome(text: str) -> bool:
     """Include a palindrome in your response.
     Differs: a palindrome has three letters or more, upstream takes 'a' and '-'."""
     return _num_palindromes(text, 3) >= 1
 
 
-@ifbench("words:prime_lengths")
+@ifbench("words:prime_lengths", folds=True)
 def prime_lengths(text: str) -> bool:
     """Use only words with lengths that are prime numbers.
     Differs: typographic punctuation is removed too, and there must be a word."""
@@ -115,7 +116,7 @@ def _num_syllables(word: str) -> int:
     return int(syllapy.count(plain[:MAX_SYLLABLE_CHARS])) or max(1, len(_VOWELS.findall(plain.removesuffix("e"))))
 
 
-@ifbench("words:odd_even_syllables")
+@ifbench("words:odd_even_syllables", folds=True)
 def odd_even_syllables(text: str) -> bool:
     """Alternate between words with odd and even numbers of syllables.
     Differs: every word must have a syllable, upstream counts 0 for numbers."""
@@ -130,7 +131,7 @@ def start_verb(text: str) -> bool:
     return starts_with_verb(tokens(text[:2000]))
 
 
-@ifbench("words:last_first", needs="space", excludes={"count:count_unique": "the word between sentences is repeated"})
+@ifbench("words:last_first", excludes={"count:count_unique": "the word between sentences is repeated"})
 def last_first(text: str) -> bool:
     """The last word of each sentence must become the first word of the next sentence.
     Differs: there must be two sentences; sentences are split by this project's splitter."""
@@ -163,7 +164,7 @@ def _longest_alliteration(words: list[str]) -> int:
     return best if best > 1 else 0
 
 
-@ifbench("sentence:increment", needs="space")
+@ifbench("sentence:increment", bounds=[at_least("sentences", 2)])
 def sentence_increment(text: str, small_n: Whole) -> bool:
     """Each sentence must contain exactly {small_n} more words than the previous one.
     Differs: there must be two sentences; sentences are split by this project's splitter."""
@@ -171,7 +172,7 @@ def sentence_increment(text: str, small_n: Whole) -> bool:
     return len(counts) > 1 and all(later == earlier + small_n for earlier, later in pairwise(counts))
 
 
-@ifbench("ratio:sentence_words", bounds=[exactly("sentences", 3), at_least("words", 3)], needs="space")
+@ifbench("ratio:sentence_words", bounds=[exactly("sentences", 3), at_least("words", 3)])
 def sentence_words(text: str) -> bool:
     """Respond with three sentences, all containing the same number of characters but using all different words.
     Differs: the words are compared, upstream forgets to."""
