@@ -16,8 +16,8 @@ Nothing is paid where nothing faults. Under a storm the faulting responses of on
 while it runs waits for it, and its result is kept for a while. The first rule is a function of task and gym alone, so a
 resumed run comes to the same verdict; the second needs a request that this process has scored before.
 
-Left out: faults that are ours whatever the response (the gym cannot be built, does what its `needs` do not declare, says
-that its service failed).
+Left out: faults that are ours whatever the response (the gym cannot be built, does what its `needs` do not declare,
+says that its service failed).
 """
 
 from __future__ import annotations
