@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict
 
 from gyms.episodes.episode import Call, Episode, Message, OneTurn, Reply, Tool, Turn, refusal, tool_result
-from gyms.score import CaseResult, Score, Status
+from gyms.score import CaseResult, Score, ServiceFailed, Status
 
 if TYPE_CHECKING:
     from gyms.sandbox.program import Sandbox
@@ -43,6 +43,7 @@ __all__ = [
     "Needs",
     "Reply",
     "Score",
+    "ServiceFailed",
     "Services",
     "Split",
     "Status",
@@ -162,7 +163,8 @@ class Gym(ABC):
 
     @abstractmethod
     def score(self, task: Task, response: str) -> Score:
-        """Verify a complete response. Must survive any string. Raising is a fault of the gym, and masks the sample.
+        """Verify a complete response. Must survive any string. Raising is a fault of the gym, and masks the sample
+        unless a control sample shows that the response is to blame; ServiceFailed masks it always.
 
         In a run `response` is a `gyms.response.Response`: the text behind the model's thoughts, with `whole` beside it.
         Thoughts that never end score `no_answer` without being asked here. Elsewhere it may be a plain string, thoughts

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-__all__ = ["CaseResult", "Score", "Status"]
+__all__ = ["CaseResult", "Score", "ServiceFailed", "Status"]
 
 
 class Status(StrEnum):
@@ -49,6 +49,16 @@ class Status(StrEnum):
 
 _MASKED = frozenset({Status.BAD_TASK, Status.VERIFIER_ERROR, Status.JUDGE_FAILED, Status.CANCELLED})
 _MODEL_FAULTS = frozenset({Status.NO_ANSWER, Status.INVALID_ANSWER, Status.TOO_COMPLEX, Status.TIMEOUT, Status.CRASHED})
+
+
+class ServiceFailed(RuntimeError):
+    """Raise it from `start`, `step` or `score` where what a gym relies on failed, whatever the model said: a server
+    cannot be reached or says that it is too busy, an answer is none. The sample is masked as `verifier_error`, and no
+    control sample makes it the model's fault.
+
+    Never where what the model called ended in an error: tell the model. Where it may be what the model said (a verifier
+    raised on it, or took too long over it) let the error through as it is: a control sample tells.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,8 @@ Nothing is paid where nothing faults. Under a storm the faulting responses of on
 while it runs waits for it, and its result is kept for a while. The first rule is a function of task and gym alone, so a
 resumed run comes to the same verdict; the second needs a request that this process has scored before.
 
-Left out: faults that are the gym's whatever the response (it cannot be built, does what its `needs` do not declare).
+Left out: faults that are ours whatever the response (the gym cannot be built, does what its `needs` do not declare,
+says that its service failed).
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ class Control:
 
 
 def is_suspect(score: Score) -> bool:
-    """Whether a control sample can tell whose fault a score is: not what is the gym's fault whatever the response."""
+    """Whether a control sample can tell whose fault a score is: not what is our fault whatever the response."""
     return score.status in _SUSPECT and NOT_THE_RESPONSE not in score.flags
 
 

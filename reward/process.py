@@ -276,7 +276,7 @@ class WorkerProcess:
             raise WorkerFault(f"hung in {call}: no answer within {seconds:g} s ({limit})", flags=flags) from None
         if reply["kind"] == "failed":
             detail = f"{reply.get('detail', '')!s:.2000}"
-            is_ours = call == "build" or reply.get("is_undeclared") is True
+            is_ours = call == "build" or reply.get("is_undeclared") is True or reply.get("is_service") is True
             raise WorkerFault(
                 detail if detail.startswith(call) else f"{call} {detail}",
                 is_alive=reply.get("is_spent") is False,

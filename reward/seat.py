@@ -9,8 +9,9 @@ function of its turns, which is a fault of ours (`verifier_error` with the flag 
 *Whose fault?* A call that breaks the environment is tried once more, in an episode that is replayed for it in a fresh
 worker, where no neighbour can have spoilt anything. Breaks that too, a control (reward/episode_control.py) says whether
 the model is to blame: `timeout` or `crashed`, else `verifier_error`. What breaks while an episode is brought in is
-nobody's turn: it is tried more often, and ours then. Either way it ends this episode, with that score, and no other:
-neighbours that went down with the worker are replayed when they are next used.
+nobody's turn, and a service that fails is no turn's fault: both are tried more often, and ours then. Either way it ends
+this episode, with that score, and no other: neighbours that went down with the worker are replayed when they are next
+used.
 
 *Limits* are the gym's `needs`, for each call by itself: start, step, score, close. A seat makes one call at a time.
 """

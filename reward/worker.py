@@ -23,7 +23,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from gyms.api import Gym, Needs, Score, Services
+from gyms.api import Gym, Needs, Score, ServiceFailed, Services
 from gyms.confinement.confine import confine_writes, use_temporary_folder
 from gyms.confinement.declared import Watch, watched
 from gyms.load import GymSpec, SpecError, resolve
@@ -85,7 +85,13 @@ class _Desk:
             told = _told(error)
             if self._is_confined and isinstance(error, PermissionError):
                 told = f"{told}; a verifier may write to services.scratch and to what Needs(writes=...) declares"
-            return {"kind": "failed", "detail": told, "is_spent": is_spent, "is_undeclared": is_undeclared}
+            return {
+                "kind": "failed",
+                "detail": told,
+                "is_spent": is_spent,
+                "is_undeclared": is_undeclared,
+                "is_service": isinstance(error, ServiceFailed),
+            }
 
     def close(self) -> None:
         self._residents.close_all()

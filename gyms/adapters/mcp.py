@@ -6,7 +6,8 @@ which calls nothing, is scored by the other gym (`gym`, `args`), exactly as it s
 
 *An episode is a function of its turns* as far as the server is one: one that asks the clock or the network answers a
 replay otherwise, which is our fault and masks the episode. A call that takes longer than `call_seconds`, and one that
-ends the server, cost the server and its state; the model is told so.
+ends the server, cost the server and its state; the model is told so. A server that cannot be started has failed: that
+masks the episode, and no control sample makes it the model's fault.
 
 The server is trusted: it runs with the rights of the scoring worker. Left out: servers behind a URL, whose state is
 shared by all episodes; resources and prompts; results that are no text, which are named and not shown.
@@ -28,6 +29,7 @@ from gyms.api import (
     Gym,
     GymSettings,
     Needs,
+    ServiceFailed,
     Services,
     Split,
     Task,
@@ -40,6 +42,8 @@ from gyms.sandbox.told import shortened
 
 __all__ = ["Mcp", "McpSettings"]
 
+MAX_QUESTIONS_A_CALL = 4
+"""Questions to the server for one call: two to begin, the call, and a look at the tools where its answer is odd."""
 _LOST = "The server was started again; what it kept is gone."
 
 
@@ -58,8 +62,9 @@ class McpSettings(GymSettings):
     """The gym whose tasks are asked and whose verifier scores the last turn: any of one turn that needs no judge."""
     args: dict[str, Any] = Field(default_factory=dict)
     """That gym's settings."""
-    call_seconds: float = Field(default=30.0, gt=0.0, le=300.0)
-    """Longest time of one call, or of the start of the server, in seconds."""
+    call_seconds: float = Field(default=30.0, gt=0.0, le=100.0)
+    """Longest time that one question to the server may take, in seconds; at most what lets all calls of a turn end in
+    time, each in a server that must be started for it."""
     output_chars: int = Field(default=4000, ge=200, le=100_000)
     """Most characters of one answer; of a longer one, the middle is left out."""
 
@@ -68,7 +73,7 @@ class Mcp(Environment):
     """Asks the tasks of another gym and offers the tools of a server; see the head of this file."""
 
     Settings = McpSettings
-    needs = Needs(wall_seconds=1800.0, processes=True, network=True, writes=("/",))
+    needs = Needs(wall_seconds=3600.0, processes=True, network=True, writes=("/",))
     max_turns = 100
     settings: McpSettings
     components: Mapping[str, str] = {  # type: ignore[misc]
@@ -143,13 +148,21 @@ class _Attempt(Attempt):
         except Exception as error:  # what an MCP client raises is as open as what servers do
             self._server.close()
             self._server, is_error = None, True
-            text = f"Error: the call failed ({type(error).__name__}). {_LOST}"
+            text = f"Error: {self._end_of(error)}. {_LOST}"
         self.num_errors += is_error
         return shortened(text, self._settings.output_chars)
 
     def close(self) -> None:
         if self._server is not None:
             self._server.close()
+
+    def _end_of(self, error: Exception) -> str:
+        """What became of a call, for the model."""
+        from mcp_types import REQUEST_TIMEOUT
+
+        is_slow = getattr(error, "code", None) == REQUEST_TIMEOUT
+        seconds = self._settings.call_seconds
+        return f"the call took over {seconds:g} s" if is_slow else f"the call failed ({type(error).__name__})"
 
 
 class _Server:
@@ -168,7 +181,12 @@ class _Server:
             self._portal = stack.enter_context(anyio.from_thread.start_blocking_portal())
             transport = stdio_client(parameters, errlog=silence)
             client = Client(transport, read_timeout_seconds=settings.call_seconds)
-            self._client = stack.enter_context(self._portal.wrap_async_context_manager(client))
+            try:
+                self._client = stack.enter_context(self._portal.wrap_async_context_manager(client))
+            except Exception as error:  # of processes, pipes and what the server says first
+                raise ServiceFailed(
+                    f"command = {list(settings.command)}: the server does not start: {type(error).__name__}: {error}"
+                ) from error
             self._stack = stack.pop_all()
 
     def tools(self) -> list[Tool]:

@@ -5,8 +5,12 @@ with `input` and `tools`, and what the server wants beside. An episode seeds a s
 call to the path of its tool, and has the server judge what was said and called (`/verify`), as NeMo Gym's own simple
 agent does. The reward is what the server says, divided by `max_reward`, within [0, 1].
 
-A server that is not there, or that cannot seed or judge, is our fault and masks the episode; what it says of a call,
-errors included, is told to the model. A call that cannot be read is answered here, and the server does not hear of it.
+*Faults.* A server that is not there or too busy, that answers a judgement with an error of its own (5xx), or with what
+is none, has failed: that masks the episode, and no control sample makes it the model's fault. So a server that a model
+can make fail is masked, too, until `reward.max_masked_frac` ends the run: mend it. A judgement that is refused (4xx) or
+takes too long may be for what the model said: there a control tells. What the server says of a call, errors included,
+is told to the model, and so is that it took too long; the server may go on with it. A call that cannot be read is
+answered here, and the server does not hear of it.
 
 Left out: starting servers (start them beside the run), servers that play the agent, tools over MCP (see `mcp`), rows
 that begin in the middle of a conversation with calls. An episode is a function of its turns as far as its server is.
@@ -17,16 +21,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from http.client import HTTPException
-from http.cookiejar import CookieJar
 from pathlib import Path
 from typing import Any, ClassVar
-from urllib.error import HTTPError
 from urllib.parse import quote
-from urllib.request import HTTPCookieProcessor, Request, build_opener
 
 from pydantic import ConfigDict, Field
 
+from gyms.adapters.served import BUSY, Server, TooLong, TooSlow, check_url, object_of, reward_of
 from gyms.api import (
     Call,
     Environment,
@@ -36,6 +37,7 @@ from gyms.api import (
     Needs,
     Reply,
     Score,
+    ServiceFailed,
     Services,
     Split,
     Status,
@@ -69,8 +71,8 @@ class NemoGymSettings(GymSettings):
     """Fraction of the tasks that is held out."""
     split_seed: int = 0
     """Seed of the split; keep it over a project, or held-out problems become train problems."""
-    call_seconds: float = Field(default=60.0, gt=0.0, le=600.0)
-    """Longest time of one answer of the server, in seconds."""
+    call_seconds: float = Field(default=60.0, gt=0.0, le=150.0)
+    """Longest time of one answer of the server, in seconds; at most what lets all calls of a turn end in time."""
     output_chars: int = Field(default=4000, ge=200, le=100_000)
     """Most characters of one answer that the model sees; of a longer one, the middle is left out."""
 
@@ -79,7 +81,7 @@ class NemoGym(Environment):
     """Plays at a resources server; see the head of this file."""
 
     Settings = NemoGymSettings
-    needs = Needs(wall_seconds=1300.0, network=True)
+    needs = Needs(wall_seconds=1300.0, network=True)  # MAX_CALLS_A_TURN times the longest call, and some
     components: ClassVar[Mapping[str, str]] = {
         "reward": "what the server gave, before it is scaled",
         "num_calls": "well-formed calls",
@@ -89,8 +91,7 @@ class NemoGym(Environment):
 
     def __init__(self, settings: NemoGymSettings, services: Services) -> None:
         super().__init__(settings, services)
-        if not settings.url.startswith(("http://", "https://")):
-            raise ValueError(f"url = {settings.url!r}: expected http://HOST:PORT or https://HOST:PORT")
+        check_url(settings.url)
 
     def tasks(self, split: Split) -> Sequence[Task]:
         settings = self.settings
@@ -137,7 +138,7 @@ class _Session(Calling):
         super().__init__(tools)
         self._row = dict(task.data)
         self._settings = settings
-        self._opener = build_opener(HTTPCookieProcessor(CookieJar()))  # a session is a cookie
+        self._server = Server(settings.url, seconds=settings.call_seconds)
         self._said: list[dict[str, Any]] = []
         """What was said, called and answered, in OpenAI's form of a response."""
         self._asked("seed_session", self._row)
@@ -153,7 +154,7 @@ class _Session(Calling):
 
     def run(self, call: Call) -> str:
         assert call.arguments is not None
-        status, text = self._post(quote(call.tool, safe=""), dict(call.arguments))
+        status, text = self._called(call)
         told = shortened(text if status < 400 else f"Error {status}: {text}", self._settings.output_chars)
         arguments = json.dumps(dict(call.arguments))
         self._said += [
@@ -167,33 +168,35 @@ class _Session(Calling):
             "id": "resp_0", "object": "response", "created_at": 0, "model": "policy", "output": self._said,
             "parallel_tool_calls": True, "tool_choice": "auto", "tools": self._row[_PARAMS].get("tools") or [],
         }  # fmt: skip
-        reward = float(self._asked("verify", {**self._row, "response": response})["reward"])
+        judged = self._asked("verify", {**self._row, "response": response})
+        reward = reward_of(judged.get("reward"), f"{self._settings.url}/verify")
         return Score(
             status=Status.OK,
             value=min(1.0, max(0.0, reward / self._settings.max_reward)),
             components={"reward": reward, "num_calls": float(self.num_calls)},
         )
 
+    def _called(self, call: Call) -> tuple[int, str]:
+        """Status and text of what a tool answers, or of why there is no answer that the model could see."""
+        seconds = self._settings.call_seconds
+        try:
+            answer = self._server.post(quote(call.tool, safe=""), dict(call.arguments or {}))
+        except TooSlow:
+            return 0, f"Error: the call took over {seconds:g} s; what it does may still have its effect."
+        except TooLong:
+            return 0, "Error: the answer is too long to be read."
+        if answer.status in BUSY:
+            raise ServiceFailed(f"{self._settings.url} is too busy: it answers a call with status {answer.status}")
+        return answer
+
     def _asked(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """What the server answers where it must; raises where it does not."""
-        status, text = self._post(path, body)
-        if status >= 400:
-            raise RuntimeError(f"{self._settings.url}/{path} answers with status {status}: {text[:500]}")
-        return json.loads(text)
-
-    def _post(self, path: str, body: Mapping[str, Any]) -> tuple[int, str]:
-        """Status and text of an answer; RuntimeError where there is none."""
-        url = f"{self._settings.url.rstrip('/')}/{path}"
-        request = Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
-        try:
-            with self._opener.open(request, timeout=self._settings.call_seconds) as answer:
-                return answer.status, answer.read().decode("utf-8", "replace")
-        except HTTPError as error:
-            return error.code, error.read().decode("utf-8", "replace")
-        except (OSError, HTTPException) as error:
-            raise RuntimeError(
-                f"url = {self._settings.url!r}: the resources server does not answer ({error})"
-            ) from error
+        answer, where = self._server.post(path, body), f"{self._settings.url}/{path}"
+        if answer.status >= 400:
+            is_its_own = answer.status >= 500 or answer.status in BUSY
+            kind = ServiceFailed if is_its_own else RuntimeError
+            raise kind(f"{where} answers with status {answer.status}: {answer.text[:500]}")
+        return object_of(answer, where)
 
 
 def _task(line: str, *, where: str) -> Task:

@@ -7,21 +7,24 @@ JSON. The reward is what the server gave: the last one or the sum (`reward`), di
 *Tasks* are seeds: the n-th train task resets with `seed` + n, held-out ones behind all train ones, and the prompt is
 `prompt` with what the reset showed. An episode is a function of (task, turns) as far as the server keeps its seed.
 
-A server that is not there, or breaks, is our fault and masks the episode; an action that it refuses is told to the
-model.
+*Faults.* A server that is not there, goes away or answers what is no answer has failed: that masks the episode, and no
+control sample makes it the model's fault. An action that it refuses is told to the model. One that it does not answer
+in time ends the episode, since its answer would be taken for the next one's; a control tells whose fault that is.
+
 Left out: servers that are started from images (start them beside the run), and OpenEnv's MCP mode (see `mcp`).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, ClassVar, Literal
-from urllib.request import urlopen
 
 from pydantic import ConfigDict, Field
 
+from gyms.adapters.served import Server, check_url, object_of, reward_of
 from gyms.api import (
     Call,
     Environment,
@@ -29,6 +32,7 @@ from gyms.api import (
     GymSettings,
     Needs,
     Score,
+    ServiceFailed,
     Services,
     Split,
     Status,
@@ -36,7 +40,7 @@ from gyms.api import (
     Tool,
     message,
 )
-from gyms.episodes.calling import Calling
+from gyms.episodes.calling import MAX_CALLS_A_TURN, Calling
 from gyms.episodes.episode import Unplayable
 from gyms.extras import require
 from gyms.lazy import LazyTasks
@@ -66,8 +70,8 @@ class OpenEnvSettings(GymSettings):
     """Held-out tasks."""
     seed: int = Field(default=0, ge=0)
     """Seed of the first train task."""
-    step_seconds: float = Field(default=60.0, gt=0.0, le=600.0)
-    """Longest time of one answer of the server, in seconds."""
+    step_seconds: float = Field(default=60.0, gt=0.0, le=150.0)
+    """Longest time of one answer of the server, in seconds; at most what lets all actions of a turn end in time."""
     output_chars: int = Field(default=4000, ge=200, le=100_000)
     """Most characters of one observation; of a longer one, the middle is left out."""
 
@@ -76,7 +80,7 @@ class OpenEnv(Environment):
     """Plays in a server's environment; see the head of this file."""
 
     Settings = OpenEnvSettings
-    needs = Needs(wall_seconds=1300.0, network=True)
+    needs = Needs(wall_seconds=1300.0, network=True)  # MAX_CALLS_A_TURN times the longest action, and some
     components: ClassVar[Mapping[str, str]] = {
         "reward": "what the server gave, before it is scaled",
         "num_calls": "actions that the server took",
@@ -88,8 +92,7 @@ class OpenEnv(Environment):
     def __init__(self, settings: OpenEnvSettings, services: Services) -> None:
         super().__init__(settings, services)
         require("openenv", user="the environment `openenv`")
-        if not settings.url.startswith(("http://", "https://")):
-            raise ValueError(f"url = {settings.url!r}: expected http://HOST:PORT or https://HOST:PORT")
+        check_url(settings.url)
 
     def tasks(self, split: Split) -> Sequence[Task]:
         """Lazy: a task is reset, to see what it shows, when it is indexed."""
@@ -109,14 +112,12 @@ class OpenEnv(Environment):
     @cached_property
     def _tool(self) -> Tool:
         """An action of this server; what OpenEnv adds to every action is left out."""
-        url = f"{self.settings.url.rstrip('/')}/schema"
+        url = self.settings.url
         try:
-            with urlopen(url, timeout=self.settings.step_seconds) as answer:
-                action = json.load(answer)["action"]
-        except (OSError, ValueError, KeyError) as error:
-            raise ValueError(
-                f"url = {self.settings.url!r}: no OpenEnv server answers there ({error}); start it"
-            ) from error
+            answer = Server(url, seconds=self.settings.step_seconds).get("schema")
+            action = object_of(answer, f"{url}/schema")["action"]
+        except (OSError, ServiceFailed, KeyError) as error:
+            raise ValueError(f"url = {url!r}: no OpenEnv server answers there ({error}); start it") from error
         parameters = dict(action)
         parameters["properties"] = {name: s for name, s in action.get("properties", {}).items() if name != "metadata"}
         return Tool(name="act", description="Takes one action in the environment.", parameters=parameters)
@@ -149,6 +150,7 @@ class _Session(Calling):
     """One session with the server, reset."""
 
     cut_off = "Your turn was cut off. Go on: call `act`."
+    max_calls = MAX_CALLS_A_TURN
 
     def __init__(self, settings: OpenEnvSettings, seed: int, tool: Tool) -> None:
         super().__init__((tool,))
@@ -158,15 +160,16 @@ class _Session(Calling):
         self._rewards: list[float] = []
         self._num_taken = 0
         try:
-            self._client.connect()
-            self.shown = self._told(self._client.reset(seed=seed, **settings.reset))
+            with _failing(settings.url):
+                self._client.connect()
+                self.shown = self._told(self._client.reset(seed=seed, **settings.reset))
         except BaseException:
             self.close()
             raise
 
     def score(self) -> Score:
         rewards = self._rewards if self._settings.reward == "sum" else self._rewards[-1:]
-        reward = float(sum(rewards))
+        reward = reward_of(sum(rewards), f"the sum of {len(rewards)} rewards of {self._settings.url}")
         return Score(
             status=Status.OK,
             value=min(1.0, max(0.0, reward / self._settings.max_reward)),
@@ -179,15 +182,29 @@ class _Session(Calling):
     def run(self, call: Call) -> str:
         assert call.arguments is not None
         try:
-            result = self._client.step(dict(call.arguments))
+            with _failing(self._settings.url):
+                told = self._told(self._client.step(dict(call.arguments)))
+        except ServiceFailed:
+            raise
         except RuntimeError as error:  # the server's word for an action that it refuses
             return shortened(f"Error: {error}", self._settings.output_chars)
         self._num_taken += 1
-        return self._told(result)
+        return told
 
     def _told(self, result: Any) -> str:
         if result.reward is not None:
-            self._rewards.append(float(result.reward))
+            self._rewards.append(reward_of(result.reward, self._settings.url))
         self.is_over = bool(result.done)
         shown = {name: value for name, value in result.observation.items() if name != "metadata"}
         return shortened(json.dumps(shown, sort_keys=True), self._settings.output_chars)
+
+
+@contextmanager
+def _failing(url: str) -> Iterator[None]:
+    """Around a question by OpenEnv's client: what is neither the server's word nor a wait in vain is its failure."""
+    try:
+        yield
+    except (RuntimeError, TimeoutError):
+        raise
+    except Exception as error:  # of sockets, websockets, JSON: no list of its own
+        raise ServiceFailed(f"url = {url!r}: the server fails: {type(error).__name__}: {error}") from error

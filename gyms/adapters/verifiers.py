@@ -6,9 +6,14 @@ ends; so its set-up, its stop conditions, its tools and its clean-up are the pac
 the tasks, and its rubric the value: the weighted sum of its functions over the sum of the positive weights, within
 [0, 1]; functions without a weight are components.
 
-*Faults.* The package counts a reward function that raises as 0; here it masks, since the rubric may be what is wrong.
-An error that ends a rollout masks, too, but where a tool raised one that its environment stops for: that is the
-model's. A call that cannot be read is answered here, and the environment does not hear of it.
+*Faults.* The package counts a reward function that raises, or gives what is no finite number, as 0 or worse; here that
+is a fault, since the rubric may be what is wrong: a control sample tells. So is an error that ends a rollout, but where
+a tool raised one that its environment stops for: that is the model's. What the package calls a fault of its
+infrastructure (sandboxes, tunnels), and a connection that fails, masks without a control. A call that cannot be read is
+answered here, and the environment does not hear of it.
+
+*Time.* An environment's own limit on a rollout is taken away: it would count the time that the policy takes to answer,
+which is the engines' affair. `needs` bounds what the environment does in each call.
 
 Left out: rubrics that score siblings together or ask a model as judge; environments that rewrite the prompt or what
 was said before, for those have no history that only grows (they raise, which masks); images. `verifiers` seeds nothing:
@@ -23,6 +28,7 @@ import functools
 import importlib
 import inspect
 import json
+import math
 import queue
 import signal
 import threading
@@ -41,6 +47,7 @@ from gyms.api import (
     Needs,
     Reply,
     Score,
+    ServiceFailed,
     Services,
     Split,
     Status,
@@ -55,6 +62,8 @@ from gyms.api import (
 __all__ = ["VerifiersEnvironment", "gym_of_environment"]
 
 _HANDLED = (signal.SIGINT, signal.SIGTERM)
+_CLOSE_SECONDS = 60.0
+"""Longest that the clean-up of a rollout may take."""
 
 
 class VerifiersSettings(GymSettings):
@@ -80,6 +89,8 @@ class VerifiersEnvironment(Environment):
         library = _library()
         with _keeping_signal_handlers():
             self._env = library.load_environment(self.environment, **settings.env_args)
+        if getattr(self._env, "timeout_seconds", None) is not None:
+            self._env.timeout_seconds = None
         limit = getattr(self._env, "max_turns", 0)
         self.max_turns = limit if limit > 0 else Environment.max_turns
 
@@ -117,8 +128,7 @@ class _Rollout(Episode):
         self._asked: queue.SimpleQueue[list[Any] | None] = queue.SimpleQueue()
         self._client = _handover()(self._asked)
         row = {**task.data, "prompt": [dict(said) for said in task.prompt]}
-        self._rollout = asyncio.run_coroutine_threadsafe(env.rollout(row, self._client, "policy", {}), loop)
-        self._rollout.add_done_callback(lambda ended: self._asked.put(None))
+        self._rollout: asyncio.Task[Any] = self._within(self._begun(row))
         self._heard: list[Any] = []
         """Messages of the conversation, as the environment has them."""
         asked = self._next()
@@ -158,21 +168,40 @@ class _Rollout(Episode):
 
     def score(self) -> Score:
         state = self._state
+        if state.get("timed_out"):
+            raise ServiceFailed("the environment ended its rollout for the time that it took, the policy's included")
         if not state["trajectory"]:
             return Score(status=Status.NO_ANSWER, detail="no turn was taken")
         if (error := state.get("error")) is not None and not isinstance(error, _library().ToolError):
-            raise RuntimeError(f"the environment ended its rollout: {error!r}; cause: {error.__cause__!r}")
-        return self._within(self._scored(state))
+            kind = ServiceFailed if _is_services(error) else RuntimeError
+            raise kind(f"the environment ended its rollout: {error!r}; cause: {error.__cause__!r}")
+        with _telling_services():
+            return self._within(self._scored(state))
 
     def close(self) -> None:
-        self._rollout.cancel()
+        self._within(self._ended())
         if self._client.state is not None:
             self._within(self._env.rubric.cleanup(self._client.state))
+
+    async def _begun(self, row: Mapping[str, Any]) -> asyncio.Task[Any]:
+        rollout = asyncio.create_task(self._env.rollout(row, self._client, "policy", {}))
+        rollout.add_done_callback(lambda ended: self._asked.put(None))
+        return rollout
+
+    async def _ended(self) -> None:
+        """End the rollout, and wait for the clean-up that its environment does there."""
+        self._rollout.cancel()
+        await asyncio.wait({self._rollout}, timeout=_CLOSE_SECONDS)
+        if not self._rollout.done():
+            raise TimeoutError(f"the environment does not clean up within {_CLOSE_SECONDS:g} s")
+        if not self._rollout.cancelled():
+            self._rollout.exception()  # it was told where it mattered; asyncio shall not tell it again
 
     @property
     def _state(self) -> Any:
         """The rollout's; raises what ended it, where it broke."""
-        return self._rollout.result() if self._rollout.done() else self._client.state
+        with _telling_services():
+            return self._rollout.result() if self._rollout.done() else self._client.state
 
     def _next(self) -> list[Any] | None:
         """What the policy is asked now; None where the rollout has ended."""
@@ -198,7 +227,7 @@ class _Rollout(Episode):
                 paid += max(weight, 0.0)
         if not paid:
             raise ValueError("the rubric has no reward function with a positive weight")
-        return Score(status=Status.OK, value=min(1.0, max(0.0, total / paid)), components=values)
+        return Score(status=Status.OK, value=min(1.0, max(0.0, _finite(total / paid, "the rubric"))), components=values)
 
 
 def gym_of_environment(name: str) -> type[Gym]:
@@ -298,7 +327,29 @@ async def _called(function: Any, known: Mapping[str, Any]) -> float:
     takes_all = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters)
     names = {parameter.name for parameter in parameters}
     value = function(**{name: part for name, part in known.items() if takes_all or name in names})
-    return float(await value if inspect.isawaitable(value) else value)
+    return _finite(float(await value if inspect.isawaitable(value) else value), f"the function {function.__name__}")
+
+
+def _finite(value: float, what: str) -> float:
+    if not math.isfinite(value):
+        raise ValueError(f"{what} gave {value}, expected a finite number")
+    return value
+
+
+def _is_services(error: BaseException) -> bool:
+    """Whether an error says that something failed which no turn can be blamed for."""
+    return isinstance(error, ConnectionError | _library().InfraError)
+
+
+@contextlib.contextmanager
+def _telling_services() -> Iterator[None]:
+    """Around what the package does: ServiceFailed for such an error."""
+    try:
+        yield
+    except Exception as error:
+        if _is_services(error):
+            raise ServiceFailed(f"{type(error).__name__}: {error}; cause: {error.__cause__!r}") from error
+        raise
 
 
 def _task(row: Mapping[str, Any], task_id: str) -> Task:

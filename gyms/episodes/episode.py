@@ -143,8 +143,8 @@ class Episode(ABC):
 
     @abstractmethod
     def step(self, turn: Turn) -> Reply:
-        """The answer to the next turn. Must survive any turn; raising is a fault of the environment. Not called again
-        once a reply was done."""
+        """The answer to the next turn. Must survive any turn; raising is a fault of the environment, or of the
+        service behind it (gyms.api.ServiceFailed). Not called again once a reply was done."""
 
     @abstractmethod
     def score(self) -> Score:

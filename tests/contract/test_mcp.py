@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("mcp", reason="the extra `mcp` is not installed")
 
 from gyms.adapters.mcp import Mcp
-from gyms.api import Call, Episode, Reply, Status, Turn
+from gyms.api import Call, Episode, Reply, ServiceFailed, Status, Turn
 from gyms.episodes.calling import MAX_CALLS_A_TURN
 from gyms.episodes.checks import play, some_episodes
 from gyms.load import load_gym
@@ -50,6 +50,13 @@ def sleep(seconds: float) -> str:
     "Waits."
     time.sleep(seconds)
     return "slept"
+
+
+@server.tool()
+def twice(text: str) -> str:
+    "Says it twice, and then is gone."
+    os.rename(__file__, __file__ + ".gone")
+    return text + text
 
 
 server.run()
@@ -96,7 +103,7 @@ def test_an_episode_is_replayed_and_the_gold_one_scores(tmp_path: Path, gym: Mcp
 
 def test_tools_are_what_the_server_lists(gym: Mcp) -> None:
     tools = {tool.name: tool for tool in gym.tools(gym.tasks("train")[0])}
-    assert set(tools) == {"write", "divide", "crash", "sleep"}
+    assert set(tools) == {"write", "divide", "crash", "sleep", "twice"}
     assert tools["write"].description == "Writes a note."
     assert tools["divide"].parameters["required"] == ["a", "b"]
 
@@ -120,11 +127,21 @@ def test_a_server_that_ends_or_hangs_costs_its_state(tmp_path: Path, gym: Mcp) -
     short = mcp(tmp_path, call_seconds=5.0)
     episode = short.start(short.tasks("train")[0], 0)
     episode.step(turn(("write", {"text": "a"})))
-    for call in (("crash", {}), ("sleep", {"seconds": 600})):
+    for call, end in ((("crash", {}), "failed ("), (("sleep", {"seconds": 600}), "took over 5 s.")):
         (told,) = said(episode.step(turn(call)))
-        assert told.startswith("Error: the call failed") and told.endswith("what it kept is gone.")
+        assert told.startswith(f"Error: the call {end}") and told.endswith("what it kept is gone.")
         assert said(episode.step(turn(("write", {"text": "b"})))) == ["1 notes"]
     episode.close()
+
+
+def test_a_server_that_cannot_be_started_has_failed(tmp_path: Path, gym: Mcp) -> None:
+    episode = gym.start(gym.tasks("train")[0], 0)
+    assert said(episode.step(turn(("twice", {"text": "a"}), ("crash", {}))))[0] == "aa"
+    with pytest.raises(ServiceFailed, match=r"server\.py.*: the server does not start"):
+        episode.step(turn(("write", {"text": "b"})))
+    episode.close()
+    with pytest.raises(ServiceFailed, match="the server does not start"):
+        mcp(tmp_path, command=["/no/such/program"]).tools(gym.tasks("train")[0])
 
 
 def test_calls_that_cannot_be_read_and_too_many_calls_are_answered(episode: Episode) -> None:
@@ -136,7 +153,7 @@ def test_calls_that_cannot_be_read_and_too_many_calls_are_answered(episode: Epis
 
 def test_settings_that_do_not_fit_are_refused(tmp_path: Path, gym: Mcp) -> None:
     wrong = mcp(tmp_path, tools=["nope"])
-    with pytest.raises(ValueError, match="the server has no tool 'nope'; it has write, divide, crash, sleep"):
+    with pytest.raises(ValueError, match="the server has no tool 'nope'; it has write, divide, crash, sleep, twice"):
         wrong.tools(wrong.tasks("train")[0])
     with pytest.raises(ValueError, match="is an environment of many turns"):
         mcp(tmp_path, gym="tools", args={})

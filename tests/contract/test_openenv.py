@@ -8,6 +8,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
@@ -15,7 +17,8 @@ import pytest
 pytest.importorskip("openenv.core", reason="the extra `openenv` is not installed")
 
 from gyms.adapters.openenv import OpenEnv
-from gyms.api import Call, Reply, Status, Task, Turn
+from gyms.api import Call, Reply, ServiceFailed, Status, Task, Turn
+from gyms.episodes.calling import MAX_CALLS_A_TURN
 from gyms.load import load_gym
 from gyms.testing import check_gym
 
@@ -65,7 +68,13 @@ PATIENCE = 300.0
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    file = tmp_path_factory.mktemp("openenv") / "server.py"
+    with serving(tmp_path_factory.mktemp("openenv")) as (found, _):
+        yield found
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    file = folder / "server.py"
     file.write_text(SERVER)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -79,7 +88,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
                 break
         except OSError:
             time.sleep(0.2)
-    yield found
+    yield found, process
     process.terminate()
     process.wait(30)
 
@@ -141,6 +150,30 @@ def test_a_server_that_is_not_there_is_told_by_its_setting() -> None:
         openenv("127.0.0.1:9")
     score = openenv("http://127.0.0.1:9", seed=0)
     assert score.settings.num_train == 8
+
+
+def test_a_server_that_goes_away_has_failed(tmp_path: Path) -> None:
+    with serving(tmp_path) as (url, process):
+        gym = openenv(url)
+        task = gym.tasks("train")[0]
+        episode = gym.start(task, 0)
+        assert hints(episode.step(guess(4))) == ["smaller"]
+        process.kill()
+        process.wait(30)
+        with pytest.raises(ServiceFailed, match="the server fails"):
+            episode.step(guess(5))
+        episode.close()
+        with pytest.raises(ServiceFailed, match="the server fails"):
+            gym.start(task, 0)
+
+
+def test_actions_beyond_a_limit_come_in_a_later_turn(url: str) -> None:
+    gym = openenv(url)
+    episode = gym.start(gym.tasks("train")[0], 0)
+    said = [message["content"] for message in episode.step(guess(*[4] * (MAX_CALLS_A_TURN + 1))).messages]
+    assert "smaller" in said[-2] and said[-1].startswith("Error: not run.")
+    assert episode.score().components["num_calls"] == MAX_CALLS_A_TURN
+    episode.close()
 
 
 def test_a_malformed_task_is_told_apart(url: str) -> None:

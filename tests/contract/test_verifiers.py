@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,13 @@ import pytest
 pytest.importorskip("verifiers", reason="the package `verifiers` is not installed")
 
 from gyms.adapters.verifiers import _HANDLED
-from gyms.api import Call, Environment, Episode, Gym, Reply, Status, Task, Turn
+from gyms.api import Call, Environment, Episode, Gym, Reply, ServiceFailed, Status, Task, Turn
 from gyms.episodes.episode import unanswered
 from gyms.load import load_gym
 
 ENVIRONMENTS = '''
+import asyncio
+
 import verifiers as vf
 from datasets import Dataset
 
@@ -30,6 +33,14 @@ class Guessing(vf.MultiTurnEnv):
         said, secret = messages[-1].content.strip(), state["answer"]
         if said == "broken":
             raise vf.SandboxError("no box")
+        if said == "unanswered":
+            raise vf.Error("no sense")
+        if said == "refused":
+            raise ConnectionRefusedError("no port")
+        if said == "late":
+            self.mark_timed_out(state)
+            state["final_env_response"] = [{"role": "user", "content": "too late"}]
+            return []
         if said == secret:
             state["final_env_response"] = [{"role": "user", "content": "right"}]
             return []
@@ -37,6 +48,7 @@ class Guessing(vf.MultiTurnEnv):
 
     @vf.cleanup
     async def closed(self, state):
+        await asyncio.sleep(0.2)
         CLOSED.append(len(state["trajectory"]))
 
 
@@ -89,6 +101,18 @@ def odd(completion, answer):
     raise KeyError("no such thing")
 
 
+def unknown(completion, answer):
+    return float("nan")
+
+
+def boundless(completion, answer):
+    return float("inf")
+
+
+async def boxed(completion, answer):
+    raise vf.SandboxError("no box")
+
+
 def counted(state, answer):
     return float(sum(state["box"]) == int(answer))
 
@@ -98,8 +122,10 @@ def load_environment(kind="one", **kwargs):
     facts = {"dataset": data, "eval_dataset": rows(("1 + 1?", "2"))}
     if kind == "one":
         return vf.SingleTurnEnv(**facts, rubric=vf.Rubric(funcs=[right, brief], weights=[3.0, 1.0]))
-    if kind == "odd":
-        return vf.SingleTurnEnv(**facts, rubric=vf.Rubric(funcs=[odd]))
+    if kind in ("odd", "unknown", "boundless", "boxed"):
+        return vf.SingleTurnEnv(**facts, rubric=vf.Rubric(funcs=[globals()[kind]]))
+    if kind == "hasty":
+        return Guessing(**facts, max_turns=4, timeout_seconds=0.05, rubric=vf.Rubric(funcs=[guessed]))
     if kind == "many":
         return Guessing(**facts, max_turns=4, system_prompt="Guess.", rubric=vf.Rubric(funcs=[guessed]))
     if kind == "forgetful":
@@ -206,15 +232,49 @@ def test_faults_of_the_environment_or_its_rubric_raise_and_are_not_scored_zero(g
     odd = gym_of("odd")
     with pytest.raises(KeyError):
         odd.score(odd.tasks("train")[0], "7")
+    for kind in ("unknown", "boundless"):
+        gym = gym_of(kind)
+        with pytest.raises(ValueError, match=f"the function {kind} gave (nan|inf), expected a finite number"):
+            gym.score(gym.tasks("train")[0], "7")
     _, episode = begun(gym_of("many"))
-    assert episode.step(Turn(text="broken")).is_done
-    with pytest.raises(RuntimeError, match="SandboxError"):
+    assert episode.step(Turn(text="unanswered")).is_done
+    with pytest.raises(RuntimeError, match="no sense") as found:
         episode.score()
+    assert not isinstance(found.value, ServiceFailed)
     episode.close()
     _, forgetful = begun(gym_of("forgetful"))
     with pytest.raises(ValueError, match="rewrites what was said before"):
         forgetful.step(Turn(text="5"))
     forgetful.close()
+
+
+@pytest.mark.parametrize(("text", "told"), [("broken", "SandboxError"), ("late", "for the time that it took")])
+def test_what_fails_below_an_environment_or_counts_our_time_is_no_fault_of_the_model(
+    gym_of, text: str, told: str
+) -> None:
+    _, episode = begun(gym_of("many"))
+    assert episode.step(Turn(text=text)).is_done
+    with pytest.raises(ServiceFailed, match=told):
+        episode.score()
+    episode.close()
+
+
+def test_a_connection_or_a_box_that_fails_is_a_service_that_failed(gym_of) -> None:
+    _, episode = begun(gym_of("many"))
+    with pytest.raises(ServiceFailed, match="ConnectionRefusedError: no port"):
+        episode.step(Turn(text="refused"))
+    episode.close()
+    boxed = gym_of("boxed")
+    with pytest.raises(ServiceFailed, match="no box"):
+        boxed.score(boxed.tasks("train")[0], "7")
+
+
+def test_the_time_that_the_policy_takes_does_not_end_an_episode(gym_of) -> None:
+    _, episode = begun(gym_of("hasty"))
+    time.sleep(0.5)  # ten times what its environment grants a rollout
+    assert texts(episode.step(Turn(text="5"))) == ["no"]
+    assert episode.step(Turn(text="7")).is_done and episode.score().value == 1.0
+    episode.close()
 
 
 def test_closing_in_the_middle_cleans_up_and_leaves_ctrl_c_to_the_run(gym_of) -> None:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from gyms.api import Environment, Episode, Needs, Reply, Score, Split, Status, Task, Turn, message
+from gyms.api import Environment, Episode, Needs, Reply, Score, ServiceFailed, Split, Status, Task, Turn, message
 
 is_spoilt = False
 
@@ -34,6 +34,8 @@ class Doing(Episode):
     def score(self) -> Score:
         if self.said and self.said[-1] == "unscored":
             raise KeyError("lost")
+        if self.said and self.said[-1] == "unjudged":
+            raise ServiceFailed("status 503")
         if self.said and self.said[-1] == "bad":
             return Score(status=Status.BAD_TASK, detail="says the environment")
         return Score(status=Status.OK, value=float("well" in self.said), answer=" ".join(self.said))
@@ -69,6 +71,14 @@ class Doing(Episode):
 
     def do_raise(self, argument: str) -> None:
         raise KeyError("lost")
+
+    def do_unserved(self, argument: str) -> None:
+        """Finds its service away; where a file is named, the first time alone."""
+        if argument and Path(argument).exists():
+            return
+        if argument:
+            Path(argument).touch()
+        raise ServiceFailed("status 503")
 
     def do_scribble(self, argument: str) -> None:
         for fd in range(3, 4096):

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from gyms.api import CaseResult, Gym, GymSettings, Needs, Score, Services, Split, Status, Task, message
+from gyms.api import CaseResult, Gym, GymSettings, Needs, Score, ServiceFailed, Services, Split, Status, Task, message
 from gyms.response import final_text, whole_of
 
 ANYWHERE = "/"
@@ -74,6 +74,9 @@ class Obedient(Gym):
 
     def do_raise(self, argument: str) -> Score:
         raise KeyError("lost\nkey")
+
+    def do_unserved(self, argument: str) -> Score:
+        raise ServiceFailed("status 503")
 
     def do_recurse(self, argument: str) -> Score:
         return self.do_recurse(argument)

@@ -61,6 +61,16 @@ def test_a_response_is_to_blame_where_the_gold_of_its_task_still_scores(
     assert "the task's gold response was scored well" in score.detail
 
 
+def test_a_service_that_fails_is_masked_without_a_control_sample(tmp_path: Path) -> None:
+    calls = tmp_path / "calls"
+    with Scorer([spec()]) as fresh:
+        score = ask(fresh, task(f"count {calls}"), "unserved")
+        assert score.status is Status.VERIFIER_ERROR and CONTROL_FLAG not in score.flags and not calls.exists()
+        assert "raised ServiceFailed: status 503" in score.detail
+        assert fresh.tally["gym"] == {"verifier_error": 1}
+        assert ask(fresh, task(f"count {calls}"), "raise").status is Status.CRASHED and calls.exists()
+
+
 def test_what_an_earlier_response_spoilt_is_not_held_against_the_next() -> None:
     with Scorer([spec()]) as fresh:
         assert ask(fresh, task(), "spoil").value == 1.0

@@ -317,6 +317,23 @@ def test_what_is_not_declared_is_no_fault_of_the_model(shared: Scorer) -> None:
     assert play(shared, ["well"], gym="Undeclared")[1].value == 1.0
 
 
+@pytest.mark.parametrize("text", ["unserved", "unjudged"])
+def test_a_service_that_fails_is_masked_though_a_control_sample_works(shared: Scorer, text: str) -> None:
+    before = dict(shared.tally.get("Obedient", {}))
+    assert play(shared, ["well"])[1].value == 1.0
+    _, score = play(shared, ["well", text])  # its gold episode would score 1.0
+    assert score.status is Status.VERIFIER_ERROR and score.status.is_masked and CONTROL_FLAG not in score.flags
+    assert "raised ServiceFailed: status 503" in score.detail
+    counted = {name: num - before.get(name, 0) for name, num in shared.tally["Obedient"].items()}
+    assert {name: num for name, num in counted.items() if num} == {"ok": 1, "verifier_error": 1}
+
+
+def test_a_service_that_fails_once_costs_nothing(shared: Scorer, tmp_path: Path) -> None:
+    texts = ["well", f"unserved {tmp_path / 'here'}", "done"]
+    replies, score = play(shared, texts)
+    assert replies == answers(*texts) and score.value == 1.0
+
+
 def test_a_call_without_an_answer_is_noticed(shared: Scorer) -> None:
     async def ask() -> Score:
         await shared.open_episode("silent", "Obedient", TASK, seed=0)

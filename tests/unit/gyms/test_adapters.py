@@ -21,7 +21,7 @@ def short(prompts, completions, **kwargs):
     return []
 
 def odd(prompts, completions, **kwargs):
-    return [{"nan": float("nan"), "big": 9, "none": None}[c] for c in completions]
+    return [{"nan": float("nan"), "inf": float("inf"), "big": 9, "none": None}[c] for c in completions]
 
 def chatty(prompts, completions, **kwargs):
     return [float(c[0]["content"] == "7" and p[0]["role"] == "user") for p, c in zip(prompts, completions)]
@@ -52,7 +52,7 @@ def test_a_trl_function_of_chat_data_gets_messages(file: Path) -> None:
 
 def test_what_is_no_reward_is_refused_or_masked(file: Path) -> None:
     gym = load_gym("r", f"trl:{file}:odd", {})
-    for response in ("nan", "big"):
+    for response in ("nan", "inf", "big"):
         with pytest.raises(ValueError, match="the reward function gave"):
             gym.score(TASK, response)
     assert gym.score(TASK, "none").status is Status.JUDGE_FAILED

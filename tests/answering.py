@@ -1,0 +1,103 @@
+"""A small HTTP server on loopback whose answers a test writes: those of a good server, and of all bad ones."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+__all__ = ["Answering", "answering", "break_off", "drip_body", "drip_headers", "endless", "said"]
+
+Saying = Callable[[BaseHTTPRequestHandler, Any], None]
+
+
+class Answering:
+    """The server's address, what it answers, and what it was asked."""
+
+    def __init__(self, url: str, answers: dict[str, Saying]) -> None:
+        self.url = url
+        self.answers = answers
+        """Path -> what says the answer, given the body that was sent; tests may change it. Others get a 404."""
+        self.asked: list[tuple[str, Any]] = []
+        """Paths and bodies, in order."""
+
+
+@contextlib.contextmanager
+def answering(**answers: Saying) -> Iterator[Answering]:
+    """A server with these answers, by path."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.answer(None)
+
+        def do_POST(self) -> None:
+            self.answer(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+
+        def answer(self, body: Any) -> None:
+            found.asked.append((self.path[1:], body))
+            with contextlib.suppress(OSError):  # who asked has left
+                found.answers.get(self.path[1:], said("no such path", status=404))(self, body)
+
+        def log_message(self, *told: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        found = Answering(f"http://127.0.0.1:{server.server_port}", answers)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield found
+        server.shutdown()
+
+
+def said(body: Any, *, status: int = 200, **headers: str) -> Saying:
+    """An answer: a text as it is, all else as JSON."""
+
+    def say(handler: BaseHTTPRequestHandler, asked: Any) -> None:
+        data = (body if isinstance(body, str) else json.dumps(body)).encode()
+        handler.send_response(status)
+        for name, value in headers.items():
+            handler.send_header(name.replace("_", "-"), value)
+        handler.send_header("Content-Length", str(len(data)))
+        handler.end_headers()
+        handler.wfile.write(data)
+
+    return say
+
+
+def drip_body(handler: BaseHTTPRequestHandler, asked: Any) -> None:
+    """A byte now and then, for ever."""
+    handler.send_response(200)
+    handler.end_headers()
+    _drip(handler)
+
+
+def drip_headers(handler: BaseHTTPRequestHandler, asked: Any) -> None:
+    """The same, before the headers have ended."""
+    handler.wfile.write(b"HTTP/1.0 200 OK\r\nX-Long: ")
+    _drip(handler)
+
+
+def endless(handler: BaseHTTPRequestHandler, asked: Any) -> None:
+    """As many bytes as somebody takes."""
+    handler.send_response(200)
+    handler.end_headers()
+    while True:
+        handler.wfile.write(b"x" * (1 << 20))
+
+
+def break_off(handler: BaseHTTPRequestHandler, asked: Any) -> None:
+    """Less than was promised."""
+    handler.send_response(200)
+    handler.send_header("Content-Length", "100")
+    handler.end_headers()
+    handler.wfile.write(b'{"reward": 1.0}')
+
+
+def _drip(handler: BaseHTTPRequestHandler) -> None:
+    while True:
+        handler.wfile.write(b" ")
+        time.sleep(0.02)
