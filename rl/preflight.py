@@ -133,13 +133,7 @@ def check(
     wanted = config.rollout.prompts
     known = Known() if wanted.rates is None else read_rates(wanted.rates, [entry.name for entry in gyms])
     benchmarks = file_texts(config.overlap.files)
-    fingerprint: dict[str, Any] = {
-        "chat_template": chat.template_hash,
-        "gyms": {e.name: gym_fingerprint(e.gym) for e in gyms},
-        **({"rates": known.digest} if known.rates else {}),
-        **golds.fingerprint,
-        **({"overlap": digest(benchmarks)} if benchmarks and config.overlap.rule == "drop" else {}),
-    }
+    fingerprint = golds.fingerprint | fingerprint_of(config, chat, gyms, known, benchmarks)
     check_same_everywhere(foreign, fingerprint["gyms"])
     checkpoint = None
     if goes_on is not None:
@@ -189,6 +183,21 @@ def check(
         checkpoint=checkpoint,
         notes=tuple(notes),
     )
+
+
+def fingerprint_of(
+    config: Config, chat: ChatFormat, gyms: Sequence[GymEntry], known: Known, benchmarks: Sequence[tuple[str, str]]
+) -> dict[str, Any]:
+    """What decides which tasks are asked and how, besides the settings."""
+    found: dict[str, Any] = {
+        "chat_template": chat.template_hash,
+        "gyms": {entry.name: gym_fingerprint(entry.gym) for entry in gyms},
+    }
+    if known.rates:
+        found["rates"] = known.digest
+    if benchmarks and config.overlap.rule == "drop":
+        found["overlap"] = digest(benchmarks)
+    return found
 
 
 def is_ray_job() -> bool:

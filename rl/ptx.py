@@ -210,6 +210,8 @@ class GymConversations(Sequence[Conversation]):
         return len(self._gyms) * max(len(tasks) for _, tasks in self._gyms)
 
     def __getitem__(self, index):  # type: ignore[override]
+        if not 0 <= index < len(self):
+            raise IndexError(index)  # where a loop over all of them ends
         place, which = divmod(index, len(self._gyms))
         gym, tasks = self._gyms[which]
         task = tasks[place % len(tasks)]
