@@ -10,6 +10,7 @@ import pytest
 from configs.load import load_config, to_json
 from rl.batch import learning_batch
 from rl.checkpoint import staging_folder, write_manifest
+from rl.golds import Replayed
 from rl.learner import Learner
 from rl.metrics import learner_metrics
 from rl.offline import replay
@@ -61,7 +62,7 @@ def run(tiny_folder, group, scored, tmp_path_factory) -> Path:
 def _ptx(config, folder):
     from rl.offline import _curated
 
-    return _curated(config, folder)
+    return _curated(config, folder, Replayed({}))
 
 
 def _samples(scored, step: int, p: int):
