@@ -141,17 +141,18 @@ def plan(
     folders = [(name, *_model_folder(name)) for name in models]
     device = device_for(config, nodes) if config.engine.tensor_parallel > 1 else None
     entries, specs = check_gyms(config)
+    for _, folder, _ in folders:
+        check_context(config, folder)
+        if device is not None:
+            _check_cut(config, folder, device)
+        _check_memory(config, folder)
+    chats = [chat_of(config, folder, entries) for _, folder, _ in folders]
     beside = (config.run_dir or Path("runs") / config.name).absolute().parent
     golds = replay_golds(config.gyms, entries, specs, folder=beside, say=lambda text: print(text, file=sys.stderr))
     by_name = {entry.name: entry.gym for entry in entries}
     contenders: list[Contender] = []
     fits: list[Fits] = []
-    for name, folder, weights in folders:
-        check_context(config, folder)
-        if device is not None:
-            _check_cut(config, folder, device)
-        _check_memory(config, folder)
-        chat = chat_of(config, folder, entries)
+    for (name, folder, weights), chat in zip(folders, chats, strict=True):
         askable = Askable(
             chat,
             by_name,

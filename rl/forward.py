@@ -75,7 +75,7 @@ def check_model(model: Any) -> None:
     """Prove on a few tokens that head(base(ids)) is the model, and that a tree's branches are blind to each other.
 
     The reference is transformers' own pass with its plainest attention ("eager"), which has all that a model asks for:
-    caps, sinks, biases. In fp32 what is left between the two is rounding, a thousand times less than such a thing.
+    caps, sinks, biases. In fp32 what is left between the two is rounding (`ROUNDING`), in bf16 more than a cap does.
 
     Args:
         model: with fp32 parameters; its attention is `rl.attention`'s.

@@ -73,7 +73,6 @@ class PrometheusTracker:
         self._values: dict[str, float] = {}  # by name in metrics.jsonl
         self._lock = threading.Lock()
         self._is_closed = threading.Event()
-        self._is_started = False
         self._thread = threading.Thread(target=self._refresh, name="gauges", daemon=True)
 
     def log(self, row: Mapping[str, Any], step: int) -> None:
@@ -85,8 +84,7 @@ class PrometheusTracker:
                 elif gauge_of(key) is not None:
                     self._values[key] = float(value)
             self._set_all()
-        if not self._is_started:
-            self._is_started = True
+        if self._thread.ident is None:  # never started; one that has ended is left alone
             write_atomically(self._file, json.dumps(_targets(), indent=2) + "\n")
             self._thread.start()
 

@@ -9,7 +9,8 @@ or for few.
 *A second start runs nothing*: verdicts lie beside the runs, in `.golds/`, a line each, by a hash of the task, its
 gold, the gym's settings, and the code that judged it (the gyms, the sandbox, Python). A start that was broken off goes
 on where it stopped. A gold that timed out or broke its verifier is asked once more, when all others are done; should
-it do so again it fails, but that verdict is not kept: another day may know better.
+it do so again it fails, but that verdict is not kept: another day may know better. What is our fault whatever the
+answer (a gym that cannot be built, a service or a judge that failed) is no verdict, and stops the start.
 
 *A run that goes on* leaves out what it left out when it began, whatever the machine says today: the ids are in its
 checkpoints.
@@ -33,6 +34,7 @@ from configs.schema import GymConfig
 from gyms.api import Gym, Score, Status, Task
 from gyms.load import GymSpec
 from gyms.mixture import GymEntry
+from reward.process import NOT_THE_RESPONSE
 from reward.scorer import Scorer
 from rl.gym_checks import gym_code, runs_all_golds
 from rl.prompts import Progress
@@ -130,7 +132,7 @@ def _verdicts(
         with _opened(path, where) as file:
             file.write("\n")  # behind a line that was cut short
             for key, score in _run(spec, missing):
-                if score.status in _NO_VERDICT:
+                if score.status in _NO_VERDICT or NOT_THE_RESPONSE in score.flags:
                     raise ValueError(
                         f"{where}: the gold answer of task {missing[key][0].id!r} could not be scored: {score.status}: "
                         f'{score.detail}; start again, or set gyms.{index}.golds = "sample"'

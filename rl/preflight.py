@@ -122,10 +122,6 @@ def check(
     check_machine(config)
     device = device_for(config, nodes)
     gyms, specs = check_gyms(config)
-    if goes_on is None:
-        golds = replay_golds(config.gyms, gyms, specs, folder=folder.path.parent, say=say)
-    else:
-        golds = Replayed.before(goes_on[1].fingerprint)
     foreign = [s for s, e in zip(specs, gyms, strict=True) if not type(e.gym).__module__.startswith("gyms.")]
     model_folder = prepare_model_folder(config, folder)
     num_parameters = check_model(config, model_folder, device)
@@ -133,16 +129,19 @@ def check(
     wanted = config.rollout.prompts
     known = Known() if wanted.rates is None else read_rates(wanted.rates, [entry.name for entry in gyms])
     benchmarks = file_texts(config.overlap.files)
-    fingerprint = golds.fingerprint | fingerprint_of(config, chat, gyms, known, benchmarks)
+    fingerprint = fingerprint_of(config, chat, gyms, known, benchmarks)
     check_same_everywhere(foreign, fingerprint["gyms"])
-    checkpoint = None
+    checkpoint, golds = None, None
     if goes_on is not None:
         old, checkpoint = goes_on
-        check_fingerprint(checkpoint, fingerprint)
+        golds = Replayed.before(checkpoint.fingerprint)
+        check_fingerprint(checkpoint, golds.fingerprint | fingerprint)
         check_draws_so_far(old, config, checkpoint, folder.rows(folder.metrics), gyms)
     check_memory(config, num_parameters)
     Judging(config, gyms, chat)  # refuses what does not go together
     check_objective(config)
+    if golds is None:  # minutes, perhaps: behind what is checked at once
+        golds = replay_golds(config.gyms, gyms, specs, folder=folder.path.parent, say=say)
     by_name = {entry.name: entry.gym for entry in gyms}
     askable = Askable(chat, by_name, max_tokens=config.rollout.max_prompt_tokens, rule=config.rollout.long_prompts)
     notes = list(golds.notes)
@@ -174,7 +173,7 @@ def check(
         specs=specs,
         ptx=ptx,
         num_parameters=num_parameters,
-        fingerprint=fingerprint,
+        fingerprint=golds.fingerprint | fingerprint,
         golds=golds,
         askable=askable,
         sampler=sampler,

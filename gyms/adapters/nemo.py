@@ -94,13 +94,7 @@ class NemoGym(Environment):
         check_url(settings.url)
 
     def tasks(self, split: Split) -> Sequence[Task]:
-        settings = self.settings
-        return [
-            task
-            for task in self._all
-            if is_heldout(self.fingerprint(task), fraction=settings.heldout_fraction, seed=settings.split_seed)
-            == (split == "heldout")
-        ]
+        return self._splits[split]
 
     def tools(self, task: Task) -> Sequence[Tool]:
         listed = task.data.get(_PARAMS, {}).get("tools") or ()
@@ -116,6 +110,15 @@ class NemoGym(Environment):
         return _Session(task, self.tools(task), self.settings)
 
     @cached_property
+    def _splits(self) -> Mapping[Split, tuple[Task, ...]]:
+        """Made once: a run asks for its tasks at every step."""
+        found: dict[Split, list[Task]] = {"train": [], "heldout": []}
+        fraction, seed = self.settings.heldout_fraction, self.settings.split_seed
+        for task in self._all():
+            is_held = is_heldout(self.fingerprint(task), fraction=fraction, seed=seed)
+            found["heldout" if is_held else "train"].append(task)
+        return {split: tuple(tasks) for split, tasks in found.items()}
+
     def _all(self) -> tuple[Task, ...]:
         path = self.settings.rows
         try:

@@ -95,8 +95,16 @@ class VerifiersEnvironment(Environment):
         self.max_turns = limit if limit > 0 else Environment.max_turns
 
     def tasks(self, split: Split) -> Sequence[Task]:
-        rows = self._env.get_dataset() if split == "train" else self._env.get_eval_dataset()
-        return [_task(row, f"{split}/{number}") for number, row in enumerate(rows)]
+        return self._train if split == "train" else self._heldout
+
+    @functools.cached_property
+    def _train(self) -> tuple[Task, ...]:
+        """Made once: a run asks for its tasks at every step."""
+        return tuple(_task(row, f"train/{number}") for number, row in enumerate(self._env.get_dataset()))
+
+    @functools.cached_property
+    def _heldout(self) -> tuple[Task, ...]:
+        return tuple(_task(row, f"heldout/{number}") for number, row in enumerate(self._env.get_eval_dataset()))
 
     def tools(self, task: Task) -> Sequence[Tool]:
         info = task.data.get("info")

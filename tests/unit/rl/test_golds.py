@@ -15,6 +15,7 @@ from configs.sections import GymConfig
 from gyms.api import Gym, GymSettings, Score, Services, Status, Task, message
 from gyms.load import GymSpec
 from gyms.mixture import GymEntry
+from reward.process import NOT_THE_RESPONSE
 from rl import golds
 from rl.golds import Replayed, replay_golds
 from rl.gym_checks import check_gyms
@@ -83,9 +84,16 @@ def test_a_gold_that_broke_its_verifier_is_asked_once_more_and_never_believed_fo
     assert asked == {"sum/3": 1}  # the others' verdicts are known
 
 
-def test_a_judge_that_fails_stops_the_start_with_the_task_and_the_way_out(monkeypatch, tmp_path):
-    failed = Score(status=Status.JUDGE_FAILED, detail="down")
-    with pytest.raises(ValueError, match=r"task 'sum/4' could not be scored: judge_failed: down; .*gyms\.0\.golds"):
+@pytest.mark.parametrize(
+    ("status", "flags"),
+    [(Status.JUDGE_FAILED, frozenset()), (Status.VERIFIER_ERROR, frozenset({NOT_THE_RESPONSE}))],
+    ids=["judge", "service"],
+)
+def test_a_judge_or_service_that_fails_stops_the_start_with_the_task_and_the_way_out(
+    monkeypatch, tmp_path, status, flags
+):
+    failed = Score(status=status, detail="down", flags=flags)
+    with pytest.raises(ValueError, match=rf"task 'sum/4' could not be scored: {status}: down; .*gyms\.0\.golds"):
         replayed(monkeypatch, tmp_path, lambda name, times: failed if name == "sum/4" else RIGHT)
 
 
