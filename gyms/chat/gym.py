@@ -48,8 +48,8 @@ class ChatSettings(RowSettings):
     config: str = ""
     """Configuration of the data set; empty: its default."""
     dataset_split: str = "train"
-    """Split of the data set; `heldout_frac` of its prompts are held out."""
-    heldout_frac: float = Field(default=0.1, gt=0.0, lt=1.0)
+    """Split of the data set; `heldout_fraction` of its prompts are held out."""
+    heldout_fraction: float = Field(default=0.1, gt=0.0, lt=1.0)
     """Fraction of a data set's prompts that is held out, chosen by a hash of the prompt. Where it is given and there is
     no `heldout_file`: of `train_file`."""
     max_prompts: int | None = Field(default=None, ge=2)
@@ -67,10 +67,10 @@ class ChatSettings(RowSettings):
 
     @model_validator(mode="after")
     def _one_source(self) -> ChatSettings:
-        require_two_files(self.train_file, self.heldout_file, split="heldout_frac")
-        if self.train_file and not self.heldout_file and "heldout_frac" not in self.model_fields_set:
+        require_two_files(self.train_file, self.heldout_file, split="heldout_fraction")
+        if self.train_file and not self.heldout_file and "heldout_fraction" not in self.model_fields_set:
             raise ValueError(
-                "train_file is given without heldout_file; give both, or hold out a share: heldout_frac = 0.1"
+                "train_file is given without heldout_file; give both, or hold out a share: heldout_fraction = 0.1"
             )
         if self.heldout_file and not self.train_file:
             raise ValueError("heldout_file is given without train_file; local data needs both files")
@@ -86,7 +86,7 @@ class Chat(RowGym):
     Settings = ChatSettings
     settings: ChatSettings
     reads = Reads(kind="chat", wanted=("prompt",), own=(("prompt",),), optional=("id", "rubric", "criteria", "checks"))
-    file_setting, share_setting = "train_file", "heldout_frac"
+    file_setting, share_setting = "train_file", "heldout_fraction"
     needs = Needs(judge=True)
     baseline = 1.0
     """Code cannot tell a good answer from a bad one: short nonsense holds every checkable property."""
@@ -150,7 +150,7 @@ class Chat(RowGym):
         return _normal("\n".join(m["content"] for m in task.prompt)).casefold()
 
     def _split_of(self, problem: str) -> Split:
-        return "heldout" if is_heldout(problem, fraction=self.settings.heldout_frac) else "train"
+        return "heldout" if is_heldout(problem, fraction=self.settings.heldout_fraction) else "train"
 
     def _sources(self) -> Iterable[tuple[Split | None, Iterable[Located]]]:
         """Rows with the split that they belong to; None: each by its prompt."""

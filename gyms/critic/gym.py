@@ -50,7 +50,7 @@ class CriticGymSettings(GymSettings):
     """Train pairs that the pool keeps."""
     max_heldout: int = Field(default=500, ge=1)
     """Held-out pairs that the pool keeps."""
-    heldout_frac: float = Field(default=0.1, ge=0.0, le=1.0)
+    heldout_fraction: float = Field(default=0.1, ge=0.0, le=1.0)
     """Fraction of the problems whose pairs are held out."""
     max_pairs_per_group: int = Field(default=1, ge=1)
     """Most pairs that one group adds."""
@@ -87,7 +87,7 @@ class CriticGym(Gym):
     def __init__(self, settings: CriticGymSettings, services: Services) -> None:
         super().__init__(settings, services)
         self.pool = CriticPool(
-            max_train=settings.max_train, max_heldout=settings.max_heldout, heldout_frac=settings.heldout_frac
+            max_train=settings.max_train, max_heldout=settings.max_heldout, heldout_fraction=settings.heldout_fraction
         )
         self._sums = Arithmetic(arithmetic_settings(settings), services)
         self.fits: Callable[[Task], bool] = lambda task: True

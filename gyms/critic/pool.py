@@ -132,9 +132,9 @@ def task_of(
     )
 
 
-def split_of(problem: str, heldout_frac: float) -> Split:
+def split_of(problem: str, heldout_fraction: float) -> Split:
     """Where a problem belongs: a hash of it decides, so no list has to be kept."""
-    return "heldout" if is_heldout(problem, fraction=heldout_frac) else "train"
+    return "heldout" if is_heldout(problem, fraction=heldout_fraction) else "train"
 
 
 class CriticPool:
@@ -143,12 +143,12 @@ class CriticPool:
     Args:
         max_train: train pairs kept; the oldest go first.
         max_heldout: held-out pairs kept.
-        heldout_frac: fraction of the problems that is held out, in [0, 1].
+        heldout_fraction: fraction of the problems that is held out, in [0, 1].
     """
 
-    def __init__(self, *, max_train: int = 2000, max_heldout: int = 500, heldout_frac: float = 0.1) -> None:
+    def __init__(self, *, max_train: int = 2000, max_heldout: int = 500, heldout_fraction: float = 0.1) -> None:
         self._limits: dict[Split, int] = {"train": max_train, "heldout": max_heldout}
-        self._heldout_frac = heldout_frac
+        self._heldout_fraction = heldout_fraction
         self._pairs: dict[Split, dict[str, KnownPair]] = {"train": {}, "heldout": {}}
 
     def add(self, pairs: Iterable[KnownPair], *, split: Split | None = None) -> None:
@@ -159,7 +159,7 @@ class CriticPool:
                 whose problem stands in the other split is left out.
         """
         for pair in pairs:
-            place: Split = split or split_of(pair.problem, self._heldout_frac)
+            place: Split = split or split_of(pair.problem, self._heldout_fraction)
             other: Split = "train" if place == "heldout" else "heldout"
             if any(known.problem == pair.problem for known in self._pairs[other].values()):
                 continue

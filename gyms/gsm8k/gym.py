@@ -93,20 +93,22 @@ class Gsm8kSettings(RowSettings):
     """Local file of train rows instead of `source`: JSONL, JSON, Parquet or CSV, packed or not."""
     heldout_file: Path | None = None
     """Local file of held-out rows; needs `train_file`."""
-    heldout_frac: float | None = Field(default=None, gt=0.0, lt=1.0)
+    heldout_fraction: float | None = Field(default=None, gt=0.0, lt=1.0)
     """Without `heldout_file`: the fraction of `train_file` that is held out, by a hash of the question."""
     suffix: str = "\n\nThink step by step. End with a line of the form: #### <number>"
     """Appended to every question."""
 
     @model_validator(mode="after")
     def _both_files_or_none(self) -> Gsm8kSettings:
-        require_two_files(self.train_file, self.heldout_file, split="heldout_frac")
-        if self.heldout_frac is not None:
+        require_two_files(self.train_file, self.heldout_file, split="heldout_fraction")
+        if self.heldout_fraction is not None:
             if self.train_file is None or self.heldout_file is not None:
-                raise ValueError("heldout_frac splits train_file where there is no heldout_file; give train_file alone")
+                raise ValueError(
+                    "heldout_fraction splits train_file where there is no heldout_file; give train_file alone"
+                )
         elif self.train_file is not None and self.heldout_file is None:
             raise ValueError(
-                "train_file is given without heldout_file; give both, or hold out a share: heldout_frac = 0.1"
+                "train_file is given without heldout_file; give both, or hold out a share: heldout_fraction = 0.1"
             )
         if self.heldout_file is not None and self.train_file is None:
             raise ValueError("heldout_file is given without train_file; local data needs both files")
@@ -124,7 +126,7 @@ class Gsm8k(RowGym):
         own=(("question", "answer"), ("problem", "answer")),
         optional=("problem", "solution"),
     )
-    file_setting, share_setting = "train_file", "heldout_frac"
+    file_setting, share_setting = "train_file", "heldout_fraction"
     baseline = 0.05
     """Without a marker the last number counts, so a constant guess is right now and then."""
 
@@ -137,7 +139,7 @@ class Gsm8k(RowGym):
         if split not in self._splits:
             settings = self.settings
             made = self.tasks_of(self._rows(split))
-            share = settings.heldout_frac
+            share = settings.heldout_fraction
             parts = {split: made} if share is None else self.parted(made, fraction=share)
             self._splits |= {part: asked(part, tasks, settings.suffix) for part, tasks in parts.items()}
         return self._splits[split]
@@ -177,7 +179,9 @@ class Gsm8k(RowGym):
 
     def _rows(self, split: Split) -> Iterator[Located]:
         settings = self.settings
-        path = settings.train_file if split == "train" or settings.heldout_frac is not None else settings.heldout_file
+        path = (
+            settings.train_file if split == "train" or settings.heldout_fraction is not None else settings.heldout_file
+        )
         if path is not None:
             return read_file(path)
         name = "train" if split == "train" else "test"

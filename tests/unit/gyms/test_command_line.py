@@ -54,7 +54,7 @@ def test_validate_says_which_rows_were_left_out(tmp_path: Path, capsys: pytest.C
     rows = [{"question": f"{n} and {n}?", "answer": f"Twice {n}.\n#### {2 * n}"} for n in range(10, 40)]
     file = tmp_path / "rows.jsonl"
     file.write_text("\n".join([*map(json.dumps, rows), '{"question": "no answer"}']))
-    args = json.dumps({"train_file": str(file), "skip_malformed": True, "heldout_frac": 0.2})
+    args = json.dumps({"train_file": str(file), "skip_malformed": True, "heldout_fraction": 0.2})
     assert main(["validate", "gsm8k", "--args", args]) == 0
     assert "skip_malformed left out 1 malformed rows" in capsys.readouterr().out
     assert main(["validate", "gsm8k", "--args", args, "--json"]) == 0
@@ -69,7 +69,7 @@ def test_validate_says_which_rows_were_left_out(tmp_path: Path, capsys: pytest.C
         (["validate", ARITHMETIC, "--args", "{"], "expected a JSON object"),
         (["validate", ARITHMETIC, "--args", '{"max_oprand": 3}'], "--args.max_oprand: unknown setting (did you mean"),
         (["validate", "chat", "--args", '{"rubric": 3}'], "--args.rubric: Input should be"),
-        (["audit", "gsm8k", "--args", '{"heldout_frac": 0.1}'], "--args: heldout_frac splits train_file"),
+        (["audit", "gsm8k", "--args", '{"heldout_fraction": 0.1}'], "--args: heldout_fraction splits train_file"),
         (["validate", "arithmetik"], "NAME = 'arithmetik': there is no gym"),
     ],
 )

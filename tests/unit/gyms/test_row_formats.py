@@ -113,7 +113,7 @@ def test_no_row_fits_two_formats_of_its_kind(name: str) -> None:
 def test_columns_are_named_by_paths(tmp_path: Path) -> None:
     row = {"chat": [SYSTEM, {"role": "user", "content": ASKED}], "info": json.dumps({"gold": ["x", 42]}), "a.b": 1}
     columns = {"question": "chat.-1.content", "answer": "info.gold.1"}
-    args = {"train_file": written(tmp_path / "t.jsonl", [row]), "heldout_frac": 0.5, "columns": columns}
+    args = {"train_file": written(tmp_path / "t.jsonl", [row]), "heldout_fraction": 0.5, "columns": columns}
     gym = load_gym("g", "gsm8k", args)
     (task,) = [*gym.tasks("train"), *gym.tasks("heldout")]
     assert task.data["question"] == ASKED and task.data["answer"] == "42"
@@ -150,10 +150,10 @@ def test_malformed_rows_of_a_mixture_are_left_out_and_counted(tmp_path: Path) ->
     rows[9]["messages"] = [*USER, {"role": "assistant", "content": "42"}, *USER]
     args = {"train_file": written(tmp_path / "t.jsonl", rows)}
     with pytest.raises(ValueError, match=r"^2 malformed rows: .*t\.jsonl:8: .*t\.jsonl:10: .*skip_malformed = true"):
-        load_gym("g", "gsm8k", {**args, "heldout_frac": 0.2}).tasks("train")
+        load_gym("g", "gsm8k", {**args, "heldout_fraction": 0.2}).tasks("train")
     rows[0] = {"text": "no question at all"}
     written(tmp_path / "t.jsonl", rows)
-    for gym_name, share in (("gsm8k", "heldout_frac"), ("math", "heldout_fraction")):
+    for gym_name, share in (("gsm8k", "heldout_fraction"), ("math", "heldout_fraction")):
         gym: Any = load_gym("g", gym_name, {**args, share: 0.2, "skip_malformed": True})
         assert len(gym.tasks("train")) + len(gym.tasks("heldout")) == 37
         assert gym.skipped.num_rows == 3
@@ -164,9 +164,9 @@ def test_malformed_rows_of_a_mixture_are_left_out_and_counted(tmp_path: Path) ->
 def test_one_file_for_both_splits_is_refused_with_the_setting_that_splits_it(tmp_path: Path, gym_name: str) -> None:
     rows = [{"question": f"{n} + {n}?", "prompt": f"{n} + {n}?", "answer": str(2 * n)} for n in range(60)]
     file = written(tmp_path / "rows.jsonl", rows)
-    with pytest.raises(ValueError, match=r"the same file.*heldout_frac(tion)? = 0\.1") as caught:
+    with pytest.raises(ValueError, match=r"the same file.*heldout_fraction(tion)? = 0\.1") as caught:
         load_gym("g", gym_name, {"train_file": file, "heldout_file": file})
-    setting = "heldout_fraction" if "heldout_fraction" in str(caught.value) else "heldout_frac"
+    setting = "heldout_fraction" if "heldout_fraction" in str(caught.value) else "heldout_fraction"
     gym = load_gym("g", gym_name, {"train_file": file, setting: 0.3, "format": "own"})
     train, held = ({task.prompt[0]["content"] for task in gym.tasks(split)} for split in ("train", "heldout"))
     assert len(train) + len(held) == 60 and len(held) > 5 and not train & held
@@ -334,7 +334,7 @@ CHATS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", CHATS)
 def test_open_prompts_are_told_by_their_columns_and_lose_their_answers(tmp_path: Path, name: str) -> None:
     rows = [json.loads(json.dumps(CHATS[name]).replace("7 boxes", f"{n} boxes")) for n in range(30)]
-    gym = load_gym("g", "chat", {"train_file": written(tmp_path / "t.jsonl", rows), "heldout_frac": 0.3})
+    gym = load_gym("g", "chat", {"train_file": written(tmp_path / "t.jsonl", rows), "heldout_fraction": 0.3})
     tasks = [*gym.tasks("train"), *gym.tasks("heldout")]
     assert len(tasks) == 30 and len({task.id for task in tasks}) == 30
     assert all(len(task.prompt) == 1 and task.prompt[0]["role"] == "user" for task in tasks)
@@ -367,7 +367,7 @@ def test_columns_serve_every_gym_that_reads_rows(tmp_path: Path) -> None:
             "constraints",
             {"path": file, "columns": {"prompt": "ask.text", "instruction_id_list": "ids", "kwargs": "with"}},
         ),
-        ("chat", {"train_file": file, "heldout_frac": 0.2, "columns": {"prompt": "ask.text"}}),
+        ("chat", {"train_file": file, "heldout_fraction": 0.2, "columns": {"prompt": "ask.text"}}),
     ):
         gym = load_gym("g", gym_name, args)
         tasks = [*gym.tasks("train"), *gym.tasks("heldout")]

@@ -189,10 +189,10 @@ def test_one_file_cannot_be_train_and_heldout(tmp_path: Path) -> None:
     (tmp_path / "hard.jsonl").hardlink_to(tmp_path / "a.jsonl")
     (tmp_path / "b.jsonl").write_bytes(LINES)
     for other in ("a.jsonl", "link.jsonl", "hard.jsonl", "../" + tmp_path.name + "/a.jsonl"):
-        with pytest.raises(ValueError, match=r"the same file.*heldout_frac = 0\.1"):
-            require_two_files(tmp_path / "a.jsonl", tmp_path / other, split="heldout_frac")
-    require_two_files(tmp_path / "a.jsonl", tmp_path / "b.jsonl", split="heldout_frac")
-    require_two_files(None, tmp_path / "b.jsonl", split="heldout_frac")
+        with pytest.raises(ValueError, match=r"the same file.*heldout_fraction = 0\.1"):
+            require_two_files(tmp_path / "a.jsonl", tmp_path / other, split="heldout_fraction")
+    require_two_files(tmp_path / "a.jsonl", tmp_path / "b.jsonl", split="heldout_fraction")
+    require_two_files(None, tmp_path / "b.jsonl", split="heldout_fraction")
 
 
 def test_what_is_held_out_depends_on_the_problem_alone() -> None:

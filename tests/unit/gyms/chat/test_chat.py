@@ -114,7 +114,7 @@ def test_a_data_set_is_split_by_its_prompts(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     folder.mkdir()
     written(folder / "train.jsonl", rows)
-    gym = chat(source=str(folder), columns={"prompt": "text"}, heldout_frac=0.3)
+    gym = chat(source=str(folder), columns={"prompt": "text"}, heldout_fraction=0.3)
     train, held = gym.tasks("train"), gym.tasks("heldout")
     assert len(train) + len(held) == 60 and 8 <= len(held) <= 30
     check_gym(gym)

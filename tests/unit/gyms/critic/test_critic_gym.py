@@ -140,7 +140,7 @@ def pair(number: int, problem: str | None = None) -> KnownPair:
 
 
 def test_a_problem_is_never_in_both_splits() -> None:
-    pool = CriticPool(heldout_frac=0.3)
+    pool = CriticPool(heldout_fraction=0.3)
     pool.add(pair(number) for number in range(300))
     pool.add([pair(999, problem="5")], split="train" if split_of("5", 0.3) == "heldout" else "heldout")
     train, held = ({found.problem for found in pool.pairs(split)} for split in ("train", "heldout"))
@@ -148,7 +148,7 @@ def test_a_problem_is_never_in_both_splits() -> None:
 
 
 def test_the_pool_is_bounded_keeps_the_newest_and_survives_a_restart() -> None:
-    pool = CriticPool(max_train=3, heldout_frac=0.0)
+    pool = CriticPool(max_train=3, heldout_fraction=0.0)
     pool.add(pair(number) for number in (1, 2, 3, 1, 4))
     assert [found.id for found in pool.pairs("train")] == ["p3", "p1", "p4"]
     copy = CriticPool(max_train=3)
@@ -157,7 +157,7 @@ def test_the_pool_is_bounded_keeps_the_newest_and_survives_a_restart() -> None:
 
 
 def test_the_pool_takes_over_from_the_sums_once_it_is_full_enough() -> None:
-    critic = gym(min_pool=2, heldout_frac=0.0)
+    critic = gym(min_pool=2, heldout_fraction=0.0)
     before = critic.tasks("train")
     for problem in range(3):
         rewards = [1.0, 0.0, None]
@@ -177,7 +177,7 @@ def test_the_pool_takes_over_from_the_sums_once_it_is_full_enough() -> None:
 
 
 def test_surrogates_in_answers_do_not_break_the_pool() -> None:
-    critic = gym(min_pool=1, heldout_frac=0.0)
+    critic = gym(min_pool=1, heldout_fraction=0.0)
     critic.add_group(asked(1), ["ok\ud800", "no\x00"], [1.0, 0.0], problem="\udfff", is_heldout=False)
     task = critic.tasks("train")[0]
     task.prompt[0]["content"].encode("utf-8")

@@ -63,13 +63,13 @@ def test_a_malformed_line_is_named_by_file_and_line(tmp_path: Path) -> None:
     path = tmp_path / "train.jsonl"
     path.write_text(json.dumps(ROWS[0]) + "\n\n{'question': 1}\n")
     with pytest.raises(ValueError, match=r"train\.jsonl:3: not a line of JSON"):
-        gym(train_file=str(path), heldout_frac=0.5).tasks("train")
+        gym(train_file=str(path), heldout_fraction=0.5).tasks("train")
     path.write_text(json.dumps(ROWS[0]) + "\n[1, 2]\n")
     with pytest.raises(ValueError, match=r"train\.jsonl:2: expected a JSON object"):
-        gym(train_file=str(path), heldout_frac=0.5).tasks("train")
+        gym(train_file=str(path), heldout_fraction=0.5).tasks("train")
     path.write_bytes(b'{"question": "\xff\xfe"}\n')
     with pytest.raises(ValueError, match=r"train\.jsonl:1: not a line of JSON"):
-        gym(train_file=str(path), heldout_frac=0.5).tasks("train")
+        gym(train_file=str(path), heldout_fraction=0.5).tasks("train")
 
 
 @pytest.mark.parametrize("answer", ["no marker 7", "#### seven", "####", None])
