@@ -73,6 +73,18 @@ BENCHMARKS: Mapping[str, Benchmark] = {
             for key, what in (("step_seconds", "seconds of a step"), ("peak_gib", "memory"))
         ),
     ),
+    "vs_trl": Benchmark(
+        module="vs_trl", full=("--folder", "runs/vs_trl", "--steps", "8", "--eval-every", "4"), quick=None,
+        figures=(
+            Figure(path="step_ratio", meaning="seconds of a step over those of TRL's GRPOTrainer", high=0.25),
+            Figure(path="ours.step_seconds", meaning="seconds of a step"),
+            Figure(path="trl.step_seconds", meaning="TRL's"),
+            Figure(path="ours.tokens_per_second", meaning="response tokens a second of whole steps"),
+            Figure(path="trl.tokens_per_second", meaning="TRL's"),
+            Figure(path="ours.peak_gib", meaning="memory of all processes, GiB"),
+            Figure(path="trl.peak_gib", meaning="TRL's"),
+        ),
+    ),
     "swap": Benchmark(
         module="swap", full=("--rounds", "9"), quick=("--rounds", "1", "--part", "quantise"),
         figures=(
@@ -101,7 +113,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "math_scoring": Benchmark(module="math_scoring", quick=("--rounds", "1"), figures=()),
     "sandbox": Benchmark(module="sandbox", quick=("--runs", "5", "--rounds", "1"), figures=()),
 }  # fmt: skip
-"""In the order in which they run. `vs_trl`, `formats`, `lora` and `ablations` have pages or folders of their own."""
+"""In the order in which they run. `formats`, `lora` and `ablations` have pages of their own."""
 
 
 def run(name: str, *, is_quick: bool) -> dict[str, Any] | None:
