@@ -153,8 +153,8 @@ def test_malformed_rows_of_a_mixture_are_left_out_and_counted(tmp_path: Path) ->
         load_gym("g", "gsm8k", {**args, "heldout_fraction": 0.2}).tasks("train")
     rows[0] = {"text": "no question at all"}
     written(tmp_path / "t.jsonl", rows)
-    for gym_name, share in (("gsm8k", "heldout_fraction"), ("math", "heldout_fraction")):
-        gym: Any = load_gym("g", gym_name, {**args, share: 0.2, "skip_malformed": True})
+    for gym_name in ("gsm8k", "math"):
+        gym: Any = load_gym("g", gym_name, {**args, "heldout_fraction": 0.2, "skip_malformed": True})
         assert len(gym.tasks("train")) + len(gym.tasks("heldout")) == 37
         assert gym.skipped.num_rows == 3
     assert "t.jsonl:8" in str(gym.skipped) and "a conversation of 3 turns" in str(gym.skipped)
@@ -164,10 +164,9 @@ def test_malformed_rows_of_a_mixture_are_left_out_and_counted(tmp_path: Path) ->
 def test_one_file_for_both_splits_is_refused_with_the_setting_that_splits_it(tmp_path: Path, gym_name: str) -> None:
     rows = [{"question": f"{n} + {n}?", "prompt": f"{n} + {n}?", "answer": str(2 * n)} for n in range(60)]
     file = written(tmp_path / "rows.jsonl", rows)
-    with pytest.raises(ValueError, match=r"the same file.*heldout_fraction(tion)? = 0\.1") as caught:
+    with pytest.raises(ValueError, match=r"the same file.*heldout_fraction = 0\.1"):
         load_gym("g", gym_name, {"train_file": file, "heldout_file": file})
-    setting = "heldout_fraction" if "heldout_fraction" in str(caught.value) else "heldout_fraction"
-    gym = load_gym("g", gym_name, {"train_file": file, setting: 0.3, "format": "own"})
+    gym = load_gym("g", gym_name, {"train_file": file, "heldout_fraction": 0.3, "format": "own"})
     train, held = ({task.prompt[0]["content"] for task in gym.tasks(split)} for split in ("train", "heldout"))
     assert len(train) + len(held) == 60 and len(held) > 5 and not train & held
 
