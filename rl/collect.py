@@ -26,6 +26,7 @@ from reward.rules import TruncationRule, reward_of
 from rl.batch import Group, ScoredSample
 from rl.episodes import PlaysEpisodes, TakesTurns, play
 from rl.partial import PartialGroup, Respond, Scored, respond
+from rollout.repetition import Repetition
 from rollout.types import Sample, SampleRequest
 
 __all__ = ["Collected", "JudgesGroups", "Policy", "ScoresResponses", "collect", "gather_or_cancel", "sample_seed"]
@@ -101,6 +102,7 @@ async def collect(
     on_group: Callable[[Group], None] = lambda group: None,
     carried: Sequence[PartialGroup] = (),
     segment_tokens: int | None = None,
+    repetition: Repetition | None = None,
 ) -> Collected:
     """Sample and score `samples_per_prompt` responses for every draw; groups in draw order.
 
@@ -112,6 +114,7 @@ async def collect(
         on_group: called when a group is complete (progress).
         carried: groups of earlier steps that go on in this one.
         segment_tokens: of a response in this step, or those behind which an episode pauses; None: all end in this step.
+        repetition: the loop at which a response is stopped; None: at none.
     """
 
     async def group(draw: Draw, origin: int | str, before: Sequence[Scored]) -> Group | PartialGroup:
@@ -140,6 +143,7 @@ async def collect(
             return SampleRequest(
                 id=f"{name}/{k}", prompt_ids=prompt_ids, budget=draw.budget,
                 temperature=temperatures.get(draw.gym, temperature), seed=sample_seed(seed, origin, draw.index, k),
+                repetition=repetition,
             )  # fmt: skip
 
         by_judge = judge if judge and draw.gym in judge.judged else None
