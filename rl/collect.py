@@ -112,9 +112,8 @@ async def collect(
         judge: scores the groups of the gyms that need one; None (evaluation): those gyms' own `score` is asked.
         grouped: gyms that score their siblings together (`Gym.scores_groups`).
         on_group: called when a group is complete (progress).
-        carried: groups of earlier steps that go on in this one.
         segment_tokens: of a response in this step, or those behind which an episode pauses; None: all end in this step.
-        repetition: the loop at which a response is stopped; None: at none.
+        carried: groups of earlier steps that go on in this one. repetition: the loop at which a response is stopped.
     """
 
     async def group(draw: Draw, origin: int | str, before: Sequence[Scored]) -> Group | PartialGroup:
@@ -141,9 +140,8 @@ async def collect(
 
         def request(k: int) -> SampleRequest:
             return SampleRequest(
-                id=f"{name}/{k}", prompt_ids=prompt_ids, budget=draw.budget,
+                id=f"{name}/{k}", prompt_ids=prompt_ids, budget=draw.budget, repetition=repetition,
                 temperature=temperatures.get(draw.gym, temperature), seed=sample_seed(seed, origin, draw.index, k),
-                repetition=repetition,
             )  # fmt: skip
 
         by_judge = judge if judge and draw.gym in judge.judged else None
