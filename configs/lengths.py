@@ -1,4 +1,4 @@
-"""Sections of a config about the length of responses: what exceeding a budget costs, and what brevity earns."""
+"""Sections of a config about the length of responses: what exceeding a budget costs, what brevity earns, and loops."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pydantic import Field, model_validator
 
 from configs.base import Fraction, NonNegative, Positive, Section
 
-__all__ = ["LengthRewardConfig", "ToggleConfig", "TruncationConfig"]
+__all__ = ["LengthRewardConfig", "RepetitionConfig", "ToggleConfig", "TruncationConfig"]
 
 
 class TruncationConfig(Section):
-    """What becomes of a response that ran into its budget; applied once, before any verifier."""
+    """What becomes of a response that ran into its budget or was stopped in a loop; applied once, before verifiers."""
 
     rule: Literal["penalty", "mask", "ramp"] = "penalty"
     """`penalty`: the reward is `reward`, kept in the group (Kimi K2). `mask`: left out of group and loss. `ramp`: as
@@ -57,3 +57,25 @@ class ToggleConfig(Section):
     """Least mean reward of the siblings for the budget to count: a task that is not yet solved may think on."""
     quantile: Annotated[float, Field(gt=0.0, le=1.0)] = 0.75
     """A task's budget is this quantile of the lengths of its right responses, when there first are any."""
+
+
+class RepetitionConfig(Section):
+    """Early stop of responses that repeat themselves, in training (rollout/repetition.py); they are truncated."""
+
+    min_count: Annotated[int, Field(ge=2)] | None = None
+    """A response, or a turn of an episode, is stopped when it ends in one pattern of tokens so many times in a row; its
+    score is that of the truncated (`reward.truncation`). None: no early stop."""
+    min_pattern_tokens: Positive = 1
+    """Tokens of the shortest pattern. With 1, `min_count` equal tokens in a row are a loop: zeros, blanks, rules of
+    tables among them."""
+    max_pattern_tokens: Annotated[int, Field(gt=0, le=1024)] = 64
+    """Tokens of the longest pattern; each token that is drawn is compared with so many before it."""
+
+    @model_validator(mode="after")
+    def _shortest_is_not_longer(self) -> RepetitionConfig:
+        if self.min_pattern_tokens > self.max_pattern_tokens:
+            raise ValueError(
+                f"rollout.repetition.min_pattern_tokens = {self.min_pattern_tokens} is more than "
+                f"rollout.repetition.max_pattern_tokens = {self.max_pattern_tokens}; lower it, or raise the other"
+            )
+        return self

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from configs.base import Fraction, NonNegative, Positive, Seconds, Section
-from configs.lengths import LengthRewardConfig, ToggleConfig, TruncationConfig
+from configs.lengths import LengthRewardConfig, RepetitionConfig, ToggleConfig, TruncationConfig
 from configs.prompts import PromptsConfig
 
 __all__ = [
@@ -265,6 +265,8 @@ class RolloutConfig(Section):
     the loss. Only with `segment_tokens`."""
     temperature: TemperatureConfig = TemperatureConfig()
     """Decaying sampling temperature; a gym may have its own."""
+    repetition: RepetitionConfig = RepetitionConfig()
+    """Early stop of responses that repeat themselves."""
     prompts: PromptsConfig = PromptsConfig()
     """Which tasks are asked."""
 

@@ -26,6 +26,7 @@ from reward.rules import TruncationRule, reward_of
 from rl.batch import Group, ScoredSample
 from rl.episodes import PlaysEpisodes, TakesTurns, play
 from rl.partial import PartialGroup, Respond, Scored, respond
+from rollout.repetition import Repetition
 from rollout.types import Sample, SampleRequest
 
 __all__ = ["Collected", "JudgesGroups", "Policy", "ScoresResponses", "collect", "gather_or_cancel", "sample_seed"]
@@ -101,6 +102,7 @@ async def collect(
     on_group: Callable[[Group], None] = lambda group: None,
     carried: Sequence[PartialGroup] = (),
     segment_tokens: int | None = None,
+    repetition: Repetition | None = None,
 ) -> Collected:
     """Sample and score `samples_per_prompt` responses for every draw; groups in draw order.
 
@@ -110,8 +112,8 @@ async def collect(
         judge: scores the groups of the gyms that need one; None (evaluation): those gyms' own `score` is asked.
         grouped: gyms that score their siblings together (`Gym.scores_groups`).
         on_group: called when a group is complete (progress).
-        carried: groups of earlier steps that go on in this one.
         segment_tokens: of a response in this step, or those behind which an episode pauses; None: all end in this step.
+        carried: groups of earlier steps that go on in this one. repetition: the loop at which a response is stopped.
     """
 
     async def group(draw: Draw, origin: int | str, before: Sequence[Scored]) -> Group | PartialGroup:
@@ -138,7 +140,7 @@ async def collect(
 
         def request(k: int) -> SampleRequest:
             return SampleRequest(
-                id=f"{name}/{k}", prompt_ids=prompt_ids, budget=draw.budget,
+                id=f"{name}/{k}", prompt_ids=prompt_ids, budget=draw.budget, repetition=repetition,
                 temperature=temperatures.get(draw.gym, temperature), seed=sample_seed(seed, origin, draw.index, k),
             )  # fmt: skip
 

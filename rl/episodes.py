@@ -13,9 +13,10 @@ turns have seeds of their own, and siblings live in the same world.
 |---|---|---|
 | the environment is done, or broke | `stop` | the environment's, or the fault's |
 | a turn, the context, or the episode ran out of tokens | `length` | truncated: the run's rule (`reward.truncation`) |
+| a turn repeated itself (`rollout.repetition`) | `repetition` | truncated, too |
 | the last turn was taken | `turns` | the environment's, as far as it came |
 
-A turn that its budget cut off ends the episode: half a call is none, and half an answer is not to be paid.
+A turn that its budget cut off, or a loop, ends the episode: half a call is none, and half an answer is not to be paid.
 
 *Over several steps.* With `rollout.segment_tokens` an episode that has sampled so many tokens in a step pauses behind
 that turn, and goes on in the next step under its weights: the environment is opened again and replays what was said.
@@ -125,7 +126,7 @@ async def _turns(
         turn = policy.read_turn(drawn, draw.tools, number=number)
         if drawn.is_truncated:
             course.take(drawn.segments, PlayedTurn(turn=turn))
-            return FinishReason.LENGTH
+            return drawn.finish_reason
         reply = await scorer.step(name, number, turn)
         course.take(drawn.segments, PlayedTurn(turn=turn, reply=reply.messages))
         if reply.is_done:
@@ -165,6 +166,7 @@ class Course:
         return SampleRequest(
             id=f"{self.first.id}/{len(self.turns)}", prompt_ids=self._context, seed=seed,
             budget=min(self.draw.budget, self._room), temperature=self.first.temperature,
+            repetition=self.first.repetition,
         )  # fmt: skip
 
     def take(self, drawn: Sequence[Segment], played: PlayedTurn) -> None:

@@ -85,7 +85,8 @@ METRICS: tuple[Metric, ...] = (
          "tasks that were drawn, could not be asked, and left their place to others (`rollout.long_prompts`)"),
         ("rollout/num_tokens", "tokens", "tokens sampled in this step, end tokens included"),
         ("rollout/length_mean", "tokens", "mean length of a response, observations not counted"),
-        ("rollout/truncated_frac", "fraction", "responses that ran into their budget"),
+        ("rollout/truncated_frac", "fraction", "responses that ran into their budget or were stopped in a loop"),
+        ("rollout/repetition_frac", "fraction", "responses that were stopped in a loop (`rollout.repetition`)"),
         ("rollout/surprise_mean", "nats",
          "mean of -log p of the sampled tokens under the engine: an estimate of the entropy at the sampling "
          "temperature"),

@@ -10,6 +10,7 @@ from rl.batch import Group, LearningBatch, ScoredSample
 from rl.mismatch import LogprobGap, effective_frac
 from rl.partial import PartialGroup
 from rl.update import UpdateMetrics
+from rollout.types import FinishReason
 
 __all__ = ["fault_causes", "learner_metrics", "step_metrics"]
 
@@ -58,6 +59,7 @@ def step_metrics(
         "rollout/num_tokens": num_tokens,
         "rollout/length_mean": _mean([s.sample.num_sampled for s in scored]),
         "rollout/truncated_frac": _mean([s.sample.is_truncated for s in scored]),
+        "rollout/repetition_frac": _mean([s.sample.finish_reason is FinishReason.REPETITION for s in scored]),
         "rollout/surprise_mean": _mean(
             [-p for s in scored for part in s.sample.segments if part.is_sampled for p in part.logprobs]
         ),

@@ -23,6 +23,7 @@ from gyms.episodes.turns import turn_as_json, turn_of_json
 from gyms.lazy import find_tasks
 from gyms.mixture import Draw, GymEntry
 from reward.wire import parse_score, score_as_json
+from rollout.repetition import Repetition, first_repetition
 from rollout.types import FinishReason, PlayedTurn, Sample, SampleRequest, Segment
 
 __all__ = ["PartialGroup", "Respond", "Scored", "respond"]
@@ -164,11 +165,31 @@ async def respond(
             seed=segment_seed(number),
         )
     drawn = await policy.sample(request, group=group)
-    is_paused = drawn.is_truncated and request.budget < room
+    if drawn.finish_reason is FinishReason.LENGTH and request.budget < room:
+        drawn = replace(drawn, finish_reason=FinishReason.PAUSED)
+    if whole.repetition is not None and segment_tokens is not None:
+        drawn = stopped_in_loop(before, drawn, whole.repetition)
+    is_cut = drawn.finish_reason is FinishReason.REPETITION
     return Sample(
         id=whole.id,
         prompt_ids=whole.prompt_ids,
         segments=(*segments, *drawn.segments),
-        finish_reason=FinishReason.PAUSED if is_paused else drawn.finish_reason,
-        text=policy.text((*before, *drawn.token_ids)) if segments else drawn.text,
+        finish_reason=drawn.finish_reason,
+        text=policy.text((*before, *drawn.token_ids)) if segments or is_cut else drawn.text,
     )
+
+
+def stopped_in_loop(before: Sequence[int], drawn: Sample, wanted: Repetition) -> Sample:
+    """A segment up to the first loop of the whole response, if there is one.
+
+    The engine sees loops within the segment alone, and none at its last token. As there, a token that ends the response
+    anyway, an end token or the last of the budget, is not looked at.
+    """
+    is_ended = drawn.finish_reason in (FinishReason.STOP, FinishReason.LENGTH)
+    ids = (*before, *drawn.token_ids)
+    end = first_repetition(ids[: len(ids) - is_ended], wanted, begin=len(before))
+    if end is None:
+        return drawn
+    (segment,), kept = drawn.segments, end - len(before)
+    segment = replace(segment, token_ids=segment.token_ids[:kept], logprobs=segment.logprobs[:kept])
+    return replace(drawn, segments=(segment,), finish_reason=FinishReason.REPETITION)

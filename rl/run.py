@@ -32,7 +32,7 @@ from rl.sample_rows import sample_rows
 from rl.sampling import with_groups
 from rl.schedule import temperature_at, warmup_learning_rate_at
 from rl.settings import learning_rate, ptx_batch
-from rl.shaping import Shaping, truncation_rules
+from rl.shaping import Shaping, repetition_rule, truncation_rules
 from rl.update import UpdateMetrics
 
 __all__ = ["Run"]
@@ -114,6 +114,7 @@ class Run(Recoverable):
                 on_group=lambda group: advance(1),
                 carried=self.state.carried,
                 segment_tokens=wanted.segment_tokens,
+                repetition=repetition_rule(self.config),
             )
         groups, self._carried = list(collected.groups), collected.carried
         self.folder.write_rollouts(step, sample_rows(step, groups))

@@ -15,8 +15,9 @@ from reward.rules import TruncationRule
 from rl.batch import Group
 from rl.length_reward import with_length_reward
 from rl.toggle import Budgets, is_budgeted, toggled, with_budgets
+from rollout.repetition import Repetition
 
-__all__ = ["Shaping", "ramp", "truncation_rules", "with_ramp"]
+__all__ = ["Shaping", "ramp", "repetition_rule", "truncation_rules", "with_ramp"]
 
 
 def ramp(length: int, *, budget: int, ramp_tokens: int, reward: float) -> float:
@@ -45,6 +46,18 @@ def with_ramp(group: Group, rule: TruncationRule) -> Group:
 def truncation_rules(config: Config) -> dict[str, TruncationRule]:
     """The rule for truncated responses of each gym."""
     return {gym.name: TruncationRule(**config.truncation_of(gym).model_dump()) for gym in config.gyms}
+
+
+def repetition_rule(config: Config) -> Repetition | None:
+    """The loop at which a run's responses are stopped."""
+    wanted = config.rollout.repetition
+    if wanted.min_count is None:
+        return None
+    return Repetition(
+        min_count=wanted.min_count,
+        min_pattern_tokens=wanted.min_pattern_tokens,
+        max_pattern_tokens=wanted.max_pattern_tokens,
+    )
 
 
 class Shaping:

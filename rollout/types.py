@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Literal
 
 from gyms.api import Message, Turn
+from rollout.repetition import Repetition
 
 __all__ = ["FinishReason", "PlayedTurn", "Sample", "SampleRequest", "Segment"]
 
@@ -24,6 +25,8 @@ class FinishReason(StrEnum):
     """The policy ended it with an end token."""
     LENGTH = "length"
     """Its token budget ran out: the sample is truncated."""
+    REPETITION = "repetition"
+    """It repeated itself and was stopped (rollout/repetition.py): the sample is truncated."""
     PAUSED = "paused"
     """It got the tokens of this step, and goes on in the next (rl/partial.py)."""
     TURNS = "turns"
@@ -52,6 +55,8 @@ class SampleRequest:
     """Where not empty, the only responses that decoding allows."""
     json_schema: str = ""
     """Where not empty, a JSON schema that decoding enforces; at most one of the two is given."""
+    repetition: Repetition | None = None
+    """The loop at which it is stopped; None: only its end token or its budget ends it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,8 +141,8 @@ class Sample:
 
     @property
     def is_truncated(self) -> bool:
-        """Stopped by its token budget rather than by the policy."""
-        return self.finish_reason is FinishReason.LENGTH
+        """Stopped by its token budget, or for repeating itself, rather than by the policy."""
+        return self.finish_reason in (FinishReason.LENGTH, FinishReason.REPETITION)
 
     @property
     def is_paused(self) -> bool:

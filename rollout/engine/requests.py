@@ -14,7 +14,7 @@ __all__ = ["finish_reason", "sampling_params", "to_sample"]
 def sampling_params(request: SampleRequest, *, stop_token_ids: Sequence[int]) -> Any:
     """vLLM's `SamplingParams` of a request."""
     from vllm import SamplingParams
-    from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
+    from vllm.sampling_params import RepetitionDetectionParams, RequestOutputKind, StructuredOutputsParams
 
     form = None
     if request.choices or request.json_schema:
@@ -23,6 +23,13 @@ def sampling_params(request: SampleRequest, *, stop_token_ids: Sequence[int]) ->
             json=request.json_schema or None,
             disable_any_whitespace=bool(request.json_schema),  # else a small model writes blanks until its budget ends
         )
+    loop = None
+    if (wanted := request.repetition) is not None:
+        loop = RepetitionDetectionParams(
+            min_count=wanted.min_count,
+            min_pattern_size=wanted.min_pattern_tokens,
+            max_pattern_size=wanted.max_pattern_tokens,
+        )
     return SamplingParams(
         temperature=request.temperature,
         seed=request.seed,
@@ -30,6 +37,7 @@ def sampling_params(request: SampleRequest, *, stop_token_ids: Sequence[int]) ->
         logprobs=0,
         stop_token_ids=list(stop_token_ids),
         structured_outputs=form,
+        repetition_detection=loop,
         output_kind=RequestOutputKind.FINAL_ONLY,
     )
 
@@ -60,10 +68,10 @@ def to_sample(request: SampleRequest, output: Any, *, weight_version: int) -> Sa
 
 
 def finish_reason(request_id: str, told: str | None) -> FinishReason:
-    """vLLM's word for why a response ended. Its others (abort, error, repetition) are no answer of the policy."""
-    if told in ("stop", "length"):
+    """vLLM's word for why a response ended. Its others (abort, error) are no answer of the policy."""
+    if told in ("stop", "length", "repetition"):
         return FinishReason(told)
     raise EngineBroken(
-        f"vLLM ended request {request_id!r} with finish_reason {told!r}, which is neither an end token nor a budget "
-        "that ran out"
+        f"vLLM ended request {request_id!r} with finish_reason {told!r}, which is neither an end token, nor a budget "
+        "that ran out, nor a repetition"
     )

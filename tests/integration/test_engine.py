@@ -14,6 +14,7 @@ import torch
 
 from rl.learner import Learner
 from rollout.engine.engine import EngineBroken, EngineSettings, SwapTiming, VLLMEngine
+from rollout.repetition import Repetition, first_repetition
 from rollout.types import FinishReason, Sample, SampleRequest
 from rollout.weights.contract import Manifest, TensorEntry, WeightArtefact, WeightsRefused
 from rollout.weights.receiver import tensors
@@ -122,6 +123,19 @@ def test_a_response_ends_at_its_own_budget_or_at_the_end_token(engine: VLLMEngin
             assert sample.num_tokens == 1 + i % 5 and 0 not in sample.token_ids
         else:
             assert sample.token_ids[-1] == 0 and sample.num_tokens <= 1 + i % 5
+
+
+def test_a_response_in_a_loop_is_stopped_at_its_first_repetition_and_else_is_as_it_was(engine: VLLMEngine) -> None:
+    wanted = Repetition(min_count=2, min_pattern_tokens=1, max_pattern_tokens=4)
+    free = draw(engine, [request(i) for i in range(48)])
+    watched = draw(engine, [replace(request(i), repetition=wanted) for i in range(48)])
+    loops = 0
+    for name, sample in free.items():
+        end = first_repetition(sample.token_ids[:-1], wanted)  # the last token ends it anyway
+        loops += end is not None
+        assert watched[name].token_ids == sample.token_ids[:end]
+        assert watched[name].finish_reason is (sample.finish_reason if end is None else FinishReason.REPETITION)
+    assert 0 < loops < 48
 
 
 def test_every_sample_carries_the_version_and_temperature_it_was_drawn_with(engine: VLLMEngine, versions) -> None:

@@ -107,6 +107,14 @@ def test_a_truncated_samples_reward_lies_between_minus_one_and_one() -> None:
     assert "must lie in [-1, 1]" in refusal(reward={"truncation": {"reward": -1.5}})
 
 
+def test_the_shortest_loop_is_not_longer_than_the_longest():
+    wanted = {"min_count": 3, "min_pattern_tokens": 8, "max_pattern_tokens": 8}
+    assert make(rollout={"repetition": wanted}).rollout.repetition.min_count == 3
+    message = refusal(rollout={"repetition": wanted | {"max_pattern_tokens": 7}})
+    assert "rollout.repetition.min_pattern_tokens = 8 is more than rollout.repetition.max_pattern_tokens = 7" in message
+    assert "greater than or equal to 2" in refusal(rollout={"repetition": {"min_count": 1}})
+
+
 def test_a_ptx_source_names_at_most_one_place() -> None:
     assert "names gym and jsonl" in refusal(ptx={"source": {"gym": "arithmetic", "jsonl": "x.jsonl"}})
     assert PtxSourceConfig(jsonl="x.jsonl").is_set  # type: ignore[arg-type]

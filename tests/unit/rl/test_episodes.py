@@ -19,6 +19,7 @@ from rl.collect import collect, sample_seed
 from rl.partial import PartialGroup
 from rl.sample_rows import minibatches_of, sample_rows
 from rollout.context import HIDDEN
+from rollout.repetition import Repetition, first_repetition
 from rollout.tool_calls import read_turn
 from rollout.types import FinishReason, Sample, SampleRequest, Segment
 
@@ -43,13 +44,15 @@ class Scripted:
         text = self.script(k, turn)
         ids = (*map(ord, text), 0)
         is_cut = len(ids) > request.budget
-        ids = ids[: request.budget]
+        ids, reason = ids[: request.budget], FinishReason.LENGTH if is_cut else FinishReason.STOP
+        if request.repetition is not None and (end := first_repetition(ids, request.repetition)) is not None:
+            ids, reason = ids[:end], FinishReason.REPETITION
         logprobs = tuple(-1.0 - turn for _ in ids)
         return Sample(
             id=request.id,
             prompt_ids=request.prompt_ids,
             segments=(Segment(token_ids=ids, logprobs=logprobs, weight_version=4, temperature=request.temperature),),
-            finish_reason=FinishReason.LENGTH if is_cut else FinishReason.STOP,
+            finish_reason=reason,
             text="".join(map(chr, ids)).rstrip("\0"),
         )
 
@@ -98,7 +101,7 @@ def env() -> Adder:
 
 def play(
     env: Adder, script: Script, *, budget: int = 40, max_turns: int = 6, max_tokens: int = 300,
-    context: str = "fail", max_context: int | None = None,
+    context: str = "fail", max_context: int | None = None, repetition: Repetition | None = None,
 ):  # fmt: skip
     task = env.tasks("train")[0]
     policy, host = Scripted(script), InProcess(env)
@@ -112,6 +115,7 @@ def play(
         collect(
             policy, host, [draw], samples_per_prompt=2, temperature=0.9, seed=3, key=5,
             truncation=TruncationRule(rule="penalty", reward=-0.25), minimum=lambda gym: 0.0,
+            repetition=repetition,
         )  # type: ignore[arg-type]
     )  # fmt: skip
     assert not host.open, "an episode was left open"
@@ -362,3 +366,17 @@ def test_a_sibling_that_has_ended_waits_with_its_score(env):
     assert [sibling["score"] is None for sibling in states[0]["siblings"]] == [True, False]
     assert [len(step) for step in requests] == [3, 2, 2, 2]
     assert [len(s.sample.turns) for s in group.samples] == [8, 1]
+
+
+def test_a_turn_that_repeats_itself_ends_the_episode_as_one_that_was_cut_off(env):
+    def says(k: int, turn: int) -> str:
+        return "add(1,2)" if turn < 2 or k else "add(1,1,1,1,1,1)"
+
+    wanted = Repetition(min_count=4, min_pattern_tokens=1, max_pattern_tokens=4)
+    group, policy, _ = play(env, says, repetition=wanted)
+    looped, other = (scored.sample for scored in group.samples)
+    assert {request.repetition for request in policy.requests} == {wanted}, "of every turn"
+    assert looped.finish_reason is FinishReason.REPETITION and looped.is_truncated
+    assert len(looped.turns) == 3 and said(looped.segments[-1].token_ids) == "add(1,1,1,1,"
+    assert group.samples[0].score.status is Status.TRUNCATED and group.samples[0].reward.value == -0.25
+    assert other.finish_reason is FinishReason.TURNS, "turns that are alike are no loop"

@@ -112,6 +112,14 @@ def test_only_our_own_faults_are_in_the_masked_fraction(groups):
     assert fault_causes(groups) == ["verifier_error: hung"]
 
 
+def test_responses_that_were_stopped_in_a_loop_are_counted_among_the_truncated_and_apart(group, scored):
+    cut, loop = scored(status=Status.TRUNCATED), scored(status=Status.TRUNCATED)
+    loop = replace(loop, sample=replace(loop.sample, finish_reason=FinishReason.REPETITION))
+    row = row_of([group(0, cut, loop, scored(1.0), scored(0.0))])
+    assert row["rollout/truncated_frac"] == 2 / 4 and row["rollout/repetition_frac"] == 1 / 4
+    assert row["faults/masked_frac"] == 0.0
+
+
 def test_responses_that_broke_their_verifier_are_counted_apart(group, scored):
     broken = scored(status=Status.CRASHED, flags=frozenset({CONTROL_FLAG}))
     row = row_of([group(0, broken, scored(status=Status.CRASHED), scored(1.0), scored(0.0))])

@@ -16,7 +16,8 @@ from reward.rules import TruncationRule
 from rl.batch import learning_batch
 from rl.collect import collect, sample_seed
 from rl.loss import LossInputs, k2_seq
-from rl.partial import PartialGroup
+from rl.partial import PartialGroup, respond
+from rollout.repetition import Repetition
 from rollout.types import FinishReason, Sample, SampleRequest, Segment
 
 LENGTHS = {(0, 0): 2, (0, 1): 7, (1, 0): 3, (1, 1): 99, (2, 0): 1, (2, 1): 1}
@@ -233,3 +234,50 @@ def test_a_carried_group_finds_its_task_where_its_gym_has_moved_it():
     assert PartialGroup.from_state(state, [moved]).draw.task.id == "t1"
     with pytest.raises(ValueError, match="has no task 'gone' any more"):
         PartialGroup.from_state({**state, "task": "gone"}, [moved])
+
+
+class Stuck(Policy):
+    """Says a script, token by token, to its end (0) or its budget; its engine looks for no loop."""
+
+    def __init__(self, script: tuple[int, ...]) -> None:
+        super().__init__(0, 1.0)
+        self.script = script
+
+    async def sample(self, request: SampleRequest, *, group: str) -> Sample:
+        done = len(request.prompt_ids) - len(PROMPT)
+        ids = self.script[done : done + request.budget]
+        part = Segment(token_ids=ids, logprobs=tuple(-0.1 * t for t in ids), weight_version=0, temperature=1.0)
+        reason = FinishReason.STOP if ids[-1] == 0 else FinishReason.LENGTH
+        text = self.text(ids)
+        return Sample(
+            id=request.id, prompt_ids=request.prompt_ids, segments=(part,), finish_reason=reason, text=text
+        )  # fmt: skip
+
+
+def in_segments(script: tuple[int, ...], size: int) -> Sample:
+    """Drawn in segments of so many tokens."""
+    first = SampleRequest(
+        id="0/0/0", prompt_ids=PROMPT, budget=len(script), temperature=1.0, seed=1,
+        repetition=Repetition(min_count=3, min_pattern_tokens=1, max_pattern_tokens=4),
+    )  # fmt: skip
+    found: Sample | None = None
+    while found is None or found.is_paused:
+        found = asyncio.run(
+            respond(Stuck(script), first, found, segment_tokens=size, segment_seed=lambda number: number, group="0/0")
+        )
+    return found
+
+
+@pytest.mark.parametrize("size", range(1, 14))
+def test_where_a_loop_is_stopped_does_not_depend_on_where_a_segment_begins(size):
+    looped = in_segments((9, 8, 5, 6, 5, 6, 5, 6, 5, 6, 5, 6), size)
+    assert looped.token_ids == (9, 8, 5, 6, 5, 6, 5, 6) and looped.finish_reason is FinishReason.REPETITION
+    assert looped.logprobs == tuple(-0.1 * t for t in looped.token_ids) and looped.text == "9,8,5,6,5,6,5,6"
+    assert looped.is_truncated
+
+
+@pytest.mark.parametrize("size", range(1, 5))
+def test_a_token_that_ends_the_response_anyway_makes_no_loop(size):
+    assert in_segments((9, 5, 5, 5), size).finish_reason is FinishReason.LENGTH, "the last token of its budget"
+    ended = in_segments((9, 5, 5, 0), size)
+    assert ended.finish_reason is FinishReason.STOP and ended.token_ids == (9, 5, 5, 0)
