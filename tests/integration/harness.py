@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -108,6 +109,22 @@ def assert_same_run(runs: Runs, found: Path, expected: Path, *, num_steps: int) 
         assert (found / "rollouts" / name).read_bytes() == (expected / "rollouts" / name).read_bytes()
     weights = "export/model.safetensors"
     assert (found / weights).read_bytes() == (expected / weights).read_bytes()
+
+
+def as_of(run_dir: Path, step: int, copy: Path) -> Path:
+    """A copy of a finished run whose newest checkpoint is that of `step`, with the rows of later steps still in it.
+
+    What a SIGKILL leaves that came late between two checkpoints, in a folder that was moved: going on from it costs one
+    start instead of a killed run's two. tests/integration/test_runs.py kills a process.
+    """
+    shutil.copytree(run_dir, copy)
+    for folder in (copy / "checkpoints").glob("step_*"):
+        if int(folder.name.removeprefix("step_")) > step:
+            shutil.rmtree(folder)
+    assert (copy / "checkpoints" / f"step_{step:06d}").is_dir(), "the run kept too few checkpoints"
+    shutil.rmtree(copy / "export")
+    (copy / "final.json").unlink()
+    return copy
 
 
 def children_named(pid: int, prefix: str) -> list[int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.harness import Runs, assert_same_run, wait_for_rows
+from tests.integration.harness import Runs, as_of, assert_same_run
 
 GYMS = """
 [[gyms]]
@@ -67,6 +66,8 @@ JUDGED = (
     "judge.calibration.num_pairs=24",
     "rollout.prompts_per_step=12",
     "num_steps=3",
+    "checkpoint.every=1",
+    "checkpoint.keep=3",
 )
 
 
@@ -88,17 +89,12 @@ def test_the_policy_judges_itself_and_its_pool_and_gate_are_in_the_checkpoint(ru
     assert saved["gate"]["is_open"] and set(saved["pool"]) == {"train", "heldout"}
 
 
-def test_a_judged_run_that_was_killed_goes_on_with_its_pool_and_gate_and_equals_one_that_ran_straight(
+def test_a_judged_run_goes_on_from_a_checkpoint_with_its_pool_and_gate_and_equals_one_that_ran_straight(
     runs: Runs, joint: Path, judged_run: Path, tmp_path: Path
 ) -> None:
-    """The calibration is of step 0 and the pairs of step 1 are what the first steps found: both must be restored."""
-    run_dir, settings = tmp_path / "killed", (str(joint), *JUDGED, "checkpoint.every=1")
-    process = runs.start(run_dir, settings)
-    wait_for_rows(process, runs, run_dir, 2)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    said = runs.finish(run_dir, settings)
-    assert "at step 1" in said or "at step 2" in said
+    """The calibration is of step 0 and the pairs of step 1 are what the first step found: both must be restored."""
+    run_dir = as_of(judged_run, 1, tmp_path / "resumed")
+    assert "at step 1" in runs.finish(run_dir, [str(joint), *JUDGED])
     assert_same_run(runs, run_dir, judged_run, num_steps=3)
 
 
