@@ -14,7 +14,7 @@ __all__ = ["finish_reason", "sampling_params", "to_sample"]
 def sampling_params(request: SampleRequest, *, stop_token_ids: Sequence[int]) -> Any:
     """vLLM's `SamplingParams` of a request."""
     from vllm import SamplingParams
-    from vllm.sampling_params import RepetitionDetectionParams, RequestOutputKind, StructuredOutputsParams
+    from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
     form = None
     if request.choices or request.json_schema:
@@ -23,9 +23,11 @@ def sampling_params(request: SampleRequest, *, stop_token_ids: Sequence[int]) ->
             json=request.json_schema or None,
             disable_any_whitespace=bool(request.json_schema),  # else a small model writes blanks until its budget ends
         )
-    loop = None
+    early_stop: dict[str, Any] = {}
     if (wanted := request.repetition) is not None:
-        loop = RepetitionDetectionParams(
+        from vllm.sampling_params import RepetitionDetectionParams
+
+        early_stop["repetition_detection"] = RepetitionDetectionParams(
             min_count=wanted.min_count,
             min_pattern_size=wanted.min_pattern_tokens,
             max_pattern_size=wanted.max_pattern_tokens,
@@ -37,8 +39,8 @@ def sampling_params(request: SampleRequest, *, stop_token_ids: Sequence[int]) ->
         logprobs=0,
         stop_token_ids=list(stop_token_ids),
         structured_outputs=form,
-        repetition_detection=loop,
         output_kind=RequestOutputKind.FINAL_ONLY,
+        **early_stop,
     )
 
 
