@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.harness import Runs, as_of, assert_same_run
+from tests.integration.harness import PATIENCE, Runs, as_of, assert_same_run
 
 GYMS = """
 [[gyms]]
@@ -98,13 +99,29 @@ def test_a_judged_run_goes_on_from_a_checkpoint_with_its_pool_and_gate_and_equal
     assert_same_run(runs, run_dir, judged_run, num_steps=3)
 
 
-def test_below_its_threshold_rubric_rewards_are_masked_and_the_run_goes_on(runs, joint, tmp_path):
+def test_below_its_threshold_rubric_rewards_are_masked_before_and_after_an_alarm_that_stops_the_run_with_a_checkpoint(
+    runs: Runs, joint: Path, tmp_path: Path
+) -> None:
+    """One run for both. The alarm looks at the gyms without a judge, which are learned from all the same."""
     run_dir = tmp_path / "run"
-    text = runs.finish(run_dir, [str(joint), "judge.calibration.min_accuracy=1.0", "num_steps=2"])
-    assert "rubric rewards are masked since the calibration of step 0" in text
+    settings = (
+        str(joint), "judge.calibration.min_accuracy=1.0", "judge.calibration.num_pairs=24", "num_steps=2",
+        "eval.num_tasks=4", "learner.drop_zero_spread=false",
+    )  # fmt: skip
+    command = runs.command(run_dir, (*settings, "alarm.max_gap=1e-6"))
+    done = subprocess.run(
+        command, text=True, capture_output=True, env=runs.environment(), timeout=PATIENCE, check=False
+    )
+    last = done.stderr.strip().splitlines()[-1]
+    assert done.returncode == 1 and "more than alarm.max_gap = 1e-06" in last
+    assert "rubric rewards are masked since the calibration of step 0" in done.stdout + done.stderr
+    (row,) = runs.rows(run_dir)
+    assert str(run_dir / "checkpoints" / "step_000001") in last and row["rollout/logprob_gap_mean"] > 1e-6
+    assert "at step 1" in runs.finish(run_dir, (*settings, "alarm.max_gap=none"))
     samples = judged_samples(runs, run_dir, 2)
-    asked = [row for row in samples if row["status"] != "ok"]  # an answer without content is worth 0 without a judge
-    assert asked and all(row["is_masked"] and "gate_closed" in row["flags"] for row in asked)
+    for step in range(2):  # the gate stays closed in the run that goes on
+        asked = [row for row in samples if row["step"] == step and row["status"] != "ok"]  # "": 0 without a judge
+        assert asked and all(row["is_masked"] and "gate_closed" in row["flags"] for row in asked)
 
 
 class Unreliable(BaseHTTPRequestHandler):

@@ -76,22 +76,6 @@ def test_without_a_learning_rate_the_export_is_the_initial_model_and_long_prompt
     assert sum(row["rollout/num_dropped_prompts"] for row in runs.rows(tmp_path)) > 0
 
 
-def test_an_alarm_stops_a_run_with_the_reason_and_a_checkpoint_and_without_it_the_run_goes_on(
-    runs: Runs, tmp_path: Path
-) -> None:
-    short = ("warmup.num_steps=0", "num_steps=2", "eval.num_tasks=4", "learner.drop_zero_spread=false")
-    command = runs.command(tmp_path, (*short, "alarm.max_gap=1e-6"))
-    done = subprocess.run(
-        command, text=True, capture_output=True, env=runs.environment(), timeout=PATIENCE, check=False
-    )
-    last = done.stderr.strip().splitlines()[-1]
-    assert done.returncode == 1 and "more than alarm.max_gap = 1e-06" in last
-    (row,) = runs.rows(tmp_path)
-    assert str(tmp_path / "checkpoints" / "step_000001") in last and row["rollout/logprob_gap_mean"] > 1e-6
-    assert "at step 1" in runs.finish(tmp_path, (*short, "alarm.max_gap=none"))
-    assert len(runs.rows(tmp_path)) == 2
-
-
 def test_evaluating_model_folders_by_themselves_finds_what_the_run_found_of_the_same_weights(
     runs: Runs, straight_run: Path
 ) -> None:
