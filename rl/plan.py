@@ -218,23 +218,34 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m rl.pl
 def _read(given: Sequence[str]) -> tuple[Mapping[str, Any], dict[str, Any]]:
     """A model's facts, and what a step of its run is."""
     if given[0].endswith(".json"):
-        facts = json.loads(Path(given[0]).read_text(encoding="utf-8"))
-        return facts, {"group_size": 32, "kv_cache_bytes": 20e9, "num_samples": 1024, "num_tokens": 4096.0,
+        return _facts(Path(given[0])), {"group_size": 32, "kv_cache_bytes": 20e9, "num_samples": 1024, "num_tokens": 4096.0,
                        "max_num_seqs": 256}  # fmt: skip
     from configs.load import load_config
 
     config = load_config([Path(part) for part in given if "=" not in part], [part for part in given if "=" in part])
     if config.model.path is None:
         raise ValueError('model.source = "tiny" builds a model that needs no plan; give a config with model.path')
-    facts = json.loads((config.model.path / "config.json").read_text(encoding="utf-8"))
     rollout = config.rollout
-    return facts, {
+    return _facts(config.model.path / "config.json"), {
         "group_size": config.quant.group_size,
         "kv_cache_bytes": float(config.engine.kv_cache_bytes),
         "num_samples": rollout.prompts_per_step * rollout.samples_per_prompt,
         "num_tokens": config.model.context_length / 2,
         "max_num_seqs": config.engine.max_num_seqs,
     }
+
+
+def _facts(file: Path) -> Mapping[str, Any]:
+    """What a model's config.json says."""
+    if not file.is_file():
+        raise ValueError(
+            f"there is no {file}; a plan needs a model's config.json and no weights: give model.path=FOLDER, or the file "
+            "itself instead of a config"
+        )
+    facts = json.loads(file.read_text(encoding="utf-8"))
+    if not isinstance(facts, dict):
+        raise ValueError(f"{file} holds no JSON object, so it is no model's config.json")
+    return facts
 
 
 def _table(size: ModelSize, found: Mapping[str, float], gpu: Gpu, where: str) -> list[str]:

@@ -11,6 +11,8 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pydantic_core import to_jsonable_python
+
 from gyms.api import Environment
 from gyms.cli.show import Block, Grid, listed
 from gyms.load import distribution_of, gym_names, resolve
@@ -57,6 +59,9 @@ def info(options: argparse.Namespace) -> dict[str, Any]:
     """What a gym says of itself, and its settings as a JSON schema."""
     gym_class = resolve(options.name, config_key="NAME")
     schema = gym_class.Settings.model_json_schema()
+    for name, field in gym_class.Settings.model_fields.items():
+        if field.default_factory is not None and not field.default_factory_takes_validated_data:  # no schema has these
+            schema["properties"][name]["default"] = to_jsonable_python(field.get_default(call_default_factory=True))
     return {
         "gym": options.name,
         "class": f"{gym_class.__module__}:{gym_class.__qualname__}",
@@ -79,7 +84,7 @@ def show_info(facts: Mapping[str, Any]) -> Iterator[Block]:
     settings = [
         [
             name,
-            "required" if name in facts["required"] else json.dumps(field.get("default", "a default of its own")),
+            "required" if name in facts["required"] else json.dumps(field["default"]) if "default" in field else "",
             " ".join(str(field.get("description", "")).split()),
         ]
         for name, field in facts["settings"].items()

@@ -89,7 +89,7 @@ class CodeSettings(RowSettings):
 
 
 class Code(RowGym):
-    """Asks for programs; see the head of this file for the verifier."""
+    """Asks for programs, runs them in a sandbox, and judges outside of it (docs/sandbox.md)."""
 
     Settings = CodeSettings
     settings: CodeSettings

@@ -85,7 +85,7 @@ class ConstraintsSettings(RowSettings):
 
 
 class Constraints(RowGym):
-    """Asks for text under verifiable instructions; see the head of this file."""
+    """Asks for text under instructions that code can verify (docs/constraints.md)."""
 
     Settings = ConstraintsSettings
     settings: ConstraintsSettings

@@ -85,7 +85,7 @@ class MathSettings(RowSettings):
 
 
 class Math(RowGym):
-    """Asks for final answers in mathematics; see the head of this file."""
+    """Asks for final answers in mathematics, and compares them as values (docs/math.md)."""
 
     Settings = MathSettings
     settings: MathSettings

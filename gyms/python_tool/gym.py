@@ -81,7 +81,7 @@ class PythonToolSettings(GymSettings):
 
 
 class PythonTool(Environment):
-    """Asks the tasks of another gym and offers a Python interpreter; see the head of this file."""
+    """Asks the tasks of another gym and offers a Python interpreter whose state lives over calls (docs/gyms.md)."""
 
     Settings = PythonToolSettings
     needs = Needs(wall_seconds=900.0, sandbox=True)

@@ -129,7 +129,7 @@ class SweSettings(GymSettings):
 
 
 class Swe(Environment):
-    """Asks for mended repositories; see the head of this file."""
+    """Asks for mended repositories; hidden tests judge them in a second sandbox (docs/gyms.md)."""
 
     Settings = SweSettings
     needs = Needs(wall_seconds=1800.0, sandbox=True)

@@ -52,6 +52,11 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m rl.re
         check_installed(LIBRARIES, user="a report", extra="report")
         from rl.page.content import Source
 
+        if options.output is not None and not options.output.parent.is_dir():  # before much is read
+            raise ValueError(
+                f"{options.output} cannot be written: there is no folder {options.output.parent}; make it, or name "
+                "another --output"
+            )
         source = Source(paths, max_samples=options.max_samples, say=_say, keeps=options.follow)
         if options.follow:
             return _follow(source, options.port or 0)
@@ -66,10 +71,6 @@ def _write(source: Source, file: Path) -> None:
     from rl.page.html import page_of
     from rl.run_folder import write_atomically
 
-    if not file.parent.is_dir():
-        raise ValueError(
-            f"{file} cannot be written: there is no folder {file.parent}; make it, or name another --output"
-        )
     content = source.read()
     write_atomically(file, page_of(content))
     num, runs = sum(len(part.rows) for stored in content.samples for part in stored.parts), len(content.samples)

@@ -29,6 +29,8 @@ def test_info_shows_every_setting_with_its_meaning(capsys: pytest.CaptureFixture
     assert main(["info", ARITHMETIC]) == 0
     shown = [line.split(maxsplit=2) for line in capsys.readouterr().out.splitlines()]
     assert ["max_operand", "99", "Largest operand."] in shown
+    assert main(["info", "gsm8k", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["settings"]["columns"]["default"] == {}  # which a schema leaves out
 
 
 def test_validate_checks_the_gym_with_the_given_settings(capsys: pytest.CaptureFixture[str]) -> None:

@@ -147,3 +147,16 @@ def test_the_command_prints_a_plan_with_its_assumptions_and_says_by_its_status_w
     assert main([str(tmp_path / "big.json"), "--gpus", "8"]) == 1
     assert main([str(tmp_path / "none.json")]) == 2
     assert "config.json has no 'num_hidden_layers'" in capsys.readouterr().err
+
+
+def test_a_model_folder_that_is_not_there_is_told_with_what_a_plan_needs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "run.toml"
+    config.write_text(f'model.path = "{tmp_path / "absent"}"\n[[gyms]]\nname = "arithmetic"\nbudget = 4\n')
+    assert main([str(config)]) == 2
+    assert f"there is no {tmp_path / 'absent' / 'config.json'}; a plan needs a model's" in capsys.readouterr().err
+    listed = tmp_path / "list.json"
+    listed.write_text("[]")
+    assert main([str(listed)]) == 2
+    assert "list.json holds no JSON object" in capsys.readouterr().err

@@ -47,7 +47,7 @@ def test_several_runs_get_a_page_where_one_is_or_where_it_is_wanted(folder, tmp_
 
 
 def test_what_is_wrong_is_one_line(folder, tmp_path, capsys):
-    assert "is no folder" in refused(capsys, tmp_path / "none")
+    assert f"{tmp_path / 'none'} is no folder" in refused(capsys, tmp_path / "none")
     assert "is given twice" in refused(capsys, folder.path, folder.path)
     assert f"there is no folder {tmp_path / 'none'}" in refused(capsys, folder.path, "--output", tmp_path / "none/x")
 
