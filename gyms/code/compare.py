@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from gyms.sandbox.inside import values
@@ -89,8 +89,25 @@ def _same(expected: Any, value: Any, equal: Equal) -> bool:
     if isinstance(expected, list | tuple):
         return len(expected) == len(value) and all(_same(a, b, equal) for a, b in zip(expected, value, strict=True))
     if isinstance(expected, dict):
-        return expected.keys() == value.keys() and all(_same(part, value[key], equal) for key, part in expected.items())
+        return _typed(expected) == _typed(value) and all(
+            _same(part, value[key], equal) for key, part in expected.items()
+        )
+    if isinstance(expected, set | frozenset):
+        return _typed(expected) == _typed(value)
     return bool(expected == value)
+
+
+def _typed(keys: Iterable[Any]) -> set[Any]:
+    """Keys, or elements of a set, that equal only keys of the same types: to Python True and 1 are one key."""
+    return {_typed_key(key) for key in keys}
+
+
+def _typed_key(key: Any) -> Any:
+    if isinstance(key, bool):
+        return bool, key
+    if isinstance(key, tuple):
+        return tuple, tuple(map(_typed_key, key))
+    return (frozenset, frozenset(_typed(key))) if isinstance(key, frozenset) else key
 
 
 def _same_json(expected: Any, value: Any, equal: Equal) -> bool:
@@ -102,12 +119,19 @@ def _same_json(expected: Any, value: Any, equal: Equal) -> bool:
     if type(expected) is tuple and type(value) is tuple:
         return _same_json(list(expected), value, equal)
     if type(expected) is dict and type(value) is dict:
-        if expected.keys() != value.keys():
-            value = {_json_key(key): part for key, part in value.items()}
-        return expected.keys() == value.keys() and all(
-            _same_json(part, value[key], equal) for key, part in expected.items()
-        )
+        found = _under_keys_of(expected, value)
+        return found is not None and all(_same_json(part, found[key], equal) for key, part in expected.items())
     return _same(expected, value, equal)
+
+
+def _under_keys_of(expected: Mapping[Any, Any], value: Mapping[Any, Any]) -> Mapping[Any, Any] | None:
+    """A dict by the expected keys, where it has just these, as they are or as JSON writes them."""
+    if len(expected) != len(value):
+        return None  # and no two keys become one
+    if _typed(expected) == _typed(value):
+        return value
+    written = {_json_key(key): part for key, part in value.items()}
+    return written if expected.keys() == written.keys() else None
 
 
 def _json_key(key: Any) -> Any:
@@ -124,11 +148,8 @@ def _same_unordered(expected: Any, value: Any) -> bool:
     if type(expected) in (list, tuple) and type(value) in (list, tuple):
         return _as_multisets(list(expected), list(value), _same_unordered)
     if type(expected) is dict and type(value) is dict:
-        if expected.keys() != value.keys():
-            value = {_json_key(key): part for key, part in value.items()}
-        return expected.keys() == value.keys() and all(
-            _same_unordered(part, value[key]) for key, part in expected.items()
-        )
+        found = _under_keys_of(expected, value)
+        return found is not None and all(_same_unordered(part, found[key]) for key, part in expected.items())
     return _same_json(expected, value, _equal_numbers)
 
 

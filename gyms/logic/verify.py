@@ -37,6 +37,7 @@ _SOLVED = 1.0 - 1e-9
 _WRONG_CONCLUSION = 0.1
 """reasoning-gym gives a conclusion that does not follow 0.05, one that follows and is trivial 0.25."""
 _NUMBER = re.compile(r"-?[0-9]{1,40}(?:\.[0-9]{1,40})?|-?\.[0-9]{1,40}")
+_GROUPED = re.compile(r"-?[0-9]{1,3}(?:,[0-9]{3}){1,13}(?:\.[0-9]{1,40})?")
 _WRAPPING = ("**", "__", "`", "$", "*", "_", '"', "'")
 
 CASELESS = frozenset(
@@ -134,10 +135,15 @@ def is_same(answer: str, gold: str, *, ignore_case: bool = False) -> bool:
         one, other, as_it_is = one.casefold(), other.casefold(), as_it_is.casefold()
     if other in (one, as_it_is):  # a right answer may have quotes of its own
         return bool(other)
-    numbers = [text.replace(",", "") for text in (one, other)]
+    numbers = [_without_separators(text.strip()) for text in (_unwrapped(answer), gold)]
     if all(_NUMBER.fullmatch(text) for text in numbers):
         return Fraction(numbers[0]) == Fraction(numbers[1])
     return False
+
+
+def _without_separators(text: str) -> str:
+    """1,234,567 as 1234567; other commas are between numbers."""
+    return text.replace(",", "") if _GROUPED.fullmatch(text) else text
 
 
 def _without_full_stop(answer: str) -> str:

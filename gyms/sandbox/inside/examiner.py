@@ -24,6 +24,7 @@ from gyms.sandbox.inside.channel import LINK_IN, LINK_OUT, RESULT_FD, Reporter
 __all__ = ["examine"]
 
 _CASE = "__case__"
+_ERROR = "__case_error__"
 
 
 def examine(body: dict[str, Any]) -> None:
@@ -49,7 +50,7 @@ def examine(body: dict[str, Any]) -> None:
 
 
 class _Cases(ast.NodeTransformer):
-    """`assert test` -> `__case__(number, lambda: test)`."""
+    """`assert test` -> `__case__(number, lambda: test)`, so that what it raises fails this case alone."""
 
     def __init__(self) -> None:
         self.labels: list[str] = []
@@ -70,11 +71,28 @@ class _Cases(ast.NodeTransformer):
             return ast.copy_location(ast.Pass(), node)
         self.labels.append(ast.unparse(node.test)[:200])
         self.conditional.append(self._num_branches > 0)
+        number = len(self.labels) - 1
+        if any(isinstance(part, _BOUND_TO_PLACE) for part in ast.walk(node.test)):
+            return ast.copy_location(_case_in_place(number, node.test), node)
         nothing = ast.arguments(posonlyargs=[], args=[], kwonlyargs=[], kw_defaults=[], defaults=[])
-        test = ast.Lambda(args=nothing, body=node.test)
-        number = ast.Constant(len(self.labels) - 1)
-        call = ast.Call(func=ast.Name(_CASE, ast.Load()), args=[number, test], keywords=[])
-        return ast.copy_location(ast.Expr(call), node)
+        return ast.copy_location(ast.Expr(_case_call(number, ast.Lambda(args=nothing, body=node.test))), node)
+
+
+_BOUND_TO_PLACE = (ast.Await, ast.NamedExpr, ast.Yield, ast.YieldFrom)
+"""What cannot move into a function of its own: it waits for, binds or gives something where it stands."""
+
+
+def _case_call(number: int, test: ast.expr) -> ast.Call:
+    return ast.Call(func=ast.Name(_CASE, ast.Load()), args=[ast.Constant(number), test], keywords=[])
+
+
+def _case_in_place(number: int, test: ast.expr) -> ast.Try:
+    """A case whose test is computed where the assert stands; what it raises is told to the case."""
+    frame = ast.parse(f"try:\n    _\nexcept Exception as {_ERROR}:\n    {_CASE}({number}, None, {_ERROR})").body[0]
+    assert isinstance(frame, ast.Try)
+    value = ast.arguments(posonlyargs=[], args=[ast.arg("value")], kwonlyargs=[], kw_defaults=[], defaults=[test])
+    frame.body = [ast.Expr(_case_call(number, ast.Lambda(args=value, body=ast.Name("value", ast.Load()))))]
+    return frame
 
 
 def _run_asserts(body: dict[str, Any], link: remote.Link) -> dict[str, Any]:
@@ -90,9 +108,11 @@ def _run_asserts(body: dict[str, Any], link: remote.Link) -> dict[str, Any]:
     ran = [0] * len(rewriter.labels)
     reasons = [""] * len(rewriter.labels)
 
-    def case(number: int, test: Any) -> None:
+    def case(number: int, test: Any, raised: Exception | None = None) -> None:
         ran[number] += 1
         try:
+            if raised is not None:
+                raise raised
             held = bool(test())
             reason = "" if held else "does not hold"
         except Exception as error:  # whatever the submission raised, or the test of what it returned: the case fails

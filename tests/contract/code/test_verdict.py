@@ -322,3 +322,20 @@ def test_a_prompt_in_prose_with_a_signature_is_not_continued(sandbox: Sandbox) -
     source = "import math\n\ndef add(a, b):\n"
     body = fenced("    return int(math.fsum((a, b)))")
     assert score(sandbox, {**ADD, "prompt": source, "entry_point": "add"}, body).value == 1.0
+
+
+@pytest.mark.parametrize(
+    "tests",
+    [
+        "assert (total := add(1, 2)) == 3\nassert total + add(0, 1) == 4",
+        "import asyncio\n\nasync def later(x):\n    return add(x, 1)\n\n"
+        "async def main():\n    assert await later(1) == 2\n    assert await later(5) == 6\n\nasyncio.run(main())",
+    ],
+    ids=["bound in the assert", "awaited in the assert"],
+)
+def test_an_assert_may_bind_and_await_and_what_it_raises_fails_it_alone(sandbox: Sandbox, tests: str) -> None:
+    data = {"prompt": "Add two numbers.", "tests": [{"assert": tests}]}
+    assert score(sandbox, data, fenced(RIGHT)).value == 1
+    assert score(sandbox, data, fenced("def add(a, b):\n    return a - b")).value == 0
+    raising = score(sandbox, data, fenced("def add(a, b):\n    raise ValueError('no')"))
+    assert raising.status is Status.OK and raising.value == 0

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ast
+import math
 
 import pytest
 
 from gyms.code.asserts import NotPlain, convert_asserts, parse, parse_call
-from gyms.code.checks import CallTest
+from gyms.code.checks import CallTest, Check
 from gyms.code.plan import make_plan
 from gyms.sandbox.program import Call, Limits
 
@@ -104,3 +105,22 @@ def test_a_test_that_cannot_be_split_makes_the_row_an_exam_with_proxies() -> Non
     (exam,) = plan.exams
     assert exam.proxies == {"f": "f", "g": "g"}
     assert ast.parse(exam.tests)
+
+
+@pytest.mark.parametrize(
+    ("expected", "value", "holds"),
+    [
+        (math.inf, math.inf, True),
+        (math.inf, 5.0, False),
+        (math.inf, -math.inf, False),
+        ([1.0, -math.inf], [1.0, 3], False),
+        (1.0, math.inf, False),
+        (1.0, math.nan, False),
+        (100.0, 100.1, True),
+        (100.0, 101.0, False),
+    ],
+)
+def test_nothing_but_infinity_is_close_to_infinity(expected: object, value: object, holds: bool) -> None:
+    """As numpy.allclose, whose bound is absolute + relative * |expected|: 0.001 + 0.001 * 100 = 0.101."""
+    check = Check(operation="allclose", expected=expected, tolerance=1e-3, absolute=1e-3)
+    assert check.holds(value) is holds

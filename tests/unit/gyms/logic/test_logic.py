@@ -190,6 +190,24 @@ def test_equality_forgives_dress_and_nothing_else() -> None:
     assert not is_same("True", "False", ignore_case=True) and not is_same("", "") and not is_same("7 or 8", "7")
 
 
+@pytest.mark.parametrize(
+    ("answer", "gold", "same"),
+    [
+        ("12,345.50", "12345.5", True),
+        ("-1,234", "-1234", True),
+        ("1, 2", "1,2", True),
+        ("12", "1, 2", False),
+        ("1,2", "12", False),
+        ("1,0,0,0", "1000", False),
+        ("10,00", "1000", False),
+        ("1234", "1, 234", False),
+        (",5", "5", False),
+    ],
+)
+def test_commas_group_the_digits_of_a_number_by_threes_or_stand_between_numbers(answer, gold, same) -> None:
+    assert is_same(answer, gold) is same
+
+
 def test_a_single_dataset_keeps_the_contract() -> None:
     name = "reasoning_gym:chain_sum"
     check_gym(resolve(name)(LogicSettings(size=20, heldout_size=10), Services()), max_tasks=10)
