@@ -174,7 +174,7 @@ def _verify_pytest(test: PytestTest, program: Program, sandbox: Sandbox) -> Prog
         outcome, reason = found.get(key, ("was not collected", told(report.get("collection"))))
         said = "" if outcome == "passed" else f"{outcome}: {reason}"[:300]
         cases.append(CaseResult(id=name, passed=outcome == "passed", reason=said))
-    if found and not set(wanted) & set(found):
+    if found and not set(wanted) & set(found) and not any(_is_written(key, test.exam.tests) for key in wanted):
         return ProgramCheck(
             cases=tuple(cases), fault=Status.BAD_TASK, detail="no test of the source has one of the ids"
         )
@@ -185,6 +185,12 @@ def _verify_pytest(test: PytestTest, program: Program, sandbox: Sandbox) -> Prog
 def _test_name(node: str) -> str:
     """A pytest id without the name of its file."""
     return re.sub(r"^[^:\[]*\.py::", "", node.strip())
+
+
+def _is_written(name: str, source: str) -> bool:
+    """Whether the source has a test of this name: then it is the submission's doing that it was not collected."""
+    function = name.partition("[")[0].rpartition("::")[2]
+    return re.search(rf"\bdef {re.escape(function)}\b", source) is not None
 
 
 def _exam_report(subject: Run, tests: Run) -> tuple[dict, ProgramCheck | None]:  # type: ignore[type-arg]

@@ -255,6 +255,20 @@ def test_pytest_ids_must_be_there_and_pass(sandbox: Sandbox) -> None:
     assert parts.components["fraction"] == 0.5
 
 
+def test_a_submission_that_decides_which_tests_there_are_is_wrong_and_the_task_is_not_bad(sandbox: Sandbox) -> None:
+    source = "import pytest, solution\n@pytest.mark.parametrize('n', solution.numbers())\ndef test_a(n): assert n < 3\n"
+    data = {"tests": [{"pytest": source, "ids": ["test_a[1]", "test_a[2]"]}]}
+    right = score(sandbox, data, fenced("def numbers():\n    return [1, 2]"))
+    assert right.status is Status.OK and right.value == 1
+    for other in ("[7]", "[]", "['x']"):
+        wrong = score(sandbox, data, fenced(f"def numbers():\n    return {other}"))
+        assert wrong.status is Status.OK and wrong.value == 0
+    unknown = score(
+        sandbox, {"tests": [{"pytest": source, "ids": ["test_b"]}]}, fenced("def numbers():\n    return [1]")
+    )
+    assert unknown.status is Status.BAD_TASK
+
+
 def test_pytest_can_use_classes_of_the_submission(sandbox: Sandbox) -> None:
     source = (
         "from solution import Stack\ndef test_stack():\n    s = Stack()\n    s.push(1)\n    s.push(2)\n"
