@@ -117,6 +117,7 @@ def _made(data: Mapping[str, Any], limits: Limits, allows_objects: bool) -> Plan
     if not (plan.calls or plan.inputs or plan.exams or plan.pytests):
         raise ValueError("the task has no tests")
     _refuse_contradictions(plan)
+    _refuse_idle(plan)
     return plan
 
 
@@ -396,3 +397,13 @@ def _refuse_contradictions(plan: Plan) -> None:
     for given in plan.inputs:
         if outputs.setdefault(given.stdin, given.stdout) != given.stdout:
             raise ValueError(f"two tests want different outputs for the input of {given.id}")
+
+
+def _refuse_idle(plan: Plan) -> None:
+    """A program that does nothing must not pass."""
+    if (
+        plan.inputs
+        and not (plan.calls or plan.exams or plan.pytests)
+        and not any(g.stdout.strip() for g in plan.inputs)
+    ):
+        raise ValueError("every test wants an empty output, which a program that does nothing has")

@@ -353,3 +353,13 @@ def test_an_assert_may_bind_and_await_and_what_it_raises_fails_it_alone(sandbox:
     assert score(sandbox, data, fenced("def add(a, b):\n    return a - b")).value == 0
     raising = score(sandbox, data, fenced("def add(a, b):\n    raise ValueError('no')"))
     assert raising.status is Status.OK and raising.value == 0
+
+
+def test_outputs_that_a_program_without_lines_has_are_a_bad_task_unless_another_test_wants_more(
+    sandbox: Sandbox,
+) -> None:
+    idle = {"prompt": "Print it.", "tests": [{"stdin": "a\n", "stdout": ""}, {"stdin": "b\n", "stdout": " \n"}]}
+    found = score(sandbox, idle, fenced("pass"))
+    assert found.status is Status.BAD_TASK and "empty output" in found.detail
+    more = {"prompt": "Print it.", "tests": [*idle["tests"], {"stdin": "c\n", "stdout": "c\n"}]}
+    assert score(sandbox, more, fenced("pass")).value == 0
