@@ -20,8 +20,8 @@ from pathlib import Path
 
 from benchmarks.machine import machine
 from gyms.api import Call, Task, Turn
+from gyms.children import children_of
 from gyms.load import GymSpec
-from reward.keeper import children_of
 from reward.scorer import Scorer
 
 __all__ = ["measure"]

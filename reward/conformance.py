@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from itertools import islice
 
 from gyms.api import Environment, Gym, Score, Task
+from gyms.children import children_of
 from gyms.episodes.checks import play, some_episodes
 from gyms.load import GymSpec
 from gyms.testing import ODD_RESPONSES, GymContractError
 from reward.control import CONTROL_FLAG
-from reward.keeper import children_of
 from reward.scorer import Scorer
 
 __all__ = ["check_cancellation", "check_in_worker"]

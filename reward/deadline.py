@@ -15,7 +15,7 @@ import signal
 import time
 from pathlib import Path
 
-from reward.keeper import children_of
+from gyms.children import children_of
 
 __all__ = ["MAX_STRETCH", "Deadline", "cpu_seconds", "kill_tree", "waited_seconds"]
 

@@ -24,7 +24,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-__all__ = ["children_of", "fork_worker"]
+from gyms.children import children_of
+
+__all__ = ["fork_worker"]
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -67,16 +69,6 @@ def fork_worker(host_pid: int, scratch: Path, fds: Sequence[int]) -> None:
         os.close(fd)
     _wait_for(worker)
     _end(worker, scratch)
-
-
-def children_of(pid: int) -> list[int]:
-    """Direct children of a process, zombies included; empty where the process is gone."""
-    found: list[int] = []
-    with contextlib.suppress(OSError):
-        for thread in Path(f"/proc/{pid}/task").iterdir():
-            with contextlib.suppress(OSError):
-                found += [int(child) for child in (thread / "children").read_text().split()]
-    return found
 
 
 def _wait_for(worker: int) -> None:

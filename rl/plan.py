@@ -218,8 +218,9 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m rl.pl
 def _read(given: Sequence[str]) -> tuple[Mapping[str, Any], dict[str, Any]]:
     """A model's facts, and what a step of its run is."""
     if given[0].endswith(".json"):
-        return _facts(Path(given[0])), {"group_size": 32, "kv_cache_bytes": 20e9, "num_samples": 1024, "num_tokens": 4096.0,
-                       "max_num_seqs": 256}  # fmt: skip
+        return _facts(Path(given[0])), {
+            "group_size": 32, "kv_cache_bytes": 20e9, "num_samples": 1024, "num_tokens": 4096.0, "max_num_seqs": 256,
+        }  # fmt: skip
     from configs.load import load_config
 
     config = load_config([Path(part) for part in given if "=" not in part], [part for part in given if "=" in part])
@@ -239,8 +240,8 @@ def _facts(file: Path) -> Mapping[str, Any]:
     """What a model's config.json says."""
     if not file.is_file():
         raise ValueError(
-            f"there is no {file}; a plan needs a model's config.json and no weights: give model.path=FOLDER, or the file "
-            "itself instead of a config"
+            f"there is no {file}; a plan needs a model's config.json and no weights: give model.path=FOLDER, or the "
+            "file itself instead of a config"
         )
     facts = json.loads(file.read_text(encoding="utf-8"))
     if not isinstance(facts, dict):

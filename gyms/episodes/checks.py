@@ -22,6 +22,7 @@ from functools import partial
 from pathlib import Path
 
 from gyms.api import Environment, Episode, Reply, Score, Status, Task, Tool, Turn
+from gyms.children import children_of
 from gyms.contract import calling, checked_score, name_of, require, told, within_limits
 from gyms.episodes.arguments import check_tools, read_call
 from gyms.episodes.episode import unanswered
@@ -215,10 +216,9 @@ def _check_nothing_is_left(env: Environment, tasks: Sequence[Task], golds: dict[
 
 def _held(folders: Sequence[Path]) -> dict[str, int]:
     """How much of each kind this process holds."""
-    children = [task / "children" for task in Path("/proc/self/task").glob("*")]
     return {
         "threads": threading.active_count(),
-        "child processes": sum(len(file.read_text().split()) for file in children if file.exists()),
+        "child processes": len(children_of("self")),
         "open descriptors": len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else 0,  # noqa: PTH208
         "temporary files": sum(1 for folder in folders for file in folder.rglob("*")),
     }

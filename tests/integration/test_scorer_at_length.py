@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from gyms.api import Status, Task, message
+from gyms.children import children_of
 from gyms.load import GymSpec
-from reward.keeper import children_of
 from reward.scorer import Scorer
 
 pytestmark = pytest.mark.integration

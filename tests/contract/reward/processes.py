@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from pathlib import Path
+
+from gyms.children import children_of
 
 __all__ = ["children", "wait_until"]
 
 
 def children() -> set[int]:
     """Processes that this one started, zombies included."""
-    return {int(pid) for path in Path("/proc/self/task").glob("*/children") for pid in path.read_text().split()}
+    return set(children_of("self"))
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 120.0) -> None:

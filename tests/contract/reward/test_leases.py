@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from gyms.api import Call, Reply, Score, Status, Task, Turn, message
+from gyms.children import children_of
 from gyms.load import GymSpec
 from reward.control import CONTROL_FLAG
-from reward.keeper import children_of
 from reward.process import Request, WorkerProcess
 from reward.scorer import Scorer
 from reward.seat import REPLAY_DIFFERS

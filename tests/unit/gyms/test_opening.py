@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from gyms.api import Status
+from gyms.children import children_of
 from gyms.load import Keys, SpecError
 from gyms.opening import opened
 from gyms.testing import check_gym, open_gym
-from reward.keeper import children_of
 
 ROOT = Path(__file__).parents[3]
 
