@@ -249,14 +249,14 @@ NUMPY_TESTS = "import numpy as np\nassert np.allclose(upto(3), [0, 1, 2])"
         (True, [{"call": "upto(3)", "expected": [0, 1, 2]}], True),
         (False, [{"call": "upto(3)", "expected": [0, 1, 2]}], False),
         (False, [NUMPY_TESTS], True),
-        (True, [{"stdin": "", "stdout": ""}], True),
+        (True, [{"stdin": "", "stdout": "3\n"}], True),
     ],
 )
 def test_numpy_is_there_where_it_is_asked_for(sandbox: Sandbox, numpy: bool, tests: list[Any], works: bool) -> None:
     if not numpy_folders() or sandbox.tier == "landlock":
         pytest.skip("numpy is not installed, or this tier cannot show it")
     gym = Code(CodeSettings(wall_seconds=60.0, numpy=numpy), Services(sandbox=sandbox))
-    code = "import numpy as np\ndef upto(n):\n    return np.arange(n)"
+    code = "import numpy as np\ndef upto(n):\n    return np.arange(n)\nprint(len(upto(3)))"
     score = gym.score(make_task({"text": "x", "tests": tests}, "t", ""), f"```python\n{code}\n```")
     assert (score.value == 1.0) is works and not score.status.is_masked, score
 
