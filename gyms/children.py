@@ -8,8 +8,8 @@ from pathlib import Path
 __all__ = ["children_of"]
 
 
-def children_of(pid: int | str) -> list[int]:
-    """Direct children of a process ("self": of this one), zombies included; empty where the process is gone."""
+def children_of(pid: int) -> list[int]:
+    """Direct children of a process, zombies included; empty where the process is gone."""
     found: list[int] = []
     with contextlib.suppress(OSError):
         for thread in Path(f"/proc/{pid}/task").iterdir():

@@ -18,7 +18,7 @@ __all__ = ["Reward", "TooManyFaults", "TruncationRule", "check_masked_rate", "re
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TruncationRule:
-    """What becomes of a response that ran into its budget.
+    """What becomes of a response that ran into its budget, or was stopped in a loop.
 
     Example:
         TruncationRule(rule="penalty", reward=-0.5)

@@ -111,9 +111,9 @@ async def collect(
         temperatures, truncations: of gyms that have their own. minimum: a gym's reward for faults of the model.
         judge: scores the groups of the gyms that need one; None (evaluation): those gyms' own `score` is asked.
         grouped: gyms that score their siblings together (`Gym.scores_groups`).
-        on_group: called when a group is complete (progress).
+        on_group: called when a group is complete (progress). carried: groups of earlier steps that go on in this one.
         segment_tokens: of a response in this step, or those behind which an episode pauses; None: all end in this step.
-        carried: groups of earlier steps that go on in this one. repetition: the loop at which a response is stopped.
+        repetition: the loop at which a response is stopped; None: none is looked for.
     """
 
     async def group(draw: Draw, origin: int | str, before: Sequence[Scored]) -> Group | PartialGroup:

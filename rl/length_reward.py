@@ -8,7 +8,8 @@ to the gym's reward with the weight `reward.length.coef`, which K1.5 does not pu
 slows early training: `reward.length.from_step`. What the critic learns from verified groups is the gym's reward alone.
 
 Choices where the paper has none. Right is a score of 1: a graded answer that is half right is not rewarded for its
-brevity. Masked samples are no siblings. A truncated one under the rule `penalty` is: it is wrong and the longest.
+brevity. Masked samples are no siblings. A truncated one under the rule `penalty` is: it is wrong, and
+the longest unless it was stopped in a loop (`rollout.repetition`), where being short earns it nothing as any wrong one.
 Groups that a judge compares are left alone, since none of their answers is right or wrong.
 """
 

@@ -51,13 +51,7 @@ def truncation_rules(config: Config) -> dict[str, TruncationRule]:
 def repetition_rule(config: Config) -> Repetition | None:
     """The loop at which a run's responses are stopped."""
     wanted = config.rollout.repetition
-    if wanted.min_count is None:
-        return None
-    return Repetition(
-        min_count=wanted.min_count,
-        min_pattern_tokens=wanted.min_pattern_tokens,
-        max_pattern_tokens=wanted.max_pattern_tokens,
-    )
+    return None if wanted.min_count is None else Repetition(**wanted.model_dump())
 
 
 class Shaping:

@@ -78,13 +78,18 @@ def info(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def _default(field: Mapping[str, Any]) -> str:
+    """As JSON; empty where it is made from other settings."""
+    return json.dumps(field["default"]) if "default" in field else ""
+
+
 def show_info(facts: Mapping[str, Any]) -> Iterator[Block]:
     """What it is, its settings, what it needs, what its scores hold."""
     yield f"{facts['gym']}  ({facts['class']})\n{facts['about']}".rstrip()
     settings = [
         [
             name,
-            "required" if name in facts["required"] else json.dumps(field["default"]) if "default" in field else "",
+            "required" if name in facts["required"] else _default(field),
             " ".join(str(field.get("description", "")).split()),
         ]
         for name, field in facts["settings"].items()

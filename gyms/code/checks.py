@@ -70,8 +70,8 @@ def _all_close(value: Any, expected: Any, relative: float, absolute: float) -> b
         )
     if not isinstance(value, int | float) or not isinstance(expected, int | float):
         return False
-    if value == expected or math.isinf(expected):  # a bound that is infinite would let anything pass
-        return value == expected
+    if value == expected or math.isinf(expected):  # whose bound is infinite, and would let anything pass
+        return bool(value == expected)
     return bool(abs(value - expected) <= absolute + relative * abs(expected))
 
 

@@ -218,7 +218,7 @@ def _held(folders: Sequence[Path]) -> dict[str, int]:
     """How much of each kind this process holds."""
     return {
         "threads": threading.active_count(),
-        "child processes": len(children_of("self")),
+        "child processes": len(children_of(os.getpid())),
         "open descriptors": len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else 0,  # noqa: PTH208
         "temporary files": sum(1 for folder in folders for file in folder.rglob("*")),
     }

@@ -118,6 +118,7 @@ def test_below_its_threshold_rubric_rewards_are_masked_before_and_after_an_alarm
     (row,) = runs.rows(run_dir)
     assert str(run_dir / "checkpoints" / "step_000001") in last and row["rollout/logprob_gap_mean"] > 1e-6
     assert "at step 1" in runs.finish(run_dir, (*settings, "alarm.max_gap=none"))
+    assert len(runs.rows(run_dir)) == 2
     samples = judged_samples(runs, run_dir, 2)
     for step in range(2):  # the gate stays closed in the run that goes on
         asked = [row for row in samples if row["step"] == step and row["status"] != "ok"]  # "": 0 without a judge

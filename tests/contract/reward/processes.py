@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 
@@ -12,7 +13,7 @@ __all__ = ["children", "wait_until"]
 
 def children() -> set[int]:
     """Processes that this one started, zombies included."""
-    return set(children_of("self"))
+    return set(children_of(os.getpid()))
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 120.0) -> None:
