@@ -52,6 +52,8 @@ class Benchmark:
     figures: tuple[Figure, ...]
 
 
+BUT_THE_FIRST_IN_BF16 = r'quant.ignore=["lm_head", "re:.*embed.*", "re:.*norm.*", "re:.*layers\\.[1-9].*"]'
+"""A run without any INT4 layer is refused; one of thirty is next to none."""
 BENCHMARKS: Mapping[str, Benchmark] = {
     "step": Benchmark(
         module="step", full=("--steps", "6"), quick=("configs/tiny_cpu.toml", "--steps", "2", "warmup.num_steps=0",
@@ -65,6 +67,16 @@ BENCHMARKS: Mapping[str, Benchmark] = {
             Figure(path="peak_gib", meaning="memory of all processes, GiB"),
         ),
     ),
+    "step_bf16": Benchmark(
+        module="step", full=("--steps", "6", BUT_THE_FIRST_IN_BF16), quick=None,
+        figures=(
+            Figure(path="step_seconds", meaning="a step with all layers but the first in BF16, seconds"),
+            Figure(path="rollout_seconds", meaning="of it the rollout"),
+            Figure(path="update_seconds", meaning="of it the update"),
+            Figure(path="tokens_per_second", meaning="sampled tokens a second within the rollout"),
+            Figure(path="peak_gib", meaning="memory of all processes, GiB"),
+        ),
+    ),
     "growth": Benchmark(
         module="step", full=("--growth", "--steps", "4", "--plot", "docs/images/growth.svg"), quick=None,
         figures=tuple(
@@ -74,7 +86,8 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         ),
     ),
     "vs_trl": Benchmark(
-        module="vs_trl", full=("--folder", "runs/vs_trl", "--steps", "8", "--eval-every", "4"), quick=None,
+        module="vs_trl", quick=None,
+        full=("--folder", "runs/vs_trl", "--steps", "8", "--eval-every", "4", "--seeds", "0", "1", "2"),
         figures=(
             Figure(path="step_ratio", meaning="seconds of a step over those of TRL's GRPOTrainer", high=0.25),
             Figure(path="ours.step_seconds", meaning="seconds of a step"),
@@ -83,6 +96,9 @@ BENCHMARKS: Mapping[str, Benchmark] = {
             Figure(path="trl.tokens_per_second", meaning="TRL's"),
             Figure(path="ours.peak_gib", meaning="memory of all processes, GiB"),
             Figure(path="trl.peak_gib", meaning="TRL's"),
+            Figure(path="to_accuracy_ratio", high=0.25,
+                   meaning="seconds of all steps to the same held-out accuracy, over TRL's; the first step included"),
+            Figure(path="to_accuracy_tokens_ratio", meaning="sampled tokens to it, over TRL's"),
         ),
     ),
     "swap": Benchmark(
@@ -109,9 +125,45 @@ BENCHMARKS: Mapping[str, Benchmark] = {
             Figure(path="fits.peak_mib.off_percent", meaning="how far memory is from a line, %", high=5.0),
         ),
     ),
-    "episodes": Benchmark(module="episodes", quick=("--episodes", "20"), figures=()),
-    "math_scoring": Benchmark(module="math_scoring", quick=("--rounds", "1"), figures=()),
-    "sandbox": Benchmark(module="sandbox", quick=("--runs", "5", "--rounds", "1"), figures=()),
+    "heavy_tail": Benchmark(
+        module="heavy_tail", quick=None,
+        figures=tuple(
+            Figure(path=f"{run}.{key}", meaning=f"{name}: {what}")
+            for run, name in (("whole", "whole responses"), ("partial", "partial rollouts"))
+            for key, what in (
+                ("median_rollout_seconds", "seconds of a rollout"), ("longest_rollout_seconds", "of the longest"),
+                ("step_seconds_per_1000_tokens", "seconds of steps for 1,000 tokens"),
+                ("before.mean", "held-out accuracy before RL"), ("after.mean", "and after"),
+            )
+        ),
+    ),
+    "episodes": Benchmark(
+        module="episodes", quick=("--episodes", "20"),
+        figures=(
+            Figure(path="beside_turns_per_s", meaning="turns a second of 500 episodes side by side"),
+            Figure(path="long_first_ms", meaning="milliseconds of a turn, first 50 of 300"),
+            Figure(path="long_last_ms", meaning="last 50"),
+            Figure(path="replay_s", meaning="seconds to bring back an episode of 300 turns"),
+            Figure(path="idle_kib", meaning="KiB of an open episode"),
+        ),
+    ),
+    "math_scoring": Benchmark(
+        module="math_scoring", quick=("--rounds", "1"),
+        figures=(
+            *(Figure(path=f"{name}_ratio", meaning=f"{name}: scores a second over Math-Verify's", low=1.0)
+              for name in ("gsm8k", "fractions", "surds", "symbolic", "sets", "intervals", "matrices", "text", "long")),
+            Figure(path="gsm8k_ours_per_s", meaning="gsm8k: scores a second"),
+            Figure(path="tower_worst_ms", meaning="milliseconds to refuse a tower of powers, at worst"),
+        ),
+    ),
+    "sandbox": Benchmark(
+        module="sandbox", quick=("--runs", "5", "--rounds", "1"),
+        figures=(
+            Figure(path="sandbox_runs_per_second", meaning="sandboxed programs a second"),
+            Figure(path="bare_runs_per_second", meaning="bare interpreters a second"),
+            Figure(path="sandbox_to_bare", meaning="the first over the second"),
+        ),
+    ),
 }  # fmt: skip
 """In the order in which they run. `formats`, `lora` and `ablations` have pages of their own."""
 

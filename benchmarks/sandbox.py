@@ -175,16 +175,13 @@ def main() -> None:
     parser.add_argument("--sessions", type=int, default=0, metavar="N", help="measure N sessions, and nothing else")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    if options.sessions:
-        found = {**machine(), **measure_sessions(options.sessions)}
-    else:
-        found = {**machine(), **measure(options.runs, options.rounds)}
+    found = measure_sessions(options.sessions) if options.sessions else measure(options.runs, options.rounds)
     if options.leak_check:
         found |= check_leaks(options.leak_check)
     if options.json:
-        print(json.dumps(found))
+        print(json.dumps({"machine": machine(), **found}))
     else:
-        for name, value in found.items():
+        for name, value in {**machine(), **found}.items():
             print(f"{name:28} {value}")
 
 

@@ -33,7 +33,7 @@ from typing import Any
 from benchmarks.machine import machine
 from configs.load import load_config
 
-__all__ = ["compare", "seconds_to", "watched"]
+__all__ = ["compare", "spent_to", "watched"]
 
 ROOT = Path(__file__).parents[1]
 TRL = "trl>=1.0"
@@ -172,11 +172,11 @@ def trl(folder: Path, python: Path, model: Path, options: argparse.Namespace, se
     }
 
 
-def seconds_to(run: dict[str, Any], accuracy: float) -> float | None:
-    """Seconds of steps until an evaluation found at least this accuracy; None where none did."""
+def spent_to(run: dict[str, Any], what: str, accuracy: float) -> float | None:
+    """`seconds` or `tokens` of steps until an evaluation found at least this accuracy; None where none did."""
     for step, found in sorted(run["accuracy"].items()):
         if found >= accuracy:
-            return sum(run["seconds"][:step])
+            return sum(run[what][:step])
     return None
 
 
@@ -194,11 +194,15 @@ def compare(pairs: Sequence[tuple[dict[str, Any], dict[str, Any]]]) -> dict[str,
         }  # fmt: skip
     found["step_ratio"] = found["ours"]["step_seconds"] / found["trl"]["step_seconds"]
     both = [min(max(run["accuracy"].values()) for run in pair) for pair in pairs]
-    found["to_same_accuracy"] = [
-        {"accuracy": level, "ours_seconds": seconds_to(a, level), "trl_seconds": seconds_to(b, level)}
+    to = [
+        {"accuracy": level, **{f"{name}_{what}": spent_to(run, what, level) for what in ("seconds", "tokens")
+                               for name, run in (("ours", a), ("trl", b))}}
         for (a, b), level in zip(pairs, both, strict=True)
-    ]
-    return found
+    ]  # fmt: skip
+    for what, key in (("seconds", "to_accuracy_ratio"), ("tokens", "to_accuracy_tokens_ratio")):
+        spent = [sum(row[f"{name}_{what}"] for row in to) for name in ("ours", "trl")]
+        found[key] = spent[0] / spent[1] if spent[1] else None  # the warm start itself may be the best of all
+    return found | {"to_same_accuracy": to}
 
 
 def main() -> None:
