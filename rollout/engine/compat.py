@@ -26,8 +26,8 @@ __all__ = [
 SUPPORTED = ("0.26.0", "0.33.0")
 """[from, below): the versions whose internals were read, as far as we use them: `model_loader.reload`, KV connectors.
 
-The engine's tests pass on CPU with 0.27.0 to 0.32.0 (`make test-vllm VLLM=0.27.0`). 0.26.0 is the last that is built
-for torch 2.11, which many CUDA images carry; on a CPU it wants that torch as well, so it was read and not run.
+The engine's tests pass on CPU with 0.26.0 to 0.32.0 (`make test-vllm VLLM=0.27.0`). 0.26.0 is the last that is built
+for torch 2.11, which many CUDA images carry (`make test-vllm VLLM=0.26.0 TORCH=2.11.0`).
 """
 RECOMMENDED = "0.32.0"
 """What requirements/ pins."""

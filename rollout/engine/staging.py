@@ -34,6 +34,9 @@ __all__ = ["Staged", "Staging", "Unstageable", "checked_staging"]
 
 _log = logging.getLogger(__name__)
 
+_ATTENTION_SCALES = frozenset(f"_{of}_scale" for of in ("q", "k", "v", "prob"))
+"""Of a quantised KV cache, which no folder here has: vLLM sets them itself; 0.26 keeps them as parameters."""
+
 
 class Unstageable(ValueError):
     """Why this model's weights cannot be made beside it."""
@@ -203,7 +206,9 @@ def checked_staging(model: torch.nn.Module, folder: Path, expected: ExpectedTens
 
 def _tensors(module: torch.nn.Module, name: str, expected: ExpectedTensors) -> Iterator[tuple[str, Tensor]]:
     """Parameters of a module's own, and those of its buffers that a checkpoint carries."""
-    yield from ((key, tensor) for key, tensor in module._parameters.items() if tensor is not None)
+    for key, tensor in module._parameters.items():
+        if tensor is not None and key not in _ATTENTION_SCALES:
+            yield key, tensor
     for key, tensor in module._buffers.items():
         if tensor is not None and f"{name}.{key}" in expected:
             yield key, tensor

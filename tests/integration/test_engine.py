@@ -351,3 +351,24 @@ def test_a_model_whose_weights_are_not_what_is_made_for_it_keeps_vllms_way_and_t
     folder = engine.settings.model_folder
     assert engine.on_worker(lambda worker: worker.k2rl_staging(folder, expected)) is None
     assert reason in caplog.text
+
+
+def test_scales_of_attention_that_vllm_keeps_as_parameters_are_no_obstacle_to_a_copied_swap(
+    engine: VLLMEngine, versions
+) -> None:
+    """As vLLM 0.26 keeps them; later ones have buffers."""
+    serve(engine, versions[1][0])  # what the folder holds
+
+    def with_parameters(worker) -> bool:
+        modules = list(worker.model_runner.get_model().modules())
+        buffers = [(module, module._buffers.pop("_k_scale")) for module in modules if "_k_scale" in module._buffers]
+        for module, scale in buffers:
+            module.register_parameter("_k_scale", torch.nn.Parameter(scale, requires_grad=False))
+        try:
+            return worker.k2rl_staging(engine.settings.model_folder, dict(engine._expected or {})) is not None
+        finally:
+            for module, scale in buffers:
+                del module._k_scale
+                module.register_buffer("_k_scale", scale)
+
+    assert engine.on_worker(with_parameters)
