@@ -20,6 +20,7 @@ from jsonschema import Draft7Validator
 from configs.load import load_config, setting_names
 from configs.schema import Config
 from configs.toml_schema import toml_schema
+from gyms.load import resolve
 from rl.completion import parser_of
 from rl.verbs import VERBS
 from tests.page_commands import PAGES, ROOT, Command, blocks, commands
@@ -73,10 +74,13 @@ def test_configs_and_settings_of_a_command_exist(command: Command, monkeypatch: 
     files = [path for word in given if word.endswith(".toml") for path in sorted(ROOT.glob(word)) or [Path(word)]]
     overrides = [word for word in given if re.match(r"[a-z][\w.]*=", word)]
     known = [re.escape(name).replace(r"\*", "[^.]+") for name in setting_names()]
+    known.append(r"gyms\.[^.]+\.args\.\w+")  # which the gym's own settings check, below
     for key in (word.partition("=")[0] for word in overrides):
         assert any(re.fullmatch(pattern, key) for pattern in known), f"{command}: {key} is no setting"
     if files and all(file.is_file() for file in files) and command.module != "rl.sweep":
-        load_config(files, overrides)
+        for gym in load_config(files, overrides).gyms:
+            if any(word.startswith(f"gyms.{gym.name}.args.") for word in overrides):
+                resolve(gym.gym).Settings.model_validate(gym.args)
 
 
 @pytest.mark.parametrize(
