@@ -69,6 +69,7 @@ class Recoverable:
         cluster = self.config.cluster
         self._restarts = Restarts(max_restarts=cluster.max_restarts, window_steps=cluster.restart_window_steps)
         self._is_stopping = False
+        self._is_abandoning = False
         self._is_stepping = False
         self._task: asyncio.Task[Any] | None = None
 
@@ -127,6 +128,7 @@ class Recoverable:
         self._is_stopping = self.state.is_stopping = True
         self.report.say("stopping with a checkpoint (Ctrl-C again: stop without)")
         if self.cluster.is_generating:
+            self._is_abandoning = True
             self._task.cancel()
 
     @contextlib.asynccontextmanager
@@ -138,8 +140,8 @@ class Recoverable:
         except _LOSSES as error:
             await self._rebuild(error, num_evals)
         except asyncio.CancelledError:
-            if not self._is_stopping or self._task is None or self._task.uncancel() != 0:
-                raise
+            if not self._is_abandoning or self._task is None or self._task.uncancel() != 0:
+                raise  # a learner that was in the middle of an update is in no state to be saved
             self._abandon_step(num_evals)
         finally:
             self._is_stepping = False

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from configs.schema import Config
 from rl.alarms import WATCHED
+from rl.checkpoint import complete_checkpoints
 from rl.console import view_of
 from rl.faults import ActorLost, DeadlineExceeded
 from rl.preflight import Checked
@@ -201,6 +202,23 @@ def test_a_stop_while_sampling_forgets_the_step_and_ends_the_run_where_it_began(
         assert sorted(file.name for file in run.folder.rollouts.iterdir()) == [f"step_00000{i}.jsonl" for i in range(3)]
 
     assert go(tmp_path, in_rollout=in_rollout, at_end=at_end) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("phase", ["in_rollout", "in_update"])
+def test_a_second_stop_ends_the_run_at_once_and_saves_nothing(tmp_path: Path, phase: str) -> None:
+    """Half of a step's updates would be in the checkpoint, and be done again behind it."""
+
+    def stop_twice(run: Recoverable, here: InThisProcess) -> None:
+        if run.state.step == 3:
+            run.request_stop()
+            run.request_stop()
+
+    async def at_end(run: Recoverable, here: InThisProcess) -> None:
+        raise AssertionError("the run went on to its end, where it saves")
+
+    with pytest.raises(asyncio.CancelledError):
+        go(tmp_path, at_end=at_end, **{phase: stop_twice})
+    assert [found.step for found in complete_checkpoints(RunFolder(tmp_path).checkpoints)] == [2, 0]
 
 
 def test_a_stop_while_learning_lets_the_step_end(tmp_path: Path) -> None:
