@@ -34,6 +34,7 @@ __all__ = [
     "parse_scores",
     "parse_stepped",
     "score_as_json",
+    "stored_score",
 ]
 
 _MAGIC = b"GYM1"
@@ -181,14 +182,20 @@ def parse_scores(fields: object, *, num_wanted: int, components: frozenset[str] 
 
 def parse_score(fields: object) -> Score:
     """The score in a reply, every field checked; GarbageReply where it is not one that a gym may give."""
+    score = stored_score(fields)
+    if score.status in _GIVEN_BY_THE_PIPELINE:
+        raise GarbageReply(f"the status {score.status}, which only the pipeline may give")
+    return score
+
+
+def stored_score(fields: object) -> Score:
+    """What `score_as_json` made of a score, whoever gave it, every field checked; GarbageReply where it is none."""
     if not isinstance(fields, Mapping) or set(fields) != _SCORE_KEYS:
         raise GarbageReply("a score with missing or unknown fields")
     try:
         status = Status(fields["status"])
     except ValueError:
         raise GarbageReply(f"the unknown status {fields['status']!r:.40}") from None
-    if status in _GIVEN_BY_THE_PIPELINE:
-        raise GarbageReply(f"the status {status}, which only the pipeline may give")
     value, components, flags = fields["value"], fields["components"], fields["flags"]
     _demand(value is None or _is_finite(value), f"the value {value!r:.40}")
     _demand(isinstance(components, dict) and len(components) <= MAX_COMPONENTS, "components that are no small dict")

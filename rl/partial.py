@@ -22,7 +22,7 @@ from gyms.api import Score, Task
 from gyms.episodes.turns import turn_as_json, turn_of_json
 from gyms.lazy import find_tasks
 from gyms.mixture import Draw, GymEntry
-from reward.wire import parse_score, score_as_json
+from reward.wire import score_as_json, stored_score
 from rollout.repetition import Repetition, first_repetition
 from rollout.types import FinishReason, PlayedTurn, Sample, SampleRequest, Segment
 
@@ -111,7 +111,7 @@ def _sibling(state: dict[str, Any]) -> Scored:
         finish_reason=FinishReason(state["finish_reason"]),
         text=state["text"],
     )
-    return sample, None if state["score"] is None else parse_score(state["score"])
+    return sample, None if state["score"] is None else stored_score(state["score"])
 
 
 def _segment_as_json(segment: Segment) -> dict[str, Any]:

@@ -151,6 +151,16 @@ def test_what_is_carried_goes_through_a_checkpoint_unchanged():
         assert one == other
 
 
+@pytest.mark.parametrize("status", list(Status))
+def test_a_sibling_of_any_status_goes_through_a_checkpoint(status: Status):
+    """One that was stopped in a loop is truncated, which no gym may say, while its siblings go on."""
+    found, _ = step(0, Scorer(), new=(0,))
+    (sample, _), unfinished = found.carried[0].siblings
+    score = Score(status=status, value=1.0 if status is Status.OK else None)
+    group = replace(found.carried[0], siblings=((sample, score), unfinished))
+    assert PartialGroup.from_state(json.loads(json.dumps(group.state_dict())), [ENTRY]) == group
+
+
 def test_without_segments_a_response_ends_in_its_step():
     found, policy = step(0, Scorer(), new=(0, 1), segment_tokens=None)
     assert [group.draw.index for group in found.groups] == [0, 1] and not found.carried
