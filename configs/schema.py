@@ -204,6 +204,24 @@ class Config(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _what_is_drawn_ahead_depends_on_no_later_step(self) -> Config:
+        if not self.rollout.steps_ahead:
+            return self
+        if not self.cluster.separate:
+            raise ValueError(
+                "rollout.steps_ahead = 1 has the engines draw while the learner learns, but they take turns on the "
+                "same devices; set cluster.separate = true"
+            )
+        refused = {
+            "rollout.segment_tokens": self.rollout.segment_tokens is not None,
+            'rollout.stale_tokens = "mask" (nothing would be learned from)': self.rollout.stale_tokens == "mask",
+            "reward.toggle.period": self.reward.toggle.period is not None,
+        }
+        for what in (name for name, is_set in refused.items() if is_set):
+            raise ValueError(f"rollout.steps_ahead = 1 does not go together with {what}; remove one of them")
+        return self
+
     @property
     def temperature_schedule(self) -> tuple[float, float, int, str, int]:
         """`rollout.temperature`, resolved: arguments of `rl.schedule.temperature_at`."""

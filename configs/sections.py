@@ -260,9 +260,12 @@ class RolloutConfig(Section):
     """Most new tokens of a response in one step; what is unfinished goes on in the next, under its weights (partial
     rollouts, docs/algorithm.md). An episode of many turns pauses behind the turn with which it has sampled so many.
     Default: all end in the step that began them."""
+    steps_ahead: Annotated[int, Field(ge=0, le=1)] = 0
+    """1: the engines draw the next step while the learner learns this one, so that every step but the first is drawn by
+    weights that are one update old (one step off, docs/algorithm.md). Needs `cluster.separate`."""
     stale_tokens: Literal["learn", "mask"] = "learn"
     """Tokens that older weights drew: `learn` from them, with the weights of `learner.mismatch`, or `mask` them out of
-    the loss. Only with `segment_tokens`."""
+    the loss."""
     temperature: TemperatureConfig = TemperatureConfig()
     """Decaying sampling temperature; a gym may have its own."""
     repetition: RepetitionConfig = RepetitionConfig()
@@ -357,9 +360,12 @@ class ClusterConfig(Section):
 
     address: str | None = None
     """Ray address; None: the job's cluster under `ray job submit`, else a cluster started for this run."""
+    separate: bool = False
+    """Engines and ranks of the learner have bundles of their own, in the place of sharing them in turns."""
     cpus_per_bundle: Positive | None = None
     """CPUs of each bundle, which an engine and a rank of the learner share in turns. None: as many as fit on the
-    cluster's nodes (those with GPUs, if any) for as many bundles as there are engines or ranks, whichever are more."""
+    cluster's nodes (those with GPUs, if any) for as many bundles as there are engines or ranks, whichever are more;
+    with `separate`, as engines and ranks together."""
     object_store_bytes: Annotated[int, Field(ge=78643200)] = 512 << 20
     """Object store of a cluster started for this run; must hold two packed models."""
     start_seconds: Seconds = 300.0

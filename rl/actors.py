@@ -98,7 +98,7 @@ class Actors:
             _start_ray(self.config)
 
     async def _reserve(self) -> None:
-        """One bundle for an engine and a rank: its share of the CPUs, and a GPU where the cluster has any."""
+        """One bundle for an engine and a rank, or for each: its share of the CPUs, and a GPU where there is any."""
         self._nodes = _nodes()
         self._bundle = bundle_of(self.config, self._nodes)
         bundle, (_, num) = self._bundle.resources, num_bundles(self.config)
@@ -117,9 +117,10 @@ class Actors:
         self, kind: type, *args: Any, name: str, bundle: int, environment: Mapping[str, str], max_concurrency: int = 1
     ) -> Actor:
         assert self._group is not None
+        num_residents = 1 if self.config.cluster.separate else 2
         options = {
-            "num_cpus": self._bundle.num_cpus / 2,
-            "num_gpus": self._bundle.num_gpus / 2,
+            "num_cpus": self._bundle.num_cpus / num_residents,
+            "num_gpus": self._bundle.num_gpus / num_residents,
             "max_concurrency": max_concurrency,
             "max_restarts": 0,
             "scheduling_strategy": PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=bundle),

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from configs.schema import Config
 from rollout.engine.device import CPU, CUDA, DeviceProfile
 
-__all__ = ["Bundle", "Node", "bundle_of", "check_processes", "device_of", "num_bundles"]
+__all__ = ["Bundle", "Node", "bundle_of", "bundle_of_rank", "check_processes", "device_of", "num_bundles"]
 
 Node = Mapping[str, float]
 """What a node has, by Ray's names: CPU, GPU, ..."""
@@ -23,7 +23,7 @@ Node = Mapping[str, float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bundle:
-    """What an engine and a rank of the learner take turns on."""
+    """What an engine and a rank of the learner take turns on, or one of them has for itself (`cluster.separate`)."""
 
     num_cpus: int
     """Of one node."""
@@ -44,7 +44,14 @@ def device_of(nodes: Sequence[Node]) -> DeviceProfile:
 def num_bundles(config: Config) -> tuple[str, int]:
     """The setting that says how many bundles there are, and how many."""
     numbers = {"engine.num_engines": config.engine.num_engines, "learner.num_ranks": config.learner.num_ranks}
+    if config.cluster.separate:
+        return " + ".join(numbers), sum(numbers.values())
     return max(numbers.items(), key=lambda item: item[1])
+
+
+def bundle_of_rank(config: Config, rank: int) -> int:
+    """Number of the bundle of a rank of the learner; engine i has bundle i."""
+    return rank + (config.engine.num_engines if config.cluster.separate else 0)
 
 
 def bundle_of(config: Config, nodes: Sequence[Node]) -> Bundle:
@@ -59,7 +66,7 @@ def bundle_of(config: Config, nodes: Sequence[Node]) -> Bundle:
     key, num = num_bundles(config)
     num_gpus = sum(int(node.get("GPU", 0)) for node in nodes)
     if 0 < num_gpus < num:
-        what = "engines" if key == "engine.num_engines" else "ranks of the learner"
+        what = {"engine.num_engines": "engines", "learner.num_ranks": "ranks of the learner"}.get(key, "processes")
         raise ValueError(
             f"the Ray cluster has {num_gpus} GPU(s), and {key} = {num} {what} need one each; "
             f"set {key} to {num_gpus} or less, or join a cluster with {num} (cluster.address)"

@@ -3,6 +3,8 @@
 They take turns: `generating`, `learning` and `keeping` are context managers, and entering one inside another raises.
 Entering one gives it the devices' memory (rl/residents.py); entering `generating` hands the engines their weights
 (rl/handover.py), and its body begins when *all* of them serve that version.
+With devices of their own (`cluster.separate`) they need not wait for each other: engines may draw the next step while
+the learner learns (rl/ahead.py).
 Where their processes live is in rl/actors.py, what a call to one may end in, in rl/calls.py; nothing here knows Ray.
 
 Whoever was lost is started anew, and nobody else: an engine from the initial INT4 folder and the current artefact, the
@@ -18,11 +20,14 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 from configs.schema import Config
 from rl.actors import Actors
+from rl.ahead import Ahead, Drawn
+from rl.bundles import bundle_of_rank
 from rl.checkpoint import PublishedWeights
 from rl.faults import HandedLost, PhaseError
 from rl.handover import HandOver, ask_all
@@ -72,6 +77,7 @@ class Cluster:
         self.chat = chat
         self.on_phase = on_phase
         self.handover = HandOver()
+        self.ahead = Ahead()
         logs = None if initial_int4 is None else initial_int4.with_name("logs")
         self._processes: StartsProcesses = Actors(config, logs=logs) if processes is None else processes
         self.place = self._processes.place
@@ -81,7 +87,7 @@ class Cluster:
 
     async def __aenter__(self) -> Cluster:
         await self._processes.__aenter__()
-        self._residents = Residents(is_tight=self._processes.device.sleeps)
+        self._residents = Residents(is_tight=self.is_tight)
         try:
             if self.initial_int4 is not None:
                 await self._start_learner()
@@ -103,7 +109,7 @@ class Cluster:
         self._learner = start_learner(
             self._processes,
             learner_settings(self.config, self.model_folder),
-            num_ranks=self.config.learner.num_ranks,
+            bundles=[bundle_of_rank(self.config, rank) for rank in range(self.config.learner.num_ranks)],
             limits=self.config.cluster,
         )
         self.learner = RemoteLearner(self._learner)
@@ -140,7 +146,8 @@ class Cluster:
         when they are next needed.
 
         Returns:
-            Whether the learner no longer holds the state of the step's start; then a checkpoint must be loaded.
+            Whether the learner no longer holds the state of the step's start, or engines what its samples were drawn
+            with; then a checkpoint must be loaded.
         """
         self._blame_the_learner()
         if not self.learner.is_lost:
@@ -150,7 +157,7 @@ class Cluster:
             lost = set(self._engines)
         for i in lost:
             self._processes.stop(self._engines.pop(i))
-        is_rewound = self.learner.is_lost or self.learner.has_moved
+        is_rewound = self.learner.is_lost or self.learner.has_moved or bool(self.config.rollout.steps_ahead)
         if self.learner.is_lost:
             assert self._learner is not None
             for rank in self._learner.ranks if isinstance(self._learner, RankGroup) else [self._learner]:
@@ -171,7 +178,7 @@ class Cluster:
     @property
     def is_tight(self) -> bool:
         """Learner and engines give each other their memory: the learner can do nothing while engines sample."""
-        return self._processes.device.sleeps
+        return self._processes.device.sleeps and not self.config.cluster.separate
 
     @property
     def is_generating(self) -> bool:
@@ -195,6 +202,7 @@ class Cluster:
         """The engines' turn: all of them serve `weights` before the first sample is drawn."""
         async with self._turn("generate"):
             assert self.initial_int4 is not None
+            await self.ahead.settled()
             await self._residents.learner_leaves(self._learner)
             await self._start_engines(self.initial_int4)
             if await self._residents.engines_return(self._all_engines):
@@ -230,6 +238,16 @@ class Cluster:
             generate_seconds=self.config.cluster.generate_seconds,
             place=self.place,
         )
+
+    def draw_ahead(self, draw: Callable[[ServedPolicy], Coroutine[Any, Any, Drawn]]) -> None:
+        """Have the engines draw on behind their turn, with the weights that they serve: `generating` waits for that
+        before it hands them others."""
+
+        async def drawn() -> Drawn:
+            async with self._policy() as policy:
+                return await draw(policy)
+
+        self.ahead.begin(drawn())
 
     @contextlib.asynccontextmanager
     async def learning(self) -> AsyncIterator[RemoteLearner]:

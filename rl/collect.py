@@ -111,7 +111,7 @@ async def collect(
         temperatures, truncations: of gyms that have their own. minimum: a gym's reward for faults of the model.
         judge: scores the groups of the gyms that need one; None (evaluation): those gyms' own `score` is asked.
         grouped: gyms that score their siblings together (`Gym.scores_groups`).
-        on_group: called when a group is complete (progress). carried: groups of earlier steps that go on in this one.
+        on_group: called when a group is complete (progress). carried: groups that go on here, or are complete already.
         segment_tokens: of a response in this step, or those behind which an episode pauses; None: all end in this step.
         repetition: the loop at which a response is stopped; None: none is looked for.
     """
@@ -145,7 +145,7 @@ async def collect(
             )  # fmt: skip
 
         by_judge = judge if judge and draw.gym in judge.judged else None
-        if by_judge or draw.gym in grouped:
+        if (by_judge or draw.gym in grouped) and not _are_scored(before):
             samples = await gather_or_cancel([answer(k) for k in range(samples_per_prompt)])
             siblings = await _scored_together(policy, scorer, by_judge, draw, samples, name=name)
         else:
@@ -164,6 +164,10 @@ async def collect(
         groups=tuple(one for one in found if isinstance(one, Group)),
         carried=tuple(one for one in found if isinstance(one, PartialGroup)),
     )
+
+
+def _are_scored(siblings: Sequence[Scored]) -> bool:
+    return bool(siblings) and all(score is not None for _, score in siblings)
 
 
 def _complete(draw: Draw, siblings: Sequence[Scored], minimum: float, truncation: TruncationRule) -> Group:

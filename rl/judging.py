@@ -37,7 +37,8 @@ class Judging:
         chat: the policy's template and tokenizer.
 
     Raises:
-        ValueError: the judge's endpoint has no key, or the critic gym learns another style than the judge uses.
+        ValueError: the judge's endpoint has no key, or the critic gym learns another style than the judge uses, or
+            there is either of them while steps are drawn ahead.
     """
 
     def __init__(self, config: Config, gyms: Sequence[GymEntry], chat: ChatFormat) -> None:
@@ -47,6 +48,11 @@ class Judging:
         self._chat = chat
         self._policy: Policy | None = None
         own = [entry.gym for entry in gyms if isinstance(entry.gym, CriticGym)]
+        if config.rollout.steps_ahead and (own or self.judged):
+            raise ValueError(
+                "rollout.steps_ahead = 1 does not go together with a judge or the critic gym: what a judge may say and "
+                "what it learns, is settled between two steps; remove one of them"
+            )
         if own and self.judged and own[0].settings.style != config.judge.style:
             raise ValueError(
                 f'the critic gym learns the style "{own[0].settings.style}" and judge.style is "{config.judge.style}": '

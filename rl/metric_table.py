@@ -83,7 +83,7 @@ METRICS: tuple[Metric, ...] = (
         ("rollout/num_samples", "samples", "draws times siblings"),
         ("rollout/num_dropped_prompts", "tasks",
          "tasks that were drawn, could not be asked, and left their place to others (`rollout.long_prompts`)"),
-        ("rollout/num_tokens", "tokens", "tokens sampled in this step, end tokens included"),
+        ("rollout/num_tokens", "tokens", "tokens sampled in this step or ahead of it, end tokens included"),
         ("rollout/length_mean", "tokens", "mean length of a response, observations not counted"),
         ("rollout/truncated_frac", "fraction", "responses that ran into their budget or were stopped in a loop"),
         ("rollout/repetition_frac", "fraction", "responses that were stopped in a loop (`rollout.repetition`)"),

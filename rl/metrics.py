@@ -44,7 +44,8 @@ def step_metrics(
     generate_seconds = phases.get("rollout", 0.0)
     drawn = [s.sample for s in scored] + [sample for group in carried for sample, _ in group.siblings]
     parts = [part for sample in drawn for part in sample.segments if part.is_sampled]
-    num_tokens = sum(len(part.token_ids) for part in parts if part.weight_version == weight_version)
+    newest = max((part.weight_version for part in parts), default=weight_version)  # an older one where drawn ahead
+    num_tokens = sum(len(part.token_ids) for part in parts if part.weight_version == newest)
     row: Row = {
         "step": step,
         **_reward_metrics(batch.groups),

@@ -84,7 +84,7 @@ class StartsProcesses(Protocol):
 
         Args:
             name: in errors.
-            bundle: number of the engine, and of the learner's rank, whose devices it shares.
+            bundle: number of the bundle whose devices it has, or shares.
             environment: variables that it needs before it imports anything.
             max_concurrency: calls that it serves at the same time, on threads.
         """

@@ -24,12 +24,12 @@ GRACE_SECONDS = 20.0
 
 
 def start_learner(
-    processes: StartsProcesses, settings: LearnerSettings, *, num_ranks: int, limits: ClusterConfig
+    processes: StartsProcesses, settings: LearnerSettings, *, bundles: Sequence[int], limits: ClusterConfig
 ) -> Process:
-    """A learner in one process, or in one for each rank, rank i in bundle i."""
-    environment = processes.device.learner_environment
+    """A learner in one process, or in one for each rank, each in the bundle of that number."""
+    environment, num_ranks = processes.device.learner_environment, len(bundles)
     if num_ranks == 1:
-        return processes.start(Learner, settings, name="learner", bundle=0, environment=environment)
+        return processes.start(Learner, settings, name="learner", bundle=bundles[0], environment=environment)
     seconds = max(limits.start_seconds, limits.update_seconds, limits.swap_seconds, limits.save_seconds)
     store = open_store(seconds)
     seats = [
@@ -38,9 +38,9 @@ def start_learner(
     ]
     started = [
         processes.start(
-            Learner, settings, seat, name=f"learner rank {seat.rank}", bundle=seat.rank, environment=environment
+            Learner, settings, seat, name=f"learner rank {seat.rank}", bundle=bundle, environment=environment
         )
-        for seat in seats
+        for seat, bundle in zip(seats, bundles, strict=True)
     ]
     return RankGroup(started, store)
 

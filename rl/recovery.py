@@ -18,6 +18,7 @@ from typing import Any, Self
 
 from configs.load import to_json
 from reward.scorer import Scorer
+from rl.ahead import as_carried
 from rl.alarms import WATCHED, alarm_of
 from rl.checkpoint import Checkpoint, RunState, latest_checkpoint, prune, staging_folder, write_manifest
 from rl.cluster import Cluster
@@ -94,6 +95,7 @@ class Recoverable:
 
     async def __aexit__(self, *error: object) -> None:
         asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
+        await self.cluster.ahead.forget()
         self.scorer.close()
         try:
             if not any(error):
@@ -119,7 +121,10 @@ class Recoverable:
         self.report.say(f"going on from {checkpoint.folder} at step {self.state.step}")
 
     def request_stop(self) -> None:
-        """Ctrl-C: stop at the next boundary; at once while sampling, whose step is simply done again. Twice: now."""
+        """Ctrl-C: stop at the next boundary; at once while sampling, whose step is simply done again. Twice: now.
+
+        What was drawn ahead could not be drawn again: then the step ends first.
+        """
         assert self._task is not None
         if self._is_stopping or not self._is_stepping:
             self.report.say("stopping; the last checkpoint stays")
@@ -127,7 +132,7 @@ class Recoverable:
             return
         self._is_stopping = self.state.is_stopping = True
         self.report.say("stopping with a checkpoint (Ctrl-C again: stop without)")
-        if self.cluster.is_generating:
+        if self.cluster.is_generating and not self.config.rollout.steps_ahead:
             self._is_abandoning = True
             self._task.cancel()
 
@@ -161,6 +166,7 @@ class Recoverable:
                 raise error
             self.report.say(f"{error}; rebuilding (restart {number} of {self.config.cluster.max_restarts})")
             self._abandon_step(num_evals)
+            await self.cluster.ahead.forget()
             try:
                 is_rewound = await self.cluster.start_anew() or is_rewound
                 if is_rewound:
@@ -204,6 +210,8 @@ class Recoverable:
         before its end leaves the checkpoint before.
         """
         await self.cluster.learner.saved()
+        if (drawn := await self.cluster.ahead.settled()) is not None:
+            self.state.ahead = as_carried(drawn)
         facts = {**self.state.state_dict(), "judging": self.judging.state_dict()}
         latest = latest_checkpoint(self.folder.checkpoints)
         if latest is not None and latest.holds(facts, self.checked.fingerprint):

@@ -7,13 +7,15 @@ nothing. How a run is restored, and what becomes of a step that fails, is in `rl
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from statistics import fmean
 from typing import Any
 
 from gyms.mixture import Draw, heldout
 from reward.rules import TruncationRule, check_masked_rate
 from rl.accuracy import eval_metrics, evaluate
+from rl.ahead import Drawn
 from rl.alarms import WATCHED
 from rl.batch import Group, LearningBatch, learning_batch
 from rl.checkpoint import PublishedWeights
@@ -81,46 +83,62 @@ class Run(Recoverable):
         Raises:
             TooManyFaults: more samples were masked for faults of ours than reward.max_masked_frac.
         """
-        step, wanted = self.state.step, self.config.rollout
+        step = self.state.step
         self.judging.serve(policy)
-        sampler, rates = self.checked.sampler, self.state.rates
-        chosen = sampler.draws(step, rates)
-        refill = Refill(
-            max_draws=wanted.prompts.max_refills,
-            draw=lambda asked, replaced: sampler.refill(step, rates, asked, replaced),
-            finish=lambda group: self.shaping.apply(group, step, self.state.budgets),
-        )
-        with (
-            self.times.span("rollout"),
-            self.report.progress(f"step {step + 1}: rollout", len(chosen), "groups") as advance,
-        ):
-            collected = await collect_filled(
-                refill,
-                policy,
-                self.scorer,
-                chosen,
-                samples_per_prompt=wanted.samples_per_prompt,
-                temperature=temperature,
-                temperatures={
-                    name: temperature_at(step, *of) for name, of in self.config.gym_temperature_schedules.items()
-                },
-                seed=self.config.seed,
-                key=step,
-                truncation=TruncationRule(),
-                truncations=truncation_rules(self.config),
-                minimum=self._minimum.__getitem__,
-                judge=self.judging,
-                grouped=self._grouped,
-                on_group=lambda group: advance(1),
-                carried=self.state.carried,
-                segment_tokens=wanted.segment_tokens,
-                repetition=repetition_rule(self.config),
-            )
-        groups, self._carried = list(collected.groups), collected.carried
+        if (drawn := await self.cluster.ahead.take()) is None:
+            what, num = f"step {step + 1}: rollout", self.config.rollout.prompts_per_step
+            with self.report.progress(what, num, "groups") as advance:
+                drawn = await self._draw(policy, step, temperature=temperature, on_group=lambda group: advance(1))
+        self.times.add("rollout", drawn.seconds)
+        groups, self._carried = list(drawn.collected.groups), drawn.collected.carried
         self.folder.write_rollouts(step, sample_rows(step, groups))
         causes, num = fault_causes(groups), sum(len(group.samples) for group in groups)
         check_masked_rate(len(causes), num, self.config.reward.max_masked_frac, causes)
+        if self.config.rollout.steps_ahead and step + 1 < self.config.num_steps:
+            after = temperature_at(step + 1, *self.config.temperature_schedule)
+            self.cluster.draw_ahead(lambda own: self._draw(own, step + 1, temperature=after))
         return groups
+
+    async def _draw(
+        self,
+        policy: ServedPolicy,
+        step: int,
+        *,
+        temperature: float,
+        on_group: Callable[[Group], None] = lambda group: None,
+    ) -> Drawn:
+        """The samples of a step; those that a checkpoint held are not drawn again."""
+        wanted, sampler, started = self.config.rollout, self.checked.sampler, time.perf_counter()
+        rates, budgets = self.state.rates, self.state.budgets
+        held = self.state.ahead if step == self.state.step else ()
+        refill = Refill(
+            max_draws=0 if held else wanted.prompts.max_refills,
+            draw=lambda asked, replaced: sampler.refill(step, rates, asked, replaced),
+            finish=lambda group: self.shaping.apply(group, step, budgets),
+        )
+        collected = await collect_filled(
+            refill,
+            policy,
+            self.scorer,
+            () if held else sampler.draws(step, rates),
+            samples_per_prompt=wanted.samples_per_prompt,
+            temperature=temperature,
+            temperatures={
+                name: temperature_at(step, *of) for name, of in self.config.gym_temperature_schedules.items()
+            },
+            seed=self.config.seed,
+            key=step,
+            truncation=TruncationRule(),
+            truncations=truncation_rules(self.config),
+            minimum=self._minimum.__getitem__,
+            judge=self.judging,
+            grouped=self._grouped,
+            on_group=on_group,
+            carried=held or self.state.carried,
+            segment_tokens=wanted.segment_tokens,
+            repetition=repetition_rule(self.config),
+        )
+        return Drawn(step=step, collected=collected, seconds=time.perf_counter() - started)
 
     def learning_batch(self, groups: Sequence[Group]) -> LearningBatch:
         """Rewards become advantages, draws become minibatches."""

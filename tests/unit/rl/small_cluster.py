@@ -129,12 +129,13 @@ class InThisProcess:
 
     Args:
         device: GPUs have no room for the learner beside an engine.
+        is_shared: they are on the same devices.
     """
 
     host = "127.0.0.1"
 
-    def __init__(self, device: DeviceProfile) -> None:
-        self.device = device
+    def __init__(self, device: DeviceProfile, *, is_shared: bool = True) -> None:
+        self.device, self._is_tight = device, device.sleeps and is_shared
         self.place = Place()
         self.running: dict[str, Here] = {}
         self.started: list[str] = []
@@ -163,7 +164,7 @@ class InThisProcess:
 
     def _check(self) -> None:
         holders = {name.split()[0] for name, process in self.running.items() if process.inside.has_memory}
-        assert not self.device.sleeps or len(holders) <= 1, f"out of memory: {holders}"
+        assert not self._is_tight or len(holders) <= 1, f"out of memory: {holders}"
 
     def versions(self) -> list[int]:
         """What the engines serve."""
@@ -176,6 +177,7 @@ def on_a_cluster(
     *,
     device: DeviceProfile = CPU,
     num_ranks: int = 1,
+    steps_ahead: int = 0,
 ) -> Any:
     """What `work` returns, in a cluster of `NUM_ENGINES` engines."""
     config = Config.model_validate(
@@ -184,12 +186,14 @@ def on_a_cluster(
             "gyms": [{"name": "arithmetic"}],
             "engine": {"num_engines": NUM_ENGINES},
             "learner": {"num_ranks": num_ranks},
+            "cluster": {"separate": steps_ahead > 0},
+            "rollout": {"steps_ahead": steps_ahead},
         }
     )
     chat: Any = SimpleNamespace(end_token_ids=(0,))
 
     async def run() -> Any:
-        here = InThisProcess(device)
+        here = InThisProcess(device, is_shared=not steps_ahead)
         async with Cluster(
             config, model_folder=folder / "base", initial_int4=folder / "int4", chat=chat, processes=here
         ) as cluster:

@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 
 from configs.schema import Config
-from rl.bundles import Bundle, Node, bundle_of, device_of
+from rl.bundles import Bundle, Node, bundle_of, bundle_of_rank, device_of
 from rollout.engine.device import CPU, CUDA
 
 HEAD: Node = {"CPU": 64.0, "memory": 1e12, "node:__internal_head__": 1.0}
@@ -93,3 +93,13 @@ def placed(free: list[int], num_cpus: int) -> int:
         left.sort()
         num += 1
     return num
+
+
+def test_engines_and_ranks_with_bundles_of_their_own_need_as_many_as_both() -> None:
+    shared = with_engines(3, num_ranks=2)
+    apart = shared.model_copy(update={"cluster": shared.cluster.model_copy(update={"separate": True})})
+    assert bundle_of(shared, [{"CPU": 15.0}]).num_cpus == 5 and bundle_of(apart, [{"CPU": 15.0}]).num_cpus == 3
+    assert [bundle_of_rank(shared, rank) for rank in range(2)] == [0, 1]
+    assert [bundle_of_rank(apart, rank) for rank in range(2)] == [3, 4]
+    with pytest.raises(ValueError, match=r"4 GPU\(s\), and engine.num_engines \+ learner.num_ranks = 5 processes"):
+        bundle_of(apart, [{"CPU": 15.0, "GPU": 4.0}])
