@@ -77,6 +77,16 @@ BENCHMARKS: Mapping[str, Benchmark] = {
             Figure(path="peak_gib", meaning="memory of all processes, GiB"),
         ),
     ),
+    "step_ahead": Benchmark(
+        module="step", full=("--steps", "6", "cluster.separate=true", "rollout.steps_ahead=1"), quick=None,
+        figures=(
+            Figure(path="step_seconds", meaning="a step drawn ahead, half of the cores each, seconds"),
+            Figure(path="rollout_seconds", meaning="of it the wait for them"),
+            Figure(path="update_seconds", meaning="of it the update"),
+            Figure(path="tokens_per_second", meaning="sampled tokens a second while drawn"),
+            Figure(path="peak_gib", meaning="memory of all processes, GiB"),
+        ),
+    ),
     "growth": Benchmark(
         module="step", full=("--growth", "--steps", "4", "--plot", "docs/images/growth.svg"), quick=None,
         figures=tuple(

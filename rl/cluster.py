@@ -202,7 +202,9 @@ class Cluster:
         """The engines' turn: all of them serve `weights` before the first sample is drawn."""
         async with self._turn("generate"):
             assert self.initial_int4 is not None
-            await self.ahead.settled()
+            waited = time.perf_counter()
+            if await self.ahead.settled() is not None:
+                self.on_phase("rollout", time.perf_counter() - waited)
             await self._residents.learner_leaves(self._learner)
             await self._start_engines(self.initial_int4)
             if await self._residents.engines_return(self._all_engines):

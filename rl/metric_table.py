@@ -96,7 +96,7 @@ METRICS: tuple[Metric, ...] = (
         ("rollout/unread_calls_frac", "fraction",
          "tool calls that were not what their tool takes, or could not be read at all"),
         ("rollout/tokens_per_second", "tokens/s",
-         "`rollout/num_tokens` over `phase/rollout_seconds`: all engines, verifiers' time included"),
+         "`rollout/num_tokens` over `phase/rollout_seconds` or `phase/ahead_seconds`: all engines, verifiers included"),
     ),
     *_rows(
         "rl.metrics:_gap_metrics",
@@ -206,7 +206,8 @@ METRICS: tuple[Metric, ...] = (
 
 PHASES: Mapping[str, str] = {
     "generate": "the engines' turn: start of the engines where needed, swap, evaluation, rollout",
-    "rollout": "within it: from the first request to the last score",
+    "rollout": "within it: from the first request to the last score; of what was drawn ahead, the wait for its end",
+    "ahead": "beside the learner's turn before: from the first request to the last score of this step's samples",
     "eval": "within it: an evaluation",
     "calibrate": "within it: the judge on pairs with a known winner",
     "learn": "the learner's turn",

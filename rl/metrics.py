@@ -41,7 +41,7 @@ def step_metrics(
         sync_seconds, stall_seconds: hand-over of the weights served in this step; None where no swap was needed.
     """
     scored = [sample for group in batch.groups for sample in group.samples]
-    generate_seconds = phases.get("rollout", 0.0)
+    drawing_seconds = phases.get("ahead") or phases.get("rollout", 0.0)
     drawn = [s.sample for s in scored] + [sample for group in carried for sample, _ in group.siblings]
     parts = [part for sample in drawn for part in sample.segments if part.is_sampled]
     newest = max((part.weight_version for part in parts), default=weight_version)  # an older one where drawn ahead
@@ -71,7 +71,7 @@ def step_metrics(
             [c.arguments is None for s in scored for t in s.sample.turns for c in t.turn.calls]
         ),
         **_gap_metrics(gap),
-        "rollout/tokens_per_second": num_tokens / generate_seconds if generate_seconds else None,
+        "rollout/tokens_per_second": num_tokens / drawing_seconds if drawing_seconds else None,
         **learner_metrics(updates),
         "weights/sync_seconds": sync_seconds,
         "weights/swap_stall_seconds": stall_seconds,

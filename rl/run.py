@@ -85,11 +85,12 @@ class Run(Recoverable):
         """
         step = self.state.step
         self.judging.serve(policy)
-        if (drawn := await self.cluster.ahead.take()) is None:
+        if (drawn := await self.cluster.ahead.take()) is not None:
+            self.times.add("ahead", drawn.seconds)
+        else:
             what, num = f"step {step + 1}: rollout", self.config.rollout.prompts_per_step
-            with self.report.progress(what, num, "groups") as advance:
+            with self.times.span("rollout"), self.report.progress(what, num, "groups") as advance:
                 drawn = await self._draw(policy, step, temperature=temperature, on_group=lambda group: advance(1))
-        self.times.add("rollout", drawn.seconds)
         groups, self._carried = list(drawn.collected.groups), drawn.collected.carried
         self.folder.write_rollouts(step, sample_rows(step, groups))
         causes, num = fault_causes(groups), sum(len(group.samples) for group in groups)

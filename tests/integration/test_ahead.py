@@ -25,6 +25,7 @@ def test_each_step_is_drawn_by_the_weights_of_the_one_before_and_a_run_that_goes
     assert [row["rollout/stale_frac"] for row in rows] == [0.0, 1.0, 1.0, 1.0, 1.0]
     assert rows[0]["rollout/logprob_gap_mean"] is not None and rows[1]["rollout/logprob_gap_mean"] is None
     assert all(row["rollout/num_tokens"] > 0 for row in rows)
+    assert ["phase/ahead_seconds" in row for row in rows] == [False, True, True, True, True]
     went_on = as_of(tmp_path / "straight", 3, tmp_path / "went_on")
     assert "at step 3" in runs.finish(went_on, ONE_STEP_OFF)
     assert_same_run(runs, went_on, tmp_path / "straight", num_steps=5)

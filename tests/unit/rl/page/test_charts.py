@@ -24,7 +24,7 @@ def figures(*folders):
 def test_every_number_that_a_chart_names_is_one_that_runs_write():
     names = [name for *_, metrics, _ in PLAIN for name in metrics]
     assert len(names) > 20 and [name for name in names if metric_of(name) is None] == []
-    assert set(CHART_PHASES) == set(PHASES)
+    assert set(CHART_PHASES) == set(PHASES) - {"ahead"}  # beside the learner's turn: no part of the step's wall clock
 
 
 def plain(*values):
