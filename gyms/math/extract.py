@@ -64,7 +64,8 @@ _AFTER_BOX = re.compile(
 )
 _CHECK = re.compile(r"\b(?:check|verify|test|checking|verifying)[ ]+(?:our|the|this|my|your)[ ]+$", re.I)
 _SENTENCE_END = re.compile(
-    r"[.!?](?=[\s*\"']|$)(?![.!?\s]{0,9}\b(?i:or|maybe|perhaps|possibly)\b)(?<!\b[A-J]\.)(?<!\bsq\.)(?<!\bcu\.)"
+    r"[.!?](?=[\s*\"']|$)(?![.!?\s]{0,9}\b(?i:or|maybe|perhaps|possibly)(?i: maybe| perhaps)?,? [-$\\\d])"
+    r"(?<!\b[A-J]\.)(?<!\bsq\.)(?<!\bcu\.)"
     r"|\n|(?:<\|)|$"
 )
 _CLAIM = re.compile(r"[\d\\$]")

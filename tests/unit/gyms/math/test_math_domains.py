@@ -71,6 +71,7 @@ def test_number_words_are_read_as_english_puts_them_together(said: str, number: 
 
 
 def test_a_claim_that_goes_on_with_a_guess_is_no_answer() -> None:
-    assert verify("17", "Answer: 17! We are done.").is_right
+    for response in ("Answer: 17! We are done.", "The answer is 17. Perhaps you wonder why."):
+        assert verify("17", response).is_right
     for response in ("Answer: 17? maybe 18?", "The answer is 17. Or maybe 18.", "Answer: 17?? perhaps 18"):
         assert not verify("17", response).is_right
