@@ -17,7 +17,7 @@ are not compared, for the data set's answers have none; but words that make anot
 division that was left to the reader (36/2 for 18) is refused, as in the math gym; 3/4 is a number. The data set's
 answers to questions about percent are bare numbers, so there 18% is 18; elsewhere it is 0.18.
 
-Left out: expressions, number words and text answers, times of the day; the math gym reads those, but for number words.
+Left out: expressions, number words and text answers, times of the day; the math gym reads those.
 """
 
 from __future__ import annotations

@@ -47,6 +47,8 @@ def is_same_family(gold: Node, answer: Node) -> bool:
     functions = [_without_constant(side) for side in sides if side is not None]
     if {"big", "mod"} & (undone(functions[1]) - undone(functions[0])):
         return False
+    if numeric.is_narrower(*functions):
+        return False
     difference = Node("add", (functions[0], Node("neg", (functions[1],))))
     names = sorted(free_names(difference))
     if not names:

@@ -383,6 +383,8 @@ class AtomParser(BracketParser):
             args = (self._tight_product(),)
         if base is not None:
             args = (*args, base)
+        if name in ("max", "min") and len(args) == 1 and args[0].op == "set":
+            args = args[0].args  # \max\{a, b\}
         node = self.node("fn", args, name if base is None or name != "log" else "logb")
         if exponent is None:
             return node

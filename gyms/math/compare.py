@@ -55,6 +55,7 @@ from gyms.math.shapes import (
     items_of,
     letters_of,
     plain,
+    same_letters,
     spread,
     width_of,
 )
@@ -96,6 +97,8 @@ def equivalent(gold: Node, answer: Node, rules: Rules) -> bool:
     if gold.op == "rel" or answer.op == "rel":
         return _relations(gold, answer, rules)
     if gold.op == "text" or answer.op == "text" or (gold.op == "word" and answer.op == "word"):
+        if gold.op == answer.op == "word" and same_letters(gold, answer):
+            return True
         return gold.value == answer.value and isinstance(gold.value, str)
     gold, answer = plain(gold), plain(answer)
     if "list" in (gold.op, answer.op):

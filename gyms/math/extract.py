@@ -63,7 +63,11 @@ _AFTER_BOX = re.compile(
     r"[ ]{0,9}\$?[ ]{0,9}(\\?%|percent\b|per cent\b|pct\b|\\text\{[ ]{0,9}percent[ ]{0,9}\}|\^\{?\\circ\}?|\u00b0)"
 )
 _CHECK = re.compile(r"\b(?:check|verify|test|checking|verifying)[ ]+(?:our|the|this|my|your)[ ]+$", re.I)
-_SENTENCE_END = re.compile(r"[.!?](?=[\s*\"']|$)(?<!\b[A-J]\.)(?<!\bsq\.)(?<!\bcu\.)|\n|(?:<\|)|$")
+_SENTENCE_END = re.compile(
+    r"[.!?](?=[\s*\"']|$)(?![.!?\s]{0,9}\b(?i:or|maybe|perhaps|possibly)(?i: maybe| perhaps)?,? [-$\\\d])"
+    r"(?<!\b[A-J]\.)(?<!\bsq\.)(?<!\bcu\.)"
+    r"|\n|(?:<\|)|$"
+)
 _CLAIM = re.compile(r"[\d\\$]")
 _MATH = re.compile(r"\$\$?([^$]+)\$\$?|\\\(((?:[^\\]|\\(?!\)))*)\\\)|\\\[((?:[^\\]|\\(?!\]))*)\\\]")
 _NUMBER = (

@@ -8,6 +8,10 @@ everywhere, so points of one size are enough for them; where absolute values, ro
 occur, points of all sizes, between the constants that occur, and whole ones are drawn as well: `|x-10|` is `10-x` only
 up to 10, and `\lfloor x\rfloor` is `\lceil x\rceil-1` but at the integers. The tree is evaluated node by node with
 the arithmetic of mpmath; magnitudes are bounded before each function is called, so nothing is slow.
+
+*Domains.* Two real expressions are compared where both are real, so `2\ln x` is `\ln x^2`. An absolute value of the
+gold answer is there for the points where it would not be real without: an answer that left it out and is not real
+there is another one (`\ln x` for `\ln|x|`). The other way round the answer says the same, and more.
 """
 
 from __future__ import annotations
@@ -24,7 +28,7 @@ import mpmath  # type: ignore[import-untyped]
 from gyms.math.exact import key_of
 from gyms.math.tree import CONSTANTS, Node, size, walk
 
-__all__ = ["Undecided", "identical", "real", "value"]
+__all__ = ["Undecided", "identical", "is_narrower", "real", "value"]
 
 DIGITS = 60
 AGREEING_DIGITS = 40
@@ -54,6 +58,7 @@ MAX_EVALUATED = 150
 SEED = 20_240_229
 _GROWING = frozenset(["sinh", "cosh", "tanh", "coth", "exp"])
 _ENTIRE = frozenset(["sin", "cos", "tan", "cot", "sec", "csc", "sinh", "cosh", "tanh", "coth", "exp"])
+_EXTREMES = {"max": max, "min": min}
 IMAGINARY = Node("sym", (), "i")
 _local = threading.local()
 
@@ -92,6 +97,8 @@ def identical(left: Node, right: Node) -> bool:
     nodes = [*walk(left), *walk(right)]
     names = sorted({_name(node) for node in nodes if _is_free(node)})
     is_real = IMAGINARY not in nodes
+    if is_narrower(left, right):
+        return False
     random = Random(SEED)
     agreed = 0
     points = NUM_POINTS if names else 1
@@ -110,6 +117,23 @@ def identical(left: Node, right: Node) -> bool:
         _compare_at(left, right, drawn, is_real=is_real) is not False or _agree_closely(left, right, drawn, context)
         for drawn in _far_points(nodes, names, random)
     )
+
+
+def is_narrower(gold: Node, answer: Node) -> bool:
+    """Whether an answer left out absolute values and is not real where the gold answer is: ln x for ln |x|."""
+    sides = [list(walk(node)) for node in (gold, answer)]
+    kept = [sum("abs" in (node.op, node.value) for node in nodes) for nodes in sides]
+    nodes = [*sides[0], *sides[1]]
+    if kept[0] <= kept[1] or IMAGINARY in nodes or len(nodes) > 2 * MAX_EVALUATED:
+        return False
+    names, random, context = sorted({_name(node) for node in nodes if _is_free(node)}), Random(SEED), _context()
+    for drawn in _far_points(nodes, names, random) if names else ():
+        values = {name: context.mpf(value.numerator) / value.denominator for name, value in drawn.items()}
+        a = _try(gold, values, context)
+        b = _try(answer, values, context) if a is not None and context.im(a) == 0 else None
+        if b is not None and context.im(b) != 0:
+            return True
+    return False
 
 
 def _compare_at(left: Node, right: Node, drawn: Mapping[str, Fraction], *, is_real: bool) -> bool | str | None:
@@ -228,7 +252,7 @@ def _node_value(node: Node, values: Mapping[str, Any], context: Any) -> Any:
         if name not in values:
             raise Undecided(f"{name} is a variable")
         return values[name]
-    if op == "fn" and len(node.args) > 2:
+    if op == "fn" and len(node.args) > 2 and node.value not in _EXTREMES:
         raise Undecided(node.value)
     parts = [_evaluate(part, values, context) for part in node.args] if op != "big" else []
     if op in ("add", "mixed"):
@@ -294,6 +318,10 @@ def _function(name: str, parts: list[Any], context: Any) -> Any:
             if abs(argument - nearest) < context.mpf(10) ** -AGREEING_DIGITS
             else getattr(context, name)(argument)
         )
+    if name in _EXTREMES and len(parts) > 1:
+        if any(context.im(part) != 0 for part in parts):
+            raise Undecided(f"{name} of numbers that have no order")
+        return _EXTREMES[name](map(context.re, parts))
     argument = _bounded(parts[0])
     if name in ("ln", "log", "logb"):
         if argument == 0:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from gyms.math.tree import words
 
-__all__ = ["Qualified", "adverbs_end", "number_word", "split_qualifier", "without_remarks"]
+__all__ = ["Qualified", "adverbs_end", "number_word", "spelled", "split_qualifier", "without_remarks"]
 
 _ADVERBS = re.compile(
     r"[ ,:]{0,4}(?:\b(?:therefore|thus|then|hence|so|simply|just|exactly|precisely|clearly|indeed|actually|really|again"
@@ -153,11 +153,25 @@ _TENS = {
 }  # fmt: skip
 
 
+_BELOW_100 = rf"(?:(?:{'|'.join(_TENS)})(?:[ -](?:{'|'.join(_SMALL[1:10])}))?|{'|'.join(reversed(_SMALL))})"
+_BELOW_1000 = rf"(?:(?:{'|'.join(_SMALL[1:10])})[ -]hundred(?:[ -](?:and[ -])?{_BELOW_100})?|{_BELOW_100})"
+_NUMBER_WORDS = re.compile(rf"{_BELOW_1000}(?:[ -]thousand(?:[ -](?:and[ -])?{_BELOW_1000})?)?")
+"""Number words as English puts them together: "twenty one", but neither "one twenty" nor "six seven"."""
+_SPELLED_ALONE = re.compile(r"(?:\\text[ ]*\{[ ]*)?((?:minus |negative )?)([A-Za-z][A-Za-z -]{2,80}?)[ .]*\}?[ .]*")
+
+
+def spelled(plain: str) -> int | None:
+    """The whole number that a normalised answer says in words and nothing else, or None."""
+    match = _SPELLED_ALONE.fullmatch(plain)
+    number = number_word(match[2].casefold()) if match is not None else None
+    return -number if number is not None and match is not None and match[1] else number
+
+
 def number_word(text: str) -> int | None:
     """The whole number below a million that number words say ("two hundred and five"), or None."""
     total = part = 0
     said = [word for word in re.split(r"[ -]+", text.strip()) if word != "and"]
-    if not said or len(said) > 12:
+    if len(said) > 12 or _NUMBER_WORDS.fullmatch(" ".join(text.split())) is None:
         return None
     for word in said:
         if word in _SMALL:

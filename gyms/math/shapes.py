@@ -32,10 +32,13 @@ __all__ = [
     "items_of",
     "letters_of",
     "plain",
+    "same_letters",
     "spread",
     "width_of",
 ]
 
+MAX_PRODUCT = 3
+"""Longest word that is taken for a product of letters in any order: xzy is xyz; longer ones are words."""
 _INTEGERS, _NATURALS = sym("\\mathbb{Z}"), sym("\\mathbb{N}")
 
 
@@ -48,6 +51,13 @@ def spread(node: Node) -> Node:
         return node
     others = (Node("rel", (first.args[0], part), first.value) for part in node.args[1:])
     return Node("list", (first, *others), node.value)
+
+
+def same_letters(left: Node, right: Node) -> bool:
+    """Whether two short words in small letters are one product: `ba` for `ab`. Capitals name points, in an order."""
+    products = [[part.value for part in word.args[0].args if part.op == "sym"] for word in (left, right)]
+    is_short = all(1 < len(letters) <= MAX_PRODUCT and "".join(letters).islower() for letters in products)
+    return is_short and sorted(products[0]) == sorted(products[1])
 
 
 def plain(node: Node) -> Node:

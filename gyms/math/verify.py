@@ -19,8 +19,9 @@ from gyms.math.gold import BadGold, Gold, read_gold
 from gyms.math.normal import literal, normalise
 from gyms.math.read import read, read_labelled
 from gyms.math.relations import FalseEquation
+from gyms.math.remarks import spelled
 from gyms.math.scalars import Rules
-from gyms.math.tree import MAX_ANSWER_CHARS, MAX_RESPONSE_CHARS, TooComplex, Unreadable, check_text
+from gyms.math.tree import MAX_ANSWER_CHARS, MAX_RESPONSE_CHARS, TooComplex, Unreadable, check_text, num
 from gyms.response import final_text
 
 __all__ = ["AnswerCheck", "partial_value", "verify", "verify_gold"]
@@ -261,6 +262,8 @@ def _is_right(gold: Gold, text: str, rules: Rules) -> bool:
             return True
         if gold.node.op == "text":
             return False
+    if gold.node.op in ("num", "neg") and (number := spelled(normalise(text))) is not None:
+        return equivalent(gold.node, num(number), rules)
     if gold.node.op == "ratio":
         text = _RATIO_WORD.sub(":", " ".join(text.split()))
     return equivalent(gold.node, read_labelled(text, unit_hint=gold.has_unit), rules)

@@ -1,0 +1,77 @@
+"""What looks like another answer and is the same, and the reverse: domains, extremes, letters, numbers in words."""
+
+from __future__ import annotations
+
+import pytest
+
+from gyms.math.remarks import number_word, spelled
+from gyms.math.verify import verify
+from tests.unit.gyms.math.boxed import verdicts
+
+
+def test_an_absolute_value_of_the_gold_answer_may_not_be_left_out_where_it_makes_the_value_real() -> None:
+    assert verdicts(r"\ln|x|", [r"\frac12\ln x^2", r"\ln|-x|", r"\ln x", r"\ln(-x)"]) == {
+        r"\frac12\ln x^2": True, r"\ln|-x|": True, r"\ln x": False, r"\ln(-x)": False,
+    }  # fmt: skip
+    assert verdicts(r"\sqrt{|x-8|}", [r"\sqrt{|8-x|}", r"\sqrt{8-x}", r"\sqrt{x-8}"]) == {
+        r"\sqrt{|8-x|}": True, r"\sqrt{8-x}": False, r"\sqrt{x-8}": False,
+    }  # fmt: skip
+
+
+def test_an_antiderivative_keeps_its_absolute_value() -> None:
+    assert verdicts(r"\ln|x| + C", [r"K + \ln|3x|", r"\ln x + C", r"\ln(-x) + C"]) == {
+        r"K + \ln|3x|": True, r"\ln x + C": False, r"\ln(-x) + C": False,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer"),
+    [(r"\ln x^2", r"2\ln x"), (r"\ln x", r"\ln|x|"), (r"\ln|x^2+1|", r"\ln(x^2+1)"), ("|x|^2", "x^2")],
+)
+def test_expressions_that_agree_where_the_gold_answer_needs_it_are_the_same(gold: str, answer: str) -> None:
+    assert verify(gold, rf"\boxed{{{answer}}}").is_right
+
+
+def test_the_larger_and_the_smaller_of_expressions_have_values() -> None:
+    given = [r"\frac{x+|x|}{2}", r"\max(0, x)", r"\max\{x, 0\}", "x", "|x|", r"\min(x, 0)", r"\max(x, 1)"]
+    assert list(verdicts(r"\max(x, 0)", given).values()) == [True, True, True, False, False, False, False]
+    given = [r"\frac{a+b-|a-b|}{2}", r"\min\{b, a\}", "a", r"\max(a, b)", r"\frac{a+b+|a-b|}{2}"]
+    assert list(verdicts(r"\min(a, b)", given).values()) == [True, True, False, False, False]
+    assert verdicts("4", [r"\max(3, 4)", r"\max\{3, 4\}"]) == {r"\max(3, 4)": False, r"\max\{3, 4\}": False}
+
+
+def test_a_product_of_small_letters_has_no_order_and_names_have_one() -> None:
+    assert verdicts("xyz", ["zxy", r"z \cdot xy", "xyy", "xy", "xyzz"]) == {
+        "zxy": True, r"z \cdot xy": True, "xyy": False, "xy": False, "xyzz": False,
+    }  # fmt: skip
+    assert not verify("ABC", r"\boxed{BCA}").is_right
+    assert not verify("lion", r"\boxed{loin}").is_right
+
+
+def test_a_number_may_be_said_in_words() -> None:
+    said = ["thirty-four", r"\text{Thirty four}", "thirty", "thirty-fourth", r"\text{thirty, four}", "four thirty"]
+    assert list(verdicts("34", said).values()) == [True, True, False, False, False, False]
+    assert verify("7", "The answer is seven.").is_right
+    for response in ("The answer is seven or eight.", "The answer is seventeen.", "It is one of seven, namely six."):
+        assert not verify("7", response).is_right
+    assert verdicts("-3", ["minus three", "three"]) == {"minus three": True, "three": False}
+
+
+@pytest.mark.parametrize(
+    ("said", "number"),
+    [
+        ("zero", 0), ("nineteen", 19), ("two hundred and five", 205), ("six thousand and twelve", 6012),
+        ("ninety-nine thousand nine hundred ninety-nine", 99_999), ("one twenty", None), ("six seven", None),
+        ("twenty eleven", None), ("hundred", None), ("fifty-five five", None), ("five and six", None),
+    ],
+)  # fmt: skip
+def test_number_words_are_read_as_english_puts_them_together(said: str, number: int | None) -> None:
+    assert number_word(said) == number
+    assert spelled(said) == number
+
+
+def test_a_claim_that_goes_on_with_a_guess_is_no_answer() -> None:
+    for response in ("Answer: 17! We are done.", "The answer is 17. Perhaps you wonder why."):
+        assert verify("17", response).is_right
+    for response in ("Answer: 17? maybe 18?", "The answer is 17. Or maybe 18.", "Answer: 17?? perhaps 18"):
+        assert not verify("17", response).is_right
