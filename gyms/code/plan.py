@@ -273,9 +273,7 @@ def _tolerance(test: Mapping[str, Any], where: str) -> float:
     return float(value)
 
 
-def _pytest_test(
-    test: Mapping[str, Any], where: str, data: Mapping[str, Any], *, allows_objects: bool
-) -> PytestTest:
+def _pytest_test(test: Mapping[str, Any], where: str, data: Mapping[str, Any], *, allows_objects: bool) -> PytestTest:
     source = _text(test["pytest"], f"{where}.pytest")
     ids = test.get("ids")
     if not isinstance(ids, list | tuple) or not ids or not all(isinstance(i, str) and i for i in ids):
