@@ -114,7 +114,7 @@ def fitting_forms(row: Mapping[str, Any], reads: Reads) -> list[RowFormat]:
 
 def nearest_columns(row: Mapping[str, Any], reads: Reads) -> dict[str, str]:
     """Wanted column -> the path that is likeliest to be meant by it; those that nothing is like are left out."""
-    paths = list(paths_of(row))
+    paths = [path for path in paths_of(row) if at(row, path) is not None]
     return {name: guess for name in reads.wanted if (guess := _nearest(name, paths))}
 
 

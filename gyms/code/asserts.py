@@ -70,7 +70,7 @@ def parse_call(source: str) -> Call:
 def convert_asserts(
     statements: list[ast.stmt], aliases: Mapping[str, str], own: frozenset[str] = frozenset()
 ) -> list[CallTest]:
-    """One test for each assert; NotPlain where any statement cannot be split. Trivial asserts (`assert True`) go.
+    """One test for each assert; NotPlain where any statement cannot be split; `assert True` goes.
 
     `aliases`: names in the asserts -> functions of the submission (`candidate`). `own`: names that are the submission's
     even where a built-in has them (one published task wants a function `sum`).
@@ -82,6 +82,8 @@ def convert_asserts(
         if not isinstance(statement, ast.Assert):
             raise NotPlain(f"a {type(statement).__name__} statement")
         if isinstance(statement.test, ast.Constant):
+            if not statement.test.value:
+                raise NotPlain("an assert that never holds")
             continue
         label = ast.unparse(statement.test)[:200]
         call, check = _split(_renamed(statement.test, aliases), own)

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -35,6 +36,8 @@ OUTPUT_COMPARATORS = ("lines", "exact", "tokens", "tolerance", "unordered", "mul
 MAX_UNORDERED = 2000
 """Longest list compared without order element by element; its elements may not be hashable, which costs squares."""
 _MAX_NUMBER_CHARS = 400
+_NUMBER = re.compile(r"[+-]?(?:(?:[0-9]++\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?|inf(?:inity)?|nan)", re.IGNORECASE)
+"""A number as contest programs print it; `float` also reads `1_0` and digits of other scripts."""
 Equal = Callable[[Any, Any], bool]
 
 
@@ -222,7 +225,8 @@ def _same_word(expected: str, word: str, tolerance: float) -> bool:
         return True
     if len(expected) > _MAX_NUMBER_CHARS or len(word) > _MAX_NUMBER_CHARS:
         return False
-    try:
-        return _close(float(expected), float(word), tolerance)
-    except ValueError:
+    if not _NUMBER.fullmatch(expected) or not _NUMBER.fullmatch(word):
         return False
+    wanted, found = float(expected), float(word)
+    is_past_floats = (math.isinf(wanted) and expected[-1].isdigit()) or (math.isinf(found) and word[-1].isdigit())
+    return not is_past_floats and _close(wanted, found, tolerance)

@@ -29,7 +29,14 @@ from typing import Any
 from gyms.code.asserts import NotPlain, constant, convert_asserts, parse, parse_call
 from gyms.code.checks import CallTest, Check, InputTest
 from gyms.code.compare import OUTPUT_COMPARATORS, VALUE_COMPARATORS
-from gyms.code.exams import called_first, calls_or_exam, has_instances, imports_in, may_change
+from gyms.code.exams import (
+    called_first,
+    calls_or_exam,
+    has_instances,
+    imports_in,
+    may_change,
+    with_names_of_tests,
+)
 from gyms.code.extract import LANGUAGES
 from gyms.code.limits import limits_of
 from gyms.code.published import LEETCODE, evalplus_tests, in_own_form, listed
@@ -182,7 +189,7 @@ def _data_plan(data: Mapping[str, Any], plan: Plan) -> Plan:
         elif kinds == ["assert"]:
             asserts.append(_text(test["assert"], f"{where}.assert"))
         else:
-            pytests.append(_pytest_test(test, where, allows_objects=plan.allows_objects))
+            pytests.append(_pytest_test(test, where, data, allows_objects=plan.allows_objects))
     setup = tuple(_texts(data.get("setup", ()), "setup"))
     plan = replace(plan, calls=tuple(calls), inputs=tuple(inputs), pytests=tuple(pytests), setup=setup)
     plan = replace(plan, prelude=imports_in(setup))
@@ -266,7 +273,7 @@ def _tolerance(test: Mapping[str, Any], where: str) -> float:
     return float(value)
 
 
-def _pytest_test(test: Mapping[str, Any], where: str, *, allows_objects: bool) -> PytestTest:
+def _pytest_test(test: Mapping[str, Any], where: str, data: Mapping[str, Any], *, allows_objects: bool) -> PytestTest:
     source = _text(test["pytest"], f"{where}.pytest")
     ids = test.get("ids")
     if not isinstance(ids, list | tuple) or not ids or not all(isinstance(i, str) and i for i in ids):
@@ -279,6 +286,10 @@ def _pytest_test(test: Mapping[str, Any], where: str, *, allows_objects: bool) -
     own = imported & {"solution", "submission", "main", "answer", "candidate"}
     if not own:
         source = "from solution import *\n" + source
+    reference = data.get("solution")
+    source = with_names_of_tests(
+        source, own | {"solution"}, reference if isinstance(reference, str) else "", _entry_point(data)
+    )
     names = tuple(sorted(own - {"solution"}))
     exam = Exam(
         tests=source,

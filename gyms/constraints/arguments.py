@@ -3,7 +3,8 @@
 An instruction's arguments stand in the signature of the function that checks it, behind the text:
 `def numbers(text: str, N: Whole) -> bool`. `arguments_of` makes a pydantic model of them. Numbers come as `3` or, in
 some published files, as `3.0`; both are whole numbers. `true`, `2.5`, "3" and empty strings are refused: an argument
-that has to be guessed at makes the item malformed, and a malformed item is masked rather than scored.
+that has to be guessed at makes the item malformed, and a malformed item is masked rather than scored. Texts are
+prepared as responses are (text.py), so that a keyword in full-width letters is found.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from typing import Annotated, Any, Literal, get_type_hints
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, create_model, model_validator
 
 from gyms.constraints.language import LANGUAGES
+from gyms.constraints.text import prepared
 
 __all__ = ["Args", "NoArgs", "arguments_of"]
-__all__ += ["Language", "Letter", "Percent", "Positive", "Relation", "Text", "Whole", "Word", "Words"]
+__all__ += ["AsGiven", "Language", "Letter", "Percent", "Positive", "Relation", "Text", "Whole", "Word", "Words"]
 
 MAX_COUNT = 1_000_000
 MAX_TEXT = 50_000
@@ -63,7 +65,7 @@ def _whole(value: Any) -> Any:
 
 
 def _filled(value: Any) -> Any:
-    if isinstance(value, str) and not value.strip():
+    if isinstance(value, str) and not prepared(value).strip():
         raise ValueError("expected some text, got an empty string")
     return value
 
@@ -82,9 +84,12 @@ def _known(language: str) -> str:
 Whole = Annotated[int, BeforeValidator(_whole), Field(strict=True, ge=0, le=MAX_COUNT)]
 Positive = Annotated[int, BeforeValidator(_whole), Field(strict=True, ge=1, le=MAX_COUNT)]
 Percent = Annotated[float, BeforeValidator(_whole), Field(ge=0, le=100, allow_inf_nan=False)]
-Text = Annotated[str, BeforeValidator(_filled), Field(strict=True, max_length=MAX_TEXT)]
-Word = Annotated[str, BeforeValidator(_word_of), Field(strict=True, max_length=1000)]
+AsGiven = Annotated[str, BeforeValidator(_filled), Field(strict=True, max_length=MAX_TEXT)]
+"""Text in which places are counted."""
+Text = Annotated[AsGiven, AfterValidator(prepared)]
+Word = Annotated[str, BeforeValidator(_word_of), Field(strict=True, max_length=1000), AfterValidator(prepared)]
 Words = Annotated[list[Text], Field(min_length=1, max_length=200)]
 Relation = Literal["less than", "at least"]
-Letter = Annotated[str, BeforeValidator(_filled), Field(strict=True, min_length=1, max_length=1)]
+_Letter = Annotated[str, BeforeValidator(_filled), Field(strict=True, min_length=1, max_length=1)]
+Letter = Annotated[_Letter, AfterValidator(prepared)]
 Language = Annotated[Text, AfterValidator(_known)]

@@ -1,9 +1,9 @@
 """Reads an item, a prompt with its instructions: all is checked before anything is scored.
 
 The published form of IFEval is two lists of equal length, `instruction_id_list` and `kwargs`, where the arguments of an
-instruction are a dict whose nulls stand for "not given". `read_item` turns it into bound instructions or raises
-ItemError: unknown ids, missing, unknown or ill-typed arguments, lists of different lengths, and instructions that no
-response can satisfy together (gyms/constraints/conflicts.py).
+instruction are a dict whose nulls stand for "not given"; either list may be JSON text. `read_item` turns it into bound
+instructions or raises ItemError: unknown ids, missing, unknown or ill-typed arguments, lists of different lengths, and
+instructions that no response can satisfy together (gyms/constraints/conflicts.py).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from gyms.constraints.conflicts import contradiction
 from gyms.constraints.registry import find, known_ids
 from gyms.constraints.rule import Constraint, Instruction, Item
+from gyms.row_formats.form import read_json
 
 __all__ = ["Contradiction", "ItemError", "read_item"]
 
@@ -52,6 +53,7 @@ def read_item(data: Mapping[str, Any], *, mode: Literal["strict", "loose"] = "st
 
 
 def _instructions(ids: Any, kwargs: Any) -> tuple[Instruction, ...]:
+    ids, kwargs = (read_json(given) or given if isinstance(given, str) else given for given in (ids, kwargs))
     if not isinstance(ids, Sequence) or isinstance(ids, str) or not ids:
         raise ItemError(f"'instruction_id_list' must be a list of at least one id, got {ids!r:.60}")
     if kwargs is None:

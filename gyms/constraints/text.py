@@ -2,7 +2,8 @@ r"""How a response is read: words, sentences, lines and paragraphs, without any 
 
 *Preparing.* `prepared` removes what a reader cannot see (zero-width characters, direction marks, tags) and writes all
 line ends as `\n`, so that "c<zero width space>at" is the word "cat". Latin look-alikes of Cyrillic and Greek inside a
-word that also has Latin letters are read as Latin for the same reason.
+word that also has Latin letters are read as Latin for the same reason, and so are Latin letters and digits in fancy
+dress: full-width, mathematical, circled.
 
 *Sentences.* A sentence ends at `.`, `!`, `?` or their relatives in other scripts, with closing quotes and an emoji that
 follow, and at an empty line. Abbreviations, initials and numbers (`3.14`) do not end one. What holds no word is no
@@ -59,6 +60,9 @@ _LOOK_ALIKES = str.maketrans(
     "\u0421\u0422\u0425\u0406\u03bf\u03b1\u03bd\u0391\u0392\u0395\u0397\u0399\u039a\u039c\u039d\u039f\u03a1\u03a4\u03a7",
     "aeopcyxijsdABEKMHOPCTXIoavABEHIKMNOPTX",
 )
+_DRESSED = re.compile(
+    "[\u2102-\u2134\u2460-\u2468\u24b6-\u24ea\uff10-\uff5a\U0001d400-\U0001d7ff\U0001f130-\U0001f149]"
+)
 _WORD_RUN = re.compile(r"\w+")
 NO_SPACES = "\u0e00-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
 """Thai, Lao, Khmer, Japanese and Chinese, as a range of a regular expression: no spaces between their words."""
@@ -93,12 +97,17 @@ _STARTERS = word_set("""
 
 
 def prepared(text: str) -> str:
-    r"""The text as a reader sees it: no invisible characters, `\n` line ends, no look-alike letters inside words."""
+    r"""The text as a reader sees it: no invisible characters, `\n` line ends, plain letters for look-alikes."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
-    text = _LATIN_JOINERS.sub("", _INVISIBLE.sub("", text))
+    text = _DRESSED.sub(_undressed, _LATIN_JOINERS.sub("", _INVISIBLE.sub("", text)))
     if _OTHER_ALPHABET.search(text):
         text = _WORD_RUN.sub(_as_latin, text)
     return text
+
+
+def _undressed(match: re.Match[str]) -> str:
+    plain = unicodedata.normalize("NFKC", match.group())
+    return plain if plain.isascii() and plain.isalnum() and len(plain) == 1 else match.group()
 
 
 def _as_latin(match: re.Match[str]) -> str:

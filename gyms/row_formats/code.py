@@ -1,7 +1,8 @@
 """Programs with tests, as published: rows become `text` and `tests` in this project's own form (gyms/code/plan.py).
 
 HumanEval's and MBPP's rows are read as they are. Where a data set's tests call a method of a class `Solution`, so does
-the test here. Tests as pytest source name those that must pass: the functions `test_...` at its top level.
+the test here. Tests as pytest source name those that must pass: the functions `test_...` at its top level and in
+classes `Test...`.
 """
 
 from __future__ import annotations
@@ -128,15 +129,22 @@ class _TextAlone(pickle.Unpickler):
         raise pickle.UnpicklingError(f"it holds {module}.{name}, expected text")
 
 
+def _tests_in(body: Sequence[ast.stmt]) -> list[str]:
+    return [node.name for node in body if isinstance(node, ast.FunctionDef) and node.name.startswith("test")]
+
+
 def _kodcode(row: Row) -> Row:
     source = row.get("test") or row["test_code"]
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ValueError(f"its tests are not valid Python ({error!s:.80})") from None
-    names = [n.name for n in tree.body if isinstance(n, ast.FunctionDef) and n.name.startswith("test")]
+    names = _tests_in(tree.body)
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and node.name.startswith("Test"):
+            names += [f"{node.name}::{name}" for name in _tests_in(node.body)]
     if not names:
-        raise ValueError("its tests have no function `test_...` at the top level")
+        raise ValueError("its tests have no function `test_...` at the top level or in a class `Test...`")
     told = [
         entry["function_declaration"]
         for entry in row.get("test_info") or []

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from gyms.constraints.arguments import Positive, Text, Whole
+from gyms.constraints.arguments import AsGiven, Positive, Text, Whole
 from gyms.constraints.rule import Rules, once
-from gyms.constraints.text import has_word, stripped, word_tokens
+from gyms.constraints.text import has_word, prepared, stripped, word_tokens
 
 RULES = Rules()
 ifeval, ifbench, training = (RULES.of(source) for source in ("IFEval", "IFBench", "open-instruct"))
@@ -75,7 +75,7 @@ def copying_multiple(text: str, prompt_to_repeat: Text, N: Positive) -> bool:
 
 
 def _span(args: Any) -> str:
-    return args.prompt_to_repeat[args.n_start : args.n_end + 1]
+    return prepared(args.prompt_to_repeat[args.n_start : args.n_end + 1])
 
 
 def _no_span(args: Any) -> str | None:
@@ -92,8 +92,8 @@ def _no_span(args: Any) -> str | None:
     only=lambda a: [_span(a)],
     copies=True,
 )
-def copy_span(text: str, prompt_to_repeat: Text, n_start: Whole, n_end: Whole) -> bool:
-    return text.strip().lower() == prompt_to_repeat[n_start : n_end + 1].strip().lower()
+def copy_span(text: str, prompt_to_repeat: AsGiven, n_start: Whole, n_end: Whole) -> bool:
+    return text.strip().lower() == prepared(prompt_to_repeat[n_start : n_end + 1]).strip().lower()
 
 
 @ifbench(
@@ -105,8 +105,8 @@ def copy_span(text: str, prompt_to_repeat: Text, n_start: Whole, n_end: Whole) -
     copies=True,
     folds=True,
 )
-def repeat_span(text: str, prompt_to_repeat: Text, n_start: Whole, n_end: Whole) -> bool:
-    return _folded(text) == _folded(prompt_to_repeat[n_start : n_end + 1])
+def repeat_span(text: str, prompt_to_repeat: AsGiven, n_start: Whole, n_end: Whole) -> bool:
+    return _folded(text) == _folded(prepared(prompt_to_repeat[n_start : n_end + 1]))
 
 
 @ifbench(

@@ -1,8 +1,9 @@
 """Trusted test code, run in a job of its own against a submission in another one (remote.py).
 
 `assert` statements become cases: each is counted by itself, a failed one does not stop the rest, and a case passes
-where it was reached and every time that it was reached it held. Trivial asserts (`assert True`) are no cases, nor are
-those in a branch (`if`, `try`, `match`) that was not taken, where the tests came to their end. What is
+where it was reached and every time that it was reached it held. `assert True` is no case, nor is an assert in a branch
+(`if`, `try`, `match`) that was not taken, where the tests came to their end; there, `assert False` has passed where it
+was not reached (`try: f(-1); assert False` wants an error). What is
 reported is written once, at the end, to a channel that no submission has; a line before says that this process came up
 by itself. Should there be no report after that line, what the submission sent has brought the tests down.
 
@@ -55,6 +56,8 @@ class _Cases(ast.NodeTransformer):
     def __init__(self) -> None:
         self.labels: list[str] = []
         self.conditional: list[bool] = []
+        self.barred: list[bool] = []
+        """Asserts that never hold: they pass where they are not reached."""
         self._num_branches = 0
 
     def _visit_branch(self, node: ast.AST) -> ast.AST:
@@ -66,9 +69,10 @@ class _Cases(ast.NodeTransformer):
     visit_If = visit_Try = visit_Match = _visit_branch
 
     def visit_Assert(self, node: ast.Assert) -> ast.AST:
-        """One case; trivial asserts go."""
-        if isinstance(node.test, ast.Constant):
+        """One case; `assert True` goes."""
+        if isinstance(node.test, ast.Constant) and node.test.value:
             return ast.copy_location(ast.Pass(), node)
+        self.barred.append(isinstance(node.test, ast.Constant))
         self.labels.append(ast.unparse(node.test)[:200])
         self.conditional.append(self._num_branches > 0)
         number = len(self.labels) - 1
@@ -130,13 +134,13 @@ def _run_asserts(body: dict[str, Any], link: remote.Link) -> dict[str, Any]:
     except Exception as error:  # as above, between the asserts: those behind it were not reached
         stopped = f"{type(error).__name__}: {error}"[:300]
     came_to_nothing = not any(ran)
-    cases = [
-        [label, bool(count) and not reason, reason or ("" if count else stopped or "was not reached")]
-        for label, count, reason, is_conditional in zip(
-            rewriter.labels, ran, reasons, rewriter.conditional, strict=True
-        )
-        if count or stopped or came_to_nothing or not is_conditional
-    ]
+    cases: list[list[Any]] = []
+    facts = zip(rewriter.labels, ran, reasons, rewriter.conditional, rewriter.barred, strict=True)
+    for label, count, reason, is_conditional, is_barred in facts:
+        if is_barred and not count and not stopped:
+            cases.append([label, True, ""])
+        elif count or stopped or came_to_nothing or not is_conditional:
+            cases.append([label, bool(count) and not reason, reason or ("" if count else stopped or "was not reached")])
     return {"cases": cases, "stopped": stopped, "num_calls": link.num_calls}
 
 

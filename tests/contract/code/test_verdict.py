@@ -255,6 +255,42 @@ def test_pytest_ids_must_be_there_and_pass(sandbox: Sandbox) -> None:
     assert parts.components["fraction"] == 0.5
 
 
+def test_an_id_without_parameters_names_all_of_them(sandbox: Sandbox) -> None:
+    task = {"prompt": "x", "tests": [{"pytest": PYTEST["tests"][0]["pytest"], "ids": ["test_add", "test_bad"]}]}
+    assert score(sandbox, task, fenced(RIGHT)).value == 1.0
+    wrong = score(sandbox, task, fenced("def add(a, b):\n    return a + b if a == 1 else a + [0][a]"))
+    assert wrong.value == 0.0
+    assert [case.passed for case in wrong.cases] == [False, True]
+
+
+@pytest.mark.parametrize("first_line", ["from solution import *", "import math\nfrom solution import *  # all", ""])
+def test_a_star_import_brings_no_builtin_of_the_submissions(sandbox: Sandbox, first_line: str) -> None:
+    body = "    assert sorted(f(3)) == [0, 1, 2]\n    assert abs(f(3)[0] - 0) < 1e-9\n"
+    source = f"{first_line}\ndef test_one():\n{body}"
+    task = {"prompt": "x", "tests": [{"pytest": source, "ids": ["test_one"]}]}
+    forged = "def f(n):\n    return [5]\ndef sorted(xs):\n    return [0, 1, 2]\ndef abs(x):\n    return 0\n"
+    assert score(sandbox, task, fenced(forged)).value == 0.0
+    assert score(sandbox, task, fenced("def f(n):\n    return [0, 1, 2]\nabs = 3")).value == 1.0
+
+
+def test_a_star_import_brings_the_builtin_that_the_task_wants(sandbox: Sandbox) -> None:
+    for data in ({}, {"entry_point": "pow"}, {"solution": "def pow(a, b):\n    return a**b"}):
+        source = "from solution import *\ndef test_one():\n    assert pow(2, 3) == 8\n"
+        task = {"prompt": "x", "tests": [{"pytest": source, "ids": ["test_one"]}], **data}
+        assert score(sandbox, task, fenced("def pow(a, b):\n    return a**b")).value == 1.0
+        assert score(sandbox, task, fenced("def pow(a, b):\n    return a * b")).value == 0.0
+
+
+@pytest.mark.parametrize("more", ["", "assert f(1) == 1"])
+def test_an_assert_that_never_holds_wants_an_error_before_it(sandbox: Sandbox, more: str) -> None:
+    asserts = [f"try:\n    f(-1)\n    assert False\nexcept ValueError:\n    pass\n{more}"]
+    task = {"text": "x", "test_list": asserts, "code": "def f(n):\n    return n"}
+    raises = "def f(n):\n    if n < 0:\n        raise ValueError(n)\n    return n"
+    assert score(sandbox, task, fenced(raises)).value == 1.0
+    assert score(sandbox, task, fenced("def f(n):\n    return n")).value == 0.0
+    assert score(sandbox, task, fenced(raises.replace("ValueError", "KeyError"))).value == 0.0
+
+
 def test_a_submission_that_decides_which_tests_there_are_is_wrong_and_the_task_is_not_bad(sandbox: Sandbox) -> None:
     source = "import pytest, solution\n@pytest.mark.parametrize('n', solution.numbers())\ndef test_a(n): assert n < 3\n"
     data = {"tests": [{"pytest": source, "ids": ["test_a[1]", "test_a[2]"]}]}

@@ -214,3 +214,10 @@ def test_any_name_of_a_file_or_column_is_pasted_as_toml(tmp_path: Path, capsys: 
     (gym,) = looked(capsys, written(tmp_path / name, rows), "--gym", "math")["gyms"]
     assert tomllib.loads(gym["toml"])["args"] == gym["args"]
     assert gym["args"]["train_file"].endswith(name) and gym["args"]["columns"] == {"question": "my question"}
+
+
+def test_a_column_without_a_value_is_proposed_for_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"prompt": None, "answer": None, "query": f"{n} + {n}?"} for n in range(12)]
+    found = {each["gym"]: each for each in looked(capsys, written(tmp_path / "rows.jsonl", rows))["gyms"]}
+    assert found["chat"]["num_fit"] == 12 and found["chat"]["args"]["columns"] == {"prompt": "query"}
+    assert found["math"]["nearest"] == {"question": "query"} and found["math"]["missing"] == ["answer"]

@@ -233,6 +233,18 @@ CODE: dict[str, tuple[dict[str, Any], str]] = {
         },
         ADD,
     ),
+    "kodcode with parameters and a class": (
+        {
+            "question": "Write `add`, which adds two numbers.",
+            "solution": ADD,
+            "test_code": (
+                "import pytest\nfrom solution import *\n\n@pytest.mark.parametrize('a', [1, 2])\n"
+                "def test_small(a):\n    assert add(a, 2) == a + 2\n\n"
+                "class TestLarge:\n    def test_one(self):\n        assert add(10, 20) == 30\n"
+            ),
+        },
+        ADD,
+    ),
     "kodcode-light": (
         {
             "question": "Add two numbers.",

@@ -1,6 +1,7 @@
 """The gym: statuses, values, modes, flags, data; and the procedural prompts."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -231,3 +232,33 @@ def test_data_of_contradictory_rows_alone_is_refused_with_the_reason(tmp_path):
 def test_two_sources_are_refused(tmp_path):
     with pytest.raises(ValueError, match="path and source"):
         gym(path=tmp_path / "x", source="y")
+
+
+@pytest.mark.parametrize(
+    "dressed", ["\uff44\uff45\uff45\uff50", "\U0001d41d\U0001d41e\U0001d41e\U0001d429", "\u24d3\u24d4\u24d4\u24df"]
+)
+def test_letters_in_fancy_dress_hide_no_word(dressed: str) -> None:
+    kwargs = {"keywords:forbidden_words": {"forbidden_words": ["deep"]}, "keywords:existence": {"keywords": ["deep"]}}
+    for name, wanted in (("keywords:forbidden_words", 0.0), ("keywords:existence", 1.0)):
+        row = {"prompt": "Write.", "instruction_id_list": [name], "kwargs": [kwargs[name]]}
+        assert gym().score(task(row), f"The sea is {dressed} and blue.").value == wanted
+
+
+@pytest.mark.parametrize("written", ["\uff21\uff29", "AI"])
+def test_arguments_in_fancy_dress_are_met_by_either_way_of_writing(written: str) -> None:
+    prompt = "Speak of \uff21\uff29 over \u211d."
+    asked: dict[str, tuple[dict[str, Any], str]] = {
+        "keywords:existence": ({"keywords": ["\uff21\uff29"]}, f"I like {written}."),
+        "keywords:letter_frequency": (
+            {"letter": "\uff21", "let_frequency": 1, "let_relation": "at least"},
+            f"Hi, {written}.",
+        ),
+        "startend:end_checker": ({"end_phrase": "say \uff21\uff29"}, f"They say {written}"),
+        "copy:copy": ({"prompt_to_repeat": prompt}, f"Speak of {written} over \u211d."),
+        "new:copy_span_idx": ({"prompt_to_repeat": prompt, "n_start": 9, "n_end": 10}, written),
+        "repeat:repeat_span": ({"prompt_to_repeat": prompt, "n_start": 9, "n_end": 10}, written),
+    }
+    for name, (kwargs, response) in asked.items():
+        item = task({"prompt": prompt, "instruction_id_list": [name], "kwargs": [kwargs]})
+        assert gym().score(item, response).value == 1.0, name
+        assert gym().score(item, "We go there.").value == 0.0, name

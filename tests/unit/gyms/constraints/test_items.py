@@ -1,6 +1,7 @@
 """Malformed and contradictory items are refused; everything else is read."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -266,3 +267,11 @@ def test_another_package_may_offer_decorated_functions_and_its_facts_are_heard(o
 def test_a_huge_number_of_copies_is_not_written_out():
     pair = ("copy:copying_multiple", {"prompt_to_repeat": "x" * 40_000, "N": 1_000_000})
     assert len(read_item(row(pair, NO_COMMA)).instructions) == 2
+
+
+def test_either_list_may_be_json_text():
+    item = row(("length_constraints:number_words", WORDS), NO_COMMA)
+    packed = {**item, **{name: json.dumps(item[name]) for name in ("instruction_id_list", "kwargs")}}
+    assert read_item(packed) == read_item(item)
+    with pytest.raises(ItemError, match="must be a list"):
+        read_item({**item, "kwargs": "[{}"})
