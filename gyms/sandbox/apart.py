@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from gyms.sandbox.program import Cell, Entry, Exam, Language, Limits, Program, Run, Sandbox, Session
+from gyms.sandbox.program import Cell, Entry, Exam, File, Language, Limits, Program, Run, Sandbox, Session
 
 __all__ = ["SandboxApart"]
 
@@ -49,7 +49,7 @@ class SandboxApart:
         return self._thread.submit(self._sandbox.examine, program, exam).result()
 
     def open(
-        self, files: Mapping[str, bytes] | None = None, *, limits: Limits | None = None, has_numpy: bool = False
+        self, files: Mapping[str, bytes | File] | None = None, *, limits: Limits | None = None, has_numpy: bool = False
     ) -> Session:
         """A session whose calls are made by the sandbox's thread, too."""
         opened = self._thread.submit(self._sandbox.open, files, limits=limits, has_numpy=has_numpy).result()
@@ -82,6 +82,9 @@ class _SessionApart:
 
     def list(self) -> tuple[Entry, ...]:
         return self._thread.submit(self._session.list).result()
+
+    def snapshot(self, paths: Sequence[str] | None = None) -> dict[str, File]:
+        return self._thread.submit(self._session.snapshot, paths).result()
 
     def close(self) -> None:
         self._thread.submit(self._session.close).result()

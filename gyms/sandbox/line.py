@@ -44,19 +44,27 @@ class Line:
         self._fault = ""
 
     def call(
-        self, operation: str, body: dict[str, Any], limits: Limits, spec: dict[str, Any], *, stdin: bytes = b""
+        self,
+        operation: str,
+        body: dict[str, Any],
+        limits: Limits,
+        spec: dict[str, Any],
+        *,
+        stdin: bytes = b"",
+        results_bytes: int = 0,
     ) -> tuple[Run, dict[str, Any]]:
         """Run one call to its end: what was seen of it, and what the supervisor says of the interpreter.
 
         Args:
             spec: limits and further facts, as `inside/supervisor.py` reads them.
+            results_bytes: cap of the result channel where it is not `limits.output_bytes`.
 
         Raises SandboxError where the session is lost, or was closed.
         """
         if self._fault:
             raise SandboxError(self._fault)
         serial = next(self._serials)
-        job = Job(json.dumps(body).encode(), stdin, limits)
+        job = Job(json.dumps(body).encode(), stdin, limits, results_bytes=results_bytes)
         try:
             job.pidfd = os.dup(self._pidfd)
             job.end_fd = self._control.fileno()

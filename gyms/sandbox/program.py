@@ -18,6 +18,7 @@ __all__ = [
     "Ending",
     "Entry",
     "Exam",
+    "File",
     "FileRefused",
     "Language",
     "Limits",
@@ -213,6 +214,15 @@ class Entry:
     """Of a file."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """A file of a session, as it was kept or is to be made."""
+
+    content: bytes
+    mode: int | None = None
+    """Permissions, as 0o755; None: those that a new file gets, or those that it has."""
+
+
 class Session(Protocol):
     """A private folder and an interpreter that live over many calls. SandboxError where it is lost, which is ours.
 
@@ -239,6 +249,15 @@ class Session(Protocol):
 
     def list(self) -> tuple[Entry, ...]:
         """All that is in the folder, sorted by path; links are named and not followed."""
+        ...
+
+    def snapshot(self, paths: Sequence[str] | None = None) -> dict[str, File]:
+        """Content and permissions of all regular files in the folder, or of these, by path; FileRefused where one
+        cannot be read, or they and their names are more than `file_bytes`. Links and empty folders are not in it.
+
+        Example:
+            sandbox.open(session.snapshot())  # a session with the same files
+        """
         ...
 
     def close(self) -> None:
@@ -277,7 +296,7 @@ class Sandbox(Protocol):
         ...
 
     def open(
-        self, files: Mapping[str, bytes] | None = None, *, limits: Limits | None = None, has_numpy: bool = False
+        self, files: Mapping[str, bytes | File] | None = None, *, limits: Limits | None = None, has_numpy: bool = False
     ) -> Session:
         """A session with these files (relative path -> content) in its folder; the caller closes it.
 

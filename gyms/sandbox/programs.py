@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from gyms.sandbox.forkserver import Launch, tasks_beside_session
 from gyms.sandbox.inside import values
 from gyms.sandbox.line import Line
-from gyms.sandbox.program import Call, Ending, Exam, Language, Limits, Program, Run, SandboxError
+from gyms.sandbox.program import Call, Ending, Exam, File, Language, Limits, Program, Run, SandboxError
 from gyms.sandbox.session import FolderSession
 from gyms.sandbox.view import LIBRARIES, NUMPY, Interpreter, test_libraries, tool
 
@@ -120,7 +120,7 @@ class ProgramSandbox:
         return subject, tests
 
     def open(
-        self, files: Mapping[str, bytes] | None = None, *, limits: Limits | None = None, has_numpy: bool = False
+        self, files: Mapping[str, bytes | File] | None = None, *, limits: Limits | None = None, has_numpy: bool = False
     ) -> FolderSession:
         """A session with these files in its folder; the caller closes it."""
         given = limits or Limits()

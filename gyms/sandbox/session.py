@@ -9,7 +9,7 @@ its own result pipe (a cell that stopped the process, or took the place of our c
 next call, and the answer says so. It is not interrupted instead: where in a cell an interrupt lands is a matter of
 time, and a replay of the same calls must see the same.
 
-Left out: interactive programs (a call's input is given with it), and images of a session (`snapshot`).
+Left out: interactive programs (a call's input is given with it), and images of the interpreter.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from __future__ import annotations
 import base64
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
 from gyms.sandbox.line import Line
-from gyms.sandbox.program import Cell, Ending, Entry, FileRefused, Limits, Run, SandboxError
+from gyms.sandbox.program import Cell, Ending, Entry, File, FileRefused, Limits, Run, SandboxError
 
 __all__ = ["FolderSession"]
 
@@ -82,12 +82,15 @@ class FolderSession:
         """Make a file or replace its content; folders above it are made."""
         self.write_all({path: content})
 
-    def write_all(self, files: Mapping[str, bytes]) -> None:
+    def write_all(self, files: Mapping[str, bytes | File]) -> None:
         """Write several files in one call."""
-        size = sum(map(len, files.values()))
+        given = {path: file if isinstance(file, File) else File(content=file) for path, file in files.items()}
+        size = sum(len(file.content) for file in given.values())
         if size > self._limits.file_bytes:
             raise FileRefused(f"{size} bytes do not fit into a folder of file_bytes = {self._limits.file_bytes:g}")
-        contents = {_checked(path): base64.b64encode(content).decode() for path, content in files.items()}
+        contents = {
+            _checked(path): (base64.b64encode(file.content).decode(), file.mode) for path, file in given.items()
+        }
         run, _ = self._call("write", {"mode": "write", "contents": contents, "files": {}}, None)
         _done(run, ", ".join(files))
 
@@ -96,6 +99,13 @@ class FolderSession:
         run, _ = self._call("list", {"mode": "list", "files": {}}, None)
         lines = _done(run, ".").splitlines()
         return tuple(Entry(path=path, kind=kind, num_bytes=size) for path, kind, size in map(json.loads, lines))
+
+    def snapshot(self, paths: Sequence[str] | None = None) -> dict[str, File]:
+        """The files as they are, in one call."""
+        wanted = None if paths is None else list(map(_checked, paths))
+        body = {"mode": "snapshot", "paths": wanted, "files": {}}
+        run, _ = self._call("snapshot", body, None, results_bytes=int(self._limits.file_bytes))
+        return dict(_saved(_done(run, ".", limit="file_bytes")))
 
     def close(self) -> None:
         """End it; again is fine."""
@@ -110,7 +120,13 @@ class FolderSession:
         self.close()
 
     def _call(
-        self, operation: str, body: dict[str, Any], limits: Limits | None, *, stdin: bytes = b""
+        self,
+        operation: str,
+        body: dict[str, Any],
+        limits: Limits | None,
+        *,
+        stdin: bytes = b"",
+        results_bytes: int = 0,
     ) -> tuple[Run, dict[str, Any]]:
         given = replace(limits or self._limits, file_bytes=self._limits.file_bytes)
         spec = {
@@ -120,7 +136,8 @@ class FolderSession:
             "processes": int(given.processes),
             "max_tasks": int(given.processes) + self._tasks_beside(),
         }
-        return self._line.call(operation, body, given, {"limits": spec, "restart": self._must_restart}, stdin=stdin)
+        told = {"limits": spec, "restart": self._must_restart}
+        return self._line.call(operation, body, given, told, stdin=stdin, results_bytes=results_bytes)
 
 
 def _is_word(text: str) -> bool:
@@ -141,14 +158,24 @@ def _checked(path: str) -> str:
     return path
 
 
-def _done(run: Run, path: str) -> bytes:
+def _saved(results: bytes) -> Iterator[tuple[str, File]]:
+    """What `inside/files.py` saved: for each file a line of JSON, then so many bytes as that says."""
+    at = 0
+    while at < len(results):
+        end = results.index(b"\n", at)
+        path, mode, size = json.loads(results[at:end])
+        at = end + 1 + size
+        yield path, File(content=results[end + 1 : at], mode=mode)
+
+
+def _done(run: Run, path: str, *, limit: str = "output_bytes") -> bytes:
     """The result of a call of our own code; what it refuses, or has no room for, is what the session made of it."""
     if run.ending is Ending.EXITED and run.exit_status == 0:
         return run.results
     if run.ending is Ending.EXITED and run.exit_status == 1 and run.stderr:
         raise FileRefused(run.stderr.decode("utf-8", "replace"))
     if run.ending is Ending.OUTPUT_LIMIT:
-        raise FileRefused(f"{path!r:.200}: more than the session's limit output_bytes")
+        raise FileRefused(f"{path!r:.200}: more than the session's limit {limit}")
     if run.ending in (Ending.CPU_LIMIT, Ending.WALL_LIMIT, Ending.MEMORY_LIMIT) or run.exit_status < 0:
         raise FileRefused(f"{path!r:.200}: not within the session's limits ({run.ending})")
     raise SandboxError(

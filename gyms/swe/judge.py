@@ -93,7 +93,7 @@ def submitted(session: Session, snapshot: Mapping[str, str]) -> dict[str, bytes]
         entries = [entry for entry in session.list() if entry.kind == "file" and is_source(entry.path)]
         if len(entries) > MAX_SOURCE_FILES or sum(entry.num_bytes for entry in entries) > MAX_SOURCE_BYTES:
             return None
-        taken = {entry.path: session.read(entry.path) for entry in entries}
+        taken = {path: file.content for path, file in session.snapshot([entry.path for entry in entries]).items()}
     except FileRefused:
         return None
     return taken | {path: text.encode() for path, text in snapshot.items() if not is_source(path)}

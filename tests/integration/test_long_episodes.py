@@ -1,4 +1,4 @@
-"""Episodes of hundreds of turns through the real engine: what is prefilled, contexts that are rewritten, and a kill."""
+"""Episodes of many turns through the real engine: what is prefilled, contexts that are rewritten, and a kill."""
 
 from __future__ import annotations
 
@@ -8,18 +8,23 @@ import signal
 import time
 import tracemalloc
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from configs.schema import TinyModelConfig
-from gyms.api import Message, Task, Tool, Turn
+from gyms.api import Message, Score, Status, Task, Tool, Turn, message
 from gyms.load import GymSpec
 from gyms.mixture import Draw, EpisodeLimits
+from reward.rules import Reward
 from reward.scorer import Scorer
+from rl.batch import Group, ScoredSample, learning_batch
 from rl.checkpoint import latest_checkpoint
 from rl.episodes import play
+from rl.learner import Learner
 from rl.tiny_model import build_tiny_model
+from rollout.chat import ChatFormat
 from rollout.context import Round
 from rollout.engine.engine import EngineSettings, VLLMEngine
 from rollout.types import FinishReason, Sample, SampleRequest
@@ -112,6 +117,115 @@ def test_a_turn_prefills_little_more_than_what_is_new_over_a_hundred_turns(engin
     assert sum(prefilled) <= 1.1 * num_new
     # of a block that was not full at the end of a turn, its tokens are prefilled again: at most 31, and the last one
     assert max(prefilled[1:]) <= 48 + 32 + 32
+
+
+class Templated(Alone):
+    """What it sees is what a chat template writes, which leaves the thoughts of earlier turns out."""
+
+    def __init__(self, engine: VLLMEngine, chat: ChatFormat) -> None:
+        super().__init__(engine)
+        self.chat = chat
+
+    def read_turn(self, sample: Sample, tools: Sequence[Tool], *, number: int) -> Turn:
+        return self.chat.read_turn(sample, tools, number=number)
+
+    def reply_ids(self, draw: Draw, reply: Sequence[Message]) -> tuple[int, ...]:
+        return self.chat.reply_ids(draw.task.prompt, reply)
+
+    def left_out(self, draw: Draw, rounds: Sequence[Round]) -> frozenset[int]:
+        return self.chat.left_out(draw.task.prompt, rounds)
+
+    def context_ids(self, draw: Draw, rounds: Sequence[Round], *, without: frozenset[int]) -> tuple[int, ...]:
+        return self.chat.context_ids(draw.task.prompt, rounds, without=without)
+
+
+OPENS, CLOSES = "\u00ab", "\u00bb"
+"""Of thoughts: characters of the alphabet, the second of which this model says now and then."""
+STRIPS = (
+    (
+        "{% for m in messages %}[{{ m.role }}]{% if m.role == 'assistant' %}{{ m.content.split('CLOSES')[-1] }}{% else %}"
+        "{{ m.content }}{% endif %}{{ eos_token }}{% endfor %}{% if add_generation_prompt %}[assistant]OPENS{% endif %}"
+    )
+    .replace("OPENS", OPENS)
+    .replace("CLOSES", CLOSES)
+)
+"""As DeepSeek R1's: a turn begins inside of thoughts, and those of earlier turns are not shown."""
+
+
+def test_the_learner_sees_the_contexts_that_a_template_wrote_without_earlier_thoughts(engine: VLLMEngine) -> None:
+    """Each turn is a training sequence; with the thoughts in its context the learner disagrees with the engine."""
+    folder, num_turns = engine.settings.model_folder.parent / "model", 30
+    (folder / "chat_template.jinja").write_text(STRIPS)
+    chat = ChatFormat(folder, use_template=True, thoughts=(OPENS, CLOSES))
+    chat.check_turns()
+    task = Task(id="t", prompt=(message("user", "1+2?"),), data={"n": num_turns})
+    limits = EpisodeLimits(max_turns=num_turns, max_tokens=60_000)
+    draw = Draw(index=0, gym="walk", task=task, budget=400, limits=limits)
+    spec = GymSpec(name="walk", reference=GYM, args={"num_turns": num_turns, "reply_chars": 3})
+
+    async def siblings() -> list[Sample]:
+        found = []
+        with Scorer([spec], num_workers=1) as scorer:
+            for k in range(2):
+                first = SampleRequest(
+                    id=f"thinks/{k}", prompt_ids=chat.prompt_ids(task.prompt), budget=400, temperature=1.0, seed=k
+                )
+                sample, _ = await play(
+                    Templated(engine, chat), scorer, draw, first, group="thinks", world_seed=0,
+                    turn_seed=lambda turn, k=k: 1000 * k + turn,
+                )  # fmt: skip
+                found.append(sample)
+        return found
+
+    samples = asyncio.run(siblings())
+    read, num_closed = chat.tokenizer.decode, 0
+    for sample in samples:
+        assert sample.rewritten_for == "thoughts" and len(sample.sequences) == len(sample.turns) == num_turns
+        past = "[user]1+2?<end>[assistant]"
+        for number, (context, (said, *_)) in enumerate(sample.sequences, start=1):
+            assert read(list(context)) == past + OPENS
+            whole = read(list(said.token_ids))
+            answer = whole.rpartition(CLOSES)[2] if CLOSES in whole else "<end>" if whole.endswith("<end>") else ""
+            num_closed += CLOSES in whole
+            past += f"{answer}[user]{number:03}<end>[assistant]"
+    assert num_closed, "nothing of any turn was ever kept"
+
+    learner = new_learner(folder, max_microbatch_tokens=4096)
+    gap, num_sequences = gap_of(learner, draw, samples)
+    assert num_sequences == 2 * num_turns and gap < 0.05
+    wrong, _ = gap_of(learner, draw, [with_thoughts(chat, task, sample) for sample in samples])
+    assert wrong > 20 * gap, "this test shows nothing"
+
+
+def with_thoughts(chat: ChatFormat, task: Task, sample: Sample) -> Sample:
+    """The same turns, as if they had been sampled with the thoughts of earlier ones before them."""
+    rounds = [
+        Round(turn_ids=segment.token_ids, reply=played.reply)
+        for segment, played in zip(sample.segments, sample.turns, strict=True)
+    ]
+    contexts = [chat.context_ids(task.prompt, rounds[:n], without=frozenset()) for n in range(len(rounds))]
+    parts = [replace(segment, context_ids=context) for segment, context in zip(sample.segments, contexts, strict=True)]
+    return replace(sample, segments=tuple(parts))
+
+
+def gap_of(learner: Learner, draw: Draw, samples: Sequence[Sample]) -> tuple[float, int]:
+    """Mean difference of learner and engine over what the siblings said, and the sequences that they are learned in."""
+    scored = tuple(
+        ScoredSample(
+            sample=sample,
+            score=Score(status=Status.OK, value=float(k)),
+            reward=Reward(value=float(k), is_masked=False),
+        )
+        for k, sample in enumerate(samples)
+    )
+    batch = learning_batch(
+        [Group(draw=draw, samples=scored)], step=0, seed=0, num_minibatches=1, drop_zero_spread=True
+    )  # fmt: skip
+    minibatches = learner.add_old_logprobs(batch.minibatches)
+    learned = [sample for minibatch in minibatches for sample in minibatch.samples]
+    gap = batch.gap({sample.number: sample.old_logprobs or () for sample in learned})
+    assert gap is not None
+    return gap.mean, len(learned)
 
 
 def test_three_hundred_turns_in_a_context_that_holds_a_few_dozen(engine: VLLMEngine) -> None:

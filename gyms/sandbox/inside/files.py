@@ -1,4 +1,4 @@
-"""Reading, writing and listing the folder of a session, in a confined process that runs none of the submitted code.
+"""Reading, writing, listing and saving the folder of a session, in a confined process that runs no submitted code.
 
 A path is walked one part at a time, and no part may be a symbolic link: what a submission links to is not followed, not
 even to where it might go itself. Only regular files are read and written, so that nothing can make this wait. What it
@@ -13,7 +13,7 @@ import errno
 import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from gyms.sandbox.inside.channel import RESULT_FD
@@ -33,9 +33,12 @@ def run(body: dict[str, Any]) -> None:
             _read(path)
         elif body["mode"] == "list":
             _list()
+        elif body["mode"] == "snapshot":
+            for path in _files() if body["paths"] is None else body["paths"]:
+                _save(path)
         else:
-            for path, content in body["contents"].items():
-                _write(path, base64.b64decode(content))
+            for path, (content, mode) in body["contents"].items():
+                _write(path, base64.b64decode(content), mode)
     except OSError as error:
         kinds = {
             errno.ELOOP: "it is a symbolic link, or lies behind one",
@@ -82,20 +85,53 @@ def _read(path: str) -> None:
         _send(chunk)
 
 
-def _write(path: str, content: bytes) -> None:
+def _write(path: str, content: bytes, mode: int | None) -> None:
     fd = _open_file(path, os.O_WRONLY | os.O_CREAT)
     os.ftruncate(fd, 0)
     left = memoryview(content)
     while left:
         left = left[os.write(fd, left) :]
+    if mode is not None:
+        os.fchmod(fd, mode)
+    os.close(fd)
+
+
+def _files() -> list[str]:
+    """Paths of all regular files; a folder that cannot be looked into is an error: what it holds would be missing."""
+    return [path for path, kind, _ in _entries(on_error=_refuse_folder) if kind == "file"]
+
+
+def _refuse_folder(error: OSError) -> None:
+    raise OSError(error.errno, f"{error.filename!r}: {error.strerror}")
+
+
+def _save(path: str) -> None:
+    """One line of JSON (path, permissions, size in bytes), then the content."""
+    fd = _open_file(path, os.O_RDONLY)
+    info = os.fstat(fd)
+    left = info.st_size
+    _send(json.dumps((path, info.st_mode & 0o777, left)).encode() + b"\n")
+    while chunk := os.read(fd, min(1 << 16, left + 1)):
+        left -= len(chunk)
+        if left < 0:
+            break
+        _send(chunk)
+    if left:
+        raise OSError(errno.EBUSY, "its size changed while it was read")
     os.close(fd)
 
 
 def _list() -> None:
     """One line of JSON for each: path, kind and size in bytes."""
+    for entry in _entries():
+        _send(json.dumps(entry).encode() + b"\n")
+
+
+def _entries(on_error: Callable[[OSError], None] | None = None) -> list[tuple[str, str, int]]:
+    """Path, kind and size in bytes of all that is there, sorted."""
     found: list[tuple[str, str, int]] = []
-    for folder, folders, names, fd in os.fwalk(".", follow_symlinks=False):
-        folders.sort()
+    for folder, folders, names, fd in os.fwalk(".", onerror=on_error, follow_symlinks=False):
+        below = []
         for name in sorted([*folders, *names]):
             info = os.stat(name, dir_fd=fd, follow_symlinks=False)
             kind = "file" if stat.S_ISREG(info.st_mode) else "folder" if stat.S_ISDIR(info.st_mode) else "other"
@@ -103,10 +139,12 @@ def _list() -> None:
                 kind = "link"
             path = os.path.join(folder, name).removeprefix("./")
             found.append((path, kind, info.st_size if kind == "file" else 0))
+            if kind == "folder":
+                below.append(name)
             if len(found) > MAX_ENTRIES:
                 raise OSError(errno.EFBIG, f"the folder has more than {MAX_ENTRIES} entries")
-    for entry in sorted(found):
-        _send(json.dumps(entry).encode() + b"\n")
+        folders[:] = below  # without links to folders, which would be opened before they are passed over
+    return sorted(found)
 
 
 def _send(data: bytes) -> None:

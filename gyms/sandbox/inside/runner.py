@@ -68,7 +68,7 @@ def run(body: Body) -> None:
     mode = body["mode"]
     if mode == "exec":
         _exec(body)
-    if mode in ("read", "write", "list"):
+    if mode in ("read", "write", "list", "snapshot"):
         files.run(body)
     _use_standard_streams()
     if body.get("numpy"):

@@ -211,3 +211,37 @@ def test_output_that_looks_like_a_report_is_output(session: Session) -> None:
     assert (done.ending, done.exit_status, done.stdout) == (Ending.EXITED, 0, line.encode() + b"\n") or (
         done.ending is Ending.EXITED and done.exit_status == 2  # the shell has no descriptor 3
     )
+
+
+def test_a_snapshot_follows_nothing_waits_for_nothing_and_says_what_it_cannot_take(session: Session) -> None:
+    session.python(
+        "import os, shutil\nshutil.copy('kept.txt', 'twin')\n"
+        "os.symlink('/etc/passwd', 'file'); os.symlink('/etc', 'folder'); os.symlink('..', 'up')"
+    )
+    assert sorted(session.snapshot()) == ["kept.txt", "twin"]
+    for path, reason in (
+        ("file", "symbolic link"),
+        ("folder/passwd", "symbolic link"),
+        ("gone", "No such file"),
+        ("../kept.txt", "expected a path below"),
+    ):
+        with pytest.raises(FileRefused, match=reason):
+            session.snapshot(["kept.txt", path])
+    for hide, unhide in (("chmod 0 twin", "rm -f twin"), ("mkdir shut; chmod 0 shut", "rmdir shut")):
+        session.run(["sh", "-c", hide])
+        with pytest.raises(FileRefused, match="Permission denied"):
+            session.snapshot()
+        session.run(["sh", "-c", unhide])
+    session.run(["sh", "-c", "rm -f file folder up"])
+    assert list(session.snapshot()) == ["kept.txt"]
+
+
+def test_a_snapshot_takes_a_large_file_whole_and_not_more_than_the_folder_may_hold(session: Session) -> None:
+    session.write("large", bytes(3 << 20))  # more than one call may print
+    assert session.snapshot(["large"])["large"].content == bytes(3 << 20)
+    session.run(["rm", "large"])
+    session.python("for name in 'ab': open(name, 'wb').truncate(3 << 20)")  # no room is taken
+    with pytest.raises(FileRefused, match=r"limit (file_bytes|memory)|memory_limit"):
+        session.snapshot()
+    session.run(["rm", "a", "b"])
+    assert list(session.snapshot()) == ["kept.txt"]

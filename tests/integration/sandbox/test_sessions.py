@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from gyms.sandbox import Ending, Entry, FileRefused, Program, Sandbox, SandboxError, Session, open_sandbox
+from gyms.sandbox import Ending, Entry, File, FileRefused, Program, Sandbox, SandboxError, Session, open_sandbox
 from gyms.sandbox.apart import SandboxApart
 from tests.integration.sandbox.patience import PATIENT
 from tests.integration.sandbox.traces import Watch, wait_for
@@ -188,3 +188,25 @@ def test_a_session_of_a_forked_process_stays_its_parents(session: Session) -> No
         os._exit(0)
     os.waitpid(pid, 0)
     assert session.python("x").output == "1\n"
+
+
+def test_a_snapshot_opens_a_session_with_the_same_files_and_permissions(sandbox: Sandbox, session: Session) -> None:
+    session.write("bin/tool", b"#!/bin/sh\necho ran\n")
+    session.write("empty", b"")
+    session.run(["sh", "-c", "chmod 755 bin/tool; chmod 400 data.txt; mkdir nothing; ln -s data.txt link"])
+    session.python("open(b'\\xff\\n\"', 'wb').write(b'odd\\n[]')")
+    kept = session.snapshot()
+    assert kept == {
+        "below/it.txt": File(content=b"x", mode=0o644),
+        "bin/tool": File(content=b"#!/bin/sh\necho ran\n", mode=0o755),
+        "data.txt": File(content=b"1 2 3", mode=0o400),
+        "empty": File(content=b"", mode=0o644),
+        '\udcff\n"': File(content=b"odd\n[]", mode=0o644),
+    }
+    session.run(["rm", "-r", "bin"])
+    again = sandbox.open(kept, limits=PATIENT)
+    try:
+        assert again.run(["./bin/tool"]).stdout == b"ran\n"
+        assert again.snapshot() == kept and again.snapshot(["data.txt"]) == {"data.txt": kept["data.txt"]}
+    finally:
+        again.close()

@@ -264,8 +264,8 @@ class Stuck(Policy):
         )  # fmt: skip
 
 
-def in_segments(script: tuple[int, ...], size: int) -> Sample:
-    """Drawn in segments of so many tokens."""
+def in_segments(script: tuple[int, ...], size: int, *, is_killed: bool = False) -> Sample:
+    """Drawn in segments of so many tokens; of a run that is killed behind each, and goes on from its checkpoint."""
     first = SampleRequest(
         id="0/0/0", prompt_ids=PROMPT, budget=len(script), temperature=1.0, seed=1,
         repetition=Repetition(min_count=3, min_pattern_tokens=1, max_pattern_tokens=4),
@@ -275,6 +275,15 @@ def in_segments(script: tuple[int, ...], size: int) -> Sample:
         found = asyncio.run(
             respond(Stuck(script), first, found, segment_tokens=size, segment_seed=lambda number: number, group="0/0")
         )
+        if is_killed and found.is_paused:
+            found = from_checkpoint(found)
+    return found
+
+
+def from_checkpoint(paused: Sample) -> Sample:
+    state = PartialGroup(draw=draw(0), step=0, siblings=((paused, None),)).state_dict()
+    ((found, score),) = PartialGroup.from_state(json.loads(json.dumps(state)), [ENTRY]).siblings
+    assert score is None
     return found
 
 
@@ -284,6 +293,12 @@ def test_where_a_loop_is_stopped_does_not_depend_on_where_a_segment_begins(size)
     assert looped.token_ids == (9, 8, 5, 6, 5, 6, 5, 6) and looped.finish_reason is FinishReason.REPETITION
     assert looped.logprobs == tuple(-0.1 * t for t in looped.token_ids) and looped.text == "9,8,5,6,5,6,5,6"
     assert looped.is_truncated
+
+
+@pytest.mark.parametrize("size", range(1, 14))
+@pytest.mark.parametrize("script", [(9, 8, 5, 6, 5, 6, 5, 6, 5, 6, 5, 6), (9, 5, 5, 0), (5, 5, 4, 5, 5, 4, 5, 5, 4, 0)])
+def test_a_loop_is_stopped_at_the_same_token_after_any_number_of_kills(script, size):
+    assert in_segments(script, size, is_killed=True) == in_segments(script, size)
 
 
 @pytest.mark.parametrize("size", range(1, 5))
