@@ -101,9 +101,11 @@ export WRITE_LOCK
 
 # ---------------------------------------------------------------- checks
 
-# One worker a core that this process may use, 4 at most: integration tests hold an engine and a learner each. Threads that
-# wait for work sleep instead of spinning, or two runs side by side would each burn the other's cores.
-WORKERS ?= $(shell n=$$(env -u OMP_NUM_THREADS nproc); echo $$((n < 4 ? n : 4)))
+# One worker more than cores that this process may use, 4 at most: half of a worker's time passes in waiting, for processes
+# that start and for limits that are met. Integration tests hold an engine and a learner each: 4 GB of memory a worker.
+# Threads that wait for work sleep instead of spinning, or two runs side by side would each burn the other's cores.
+WORKERS ?= $(shell cores=$$(env -u OMP_NUM_THREADS nproc); awk -v n=$$((cores < 3 ? cores + 1 : 4)) \
+	'/MemAvailable/ { room = int($$2 / 4000000); print room < 1 ? 1 : room < n ? room : n }' /proc/meminfo)
 TESTS ?= tests/unit tests/contract tests/oracles tests/integration
 PYTEST = OMP_WAIT_POLICY=passive $(PY) -m pytest --quiet --durations=15
 PARALLEL = --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder

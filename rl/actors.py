@@ -39,6 +39,11 @@ third, a forward pass of the learner took 1.7 to 2.0 s beside two busy loops, by
 to 19 s); on quiet cores 0.9 s, by default 0.7 s. A quiet engine drew 266 to 296 tokens/s, by default 153 to 232.
 """
 
+_OWN_CLUSTER = {
+    "worker_niceness": 0,  # Ray's 15 would starve the engines beside their own driver
+    "prestart_worker_first_driver": False,  # a process for each CPU, of which a run's actors, with variables, use none
+}
+
 
 class Actors:
     """Reserves the devices of a run and starts actors on them: a `rl.processes.StartsProcesses`.
@@ -188,7 +193,7 @@ def _start_ray(config: Config) -> None:
                 object_store_memory=config.cluster.object_store_bytes,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
-                _system_config={"worker_niceness": 0},  # Ray's 15 would starve the engines beside their own driver
+                _system_config=_OWN_CLUSTER,
             )
             return
         except Exception as error:  # Ray raises no narrower type here

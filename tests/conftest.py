@@ -4,6 +4,7 @@ Every test draws the same on every machine and in any order: the generators that
 test's id before it runs. A test that wants several draws takes seeds as parameters.
 """
 
+import gc
 import os
 import random
 import sys
@@ -43,6 +44,16 @@ def seed_all(name: str) -> None:
 @pytest.fixture(autouse=True)
 def seeded(request: pytest.FixtureRequest) -> None:
     seed_all(request.node.nodeid)
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: a search for garbage, for which many tests ask, need not look through all of it."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    gc.unfreeze()  # extensions complain of what the interpreter's end does not find
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -23,10 +23,11 @@ ROOT = Path(__file__).parent
 FIRST = (
     "integration/test_runs.py",
     "integration/test_joint.py",
+    "integration/test_logprob_gap.py",
     "integration/test_environments.py",
+    "integration/test_light_environment.py",
     "integration/sandbox/test_sandbox_attacks.py",
     "integration/test_ray_job.py",
-    "integration/test_logprob_gap.py",
     "integration",
     "contract",
     "unit/rl",

@@ -6,7 +6,7 @@ import random
 from collections import Counter
 from typing import Any
 
-from gyms.tools.world import Errand, Result, State, World, as_text, tool
+from gyms.tools.world import Errand, Gap, Result, State, World, as_text, tool
 
 __all__ = ["Bank"]
 
@@ -139,6 +139,10 @@ class Bank(World):
             subject="accounts",
             wish=f"Move {_money(cents)} from {giver} to {taker}.",
             calls=(("move_money", arguments),),
+            gaps=(
+                Gap("amount", f"Move money from {giver} to {taker}.", f"Move {_money(cents)}."),
+                Gap("account", f"Move {_money(cents)} to {taker}.", f"Take it from {giver}."),
+            ),
         )
 
     def _filled(self, draw: random.Random, state: State) -> Errand | None:
@@ -153,6 +157,13 @@ class Bank(World):
             subject="accounts",
             wish=f"Move just enough from {giver} to {taker} that {taker} holds exactly {_money(wanted)}.",
             calls=(("list_accounts", {}), ("move_money", arguments)),
+            gaps=(
+                Gap(
+                    "amount",
+                    f"Move just enough from {giver} to {taker} that {taker} holds what I want it to hold.",
+                    f"Then {taker} should hold exactly {_money(wanted)}.",
+                ),
+            ),
         )
 
     def _paid(self, draw: random.Random, state: State) -> Errand | None:
@@ -165,18 +176,26 @@ class Bank(World):
             subject="accounts",
             wish=f"Pay {payee} {_money(cents)} from {giver}, with the purpose {purpose!r}.",
             calls=(("pay", arguments),),
+            gaps=(
+                Gap("amount", f"Pay {payee} from {giver}, with the purpose {purpose!r}.", f"Pay {_money(cents)}."),
+                Gap("account", f"Pay {payee} {_money(cents)}, with the purpose {purpose!r}.", f"Pay it from {giver}."),
+                Gap("purpose", f"Pay {payee} {_money(cents)} from {giver}.", f"The purpose is {purpose!r}."),
+            ),
         )
 
     def _ordered(self, draw: random.Random, state: State) -> Errand | None:
         free = sorted(set(state["payees"]) - {order["payee"] for order in state["orders"].values()})
         if not free:
             return None
-        arguments = {"from_account": draw.choice(ACCOUNTS), "payee": draw.choice(free), "cents": _amount(draw, 200)}
+        giver, payee, cents = draw.choice(ACCOUNTS), draw.choice(free), _amount(draw, 200)
         return Errand(
-            subject=arguments["payee"],
-            wish=f"Have {arguments['payee']} paid {_money(arguments['cents'])} every month from "
-            f"{arguments['from_account']}.",
-            calls=(("create_standing_order", arguments),),
+            subject=payee,
+            wish=f"Have {payee} paid {_money(cents)} every month from {giver}.",
+            calls=(("create_standing_order", {"from_account": giver, "payee": payee, "cents": cents}),),
+            gaps=(
+                Gap("amount", f"Have {payee} paid every month from {giver}.", f"{payee} should get {_money(cents)}."),
+                Gap("account", f"Have {payee} paid {_money(cents)} every month.", f"It is paid from {giver}."),
+            ),
         )
 
     def _changed(self, draw: random.Random, state: State) -> Errand | None:
@@ -191,6 +210,7 @@ class Bank(World):
                 ("list_standing_orders", {}),
                 ("change_standing_order", {"order_id": order_id, "cents": order["cents"] + more}),
             ),
+            gaps=(Gap("amount", f"Raise what {order['payee']} gets every month.", f"Raise it by {_money(more)}."),),
         )
 
     def _ended(self, draw: random.Random, state: State) -> Errand | None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from gyms.tools.world import Errand, Result, State, World, as_text, tool
+from gyms.tools.world import Errand, Gap, Result, State, World, as_text, tool
 
 __all__ = ["Calendar"]
 
@@ -133,7 +134,12 @@ class Calendar(World):
         starts = _free(state["events"], day, event["minutes"])
         if not starts:
             return None
-        return self._move_to(event_id, event, day, draw.choice(starts), "Move {title} {old} to {day} at {start}.")
+        found = self._move_to(event_id, event, day, draw.choice(starts), "Move {title} {old} to {day} at {start}.")
+        start, moved = found.calls[-1][1]["start"], f"Move {event['title']} from {event['day']}"
+        gaps = [Gap("time", f"{moved} to {day}.", f"It should begin at {start}.")]
+        if day != event["day"]:
+            gaps.append(Gap("day", f"{moved} to another day, at {start}.", f"It should be on {day}."))
+        return replace(found, gaps=tuple(gaps))
 
     def _followed(self, draw: random.Random, state: State, event_id: str) -> Errand | None:
         """Right behind another event: its end must be found out."""
@@ -172,11 +178,17 @@ class Calendar(World):
         if not starts or not unused:
             return None
         title, start = draw.choice(unused), _clock(draw.choice(starts))
+        whom, put = " and ".join(guests), f"Put {title} on {day}"
         arguments = {"title": title, "day": day, "start": start, "minutes": minutes, "guests": guests}
         return Errand(
             subject=title,
-            wish=f"Put {title} on {day} at {start} for {minutes} minutes, with {' and '.join(guests)} as guests.",
+            wish=f"{put} at {start} for {minutes} minutes, with {whom} as guests.",
             calls=(("create_event", arguments),),
+            gaps=(
+                Gap("time", f"{put} for {minutes} minutes, with {whom} as guests.", f"It is at {start}."),
+                Gap("length", f"{put} at {start}, with {whom} as guests.", f"It takes {minutes} minutes."),
+                Gap("guests", f"{put} at {start} for {minutes} minutes, with guests.", f"Invite {whom}, nobody else."),
+            ),
         )
 
     def _invited(self, draw: random.Random, state: State, event_id: str) -> Errand | None:
@@ -192,6 +204,7 @@ class Calendar(World):
                 ("list_events", {"day": event["day"]}),
                 ("add_guest", {"event_id": event_id, "guest": guest}),
             ),
+            gaps=(Gap("guests", f"Invite one more guest to {event['title']} on {event['day']}.", f"Invite {guest}."),),
         )
 
 

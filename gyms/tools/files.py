@@ -6,7 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Mapping
 
-from gyms.tools.world import Errand, Result, State, World, as_text, tool
+from gyms.tools.world import Errand, Gap, Result, State, World, as_text, tool
 
 __all__ = ["Files"]
 
@@ -103,6 +103,9 @@ class Files(World):
             subject=name,
             wish=f"Move the file {name}, wherever it is, into the folder {other}.",
             calls=(("list_files", {"folder": folder}), ("move_file", {"path": path, "new_path": f"{other}/{name}"})),
+            gaps=(
+                Gap("folder", f"Move the file {name}, wherever it is, into another folder.", f"Move it into {other}."),
+            ),
         )
 
     def _renamed(self, draw: random.Random, state: State) -> Errand | None:
@@ -116,6 +119,7 @@ class Files(World):
             subject=name,
             wish=f"Rename the file about {word} to {spare}; it stays in its folder.",
             calls=(("find_text", {"text": word}), ("move_file", {"path": path, "new_path": f"{folder}/{spare}"})),
+            gaps=(Gap("name", f"Rename the file about {word}; it stays in its folder.", f"Call it {spare}."),),
         )
 
     def _extended(self, draw: random.Random, state: State) -> Errand | None:
@@ -127,6 +131,7 @@ class Files(World):
             subject=path.partition("/")[2],
             wish=f"Add the line {line!r} to the end of the file about {word}.",
             calls=(("find_text", {"text": word}), ("append_line", {"path": path, "line": line})),
+            gaps=(Gap("line", f"Add a line to the end of the file about {word}.", f"The line is {line!r}."),),
         )
 
     def _deleted(self, draw: random.Random, state: State) -> Errand | None:
@@ -148,6 +153,13 @@ class Files(World):
             subject=name,
             wish=f"Move the file with the most lines in the folder {folder} into the folder {other}.",
             calls=(("list_files", {"folder": folder}), ("move_file", {"path": path, "new_path": f"{other}/{name}"})),
+            gaps=(
+                Gap(
+                    "folder",
+                    f"Move the file with the most lines in the folder {folder} into another folder.",
+                    f"Move it into {other}.",
+                ),
+            ),
         )
 
 

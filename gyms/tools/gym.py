@@ -9,10 +9,14 @@ nobody wanted count alike, so a policy that tries everything gains nothing. `fra
 first state to the goal was gone (gyms/tools/world.py measures it); with `partial_credit` it is the reward.
 
 *Faults on purpose.* Some calls do nothing and say that the service is busy (`fault_rate`). Which ones is the task's:
-the n-th well-formed call of an episode. Trying again is all that is wanted. *Dialects* spell tools differently from
-task to task (gyms/tools/dialect.py).
+the n-th well-formed call of the world's tools. Trying again is all that is wanted. *Dialects* spell tools differently
+from task to task (gyms/tools/dialect.py).
 
-Left out: a simulated user who is asked back; errands that cross worlds; a rubric for the last words, unread here.
+*A user who is asked.* With `user = "script"` some wishes leave one thing out, which the user tells when the tool
+`ask_user` asks for it (gyms/tools/user.py). Nobody is asked by a turn without a call: that one is the answer, as
+everywhere. A problem is what was meant, not what was said of it: it is in one split with and without such a user.
+
+Left out: a user whom a model plays; errands that cross worlds; a rubric for the last words, unread here.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, ClassVar, Literal
 
@@ -47,6 +52,7 @@ from gyms.tools.dialect import DIALECTS, canonical, spelled, spelled_arguments, 
 from gyms.tools.files import Files
 from gyms.tools.shop import Shop
 from gyms.tools.travel import Travel
+from gyms.tools.user import ASK_USER, TOPICS, answer, question
 from gyms.tools.world import Errand, State, World, distance
 
 __all__ = ["WORLDS", "Tools", "ToolsSettings"]
@@ -74,6 +80,9 @@ class ToolsSettings(DrawnSettings):
     """Fraction of the calls that do nothing and say that the service is busy."""
     dialects: bool = True
     """Spell tools and arguments differently from task to task."""
+    user: Literal["none", "script"] = "none"
+    """Who can be asked: nobody, with everything in the prompt; or a scripted user, who left out what half of the wishes
+    need, where something can be left out, and tells it when `ask_user` asks for it."""
     partial_credit: bool = False
     """Pay `fraction` instead of 1 for all and 0 for less."""
 
@@ -93,7 +102,8 @@ class Tools(Environment):
     components: ClassVar[Mapping[str, str]] = {
         "fraction": "part of the way from the first state to the wanted one",
         "unwanted": "facts of the final state that nobody wanted, and that were not there at first",
-        "num_calls": "well-formed calls",
+        "num_calls": "well-formed calls, questions among them",
+        "num_questions": "questions to the user",
     }
     max_turns = 60
     settings: ToolsSettings
@@ -103,7 +113,12 @@ class Tools(Environment):
         return _Tasks(self.settings, split)
 
     def tools(self, task: Task) -> Sequence[Tool]:
-        return _spelled(task.data["world"], task.data["dialect"])
+        return _spelled(task.data["world"], task.data["dialect"], "withheld" in task.data)
+
+    def fingerprint(self, task: Task) -> str:
+        """The prompt as it is where nothing is left out."""
+        meant = task.data.get("meant")
+        return super().fingerprint(task if meant is None else replace(task, prompt=(message("user", meant),)))
 
     def start(self, task: Task, seed: int) -> Episode:
         if problem := _what_is_wrong(task.data):
@@ -111,20 +126,17 @@ class Tools(Environment):
         return _Errands(task, self.tools(task), self.settings)
 
     def gold_turns(self, task: Task) -> Sequence[Turn]:
-        """The calls that the task was made of, each in its turn, again where the service is busy."""
-        turns: list[Turn] = []
+        """What was left out is asked for; then the calls of the task, each in its turn, again where it is busy."""
+        topics = dict.fromkeys(gap["topic"] for gap in task.data.get("withheld", ()))
+        calls = [(ASK_USER.name, {"question": question(topic)}) for topic in topics]
+        num_served = 0
         for name, arguments in task.data["calls"]:
-            while True:
-                number, dialect = len(turns), task.data["dialect"]
-                call = Call(
-                    id=f"call_{number}",
-                    tool=spelled_name(name, dialect),
-                    arguments=spelled_arguments(arguments, dialect),
-                )
-                turns.append(Turn(text="", calls=(call,)))
-                if number not in task.data["faults"]:
-                    break
-        return [*turns, Turn(text="Done.")]
+            while num_served in task.data["faults"]:
+                calls.append((name, arguments))
+                num_served += 1
+            calls.append((name, arguments))
+            num_served += 1
+        return [*(_turn(number, *call, task.data["dialect"]) for number, call in enumerate(calls)), Turn(text="Done.")]
 
 
 class _Errands(Calling):
@@ -136,12 +148,17 @@ class _Errands(Calling):
         self._settings = settings
         self._world = WORLDS[task.data["world"]]
         self._state: State = task.data["state"]
+        self._num_questions = 0
 
     def run(self, call: Call) -> str:
         assert call.arguments is not None
-        if self.num_calls - 1 in self._data["faults"]:
+        known = (*self._world.tools, ASK_USER)
+        name, arguments = canonical(call.tool, call.arguments, known, self._data["dialect"])
+        if name == ASK_USER.name:
+            self._num_questions += 1
+            return answer(self._data["withheld"], arguments["question"])
+        if self.num_calls - self._num_questions - 1 in self._data["faults"]:
             return BUSY
-        name, arguments = canonical(call.tool, call.arguments, self._world.tools, self._data["dialect"])
         result = self._world.call(self._state, name, arguments)
         self._state = result.state
         return result.text
@@ -158,6 +175,7 @@ class _Errands(Calling):
                 "fraction": fraction,
                 "unwanted": float((final - goal - first).total()),
                 "num_calls": float(self.num_calls),
+                "num_questions": float(self._num_questions),
             },
         )
 
@@ -177,15 +195,16 @@ class _Tasks(DrawnTasks):
             if asked is None:
                 continue
             prompt, data = asked
-            held = is_heldout(prompt, fraction=self._settings.heldout_fraction, seed=self._settings.split_seed)
+            meant, share = data.get("meant", prompt), self._settings.heldout_fraction
+            held = is_heldout(meant, fraction=share, seed=self._settings.split_seed)
             if held == (self._split == "heldout"):
                 return Task(id=f"{self._split}/{place}", prompt=(message("user", prompt),), data=data)
         raise ValueError(f"no {self._split} task was found in {_MAX_DRAWS} draws; lower min_errands")
 
 
 @lru_cache(maxsize=64)
-def _spelled(world: str, dialect: str) -> tuple[Tool, ...]:
-    known = WORLDS[world].tools
+def _spelled(world: str, dialect: str, has_user: bool) -> tuple[Tool, ...]:
+    known = (*WORLDS[world].tools, *((ASK_USER,) if has_user else ()))
     return tuple(spelled(tool, known, dialect) for tool in known)
 
 
@@ -218,7 +237,32 @@ def _drawn(
         "dialect": draw.choice(sorted(DIALECTS)) if settings.dialects else "plain",
         "faults": [place for place in range(_MAX_FAULTY) if draw.random() < settings.fault_rate],
     }
-    return _prompt(world, [errand.wish for errand in errands]), data
+    meant = _prompt(world, [errand.wish for errand in errands])
+    if settings.user == "none":
+        return meant, data
+    # Drawn apart: what is left out must not change which problems are found.
+    wishes, withheld = _left_out(random.Random(f"left out {settings.seed} {meant}"), errands)
+    prompt = f"{_prompt(world, wishes)}\nWhere I left something out, ask me."
+    return prompt, {**data, "withheld": withheld, "meant": meant}
+
+
+def _left_out(draw: random.Random, errands: Sequence[Errand]) -> tuple[list[str], list[dict[str, str]]]:
+    """The wishes as a user says them who leaves things out, and what those are."""
+    wishes: list[str] = []
+    withheld: list[dict[str, str]] = []
+    for number, errand in enumerate(errands, start=1):
+        gap = draw.choice(errand.gaps) if errand.gaps and draw.random() < 0.5 else None
+        wishes.append(gap.wish if gap else errand.wish)
+        if gap:
+            told = gap.told if len(errands) == 1 else f"{number}. {gap.told}"
+            withheld.append({"topic": gap.topic, "told": told})
+    return wishes, withheld
+
+
+def _turn(number: int, name: str, arguments: Mapping[str, Any], dialect: str) -> Turn:
+    """One call, spelled in a dialect."""
+    tool, spelled_out = spelled_name(name, dialect), spelled_arguments(arguments, dialect)
+    return Turn(text="", calls=(Call(id=f"call_{number}", tool=tool, arguments=spelled_out),))
 
 
 def _prompt(world: World, wishes: Sequence[str]) -> str:
@@ -236,4 +280,13 @@ def _what_is_wrong(data: Mapping[str, Any]) -> str:
         return f"data['dialect'] must be one of {sorted(DIALECTS)}, got {data.get('dialect')!r:.40}"
     if not isinstance(data.get("state"), Mapping) or not isinstance(data.get("goal"), Mapping):
         return "data['state'] and data['goal'] must be states of the world"
-    return "" if isinstance(data.get("faults"), Sequence) else "data['faults'] must be a list of whole numbers"
+    if not isinstance(data.get("faults"), Sequence):
+        return "data['faults'] must be a list of whole numbers"
+    withheld = data.get("withheld", [])
+    if not isinstance(withheld, Sequence) or not all(_is_withheld(gap) for gap in withheld):
+        return "data['withheld'] must be a list of what the user left out, each with its topic and what is told of it"
+    return ""
+
+
+def _is_withheld(gap: Any) -> bool:
+    return isinstance(gap, Mapping) and gap.get("topic") in list(TOPICS) and isinstance(gap.get("told"), str)

@@ -6,7 +6,7 @@ import random
 from collections import Counter
 from typing import Any
 
-from gyms.tools.world import Errand, Result, State, World, as_text, tool
+from gyms.tools.world import Errand, Gap, Result, State, World, as_text, tool
 
 __all__ = ["Shop"]
 
@@ -147,6 +147,11 @@ class Shop(World):
             kind,
             quantity,
             f"Put {quantity} of the cheapest {kind} of which at least {quantity} are in stock into the cart.",
+            Gap(
+                "quantity",
+                f"Put some of the cheapest {kind} of which as many as I want are in stock into the cart.",
+                f"I want {quantity}.",
+            ),
         )
 
     def _added(self, draw: random.Random, state: State) -> Errand | None:
@@ -156,11 +161,22 @@ class Shop(World):
             return None
         thing = f"{product['colour']} {product['kind']}"
         more = " more" if sku in state["cart"] else ""
-        return self._add(sku, product["kind"], quantity, f"Put {quantity}{more} of the {thing} into the cart.")
+        return self._add(
+            sku,
+            product["kind"],
+            quantity,
+            f"Put {quantity}{more} of the {thing} into the cart.",
+            Gap("quantity", f"Put some{more} of the {thing} into the cart.", f"I want {quantity}{more}."),
+            Gap(
+                "colour",
+                f"Put {quantity}{more} of a {product['kind']} into the cart.",
+                f"I want the {product['colour']} one.",
+            ),
+        )
 
-    def _add(self, sku: str, kind: str, quantity: int, wish: str) -> Errand:
+    def _add(self, sku: str, kind: str, quantity: int, wish: str, *gaps: Gap) -> Errand:
         calls = (("search_products", {"kind": kind}), ("add_to_cart", {"sku": sku, "quantity": quantity}))
-        return Errand(subject=sku, wish=wish, calls=calls)
+        return Errand(subject=sku, wish=wish, calls=calls, gaps=gaps)
 
     def _removed(self, draw: random.Random, state: State) -> Errand | None:
         if not state["cart"]:
@@ -168,11 +184,13 @@ class Shop(World):
         sku = draw.choice(sorted(state["cart"]))
         there, product = state["cart"][sku], state["products"][sku]
         quantity = draw.randint(1, there)
-        which = "every" if quantity == there else str(quantity)
+        thing, which = f"{product['colour']} {product['kind']}", "every" if quantity == there else str(quantity)
+        all_or = "all that are there" if quantity == there else str(quantity)
         return Errand(
             subject=sku,
-            wish=f"Take {which} {product['colour']} {product['kind']} out of the cart.",
+            wish=f"Take {which} {thing} out of the cart.",
             calls=(("view_cart", {}), ("remove_from_cart", {"sku": sku, "quantity": quantity})),
+            gaps=(Gap("quantity", f"Take some of the {thing} out of the cart.", f"Take out {all_or}."),),
         )
 
     def _cancelled(self, draw: random.Random, state: State) -> Errand | None:
@@ -196,6 +214,7 @@ class Shop(World):
             subject=order_id,
             wish=f"Have the order of the {thing} sent to {address}.",
             calls=(("list_orders", {}), ("change_address", {"order_id": order_id, "address": address})),
+            gaps=(Gap("address", f"Have the order of the {thing} sent to another address.", f"Send it to {address}."),),
         )
 
     def _open_order(self, draw: random.Random, state: State) -> tuple[str, str] | None:

@@ -6,7 +6,7 @@ import random
 from collections import Counter
 from typing import Any
 
-from gyms.tools.world import Errand, Result, State, World, as_text, tool
+from gyms.tools.world import Errand, Gap, Result, State, World, as_text, tool
 
 __all__ = ["Travel"]
 
@@ -147,9 +147,8 @@ class Travel(World):
         open_ones = sorted((known["cents"], name) for name, known in route.items() if _free(state, name))
         if len(open_ones) < 2 or open_ones[0][0] == open_ones[1][0] or _has_booked(state, origin, to):
             return None
-        return self._flight(
-            origin, to, open_ones[0][1], f"Book the cheapest flight with a free seat from {origin} to {to}."
-        )
+        wish = f"Book the cheapest flight with a free seat from {origin} to {to}."
+        return self._flight(origin, to, open_ones[0][1], wish)
 
     def _on_a_day(self, draw: random.Random, state: State) -> Errand | None:
         name = draw.choice(sorted(state["flights"]))
@@ -157,11 +156,12 @@ class Travel(World):
         origin, to, day = flight["origin"], flight["to"], flight["day"]
         if not _free(state, name) or _has_booked(state, origin, to):
             return None
-        return self._flight(origin, to, name, f"Book the flight from {origin} to {to} on {day}.")
+        gap = Gap("day", f"Book a flight from {origin} to {to}.", f"I fly on {day}.")
+        return self._flight(origin, to, name, f"Book the flight from {origin} to {to} on {day}.", gap)
 
-    def _flight(self, origin: str, to: str, name: str, wish: str) -> Errand:
+    def _flight(self, origin: str, to: str, name: str, wish: str, *gaps: Gap) -> Errand:
         calls = (("search_flights", {"origin": origin, "to": to}), ("book_flight", {"flight_id": name}))
-        return Errand(subject=f"{origin} to {to}", wish=wish, calls=calls)
+        return Errand(subject=f"{origin} to {to}", wish=wish, calls=calls, gaps=gaps)
 
     def _room(self, draw: random.Random, state: State) -> Errand | None:
         city, day, nights, stars = draw.choice(CITIES), draw.choice(DAYS), draw.randint(1, 4), draw.randint(3, 4)
@@ -172,13 +172,18 @@ class Travel(World):
         )
         if not fitting or (len(fitting) > 1 and fitting[0][0] == fitting[1][0]) or _has_room(state, city):
             return None
+        room, time = f"Book a room in the cheapest hotel in {city}", f"{nights} night{'s' if nights > 1 else ''}"
         return Errand(
             subject=f"room in {city}",
-            wish=f"Book a room in the cheapest hotel in {city} with at least {stars} stars, from {day} for {nights} "
-            f"night{'s' if nights > 1 else ''}.",
+            wish=f"{room} with at least {stars} stars, from {day} for {time}.",
             calls=(
                 ("search_hotels", {"city": city}),
                 ("book_hotel", {"hotel_id": fitting[0][1], "day": day, "nights": nights}),
+            ),
+            gaps=(
+                Gap("day", f"{room} with at least {stars} stars, for {time}.", f"I arrive on {day}."),
+                Gap("nights", f"{room} with at least {stars} stars, from {day}.", f"I stay for {time}."),
+                Gap("stars", f"{room} that is good enough, from {day} for {time}.", f"At least {stars} stars."),
             ),
         )
 
@@ -192,14 +197,16 @@ class Travel(World):
         if not others:
             return None
         name = draw.choice(sorted(others))
+        day, change = state["flights"][name]["day"], f"Change the booked flight from {origin} to {to} to"
         return Errand(
             subject=f"{origin} to {to}",
-            wish=f"Change the booked flight from {origin} to {to} to the one on {state['flights'][name]['day']}.",
+            wish=f"{change} the one on {day}.",
             calls=(
                 ("list_bookings", {}),
                 ("search_flights", {"origin": origin, "to": to}),
                 ("change_flight", {"booking_id": booking_id, "flight_id": name}),
             ),
+            gaps=(Gap("day", f"{change} one on another day.", f"Change it to the one on {day}."),),
         )
 
     def _cancelled(self, draw: random.Random, state: State) -> Errand | None:

@@ -8,7 +8,8 @@ another order, or under another number, is the same. The distance of two states 
 them has.
 
 *Errands* are made backwards: a world draws a change that is possible in a state and says it in words that determine the
-final state; the calls that make it are known, too.
+final state; the calls that make it are known, too. *Gaps* are other words for the same errand which leave one thing
+out, with the sentence that tells it: for a user who must be asked (gyms/tools/user.py).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Any, ClassVar
 
 from gyms.api import Tool
 
-__all__ = ["Errand", "Result", "State", "World", "as_text", "distance", "tool"]
+__all__ = ["Errand", "Gap", "Result", "State", "World", "as_text", "distance", "tool"]
 
 State = Mapping[str, Any]
 """Plain JSON data."""
@@ -39,6 +40,18 @@ class Result:
     """What the model is told; errors begin with "Error: "."""
 
 
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """One thing that can be left out of a wish: no tool can find it out, only who wishes it knows."""
+
+    topic: str
+    """What is left out, one of `gyms.tools.user.TOPICS`."""
+    wish: str
+    """The wish without it, one sentence."""
+    told: str
+    """What is said when it is asked for. With `wish`, the final state follows."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Errand:
     """One change that somebody wants."""
@@ -49,6 +62,8 @@ class Errand:
     """The change in words, one sentence, from which the final state follows."""
     calls: tuple[tuple[str, Mapping[str, Any]], ...]
     """Tools and arguments that look up what must be known, and make the change."""
+    gaps: tuple[Gap, ...] = ()
+    """Things of which one can be left out of the wish; none where all of it can be found out, or nothing is left."""
 
 
 class World(ABC):

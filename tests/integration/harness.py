@@ -8,7 +8,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,15 +44,49 @@ def new_learner(folder: Path, **changes: Any) -> Learner:
     return Learner(LearnerSettings(**(settings | changes)))
 
 
+HEAD = """
+import sys
+
+import ray
+
+from configs.load import load_config
+from rl.actors import _start_ray
+
+_start_ray(load_config([sys.argv[1]], []))
+print(ray.get_runtime_context().gcs_address, flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def standing_ray() -> Iterator[str]:
+    """The address of a Ray like the one that a run starts for itself; it ends with this process, whatever ends that."""
+    command = [sys.executable, "-c", HEAD, str(ROOT / "configs" / "tiny_cpu.toml")]
+    head = subprocess.Popen(
+        command, cwd=ROOT, env=Runs().environment(), text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert head.stdin is not None and head.stdout is not None
+    try:
+        address = head.stdout.readline().strip()
+        assert address, "Ray did not start"
+        yield address
+    finally:
+        head.stdin.close()
+        head.wait(timeout=PATIENCE)
+        head.stdout.close()
+
+
 class Runs:
     """Starts `python -m rl.train` as a user would.
 
     Args:
         config: file in configs/; each run is `SHORT` of it.
+        address: the Ray that runs join, as RAY_ADDRESS names it; None: each starts its own.
     """
 
-    def __init__(self, config: str = "tiny_cpu.toml") -> None:
+    def __init__(self, config: str = "tiny_cpu.toml", *, address: str | None = None) -> None:
         self._config = config
+        self._address = address
 
     def command(self, run_dir: Path, overrides: Sequence[str] = ()) -> list[str]:
         config = str(ROOT / "configs" / self._config)
@@ -71,9 +106,9 @@ class Runs:
         assert done.returncode == 0, done.stdout
         return done.stdout
 
-    @staticmethod
-    def environment() -> dict[str, str]:
-        return {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
+    def environment(self) -> dict[str, str]:
+        own = {} if self._address is None else {"RAY_ADDRESS": self._address, "RAY_AUTH_MODE": "token"}
+        return {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"} | own
 
     @staticmethod
     def rows(run_dir: Path, name: str = "metrics.jsonl") -> list[dict[str, Any]]:

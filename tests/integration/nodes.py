@@ -50,7 +50,7 @@ class Nodes:
         self._prefix = f"k2{os.getpid()}n"
         self._temp = Path(f"/tmp/{self._prefix}")  # short: Ray's sockets lie in it
         self._started: dict[str, subprocess.Popen[bytes]] = {}
-        self.environment = Runs.environment() | {
+        self.environment = Runs().environment() | {
             "RAY_AUTH_MODE": "token", "HOME": str(folder), "RAY_ADDRESS": f"{self.address('head')}:{PORT}",
             "XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache"),
         }  # fmt: skip

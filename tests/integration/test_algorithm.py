@@ -80,7 +80,7 @@ def test_difficulty_is_measured_goes_on_and_is_read_back(tmp_path: Path) -> None
         ]
         command += ["--samples", "2", "--max-tasks", str(max_tasks), "--output", str(output)]
         done = subprocess.run(
-            command, cwd=ROOT, env=Runs.environment(), text=True, capture_output=True, timeout=PATIENCE, check=False
+            command, cwd=ROOT, env=Runs().environment(), text=True, capture_output=True, timeout=PATIENCE, check=False
         )
         assert done.returncode == 0, done.stderr
         return done.stdout

@@ -20,9 +20,11 @@ FEW = (
 )  # fmt: skip
 
 
-def test_episodes_and_responses_of_several_steps_are_learned_from_and_resumed_the_same(tmp_path: Path) -> None:
+def test_episodes_and_responses_of_several_steps_are_learned_from_and_resumed_the_same(
+    ray_address: str, tmp_path: Path
+) -> None:
     """Two gyms in one run: one whose tasks take many turns, one whose responses are drawn two tokens a step."""
-    runs = Runs("tiny_tools.toml")
+    runs = Runs("tiny_tools.toml", address=ray_address)
     straight, resumed = tmp_path / "straight", tmp_path / "resumed"
     runs.finish(straight, FEW)
     assert "at step 1" in runs.finish(as_of(straight, 1, resumed), FEW)

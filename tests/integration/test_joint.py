@@ -44,6 +44,11 @@ max_tokens = 4
 
 
 @pytest.fixture(scope="module")
+def runs(joining_runs: Runs) -> Runs:
+    return joining_runs
+
+
+@pytest.fixture(scope="module")
 def joint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The config; its open-ended prompts are such that a model over digits has something to say."""
     folder = tmp_path_factory.mktemp("joint")
@@ -152,7 +157,7 @@ class Unreliable(BaseHTTPRequestHandler):
 @pytest.fixture
 def endpoint() -> Iterator[str]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Unreliable)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/v1"
     server.shutdown()
     server.server_close()

@@ -63,7 +63,7 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
     home = tmp_path_factory.mktemp("home")  # ray keeps its token under ~/.ray
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     caches = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")  # what vLLM knows of models already
-    environment = Runs.environment() | {
+    environment = Runs().environment() | {
         "RAY_AUTH_MODE": "token", "HOME": str(home), "XDG_CACHE_HOME": caches, "PATH": path,
     }  # fmt: skip
     subprocess.run(

@@ -163,7 +163,7 @@ def test_a_followed_run_gains_its_new_steps_in_the_open_page(tmp_path):
 
     live = GoingOn(Source([folder.path], max_samples=100, keeps=True))
     with server_of(live, port=0, say=print) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:
             document = dom(f"http://127.0.0.1:{server.server_address[1]}/#samples", tmp_path, seconds=60)

@@ -16,15 +16,15 @@ from tests.integration.harness import PATIENCE, ROOT, SHORT, Runs, assert_same_r
 
 
 def test_a_run_that_lost_its_engine_was_stopped_and_then_killed_equals_one_that_ran_straight(
-    runs: Runs, straight_run: Path, tmp_path: Path
+    runs: Runs, joining_runs: Runs, straight_run: Path, tmp_path: Path
 ) -> None:
-    """Three faults in one run: each must leave it exactly where it was, or the end differs."""
+    """Three faults in one run: each must leave it exactly where it was, or the end differs. It ends on another Ray."""
     run_dir = tmp_path / "unlucky"
     lose_the_engine_and_stop(runs, run_dir)
     kill(runs, run_dir)
     last = max(int(folder.name.removeprefix("step_")) for folder in (run_dir / "checkpoints").glob("step_*"))
     assert last < 6
-    assert f"at step {last}" in runs.finish(run_dir)
+    assert f"at step {last}" in joining_runs.finish(run_dir)
     assert_same_run(runs, run_dir, straight_run, num_steps=6)
 
 
@@ -52,38 +52,38 @@ def kill(runs: Runs, run_dir: Path) -> None:
 
 
 def test_without_a_learning_rate_the_export_is_the_initial_model_and_long_prompts_are_replaced_where_asked_for(
-    runs: Runs, tmp_path: Path
+    joining_runs: Runs, tmp_path: Path
 ) -> None:
     """One run for both: it learns nothing, and draws other tasks for those whose prompts are too long."""
     args = "gyms.arithmetic.args"
     short = (f"{args}.min_operand=1", f"{args}.max_operand=30", "rollout.max_prompt_tokens=5")
-    said = runs.finish(
+    said = joining_runs.finish(
         tmp_path, ("learner.lr=0", "warmup.num_steps=0", "num_steps=3", "rollout.long_prompts=drop", *short)
     )
     gaps = [
-        row["rollout/logprob_gap_mean"] for row in runs.rows(tmp_path) if row["rollout/logprob_gap_mean"] is not None
+        row["rollout/logprob_gap_mean"] for row in Runs.rows(tmp_path) if row["rollout/logprob_gap_mean"] is not None
     ]
     assert all(gap < 0.05 for gap in gaps)
     for file in sorted((tmp_path / "initial_int4").iterdir()):
         assert (tmp_path / "export" / file.name).read_bytes() == file.read_bytes(), file.name
-    versions = [row["rollout/weight_version"] for row in runs.rows(tmp_path)]
+    versions = [row["rollout/weight_version"] for row in Runs.rows(tmp_path)]
     assert versions == [0, 1, 2]
     assert "train prompts are longer than rollout.max_prompt_tokens = 5" in said
     prompts = [
-        row["prompt"][0]["content"] for n in range(3) for row in runs.rows(tmp_path, f"rollouts/step_{n:06d}.jsonl")
+        row["prompt"][0]["content"] for n in range(3) for row in Runs.rows(tmp_path, f"rollouts/step_{n:06d}.jsonl")
     ]
     assert len(prompts) == 3 * 8 * 4 and all(len(prompt) <= 5 for prompt in prompts)  # a token a character
-    assert sum(row["rollout/num_dropped_prompts"] for row in runs.rows(tmp_path)) > 0
+    assert sum(row["rollout/num_dropped_prompts"] for row in Runs.rows(tmp_path)) > 0
 
 
 def test_evaluating_model_folders_by_themselves_finds_what_the_run_found_of_the_same_weights(
-    runs: Runs, straight_run: Path
+    joining_runs: Runs, straight_run: Path
 ) -> None:
     models = [str(straight_run / name) for name in ("base", "initial_int4", "export")]
     config = str(ROOT / "configs" / "tiny_cpu.toml")
     command = [sys.executable, "-m", "rl.evaluate", *models, config, *SHORT, "--max-tokens", "2,5", "--json"]
     done = subprocess.run(
-        command, cwd=ROOT, text=True, capture_output=True, env=runs.environment(), timeout=PATIENCE, check=False
+        command, cwd=ROOT, text=True, capture_output=True, env=joining_runs.environment(), timeout=PATIENCE, check=False
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)["results"]
@@ -93,7 +93,7 @@ def test_evaluating_model_folders_by_themselves_finds_what_the_run_found_of_the_
     compared = [row["gyms"]["arithmetic"].pop("difference") for row in found]
     assert compared[:2] == [None, None] and all(one["num"] == 16 for one in compared[2:])
     of = {(Path(model).name, length): row["gyms"] for (model, _, length), row in zip(asked, found, strict=True)}
-    evals = {row["stage"]: row["gyms"] for row in runs.rows(straight_run, "evals.jsonl")}
+    evals = {row["stage"]: row["gyms"] for row in Runs.rows(straight_run, "evals.jsonl")}
     assert of["initial_int4", 5] == evals["rounded to INT4"] and of["export", 5] == evals["after RL"]
     short = of["export", 2]["arithmetic"]  # a sum of two numbers and its end take three tokens
     assert short["greedy"]["mean"] == 0.0 and short["length_mean"] <= 2.0

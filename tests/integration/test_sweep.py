@@ -19,7 +19,7 @@ def sweep(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "rl.verbs", "sweep", str(ROOT / "configs" / "exp" / "no_ptx.toml"), *short]
     command += ["warmup.num_steps=0", "eval.num_tasks=4", "--output", str(folder), *arguments]
     return subprocess.run(
-        command, cwd=ROOT, env=Runs.environment(), text=True, capture_output=True, timeout=2 * PATIENCE, check=False
+        command, cwd=ROOT, env=Runs().environment(), text=True, capture_output=True, timeout=2 * PATIENCE, check=False
     )
 
 

@@ -5,6 +5,7 @@ so one inside a function or under TYPE_CHECKING counts like any other.
 """
 
 import ast
+import functools
 import re
 import subprocess
 import sys
@@ -33,11 +34,16 @@ def imported_modules(source: str, *, package: tuple[str, ...]) -> Iterator[tuple
             yield node.lineno, ".".join([*base, *([node.module] if node.module else [])])
 
 
+@functools.cache
+def imports_of(file: Path) -> list[tuple[int, str]]:
+    return list(imported_modules((ROOT / file).read_text(), package=file.parent.parts))
+
+
 def offences(allowed) -> list[str]:
     """`file:line imports name` for every import that `allowed(file, name)` refuses."""
     found = []
     for file in FILES:
-        for line, name in imported_modules((ROOT / file).read_text(), package=file.parent.parts):
+        for line, name in imports_of(file):
             if not allowed(file, name):
                 found.append(f"{file}:{line} imports {name}")
     return found

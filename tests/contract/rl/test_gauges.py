@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import threading
 import time
@@ -17,6 +18,7 @@ from configs.schema import Config
 from rl.actors import _start_ray
 from rl.gauges import PrometheusTracker, gauge_of
 from rl.metric_table import METRICS
+from tests.integration.harness import children_named
 
 PATIENCE = 300.0
 """Seconds until what should come counts as lost; Ray passes numbers on every few seconds."""
@@ -101,3 +103,10 @@ def test_a_turn_that_fails_ends_neither_those_after_it_nor_the_run(cluster_of_ra
     tracker.log({"step": 1}, 1)
     tracker.close()
     tracker.log({"step": 2}, 2)  # of a run's last evaluation, perhaps: it starts nothing anew
+
+
+def test_a_ray_of_a_runs_own_has_no_process_that_waits_for_work(cluster_of_ray: None) -> None:
+    """Unless told, Ray starts one for each CPU, of which actors with variables of their own use none."""
+    raylet = Path(ray.__file__).parent / "core/src/ray/raylet/raylet"
+    assert children_named(os.getpid(), str(raylet))
+    assert children_named(os.getpid(), "ray::IDLE") == []

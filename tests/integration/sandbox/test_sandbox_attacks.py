@@ -28,9 +28,9 @@ pytestmark = pytest.mark.integration
 
 BUSY = replace(PATIENT, cpu_seconds=1.0)
 """For what computes for ever: CPU time is what ends it."""
-IDLE = replace(PATIENT, wall_seconds=3.0)
+IDLE = replace(PATIENT, wall_seconds=1.5)
 """For what waits for ever."""
-SHORT = replace(BUSY, wall_seconds=3.0)
+SHORT = replace(BUSY, wall_seconds=1.5)
 """For what may do either, and nothing that has to succeed."""
 
 
@@ -178,7 +178,7 @@ def test_an_event_loop_and_dead_children_are_no_memory(sandbox: Sandbox) -> None
         "import asyncio, os, time\nfor _ in range(9):\n    if os.fork() == 0: os._exit(0)\n"
         "async def main():\n    await asyncio.sleep(0.5)\n    return 42\nprint(asyncio.run(main()))"
     )
-    found = run(sandbox, source, replace(SHORT, memory_bytes=128 << 20))
+    found = run(sandbox, source, replace(PATIENT, memory_bytes=128 << 20))
     assert found.stdout == b"42\n", found
 
 

@@ -32,6 +32,7 @@ class Watch:
 
     def __init__(self) -> None:
         self._others = _children(os.getpid())
+        self._known: set[Traces] = set()
 
     def processes(self) -> set[int]:
         """What descends from children that this process did not have before, zombies included."""
@@ -44,11 +45,17 @@ class Watch:
         return frozenset(self.processes()), _num_descriptors(), frozenset(mounts), frozenset(files)
 
     def settled(self) -> Traces:
-        """The traces, once they have not changed for a tenth of a second: the last run may still be being reaped."""
+        """The traces, once they have not changed for a tenth of a second: the last run may still be being reaped.
+
+        Traces at which they settled before need no such wait: what is still being reaped is a process more than those.
+        """
         seen = [self.traces()]
+        if seen[0] in self._known:
+            return seen[0]
         while len(seen) < 6 or (len(set(seen[-6:])) > 1 and len(seen) < 250):
             time.sleep(0.02)
             seen.append(self.traces())
+        self._known.add(seen[-1])
         return seen[-1]
 
 

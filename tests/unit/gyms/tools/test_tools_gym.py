@@ -15,6 +15,7 @@ from gyms.mixture import check_disjoint
 from gyms.testing import check_gym
 from gyms.tools.dialect import DIALECTS
 from gyms.tools.gym import BUSY, Tools
+from gyms.tools.user import NOTHING, TOPICS, answer, question
 
 
 def tools(**args: object) -> Tools:
@@ -40,6 +41,8 @@ def scored(gym: Tools, task: Task, turns: Sequence[Turn]) -> Score:
         {"worlds": ["calendar"], "max_errands": 6, "fault_rate": 0.0},
         {"worlds": ["files"], "min_errands": 2, "max_errands": 4},
         {"worlds": ["travel"], "max_errands": 3},
+        {"user": "script"},
+        {"user": "script", "min_errands": 3, "fault_rate": 0.5, "partial_credit": True},
     ],
 )
 def test_it_keeps_the_contract(args: dict[str, object]) -> None:
@@ -145,7 +148,16 @@ def test_a_turn_that_was_cut_off_does_not_end_the_episode() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"world": "moon"}, {"world": ["bank"]}, {"dialect": None}, {"state": 3}, {"goal": None}, {"faults": None}],
+    [
+        {"world": "moon"},
+        {"world": ["bank"]},
+        {"dialect": None},
+        {"state": 3},
+        {"goal": None},
+        {"faults": None},
+        {"withheld": [{}]},
+        {"withheld": [{"topic": "weather", "told": ""}]},
+    ],
 )
 def test_a_malformed_task_is_told_apart_from_an_unfinished_errand(change: dict[str, object]) -> None:
     gym = tools()
@@ -159,3 +171,62 @@ def test_settings_that_contradict_each_other_are_refused() -> None:
         tools(min_errands=4)
     with pytest.raises(ValueError, match="name at least one world, each once"):
         tools(worlds=["bank", "bank"])
+
+
+def test_a_scripted_user_tells_what_a_question_names_and_nothing_else() -> None:
+    withheld = [
+        {"topic": "time", "told": "1. It should begin at 14:30."},
+        {"topic": "guests", "told": "2. Invite Ana."},
+        {"topic": "time", "told": "3. It is at 09:00."},
+    ]
+    assert answer(withheld, "WHOM shall I invite?") == "2. Invite Ana."
+    assert answer(withheld, "At what time?") == "1. It should begin at 14:30. 3. It is at 09:00."
+    assert answer(withheld, "Who, and when?") == "1. It should begin at 14:30. 2. Invite Ana. 3. It is at 09:00."
+    for nothing in ("Which day?", "Sometimes?", "", "\ud800", "What have you left out?"):
+        assert answer(withheld, nothing) == NOTHING
+    assert answer([], "At what time?") == NOTHING
+
+
+def test_the_gold_question_for_a_topic_is_understood_as_one() -> None:
+    for topic in TOPICS:
+        assert answer([{"topic": topic, "told": "this"}], question(topic)) == "this"
+
+
+def test_the_gold_episode_asks_for_what_was_left_out_and_faults_count_the_worlds_calls_alone() -> None:
+    gym = tools(user="script", fault_rate=0.5, dialects=False)
+    num_asked = num_busy = 0
+    for task in gym.tasks("train")[:40]:
+        gold = gym.gold_turns(task)
+        played = play(gym, task, gold)
+        said = [reply.messages[0] for reply in played.replies[:-1]]
+        told = [message["content"] for message in said if message["name"] == "ask_user"]
+        assert all(any(gap["told"] in text for text in told) for gap in task.data["withheld"])
+        served = [message["content"] for message in said if message["name"] != "ask_user"]
+        busy = [place for place, text in enumerate(served) if text == BUSY]
+        assert busy == [place for place in task.data["faults"] if place < len(served)]
+        assert played.score.value == 1.0
+        assert played.score.components["num_questions"] == len(told)
+        assert played.score.components["num_calls"] == len(gold) - 1
+        num_asked, num_busy = num_asked + len(told), num_busy + len(busy)
+    assert num_asked > 10 and num_busy > 10
+
+
+def test_a_user_changes_what_is_said_of_a_problem_and_neither_the_problem_nor_its_split() -> None:
+    plain, asked = tools(), tools(user="script")
+    num_open = 0
+    for split in ("train", "heldout"):
+        for one, other in zip(plain.tasks(split)[:30], asked.tasks(split)[:30], strict=True):
+            assert plain.fingerprint(one) == asked.fingerprint(other)
+            assert all(one.data[key] == other.data[key] for key in one.data)
+            assert [tool.name for tool in asked.tools(other)][:-1] == [tool.name for tool in plain.tools(one)]
+            assert all(gap["told"] not in other.prompt[0]["content"] for gap in other.data["withheld"])
+            num_open += bool(other.data["withheld"])
+    check_disjoint(asked)
+    assert 10 < num_open < 60
+
+
+def test_nobody_is_there_to_be_asked_where_everything_was_said() -> None:
+    gym = tools(dialects=False)
+    task = gym.tasks("train")[0]
+    assert "ask_user" not in [tool.name for tool in gym.tools(task)]
+    assert "withheld" not in task.data and "ask me" not in task.prompt[0]["content"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import random
+import re
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -16,8 +18,9 @@ from gyms.tools.calendar import Calendar
 from gyms.tools.dialect import DIALECTS, canonical, spelled, spelled_arguments
 from gyms.tools.files import Files
 from gyms.tools.gym import WORLDS
-from gyms.tools.shop import Shop
+from gyms.tools.shop import COLOURS, Shop
 from gyms.tools.travel import Travel
+from gyms.tools.user import TOPICS
 from gyms.tools.world import Result, State, World, distance
 
 EVENT = {"title": "Book club", "day": "Monday", "start": 600, "minutes": 60, "guests": ["Ana"]}
@@ -246,6 +249,28 @@ def test_an_errands_calls_fit_their_tools_and_none_is_refused(world: World) -> N
     assert kinds == {
         tool.name for tool in world.tools if not tool.name.startswith(("find", "list", "read", "search", "view"))
     }
+
+
+@pytest.mark.parametrize("world", WORLDS.values(), ids=WORLDS)
+def test_a_gap_leaves_something_out_of_its_wish_and_tells_all_of_that(world: World) -> None:
+    topics = set()
+    for seed in range(400):
+        draw = random.Random(seed)
+        errand = world.errand(draw, world.begin(draw))
+        for gap in errand.gaps if errand else ():
+            given = [value for _, arguments in errand.calls for value in arguments.values()]
+            values = {*COLOURS, *(word for value in given for word in _words(str(value)))}
+            wish, open_wish, told = _words(errand.wish), _words(gap.wish), _words(gap.told)
+            means = {word for word in wish if word in values or word[0].isupper() or word[0].isdigit()}
+            assert means <= {*open_wish, *told}, (errand, gap)
+            lacks = Counter(wish) - Counter(open_wish)
+            assert (set(lacks) & means) or ("every" in lacks and "all" in told), (errand, gap)
+            topics.add(gap.topic)
+    assert topics and topics <= set(TOPICS)
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[\w.:]*\w", text)
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)

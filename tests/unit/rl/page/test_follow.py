@@ -24,7 +24,7 @@ def folder(tmp_path):
 def port(folder) -> Iterator[int]:
     page = LivePage(Source([folder.path], max_samples=100, keeps=True))
     with server_of(page, port=0, say=lambda text: None) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield server.server_address[1]
         server.shutdown()
