@@ -9,20 +9,27 @@ tokens are stale (`rl.batch`), and what is to be done about that is `learner.mis
 first step is drawn and learned in turn; nothing is drawn behind the last one.
 
 What was drawn ahead belongs to the run's state, since the weights that drew it are gone when it is learned from: a
-checkpoint waits for it and holds it (`as_carried`), so a run that goes on learns from the same samples. For the same
-reason a fault of any process rewinds to the newest checkpoint, and Ctrl-C lets the step end.
+checkpoint waits for it and holds it (`Held`), so a run that goes on learns from the same samples. For the same reason a
+draw that fails rewinds the run to the newest checkpoint; one that is complete outlives the loss of an engine.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+import hashlib
+import json
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
+from gyms.mixture import GymEntry
 from rl.collect import Collected
 from rl.partial import PartialGroup
 
-__all__ = ["Ahead", "Drawn", "as_carried"]
+__all__ = ["Ahead", "Drawn", "Held"]
+
+_FILE = "ahead.jsonl"
 
 
 class Drawn(NamedTuple):
@@ -38,12 +45,20 @@ class Ahead:
     """The one rollout that goes on outside of the engines' turn, if there is one."""
 
     def __init__(self) -> None:
+        self.step: int | None = None
+        """What is drawn, or was and has not been taken."""
         self._task: asyncio.Task[Drawn] | None = None
 
-    def begin(self, draw: Coroutine[Any, Any, Drawn]) -> None:
+    @property
+    def is_undrawn(self) -> bool:
+        """Something was begun and is not complete, for now or for good."""
+        task = self._task
+        return task is not None and (not task.done() or task.cancelled() or task.exception() is not None)
+
+    def begin(self, step: int, draw: Coroutine[Any, Any, Drawn]) -> None:
         """Let it go on."""
         assert self._task is None, "what was drawn ahead was not taken"
-        self._task = asyncio.create_task(draw)
+        self.step, self._task = step, asyncio.create_task(draw)
 
     async def settled(self) -> Drawn | None:
         """What was drawn, once it is; it can still be taken. None: nothing was begun.
@@ -59,20 +74,71 @@ class Ahead:
     async def take(self) -> Drawn | None:
         """As `settled`; afterwards another may begin."""
         drawn = await self.settled()
-        self._task = None
+        self.step = self._task = None
         return drawn
 
+    def cancel(self) -> None:
+        """End it soon, whatever it comes to: nobody waits for its engines."""
+        if (task := self._task) is not None:
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())  # somebody has looked
+            task.cancel()
+            self.step = self._task = None
+
     async def forget(self) -> None:
-        """End it, whatever it came to."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+        """End it, and wait until its engines owe it nothing."""
+        task = self._task
+        self.cancel()
+        if task is not None:
+            await asyncio.wait([task])
 
 
-def as_carried(drawn: Drawn) -> tuple[PartialGroup, ...]:
-    """Complete groups as those that are carried over to another step: `rl.collect.collect` hands them through."""
-    return tuple(
-        PartialGroup(draw=group.draw, step=drawn.step, siblings=tuple((s.sample, s.score) for s in group.samples))
-        for group in drawn.collected.groups
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """What was drawn ahead, as a checkpoint holds it: in a file of its own, since it is every token of a step."""
+
+    groups: tuple[PartialGroup, ...]
+    """Complete: `rl.collect.collect` hands them through."""
+    seconds: float
+    """It took to draw them."""
+
+    @classmethod
+    def of(cls, drawn: Drawn) -> Held:
+        """The same groups, as those that are carried over to another step."""
+        groups = (
+            PartialGroup(draw=group.draw, step=drawn.step, siblings=tuple((s.sample, s.score) for s in group.samples))
+            for group in drawn.collected.groups
+        )
+        return cls(groups=tuple(groups), seconds=drawn.seconds)
+
+    def lines(self) -> str:
+        """A group a line."""
+        return "".join(json.dumps(group.state_dict()) + "\n" for group in self.groups)
+
+    def facts(self) -> dict[str, Any]:
+        """For the manifest: what the file must hold."""
+        num_dropped = sum(group.draw.num_dropped for group in self.groups)
+        return {"digest": _digest(self.lines()), "seconds": self.seconds, "num_dropped": num_dropped}
+
+    def write(self, folder: Path) -> None:
+        """The file of a checkpoint that is being written."""
+        (folder / _FILE).write_text(self.lines(), encoding="utf-8")
+
+    @classmethod
+    def read(cls, folder: Path, facts: dict[str, Any], entries: Sequence[GymEntry]) -> Held:
+        """What `write` wrote.
+
+        Args:
+            facts: what `facts` gave. entries: the gyms of the run.
+
+        Raises:
+            ValueError: the file is another one.
+        """
+        text = (folder / _FILE).read_text(encoding="utf-8")
+        if _digest(text) != facts["digest"]:
+            raise ValueError(f"{folder / _FILE} is not what the checkpoint was written with; go on from another one")
+        groups = tuple(PartialGroup.from_state(json.loads(line), entries) for line in text.splitlines())
+        return cls(groups=groups, seconds=facts["seconds"])
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

@@ -10,7 +10,8 @@ without the grid .795 (docs/results.md). The default, .1, lies between; a step c
 mean exceeds it by three standard errors, so that a few odd tokens of a small step stop nothing. It is wide, since
 what is healthy differs between models and grows as the temperature falls: a small built model without the grid is only
 .06 to .07 apart, where .01 is healthy. Who knows his model's gap sets the limit to a few times that. A step of which no
-token is learned from (all its groups without spread) has no gap and rings nothing.
+token is learned from (all its groups without spread) has no gap and rings nothing; nor has one that older weights drew
+ahead (`rl.ahead`): there `rollout/stale_gap_mean` is to be looked at, with the updates since in it.
 
 **Collapse** (off by default, because what is low depends on the task): the surprise of the sampled tokens, which
 estimates the entropy, or the reward fell, as means over `alarm.window` steps.

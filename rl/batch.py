@@ -105,16 +105,19 @@ class LearningBatch:
             is_fresh = part.is_sampled and self.weight_version in (None, part.weight_version)
             yield from (is_fresh for _ in part.token_ids)
 
-    def gap(self, old_logprobs: Mapping[int, Sequence[float]]) -> LogprobGap | None:
+    def gap(self, old_logprobs: Mapping[int, Sequence[float]], *, of_stale: bool = False) -> LogprobGap | None:
         """Learner against engine over the fresh tokens that carried a gradient; None where there were none.
 
         Args:
             old_logprobs: log pi_old by the number of the sample, of all of them.
+            of_stale: over the others that did, which older weights drew.
         """
         samples = [sample for minibatch in self.minibatches for sample in minibatch.samples]
         if not samples:
             return None
         masks = [np.fromiter(self.fresh(sample.number), bool) for sample in samples]
+        if of_stale:
+            masks = [np.array(s.loss_mask, bool) & ~mask for s, mask in zip(samples, masks, strict=True)]
         old = [np.array(old_logprobs[s.number])[mask] for s, mask in zip(samples, masks, strict=True)]
         engine = [np.array(s.engine_logprobs)[mask] for s, mask in zip(samples, masks, strict=True)]
         return logprob_gap(np.concatenate(old), np.concatenate(engine))

@@ -67,9 +67,10 @@ def bundle_of(config: Config, nodes: Sequence[Node]) -> Bundle:
     num_gpus = sum(int(node.get("GPU", 0)) for node in nodes)
     if 0 < num_gpus < num:
         what = {"engine.num_engines": "engines", "learner.num_ranks": "ranks of the learner"}.get(key, "processes")
+        lower = "set cluster.separate = false" if config.cluster.separate else f"set {key} to {num_gpus} or less"
         raise ValueError(
             f"the Ray cluster has {num_gpus} GPU(s), and {key} = {num} {what} need one each; "
-            f"set {key} to {num_gpus} or less, or join a cluster with {num} (cluster.address)"
+            f"{lower}, or join a cluster with {num} (cluster.address)"
         )
     used = [node for node in nodes if node.get("GPU", 0) >= 1] if num_gpus else nodes
     wanted = config.cluster.cpus_per_bundle

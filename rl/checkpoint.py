@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from gyms.mixture import GymEntry
+from rl.ahead import Held
 from rl.partial import PartialGroup
 from rl.run_folder import write_atomically
 from rl.sampling import Rates
@@ -68,8 +69,8 @@ class RunState:
     """Token budgets of tasks by gym and task id, where `reward.toggle` uses them (`rl.toggle`)."""
     carried: tuple[PartialGroup, ...] = ()
     """Groups with unfinished responses, in the order in which they began."""
-    ahead: tuple[PartialGroup, ...] = ()
-    """Complete groups of the step to do, drawn while the one before was learned (`rl.ahead`), where it was saved."""
+    ahead: Held | None = None
+    """Complete groups of the step to do, drawn while the one before was learned (`rl.ahead`), where they were saved."""
     is_stopping: bool = False
     """Ctrl-C: stop at the next boundary, with a checkpoint."""
 
@@ -81,7 +82,7 @@ class RunState:
     def advance(self, weights: PublishedWeights, carried: tuple[PartialGroup, ...] = ()) -> None:
         """A step is done: its weights are the policy now, under which unfinished groups go on."""
         self.step += 1
-        self.weights, self.carried, self.ahead = weights, carried, ()
+        self.weights, self.carried, self.ahead = weights, carried, None
 
     def state_dict(self) -> dict[str, Any]:
         """Plain facts for the manifest."""
@@ -93,13 +94,12 @@ class RunState:
             "rates": self.rates,
             "budgets": self.budgets,
             "carried": [group.state_dict() for group in self.carried],
-            "ahead": [group.state_dict() for group in self.ahead],
+            "ahead": None if self.ahead is None else self.ahead.facts(),
         }
 
     def load_state_dict(self, state: dict[str, Any], weights: PublishedWeights, entries: Sequence[GymEntry]) -> None:
         """Take back what `state_dict` gave; `weights` are those of the restored learner, `entries` the run's gyms."""
         self.carried = tuple(PartialGroup.from_state(one, entries) for one in state.get("carried", []))
-        self.ahead = tuple(PartialGroup.from_state(one, entries) for one in state.get("ahead", []))
         self.rates = {gym: dict(rates) for gym, rates in state.get("rates", {}).items()}
         self.budgets = {gym: dict(budgets) for gym, budgets in state.get("budgets", {}).items()}
         self.step, self.is_warm, self.num_evals = state["step"], state["is_warm"], state["num_evals"]

@@ -157,13 +157,14 @@ class Cluster:
             lost = set(self._engines)
         for i in lost:
             self._processes.stop(self._engines.pop(i))
-        is_rewound = self.learner.is_lost or self.learner.has_moved or bool(self.config.rollout.steps_ahead)
+        is_rewound = self.learner.is_lost or self.learner.has_moved or self.ahead.is_undrawn
         if self.learner.is_lost:
             assert self._learner is not None
             for rank in self._learner.ranks if isinstance(self._learner, RankGroup) else [self._learner]:
                 self._processes.stop(rank)
             await self._start_learner()
         if is_rewound:
+            await self.ahead.forget()
             self.handover.forget()
         return is_rewound
 
@@ -241,15 +242,15 @@ class Cluster:
             place=self.place,
         )
 
-    def draw_ahead(self, draw: Callable[[ServedPolicy], Coroutine[Any, Any, Drawn]]) -> None:
-        """Have the engines draw on behind their turn, with the weights that they serve: `generating` waits for that
+    def draw_ahead(self, step: int, draw: Callable[[ServedPolicy], Coroutine[Any, Any, Drawn]]) -> None:
+        """Have the engines draw a step behind their turn, with the weights that they serve: `generating` waits for that
         before it hands them others."""
 
         async def drawn() -> Drawn:
             async with self._policy() as policy:
                 return await draw(policy)
 
-        self.ahead.begin(drawn())
+        self.ahead.begin(step, drawn())
 
     @contextlib.asynccontextmanager
     async def learning(self) -> AsyncIterator[RemoteLearner]:

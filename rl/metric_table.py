@@ -103,6 +103,8 @@ METRICS: tuple[Metric, ...] = (
         ("rollout/logprob_gap_mean", "nats",
          "mean of |log p of the learner - log p of the engine| over the tokens that are learned from, before the "
          "update"),
+        ("rollout/stale_gap_mean", "nats",
+         "the same difference over the stale tokens: rounding and the updates since; null where there are none"),
         ("rollout/logprob_gap_stderr", "nats",
          "its standard error over tokens; what `alarm.max_gap` allows must be exceeded by three of them"),
         ("rollout/logprob_gap_median", "nats", "percentile 50 of the same"),
@@ -151,7 +153,7 @@ METRICS: tuple[Metric, ...] = (
         ("weights/swap_stall_seconds", "s", "longest time that one engine could not decode during that swap"),
         ("weights/num_bytes", "bytes", "size of the packed weights"),
         ("weights/code_flip_frac", "fraction",
-         "INT4 codes that the step changed: between the weights that sampled and those that it made (docs/int4.md)"),
+         "INT4 codes that the step changed: between the weights it began with and those that it made (docs/int4.md)"),
         ("faults/masked_frac", "fraction",
          "samples masked for a fault of ours; above `reward.max_masked_frac` the run stops"),
         ("faults/broke_verifier_frac", "fraction",

@@ -26,6 +26,7 @@ def step_metrics(
     carried: Sequence[PartialGroup] = (),
     updates: Sequence[UpdateMetrics],
     gap: LogprobGap | None,
+    stale_gap: LogprobGap | None = None,
     phases: Mapping[str, float],
     sync_seconds: float | None,
     stall_seconds: float | None,
@@ -35,7 +36,8 @@ def step_metrics(
     """One row of metrics.jsonl. A number that this step has no data for is None (null), never left out.
 
     Args:
-        gap: between learner and engine, over the tokens that were learned from; None where there were none.
+        gap, stale_gap: between learner and engine, over the tokens that were learned from and that the served weights
+            drew, or older ones; None where there were none.
         phases: seconds of each phase of this step, by name.
         code_flip_frac: between the weights that sampled and those that this step made.
         sync_seconds, stall_seconds: hand-over of the weights served in this step; None where no swap was needed.
@@ -51,7 +53,7 @@ def step_metrics(
         **_reward_metrics(batch.groups),
         "rollout/temperature": temperature,
         **_gym_temperatures(batch.groups, temperature),
-        "rollout/weight_version": weight_version,
+        "rollout/weight_version": newest,
         "rollout/num_samples": len(scored),
         "rollout/num_dropped_prompts": sum(group.draw.num_dropped for group in batch.groups),
         "rollout/num_refills": sum(group.draw.index < 0 for group in batch.groups),
@@ -71,6 +73,7 @@ def step_metrics(
             [c.arguments is None for s in scored for t in s.sample.turns for c in t.turn.calls]
         ),
         **_gap_metrics(gap),
+        "rollout/stale_gap_mean": None if stale_gap is None else stale_gap.mean,
         "rollout/tokens_per_second": num_tokens / drawing_seconds if drawing_seconds else None,
         **learner_metrics(updates),
         "weights/sync_seconds": sync_seconds,

@@ -25,6 +25,7 @@ from configs.load import ConfigError, diff, from_json
 from configs.schema import Config
 from gyms.load import load_gym
 from gyms.mixture import GymEntry
+from rl.bundles import num_bundles
 from rl.checkpoint import Checkpoint, complete_checkpoints
 from rl.curated import Curated
 from rl.golds import Replayed
@@ -84,7 +85,7 @@ def replay(
     check_objective(wanted)
     checkpoint, logged = _start(folder, step)
     ptx = _curated(config if config.ptx.coef else wanted, folder, Replayed.before(checkpoint.fingerprint))
-    torch.set_num_threads(config.cluster.cpus_per_bundle or max((os.cpu_count() or 1) // config.engine.num_engines, 1))
+    torch.set_num_threads(config.cluster.cpus_per_bundle or max((os.cpu_count() or 1) // num_bundles(config)[1], 1))
     learner = Learner(learner_settings(config, model_folder_of(config, folder)))
     learner.load(checkpoint.folder)
     for now in range(checkpoint.step, step):

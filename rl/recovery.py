@@ -18,7 +18,7 @@ from typing import Any, Self
 
 from configs.load import to_json
 from reward.scorer import Scorer
-from rl.ahead import as_carried
+from rl.ahead import Held
 from rl.alarms import WATCHED, alarm_of
 from rl.checkpoint import Checkpoint, RunState, latest_checkpoint, prune, staging_folder, write_manifest
 from rl.cluster import Cluster
@@ -95,7 +95,7 @@ class Recoverable:
 
     async def __aexit__(self, *error: object) -> None:
         asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
-        await self.cluster.ahead.forget()
+        self.cluster.ahead.cancel()  # its engines are about to end
         self.scorer.close()
         try:
             if not any(error):
@@ -114,6 +114,8 @@ class Recoverable:
             return
         self.judging.load_state_dict(checkpoint.run["judging"])  # the critic's tasks: groups may go on with them
         self.state.load_state_dict(checkpoint.run, weights, self.checked.gyms)
+        if (facts := checkpoint.run.get("ahead")) is not None:
+            self.state.ahead = Held.read(checkpoint.folder, facts, self.checked.gyms)
         self.state.is_stopping = self._is_stopping
         self.cluster.place.step = self.state.step
         self.folder.drop_from(self.state.step, num_evals=self.state.num_evals)
@@ -123,7 +125,7 @@ class Recoverable:
     def request_stop(self) -> None:
         """Ctrl-C: stop at the next boundary; at once while sampling, whose step is simply done again. Twice: now.
 
-        What was drawn ahead could not be drawn again: then the step ends first.
+        What is drawn ahead could not be drawn again: a step for which it was taken ends first.
         """
         assert self._task is not None
         if self._is_stopping or not self._is_stepping:
@@ -132,7 +134,7 @@ class Recoverable:
             return
         self._is_stopping = self.state.is_stopping = True
         self.report.say("stopping with a checkpoint (Ctrl-C again: stop without)")
-        if self.cluster.is_generating and not self.config.rollout.steps_ahead:
+        if self.cluster.is_generating and self.cluster.ahead.step in (None, self.state.step):
             self._is_abandoning = True
             self._task.cancel()
 
@@ -166,7 +168,6 @@ class Recoverable:
                 raise error
             self.report.say(f"{error}; rebuilding (restart {number} of {self.config.cluster.max_restarts})")
             self._abandon_step(num_evals)
-            await self.cluster.ahead.forget()
             try:
                 is_rewound = await self.cluster.start_anew() or is_rewound
                 if is_rewound:
@@ -210,8 +211,7 @@ class Recoverable:
         before its end leaves the checkpoint before.
         """
         await self.cluster.learner.saved()
-        if (drawn := await self.cluster.ahead.settled()) is not None:
-            self.state.ahead = as_carried(drawn)
+        await self._hold_what_is_drawn_ahead()
         facts = {**self.state.state_dict(), "judging": self.judging.state_dict()}
         latest = latest_checkpoint(self.folder.checkpoints)
         if latest is not None and latest.holds(facts, self.checked.fingerprint):
@@ -219,14 +219,33 @@ class Recoverable:
         facts = json.loads(json.dumps(facts))  # of now, whatever the run does until they are written
         staging = staging_folder(self.folder.checkpoints, self.state.step)
         if self.config.checkpoint.meanwhile and not self.cluster.is_tight:
-            self.cluster.learner.save_meanwhile(staging, then=partial(self._complete, staging, facts))
+            then = partial(self._complete, staging, facts, self.state.ahead)
+            self.cluster.learner.save_meanwhile(staging, then=then)
             return
         with self.times.span("save"):
             async with self.cluster.keeping() as learner:
                 await learner.save(staging)
-            self._complete(staging, facts)
+            self._complete(staging, facts, self.state.ahead)
 
-    def _complete(self, staging: Path, facts: dict[str, Any]) -> None:
+    async def _hold_what_is_drawn_ahead(self) -> None:
+        """A checkpoint has it. Where the user wants to leave, one without it is better than none."""
+        if self.cluster.ahead.step is None:
+            return
+        try:
+            with self.times.span("save"):
+                drawn = await self.cluster.ahead.settled()
+        except Exception as error:  # whatever ended it: the step that was learned is well
+            if not self._is_stopping:
+                raise
+            self.cluster.ahead.cancel()
+            self.report.say(f"{error}; the next step will be drawn anew, by the weights of this one")
+            return
+        assert drawn is not None
+        self.state.ahead = Held.of(drawn)
+
+    def _complete(self, staging: Path, facts: dict[str, Any], ahead: Held | None) -> None:
         """The learner's part of a checkpoint is written; now it exists."""
+        if ahead is not None:
+            ahead.write(staging)
         write_manifest(staging, self.folder.checkpoints, run=facts, fingerprint=self.checked.fingerprint)
         prune(self.folder.checkpoints, self.config.checkpoint.keep)

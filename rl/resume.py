@@ -93,6 +93,9 @@ def check_draws_so_far(
             f"critic learned from pairs of answers that fitted the former: {back}"
         )
     steps = [row["step"] for row in rows if row.get("rollout/num_dropped_prompts") and row["step"] < checkpoint.step]
+    ahead, carried = checkpoint.run.get("ahead") or {}, checkpoint.run.get("carried") or []
+    if ahead.get("num_dropped") or any(group["num_dropped"] for group in carried):
+        steps.append(checkpoint.step)  # whose draws are there already
     if steps:
         raise ConfigError(
             f"rollout.max_prompt_tokens and rollout.long_prompts cannot change: step {min(steps)} drew others in the "

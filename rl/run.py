@@ -15,7 +15,7 @@ from typing import Any
 from gyms.mixture import Draw, heldout
 from reward.rules import TruncationRule, check_masked_rate
 from rl.accuracy import eval_metrics, evaluate
-from rl.ahead import Drawn
+from rl.ahead import Drawn, Held
 from rl.alarms import WATCHED
 from rl.batch import Group, LearningBatch, learning_batch
 from rl.checkpoint import PublishedWeights
@@ -85,20 +85,20 @@ class Run(Recoverable):
         """
         step = self.state.step
         self.judging.serve(policy)
-        if (drawn := await self.cluster.ahead.take()) is not None:
+        drawn = await self.cluster.ahead.take()
+        if drawn is None and self.state.ahead is not None:
+            drawn = await self._draw(policy, step, temperature=temperature, held=self.state.ahead)
+        if drawn is not None:
             self.times.add("ahead", drawn.seconds)
         else:
             what, num = f"step {step + 1}: rollout", self.config.rollout.prompts_per_step
             with self.times.span("rollout"), self.report.progress(what, num, "groups") as advance:
                 drawn = await self._draw(policy, step, temperature=temperature, on_group=lambda group: advance(1))
-        groups, self._carried = list(drawn.collected.groups), drawn.collected.carried
-        self.folder.write_rollouts(step, sample_rows(step, groups))
-        causes, num = fault_causes(groups), sum(len(group.samples) for group in groups)
-        check_masked_rate(len(causes), num, self.config.reward.max_masked_frac, causes)
         if self.config.rollout.steps_ahead and step + 1 < self.config.num_steps:
             after = temperature_at(step + 1, *self.config.temperature_schedule)
-            self.cluster.draw_ahead(lambda own: self._draw(own, step + 1, temperature=after))
-        return groups
+            self.cluster.draw_ahead(step + 1, lambda own: self._draw(own, step + 1, temperature=after))
+        self._carried = drawn.collected.carried
+        return list(drawn.collected.groups)
 
     async def _draw(
         self,
@@ -106,12 +106,12 @@ class Run(Recoverable):
         step: int,
         *,
         temperature: float,
+        held: Held | None = None,
         on_group: Callable[[Group], None] = lambda group: None,
     ) -> Drawn:
-        """The samples of a step; those that a checkpoint held are not drawn again."""
+        """The samples of a step; of those that a checkpoint held, none is drawn again."""
         wanted, sampler, started = self.config.rollout, self.checked.sampler, time.perf_counter()
         rates, budgets = self.state.rates, self.state.budgets
-        held = self.state.ahead if step == self.state.step else ()
         refill = Refill(
             max_draws=0 if held else wanted.prompts.max_refills,
             draw=lambda asked, replaced: sampler.refill(step, rates, asked, replaced),
@@ -135,11 +135,15 @@ class Run(Recoverable):
             judge=self.judging,
             grouped=self._grouped,
             on_group=on_group,
-            carried=held or self.state.carried,
+            carried=held.groups if held else self.state.carried,
             segment_tokens=wanted.segment_tokens,
             repetition=repetition_rule(self.config),
         )
-        return Drawn(step=step, collected=collected, seconds=time.perf_counter() - started)
+        groups, seconds = collected.groups, held.seconds if held else time.perf_counter() - started
+        self.folder.write_rollouts(step, sample_rows(step, groups))
+        causes, num = fault_causes(groups), sum(len(group.samples) for group in groups)
+        check_masked_rate(len(causes), num, self.config.reward.max_masked_frac, causes)
+        return Drawn(step=step, collected=collected, seconds=seconds)
 
     def learning_batch(self, groups: Sequence[Group]) -> LearningBatch:
         """Rewards become advantages, draws become minibatches."""
@@ -224,6 +228,7 @@ class Run(Recoverable):
             carried=self._carried,
             updates=updates,
             gap=batch.gap(old_logprobs),
+            stale_gap=batch.gap(old_logprobs, of_stale=True),
             phases=self.times.take(),
             sync_seconds=None if sync is None else served.pack_seconds + sync.seconds,
             stall_seconds=None if sync is None else sync.stall_seconds,

@@ -1,7 +1,7 @@
 """Which tasks a step asks: uniformly, or more of what the policy fails at, within a curriculum, and in place of others.
 
 A gym's share of the draws stays exact whatever is chosen (gyms/mixture.py); this file chooses the task. It is a pure
-function of (seed, step, success rates at the start of the step), and of a refill also of the groups that it replaces:
+function of (seed, step, success rates when it is drawn), and of a refill also of the groups that it replaces:
 the rates are in `RunState`, so a resumed run asks the same.
 
 *Prioritised* (Kimi K1.5, section 2.3.4): a task comes with a probability in proportion to 1 - s, s its success rate.

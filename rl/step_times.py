@@ -18,8 +18,11 @@ WINDOW = 5
 
 
 def own_seconds(row: Mapping[str, Any]) -> dict[str, float]:
-    """Seconds of each phase without those of the phases inside it: they add up to the step."""
-    seconds = {name: _number(row.get(f"phase/{name}_seconds")) for name in PHASES}
+    """Seconds of each phase without those of the phases inside it: they add up to the step.
+
+    What was drawn ahead took its time beside the learner's turn of the step before: it is left out.
+    """
+    seconds = {name: _number(row.get(f"phase/{name}_seconds")) for name in PHASES if name != "ahead"}
     for outer, inner in WITHIN.items():
         seconds[outer] = max(0.0, seconds[outer] - sum(seconds[name] for name in inner))
     return seconds

@@ -17,13 +17,15 @@ def test_each_step_is_drawn_by_the_weights_of_the_one_before_and_a_run_that_goes
 ) -> None:
     runs.finish(tmp_path / "straight", ONE_STEP_OFF)
     rows = runs.rows(tmp_path / "straight")
-    served = [row["rollout/weight_version"] for row in rows]
-    assert served == [1, 2, 3, 4, 5]  # version 1 is what the warm-up made
-    for step, version in enumerate((1, 1, 2, 3, 4)):
+    versions = [row["rollout/weight_version"] for row in rows]
+    assert versions == [1, 1, 2, 3, 4]  # 1 is what the warm-up made
+    for step, version in enumerate(versions):
         samples = runs.rows(tmp_path / "straight", f"rollouts/step_{step:06d}.jsonl")
         assert {part["weight_version"] for sample in samples for part in sample["segments"]} == {version}
     assert [row["rollout/stale_frac"] for row in rows] == [0.0, 1.0, 1.0, 1.0, 1.0]
-    assert rows[0]["rollout/logprob_gap_mean"] is not None and rows[1]["rollout/logprob_gap_mean"] is None
+    gaps, stale_gaps = ([row[f"rollout/{name}_gap_mean"] for row in rows] for name in ("logprob", "stale"))
+    assert gaps[0] is not None and gaps[1:] == [None] * 4
+    assert stale_gaps[0] is None and any(gap is not None for gap in stale_gaps[1:])  # None: nothing to learn in a step
     assert all(row["rollout/num_tokens"] > 0 for row in rows)
     assert ["phase/ahead_seconds" in row for row in rows] == [False, True, True, True, True]
     went_on = as_of(tmp_path / "straight", 3, tmp_path / "went_on")

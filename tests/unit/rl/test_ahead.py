@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 
 from configs.schema import Config
-from rl.ahead import Ahead, Drawn, as_carried
+from rl.ahead import Ahead, Drawn, Held
 from rl.cluster import Cluster
 from rl.collect import Collected
 from rl.faults import ActorLost
-from rl.partial import PartialGroup
 from rollout.engine.device import CUDA
 from tests.unit.rl.small_cluster import NUM_ENGINES, InThisProcess, generate, on_a_cluster
 from tests.unit.rl.test_partial import ENTRY, Scorer, step
@@ -32,8 +31,11 @@ def test_what_was_drawn_is_told_as_often_as_asked_and_taken_once() -> None:
             return drawn()
 
         nothing = await ahead.settled()
-        ahead.begin(draw())
-        return [nothing, await ahead.settled(), await ahead.settled(), await ahead.take(), await ahead.take()]
+        ahead.begin(1, draw())
+        assert ahead.is_undrawn and ahead.step == 1
+        told = [nothing, await ahead.settled(), await ahead.settled()]
+        assert not ahead.is_undrawn and ahead.step == 1
+        return [*told, await ahead.take(), await ahead.take()]
 
     assert asyncio.run(work()) == [None, drawn(), drawn(), drawn(), None]
 
@@ -50,11 +52,12 @@ def test_what_the_drawing_came_to_is_raised_where_it_is_waited_for_and_can_be_fo
             await asyncio.Event().wait()
             raise AssertionError("nobody wakes it")
 
-        ahead.begin(fails())
+        ahead.begin(1, fails())
         with pytest.raises(ActorLost, match="engine 0 died"):
             await ahead.settled()
+        assert ahead.is_undrawn
         await ahead.forget()
-        ahead.begin(hangs())
+        ahead.begin(1, hangs())
         await began.wait()
         await ahead.forget()
         assert await ahead.take() is None
@@ -73,7 +76,7 @@ def test_engines_keep_the_weights_that_draw_ahead_until_all_is_drawn_and_the_lea
             await may_end.wait()
             return drawn()
 
-        cluster.draw_ahead(draw)
+        cluster.draw_ahead(1, draw)
         async with cluster.learning() as learner:
             await learner.update(None, None, lr=0.0)
             weights = await learner.publish(1)
@@ -93,26 +96,44 @@ def test_engines_keep_the_weights_that_draw_ahead_until_all_is_drawn_and_the_lea
     on_a_cluster(tmp_path, work, steps_ahead=1, device=CUDA)  # GPUs of their own: nobody sleeps
 
 
-def test_a_lost_engine_rewinds_since_the_weights_that_drew_ahead_are_gone(tmp_path: Path) -> None:
-    async def work(cluster: Cluster, here: InThisProcess) -> bool:
+@pytest.mark.parametrize("is_complete", [True, False])
+def test_a_lost_engine_rewinds_where_the_draw_was_not_complete_since_the_weights_for_it_are_gone(
+    tmp_path: Path, is_complete: bool
+) -> None:
+    async def work(cluster: Cluster, here: InThisProcess) -> tuple[bool, Drawn | None]:
         await generate(cluster, 0)
+
+        async def draw(policy: object) -> Drawn:
+            if not is_complete:
+                raise ActorLost("engine 1.finished: the process died")
+            return drawn()
+
+        cluster.draw_ahead(1, draw)
+        while cluster.ahead.is_undrawn == is_complete:
+            await asyncio.sleep(0)
         here.running["engine 1"].failure = ActorLost("died")
-        return await cluster.start_anew()
+        is_rewound = await cluster.start_anew()
+        return is_rewound, await cluster.ahead.take()
 
-    assert on_a_cluster(tmp_path, work, steps_ahead=1) and not on_a_cluster(tmp_path, work)
+    assert on_a_cluster(tmp_path, work, steps_ahead=1) == ((False, drawn()) if is_complete else (True, None))
 
 
-def test_groups_that_were_drawn_ahead_come_back_from_a_checkpoint_and_are_neither_drawn_nor_scored_again() -> None:
+def test_groups_that_were_drawn_ahead_come_back_from_a_checkpoint_and_are_neither_drawn_nor_scored_again(
+    tmp_path: Path,
+) -> None:
     scorer = Scorer()
     for changes in ({}, {"grouped": frozenset({"g"})}):
         first, _ = step(3, scorer, new=(0, 1), segment_tokens=None, **changes)
-        held = as_carried(Drawn(step=3, collected=first, seconds=1.0))
-        kept = json.loads(json.dumps([group.state_dict() for group in held]))
+        held = Held.of(Drawn(step=3, collected=first, seconds=1.5))
+        held.write(tmp_path)
+        read = Held.read(tmp_path, json.loads(json.dumps(held.facts())), [ENTRY])
+        assert read == held and read.seconds == 1.5
         scorer.seen.clear()
-        carried = tuple(PartialGroup.from_state(one, [ENTRY]) for one in kept)
-        again, policy = step(3, scorer, carried, segment_tokens=None, **changes)
+        again, policy = step(3, scorer, read.groups, segment_tokens=None, **changes)
         assert again == first and len(first.groups) == 2
         assert policy.requests == [] and scorer.seen == []
+        with pytest.raises(ValueError, match=r"ahead\.jsonl is not what the checkpoint was written with"):
+            Held.read(tmp_path, {**held.facts(), "digest": "0"}, [ENTRY])
 
 
 def config(**sections: object) -> Config:

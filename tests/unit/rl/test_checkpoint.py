@@ -92,7 +92,7 @@ def test_run_state_comes_back_from_its_plain_facts():
     state.is_warm, state.num_evals, state.rates = True, 3, {"sums": {"a": 0.1}}
     state.budgets = {"sums": {"b": 7}}
     state.advance(weights(1))
-    facts = {"step": 1, "weight_version": 1, "is_warm": True, "num_evals": 3, "carried": [], "ahead": []}
+    facts = {"step": 1, "weight_version": 1, "is_warm": True, "num_evals": 3, "carried": [], "ahead": None}
     assert state.state_dict() == {**facts, "rates": {"sums": {"a": 0.1}}, "budgets": {"sums": {"b": 7}}}
     restored, now = RunState(num_steps=5, weights=weights(0)), weights(1)
     restored.load_state_dict(state.state_dict(), now, ())

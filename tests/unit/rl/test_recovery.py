@@ -13,8 +13,10 @@ import pytest
 from rich.console import Console
 
 from configs.schema import Config
+from rl.ahead import Drawn
 from rl.alarms import WATCHED
 from rl.checkpoint import complete_checkpoints
+from rl.collect import Collected
 from rl.console import view_of
 from rl.faults import ActorLost, DeadlineExceeded
 from rl.preflight import Checked
@@ -27,7 +29,7 @@ from tests.unit.rl.small_cluster import InThisProcess
 NUM_STEPS = 6
 
 
-def run_of(folder: Path, here: InThisProcess, checkpoint: Any = None) -> Recoverable:
+def run_of(folder: Path, here: InThisProcess, checkpoint: Any = None, *, steps_ahead: int = 0) -> Recoverable:
     """Six steps with a checkpoint every second one, and two restarts in four steps."""
     config = Config.model_validate(
         {
@@ -36,7 +38,8 @@ def run_of(folder: Path, here: InThisProcess, checkpoint: Any = None) -> Recover
             "num_steps": NUM_STEPS,
             "engine": {"num_engines": 3},
             "checkpoint": {"every": 2},
-            "cluster": {"max_restarts": 2, "restart_window_steps": 4},
+            "cluster": {"max_restarts": 2, "restart_window_steps": 4, "separate": steps_ahead > 0},
+            "rollout": {"steps_ahead": steps_ahead},
             "report": {"wandb": "off"},
         }
     )
@@ -50,7 +53,19 @@ def run_of(folder: Path, here: InThisProcess, checkpoint: Any = None) -> Recover
     return Recoverable(checked, Report(config, folder, view_of("auto", Console(file=io.StringIO()))), processes=here)
 
 
-async def one_step(run: Recoverable, in_rollout: Callable[[], None], in_update: Callable[[], None]) -> None:
+async def draw(step: int, in_draw: Callable[[], None]) -> Drawn:
+    """What is drawn ahead: nothing."""
+    await asyncio.sleep(0)
+    in_draw()
+    return Drawn(step=step, collected=Collected(groups=()), seconds=0.0)
+
+
+async def one_step(
+    run: Recoverable,
+    in_rollout: Callable[[], None],
+    in_update: Callable[[], None],
+    in_draw: Callable[[], None] = lambda: None,
+) -> None:
     """What a step leaves behind, without what it is for."""
     step = run.state.step
     async with run.cluster.generating(run.state.weights):
@@ -58,6 +73,11 @@ async def one_step(run: Recoverable, in_rollout: Callable[[], None], in_update: 
         run.state.num_evals += 1
         in_rollout()
         await asyncio.sleep(0)
+        if run.config.rollout.steps_ahead:
+            if (drawn := await run.cluster.ahead.take()) is not None:
+                assert drawn.step == step
+            if step + 1 < NUM_STEPS:
+                run.cluster.draw_ahead(step + 1, lambda policy: draw(step + 1, in_draw))
     async with run.cluster.learning() as learner:
         in_update()
         await learner.update(None, [], lr=0.1)  # type: ignore[arg-type]
@@ -75,20 +95,24 @@ def go(
     device: DeviceProfile = CPU,
     in_rollout: Callable[[Recoverable, InThisProcess], None] = lambda run, here: None,
     in_update: Callable[[Recoverable, InThisProcess], None] = lambda run, here: None,
+    in_draw: Callable[[Recoverable, InThisProcess], None] = lambda run, here: None,
     at_end: Callable[[Recoverable, InThisProcess], Awaitable[None]] | None = None,
+    steps_ahead: int = 0,
 ) -> list[int]:
     """The steps of a run in the order in which they began, those that were done again included."""
     began: list[int] = []
 
     async def loop() -> None:
         here = InThisProcess(device)
-        async with run_of(folder, here) as run:
+        async with run_of(folder, here, steps_ahead=steps_ahead) as run:
             run.state.is_warm = True
             await run.save()
             while run.state.goes_on:
                 began.append(run.state.step)
                 async with run.recovering():
-                    await one_step(run, lambda: in_rollout(run, here), lambda: in_update(run, here))
+                    await one_step(
+                        run, lambda: in_rollout(run, here), lambda: in_update(run, here), lambda: in_draw(run, here)
+                    )
             if at_end is not None:
                 await at_end(run, here)
 
@@ -219,6 +243,53 @@ def test_a_second_stop_ends_the_run_at_once_and_saves_nothing(tmp_path: Path, ph
     with pytest.raises(asyncio.CancelledError):
         go(tmp_path, at_end=at_end, **{phase: stop_twice})
     assert [found.step for found in complete_checkpoints(RunFolder(tmp_path).checkpoints)] == [2, 0]
+
+
+def test_an_engine_that_is_lost_while_it_draws_ahead_rewinds_the_run(tmp_path: Path) -> None:
+    is_done: list[bool] = []
+
+    def in_draw(run: Recoverable, here: InThisProcess) -> None:
+        if run.state.step == 2 and not is_done:
+            is_done.append(True)
+            here.running["engine 1"].failure = ActorLost("engine 1.finished: the process died")
+            raise here.running["engine 1"].failure
+
+    done = [0, 1, 2, 3, 2, 3, 4, 5]  # step 2 ends, and step 3 finds that it has no samples; a checkpoint holds step 2
+    assert go(tmp_path, in_draw=in_draw, at_end=expect_a_whole_run, steps_ahead=1) == done
+
+
+def test_a_stop_before_what_was_drawn_ahead_is_taken_ends_the_run_at_once_and_it_is_saved(tmp_path: Path) -> None:
+    def in_rollout(run: Recoverable, here: InThisProcess) -> None:
+        if run.state.step == 3:
+            run.request_stop()
+
+    async def at_end(run: Recoverable, here: InThisProcess) -> None:
+        assert run.state.step == 3
+        await run.save()
+        await run.cluster.learner.saved()
+        newest = complete_checkpoints(run.folder.checkpoints)[0]
+        assert newest.step == 3 and newest.run["ahead"] is not None
+
+    assert go(tmp_path, in_rollout=in_rollout, at_end=at_end, steps_ahead=1) == [0, 1, 2, 3]
+
+
+def test_a_stop_whose_draw_ahead_fails_saves_the_step_that_was_learned(tmp_path: Path) -> None:
+    def in_update(run: Recoverable, here: InThisProcess) -> None:
+        if run.state.step == 2:
+            run.request_stop()
+
+    def in_draw(run: Recoverable, here: InThisProcess) -> None:
+        if run.state.step == 2:
+            raise ActorLost("engine 1.finished: the process died")
+
+    async def at_end(run: Recoverable, here: InThisProcess) -> None:
+        assert run.state.step == 3
+        await run.save()
+        await run.cluster.learner.saved()
+        newest = complete_checkpoints(run.folder.checkpoints)[0]
+        assert newest.step == 3 and newest.run["ahead"] is None
+
+    assert go(tmp_path, in_update=in_update, in_draw=in_draw, at_end=at_end, steps_ahead=1) == [0, 1, 2]
 
 
 def test_a_stop_while_learning_lets_the_step_end(tmp_path: Path) -> None:

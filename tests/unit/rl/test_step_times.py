@@ -34,3 +34,8 @@ def test_what_is_left_is_the_median_of_the_last_steps_without_evaluations_which_
     assert seconds_left([first], num_left=3, num_evals_left=1) == 3 * 15.0 + 20.0
     later = [row(8.0, 2.0, rollout=8.0), row(108.0, 2.0, rollout=8.0), row(11.0, 1.0, rollout=7.0, evaluation=4.0)]
     assert seconds_left([first, *later], num_left=10, num_evals_left=2) == 10 * 10.0 + 2 * 4.0
+
+
+def test_what_was_drawn_ahead_is_no_part_of_the_step_that_learns_from_it():
+    row = {"phase/generate_seconds": 12.0, "phase/rollout_seconds": 10.0, "phase/learn_seconds": 20.0}
+    assert seconds_of({**row, "phase/ahead_seconds": 30.0}) == seconds_of(row) == 32.0
