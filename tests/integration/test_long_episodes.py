@@ -143,8 +143,9 @@ OPENS, CLOSES = "\u00ab", "\u00bb"
 """Of thoughts: characters of the alphabet, the second of which this model says now and then."""
 STRIPS = (
     (
-        "{% for m in messages %}[{{ m.role }}]{% if m.role == 'assistant' %}{{ m.content.split('CLOSES')[-1] }}{% else %}"
-        "{{ m.content }}{% endif %}{{ eos_token }}{% endfor %}{% if add_generation_prompt %}[assistant]OPENS{% endif %}"
+        "{% for m in messages %}[{{ m.role }}]{% if m.role == 'assistant' %}{{ m.content.split('CLOSES')[-1] }}"
+        "{% else %}{{ m.content }}{% endif %}{{ eos_token }}{% endfor %}"
+        "{% if add_generation_prompt %}[assistant]OPENS{% endif %}"
     )
     .replace("OPENS", OPENS)
     .replace("CLOSES", CLOSES)
