@@ -183,15 +183,16 @@ def test_the_folder_cannot_hold_more_than_the_session_allows(session: Session) -
 
 
 def test_many_files_and_long_names_do_not_break_the_listing(session: Session) -> None:
+    patient = replace(PATIENT, wall_seconds=60.0)
     session.python(
         "import os\ntry:\n    for n in range(10**4): open(f'{n}' + 'n' * 200, 'w').close()\nexcept OSError: pass",
-        limits=replace(PATIENT, wall_seconds=60.0),
+        limits=patient,
     )
     try:
         assert len(session.list()) > 1000
     except FileRefused as refused:
         assert "entries" in str(refused) or "limits" in str(refused)
-    session.run(["sh", "-c", "find . -name '*nnn' -delete"])
+    assert session.run(["sh", "-c", "find . -name '*nnn' -delete"], limits=patient).ending is Ending.EXITED
     session.python("open(b'\\xff\\x80', 'w').close(); os.makedirs('a/' * 50)")
     assert "\udcff\udc80" in {entry.path for entry in session.list()}
 
