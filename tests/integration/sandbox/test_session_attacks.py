@@ -192,7 +192,8 @@ def test_many_files_and_long_names_do_not_break_the_listing(session: Session) ->
         assert len(session.list()) > 1000
     except FileRefused as refused:
         assert "entries" in str(refused) or "limits" in str(refused)
-    assert session.run(["sh", "-c", "find . -name '*nnn' -delete"], limits=patient).ending is Ending.EXITED
+    clear = ["sh", "-c", "find . -name '*nnn' -delete"]  # cut off for as long as there are more files than may be
+    assert any(session.run(clear, limits=patient).ending is Ending.EXITED for _ in range(200))
     session.python("open(b'\\xff\\x80', 'w').close(); os.makedirs('a/' * 50)")
     assert "\udcff\udc80" in {entry.path for entry in session.list()}
 
