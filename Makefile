@@ -101,11 +101,8 @@ export WRITE_LOCK
 
 # ---------------------------------------------------------------- checks
 
-# One worker more than cores that this process may use, 4 at most: half of a worker's time passes in waiting, for processes
-# that start and for limits that are met. Integration tests hold an engine and a learner each: 4 GB of memory a worker.
 # Threads that wait for work sleep instead of spinning, or two runs side by side would each burn the other's cores.
-WORKERS ?= $(shell cores=$$(env -u OMP_NUM_THREADS nproc); awk -v n=$$((cores < 3 ? cores + 1 : 4)) \
-	'/MemAvailable/ { room = int($$2 / 4000000); print room < 1 ? 1 : room < n ? room : n }' /proc/meminfo)
+WORKERS ?= $(shell $(PYTHON) tests/workers.py --memory)
 TESTS ?= tests/unit tests/contract tests/oracles tests/integration
 PYTEST = OMP_WAIT_POLICY=passive $(PY) -m pytest --quiet --durations=15
 PARALLEL = --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder
@@ -120,6 +117,7 @@ test-long: venv model  ## the tests that take minutes each: ranks, two engines, 
 	$(PYTEST) $(PARALLEL) -m "slow and not gpu" $(TESTS)
 
 .PHONY: unit
+unit: WORKERS = $(shell $(PYTHON) tests/workers.py)
 unit: venv  ## the fast tests alone
 	$(PYTEST) $(PARALLEL) tests/unit
 
@@ -146,7 +144,7 @@ test-gpu:  ## what only a CUDA device can show, with the environment of PYTHON= 
 
 VLLM ?= 0.27.0
 TORCH ?=
-OVERLAY = $(VENV)-vllm-$(VLLM)
+OVERLAY = $(VENV)-vllm-$(VLLM)$(TORCH:%=-torch-%)
 
 # vLLM 0.26 wants another torch (TORCH=2.11.0), which brings 5 GB of its own dependencies where only a CUDA build is had.
 .PHONY: test-vllm

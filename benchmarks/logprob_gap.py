@@ -48,7 +48,8 @@ NUM_PROMPTS, BUDGET = 100, 24
 def measure_gap(model_folder: Path, scratch: Path, *, control_every: int = 1) -> dict[str, float]:
     """The four gaps in nats, their number of tokens, and their ratios to `bf16`. Engines run in child processes.
 
-    `untrained` and `off_by_one`, which are many times `bf16`, are measured on every `control_every`-th sequence.
+    `untrained` and `off_by_one`, which are many times `bf16`, are measured on every `control_every`-th sequence, and
+    compared with `bf16` on the same.
     """
     learner = new_learner(model_folder, fake_quantize=True)
     int4, bf16 = scratch / "int4", scratch / "bf16"
@@ -63,15 +64,20 @@ def measure_gap(model_folder: Path, scratch: Path, *, control_every: int = 1) ->
     engine_bf16 = _in_child("serve_bf16", (bf16, sequences))
     trainer = learner.sequence_logprobs(sequences)
     del learner
-    plain = new_learner(model_folder, fake_quantize=False).sequence_logprobs(sequences[::control_every])
-    gaps = {
-        "matched": _gap(trainer, served["matched"], starts),
-        "bf16": _gap(trainer, engine_bf16, starts),
-        "untrained": _gap(plain, served["matched"][::control_every], starts[::control_every]),
-        "off_by_one": _gap(trainer[::control_every], served["off_by_one"], starts[::control_every]),
+    some = slice(None, None, control_every)
+    plain = new_learner(model_folder, fake_quantize=False).sequence_logprobs(sequences[some])
+    gaps = {"matched": _gap(trainer, served["matched"], starts), "bf16": _gap(trainer, engine_bf16, starts)}
+    controls = {
+        "untrained": _gap(plain, served["matched"][some], starts[some]),
+        "off_by_one": _gap(trainer[some], served["off_by_one"], starts[some]),
     }
-    ratios = {f"{name}_to_bf16": value / gaps["bf16"] for name, value in gaps.items() if name != "bf16"}
-    return gaps | ratios | {"num_tokens": float(sum(len(s) - a for s, a in zip(sequences, starts, strict=True)))}
+    bf16 = _gap(trainer[some], engine_bf16[some], starts[some])
+    ratios = {f"{name}_to_bf16": value / bf16 for name, value in controls.items()}
+    lengths = [len(sequence) - start for sequence, start in zip(sequences, starts, strict=True)]
+    return {
+        **gaps, **controls, **ratios, "matched_to_bf16": gaps["matched"] / gaps["bf16"],
+        "num_tokens": float(sum(lengths)), "num_control_tokens": float(sum(lengths[some])),
+    }  # fmt: skip
 
 
 def off_by_one(artefact: WeightArtefact, *, every: int) -> WeightArtefact:

@@ -26,8 +26,9 @@ from typing import Any, NamedTuple
 from gyms.mixture import GymEntry
 from rl.collect import Collected
 from rl.partial import PartialGroup
+from rl.run_folder import write_atomically
 
-__all__ = ["Ahead", "Drawn", "Held"]
+__all__ = ["Ahead", "Drawn", "Held", "read_lines"]
 
 _FILE = "ahead.jsonl"
 
@@ -47,6 +48,8 @@ class Ahead:
     def __init__(self) -> None:
         self.step: int | None = None
         """What is drawn, or was and has not been taken."""
+        self.taken: int | None = None
+        """The last step that was taken."""
         self._task: asyncio.Task[Drawn] | None = None
 
     @property
@@ -73,7 +76,8 @@ class Ahead:
 
     async def take(self) -> Drawn | None:
         """As `settled`; afterwards another may begin."""
-        drawn = await self.settled()
+        if (drawn := await self.settled()) is not None:
+            self.taken = drawn.step
         self.step = self._task = None
         return drawn
 
@@ -82,7 +86,7 @@ class Ahead:
         if (task := self._task) is not None:
             task.add_done_callback(lambda done: done.cancelled() or done.exception())  # somebody has looked
             task.cancel()
-            self.step = self._task = None
+        self.step = self.taken = self._task = None
 
     async def forget(self) -> None:
         """End it, and wait until its engines owe it nothing."""
@@ -100,28 +104,27 @@ class Held:
     """Complete: `rl.collect.collect` hands them through."""
     seconds: float
     """It took to draw them."""
+    lines: str
+    """The file: a group a line."""
 
     @classmethod
     def of(cls, drawn: Drawn) -> Held:
         """The same groups, as those that are carried over to another step."""
-        groups = (
+        groups = tuple(
             PartialGroup(draw=group.draw, step=drawn.step, siblings=tuple((s.sample, s.score) for s in group.samples))
             for group in drawn.collected.groups
         )
-        return cls(groups=tuple(groups), seconds=drawn.seconds)
-
-    def lines(self) -> str:
-        """A group a line."""
-        return "".join(json.dumps(group.state_dict()) + "\n" for group in self.groups)
+        lines = "".join(json.dumps(group.state_dict()) + "\n" for group in groups)
+        return cls(groups=groups, seconds=drawn.seconds, lines=lines)
 
     def facts(self) -> dict[str, Any]:
         """For the manifest: what the file must hold."""
         num_dropped = sum(group.draw.num_dropped for group in self.groups)
-        return {"digest": _digest(self.lines()), "seconds": self.seconds, "num_dropped": num_dropped}
+        return {"digest": _digest(self.lines), "seconds": self.seconds, "num_dropped": num_dropped}
 
     def write(self, folder: Path) -> None:
         """The file of a checkpoint that is being written."""
-        (folder / _FILE).write_text(self.lines(), encoding="utf-8")
+        write_atomically(folder / _FILE, self.lines)
 
     @classmethod
     def read(cls, folder: Path, facts: dict[str, Any], entries: Sequence[GymEntry]) -> Held:
@@ -131,13 +134,23 @@ class Held:
             facts: what `facts` gave. entries: the gyms of the run.
 
         Raises:
-            ValueError: the file is another one.
+            OSError, ValueError: the file is missing, or another one.
         """
-        text = (folder / _FILE).read_text(encoding="utf-8")
-        if _digest(text) != facts["digest"]:
-            raise ValueError(f"{folder / _FILE} is not what the checkpoint was written with; go on from another one")
-        groups = tuple(PartialGroup.from_state(json.loads(line), entries) for line in text.splitlines())
-        return cls(groups=groups, seconds=facts["seconds"])
+        lines = read_lines(folder, facts)
+        groups = tuple(PartialGroup.from_state(json.loads(line), entries) for line in lines.split("\n")[:-1])
+        return cls(groups=groups, seconds=facts["seconds"], lines=lines)
+
+
+def read_lines(folder: Path, facts: dict[str, Any]) -> str:
+    """The file of a checkpoint, with `Held.facts` of it.
+
+    Raises:
+        OSError, ValueError: it is missing, or another one.
+    """
+    lines = (folder / _FILE).read_text(encoding="utf-8")
+    if _digest(lines) != facts["digest"]:
+        raise ValueError(f"{_FILE} is not what it was written with")
+    return lines
 
 
 def _digest(text: str) -> str:

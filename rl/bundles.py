@@ -67,7 +67,9 @@ def bundle_of(config: Config, nodes: Sequence[Node]) -> Bundle:
     num_gpus = sum(int(node.get("GPU", 0)) for node in nodes)
     if 0 < num_gpus < num:
         what = {"engine.num_engines": "engines", "learner.num_ranks": "ranks of the learner"}.get(key, "processes")
-        lower = "set cluster.separate = false" if config.cluster.separate else f"set {key} to {num_gpus} or less"
+        lower = f"set {key} to {num_gpus} or less"
+        if config.cluster.separate:
+            lower = "lower one of the two, or set cluster.separate = false and rollout.steps_ahead = 0"
         raise ValueError(
             f"the Ray cluster has {num_gpus} GPU(s), and {key} = {num} {what} need one each; "
             f"{lower}, or join a cluster with {num} (cluster.address)"

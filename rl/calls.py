@@ -46,19 +46,28 @@ class Actor:
         self._handle = handle
         self._limits = limits
         self._place = place
+        self._is_ended = False
 
     async def ask(self, method: str, *args: Any, setting: str, **kwargs: Any) -> Any:
         return await self._answer(self._call(method, *args, **kwargs), method, setting)
 
     async def ask_shared(self, method: str, *args: Any, setting: str, **kwargs: Any) -> tuple[Any, Any]:
+        self._check_there(method)
         large, known = getattr(self._handle, method).options(num_returns=2).remote(*args, **kwargs)
         return large, await self._answer(known, method, setting)
 
     def kill(self) -> None:
         """End the process, now."""
+        self._is_ended = True
         ray.kill(self._handle)
 
+    def _check_there(self, method: str) -> None:
+        """Ray, asked for one that it ended when it ended itself, would start anew."""
+        if self._is_ended:
+            raise ActorLost(f"{self.name}.{method}: the process was ended")
+
     def _call(self, method: str, *args: Any, **kwargs: Any) -> ray.ObjectRef:
+        self._check_there(method)
         return getattr(self._handle, method).remote(*args, **kwargs)
 
     async def _answer(self, reference: ray.ObjectRef, method: str, setting: str) -> Any:

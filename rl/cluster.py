@@ -71,6 +71,8 @@ class Cluster:
         on_phase: Callable[[str, float], None] = lambda name, seconds: None,
         processes: StartsProcesses | None = None,
     ) -> None:
+        if initial_int4 is None:  # nobody whom engines could be separate from
+            config = config.model_copy(update={"cluster": config.cluster.model_copy(update={"separate": False})})
         self.config = config
         self.model_folder = model_folder
         self.initial_int4 = initial_int4
@@ -157,7 +159,8 @@ class Cluster:
             lost = set(self._engines)
         for i in lost:
             self._processes.stop(self._engines.pop(i))
-        is_rewound = self.learner.is_lost or self.learner.has_moved or self.ahead.is_undrawn
+        is_undrawn = self.ahead.is_undrawn or self.ahead.step not in (None, self.place.step)
+        is_rewound = self.learner.is_lost or self.learner.has_moved or is_undrawn
         if self.learner.is_lost:
             assert self._learner is not None
             for rank in self._learner.ranks if isinstance(self._learner, RankGroup) else [self._learner]:

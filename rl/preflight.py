@@ -22,7 +22,7 @@ from gyms.fingerprint import gym_fingerprint
 from gyms.load import GymSpec
 from gyms.mixture import GymEntry
 from rl.architectures import check_architecture, check_tensor_parallel
-from rl.bundles import Node, bundle_of, check_processes, device_of, num_bundles
+from rl.bundles import Node, bundle_of, device_of
 from rl.checkpoint import Checkpoint
 from rl.curated import Curated, Source, split
 from rl.golds import Replayed, replay_golds
@@ -219,8 +219,8 @@ def device_for(config: Config, nodes: AskNodes) -> DeviceProfile:
         ValueError: there is no such cluster, or it has no room for as many engines and ranks.
     """
     if is_local(config):
-        num_cpus = config.cluster.cpus_per_bundle or max((os.cpu_count() or 1) // num_bundles(config)[1], 1)
-        check_processes(config, num_cpus)
+        num_gpus = torch.cuda.device_count()
+        bundle_of(config, [{"CPU": os.cpu_count() or 1, **({"GPU": num_gpus} if num_gpus else {})}])
         return this_device()
     found = nodes(config)
     bundle_of(config, found)

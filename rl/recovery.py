@@ -114,7 +114,7 @@ class Recoverable:
             return
         self.judging.load_state_dict(checkpoint.run["judging"])  # the critic's tasks: groups may go on with them
         self.state.load_state_dict(checkpoint.run, weights, self.checked.gyms)
-        if (facts := checkpoint.run.get("ahead")) is not None:
+        if facts := checkpoint.run.get("ahead"):
             self.state.ahead = Held.read(checkpoint.folder, facts, self.checked.gyms)
         self.state.is_stopping = self._is_stopping
         self.cluster.place.step = self.state.step
@@ -134,7 +134,8 @@ class Recoverable:
             return
         self._is_stopping = self.state.is_stopping = True
         self.report.say("stopping with a checkpoint (Ctrl-C again: stop without)")
-        if self.cluster.is_generating and self.cluster.ahead.step in (None, self.state.step):
+        ahead, step = self.cluster.ahead, self.state.step
+        if self.cluster.is_generating and ahead.step in (None, step) and ahead.taken != step:
             self._is_abandoning = True
             self._task.cancel()
 
@@ -198,20 +199,23 @@ class Recoverable:
         """
         every, alarm = self.config.checkpoint.every, alarm_of(self.watched, self.config.alarm)
         if alarm or (every and self.state.step % every == 0):
-            await self.save()
+            await self.save(is_leaving=alarm is not None)
         if alarm:
             await self.cluster.learner.saved()
             saved = self.folder.checkpoints / f"step_{self.state.step:06d}"
             raise RunStopped(f"{alarm}. Saved {saved}; to go on all the same, change or unset (=none) that setting")
 
-    async def save(self) -> None:
+    async def save(self, *, is_leaving: bool = False) -> None:
         """Write a checkpoint, unless it is there: learner first, manifest last, one rename.
+
+        Args:
+            is_leaving: the run ends, as it does after Ctrl-C.
 
         Where there is memory for it, the learner writes while engines sample; what it would be asked next waits. A kill
         before its end leaves the checkpoint before.
         """
         await self.cluster.learner.saved()
-        await self._hold_what_is_drawn_ahead()
+        await self._hold_what_is_drawn_ahead(is_leaving=is_leaving or self._is_stopping)
         facts = {**self.state.state_dict(), "judging": self.judging.state_dict()}
         latest = latest_checkpoint(self.folder.checkpoints)
         if latest is not None and latest.holds(facts, self.checked.fingerprint):
@@ -227,15 +231,15 @@ class Recoverable:
                 await learner.save(staging)
             self._complete(staging, facts, self.state.ahead)
 
-    async def _hold_what_is_drawn_ahead(self) -> None:
-        """A checkpoint has it. Where the user wants to leave, one without it is better than none."""
+    async def _hold_what_is_drawn_ahead(self, *, is_leaving: bool) -> None:
+        """A checkpoint has it. For a run that ends, one without it is better than none."""
         if self.cluster.ahead.step is None:
             return
         try:
             with self.times.span("save"):
                 drawn = await self.cluster.ahead.settled()
         except Exception as error:  # whatever ended it: the step that was learned is well
-            if not self._is_stopping:
+            if not is_leaving:
                 raise
             self.cluster.ahead.cancel()
             self.report.say(f"{error}; the next step will be drawn anew, by the weights of this one")

@@ -16,6 +16,7 @@ from configs.load import ConfigError, check_same_run, from_json
 from configs.schema import Config
 from gyms.critic.gym import CriticGym
 from gyms.mixture import GymEntry
+from rl.ahead import read_lines
 from rl.checkpoint import Checkpoint, latest_checkpoint
 from rl.run_folder import RunFolder
 
@@ -30,6 +31,8 @@ def resumed(config: Config, folder: RunFolder) -> tuple[Config, Checkpoint] | No
     """
     try:
         checkpoint = latest_checkpoint(folder.checkpoints)
+        if checkpoint is not None and (ahead := checkpoint.run.get("ahead")):
+            read_lines(checkpoint.folder, ahead)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(
             f"the newest checkpoint in {folder.checkpoints} cannot be read ({type(error).__name__}: {error}); delete "

@@ -86,6 +86,7 @@ class Run(Recoverable):
         step = self.state.step
         self.judging.serve(policy)
         drawn = await self.cluster.ahead.take()
+        assert drawn is None or drawn.step == step, f"step {drawn.step} was drawn, and step {step} is to be done"
         if drawn is None and self.state.ahead is not None:
             drawn = await self._draw(policy, step, temperature=temperature, held=self.state.ahead)
         if drawn is not None:

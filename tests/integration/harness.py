@@ -63,7 +63,8 @@ def standing_ray() -> Iterator[str]:
     """The address of a Ray like the one that a run starts for itself; it ends with this process, whatever ends that."""
     command = [sys.executable, "-c", HEAD, str(ROOT / "configs" / "tiny_cpu.toml")]
     head = subprocess.Popen(
-        command, cwd=ROOT, env=Runs().environment(), text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        command, cwd=ROOT, env=Runs().environment() | {"RAY_AUTH_MODE": "token"}, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
     )  # fmt: skip
     assert head.stdin is not None and head.stdout is not None
     try:
@@ -72,8 +73,11 @@ def standing_ray() -> Iterator[str]:
         yield address
     finally:
         head.stdin.close()
-        head.wait(timeout=PATIENCE)
-        head.stdout.close()
+        try:
+            head.wait(timeout=PATIENCE)
+        finally:
+            head.kill()
+            head.stdout.close()
 
 
 class Runs:

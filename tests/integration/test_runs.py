@@ -77,13 +77,13 @@ def test_without_a_learning_rate_the_export_is_the_initial_model_and_long_prompt
 
 
 def test_evaluating_model_folders_by_themselves_finds_what_the_run_found_of_the_same_weights(
-    joining_runs: Runs, straight_run: Path
+    runs: Runs, straight_run: Path
 ) -> None:
     models = [str(straight_run / name) for name in ("base", "initial_int4", "export")]
     config = str(ROOT / "configs" / "tiny_cpu.toml")
     command = [sys.executable, "-m", "rl.evaluate", *models, config, *SHORT, "--max-tokens", "2,5", "--json"]
     done = subprocess.run(
-        command, cwd=ROOT, text=True, capture_output=True, env=joining_runs.environment(), timeout=PATIENCE, check=False
+        command, cwd=ROOT, text=True, capture_output=True, env=runs.environment(), timeout=PATIENCE, check=False
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)["results"]

@@ -111,6 +111,7 @@ def test_a_lost_engine_rewinds_where_the_draw_was_not_complete_since_the_weights
         cluster.draw_ahead(1, draw)
         while cluster.ahead.is_undrawn == is_complete:
             await asyncio.sleep(0)
+        cluster.place.step = 1  # step 0 is done
         here.running["engine 1"].failure = ActorLost("died")
         is_rewound = await cluster.start_anew()
         return is_rewound, await cluster.ahead.take()
@@ -132,7 +133,7 @@ def test_groups_that_were_drawn_ahead_come_back_from_a_checkpoint_and_are_neithe
         again, policy = step(3, scorer, read.groups, segment_tokens=None, **changes)
         assert again == first and len(first.groups) == 2
         assert policy.requests == [] and scorer.seen == []
-        with pytest.raises(ValueError, match=r"ahead\.jsonl is not what the checkpoint was written with"):
+        with pytest.raises(ValueError, match=r"ahead\.jsonl is not what it was written with"):
             Held.read(tmp_path, {**held.facts(), "digest": "0"}, [ENTRY])
 
 

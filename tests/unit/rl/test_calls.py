@@ -89,6 +89,16 @@ def test_an_answer_is_returned_and_nothing_has_failed() -> None:
     assert ask(actor) == 42 and actor.failure is None
 
 
+def test_a_process_that_was_ended_is_not_asked_again_which_would_start_ray_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    actor = learner_that(42)
+    monkeypatch.setattr(ray, "kill", lambda handle: None)
+    actor.kill()
+    with pytest.raises(ActorLost, match=r"^learner\.update: the process was ended$"):
+        ask(actor)
+
+
 def test_a_call_without_an_answer_names_actor_method_phase_step_and_setting() -> None:
     actor = learner_that(None)
     with pytest.raises(DeadlineExceeded) as told:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import os
 from pathlib import Path
 
 import pytest
@@ -53,8 +54,9 @@ def test_a_length_beyond_the_context_names_the_setting_that_raises_it(capsys, ti
     assert "exceeds what the model knows (max_position_embeddings = 128" in line
 
 
-def test_processes_of_an_engine_must_be_able_to_share_each_model(capsys, tiny_folder, tmp_path):
+def test_processes_of_an_engine_must_be_able_to_share_each_model(capsys, tiny_folder, tmp_path, monkeypatch):
     """Two heads; 96 rows of the MLP are 48 for each of two, which packed matrices cannot have and others may."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
     told = refused(capsys, str(tiny_folder), "engine.tensor_parallel=3", "cluster.cpus_per_bundle=3")
     assert told.startswith("engine.tensor_parallel = 3 does not divide num_attention_heads = 2 ")
     two = "engine.tensor_parallel=2", "cluster.cpus_per_bundle=2"

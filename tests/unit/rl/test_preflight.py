@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 from pathlib import Path
 
@@ -111,6 +113,12 @@ max_microbatch_tokens = 64
 [report]
 wandb = "off"
 """
+
+
+@pytest.fixture(autouse=True)
+def four_cores(monkeypatch):
+    """Whatever this machine has."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
 
 
 @pytest.fixture
@@ -322,8 +330,22 @@ def test_too_little_memory_is_refused_with_what_would_need_less(configured):
     assert 0 < available_memory() < 1 << 50
 
 
-def test_ranks_that_each_read_the_model_need_memory_for_that_many_of_it(configured):
-    message = refusal(configured("learner.num_ranks=10000000"))
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["cluster.separate=true"], r"engine.num_engines \+ learner.num_ranks = 2 needs as many"),
+        (["engine.num_engines=2"], "engine.num_engines = 2 needs as many"),
+        (["cluster.cpus_per_bundle=2"], "room for 0 bundles of 2"),
+    ],
+)
+def test_more_bundles_than_this_machine_has_are_refused_at_once(configured, monkeypatch, overrides, told):
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    assert re.search(told, refusal(configured(*overrides)))
+
+
+def test_ranks_that_each_read_the_model_need_memory_for_that_many_of_it(configured, monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 10_000_000)
+    message = refusal(configured("learner.num_ranks=10000000", "cluster.cpus_per_bundle=1"))
     assert "GiB of memory (learner " in message
 
 

@@ -273,6 +273,15 @@ def test_a_stop_before_what_was_drawn_ahead_is_taken_ends_the_run_at_once_and_it
     assert go(tmp_path, in_rollout=in_rollout, at_end=at_end, steps_ahead=1) == [0, 1, 2, 3]
 
 
+def test_a_stop_behind_what_was_taken_lets_the_step_end_also_the_last_one(tmp_path: Path) -> None:
+    def in_rollout(run: Recoverable, here: InThisProcess) -> None:
+        if run.state.step == NUM_STEPS - 1:
+            run.cluster.ahead.taken = NUM_STEPS - 1
+            run.request_stop()
+
+    assert go(tmp_path, in_rollout=in_rollout, at_end=expect_a_whole_run, steps_ahead=1) == list(range(NUM_STEPS))
+
+
 def test_a_stop_whose_draw_ahead_fails_saves_the_step_that_was_learned(tmp_path: Path) -> None:
     def in_update(run: Recoverable, here: InThisProcess) -> None:
         if run.state.step == 2:
