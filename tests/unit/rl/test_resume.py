@@ -12,6 +12,7 @@ from configs.schema import Config
 from gyms.api import Services
 from gyms.critic.gym import CriticGym, CriticGymSettings
 from gyms.mixture import GymEntry
+from rl.ahead import Held
 from rl.checkpoint import Checkpoint
 from rl.resume import check_draws_so_far, check_fingerprint, resumed
 from rl.run_folder import RunFolder
@@ -74,6 +75,19 @@ def test_a_checkpoint_that_cannot_be_read_is_refused_with_what_to_do(folder, spo
     (folder.checkpoints / "step_000003" / "run.json").write_text(spoil)
     told = refusal(resumed, config_of(), folder)
     assert "cannot be read" in told and "delete its folder to go on from the one before" in told and "\n" not in told
+
+
+@pytest.mark.parametrize("lines", [None, "", '{"step": 4}\n'])
+def test_a_checkpoint_without_what_was_drawn_ahead_is_refused_in_the_same_way(folder, lines):
+    checkpoint = folder.checkpoints / "step_000003"
+    held = Held(groups=(), seconds=1.0, lines='{"step": 3}\n')
+    run = {"step": 3, "ahead": held.facts()}
+    (checkpoint / "run.json").write_text(json.dumps({"run": run, "fingerprint": FINGERPRINT}))
+    held.write(checkpoint)
+    assert resumed(config_of(), folder) is not None
+    (checkpoint / "ahead.jsonl").unlink() if lines is None else (checkpoint / "ahead.jsonl").write_text(lines)
+    told = refusal(resumed, config_of(), folder)
+    assert "cannot be read" in told and "ahead.jsonl" in told and "delete its folder" in told
 
 
 @pytest.mark.parametrize("spoil", [None, "{", '{"seeed": 1}'])
