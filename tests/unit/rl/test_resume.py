@@ -131,6 +131,13 @@ def test_a_limit_that_changed_no_draw_so_far_may_be_raised(old, new, rows):
     check(old, new, rows)
 
 
+@pytest.mark.parametrize("held", [{"ahead": {"num_dropped": 1}}, {"carried": [{"num_dropped": 0}, {"num_dropped": 2}]}])
+def test_a_draw_that_is_there_already_counts_for_the_step_to_do(held):
+    was, now = config_of(DROP), config_of(DROP, LONGER)
+    checkpoint = Checkpoint(folder=Path("step_000003"), run={"step": 3, **held})
+    assert "step 3 drew others in the place" in refusal(check_draws_so_far, was, now, checkpoint, NONE_DROPPED, ())
+
+
 @pytest.mark.parametrize(
     ("old", "new", "rows", "expected"),
     [
