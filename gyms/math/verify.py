@@ -21,6 +21,7 @@ from gyms.math.read import read, read_labelled
 from gyms.math.relations import FalseEquation
 from gyms.math.remarks import spelled
 from gyms.math.scalars import Rules
+from gyms.math.shapes import differs_in_case
 from gyms.math.tree import MAX_ANSWER_CHARS, MAX_RESPONSE_CHARS, TooComplex, Unreadable, check_text, num
 from gyms.response import final_text
 
@@ -257,7 +258,10 @@ def _is_right(gold: Gold, text: str, rules: Rules) -> bool:
         if not gold.is_variable:
             return False
     if gold.node.op in ("text", "word"):
-        said = {_ARTICLES.sub("", literal(part)) for part in (text, text.rpartition("=")[2])}
+        parts = [text, text.rpartition("=")[2]]
+        if gold.node.op == "word" and any(differs_in_case(gold.text, part) for part in parts):
+            return False
+        said = {_ARTICLES.sub("", literal(part)) for part in parts}
         if _ARTICLES.sub("", gold.node.value) in said:
             return True
         if gold.node.op == "text":

@@ -40,12 +40,28 @@ def test_the_larger_and_the_smaller_of_expressions_have_values() -> None:
     assert verdicts("4", [r"\max(3, 4)", r"\max\{3, 4\}"]) == {r"\max(3, 4)": False, r"\max\{3, 4\}": False}
 
 
-def test_a_product_of_small_letters_has_no_order_and_names_have_one() -> None:
-    assert verdicts("xyz", ["zxy", r"z \cdot xy", "xyy", "xy", "xyzz"]) == {
-        "zxy": True, r"z \cdot xy": True, "xyy": False, "xy": False, "xyzz": False,
-    }  # fmt: skip
-    assert not verify("ABC", r"\boxed{BCA}").is_right
-    assert not verify("lion", r"\boxed{loin}").is_right
+def test_what_stands_below_an_extreme_is_no_argument_of_it() -> None:
+    for gold, answer in (
+        ("n+1", r"\max_n(n+1)"), ("x^2+1", r"\max_{x}(x^2+1)"), ("n", r"\min_{n}(n+5)"), ("x", r"\min_x x"),
+        (r"\max(x,0)", r"\max_x(0)"), (r"\min_a|x-a|", r"\min(a,|x-a|)"),
+    ):  # fmt: skip
+        assert not verify(gold, rf"\boxed{{{answer}}}").is_right, (gold, answer)
+    assert verify(r"\min_a|x-a|", r"\boxed{\min_{a} |x-a|}").is_right
+    assert verify(r"\log_2 x", r"\boxed{\frac{\ln x}{\ln 2}}").is_right
+
+
+def test_a_bare_run_of_letters_keeps_its_order_and_a_product_with_a_sign_has_none() -> None:
+    for gold, answer in (("bac", "bca"), ("act", "cat"), ("god", "dog"), ("lm", "ml"), ("on", "no"), ("ab", "ba")):
+        assert verdicts(gold, [answer, gold]) == {answer: False, gold: True}
+    assert verdicts("ab", [r"b\cdot a", "b*a", r"a \cdot b"]) == {r"b\cdot a": True, "b*a": True, r"a \cdot b": True}
+    assert verdicts("xyz", [r"z \cdot xy", "zxy", "xyy"]) == {r"z \cdot xy": True, "zxy": False, "xyy": False}
+
+
+def test_short_runs_of_small_letters_and_of_capitals_are_different_names() -> None:
+    for gold, answer in (("ab", "AB"), ("xyz", "XYZ"), ("AB", "ab"), ("ab", "k = AB"), ("ab", r"\text{AB}")):
+        assert not verify(gold, rf"\boxed{{{answer}}}").is_right, (gold, answer)
+    for gold, answer in (("Sun", "sun"), ("sun", "Sun"), ("yes", "YES"), ("no", "No"), ("AB", r"\text{AB}")):
+        assert verify(gold, rf"\boxed{{{answer}}}").is_right, (gold, answer)
 
 
 def test_a_number_may_be_said_in_words() -> None:
