@@ -26,7 +26,35 @@ def test_an_antiderivative_keeps_its_absolute_value() -> None:
 
 @pytest.mark.parametrize(
     ("gold", "answer"),
-    [(r"\ln x^2", r"2\ln x"), (r"\ln x", r"\ln|x|"), (r"\ln|x^2+1|", r"\ln(x^2+1)"), ("|x|^2", "x^2")],
+    [
+        (r"\ln\left|\frac{x-1}{x+1}\right|", r"\ln|x-1|-\ln(x+1)"), (r"\ln|x^2-1|", r"\ln|x-1|+\ln(x+1)"),
+        (r"\ln|x|", r"\ln x+\ln|1|"), (r"\ln|x|", r"\ln x+|0|"), (r"(-1)^n\ln|x|", r"(-1)^n\ln x"),
+    ],
+)  # fmt: skip
+def test_an_absolute_value_may_not_be_left_out_in_part_nor_replaced_by_one_elsewhere(gold: str, answer: str) -> None:
+    assert not verify(gold, rf"\boxed{{{answer}}}").is_right
+    assert not verify(gold + " + C", rf"\boxed{{{answer} + C}}").is_right
+    assert verify(gold, rf"\boxed{{{gold}}}").is_right
+
+
+def test_an_even_power_of_an_odd_root_needs_no_absolute_value() -> None:
+    given = ["x^{2/3}", r"\sqrt[3]{x^2}", "x^{1/3}"]
+    assert list(verdicts("|x|^{2/3}", given).values()) == [True, True, False]
+    assert verify("|x|^{4/3}", r"\boxed{x^{4/3}}").is_right
+    assert not verify("3|x|^{1/3}", r"\boxed{3x^{1/3}}").is_right
+    assert not verify("|x|^{3/2}", r"\boxed{x^{3/2}}").is_right
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer"),
+    [
+        (r"\ln|x^2-1|", r"\ln|x-1|+\ln|x+1|"),
+        (r"(-1)^n\ln|x|", r"\cos(n\pi)\ln|x|"),
+        (r"\ln x^2", r"2\ln x"),
+        (r"\ln x", r"\ln|x|"),
+        (r"\ln|x^2+1|", r"\ln(x^2+1)"),
+        ("|x|^2", "x^2"),
+    ],
 )
 def test_expressions_that_agree_where_the_gold_answer_needs_it_are_the_same(gold: str, answer: str) -> None:
     assert verify(gold, rf"\boxed{{{answer}}}").is_right
