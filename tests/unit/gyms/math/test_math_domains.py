@@ -119,3 +119,57 @@ def test_a_claim_that_goes_on_with_a_guess_is_no_answer() -> None:
         assert verify("17", response).is_right
     for response in ("Answer: 17? maybe 18?", "The answer is 17. Or maybe 18.", "Answer: 17?? perhaps 18"):
         assert not verify("17", response).is_right
+
+
+@pytest.mark.parametrize(
+    "guess",
+    [
+        ".\nOr maybe 18.", ". Or eighteen.", ". Or maybe it is 18.", ". Or, perhaps, 18.", ". Or maybe **18**.",
+        ". Or maybe x = 18.", ". Or \u221218.", ". Or .5", ". Alternatively, 18.", "? 18?", "\nOr maybe 18",
+        ". Or maybe 18 apples.", ". Perhaps $x = 18$.",
+    ],
+)  # fmt: skip
+def test_a_guess_of_another_value_behind_a_claim_makes_it_no_answer(guess: str) -> None:
+    assert not verify("17", f"The answer is 17{guess}").is_right
+    assert not verify("17", f"The answer is $17${guess}").is_right
+
+
+def test_a_guess_in_words_behind_a_claim_in_words_makes_it_no_answer() -> None:
+    assert not verify("7", "The answer is seven. Or maybe eight.").is_right
+
+
+@pytest.mark.parametrize(
+    ("gold", "response"),
+    [
+        ("0.5", "The answer is 0.5. Or 1/2."), ("0.5", "The answer is 0.5. Or 50%."),
+        ("1/2", r"The answer is $\frac12$. Or 50%."), ("17", "The answer is 17. Or 17.0."),
+        ("17", "The answer is 17. Or maybe seventeen."),
+        ("17", "The answer is 17. Perhaps $x=3$ looked right at first, but it fails."),
+        ("17", "The answer is 17. Possibly $n$ could be larger, but no."), ("17", "The answer is 17. Or so I think."),
+    ],
+)  # fmt: skip
+def test_the_same_value_or_talk_behind_a_claim_leaves_it(gold: str, response: str) -> None:
+    assert verify(gold, response).is_right
+
+
+def test_a_later_final_answer_in_words_takes_back_a_box() -> None:
+    for box in ("7", "seven"):
+        assert not verify("7", rf"\boxed{{{box}}}. The final answer is eight.").is_right
+        assert verify("7", rf"\boxed{{{box}}}. The final answer is seven.").is_right
+        assert verify("7", rf"\boxed{{{box}}}. The final answer is correct.").is_right
+
+
+@pytest.mark.parametrize(
+    ("gold", "response"),
+    [
+        ("7", "five\nsix\nseven"), ("7", "six\n\nseven"), ("7", "Six. Seven."), ("7", "Six? Seven?"),
+        ("7", "Either six or\nseven"), ("3", "Step\nthree"), ("1", "It is a tough\none"),
+    ],
+)  # fmt: skip
+def test_a_number_in_words_that_only_ends_a_text_is_no_answer(gold: str, response: str) -> None:
+    assert not verify(gold, response).is_right
+
+
+@pytest.mark.parametrize("response", ["Seven.", "seven", "The total is seven.", "It is: seven", "So it is **seven**."])
+def test_a_number_in_words_that_is_the_text_or_follows_a_lead_in_is_an_answer(response: str) -> None:
+    assert verify("7", response).is_right
