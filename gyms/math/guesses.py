@@ -2,7 +2,8 @@ r"""A guess behind a claim: "The answer is 17. Or maybe 18." claims two values.
 
 The claim ends with its sentence; this looks at what follows, across one line's end at most. A guess begins with
 "or", "maybe", ... (or follows a question mark at once), has but a few known words before its value, and ends with it:
-"Perhaps $x=3$ looked right at first" is talk. Whether both values are the same is for the comparison to say: "0.5. Or 1/2."
+"Perhaps $x=3$ looked right at first" is talk. Whether both values are the same is for the comparison to say:
+"0.5. Or 1/2."
 """
 
 from __future__ import annotations
