@@ -126,7 +126,7 @@ def test_a_claim_that_goes_on_with_a_guess_is_no_answer() -> None:
     [
         ".\nOr maybe 18.", ". Or eighteen.", ". Or maybe it is 18.", ". Or, perhaps, 18.", ". Or maybe **18**.",
         ". Or maybe x = 18.", ". Or \u221218.", ". Or .5", ". Alternatively, 18.", "? 18?", "\nOr maybe 18",
-        ". Or maybe 18 apples.", ". Perhaps $x = 18$.",
+        ". Or maybe 18 apples.", ". Perhaps $x = 18$.", ". Or 18 or 19.", ". Maybe 18, maybe 19.",
     ],
 )  # fmt: skip
 def test_a_guess_of_another_value_behind_a_claim_makes_it_no_answer(guess: str) -> None:
