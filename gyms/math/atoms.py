@@ -385,7 +385,8 @@ class AtomParser(BracketParser):
             args = (*args, base)
         if name in ("max", "min") and len(args) == 1 and args[0].op == "set":
             args = args[0].args  # \max\{a, b\}
-        node = self.node("fn", args, name if base is None or name != "log" else "logb")
+        # What stands below \max is what it runs over, no argument: such a node has no value, and equals only itself.
+        node = self.node("fn", args, name if base is None else "logb" if name == "log" else f"{name}_over")
         if exponent is None:
             return node
         if exponent.op == "neg" and name in ("sin", "cos", "tan", "cot", "sec", "csc"):

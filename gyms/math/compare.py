@@ -47,6 +47,7 @@ from gyms.math.shapes import (
     as_point,
     as_whole,
     counted,
+    differs_in_case,
     distinct,
     grouping,
     is_closed_at_infinity,
@@ -55,7 +56,6 @@ from gyms.math.shapes import (
     items_of,
     letters_of,
     plain,
-    same_letters,
     spread,
     width_of,
 )
@@ -97,8 +97,8 @@ def equivalent(gold: Node, answer: Node, rules: Rules) -> bool:
     if gold.op == "rel" or answer.op == "rel":
         return _relations(gold, answer, rules)
     if gold.op == "text" or answer.op == "text" or (gold.op == "word" and answer.op == "word"):
-        if gold.op == answer.op == "word" and same_letters(gold, answer):
-            return True
+        if gold.op == answer.op == "word" and differs_in_case(_written(gold), _written(answer)):
+            return False
         return gold.value == answer.value and isinstance(gold.value, str)
     gold, answer = plain(gold), plain(answer)
     if "list" in (gold.op, answer.op):
@@ -125,6 +125,11 @@ def equivalent(gold: Node, answer: Node, rules: Rules) -> bool:
     if gold == answer and gold.op in ("pow", "mul") and _is_of_sets(gold):
         return True
     return same_scalar(counted(gold, answer), counted(answer, gold), rules)
+
+
+def _written(word: Node) -> str:
+    """The letters of a word as they were written: its value has no capitals."""
+    return "".join(part.value for part in word.args[0].args if part.op == "sym")
 
 
 def _named_alike(gold: Node, answer: Node) -> tuple[Node, Node]:

@@ -19,7 +19,9 @@ import re
 from itertools import islice
 from typing import NamedTuple
 
-from gyms.math.remarks import adverbs_end
+from gyms.math.guesses import guess_behind
+from gyms.math.normal import normalise
+from gyms.math.remarks import adverbs_end, spelled
 from gyms.math.tree import MAX_NESTING
 from gyms.math.units import scaled
 from gyms.response import final_text, without_fences
@@ -63,11 +65,7 @@ _AFTER_BOX = re.compile(
     r"[ ]{0,9}\$?[ ]{0,9}(\\?%|percent\b|per cent\b|pct\b|\\text\{[ ]{0,9}percent[ ]{0,9}\}|\^\{?\\circ\}?|\u00b0)"
 )
 _CHECK = re.compile(r"\b(?:check|verify|test|checking|verifying)[ ]+(?:our|the|this|my|your)[ ]+$", re.I)
-_SENTENCE_END = re.compile(
-    r"[.!?](?=[\s*\"']|$)(?![.!?\s]{0,9}\b(?i:or|maybe|perhaps|possibly)(?i: maybe| perhaps)?,? [-$\\\d])"
-    r"(?<!\b[A-J]\.)(?<!\bsq\.)(?<!\bcu\.)"
-    r"|\n|(?:<\|)|$"
-)
+_SENTENCE_END = re.compile(r"[.!?](?=[\s*\"']|$)(?<!\b[A-J]\.)(?<!\bsq\.)(?<!\bcu\.)|\n|(?:<\|)|$")
 _CLAIM = re.compile(r"[\d\\$]")
 _MATH = re.compile(r"\$\$?([^$]+)\$\$?|\\\(((?:[^\\]|\\(?!\)))*)\\\)|\\\[((?:[^\\]|\\(?!\]))*)\\\]")
 _NUMBER = (
@@ -238,7 +236,7 @@ def _phrases(segment: str, *, last_mark: int, has_mark: bool) -> list[_Final]:
         if match[1] or match.start() >= last_mark:
             text = _phrase_content(segment, match.end())
             is_free = not _BOX.search(text) and "####" not in text and not _PHRASE.search(text)
-            if text and is_free and (not has_mark or _CLAIM.search(text)):
+            if text and is_free and (not has_mark or _CLAIM.search(text) or _is_number_word(text)):
                 found.append(_Final(match.start(), match.end(), text, False))
     return found
 
@@ -337,7 +335,7 @@ def _joined(segment: str, boxes: list[_Final]) -> list[_Final]:
 
 
 def _phrase_content(segment: str, start: int) -> str:
-    """What "the answer is" says, up to the end of the sentence."""
+    """What "the answer is" says, up to the end of the sentence, and the guess behind it."""
     window = segment[start : start + MAX_UNMARKED_CHARS].replace('\\"', '"')
     window = window[adverbs_end(window) :]
     bare = window.lstrip()
@@ -346,15 +344,21 @@ def _phrase_content(segment: str, start: int) -> str:
     if window.startswith("}"):
         window = window[1:].lstrip()  # the brace of a \text{...} around the phrase
     formula = _MATH.match(window)
+    end = _SENTENCE_END.search(window, formula.end() if formula is not None else 0)
+    text = _claimed(window, formula, end)
+    guess = guess_behind(window, end.start()) if end is not None and text else ""
+    return f"{text} or {guess}" if guess else text
+
+
+def _claimed(window: str, formula: re.Match[str] | None, end: re.Match[str] | None) -> str:
+    """The value in a sentence that begins with it, or with a formula."""
     if formula is not None:
-        end = _SENTENCE_END.search(window, formula.end())
         rest = window[formula.end() : end.start()] if end else ""
         if not rest.strip(" ,*\"'") or len(rest) > 40:
             return formula.group().strip()
         if "$" not in rest and not re.match(r"\s*(?:or|and|,)\b", rest) and len(rest.split()) > 3:
             return formula.group().strip()
         return (formula.group() + rest).strip(" \"'*,")
-    end = _SENTENCE_END.search(window)
     text = window[: end.start()] if end else window
     text = text.strip().strip("\"'*").strip()
     because = _BECAUSE.search(text)
@@ -373,7 +377,7 @@ def _unmarked(segment: str) -> tuple[str, ...]:
         text = segment.strip()
     text = _ANSWER_LABEL.sub("", text)
     numbers = text.split("\n", MAX_MARKS)
-    if len(set(filter(None, map(str.strip, numbers)))) > 1 and all(map(_BARE_NUMBER.fullmatch, numbers)):
+    if len(set(filter(None, map(str.strip, numbers)))) > 1 and all(map(_is_bare_number, numbers)):
         return ()  # a column of guesses
     found: list[str] = []
     if len(text) <= MAX_UNMARKED_CHARS:
@@ -386,6 +390,14 @@ def _unmarked(segment: str) -> tuple[str, ...]:
         if candidates:
             return tuple(dict.fromkeys([*found, *candidates]))
     return tuple(dict.fromkeys(found))
+
+
+def _is_number_word(text: str) -> bool:
+    return len(text) <= MAX_UNMARKED_CHARS and spelled(normalise(text)) is not None
+
+
+def _is_bare_number(line: str) -> bool:
+    return _BARE_NUMBER.fullmatch(line) is not None or _is_number_word(line.strip(" *$.?!"))
 
 
 def _sentences(line: str) -> list[str]:

@@ -25,8 +25,9 @@ from typing import Any
 
 import mpmath  # type: ignore[import-untyped]
 
-from gyms.math.exact import key_of
-from gyms.math.tree import CONSTANTS, Node, size, walk
+from gyms.math.exact import key_of, rational
+from gyms.math.tree import CONSTANTS, Node, num, size, walk
+from gyms.math.whole import whole_letters
 
 __all__ = ["Undecided", "identical", "is_narrower", "real", "value"]
 
@@ -121,19 +122,42 @@ def identical(left: Node, right: Node) -> bool:
 
 def is_narrower(gold: Node, answer: Node) -> bool:
     """Whether an answer left out absolute values and is not real where the gold answer is: ln x for ln |x|."""
-    sides = [list(walk(node)) for node in (gold, answer)]
-    kept = [sum("abs" in (node.op, node.value) for node in nodes) for nodes in sides]
-    nodes = [*sides[0], *sides[1]]
-    if kept[0] <= kept[1] or IMAGINARY in nodes or len(nodes) > 2 * MAX_EVALUATED:
+    nodes = [*walk(gold), *walk(answer)]
+    if (
+        not any("abs" in (node.op, node.value) for node in walk(gold))
+        or IMAGINARY in nodes
+        or len(nodes) > 2 * MAX_EVALUATED
+    ):
         return False
     names, random, context = sorted({_name(node) for node in nodes if _is_free(node)}), Random(SEED), _context()
-    for drawn in _far_points(nodes, names, random) if names else ():
+    sides = [_with_real_roots(node) for node in (gold, answer)]
+    points = list(_far_points(nodes, names, random)) if names else []
+    whole = whole_letters(gold, answer)
+    if whole:  # (-1)^n is real for whole n alone
+        points += [
+            {
+                name: Fraction(random.randrange(1, MAX_GROWING)) if name in whole else value
+                for name, value in drawn.items()
+            }
+            for drawn in points
+        ]
+    for drawn in points:
         values = {name: context.mpf(value.numerator) / value.denominator for name, value in drawn.items()}
-        a = _try(gold, values, context)
-        b = _try(answer, values, context) if a is not None and context.im(a) == 0 else None
+        a = _try(sides[0], values, context)
+        b = _try(sides[1], values, context) if a is not None and context.im(a) == 0 else None
         if b is not None and context.im(b) != 0:
             return True
     return False
+
+
+def _with_real_roots(node: Node) -> Node:
+    """Even powers of odd roots as custom reads them: x^{2/3} is |x|^{2/3}, but x^{1/3} is not |x|^{1/3}."""
+    node = node._replace(args=tuple(map(_with_real_roots, node.args))) if node.args else node
+    exponent = rational(node.args[1]) if node.op == "pow" else None
+    if exponent is None or exponent.denominator == 1 or exponent.numerator % 2 == 1:
+        return node
+    root = Node("root", (node.args[0], num(exponent.denominator)))
+    return Node("pow", (root, num(exponent.numerator)))
 
 
 def _compare_at(left: Node, right: Node, drawn: Mapping[str, Fraction], *, is_real: bool) -> bool | str | None:

@@ -7,6 +7,7 @@ with groups of digits the list that its commas may mean; `C_7^3` beside a number
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from fractions import Fraction
 from itertools import pairwise
@@ -16,7 +17,7 @@ from gyms.math.exact import key_of, rational
 from gyms.math.relations import assigned
 from gyms.math.scalars import is_closed
 from gyms.math.sets import NotReal, pieces_of
-from gyms.math.tree import COUNTS, MAX_ITEMS, Node, count_of, infinite, num, sym, walk
+from gyms.math.tree import COUNTS, MAX_ITEMS, Node, count_of, infinite, num, sym, walk, words
 
 __all__ = [
     "as_list",
@@ -24,6 +25,7 @@ __all__ = [
     "as_point",
     "as_whole",
     "counted",
+    "differs_in_case",
     "distinct",
     "grouping",
     "is_closed_at_infinity",
@@ -32,13 +34,13 @@ __all__ = [
     "items_of",
     "letters_of",
     "plain",
-    "same_letters",
     "spread",
     "width_of",
 ]
 
-MAX_PRODUCT = 3
-"""Longest word that is taken for a product of letters in any order: xzy is xyz; longer ones are words."""
+_CASELESS = words("yes no")
+"""Words that are no product, however they are written."""
+_RUN = re.compile(r"[$ ]*(?:\\(?:text|mathrm|textbf|mathbf)[ ]*\{[ ]*)?([A-Za-z]{2,3})[ }$.]*")
 _INTEGERS, _NATURALS = sym("\\mathbb{Z}"), sym("\\mathbb{N}")
 
 
@@ -53,11 +55,13 @@ def spread(node: Node) -> Node:
     return Node("list", (first, *others), node.value)
 
 
-def same_letters(left: Node, right: Node) -> bool:
-    """Whether two short words in small letters are one product: `ba` for `ab`. Capitals name points, in an order."""
-    products = [[part.value for part in word.args[0].args if part.op == "sym"] for word in (left, right)]
-    is_short = all(1 < len(letters) <= MAX_PRODUCT and "".join(letters).islower() for letters in products)
-    return is_short and sorted(products[0]) == sorted(products[1])
+def differs_in_case(left: str, right: str) -> bool:
+    """Whether one short run of letters is all small and the other all capitals: `AB` is no `ab`, points no product."""
+    runs = [_RUN.fullmatch(text.strip()) for text in (left, right)]
+    letters = [run[1] for run in runs if run is not None]
+    if len(letters) < 2 or letters[0].casefold() in _CASELESS:
+        return False
+    return any(one.islower() and other.isupper() for one, other in (letters, letters[::-1]))
 
 
 def plain(node: Node) -> Node:

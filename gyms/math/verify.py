@@ -21,6 +21,7 @@ from gyms.math.read import read, read_labelled
 from gyms.math.relations import FalseEquation
 from gyms.math.remarks import spelled
 from gyms.math.scalars import Rules
+from gyms.math.shapes import differs_in_case
 from gyms.math.tree import MAX_ANSWER_CHARS, MAX_RESPONSE_CHARS, TooComplex, Unreadable, check_text, num
 from gyms.response import final_text
 
@@ -28,6 +29,7 @@ __all__ = ["AnswerCheck", "partial_value", "verify", "verify_gold"]
 
 _PROSE = re.compile(r"[A-Za-z']{2,}[ ,]")
 _RATIO_WORD = re.compile(r"(?<=\d)\s*(?:\\text\{)?\s*\bto\b\s*\}?\s*(?=\d)")
+_BEFORE_WORD = re.compile(r"(?:\b(?:is|are|be|equals)|[=:])[\s*$]{0,9}$", re.I)
 _ARTICLES = re.compile(r"^(?:the|an?)\s+")
 _TRANSFORMS = re.compile(
     r"\b(?:simplif|express|convert|write|evaluate|compute|calculate|factor|expand|rewrite|reduce)", re.I
@@ -36,6 +38,8 @@ _TRANSFORMS = re.compile(
 
 MAX_CHANGES = 1
 """Changes of mind from one box to another: two are a list of guesses."""
+MAX_LEAD = 20
+"""Characters before a number in words that tell whether it is the answer."""
 MIN_ECHO_CHARS = 12
 """A shorter text may stand in the question by accident."""
 
@@ -161,6 +165,8 @@ def _agrees(gold: Gold, other: str, answer: str) -> bool:
 
 def _is_readable(text: str) -> bool:
     """False for prose: it claims no value."""
+    if spelled(normalise(text)) is not None:
+        return True
     try:
         read(text)
     except TooComplex:
@@ -182,6 +188,8 @@ def _check_unmarked(gold: Gold, found: Extracted, response: str) -> AnswerCheck:
     for candidate in found.candidates:
         if _is_prose_sum(candidate) and candidate != found.candidates[-1]:
             continue
+        if not _may_be_spelled(candidate, response):
+            continue
         if gold.is_choice and not may_stand_behind(_before(candidate, found.candidates)):
             continue
         judged = _check(gold, candidate, found.flags)
@@ -196,6 +204,14 @@ def _check_unmarked(gold: Gold, found: Extracted, response: str) -> AnswerCheck:
     if checked is None or checked.status is not Status.OK or checked.detail == "words":
         return AnswerCheck(status=Status.NO_ANSWER, detail="no final answer is marked", flags=found.flags)
     return checked
+
+
+def _may_be_spelled(candidate: str, response: str) -> bool:
+    """False for a number in words that is but the end of a text: "Six. Seven.", "a tough\\none"."""
+    if spelled(normalise(candidate)) is None:
+        return True
+    text = (final_text(response) or "").strip()
+    return text == candidate or _BEFORE_WORD.search(text[: max(0, text.rfind(candidate))][-MAX_LEAD:]) is not None
 
 
 def _is_prose_sum(candidate: str) -> bool:
@@ -257,7 +273,10 @@ def _is_right(gold: Gold, text: str, rules: Rules) -> bool:
         if not gold.is_variable:
             return False
     if gold.node.op in ("text", "word"):
-        said = {_ARTICLES.sub("", literal(part)) for part in (text, text.rpartition("=")[2])}
+        parts = [text, text.rpartition("=")[2]]
+        if gold.node.op == "word" and any(differs_in_case(gold.text, part) for part in parts):
+            return False
+        said = {_ARTICLES.sub("", literal(part)) for part in parts}
         if _ARTICLES.sub("", gold.node.value) in said:
             return True
         if gold.node.op == "text":

@@ -21,7 +21,7 @@ from random import Random
 from gyms.math.exact import rational
 from gyms.math.tree import Node, Unreadable, free_names, num, size, walk
 
-__all__ = ["WHOLE_LETTERS", "agree_on_integers"]
+__all__ = ["WHOLE_LETTERS", "agree_on_integers", "whole_letters"]
 
 WHOLE_LETTERS = frozenset("nmkjlNMK")
 """Letters that stand for whole numbers by custom."""
@@ -51,7 +51,7 @@ def agree_on_integers(gold: Node, answer: Node, *, same: Callable[[Node, Node], 
     """
     nodes = [*walk(gold), *walk(answer)]
     names = free_names(gold) | free_names(answer)
-    whole = _whole_letters(gold, answer)
+    whole = whole_letters(gold, answer)
     if not whole or max(size(gold), size(answer)) > MAX_PARTS or any(node.op in ("call", "big") for node in nodes):
         return False
     period = math.lcm(_period(gold), _period(answer))
@@ -74,7 +74,7 @@ def agree_on_integers(gold: Node, answer: Node, *, same: Callable[[Node, Node], 
     return tried >= MIN_POINTS
 
 
-def _whole_letters(gold: Node, answer: Node) -> frozenset[str]:
+def whole_letters(gold: Node, answer: Node) -> frozenset[str]:
     """The letters that stand for whole numbers here."""
     (found, real), (found_by_answer, real_by_answer) = _letters_of(gold), _letters_of(answer)
     turning = {name for node in walk(gold) if _turns(node) for name in free_names(node)}

@@ -341,6 +341,7 @@ WRONG = [
     (r"\text{yes}", "no"),
     (r"\text{yes}", "yes and no"),
     (r"\text{east}", "west"),
+    ("ab", "ba"),
     # nothing, and what is never evaluated
     ("5", ""),
     ("5", " "),

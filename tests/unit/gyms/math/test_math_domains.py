@@ -26,7 +26,35 @@ def test_an_antiderivative_keeps_its_absolute_value() -> None:
 
 @pytest.mark.parametrize(
     ("gold", "answer"),
-    [(r"\ln x^2", r"2\ln x"), (r"\ln x", r"\ln|x|"), (r"\ln|x^2+1|", r"\ln(x^2+1)"), ("|x|^2", "x^2")],
+    [
+        (r"\ln\left|\frac{x-1}{x+1}\right|", r"\ln|x-1|-\ln(x+1)"), (r"\ln|x^2-1|", r"\ln|x-1|+\ln(x+1)"),
+        (r"\ln|x|", r"\ln x+\ln|1|"), (r"\ln|x|", r"\ln x+|0|"), (r"(-1)^n\ln|x|", r"(-1)^n\ln x"),
+    ],
+)  # fmt: skip
+def test_an_absolute_value_may_not_be_left_out_in_part_nor_replaced_by_one_elsewhere(gold: str, answer: str) -> None:
+    assert not verify(gold, rf"\boxed{{{answer}}}").is_right
+    assert not verify(gold + " + C", rf"\boxed{{{answer} + C}}").is_right
+    assert verify(gold, rf"\boxed{{{gold}}}").is_right
+
+
+def test_an_even_power_of_an_odd_root_needs_no_absolute_value() -> None:
+    given = ["x^{2/3}", r"\sqrt[3]{x^2}", "x^{1/3}"]
+    assert list(verdicts("|x|^{2/3}", given).values()) == [True, True, False]
+    assert verify("|x|^{4/3}", r"\boxed{x^{4/3}}").is_right
+    assert not verify("3|x|^{1/3}", r"\boxed{3x^{1/3}}").is_right
+    assert not verify("|x|^{3/2}", r"\boxed{x^{3/2}}").is_right
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer"),
+    [
+        (r"\ln|x^2-1|", r"\ln|x-1|+\ln|x+1|"),
+        (r"(-1)^n\ln|x|", r"\cos(n\pi)\ln|x|"),
+        (r"\ln x^2", r"2\ln x"),
+        (r"\ln x", r"\ln|x|"),
+        (r"\ln|x^2+1|", r"\ln(x^2+1)"),
+        ("|x|^2", "x^2"),
+    ],
 )
 def test_expressions_that_agree_where_the_gold_answer_needs_it_are_the_same(gold: str, answer: str) -> None:
     assert verify(gold, rf"\boxed{{{answer}}}").is_right
@@ -40,12 +68,28 @@ def test_the_larger_and_the_smaller_of_expressions_have_values() -> None:
     assert verdicts("4", [r"\max(3, 4)", r"\max\{3, 4\}"]) == {r"\max(3, 4)": False, r"\max\{3, 4\}": False}
 
 
-def test_a_product_of_small_letters_has_no_order_and_names_have_one() -> None:
-    assert verdicts("xyz", ["zxy", r"z \cdot xy", "xyy", "xy", "xyzz"]) == {
-        "zxy": True, r"z \cdot xy": True, "xyy": False, "xy": False, "xyzz": False,
-    }  # fmt: skip
-    assert not verify("ABC", r"\boxed{BCA}").is_right
-    assert not verify("lion", r"\boxed{loin}").is_right
+def test_what_stands_below_an_extreme_is_no_argument_of_it() -> None:
+    for gold, answer in (
+        ("n+1", r"\max_n(n+1)"), ("x^2+1", r"\max_{x}(x^2+1)"), ("n", r"\min_{n}(n+5)"), ("x", r"\min_x x"),
+        (r"\max(x,0)", r"\max_x(0)"), (r"\min_a|x-a|", r"\min(a,|x-a|)"),
+    ):  # fmt: skip
+        assert not verify(gold, rf"\boxed{{{answer}}}").is_right, (gold, answer)
+    assert verify(r"\min_a|x-a|", r"\boxed{\min_{a} |x-a|}").is_right
+    assert verify(r"\log_2 x", r"\boxed{\frac{\ln x}{\ln 2}}").is_right
+
+
+def test_a_bare_run_of_letters_keeps_its_order_and_a_product_with_a_sign_has_none() -> None:
+    for gold, answer in (("bac", "bca"), ("act", "cat"), ("god", "dog"), ("lm", "ml"), ("on", "no"), ("ab", "ba")):
+        assert verdicts(gold, [answer, gold]) == {answer: False, gold: True}
+    assert verdicts("ab", [r"b\cdot a", "b*a", r"a \cdot b"]) == {r"b\cdot a": True, "b*a": True, r"a \cdot b": True}
+    assert verdicts("xyz", [r"z \cdot xy", "zxy", "xyy"]) == {r"z \cdot xy": True, "zxy": False, "xyy": False}
+
+
+def test_short_runs_of_small_letters_and_of_capitals_are_different_names() -> None:
+    for gold, answer in (("ab", "AB"), ("xyz", "XYZ"), ("AB", "ab"), ("ab", "k = AB"), ("ab", r"\text{AB}")):
+        assert not verify(gold, rf"\boxed{{{answer}}}").is_right, (gold, answer)
+    for gold, answer in (("Sun", "sun"), ("sun", "Sun"), ("yes", "YES"), ("no", "No"), ("AB", r"\text{AB}")):
+        assert verify(gold, rf"\boxed{{{answer}}}").is_right, (gold, answer)
 
 
 def test_a_number_may_be_said_in_words() -> None:
@@ -75,3 +119,57 @@ def test_a_claim_that_goes_on_with_a_guess_is_no_answer() -> None:
         assert verify("17", response).is_right
     for response in ("Answer: 17? maybe 18?", "The answer is 17. Or maybe 18.", "Answer: 17?? perhaps 18"):
         assert not verify("17", response).is_right
+
+
+@pytest.mark.parametrize(
+    "guess",
+    [
+        ".\nOr maybe 18.", ". Or eighteen.", ". Or maybe it is 18.", ". Or, perhaps, 18.", ". Or maybe **18**.",
+        ". Or maybe x = 18.", ". Or \u221218.", ". Or .5", ". Alternatively, 18.", "? 18?", "\nOr maybe 18",
+        ". Or maybe 18 apples.", ". Perhaps $x = 18$.", ". Or 18 or 19.", ". Maybe 18, maybe 19.",
+    ],
+)  # fmt: skip
+def test_a_guess_of_another_value_behind_a_claim_makes_it_no_answer(guess: str) -> None:
+    assert not verify("17", f"The answer is 17{guess}").is_right
+    assert not verify("17", f"The answer is $17${guess}").is_right
+
+
+def test_a_guess_in_words_behind_a_claim_in_words_makes_it_no_answer() -> None:
+    assert not verify("7", "The answer is seven. Or maybe eight.").is_right
+
+
+@pytest.mark.parametrize(
+    ("gold", "response"),
+    [
+        ("0.5", "The answer is 0.5. Or 1/2."), ("0.5", "The answer is 0.5. Or 50%."),
+        ("1/2", r"The answer is $\frac12$. Or 50%."), ("17", "The answer is 17. Or 17.0."),
+        ("17", "The answer is 17. Or maybe seventeen."),
+        ("17", "The answer is 17. Perhaps $x=3$ looked right at first, but it fails."),
+        ("17", "The answer is 17. Possibly $n$ could be larger, but no."), ("17", "The answer is 17. Or so I think."),
+    ],
+)  # fmt: skip
+def test_the_same_value_or_talk_behind_a_claim_leaves_it(gold: str, response: str) -> None:
+    assert verify(gold, response).is_right
+
+
+def test_a_later_final_answer_in_words_takes_back_a_box() -> None:
+    for box in ("7", "seven"):
+        assert not verify("7", rf"\boxed{{{box}}}. The final answer is eight.").is_right
+        assert verify("7", rf"\boxed{{{box}}}. The final answer is seven.").is_right
+        assert verify("7", rf"\boxed{{{box}}}. The final answer is correct.").is_right
+
+
+@pytest.mark.parametrize(
+    ("gold", "response"),
+    [
+        ("7", "five\nsix\nseven"), ("7", "six\n\nseven"), ("7", "Six. Seven."), ("7", "Six? Seven?"),
+        ("7", "Either six or\nseven"), ("3", "Step\nthree"), ("1", "It is a tough\none"),
+    ],
+)  # fmt: skip
+def test_a_number_in_words_that_only_ends_a_text_is_no_answer(gold: str, response: str) -> None:
+    assert not verify(gold, response).is_right
+
+
+@pytest.mark.parametrize("response", ["Seven.", "seven", "The total is seven.", "It is: seven", "So it is **seven**."])
+def test_a_number_in_words_that_is_the_text_or_follows_a_lead_in_is_an_answer(response: str) -> None:
+    assert verify("7", response).is_right
