@@ -176,6 +176,41 @@ def _what_became(found: _Cases, ran: list[int], reasons: list[str], come_to: set
     return cases
 
 
+class _Solution(types.ModuleType):
+    """The submission as pytest source imports it. A star import binds no name that the tests have, and no built-in.
+
+    Otherwise a submission's own `sorted`, or `close`, would take part in the verdict. What the task is to define is
+    bound all the same; where the submission lacks it, no import of the tests and no built-in takes its place.
+    """
+
+    def __init__(self, names: dict[str, Any], task_names: dict[str, bool]) -> None:
+        super().__init__("solution")
+        self.__dict__.update({name: value for name, value in names.items() if not name.startswith("_")})
+        self.__dict__["__task_names__"] = task_names
+
+    @property
+    def __all__(self) -> list[str]:
+        """What a star import binds in the module that reads this."""
+        bound, wanted = sys._getframe(1).f_globals, self.__dict__["__task_names__"]
+        for name, is_needed in wanted.items():
+            if is_needed and name not in self.__dict__ and (name in bound or hasattr(builtins, name)):
+                bound[name] = _missing(name)
+        public = [name for name in self.__dict__ if not name.startswith(("_", *_CALLED_BY_PYTEST))]
+        new = [name for name in public if name not in bound and not hasattr(builtins, name)]
+        return [*new, *(name for name in wanted if name in self.__dict__)]
+
+
+_CALLED_BY_PYTEST = ("test", "Test", "setup", "setUp", "teardown", "tearDown", "pytest")
+"""What pytest would call by itself, were it in the tests' module."""
+
+
+def _missing(name: str) -> Any:
+    def missing(*arguments: Any, **keywords: Any) -> Any:
+        raise NameError(f"name {name!r} is not defined")
+
+    return missing
+
+
 class _Plugin:
     """Collects what became of every test."""
 
@@ -208,8 +243,7 @@ def _run_pytest(body: dict[str, Any], link: remote.Link) -> dict[str, Any]:
         import pytest
     except ImportError as error:
         return {"broken": f"pytest cannot be imported in the sandbox: {error}"}
-    solution = types.ModuleType("solution")
-    solution.__dict__.update(link.exported())
+    solution = _Solution(link.exported(), body["task_names"])
     sys.modules["solution"] = solution
     for name in body["module_names"]:
         sys.modules[name] = solution
@@ -217,4 +251,5 @@ def _run_pytest(body: dict[str, Any], link: remote.Link) -> dict[str, Any]:
     arguments = ["-q", "-c", os.devnull, "--rootdir=.", "--noconftest", "-pno:cacheprovider", "-pno:faulthandler"]
     status = int(pytest.main([*arguments, body["file"]], plugins=[plugin]))
     cases = [[node, plugin.outcomes.get(node, "not run"), plugin.reasons.get(node, "")] for node in plugin.collected]
-    return {"pytest": cases, "status": status, "collection": plugin.reasons.get("collection", "")}
+    collection = plugin.reasons.get("collection", "")
+    return {"pytest": cases, "status": status, "collection": collection, "num_calls": link.num_calls}

@@ -281,6 +281,67 @@ def test_a_star_import_brings_the_builtin_that_the_task_wants(sandbox: Sandbox) 
         assert score(sandbox, task, fenced("def pow(a, b):\n    return a * b")).value == 0.0
 
 
+FACT = "def factorial(n):\n    return 1 if n < 2 else n * factorial(n - 1)"
+STARS: dict[str, tuple[str, str, list[str]]] = {
+    "a star of a module before": (
+        "from math import *\nfrom solution import *\ndef test_a():\n    assert factorial(5) == 120",
+        FACT,
+        ["x = 1", "def factorial(n):\n    return 7"],
+    ),
+    "a star of a module behind": (
+        "from solution import *\nfrom math import *\ndef test_a():\n    assert factorial(5) == 120 and sqrt(4) == 2",
+        FACT,
+        ["x = 1", "def sqrt(n):\n    return 2", "def factorial(n):\n    return 7"],
+    ),
+    "an import of the same name": (
+        "from math import factorial\nfrom solution import *\ndef test_a():\n    assert factorial(5) == 120",
+        FACT,
+        ["x = 1", "def factorial(n):\n    return 7"],
+    ),
+    "names that the interpreter may lack": (
+        "import pytest\nfrom solution import *\n@pytest.mark.parametrize('license', ['MIT'])\n"
+        "def test_a(license):\n    assert __debug__ and __name__ and f(license) == 'MIT'\n"
+        "def test_b():\n    f(exit if False else 'MIT')",
+        "def f(x):\n    return x",
+        ["def f(x):\n    return 1"],
+    ),
+    "names of the tests' own": (
+        "def close(a, b):\n    return abs(a - b) < EPS\nEPS = 1e-6\nfrom solution import *\n"
+        "def test_a():\n    assert close(f(1), 2.0)",
+        "def f(x):\n    return x + 1.0",
+        ["def f(x):\n    return 9\ndef close(a, b):\n    return True", "def f(x):\n    return 9\nEPS = 100"],
+    ),
+    "a built-in's name by assignment": (
+        "from solution import *\ndef test_a():\n    assert hash(3) == 9 and sorted([2, 1]) == [1, 2]",
+        "hash = lambda x: x * x",
+        ["x = 1", "hash = lambda x: x"],
+    ),
+    "a module that the tests make": (
+        "from __future__ import annotations\nimport sys, types\nsys.modules['db'] = types.ModuleType('db')\nimport db\n"
+        "def test_a():\n    assert f(1) == 2",
+        "def f(x):\n    return x + 1",
+        ["def f(x):\n    return x"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", STARS)
+def test_a_star_import_binds_what_the_task_wants_and_leaves_what_the_tests_have(sandbox: Sandbox, name: str) -> None:
+    source, right, wrong = STARS[name]
+    task = {"prompt": "x", "tests": [{"pytest": source, "ids": ["test_a"]}], "solution": right}
+    found = score(sandbox, task, fenced(right))
+    assert found.value == 1.0, found.cases
+    for other in wrong:
+        assert score(sandbox, task, fenced(other)).value == 0.0, other
+
+
+def test_pytest_source_that_passes_without_a_call_pays_nothing(sandbox: Sandbox) -> None:
+    source = "from math import *\nfrom solution import *\ndef test_a():\n    assert factorial(5) == 120"
+    task = {"prompt": "x", "tests": [{"pytest": source, "ids": ["test_a"]}]}
+    for code in ("x = 1", "def setup_function():\n    pass\ndef test_b():\n    pass"):
+        assert score(sandbox, task, fenced(code)).value == 0.0
+
+
 @pytest.mark.parametrize("more", ["", "assert f(1) == 1"])
 def test_an_assert_that_never_holds_wants_an_error_before_it(sandbox: Sandbox, more: str) -> None:
     asserts = [f"try:\n    f(-1)\n    assert False\nexcept ValueError:\n    pass\n{more}"]
