@@ -13,12 +13,21 @@ from __future__ import annotations
 import ast
 import builtins
 from collections.abc import Sequence
+from symtable import symtable
 
 from gyms.code.asserts import NotPlain, called_names, convert_asserts, parse
 from gyms.code.checks import CallTest
 from gyms.sandbox.program import Exam
 
-__all__ = ["called_first", "calls_or_exam", "has_instances", "imports_in", "may_change", "with_names_of_tests"]
+__all__ = [
+    "called_first",
+    "calls_or_exam",
+    "has_instances",
+    "imports_in",
+    "may_change",
+    "names_of_task",
+    "with_star_imports",
+]
 
 
 def calls_or_exam(
@@ -104,45 +113,71 @@ def imports_in(sources: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def with_names_of_tests(source: str, modules: set[str], reference: str, entry_point: str) -> str:
-    """Test source whose star imports of the submission leave built-ins, and what the tests import, as they are.
+def names_of_task(source: str, reference: str, entry_point: str) -> dict[str, bool]:
+    """Names that a star import takes from the submission although the tests, or Python, have them; and whether it must.
 
-    Otherwise a submission's own `sorted`, or `abs`, would take part in the verdict. Where the tests call nothing but
-    built-in names, these are the submission's, as the names of the reference and the entry point are.
+    They are what the reference makes at its top level, but for what the tests make themselves, and the entry point.
+    Where there is neither, and the tests name nothing but built-ins, those that they call may be the submission's.
     """
     tree = parse(source)
     try:
-        own = frozenset(_defined(parse(reference))) | {entry_point}
-    except ValueError:  # a reference that is not Python names nothing
-        own = frozenset({entry_point})
-    if not called_names(tree, own) - _bound(tree):
+        made = _made(parse(reference))
+        of_tests = {part.get_name() for part in symtable(source, "tests", "exec").get_symbols() if part.is_assigned()}
+    except (ValueError, SyntaxError):  # a reference that is not Python names nothing
+        made, of_tests = set(), set()
+    own = (made - of_tests) | ({entry_point} if entry_point.isidentifier() else set())
+    if own:
+        return dict.fromkeys(sorted(own), True)
+    bound = _bound(tree) | {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+    named = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} - bound
+    called = {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+    return dict.fromkeys(sorted(called & named), False) if all(hasattr(builtins, name) for name in named) else {}
+
+
+def with_star_imports(source: str, modules: set[str]) -> str:
+    """Test source that imports the submission by a star where it did not import it, and again behind its last import.
+
+    So an import of the tests does not hide the function under test; what such an import binds is decided where it is
+    run (gyms/sandbox/inside/examiner.py).
+    """
+    tree = parse(source)
+    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    has_any = any(_names_module(node, modules) for node in nodes)
+    if has_any and not any(_names_module(node, modules) and node.names[0].name == "*" for node in nodes):
         return source
-    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and hasattr(builtins, node.id)}
-    used -= own | _bound(tree)
-    restored = [f"from builtins import {', '.join(sorted(used))}"] if used else []
-    restored += [line for line in imports_in([source]) if not _names_module(line, modules)]
+    imports = [node for node in tree.body if node in nodes]
+    future = [node for node in imports if getattr(node, "module", "") == "__future__"]
     lines = source.encode().split(b"\n")
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module in modules and node.names[0].name == "*":
-            assert node.end_lineno is not None
-            line, end = lines[node.end_lineno - 1], node.end_col_offset
-            lines[node.end_lineno - 1] = b"; ".join([line[:end], *map(str.encode, restored)]) + line[end or 0 :]
-    return b"\n".join(lines).decode()
+    for node in dict.fromkeys([*imports[-1:], *([] if has_any else future[-1:])]):
+        assert node.end_lineno is not None
+        line, end = lines[node.end_lineno - 1], node.end_col_offset
+        lines[node.end_lineno - 1] = line[:end] + b"; " + _STAR + line[end or 0 :]
+    return b"\n".join(lines if has_any or future else [_STAR, *lines]).decode()
 
 
-def _names_module(line: str, modules: set[str]) -> bool:
-    return any(word.strip(",").partition(".")[0] in modules for word in line.split()[1:2])
+_STAR = b"from solution import *"
 
 
-def _defined(tree: ast.Module) -> set[str]:
-    """Names that source binds at its top level by definitions and imports."""
+def _names_module(node: ast.Import | ast.ImportFrom, modules: set[str]) -> bool:
+    names = [node.module] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+    return not modules.isdisjoint(names)
+
+
+def _made(tree: ast.Module) -> set[str]:
+    """Names that source makes at its top level: functions, classes, and values that are not written out."""
     found: set[str] = set()
     for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
             found.add(node.name)
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            found |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Lambda | ast.Name | ast.Attribute | ast.Call):
+            found |= {target.id for target in node.targets if isinstance(target, ast.Name)}
     return found
+
+
+def _defined(tree: ast.Module) -> set[str]:
+    """Names that source makes or imports at its top level."""
+    imports = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    return _made(tree) | {(alias.asname or alias.name).split(".")[0] for node in imports for alias in node.names}
 
 
 def _bound(tree: ast.Module) -> set[str]:

@@ -35,7 +35,8 @@ from gyms.code.exams import (
     has_instances,
     imports_in,
     may_change,
-    with_names_of_tests,
+    names_of_task,
+    with_star_imports,
 )
 from gyms.code.extract import LANGUAGES
 from gyms.code.limits import limits_of
@@ -284,16 +285,13 @@ def _pytest_test(test: Mapping[str, Any], where: str, data: Mapping[str, Any], *
     imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
     imported |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     own = imported & {"solution", "submission", "main", "answer", "candidate"}
-    if not own:
-        source = "from solution import *\n" + source
     reference = data.get("solution")
-    source = with_names_of_tests(
-        source, own | {"solution"}, reference if isinstance(reference, str) else "", _entry_point(data)
-    )
+    task_names = names_of_task(source, reference if isinstance(reference, str) else "", _entry_point(data))
     names = tuple(sorted(own - {"solution"}))
     exam = Exam(
-        tests=source,
+        tests=with_star_imports(source, own | {"solution"}),
         is_pytest=True,
+        task_names=task_names,
         allows_handles=has_instances(tree),
         allows_objects=has_instances(tree) and allows_objects,
         allows_changes=True,

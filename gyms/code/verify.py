@@ -172,6 +172,8 @@ def _verify_pytest(test: PytestTest, program: Program, sandbox: Sandbox) -> Prog
     cases = []
     for name, key in zip(test.ids, wanted, strict=True):
         outcome, reason = _outcome(key, found) or ("was not collected", told(report.get("collection")))
+        if outcome == "passed" and not report.get("num_calls"):
+            outcome, reason = "no test", "the tests never called the submission"
         said = "" if outcome == "passed" else f"{outcome}: {reason}"[:300]
         cases.append(CaseResult(id=name, passed=outcome == "passed", reason=said))
     is_known = any(_outcome(key, found) or _is_written(key, test.exam.tests) for key in wanted)

@@ -2,7 +2,7 @@
 
 HumanEval's and MBPP's rows are read as they are. Where a data set's tests call a method of a class `Solution`, so does
 the test here. Tests as pytest source name those that must pass: the functions `test_...` at its top level and in
-classes `Test...`.
+classes, as pytest collects them.
 """
 
 from __future__ import annotations
@@ -130,7 +130,18 @@ class _TextAlone(pickle.Unpickler):
 
 
 def _tests_in(body: Sequence[ast.stmt]) -> list[str]:
-    return [node.name for node in body if isinstance(node, ast.FunctionDef) and node.name.startswith("test")]
+    """Functions `test...` that pytest collects: a fixture of such a name is none."""
+    functions = [node for node in body if isinstance(node, ast.FunctionDef) and node.name.startswith("test")]
+    return [node.name for node in functions if not any("fixture" in ast.unparse(d) for d in node.decorator_list)]
+
+
+def _is_collected(node: ast.ClassDef) -> bool:
+    """Whether pytest collects a class: unittest's, or `Test...` without an `__init__` or `__test__ = False`."""
+    if any(ast.unparse(base).endswith("TestCase") for base in node.bases):
+        return True
+    methods = {part.name for part in node.body if isinstance(part, ast.FunctionDef)}
+    is_refused = any(ast.unparse(part) == "__test__ = False" for part in node.body)
+    return node.name.startswith("Test") and not methods & {"__init__", "__new__"} and not is_refused
 
 
 def _kodcode(row: Row) -> Row:
@@ -141,10 +152,10 @@ def _kodcode(row: Row) -> Row:
         raise ValueError(f"its tests are not valid Python ({error!s:.80})") from None
     names = _tests_in(tree.body)
     for node in tree.body:
-        if isinstance(node, ast.ClassDef) and node.name.startswith("Test"):
+        if isinstance(node, ast.ClassDef) and _is_collected(node):
             names += [f"{node.name}::{name}" for name in _tests_in(node.body)]
     if not names:
-        raise ValueError("its tests have no function `test_...` at the top level or in a class `Test...`")
+        raise ValueError("its tests have no function `test_...` that pytest collects, at the top level or in a class")
     told = [
         entry["function_declaration"]
         for entry in row.get("test_info") or []

@@ -2,8 +2,9 @@
 
 `assert` statements become cases: each is counted by itself, a failed one does not stop the rest, and a case passes
 where it was reached and every time that it was reached it held. `assert True` is no case, nor is an assert in a branch
-(`if`, `try`, `match`) that was not taken, where the tests came to their end; there, `assert False` has passed where it
-was not reached (`try: f(-1); assert False` wants an error). What is
+(`if`, `try`, `match`) that was come to and not taken, where the tests came to their end. There, `assert False` has
+passed where the statement around it was come to and it was not reached (`try: f(-1); assert False` wants an error); in
+a loop without a turn, or in a function that nobody called, nothing has passed. What is
 reported is written once, at the end, to a channel that no submission has; a line before says that this process came up
 by itself. Should there be no report after that line, what the submission sent has brought the tests down.
 
@@ -26,6 +27,7 @@ __all__ = ["examine"]
 
 _CASE = "__case__"
 _ERROR = "__case_error__"
+_COME_TO = "__come_to__"
 
 
 def examine(body: dict[str, Any]) -> None:
@@ -55,18 +57,34 @@ class _Cases(ast.NodeTransformer):
 
     def __init__(self) -> None:
         self.labels: list[str] = []
-        self.conditional: list[bool] = []
+        self.around: list[tuple[int, ...]] = []
+        """Statements around each assert, up to a function's head, innermost first, as numbers."""
         self.barred: list[bool] = []
         """Asserts that never hold: they pass where they are not reached."""
-        self._num_branches = 0
+        self.is_branch: list[bool] = []
+        """Of each statement with a body, whether it is a branch: a loop without a turn excuses no assert."""
+        self._around: tuple[int, ...] = ()
 
-    def _visit_branch(self, node: ast.AST) -> ast.AST:
-        self._num_branches += 1
+    def _visit_body(self, node: ast.AST) -> list[ast.AST]:
+        number = len(self.is_branch)
+        self.is_branch.append(isinstance(node, ast.If | ast.Try | ast.Match))
+        before, self._around = self._around, (number, *self._around)
         self.generic_visit(node)
-        self._num_branches -= 1
+        self._around = before
+        call = ast.Call(func=ast.Name(_COME_TO, ast.Load()), args=[ast.Constant(number)], keywords=[])
+        return [ast.copy_location(ast.Expr(call), node), node]
+
+    visit_If = visit_Try = visit_Match = _visit_body
+    visit_For = visit_AsyncFor = visit_While = visit_With = visit_AsyncWith = _visit_body
+
+    def _visit_function(self, node: ast.AST) -> ast.AST:
+        """Whatever is around a definition, it says nothing of calls."""
+        before, self._around = self._around, ()
+        self.generic_visit(node)
+        self._around = before
         return node
 
-    visit_If = visit_Try = visit_Match = _visit_branch
+    visit_FunctionDef = visit_AsyncFunctionDef = _visit_function
 
     def visit_Assert(self, node: ast.Assert) -> ast.AST:
         """One case; `assert True` goes."""
@@ -74,7 +92,7 @@ class _Cases(ast.NodeTransformer):
             return ast.copy_location(ast.Pass(), node)
         self.barred.append(isinstance(node.test, ast.Constant))
         self.labels.append(ast.unparse(node.test)[:200])
-        self.conditional.append(self._num_branches > 0)
+        self.around.append(self._around)
         number = len(self.labels) - 1
         if any(isinstance(part, _BOUND_TO_PLACE) for part in ast.walk(node.test)):
             return ast.copy_location(_case_in_place(number, node.test), node)
@@ -123,7 +141,8 @@ def _run_asserts(body: dict[str, Any], link: remote.Link) -> dict[str, Any]:
             reason = f"{type(error).__name__}: {error}"[:300]
         reasons[number] = reasons[number] or reason
 
-    names[_CASE] = case
+    come_to: set[int] = set()
+    names |= {_CASE: case, _COME_TO: come_to.add}
     for name, target in body["proxies"].items():
         names[name] = link.function(target)
     stopped = ""
@@ -133,15 +152,63 @@ def _run_asserts(body: dict[str, Any], link: remote.Link) -> dict[str, Any]:
         stopped = f"SystemExit: {error}"[:300] if error.code else ""
     except Exception as error:  # as above, between the asserts: those behind it were not reached
         stopped = f"{type(error).__name__}: {error}"[:300]
-    came_to_nothing = not any(ran)
-    cases: list[list[Any]] = []
-    facts = zip(rewriter.labels, ran, reasons, rewriter.conditional, rewriter.barred, strict=True)
-    for label, count, reason, is_conditional, is_barred in facts:
-        if is_barred and not count and not stopped:
-            cases.append([label, True, ""])
-        elif count or stopped or came_to_nothing or not is_conditional:
-            cases.append([label, bool(count) and not reason, reason or ("" if count else stopped or "was not reached")])
+    cases = _what_became(rewriter, ran, reasons, come_to, stopped)
     return {"cases": cases, "stopped": stopped, "num_calls": link.num_calls}
+
+
+def _what_became(found: _Cases, ran: list[int], reasons: list[str], come_to: set[int], stopped: str) -> list[list[Any]]:
+    """Label, verdict and reason of each case."""
+    avoided = [
+        barred and not count and bool(around) and around[0] in come_to
+        for barred, count, around in zip(found.barred, ran, found.around, strict=True)
+    ]
+    came_to_nothing = not any(ran) and not any(avoided)
+    cases: list[list[Any]] = []
+    for number, label in enumerate(found.labels):
+        nearest = next((place for place in found.around[number] if place in come_to), None)
+        is_excused = nearest is not None and found.is_branch[nearest] and not came_to_nothing
+        if ran[number]:
+            cases.append([label, not reasons[number], reasons[number]])
+        elif stopped or not (avoided[number] or is_excused):
+            cases.append([label, False, stopped or "was not reached"])
+        elif avoided[number]:
+            cases.append([label, True, ""])
+    return cases
+
+
+class _Solution(types.ModuleType):
+    """The submission as pytest source imports it. A star import binds no name that the tests have, and no built-in.
+
+    Otherwise a submission's own `sorted`, or `close`, would take part in the verdict. What the task is to define is
+    bound all the same; where the submission lacks it, no import of the tests and no built-in takes its place.
+    """
+
+    def __init__(self, names: dict[str, Any], task_names: dict[str, bool]) -> None:
+        super().__init__("solution")
+        self.__dict__.update({name: value for name, value in names.items() if not name.startswith("_")})
+        self.__dict__["__task_names__"] = task_names
+
+    @property
+    def __all__(self) -> list[str]:
+        """What a star import binds in the module that reads this."""
+        bound, wanted = sys._getframe(1).f_globals, self.__dict__["__task_names__"]
+        for name, is_needed in wanted.items():
+            if is_needed and name not in self.__dict__ and (name in bound or hasattr(builtins, name)):
+                bound[name] = _missing(name)
+        public = [name for name in self.__dict__ if not name.startswith(("_", *_CALLED_BY_PYTEST))]
+        new = [name for name in public if name not in bound and not hasattr(builtins, name)]
+        return [*new, *(name for name in wanted if name in self.__dict__)]
+
+
+_CALLED_BY_PYTEST = ("test", "Test", "setup", "setUp", "teardown", "tearDown", "pytest")
+"""What pytest would call by itself, were it in the tests' module."""
+
+
+def _missing(name: str) -> Any:
+    def missing(*arguments: Any, **keywords: Any) -> Any:
+        raise NameError(f"name {name!r} is not defined")
+
+    return missing
 
 
 class _Plugin:
@@ -176,8 +243,7 @@ def _run_pytest(body: dict[str, Any], link: remote.Link) -> dict[str, Any]:
         import pytest
     except ImportError as error:
         return {"broken": f"pytest cannot be imported in the sandbox: {error}"}
-    solution = types.ModuleType("solution")
-    solution.__dict__.update(link.exported())
+    solution = _Solution(link.exported(), body["task_names"])
     sys.modules["solution"] = solution
     for name in body["module_names"]:
         sys.modules[name] = solution
@@ -185,4 +251,5 @@ def _run_pytest(body: dict[str, Any], link: remote.Link) -> dict[str, Any]:
     arguments = ["-q", "-c", os.devnull, "--rootdir=.", "--noconftest", "-pno:cacheprovider", "-pno:faulthandler"]
     status = int(pytest.main([*arguments, body["file"]], plugins=[plugin]))
     cases = [[node, plugin.outcomes.get(node, "not run"), plugin.reasons.get(node, "")] for node in plugin.collected]
-    return {"pytest": cases, "status": status, "collection": plugin.reasons.get("collection", "")}
+    collection = plugin.reasons.get("collection", "")
+    return {"pytest": cases, "status": status, "collection": collection, "num_calls": link.num_calls}

@@ -263,24 +263,6 @@ def test_an_id_without_parameters_names_all_of_them(sandbox: Sandbox) -> None:
     assert [case.passed for case in wrong.cases] == [False, True]
 
 
-@pytest.mark.parametrize("first_line", ["from solution import *", "import math\nfrom solution import *  # all", ""])
-def test_a_star_import_brings_no_builtin_of_the_submissions(sandbox: Sandbox, first_line: str) -> None:
-    body = "    assert sorted(f(3)) == [0, 1, 2]\n    assert abs(f(3)[0] - 0) < 1e-9\n"
-    source = f"{first_line}\ndef test_one():\n{body}"
-    task = {"prompt": "x", "tests": [{"pytest": source, "ids": ["test_one"]}]}
-    forged = "def f(n):\n    return [5]\ndef sorted(xs):\n    return [0, 1, 2]\ndef abs(x):\n    return 0\n"
-    assert score(sandbox, task, fenced(forged)).value == 0.0
-    assert score(sandbox, task, fenced("def f(n):\n    return [0, 1, 2]\nabs = 3")).value == 1.0
-
-
-def test_a_star_import_brings_the_builtin_that_the_task_wants(sandbox: Sandbox) -> None:
-    for data in ({}, {"entry_point": "pow"}, {"solution": "def pow(a, b):\n    return a**b"}):
-        source = "from solution import *\ndef test_one():\n    assert pow(2, 3) == 8\n"
-        task = {"prompt": "x", "tests": [{"pytest": source, "ids": ["test_one"]}], **data}
-        assert score(sandbox, task, fenced("def pow(a, b):\n    return a**b")).value == 1.0
-        assert score(sandbox, task, fenced("def pow(a, b):\n    return a * b")).value == 0.0
-
-
 @pytest.mark.parametrize("more", ["", "assert f(1) == 1"])
 def test_an_assert_that_never_holds_wants_an_error_before_it(sandbox: Sandbox, more: str) -> None:
     asserts = [f"try:\n    f(-1)\n    assert False\nexcept ValueError:\n    pass\n{more}"]
@@ -289,6 +271,28 @@ def test_an_assert_that_never_holds_wants_an_error_before_it(sandbox: Sandbox, m
     assert score(sandbox, task, fenced(raises)).value == 1.0
     assert score(sandbox, task, fenced("def f(n):\n    return n")).value == 0.0
     assert score(sandbox, task, fenced(raises.replace("ValueError", "KeyError"))).value == 0.0
+
+
+@pytest.mark.parametrize("end", ["", "assert f([]) == []"])
+def test_an_assert_that_never_holds_passes_only_where_the_branch_around_it_was_come_to(
+    sandbox: Sandbox, end: str
+) -> None:
+    loop = "for a, b in zip(f([1, 2, 4]), [2, 4]):\n    if a != b:\n        assert False\n"
+    right = "def f(v):\n    return [n for n in v if n % 2 == 0]"
+    task = {"text": "x", "test_list": [loop + end], "code": right}
+    assert score(sandbox, task, fenced(right)).value == 1.0
+    assert score(sandbox, task, fenced("def f(v):\n    return []")).value == 0.0
+    uncalled = "f([])\ndef check():\n    try:\n        assert False\n    finally: f([])"
+    never_called = {"text": "x", "test_list": [uncalled]}
+    assert score(sandbox, never_called, fenced("def f(v):\n    return []")).value == 0.0
+
+
+def test_an_assert_in_a_branch_behind_one_that_was_not_taken_is_no_case(sandbox: Sandbox) -> None:
+    near = "def near(a, b):\n    if type(b) is float:\n        if abs(a - b) > 1e-6:\n            assert False\n"
+    tests = near + "    else:\n        assert a == b\nfor n in range(3):\n    near(f(n), 2 * n)"
+    task = {"text": "x", "test_list": [tests], "code": "def f(n):\n    return 2 * n"}
+    assert score(sandbox, task, fenced("def f(n):\n    return 2 * n")).value == 1.0
+    assert score(sandbox, task, fenced("def f(n):\n    return n")).value == 0.0
 
 
 def test_a_submission_that_decides_which_tests_there_are_is_wrong_and_the_task_is_not_bad(sandbox: Sandbox) -> None:

@@ -245,6 +245,22 @@ CODE: dict[str, tuple[dict[str, Any], str]] = {
         },
         ADD,
     ),
+    "kodcode with what pytest does not collect": (
+        {
+            "question": "Write `add`, which adds two numbers.",
+            "solution": ADD,
+            "test_code": (
+                "import pytest, unittest\nfrom solution import add\n\n"
+                "@pytest.fixture\ndef test_data():\n    return 3\n\n"
+                "class TestNode:\n    def __init__(self, n):\n        self.n = n\n    def test_n(self): ...\n\n"
+                "class TestNone:\n    __test__ = False\n    def test_n(self): ...\n\n"
+                "class AddTest(unittest.TestCase):\n    def test_one(self):\n"
+                "        self.assertEqual(add(1, 2), 3)\n\n"
+                "def test_small(test_data):\n    assert add(test_data, 2) == 5\n"
+            ),
+        },
+        ADD,
+    ),
     "kodcode-light": (
         {
             "question": "Add two numbers.",
