@@ -161,7 +161,8 @@ def test_every_path_that_is_proposed_leads_somewhere() -> None:
 
 
 def test_a_column_with_a_dot_in_its_name_is_named_in_the_error(tmp_path: Path) -> None:
-    gym = load_gym("g", "math", {"train_file": written(tmp_path / "t.jsonl", [{"reward.model": {"gt": "4"}, "q": "x"}])})
+    row = {"reward.model": {"gt": "4"}, "q": "x"}
+    gym = load_gym("g", "math", {"train_file": written(tmp_path / "t.jsonl", [row])})
     with pytest.raises(ValueError, match=r"the columns are \[q, reward\.model\], wanted were question, answer"):
         gym.tasks("train")
 
