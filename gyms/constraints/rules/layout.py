@@ -138,7 +138,8 @@ def _starts_in_italics(section: str) -> bool:
         section = section.partition("\n")[2].strip()
     section = re.sub(r"^(?:<p>|<div>|\s)+", "", section)
     found = _ITALICS.match(section)
-    return found is not None and bool(visible(found[2]).strip()) and has_word(re.sub(r"<[^<>]*>", "", section[found.end() :]))
+    has_text = found is not None and bool(visible(found[2]).strip())
+    return found is not None and has_text and has_word(re.sub(r"<[^<>]*>", "", section[found.end() :]))
 
 
 _TEMPLATE = {

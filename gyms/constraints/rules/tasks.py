@@ -140,7 +140,8 @@ def _unfenced(text: str) -> str:
 def _rows(text: str) -> list[list[str]]:
     """Rows as the csv module reads them; none where it refuses the text (a field over 128 kB, a bare NUL)."""
     try:
-        return [[visible(field).strip() for field in row] for row in csv.reader(io.StringIO(text), skipinitialspace=True) if row]
+        rows = csv.reader(io.StringIO(text), skipinitialspace=True)
+        return [[visible(field).strip() for field in row] for row in rows if row]
     except csv.Error:
         return []
 
