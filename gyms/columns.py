@@ -114,21 +114,28 @@ def fitting_forms(row: Mapping[str, Any], reads: Reads) -> list[RowFormat]:
 
 def nearest_columns(row: Mapping[str, Any], reads: Reads) -> dict[str, str]:
     """Wanted column -> the path that is likeliest to be meant by it; those that nothing is like are left out."""
-    paths = [path for path in paths_of(row) if at(row, path) is not None]
+    paths = [path for path, value in _inside(row) if value is not None]
     return {name: guess for name in reads.wanted if (guess := _nearest(name, paths))}
 
 
 def paths_of(row: Mapping[str, Any]) -> Iterator[str]:
     """Columns, and what lies one level below them; a conversation as the text of its last message."""
+    return (path for path, _ in _inside(row))
+
+
+def _inside(row: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Paths with what they lead to. No path leads into a column with a dot in its name: it is taken whole."""
     for name, value in row.items():
         inside = read_json(value) if isinstance(value, str) else value
-        if isinstance(inside, Mapping) and inside:
-            yield from ([str(name)] if inside is not value else [])
-            yield from (f"{name}.{key}" for key in inside)
+        if "." in str(name):
+            yield str(name), value
+        elif isinstance(inside, Mapping) and inside:
+            yield from ([(str(name), value)] if inside is not value else [])
+            yield from ((f"{name}.{key}", below) for key, below in inside.items())
         elif isinstance(inside, list) and inside and isinstance(inside[-1], Mapping) and "content" in inside[-1]:
-            yield f"{name}.-1.content"
+            yield f"{name}.-1.content", inside[-1]["content"]
         else:
-            yield str(name)
+            yield str(name), value
 
 
 def form_of(row: Mapping[str, Any], name: str, reads: Reads, where: str) -> RowFormat | None:

@@ -21,7 +21,7 @@ from itertools import combinations
 from typing import NamedTuple
 
 from gyms.constraints.rule import Bound, Constraint, Instruction, Item, Quantity, at_least
-from gyms.constraints.text import plain_words, prepared, stripped, whole_word
+from gyms.constraints.text import plain_words, stripped, whole_word
 
 __all__ = ["contradiction", "exclusion"]
 
@@ -199,5 +199,4 @@ def _fixed_response(instructions: tuple[Instruction, ...]) -> str | None:
 
 
 def _failing(instructions: Iterable[Instruction], response: str) -> str | None:
-    ready = prepared(response.strip())
-    return next((one.id for one in instructions if not one.holds(ready)), None)
+    return next((one.id for one in instructions if not one.accepts(response.strip())), None)

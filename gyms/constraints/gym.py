@@ -229,7 +229,7 @@ def _topic_of(data: Any) -> tuple[str, ...]:
 
 def _holds(instruction: Instruction, item: Item, text: str) -> bool:
     variants = [text] if item.mode == "strict" else loose_variants(text)
-    return any(instruction.holds(prepared(variant)) for variant in variants)
+    return any(instruction.accepts(variant) for variant in variants)
 
 
 def loose_variants(text: str) -> list[str]:

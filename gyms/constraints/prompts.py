@@ -21,7 +21,7 @@ from typing import Any
 from gyms.api import Split, Task, message
 from gyms.constraints.hacks import hack_flags
 from gyms.constraints.item import read_item
-from gyms.constraints.text import prepared, word_tokens
+from gyms.constraints.text import word_tokens
 from gyms.constraints.topics import TOPICS, Topic
 from gyms.constraints.wordlists import STOP_WORDS, split_words
 from gyms.lazy import LazyTasks
@@ -307,7 +307,7 @@ def _is_sound(data: dict[str, Any]) -> bool:
     except ValueError:
         return False
     gold = data["gold"]
-    passed = [instruction.holds(prepared(gold)) for instruction in item.instructions]
+    passed = [instruction.accepts(gold) for instruction in item.instructions]
     return all(passed) and not hack_flags(item, gold, passed, data["topic_words"])
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 from gyms.constraints.arguments import Args, NoArgs, arguments_of
+from gyms.constraints.text import prepared, with_line_ends
 
 __all__ = [
     "SOURCES",
@@ -96,6 +97,8 @@ class Constraint:
     """Fact: its verdict on a text is the same in any case, and with any white space where the text has some."""
     copies: bool = False
     """Fact: it asks to repeat what the prompt says."""
+    is_parsed: bool = False
+    """Fact: a program reads what it asks for (JSON, CSV, HTML), so it is checked as written, but for line ends."""
     is_short: bool = False
     """Fact: a response of few words, not about the topic, may be what it asks for."""
 
@@ -188,6 +191,10 @@ class Instruction:
     def holds(self, text: str) -> bool:
         """Does a response, prepared (text.py), satisfy it; one without any text satisfies nothing."""
         return bool(text.strip()) and bool(self.constraint.check(text, self.args))
+
+    def accepts(self, response: str) -> bool:
+        """Does a response, as it was written, satisfy it."""
+        return self.holds(with_line_ends(response) if self.constraint.is_parsed else prepared(response))
 
     def fact(self, name: str) -> Any:
         """A fact of the constraint, for these arguments."""

@@ -3,7 +3,9 @@ r"""How a response is read: words, sentences, lines and paragraphs, without any 
 *Preparing.* `prepared` removes what a reader cannot see (zero-width characters, direction marks, tags) and writes all
 line ends as `\n`, so that "c<zero width space>at" is the word "cat". Latin look-alikes of Cyrillic and Greek inside a
 word that also has Latin letters are read as Latin for the same reason, and so are Latin letters and digits in fancy
-dress: full-width, mathematical, circled.
+dress: full-width, mathematical, circled, bracketed, squared, raised, small capitals (docs/constraints.md has them all).
+A rule about what a program reads (JSON, CSV, HTML) gets the response as it was written, but for line ends: no parser
+takes dressed letters for plain ones (`Constraint.is_parsed`).
 
 *Sentences.* A sentence ends at `.`, `!`, `?` or their relatives in other scripts, with closing quotes and an emoji that
 follow, and at an empty line. Abbreviations, initials and numbers (`3.14`) do not end one. What holds no word is no
@@ -43,7 +45,9 @@ __all__ = [
     "stripped",
     "times",
     "tokens",
+    "visible",
     "whole_word",
+    "with_line_ends",
     "without_accents",
     "without_punctuation",
     "word_tokens",
@@ -60,9 +64,39 @@ _LOOK_ALIKES = str.maketrans(
     "\u0421\u0422\u0425\u0406\u03bf\u03b1\u03bd\u0391\u0392\u0395\u0397\u0399\u039a\u039c\u039d\u039f\u03a1\u03a4\u03a7",
     "aeopcyxijsdABEKMHOPCTXIoavABEHIKMNOPTX",
 )
-_DRESSED = re.compile(
-    "[\u2102-\u2134\u2460-\u2468\u24b6-\u24ea\uff10-\uff5a\U0001d400-\U0001d7ff\U0001f130-\U0001f149]"
+_DRESSES = (
+    *(range(0x02B0, 0x02B9), range(0x02E1, 0x02E4), range(0x1D2C, 0x1D6B), range(0x1D9C, 0x1DC0)),
+    *(range(0x2071, 0x2072), range(0x207F, 0x2080), range(0x2090, 0x209D), range(0x2C7C, 0x2C7E)),
+    *(range(0xA7F2, 0xA7F5), range(0x2102, 0x2135), range(0x2145, 0x214A), range(0x2460, 0x2469)),
+    *(range(0x24B6, 0x24EB), range(0xFF10, 0xFF5B), range(0x1D400, 0x1D800), range(0x1F130, 0x1F14A)),
 )
+"""What Unicode says a plain letter or digit of: raised, lowered, double-struck, circled, wide, mathematical, ..."""
+_ROMAN = range(0x2160, 0x2180)
+"""Roman numerals, of one letter or of several."""
+_ALPHABETS = {0x249C: "abcdefghijklmnopqrstuvwxyz", 0x1F150: string.ascii_uppercase, 0x1F170: string.ascii_uppercase}
+"""First of 26 in a row, of which Unicode says nothing of use: in brackets, white on a black circle or square."""
+_SMALL_CAPITALS = dict(
+    zip(
+        map(ord, "\u1d00\u0299\u1d04\u1d05\u1d07\ua730\u0262\u029c\u026a\u1d0a\u1d0b\u029f\u1d0d\u0274"
+            "\u1d0f\u1d18\ua7af\u0280\ua731\u1d1b\u1d1c\u1d20\u1d21\u028f\u1d22"),
+        "abcdefghijklmnopqrstuvwyz", strict=True,
+    )
+)  # fmt: skip
+_SQUARES = re.compile("[\U0001f170-\U0001f189]+")
+_SQUARED_EMOJI = frozenset("\U0001f170\U0001f171\U0001f17e\U0001f17f")
+"""Blood groups and the parking sign: emoji where they stand alone, letters among others of their kind."""
+
+
+def _plain_letters() -> dict[int, str]:
+    plain = {code: unicodedata.normalize("NFKC", chr(code)) for dress in (*_DRESSES, _ROMAN) for code in dress}
+    letters = {code: to for code, to in plain.items() if to.isascii() and to.isalnum()}
+    plain = {code: to for code, to in letters.items() if len(to) == 1 or code in _ROMAN}
+    rows = {first + n: letter for first, letters in _ALPHABETS.items() for n, letter in enumerate(letters)}
+    return plain | rows | _SMALL_CAPITALS
+
+
+_PLAIN_LETTERS = _plain_letters()
+_PLAIN_BUT_SQUARES = {code: to for code, to in _PLAIN_LETTERS.items() if chr(code) not in _SQUARED_EMOJI}
 _WORD_RUN = re.compile(r"\w+")
 NO_SPACES = "\u0e00-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
 """Thai, Lao, Khmer, Japanese and Chinese, as a range of a regular expression: no spaces between their words."""
@@ -98,16 +132,28 @@ _STARTERS = word_set("""
 
 def prepared(text: str) -> str:
     r"""The text as a reader sees it: no invisible characters, `\n` line ends, plain letters for look-alikes."""
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    text = _DRESSED.sub(_undressed, _LATIN_JOINERS.sub("", _INVISIBLE.sub("", text)))
+    text = visible(with_line_ends(text))
+    if text.isascii():
+        return text
+    text = _SQUARES.sub(_unsquared, text).translate(_PLAIN_BUT_SQUARES)
     if _OTHER_ALPHABET.search(text):
         text = _WORD_RUN.sub(_as_latin, text)
     return text
 
 
-def _undressed(match: re.Match[str]) -> str:
-    plain = unicodedata.normalize("NFKC", match.group())
-    return plain if plain.isascii() and plain.isalnum() and len(plain) == 1 else match.group()
+def with_line_ends(text: str) -> str:
+    r"""The text with `\n` at the end of its lines."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def visible(text: str) -> str:
+    """The text without what cannot be seen."""
+    return _LATIN_JOINERS.sub("", _INVISIBLE.sub("", text))
+
+
+def _unsquared(match: re.Match[str]) -> str:
+    letters = match.group()
+    return letters if len(letters) == 1 else letters.translate(_PLAIN_LETTERS)
 
 
 def _as_latin(match: re.Match[str]) -> str:

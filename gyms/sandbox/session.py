@@ -22,12 +22,11 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
+from gyms.sandbox.inside.files import MAX_PATH_BYTES
 from gyms.sandbox.line import Line
 from gyms.sandbox.program import Cell, Ending, Entry, File, FileRefused, Limits, Run, SandboxError
 
 __all__ = ["FolderSession"]
-
-_MAX_PATH_BYTES = 1024
 
 
 class FolderSession:
@@ -150,7 +149,7 @@ def _is_word(text: str) -> bool:
 
 def _checked(path: str) -> str:
     """A relative path without tricks, as the far side walks it."""
-    is_fine = _is_word(path) and len(os.fsencode(path)) <= _MAX_PATH_BYTES
+    is_fine = _is_word(path) and len(os.fsencode(path)) <= MAX_PATH_BYTES
     if not is_fine or any(part in ("", ".", "..") for part in path.split("/")):
         raise FileRefused(
             f"path {path!r:.200}: expected a path below the folder, without '.', '..' and doubled slashes"

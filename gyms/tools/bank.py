@@ -24,6 +24,7 @@ class Bank(World):
 
     name = "bank"
     about = "You handle somebody's bank accounts. No account may fall below zero."
+    topics = ("account", "amount", "purpose")
     tools = (
         tool("list_accounts", "Lists the accounts with their balances in cents."),
         tool("list_payees", "Lists the payees that money can be sent to."),
@@ -135,13 +136,14 @@ class Bank(World):
         if cents > state["accounts"][giver]:
             return None
         arguments = {"from_account": giver, "to_account": taker, "cents": cents}
+        givers = (Gap("account", f"Move {_money(cents)} to {taker}.", f"Take it from {giver}."),)
         return Errand(
             subject="accounts",
             wish=f"Move {_money(cents)} from {giver} to {taker}.",
             calls=(("move_money", arguments),),
             gaps=(
                 Gap("amount", f"Move money from {giver} to {taker}.", f"Move {_money(cents)}."),
-                Gap("account", f"Move {_money(cents)} to {taker}.", f"Take it from {giver}."),
+                *(givers if len(_holding(state, cents) - {taker}) > 1 else ()),
             ),
         )
 
@@ -172,13 +174,15 @@ class Bank(World):
         if cents > state["accounts"][giver]:
             return None
         arguments = {"from_account": giver, "payee": payee, "cents": cents, "purpose": purpose}
+        unsaid = f"Pay {payee} {_money(cents)}, with the purpose {purpose!r}."
+        givers = (Gap("account", unsaid, f"Pay it from {giver}."),)
         return Errand(
             subject="accounts",
             wish=f"Pay {payee} {_money(cents)} from {giver}, with the purpose {purpose!r}.",
             calls=(("pay", arguments),),
             gaps=(
                 Gap("amount", f"Pay {payee} from {giver}, with the purpose {purpose!r}.", f"Pay {_money(cents)}."),
-                Gap("account", f"Pay {payee} {_money(cents)}, with the purpose {purpose!r}.", f"Pay it from {giver}."),
+                *(givers if len(_holding(state, cents)) > 1 else ()),
                 Gap("purpose", f"Pay {payee} {_money(cents)} from {giver}.", f"The purpose is {purpose!r}."),
             ),
         )
@@ -223,6 +227,11 @@ class Bank(World):
             wish=f"End the standing order to {payee}.",
             calls=(("list_standing_orders", {}), ("cancel_standing_order", {"order_id": order_id})),
         )
+
+
+def _holding(state: State, cents: int) -> set[str]:
+    """The accounts that hold so much."""
+    return {account for account, balance in state["accounts"].items() if balance >= cents}
 
 
 def _taken(state: State, account: str, cents: int) -> dict[str, Any] | str:

@@ -45,6 +45,7 @@ class Calendar(World):
 
     name = "calendar"
     about = f"You keep somebody's calendar. Days begin at {FIRST // 60:02}:00 and end at {LAST // 60:02}:00."
+    topics = ("day", "guests", "length", "time")
     tools = (
         tool("list_events", "Lists the events of a day, in order.", day=_DAY),
         tool(
@@ -136,9 +137,11 @@ class Calendar(World):
             return None
         found = self._move_to(event_id, event, day, draw.choice(starts), "Move {title} {old} to {day} at {start}.")
         start, moved = found.calls[-1][1]["start"], f"Move {event['title']} from {event['day']}"
-        gaps = [Gap("time", f"{moved} to {day}.", f"It should begin at {start}.")]
-        if day != event["day"]:
-            gaps.append(Gap("day", f"{moved} to another day, at {start}.", f"It should be on {day}."))
+        gaps = [Gap("time", f"{moved} to {day}.", f"It should begin at {start}.")] if len(starts) > 1 else []
+        free = [other for other in DAYS if _minutes(start) in _free(state["events"], other, event["minutes"])]
+        if day != event["day"] and len(set(free) - {event["day"]}) > 1:
+            told, shown_by = f"It should be on {day}.", (event["title"], day)
+            gaps.append(Gap("day", f"{moved} to another day, at {start}.", told, shown_by))
         return replace(found, gaps=tuple(gaps))
 
     def _followed(self, draw: random.Random, state: State, event_id: str) -> Errand | None:
@@ -180,13 +183,16 @@ class Calendar(World):
         title, start = draw.choice(unused), _clock(draw.choice(starts))
         whom, put = " and ".join(guests), f"Put {title} on {day}"
         arguments = {"title": title, "day": day, "start": start, "minutes": minutes, "guests": guests}
+        lengths = [length for length in _LENGTHS if _minutes(start) in _free(state["events"], day, length)]
+        times = (Gap("time", f"{put} for {minutes} minutes, with {whom} as guests.", f"It is at {start}."),)
+        takes = (Gap("length", f"{put} at {start}, with {whom} as guests.", f"It takes {minutes} minutes."),)
         return Errand(
             subject=title,
             wish=f"{put} at {start} for {minutes} minutes, with {whom} as guests.",
             calls=(("create_event", arguments),),
             gaps=(
-                Gap("time", f"{put} for {minutes} minutes, with {whom} as guests.", f"It is at {start}."),
-                Gap("length", f"{put} at {start}, with {whom} as guests.", f"It takes {minutes} minutes."),
+                *(times if len(starts) > 1 else ()),
+                *(takes if len(lengths) > 1 else ()),
                 Gap("guests", f"{put} at {start} for {minutes} minutes, with guests.", f"Invite {whom}, nobody else."),
             ),
         )
@@ -197,6 +203,7 @@ class Calendar(World):
         if not absent:
             return None
         guest = draw.choice(absent)
+        gap = Gap("guests", f"Invite one more guest to {event['title']} on {event['day']}.", f"Invite {guest}.")
         return Errand(
             subject=event["title"],
             wish=f"Invite {guest} to {event['title']} on {event['day']}.",
@@ -204,7 +211,7 @@ class Calendar(World):
                 ("list_events", {"day": event["day"]}),
                 ("add_guest", {"event_id": event_id, "guest": guest}),
             ),
-            gaps=(Gap("guests", f"Invite one more guest to {event['title']} on {event['day']}.", f"Invite {guest}."),),
+            gaps=(gap,) if len(absent) > 1 else (),
         )
 
 

@@ -27,6 +27,7 @@ class Files(World):
 
     name = "files"
     about = "You look after somebody's notes, which are kept as text files in folders."
+    topics = ("folder", "line", "name")
     tools = (
         tool("list_files", "Lists the files of a folder with the number of their lines.", folder=_FOLDER),
         tool("read_file", "Shows the lines of a file.", path=_PATH),
@@ -115,11 +116,12 @@ class Files(World):
         spare = f"{draw.choice(SPARE_NAMES)}.txt"
         if not word or any(known.endswith(f"/{spare}") for known in state["files"]):
             return None
+        unsaid = f"Rename the file about {word}; it stays in its folder."
         return Errand(
             subject=name,
             wish=f"Rename the file about {word} to {spare}; it stays in its folder.",
             calls=(("find_text", {"text": word}), ("move_file", {"path": path, "new_path": f"{folder}/{spare}"})),
-            gaps=(Gap("name", f"Rename the file about {word}; it stays in its folder.", f"Call it {spare}."),),
+            gaps=(Gap("name", unsaid, f"Call it {spare}.", (spare,)),),
         )
 
     def _extended(self, draw: random.Random, state: State) -> Errand | None:

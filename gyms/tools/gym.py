@@ -52,7 +52,7 @@ from gyms.tools.dialect import DIALECTS, canonical, spelled, spelled_arguments, 
 from gyms.tools.files import Files
 from gyms.tools.shop import Shop
 from gyms.tools.travel import Travel
-from gyms.tools.user import ASK_USER, TOPICS, answer, question
+from gyms.tools.user import ASK_USER, TOPICS, answer, ask_user, question
 from gyms.tools.world import Errand, State, World, distance
 
 __all__ = ["WORLDS", "Tools", "ToolsSettings"]
@@ -128,7 +128,7 @@ class Tools(Environment):
     def gold_turns(self, task: Task) -> Sequence[Turn]:
         """What was left out is asked for; then the calls of the task, each in its turn, again where it is busy."""
         topics = dict.fromkeys(gap["topic"] for gap in task.data.get("withheld", ()))
-        calls = [(ASK_USER.name, {"question": question(topic)}) for topic in topics]
+        calls = [(ASK_USER, {"question": question(topic)}) for topic in topics]
         num_served = 0
         for name, arguments in task.data["calls"]:
             while num_served in task.data["faults"]:
@@ -152,11 +152,11 @@ class _Errands(Calling):
 
     def run(self, call: Call) -> str:
         assert call.arguments is not None
-        known = (*self._world.tools, ASK_USER)
+        known = (*self._world.tools, ask_user(self._world.topics))
         name, arguments = canonical(call.tool, call.arguments, known, self._data["dialect"])
-        if name == ASK_USER.name:
+        if name == ASK_USER:
             self._num_questions += 1
-            return answer(self._data["withheld"], arguments["question"])
+            return answer(self._data["withheld"], arguments["question"], self._world.topics)
         if self.num_calls - self._num_questions - 1 in self._data["faults"]:
             return BUSY
         result = self._world.call(self._state, name, arguments)
@@ -204,7 +204,7 @@ class _Tasks(DrawnTasks):
 
 @lru_cache(maxsize=64)
 def _spelled(world: str, dialect: str, has_user: bool) -> tuple[Tool, ...]:
-    known = (*WORLDS[world].tools, *((ASK_USER,) if has_user else ()))
+    known = (*WORLDS[world].tools, *((ask_user(WORLDS[world].topics),) if has_user else ()))
     return tuple(spelled(tool, known, dialect) for tool in known)
 
 
@@ -251,7 +251,9 @@ def _left_out(draw: random.Random, errands: Sequence[Errand]) -> tuple[list[str]
     wishes: list[str] = []
     withheld: list[dict[str, str]] = []
     for number, errand in enumerate(errands, start=1):
-        gap = draw.choice(errand.gaps) if errand.gaps and draw.random() < 0.5 else None
+        others = [other.wish for other in errands if other is not errand]
+        gaps = [gap for gap in errand.gaps if not any(gap.is_told_by(wish) for wish in others)]
+        gap = draw.choice(gaps) if gaps and draw.random() < 0.5 else None
         wishes.append(gap.wish if gap else errand.wish)
         if gap:
             told = gap.told if len(errands) == 1 else f"{number}. {gap.told}"

@@ -24,6 +24,7 @@ class Shop(World):
 
     name = "shop"
     about = "You shop for somebody in a web shop. An order can be changed while its status is open."
+    topics = ("address", "colour", "quantity")
     tools = (
         tool(
             "search_products",
@@ -142,16 +143,14 @@ class Shop(World):
         if len(fitting) < 2 or fitting[0][0] == fitting[1][0] or any(sku in state["cart"] for sku in of_kind):
             return None
         sku = fitting[0][1]
+        unsaid = f"Put some of the cheapest {kind} of which as many as I want are in stock into the cart."
+        some = Gap("quantity", unsaid, f"I want {quantity}.")
         return self._add(
             sku,
             kind,
             quantity,
             f"Put {quantity} of the cheapest {kind} of which at least {quantity} are in stock into the cart.",
-            Gap(
-                "quantity",
-                f"Put some of the cheapest {kind} of which as many as I want are in stock into the cart.",
-                f"I want {quantity}.",
-            ),
+            *((some,) if max(state["products"][known]["stock"] for known in of_kind) > 1 else ()),
         )
 
     def _added(self, draw: random.Random, state: State) -> Errand | None:
@@ -161,17 +160,24 @@ class Shop(World):
             return None
         thing = f"{product['colour']} {product['kind']}"
         more = " more" if sku in state["cart"] else ""
+        left = {name: known["stock"] - state["cart"].get(name, 0) for name, known in state["products"].items()}
+        alike = [
+            name
+            for name, known in state["products"].items()
+            if known["kind"] == product["kind"]
+            and (name in state["cart"]) == (sku in state["cart"])
+            and left[name] >= quantity
+        ]
+        some = Gap("quantity", f"Put some{more} of the {thing} into the cart.", f"I want {quantity}{more}.")
+        a_kind = f"Put {quantity}{more} of a {product['kind']} into the cart."
+        which = Gap("colour", a_kind, f"I want the {product['colour']} one.")
         return self._add(
             sku,
             product["kind"],
             quantity,
             f"Put {quantity}{more} of the {thing} into the cart.",
-            Gap("quantity", f"Put some{more} of the {thing} into the cart.", f"I want {quantity}{more}."),
-            Gap(
-                "colour",
-                f"Put {quantity}{more} of a {product['kind']} into the cart.",
-                f"I want the {product['colour']} one.",
-            ),
+            *((some,) if left[sku] > 1 else ()),
+            *((which,) if len(alike) > 1 else ()),
         )
 
     def _add(self, sku: str, kind: str, quantity: int, wish: str, *gaps: Gap) -> Errand:
@@ -186,11 +192,12 @@ class Shop(World):
         quantity = draw.randint(1, there)
         thing, which = f"{product['colour']} {product['kind']}", "every" if quantity == there else str(quantity)
         all_or = "all that are there" if quantity == there else str(quantity)
+        gap = Gap("quantity", f"Take some of the {thing} out of the cart.", f"Take out {all_or}.")
         return Errand(
             subject=sku,
             wish=f"Take {which} {thing} out of the cart.",
             calls=(("view_cart", {}), ("remove_from_cart", {"sku": sku, "quantity": quantity})),
-            gaps=(Gap("quantity", f"Take some of the {thing} out of the cart.", f"Take out {all_or}."),),
+            gaps=(gap,) if there > 1 else (),
         )
 
     def _cancelled(self, draw: random.Random, state: State) -> Errand | None:

@@ -24,6 +24,7 @@ class Travel(World):
 
     name = "travel"
     about = "You book journeys for somebody."
+    topics = ("day", "nights", "stars")
     tools = (
         tool(
             "search_flights", "Lists the flights of a route with days, prices and free seats.", origin=_CITY, to=_CITY
@@ -157,7 +158,9 @@ class Travel(World):
         if not _free(state, name) or _has_booked(state, origin, to):
             return None
         gap = Gap("day", f"Book a flight from {origin} to {to}.", f"I fly on {day}.")
-        return self._flight(origin, to, name, f"Book the flight from {origin} to {to} on {day}.", gap)
+        has_choice = sum(_free(state, known) > 0 for known in _route(state, origin, to)) > 1
+        gaps = (gap,) if has_choice else ()
+        return self._flight(origin, to, name, f"Book the flight from {origin} to {to} on {day}.", *gaps)
 
     def _flight(self, origin: str, to: str, name: str, wish: str, *gaps: Gap) -> Errand:
         calls = (("search_flights", {"origin": origin, "to": to}), ("book_flight", {"flight_id": name}))
@@ -172,7 +175,11 @@ class Travel(World):
         )
         if not fitting or (len(fitting) > 1 and fitting[0][0] == fitting[1][0]) or _has_room(state, city):
             return None
+        in_city = [hotel for hotel in state["hotels"].values() if hotel["city"] == city]
+        cheapest = min(in_city, key=lambda hotel: hotel["cents"])
+        has_better = any(hotel["stars"] > cheapest["stars"] for hotel in in_city)
         room, time = f"Book a room in the cheapest hotel in {city}", f"{nights} night{'s' if nights > 1 else ''}"
+        good = (Gap("stars", f"{room} that is good enough, from {day} for {time}.", f"At least {stars} stars."),)
         return Errand(
             subject=f"room in {city}",
             wish=f"{room} with at least {stars} stars, from {day} for {time}.",
@@ -183,7 +190,7 @@ class Travel(World):
             gaps=(
                 Gap("day", f"{room} with at least {stars} stars, for {time}.", f"I arrive on {day}."),
                 Gap("nights", f"{room} with at least {stars} stars, from {day}.", f"I stay for {time}."),
-                Gap("stars", f"{room} that is good enough, from {day} for {time}.", f"At least {stars} stars."),
+                *(good if has_better else ()),
             ),
         )
 
@@ -198,6 +205,7 @@ class Travel(World):
             return None
         name = draw.choice(sorted(others))
         day, change = state["flights"][name]["day"], f"Change the booked flight from {origin} to {to} to"
+        gap = Gap("day", f"{change} one on another day.", f"Change it to the one on {day}.")
         return Errand(
             subject=f"{origin} to {to}",
             wish=f"{change} the one on {day}.",
@@ -206,7 +214,7 @@ class Travel(World):
                 ("search_flights", {"origin": origin, "to": to}),
                 ("change_flight", {"booking_id": booking_id, "flight_id": name}),
             ),
-            gaps=(Gap("day", f"{change} one on another day.", f"Change it to the one on {day}."),),
+            gaps=(gap,) if len(others) > 1 else (),
         )
 
     def _cancelled(self, draw: random.Random, state: State) -> Errand | None:

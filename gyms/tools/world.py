@@ -42,7 +42,8 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """One thing that can be left out of a wish: no tool can find it out, only who wishes it knows."""
+    """One thing that can be left out of a wish: at least two answers are possible in the state, and no tool tells which
+    is meant."""
 
     topic: str
     """What is left out, one of `gyms.tools.user.TOPICS`."""
@@ -50,6 +51,12 @@ class Gap:
     """The wish without it, one sentence."""
     told: str
     """What is said when it is asked for. With `wish`, the final state follows."""
+    shown_by: tuple[str, ...] = ()
+    """Another wish that holds all of these tells it; none where no other wish can."""
+
+    def is_told_by(self, wish: str) -> bool:
+        """Whether another wish of the task tells what this one leaves out."""
+        return bool(self.shown_by) and all(text in wish for text in self.shown_by)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +80,8 @@ class World(ABC):
     about: ClassVar[str]
     """What the model is told of its place, one sentence."""
     tools: ClassVar[tuple[Tool, ...]]
+    topics: ClassVar[tuple[str, ...]]
+    """What can be left out of its errands, of `gyms.tools.user.TOPICS`."""
 
     @abstractmethod
     def begin(self, draw: random.Random) -> State:

@@ -15,6 +15,7 @@ from gyms.constraints.text import (
     plain_words,
     sentences,
     tokens,
+    visible,
     word_tokens,
 )
 
@@ -120,7 +121,7 @@ _HEADING = re.compile(
 )
 
 
-@ifbench("format:thesis", forbids="json")
+@ifbench("format:thesis", forbids="json", is_parsed=True)
 def thesis(text: str) -> bool:
     """Each section must begin with a thesis statement in italics, use HTML to indicate the italics.
     Differs: each section under a heading is checked and must begin in italics, upstream looks for one pair of tags."""
@@ -137,7 +138,8 @@ def _starts_in_italics(section: str) -> bool:
         section = section.partition("\n")[2].strip()
     section = re.sub(r"^(?:<p>|<div>|\s)+", "", section)
     found = _ITALICS.match(section)
-    return found is not None and bool(found[2].strip()) and has_word(re.sub(r"<[^<>]*>", "", section[found.end() :]))
+    has_text = found is not None and bool(visible(found[2]).strip())
+    return found is not None and has_text and has_word(re.sub(r"<[^<>]*>", "", section[found.end() :]))
 
 
 _TEMPLATE = {

@@ -166,7 +166,7 @@ def sentence_hyphens(text: str) -> bool:
     return len(parts) > 1 and are_glued and all(re.search(r"[.!?][\"'\u201d]?$", part) for part in parts[:-1])
 
 
-@ifeval("detectable_format:json_format", needs="json")
+@ifeval("detectable_format:json_format", needs="json", is_parsed=True)
 def json_format(text: str) -> bool:
     """Entire output should be wrapped in JSON format. You can use markdown ticks such as ```.
     Differs: an object or a list; a bare number or string, NaN and a key given twice fail."""

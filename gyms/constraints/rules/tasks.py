@@ -12,7 +12,16 @@ from pydantic import AfterValidator
 
 from gyms.constraints.arguments import Text
 from gyms.constraints.rule import Rules, at_least, exactly
-from gyms.constraints.text import PUNCTUATION, increases, lines_of, low_words, sentences, stripped, without_accents
+from gyms.constraints.text import (
+    PUNCTUATION,
+    increases,
+    lines_of,
+    low_words,
+    sentences,
+    stripped,
+    visible,
+    without_accents,
+)
 from gyms.constraints.wordlists import AFRICAN_COUNTRIES, EUROPEAN_CAPITALS
 
 RULES = Rules()
@@ -131,7 +140,8 @@ def _unfenced(text: str) -> str:
 def _rows(text: str) -> list[list[str]]:
     """Rows as the csv module reads them; none where it refuses the text (a field over 128 kB, a bare NUL)."""
     try:
-        return [[field.strip() for field in row] for row in csv.reader(io.StringIO(text), skipinitialspace=True) if row]
+        rows = csv.reader(io.StringIO(text), skipinitialspace=True)
+        return [[visible(field).strip() for field in row] for row in rows if row]
     except csv.Error:
         return []
 
@@ -141,7 +151,7 @@ def _is_table(rows: list[list[str]], header: str, num_rows: int) -> bool:
     return len(rows) == num_rows + 1 and rows[0] == header.split() and is_filled
 
 
-@ifbench("custom:csv_city", needs="comma capital lower-case space", forbids="json")
+@ifbench("custom:csv_city", needs="comma capital lower-case space", forbids="json", is_parsed=True)
 def csv_city(text: str) -> bool:
     """Generate CSV data: The column names are ["ID", "Country", "City", "Year", "Count"], the data should be comma
     delimited. Please generate 7 rows.
@@ -149,7 +159,7 @@ def csv_city(text: str) -> bool:
     return _is_table(_rows(_unfenced(text)), "ID Country City Year Count", 7)
 
 
-@ifbench("custom:csv_special_character", needs="comma capital lower-case space", forbids="json")
+@ifbench("custom:csv_special_character", needs="comma capital lower-case space", forbids="json", is_parsed=True)
 def csv_special_character(text: str) -> bool:
     """Generate CSV data: The column names are ["ProductID", "Category", "Brand", "Price", "Stock"], the data should be
     comma delimited. Please generate 14 rows. Add one field which contains a special character and enclose it in double
@@ -161,14 +171,14 @@ def csv_special_character(text: str) -> bool:
     return has_special and _is_table(_rows(text), "ProductID Category Brand Price Stock", 14)
 
 
-@ifbench("custom:csv_quotes", needs="capital lower-case space", forbids="json")
+@ifbench("custom:csv_quotes", needs="capital lower-case space", forbids="json", is_parsed=True)
 def csv_quotes(text: str) -> bool:
     """Generate CSV data: The column names are ["StudentID", "Subject", "Grade", "Semester", "Score"], the data should
     be tab delimited. Please generate 3 rows and enclose each single field in double quotes.
     Differs: a code fence is allowed, empty fields are not."""
     rows = [[field.strip() for field in line.strip().split("\t")] for line in lines_of(_unfenced(text))]
     are_quoted = all(len(field) > 2 and field[0] == field[-1] == '"' for row in rows for field in row)
-    bare = [[field.strip('"') for field in row] for row in rows]
+    bare = [[visible(field.strip('"')) for field in row] for row in rows]
     return are_quoted and _is_table(bare, "StudentID Subject Grade Semester Score", 3)
 
 

@@ -21,6 +21,8 @@ from gyms.sandbox.inside.channel import RESULT_FD
 __all__ = ["run"]
 
 MAX_ENTRIES = 4096
+MAX_PATH_BYTES = 1024
+"""Longest path that a session takes (gyms/sandbox/session.py): a longer one could be saved and not be written again."""
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -98,7 +100,11 @@ def _write(path: str, content: bytes, mode: int | None) -> None:
 
 def _files() -> list[str]:
     """Paths of all regular files; a folder that cannot be looked into is an error: what it holds would be missing."""
-    return [path for path, kind, _ in _entries(on_error=_refuse_folder) if kind == "file"]
+    paths = [path for path, kind, _ in _entries(on_error=_refuse_folder) if kind == "file"]
+    for path in paths:
+        if len(os.fsencode(path)) > MAX_PATH_BYTES:
+            raise OSError(errno.ENAMETOOLONG, f"the path {path[:100]!r}... has more than {MAX_PATH_BYTES} bytes")
+    return paths
 
 
 def _refuse_folder(error: OSError) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from gyms.api import Gym, Services
 from gyms.code.gym import Code
-from gyms.columns import RowSettings, mapped_rows
+from gyms.columns import Reads, RowSettings, mapped_rows, nearest_columns, paths_of
 from gyms.constraints.registry import find
 from gyms.load import load_gym
 from gyms.row_formats import FORMATS
@@ -142,6 +142,29 @@ def test_unknown_columns_are_answered_with_those_there_are_and_the_likeliest_map
         load_gym("g", "math", {"format": "verll"})
     with pytest.raises(ValueError, match=r"format = 'apps' is for code rows; this gym reads answer rows: verl, "):
         load_gym("g", "math", {"train_file": str(tmp_path / "t.jsonl"), "format": "apps"}).tasks("train")
+
+
+def test_every_path_that_is_proposed_leads_somewhere() -> None:
+    rows: list[dict[str, Any]] = [
+        {"reward.model": {"gt": "4"}, "q": "x"},
+        {"chat.log": [*USER], "q": "x"},
+        {"meta": {"a.b": 1, "answer": None}, "text": '{"answer": "4", "n": null}', "empty": None},
+        {"chat": USER, "list": [1, 2], "broken": '{"a": '},
+    ]
+    reads = Reads(kind="answer", wanted=("question", "answer"), own=())
+    for row in rows:
+        assert all(at(row, path) is not None for path in nearest_columns(row, reads).values())
+        for path in paths_of(row):
+            at(row, path)
+    assert list(paths_of(rows[0])) == ["reward.model", "q"]
+    assert nearest_columns(rows[2], reads) == {"question": "text", "answer": "text.answer"}
+
+
+def test_a_column_with_a_dot_in_its_name_is_named_in_the_error(tmp_path: Path) -> None:
+    row = {"reward.model": {"gt": "4"}, "q": "x"}
+    gym = load_gym("g", "math", {"train_file": written(tmp_path / "t.jsonl", [row])})
+    with pytest.raises(ValueError, match=r"the columns are \[q, reward\.model\], wanted were question, answer"):
+        gym.tasks("train")
 
 
 def test_malformed_rows_of_a_mixture_are_left_out_and_counted(tmp_path: Path) -> None:

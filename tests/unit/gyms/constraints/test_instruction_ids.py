@@ -4,7 +4,6 @@ import pytest
 
 from gyms.constraints.item import read_item
 from gyms.constraints.registry import BUILT_IN
-from gyms.constraints.text import prepared
 from tests.unit.gyms.constraints import ifbench_examples, instruction_examples
 
 CASES = [*instruction_examples.CASES, *ifbench_examples.CASES]
@@ -13,7 +12,7 @@ CASES = [*instruction_examples.CASES, *ifbench_examples.CASES]
 def holds(instruction_id: str, kwargs: dict, response: str) -> bool:
     """Does the only instruction of an item hold."""
     item = read_item({"instruction_id_list": [instruction_id], "kwargs": [kwargs]})
-    return item.instructions[0].holds(prepared(response))
+    return item.instructions[0].accepts(response)
 
 
 def test_every_built_in_id_has_an_example():

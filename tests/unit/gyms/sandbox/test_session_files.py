@@ -34,3 +34,17 @@ def test_nothing_is_waited_for_and_no_device_is_read(tmp_path: Path) -> None:
     (tmp_path / "file").chmod(0o640)
     assert saved(tmp_path, None) == (0, b'["file", 416, 2]\nit', b"")
     assert saved(tmp_path, ["fifo"]) == (1, b"", b"'fifo': it is no regular file")
+
+
+def test_a_path_that_could_not_be_written_again_is_not_saved(tmp_path: Path) -> None:
+    """All or nothing: the session that would be opened with it refuses such a path."""
+    (tmp_path / "a").write_text("it")
+    folder = tmp_path
+    for _ in range(5):
+        folder /= "x" * 200
+    folder.mkdir(parents=True)
+    (folder / ("y" * 19)).write_text("1024 bytes")
+    assert saved(tmp_path, None)[0] == 0
+    (folder / ("y" * 20)).write_text("1025 bytes")
+    status, results, error = saved(tmp_path, None)
+    assert (status, results) == (1, b"") and error.endswith(b"has more than 1024 bytes")

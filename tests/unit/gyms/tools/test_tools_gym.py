@@ -14,8 +14,8 @@ from gyms.load import load_gym
 from gyms.mixture import check_disjoint
 from gyms.testing import check_gym
 from gyms.tools.dialect import DIALECTS
-from gyms.tools.gym import BUSY, Tools
-from gyms.tools.user import NOTHING, TOPICS, answer, question
+from gyms.tools.gym import BUSY, WORLDS, Tools
+from gyms.tools.user import NOTHING, TOPICS, answer, ask_user, not_understood, question
 
 
 def tools(**args: object) -> Tools:
@@ -182,9 +182,66 @@ def test_a_scripted_user_tells_what_a_question_names_and_nothing_else() -> None:
     assert answer(withheld, "WHOM shall I invite?") == "2. Invite Ana."
     assert answer(withheld, "At what time?") == "1. It should begin at 14:30. 3. It is at 09:00."
     assert answer(withheld, "Who, and when?") == "1. It should begin at 14:30. 2. Invite Ana. 3. It is at 09:00."
-    for nothing in ("Which day?", "Sometimes?", "", "\ud800", "What have you left out?"):
-        assert answer(withheld, nothing) == NOTHING
+    assert answer(withheld, "Which day?") == NOTHING
+    for strange in ("Sometimes?", "", "\ud800", "What have you left out?"):
+        assert answer(withheld, strange, ("day", "time")) == (
+            "I did not understand that; name the one thing you need: day or time."
+        )
+        assert answer([], strange) == NOTHING
     assert answer([], "At what time?") == NOTHING
+
+
+PLAIN_QUESTIONS = {
+    "account": ["Where should the money come from?", "Which one is it paid from?"],
+    "amount": ["What should savings hold?"],
+    "colour": ["Which colours do you want?", "Which lamp do you want?"],
+    "day": ["What are the travel dates?", "Which weekday?"],
+    "folder": ["To which directory?"],
+    "guests": ["Which person should I invite?", "Which attendees?"],
+    "length": ["When should it end?"],
+    "line": ["What should I add?"],
+    "name": ["What should I rename it to?", "What is the new filename?"],
+    "nights": ["How many night(s)?"],
+    "purpose": ["What is the payment for?"],
+    "quantity": ["How much of it?"],
+    "stars": ["What star rating should the hotel have?"],
+}
+
+
+@pytest.mark.parametrize("topic", PLAIN_QUESTIONS)
+def test_plain_questions_are_understood(topic: str) -> None:
+    for asked in PLAIN_QUESTIONS[topic]:
+        assert answer([{"topic": topic, "told": "this"}], asked) == "this", asked
+
+
+def test_the_user_says_what_can_be_left_out_in_a_world_and_not_what_was() -> None:
+    gym = tools(user="script", dialects=False)
+    for task in gym.tasks("train")[:30]:
+        topics = WORLDS[task.data["world"]].topics
+        assert gym.tools(task)[-1] == ask_user(topics)
+        assert all(topic in ask_user(topics).description for topic in topics)
+        played = play(gym, task, [called("ask_user", question="Please?")])
+        said = not_understood(topics) if task.data["withheld"] else NOTHING
+        assert played.replies[0].messages[0]["content"] == said
+
+
+@pytest.mark.parametrize("world", ["files", "calendar"])
+def test_no_wish_tells_what_another_one_leaves_out(world: str) -> None:
+    num_open = 0
+    gym = tools(user="script", worlds=[world], min_errands=4, max_errands=6)
+    for task in gym.tasks("train")[:150]:
+        wishes = task.prompt[0]["content"].splitlines()[1:-1]
+        for gap in task.data["withheld"]:
+            number, _, told = gap["told"].partition(". ")
+            others = [wish for wish in wishes if not wish.startswith(f"{number}. ")]
+            num_open += 1
+            if gap["topic"] == "name":
+                assert not any(told.removeprefix("Call it ").removesuffix(".") in wish for wish in others), wishes
+            if gap["topic"] == "day":
+                day = told.removeprefix("It should be on ").removesuffix(".")
+                title = wishes[int(number) - 1].partition("Move ")[2].partition(" from ")[0]
+                assert not any(title in wish and day in wish for wish in others), wishes
+    assert num_open > 50
 
 
 def test_the_gold_question_for_a_topic_is_understood_as_one() -> None:
