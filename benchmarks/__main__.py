@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -211,7 +212,8 @@ def page(results: Mapping[str, Mapping[str, Any]]) -> str:
         "# Benchmarks",
         "",
         "Written by `python -m benchmarks` from `docs/benchmarks.json`, which holds all figures. Medians; a goal that",
-        "was not reached is told. Load is that of the machine when a benchmark began: above 0.5, something else ran.",
+        "was not reached is told. Load is that of the minute before a benchmark began, with what ran then: in a row of",
+        "benchmarks the one before it.",
     ]
     for name, found in results.items():
         shown = [(f, value_at(found, f.path)) for f in BENCHMARKS[name].figures]
@@ -226,6 +228,8 @@ def page(results: Mapping[str, Mapping[str, Any]]) -> str:
             met = (figure.low is None or value >= figure.low) and (figure.high is None or value <= figure.high)
             reached = "" if not goals else "yes" if met else "**no**"
             lines.append(f"| {figure.meaning} | {value:.3g} | {', '.join(goals)} | {reached} |")
+        if plot := re.search(r"--plot docs/(\S+)", found["command"]):
+            lines += ["", f"![{name}, a panel an axis]({plot[1]})"]
     return "\n".join(lines) + "\n"
 
 
