@@ -55,38 +55,32 @@ class Benchmark:
 
 BUT_THE_FIRST_IN_BF16 = r'quant.ignore=["lm_head", "re:.*embed.*", "re:.*norm.*", "re:.*layers\\.[1-9].*"]'
 """A run without any INT4 layer is refused; one of thirty is next to none."""
-BENCHMARKS: Mapping[str, Benchmark] = {
-    "step": Benchmark(
-        module="step", full=("--steps", "6"), quick=("configs/tiny_cpu.toml", "--steps", "2", "warmup.num_steps=0",
-        "rollout.prompts_per_step=8"),
+
+
+def _step(what: str, *settings: str, rollout: str = "the rollout", quick: tuple[str, ...] | None = None) -> Benchmark:
+    """A step of configs/smollm2_cpu.toml with some settings, and its parts."""
+    return Benchmark(
+        module="step", full=("--steps", "6", *settings), quick=quick,
         figures=(
-            Figure(path="step_seconds", meaning="a step of configs/smollm2_cpu.toml, seconds"),
-            Figure(path="rollout_seconds", meaning="of it the rollout"),
+            Figure(path="step_seconds", meaning=f"{what}, seconds"),
+            Figure(path="rollout_seconds", meaning=f"of it {rollout}"),
             Figure(path="update_seconds", meaning="of it the update"),
-            Figure(path="tokens_per_second", meaning="sampled tokens a second within the rollout"),
+            Figure(path="tokens_per_second", meaning="sampled tokens a second while drawn"),
             Figure(path="idle_share", meaning="of the step, what no part of it accounts for", high=0.02),
             Figure(path="peak_gib", meaning="memory of all processes, GiB"),
         ),
+    )  # fmt: skip
+
+
+BENCHMARKS: Mapping[str, Benchmark] = {
+    "step": _step(
+        "a step of configs/smollm2_cpu.toml",
+        quick=("configs/tiny_cpu.toml", "--steps", "2", "warmup.num_steps=0", "rollout.prompts_per_step=8"),
     ),
-    "step_bf16": Benchmark(
-        module="step", full=("--steps", "6", BUT_THE_FIRST_IN_BF16), quick=None,
-        figures=(
-            Figure(path="step_seconds", meaning="a step with all layers but the first in BF16, seconds"),
-            Figure(path="rollout_seconds", meaning="of it the rollout"),
-            Figure(path="update_seconds", meaning="of it the update"),
-            Figure(path="tokens_per_second", meaning="sampled tokens a second within the rollout"),
-            Figure(path="peak_gib", meaning="memory of all processes, GiB"),
-        ),
-    ),
-    "step_ahead": Benchmark(
-        module="step", full=("--steps", "6", "cluster.separate=true", "rollout.steps_ahead=1"), quick=None,
-        figures=(
-            Figure(path="step_seconds", meaning="a step drawn ahead, half of the cores each, seconds"),
-            Figure(path="rollout_seconds", meaning="of it the wait for them"),
-            Figure(path="update_seconds", meaning="of it the update"),
-            Figure(path="tokens_per_second", meaning="sampled tokens a second while drawn"),
-            Figure(path="peak_gib", meaning="memory of all processes, GiB"),
-        ),
+    "step_bf16": _step("a step with all layers but the first in BF16", BUT_THE_FIRST_IN_BF16),
+    "step_ahead": _step(
+        "a step drawn ahead, half of the cores each", "cluster.separate=true", "rollout.steps_ahead=1",
+        rollout="the wait for its samples",
     ),
     "growth": Benchmark(
         module="step", full=("--growth", "--steps", "4", "--plot", "docs/images/growth.svg"), quick=None,

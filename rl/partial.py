@@ -9,7 +9,7 @@ weights and the temperature that drew it, and the engine's log-probabilities.
 on carries the same. A segment has a seed of its own, a function of (run seed, step and draw that began it, k, segment).
 *Staleness* is bounded by the budget: a response spans at most budget / segment_tokens steps, rounded up.
 
-Episodes pause between two turns (rl/episodes.py). Left out: stopping a response that repeats itself.
+Episodes pause between two turns (rl/episodes.py). A loop is looked for in the whole response (rollout/repetition.py).
 """
 
 from __future__ import annotations

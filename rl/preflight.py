@@ -216,7 +216,7 @@ def device_for(config: Config, nodes: AskNodes) -> DeviceProfile:
     """What the engines will run on: this machine, or the nodes of a cluster, whose head may have no GPU.
 
     Raises:
-        ValueError: there is no such cluster, or it has no room for as many engines and ranks.
+        ValueError: there is no such cluster, or it, or this machine, has no room for as many engines and ranks.
     """
     if is_local(config):
         num_gpus = torch.cuda.device_count()

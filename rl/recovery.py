@@ -208,11 +208,14 @@ class Recoverable:
     async def save(self, *, is_leaving: bool = False) -> None:
         """Write a checkpoint, unless it is there: learner first, manifest last, one rename.
 
+        Where there is memory for it, the learner writes while engines sample; what it would be asked next waits. A kill
+        before its end leaves the checkpoint before.
+
         Args:
             is_leaving: the run ends, as it does after Ctrl-C.
 
-        Where there is memory for it, the learner writes while engines sample; what it would be asked next waits. A kill
-        before its end leaves the checkpoint before.
+        Raises:
+            Exception: what the drawing of the next step came to, of a run that goes on.
         """
         await self.cluster.learner.saved()
         await self._hold_what_is_drawn_ahead(is_leaving=is_leaving or self._is_stopping)
@@ -233,7 +236,7 @@ class Recoverable:
 
     async def _hold_what_is_drawn_ahead(self, *, is_leaving: bool) -> None:
         """A checkpoint has it. For a run that ends, one without it is better than none."""
-        if self.cluster.ahead.step is None:
+        if self.cluster.ahead.step is None or self.state.ahead is not None:
             return
         try:
             with self.times.span("save"):
