@@ -23,13 +23,14 @@ from typing import Any, TextIO
 from gyms.critic.verdict import Outcome
 from gyms.permutation import permute
 from reward.agreement import agreement
-from reward.calibration import compare_both_orders, together
+from reward.calibration import compare_both_orders
 from reward.critic_report import Match
 from reward.judges.api import Compares, Comparison, Pair
 from reward.judges.labels import LabelledPair, read_pairs
 from reward.judges.load import load_judge
 from reward.judges.prompted import PromptedJudge, PromptSettings
 from reward.rubric import Rubric, load_rubric
+from reward.together import together
 
 __all__ = ["RememberingJudge", "main"]
 

@@ -7,16 +7,16 @@ while the accuracy is below a threshold the rubric rewards are masked, and the g
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from gyms.critic.pool import KnownPair
 from gyms.critic.verdict import Outcome
 from reward.critic_report import Match
 from reward.judges.api import Compares, Comparison, JudgeFailed, Pair
 from reward.rubric import Rubric
+from reward.together import together
 
 __all__ = [
     "Calibration",
@@ -26,11 +26,8 @@ __all__ = [
     "calibrate",
     "compare_both_orders",
     "summarise",
-    "together",
     "verified_pairs",
 ]
-
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,19 +155,6 @@ async def compare_both_orders(judge: Compares, pair: Pair) -> Match:
     forward, backward = await together([asked("ab", pair.first, pair.second), asked("ba", pair.second, pair.first)])
     lengths = (len(pair.first), len(pair.second))
     return Match(first=0, second=1, forward=forward, backward=backward, num_chars=lengths)
-
-
-async def together(jobs: Sequence[Coroutine[Any, Any, _T]]) -> list[_T]:
-    """Results in order. The first failure cancels the rest and is raised as it is, not wrapped in a group: whoever
-    rebuilds a lost engine looks for its type."""
-    tasks = [asyncio.ensure_future(job) for job in jobs]
-    try:
-        return await asyncio.gather(*tasks)
-    except BaseException:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        raise
 
 
 def summarise(matches: Sequence[Match]) -> Calibration:

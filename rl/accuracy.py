@@ -16,8 +16,9 @@ from typing import Any
 
 from gyms.mixture import Draw
 from reward.rules import TruncationRule
+from reward.together import together
 from rl.batch import Group, ScoredSample
-from rl.collect import Policy, ScoresResponses, collect, gather_or_cancel
+from rl.collect import Policy, ScoresResponses, collect
 from rl.heavy import aggregated
 from rl.intervals import interval
 
@@ -90,9 +91,7 @@ async def evaluate(
             truncation=TruncationRule(), minimum=lambda gym: 0.0, on_group=on_group,
         )  # fmt: skip
 
-    greedy, sampled = await gather_or_cancel(
-        [run("eval-greedy", 0.0, 1), run("eval-sampled", temperature, samples_per_task)]
-    )
+    greedy, sampled = await together([run("eval-greedy", 0.0, 1), run("eval-sampled", temperature, samples_per_task)])
     last = await run("eval-heavy", temperature, 1, aggregated(policy, sampled.groups, heavy)) if heavy else None
     return gym_results(greedy.groups, sampled.groups, last.groups if last else ())
 

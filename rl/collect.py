@@ -12,27 +12,25 @@ what verifiers and judges read is what stands behind the thoughts (rollout/thoug
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any, Protocol, TypeVar
+from typing import Protocol
 
 from gyms.api import Score, Status, Task, Tool
 from gyms.mixture import Draw
 from gyms.response import Response
 from reward.rules import TruncationRule, reward_of
+from reward.together import together
 from rl.batch import Group, ScoredSample
 from rl.episodes import PlaysEpisodes, TakesTurns, play
 from rl.partial import PartialGroup, Respond, Scored, respond
 from rollout.repetition import Repetition
 from rollout.types import Sample, SampleRequest
 
-__all__ = ["Collected", "JudgesGroups", "Policy", "ScoresResponses", "collect", "gather_or_cancel", "sample_seed"]
+__all__ = ["Collected", "JudgesGroups", "Policy", "ScoresResponses", "collect", "sample_seed"]
 
-
-_T = TypeVar("_T")
 
 _UNCLOSED = Score(status=Status.NO_ANSWER, detail="its thoughts never end")
 
@@ -146,10 +144,10 @@ async def collect(
 
         by_judge = judge if judge and draw.gym in judge.judged else None
         if (by_judge or draw.gym in grouped) and not _are_scored(before):
-            samples = await gather_or_cancel([answer(k) for k in range(samples_per_prompt)])
+            samples = await together([answer(k) for k in range(samples_per_prompt)])
             siblings = await _scored_together(policy, scorer, by_judge, draw, samples, name=name)
         else:
-            siblings = await gather_or_cancel([alone(k) for k in range(samples_per_prompt)])
+            siblings = await together([alone(k) for k in range(samples_per_prompt)])
         if any(sample.is_paused for sample, _ in siblings):
             assert isinstance(origin, int), "an evaluation has no next step"
             return PartialGroup(draw=draw, step=origin, siblings=tuple(siblings))
@@ -159,7 +157,7 @@ async def collect(
 
     before = [(found.draw, found.step, found.siblings) for found in carried]
     jobs = [*before, *((draw, key, ()) for draw in draws)]
-    found = await gather_or_cancel([group(*job) for job in jobs])
+    found = await together([group(*job) for job in jobs])
     return Collected(
         groups=tuple(one for one in found if isinstance(one, Group)),
         carried=tuple(one for one in found if isinstance(one, PartialGroup)),
@@ -213,15 +211,3 @@ async def _scored_together(
         else (replace(sample, text=said.whole), next(found) if said.is_closed else _UNCLOSED)
         for sample, said in zip(samples, read, strict=True)
     ]
-
-
-async def gather_or_cancel(jobs: Sequence[Coroutine[Any, Any, _T]]) -> list[_T]:
-    """As asyncio.gather, but the first failure cancels the rest instead of leaving them running."""
-    tasks = [asyncio.create_task(job) for job in jobs]
-    try:
-        return await asyncio.gather(*tasks)
-    except BaseException:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        raise
