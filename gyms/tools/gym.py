@@ -13,8 +13,8 @@ the n-th well-formed call of the world's tools. Trying again is all that is want
 from task to task (gyms/tools/dialect.py).
 
 *A user who is asked.* With `user = "script"` or `"model"` some wishes leave one thing out, which the user tells when
-the tool `ask_user` asks for it (gyms/tools/user.py). Nobody is asked by a turn without a call: that one is the answer, as
-everywhere. A problem is what was meant, not what was said of it: it is in one split with and without such a user.
+the tool `ask_user` asks for it (gyms/tools/user.py). Nobody is asked by a turn without a call: that one is the answer,
+as everywhere. A problem is what was meant, not what was said of it: it is in one split with and without such a user.
 
 Left out: errands that cross worlds; a user who sees what was done; a rubric for the last words, unread here.
 """
@@ -118,7 +118,7 @@ class Tools(Environment):
         if self.settings.user != "model" or "withheld" not in task.data:
             return tools
         *others, ask = tools
-        said = "\n".join(message["content"] for message in task.prompt)
+        said = "\n".join(m["content"] for m in task.prompt)
         return (*others, replace(ask, persona=persona(said, task.data["withheld"])))
 
     def fingerprint(self, task: Task) -> str:
