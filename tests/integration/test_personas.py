@@ -140,6 +140,8 @@ def test_a_run_whose_policy_answers_itself_goes_on_from_a_stop_to_the_same_sampl
     runs = Runs("tiny_tools.toml", address=ray_address)
     straight, resumed = tmp_path / "straight", tmp_path / "resumed"
     runs.finish(straight, FEW)
+    carried = (straight / "checkpoints" / "step_000001" / "run.json").read_text()
+    assert '"heard"' in carried, "no episode went on in which somebody was asked"
     assert "at step 1" in runs.finish(as_of(straight, 1, resumed), FEW)
     assert without_times(runs.rows(resumed)) == without_times(runs.rows(straight))
     rows = []
