@@ -89,8 +89,8 @@ def test_the_served_model_answers_what_a_policy_asks_and_a_replay_asks_nobody(tm
     script = [f"ask_user({asked!r})"] * 2 + rest
     engine = VLLMEngine(
         EngineSettings(
-            model_folder=tmp_path / "int4", context_length=CONTEXT, max_num_seqs=4, kv_cache_bytes=1 << 26, block_size=32,
-            stop_token_ids=(0,),
+            model_folder=tmp_path / "int4", context_length=CONTEXT, max_num_seqs=4, kv_cache_bytes=1 << 26,
+            block_size=32, stop_token_ids=(0,),
         )
     )  # fmt: skip
 
