@@ -7,23 +7,14 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from configs.base import Fraction, NonNegative, Positive, Seconds, Section
+from configs.endpoint import EndpointConfig
 
 __all__ = ["CalibrationConfig", "JudgeConfig", "JudgeEndpointConfig"]
 
 
-class JudgeEndpointConfig(Section):
+class JudgeEndpointConfig(EndpointConfig):
     """An OpenAI-compatible endpoint as the judge: `judge.source = "endpoint"`."""
 
-    base_url: str = ""
-    """Address up to and without `/chat/completions`."""
-    model: str = ""
-    """Name of the model at the server."""
-    key_env: str = ""
-    """Name of the environment variable that holds the key. Empty: no key is sent."""
-    try_seconds: Seconds = 60.0
-    """Longest that one try may take."""
-    num_tries: Positive = 3
-    """Tries per call where the server is busy or out of reach."""
     guided: Literal["json_schema", "vllm", "none"] = "json_schema"
     """How the verdict's form is enforced: `response_format`, vLLM's own fields, or not at all."""
 

@@ -19,6 +19,7 @@ from configs.judge import CalibrationConfig, JudgeConfig, JudgeEndpointConfig
 from configs.learner import LearnerConfig, MismatchConfig, ReferenceKLConfig
 from configs.lengths import LengthRewardConfig, ToggleConfig, TruncationConfig
 from configs.lora import LoraConfig
+from configs.persona import PersonaConfig
 from configs.prompts import GateConfig, OverlapConfig, PromptsConfig
 from configs.report import ReportConfig
 from configs.sections import (
@@ -53,6 +54,7 @@ __all__ = [
     "MismatchConfig",
     "ModelConfig",
     "OverlapConfig",
+    "PersonaConfig",
     "PromptsConfig",
     "PtxConfig",
     "PtxSourceConfig",
@@ -97,6 +99,8 @@ class Config(Section):
     """How responses are scored."""
     judge: JudgeConfig = JudgeConfig()
     """The critic, for gyms that need a judge."""
+    persona: PersonaConfig = PersonaConfig()
+    """Who plays a user, for environments that have one."""
     learner: LearnerConfig = LearnerConfig()
     """The policy update."""
     ptx: PtxConfig = PtxConfig()

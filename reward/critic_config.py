@@ -59,17 +59,7 @@ def build_critic(
         if generate is None:
             raise ValueError('judge.source = "policy" needs the served policy; there is none here')
         return SelfCritic(generate, settings, prompt=prompt, gate=gate)
-    where = config.endpoint
-    client = Endpoint(
-        EndpointSettings(
-            base_url=where.base_url,
-            model=where.model,
-            key_env=where.key_env,
-            try_seconds=where.try_seconds,
-            num_tries=where.num_tries,
-            guided=where.guided,
-        )
-    )
+    client = Endpoint(EndpointSettings(**config.endpoint.model_dump()))
     judge = PromptedJudge(client.generate, prompt, name=client.name, close=client.aclose)
     return GroupCritic(judge, settings, gate=gate)
 

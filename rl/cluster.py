@@ -31,6 +31,7 @@ from rl.bundles import bundle_of_rank
 from rl.checkpoint import PublishedWeights
 from rl.faults import HandedLost, PhaseError
 from rl.handover import HandOver, ask_all
+from rl.personas import Personas
 from rl.policy import ServedPolicy
 from rl.processes import Process, StartsProcesses
 from rl.rank_group import RankGroup, start_learner
@@ -80,6 +81,7 @@ class Cluster:
         self.on_phase = on_phase
         self.handover = HandOver()
         self.ahead = Ahead()
+        self._personas = Personas(config)
         logs = None if initial_int4 is None else initial_int4.with_name("logs")
         self._processes: StartsProcesses = Actors(config, logs=logs) if processes is None else processes
         self.place = self._processes.place
@@ -101,6 +103,7 @@ class Cluster:
 
     async def __aexit__(self, *error: object) -> None:
         self._engines = {}
+        await self._personas.aclose()
         await self._processes.__aexit__(*error)
 
     # -- start, and start anew ----------------------------------------------------------------------------------------
@@ -243,6 +246,7 @@ class Cluster:
             max_num_seqs=self.config.engine.max_num_seqs,
             generate_seconds=self.config.cluster.generate_seconds,
             place=self.place,
+            personas=self._personas,
         )
 
     def draw_ahead(self, step: int, draw: Callable[[ServedPolicy], Coroutine[Any, Any, Drawn]]) -> None:

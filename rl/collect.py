@@ -132,7 +132,7 @@ async def collect(
             return await play(
                 policy, scorer, draw, request(k), group=name,
                 world_seed=sample_seed(seed, origin, draw.index, "world"),
-                turn_seed=lambda turn: sample_seed(seed, origin, draw.index, k, turn),
+                turn_seed=lambda *key: sample_seed(seed, origin, draw.index, k, *key),
                 so_far=before[k][0] if before else None, segment_tokens=segment_tokens,
             )  # fmt: skip
 

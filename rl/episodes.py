@@ -1,6 +1,6 @@
 """An episode: the policy's turns and what the environment answers, until one of them, or a limit, ends it.
 
-    prompt -> (sample a turn -> read it -> step -> its observation's tokens)* -> score
+    prompt -> (sample a turn -> read it -> hear what it asked -> step -> its observation's tokens)* -> score
 
 The context only grows: a turn is sampled behind all tokens before it, so the engine's prefix cache holds them, and the
 whole episode is one sequence for the learner, with observations under the loss mask. It is rewritten where it would
@@ -11,7 +11,7 @@ turns have seeds of their own, and siblings live in the same world.
 
 | what ends it | finish reason | score |
 |---|---|---|
-| the environment is done, or broke | `stop` | the environment's, or the fault's |
+| the environment is done, or broke, or a persona could not be asked | `stop` | the environment's, or the fault's |
 | a turn, the context, or the episode ran out of tokens | `length` | truncated: the run's rule (`reward.truncation`) |
 | a turn repeated itself (`rollout.repetition`) | `repetition` | truncated, too |
 | the last turn was taken | `turns` | the environment's, as far as it came |
@@ -27,17 +27,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Literal, Protocol
 
 from gyms.api import Message, Reply, Score, Status, Task, Tool, Turn
 from gyms.mixture import Draw
+from reward.judges.api import JudgeFailed
+from rl.personas import Answers, hear
 from rollout.context import Round, rewritten
 from rollout.types import FinishReason, PlayedTurn, Sample, SampleRequest, Segment
 
 __all__ = ["Course", "PlaysEpisodes", "TakesTurns", "play"]
 
 
-class TakesTurns(Protocol):
+class TakesTurns(Answers, Protocol):
     """The served policy, as an episode sees it: `rl.policy.ServedPolicy`."""
 
     async def sample(self, request: SampleRequest, *, group: str) -> Sample: ...
@@ -81,7 +84,7 @@ async def play(
     *,
     group: str,
     world_seed: int,
-    turn_seed: Callable[[int], int],
+    turn_seed: Callable[..., int],
     so_far: Sample | None = None,
     segment_tokens: int | None = None,
 ) -> tuple[Sample, Score | None]:
@@ -91,7 +94,8 @@ async def play(
         first: asks for the first turn; its id names the episode.
         group: that the episode belongs to.
         world_seed: of what the environment draws.
-        turn_seed: the seed of turn 1, 2, ...; `first` has that of turn 0.
+        turn_seed: the seed of turn 1, 2, ... (`first` has that of turn 0), and of what a persona says in a turn, by
+            (turn, "persona", place of the call).
         so_far: what was played of it in earlier steps.
         segment_tokens: sampled tokens of a step behind which it pauses; None: it never does.
     """
@@ -105,6 +109,8 @@ async def play(
             return sample, None
         if sample.is_truncated:
             return sample, Score(status=Status.TRUNCATED)
+        if course.fault is not None:
+            return sample, course.fault
         return sample, await scorer.score_episode(first.id)
     finally:
         await scorer.close_episode(first.id)
@@ -116,7 +122,7 @@ async def _turns(
     course: Course,
     *,
     group: str,
-    turn_seed: Callable[[int], int],
+    turn_seed: Callable[..., int],
     segment_tokens: int | None,
 ) -> FinishReason:
     draw, name, num_sampled = course.draw, course.first.id, 0
@@ -127,6 +133,15 @@ async def _turns(
         if drawn.is_truncated:
             course.take(drawn.segments, PlayedTurn(turn=turn))
             return drawn.finish_reason
+        try:
+            turn = await hear(
+                policy, turn, draw.tools, name=f"{name}/{number}", seed=partial(turn_seed, number, "persona")
+            )
+        except JudgeFailed as failure:
+            course.take(drawn.segments, PlayedTurn(turn=turn))
+            detail = f"gym {draw.gym!r}: the model of its persona (persona.source) could not be asked: {failure}"
+            course.fault = Score(status=Status.VERIFIER_ERROR, detail=detail)
+            return FinishReason.STOP
         reply = await scorer.step(name, number, turn)
         course.take(drawn.segments, PlayedTurn(turn=turn, reply=reply.messages))
         if reply.is_done:
@@ -148,6 +163,8 @@ class Course:
     """Asked for token ids only."""
     segments: list[Segment] = field(default_factory=list)
     turns: list[PlayedTurn] = field(default_factory=list)
+    fault: Score | None = None
+    """What ended it before its time, of what is ours and not the environment's."""
 
     def __post_init__(self) -> None:
         assert self.draw.limits is not None

@@ -7,7 +7,6 @@ gyms are all verifiable has none of it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,15 +14,14 @@ from configs.schema import Config
 from gyms.api import Environment, Score, Services, Task
 from gyms.critic.gym import CriticGym, CriticGymSettings
 from gyms.mixture import GymEntry
-from gyms.response import Response
 from reward.calibration import Calibration, VerifiedPair, calibrate
 from reward.critic import GroupCritic
 from reward.critic_config import build_critic, build_gate
-from reward.judges.api import JudgeFailed, JudgeReply, JudgeRequest
+from reward.judges.api import JudgeReply, JudgeRequest
 from rl.batch import Group
 from rl.collect import Policy
+from rl.replies import reply_of
 from rollout.chat import ChatFormat
-from rollout.types import SampleRequest
 
 __all__ = ["Judging", "calibration_pairs"]
 
@@ -135,37 +133,14 @@ class Judging:
 
     async def _generate(self, requests: Sequence[JudgeRequest]) -> Sequence[JudgeReply]:
         """The served policy as a judge: one request each (reward/judges/prompted.py)."""
-        return [await self._reply(request) for request in requests]
-
-    async def _reply(self, request: JudgeRequest) -> JudgeReply:
         assert self._policy is not None, "the judge was asked while no engine serves"
-        prompt_ids = self._chat.prompt_ids(request.messages)
-        context = self.config.model.context_length
-        if len(prompt_ids) + request.max_tokens > context:
-            raise JudgeFailed(
-                "too_long",
-                f"{len(prompt_ids)} tokens and a verdict of {request.max_tokens} exceed model.context_length = "
-                f"{context}; lower judge.max_answer_chars, or raise the context",
+        return [
+            await reply_of(
+                self._policy, self._chat, request, name=f"judge/{request.id}",
+                context_length=self.config.model.context_length, shortened_by="judge.max_answer_chars",
             )
-        sample = await self._policy.sample(
-            SampleRequest(
-                id=f"judge/{request.id}",
-                prompt_ids=prompt_ids,
-                budget=request.max_tokens,
-                temperature=request.temperature,
-                seed=request.seed,
-                choices=request.choices,
-                json_schema=json.dumps(request.schema) if request.schema else "",
-            ),
-            group=f"judge/{request.id}",
-        )
-        is_guided = bool(request.choices or request.schema)  # then decoding leaves no room for thoughts
-        return JudgeReply(
-            text=Response(sample.text) if is_guided else self._chat.read_response(sample),
-            is_truncated=sample.is_truncated,
-            num_prompt_tokens=len(prompt_ids),
-            num_tokens=sample.num_tokens,
-        )
+            for request in requests
+        ]  # fmt: skip
 
 
 def calibration_pairs(gym: CriticGym, num_pairs: int) -> list[VerifiedPair]:

@@ -15,6 +15,7 @@ from gyms.mixture import Draw
 from gyms.response import Response
 from rl.dispatch import Dispatch, Given
 from rl.faults import ActorLost, DeadlineExceeded
+from rl.personas import Personas, Question
 from rl.processes import Place, Process
 from rollout.chat import ChatFormat
 from rollout.context import Round
@@ -45,6 +46,7 @@ class ServedPolicy:
         max_num_seqs: responses that decode at the same time on one engine.
         generate_seconds: how long an engine may owe samples, from the last requests that were sent to it.
         place: where the run is.
+        personas: play somebody in an environment, with these engines where the policy does.
     """
 
     def __init__(
@@ -56,8 +58,10 @@ class ServedPolicy:
         max_num_seqs: int,
         generate_seconds: float,
         place: Place,
+        personas: Personas,
     ) -> None:
         self.chat = chat
+        self._personas = personas
         self._max_prompt_tokens = max_prompt_tokens
         self._generate_seconds = generate_seconds
         self._place = place
@@ -106,6 +110,10 @@ class ServedPolicy:
     def context_ids(self, draw: Draw, rounds: Sequence[Round], *, without: frozenset[int]) -> tuple[int, ...]:
         """Token ids in front of the next turn, behind these rounds, some of them without their thoughts."""
         return self.chat.context_ids(draw.task.prompt, rounds, draw.tools, without=without)
+
+    async def answer(self, question: Question) -> str:
+        """What somebody says whom a model plays; JudgeFailed where that model could not be asked."""
+        return await self._personas.answer(question, self, self.chat)
 
     async def sample(self, request: SampleRequest, *, group: str) -> Sample:
         """Draw one response.

@@ -31,6 +31,7 @@ from rl.judging import Judging
 from rl.machine import check_programs, check_ray_folder
 from rl.objective import check_objective
 from rl.overlap import check_overlap, digest, file_texts
+from rl.personas import Personas
 from rl.prompts import Askable, check_conversations, check_prompts
 from rl.ptx import PtxData, load_conversations
 from rl.qat import frozen_names
@@ -139,6 +140,7 @@ def check(
         check_draws_so_far(old, config, checkpoint, folder.rows(folder.metrics), gyms)
     check_memory(config, num_parameters)
     Judging(config, gyms, chat)  # refuses what does not go together
+    Personas(config)  # and an endpoint without its key
     check_objective(config)
     if golds is None:  # minutes, perhaps: behind what is checked at once
         golds = replay_golds(config.gyms, gyms, specs, folder=folder.path.parent, say=say)

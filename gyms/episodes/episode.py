@@ -8,6 +8,10 @@ scored again by replay.
 (gyms/episodes/arguments.py). A call that cannot be read reaches the episode all the same, without arguments: that is
 the model's fault and no reason to mask anything. `refusal` writes the answer that tells the model what was wrong.
 
+*Somebody whom a model plays* is a tool with a `persona`: before the environment sees the turn, the host has a model
+answer the call, and puts what it said into the call (`Call.heard`). So a turn holds all that was said in it, and an
+episode stays a function of its turns: a replay asks no model.
+
 *Observations are messages.* A call is answered by one message of the role `tool` which names the call; what somebody
 else says (a simulated user) is a message of the role `user`. None of it is ever in the loss.
 
@@ -69,6 +73,9 @@ class Tool:
     """What it does, for the model."""
     parameters: Mapping[str, Any]
     """JSON schema (2020-12) of the arguments, of the type `object`; plain JSON data without remote references."""
+    persona: str = ""
+    """Whom a model plays to answer its calls, as that model is told; empty: the environment answers by itself. It is
+    told what the call's arguments say, too, and nothing else: no state, and no earlier call."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +94,9 @@ class Call:
     """As the tool's schema demands; None: no such tool, not JSON, or not what the schema says."""
     problem: str = ""
     """Why `arguments` is None, in one line."""
+    heard: str | None = None
+    """What the model said that plays the tool's persona; any text. None: no model was asked, as in checks, and the
+    environment answers by itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from gyms.api import Call, Tool, Turn
@@ -49,7 +50,7 @@ def random_turns(
     num_calls = 0
     for _ in range(draw.randint(0, max_turns)):
         calls = [
-            _random_call(draw, tools, known, call_id=f"call_{num_calls + place}")
+            _heard(draw, tools, _random_call(draw, tools, known, call_id=f"call_{num_calls + place}"))
             for place in range(draw.choice((0, 0, 1, 1, 1, 2, 5)))
         ]
         num_calls += len(calls)
@@ -86,6 +87,13 @@ def _random_call(draw: random.Random, tools: Sequence[Tool], known: Sequence[Tur
                 schema = tool.parameters.get("properties", {}).get(name, {})
                 arguments[name] = _random_value(draw, schema, depth=1)
     return read_call(tools, call_id=call_id, tool=tool.name, arguments=json.dumps(arguments))
+
+
+def _heard(draw: random.Random, tools: Sequence[Tool], call: Call) -> Call:
+    """The call, answered by a model now and then, where one may be asked."""
+    if call.arguments is None or not any(tool.persona for tool in tools if tool.name == call.tool):
+        return call
+    return replace(call, heard=draw.choice((None, *_TEXTS)))
 
 
 def _random_value(draw: random.Random, schema: Any, *, depth: int) -> Any:

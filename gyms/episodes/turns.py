@@ -4,7 +4,7 @@
     {"text": "The sum is 42.", "is_truncated": true}
 
 What is as by default is left out, but for the text. `arguments` is null where the call could not be read, with the
-reason as `problem`.
+reason as `problem`; what a model said that answered it is `heard`.
 """
 
 from __future__ import annotations
@@ -42,8 +42,13 @@ def turn_of_json(fields: Any) -> Turn:
 
 
 def _call_as_json(call: Call) -> dict[str, Any]:
-    fields = {"id": call.id, "tool": call.tool, "arguments": None if call.arguments is None else dict(call.arguments)}
-    return {**fields, "problem": call.problem} if call.problem else fields
+    arguments = None if call.arguments is None else dict(call.arguments)
+    fields: dict[str, Any] = {"id": call.id, "tool": call.tool, "arguments": arguments}
+    if call.problem:
+        fields["problem"] = call.problem
+    if call.heard is not None:
+        fields["heard"] = call.heard
+    return fields
 
 
 def _call_of_json(fields: Any) -> Call:
@@ -52,13 +57,14 @@ def _call_of_json(fields: Any) -> Call:
         "tool",
         "arguments",
         "problem",
+        "heard",
     }
     _demand(is_call, "a call of id, tool and arguments", fields)
-    call_id, tool, problem = fields["id"], fields["tool"], fields.get("problem", "")
-    _demand(all(isinstance(name, str) for name in (call_id, tool, problem)), "texts in a call", fields)
     arguments = fields["arguments"]
+    are_texts = all(isinstance(value, str) for name, value in fields.items() if name != "arguments")
+    _demand(are_texts, "texts in a call", fields)
     _demand(arguments is None or isinstance(arguments, dict), "an object or null as arguments", arguments)
-    return Call(id=call_id, tool=tool, arguments=arguments, problem=problem)
+    return Call(**fields)
 
 
 def _demand(is_kept: bool, wanted: str, given: Any) -> None:

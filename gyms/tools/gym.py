@@ -12,11 +12,11 @@ first state to the goal was gone (gyms/tools/world.py measures it); with `partia
 the n-th well-formed call of the world's tools. Trying again is all that is wanted. *Dialects* spell tools differently
 from task to task (gyms/tools/dialect.py).
 
-*A user who is asked.* With `user = "script"` some wishes leave one thing out, which the user tells when the tool
-`ask_user` asks for it (gyms/tools/user.py). Nobody is asked by a turn without a call: that one is the answer, as
-everywhere. A problem is what was meant, not what was said of it: it is in one split with and without such a user.
+*A user who is asked.* With `user = "script"` or `"model"` some wishes leave one thing out, which the user tells when
+the tool `ask_user` asks for it (gyms/tools/user.py). Nobody is asked by a turn without a call: that one is the answer,
+as everywhere. A problem is what was meant, not what was said of it: it is in one split with and without such a user.
 
-Left out: a user whom a model plays; errands that cross worlds; a rubric for the last words, unread here.
+Left out: errands that cross worlds; a user who sees what was done; a rubric for the last words, unread here.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ from gyms.tools.dialect import DIALECTS, canonical, spelled, spelled_arguments, 
 from gyms.tools.files import Files
 from gyms.tools.shop import Shop
 from gyms.tools.travel import Travel
-from gyms.tools.user import ASK_USER, TOPICS, answer, ask_user, question
+from gyms.tools.user import ASK_USER, TOPICS, answer, ask_user, persona, question
 from gyms.tools.world import Errand, State, World, distance
 
 __all__ = ["WORLDS", "Tools", "ToolsSettings"]
@@ -80,9 +80,10 @@ class ToolsSettings(DrawnSettings):
     """Fraction of the calls that do nothing and say that the service is busy."""
     dialects: bool = True
     """Spell tools and arguments differently from task to task."""
-    user: Literal["none", "script"] = "none"
-    """Who can be asked: nobody, with everything in the prompt; or a scripted user, who left out what half of the wishes
-    need, where something can be left out, and tells it when `ask_user` asks for it."""
+    user: Literal["none", "script", "model"] = "none"
+    """Who can be asked: nobody, with everything in the prompt; or a user who left out what half of the wishes need,
+    where something can be left out, and tells it when `ask_user` asks for it. A script plays that user, or a model
+    (in a run `persona.source` says which; where no model is at hand, the script stands in)."""
     partial_credit: bool = False
     """Pay `fraction` instead of 1 for all and 0 for less."""
 
@@ -113,7 +114,12 @@ class Tools(Environment):
         return _Tasks(self.settings, split)
 
     def tools(self, task: Task) -> Sequence[Tool]:
-        return _spelled(task.data["world"], task.data["dialect"], "withheld" in task.data)
+        tools = _spelled(task.data["world"], task.data["dialect"], "withheld" in task.data)
+        if self.settings.user != "model" or "withheld" not in task.data:
+            return tools
+        *others, ask = tools
+        said = "\n".join(m["content"] for m in task.prompt)
+        return (*others, replace(ask, persona=persona(said, task.data["withheld"])))
 
     def fingerprint(self, task: Task) -> str:
         """The prompt as it is where nothing is left out."""
@@ -156,6 +162,8 @@ class _Errands(Calling):
         name, arguments = canonical(call.tool, call.arguments, known, self._data["dialect"])
         if name == ASK_USER:
             self._num_questions += 1
+            if call.heard is not None:
+                return call.heard
             return answer(self._data["withheld"], arguments["question"], self._world.topics)
         if self.num_calls - self._num_questions - 1 in self._data["faults"]:
             return BUSY

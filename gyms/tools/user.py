@@ -1,13 +1,16 @@
-"""The user of a task who has left something out, and is asked: a script, without a model.
+"""The user of a task who has left something out, and is asked: a script, or what a model is told that plays this user.
 
 What is left out of a wish is one of its *gaps* (gyms/tools/world.py). The user tells what a question names and nothing
-else; what stands in the prompt is not told again. The answer is a function of what was left out and the question: an
-episode stays a function of its turns.
+else; what stands in the prompt is not told again. The script's answer is a function of what was left out and the
+question; a model's is a part of the turn (gyms/episodes/episode.py). Either way an episode is a function of its turns.
 
-A question names a topic by any of a few words, in the singular or the plural. That is all the script understands: it is
-no test of good questions, and one that names every topic is told everything. A question that names nothing of what can
-be left out in this world is answered with all of that, whatever was left out. Where a task has several wishes, the
-answer says the wish's number.
+The model is told what the user has said and what was left out: that is all that a user knows. What the errands come to
+(the calls, the states, what has to be looked up) is not told, so no question gets it out of the user.
+
+To the script a question names a topic by any of a few words, in the singular or the plural. That is all it
+understands: it is no test of good questions, and one that names every topic is told everything. A question that names
+nothing of what can be left out in this world is answered with all of that, whatever was left out. Where a task has
+several wishes, the answer says the wish's number.
 """
 
 from __future__ import annotations
@@ -22,7 +25,9 @@ from gyms.api import Tool
 from gyms.tools.shop import KINDS
 from gyms.tools.world import tool
 
-__all__ = ["ASK_USER", "MAX_QUESTION_CHARS", "NOTHING", "TOPICS", "answer", "ask_user", "not_understood", "question"]
+__all__ = [
+    "ASK_USER", "MAX_QUESTION_CHARS", "NOTHING", "TOPICS", "answer", "ask_user", "not_understood", "persona", "question"
+]  # fmt: skip
 
 MAX_QUESTION_CHARS = 200
 """Longest question."""
@@ -95,6 +100,21 @@ def answer(withheld: Sequence[Mapping[str, Any]], asked: str, topics: Sequence[s
     named = _named(asked, {*topics, *(gap["topic"] for gap in withheld)})
     told = " ".join(gap["told"] for gap in withheld if gap["topic"] in named)
     return told or (not_understood(topics) if withheld and not named else NOTHING)
+
+
+def persona(said: str, withheld: Sequence[Mapping[str, Any]]) -> str:
+    """What a model is told that plays the user.
+
+    Args:
+        said: what the user asked for.
+        withheld: as of `answer`.
+    """
+    told = "\n".join(f"- {gap['told']}" for gap in withheld) or "- nothing"
+    return (
+        f"You are a user who said this to an assistant:\n\n{said}\n\nYou left out, and know:\n{told}\n\n"
+        "The assistant asks you the question below. Answer it in one short sentence, as the user, with what you know. "
+        "Tell only what the question asks for. Where you do not know it, say so, and make nothing up."
+    )
 
 
 def _named(asked: str, topics: set[str]) -> set[str]:

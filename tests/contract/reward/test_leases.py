@@ -17,7 +17,7 @@ import pytest
 
 from gyms.api import Call, Reply, Score, Status, Task, Turn, message
 from gyms.children import children_of
-from gyms.load import GymSpec
+from gyms.load import GymSpec, load_gym
 from reward.control import CONTROL_FLAG
 from reward.process import Request, WorkerProcess
 from reward.scorer import Scorer
@@ -104,6 +104,28 @@ def test_a_worker_that_is_killed_at_any_turn_is_replaced_by_replay(shared: Score
         replies, score = play(shared, texts, before=kill)
         assert replies == answers(*texts)
         assert score == Score(status=Status.OK, value=1.0, answer=" ".join(texts))
+
+
+def test_what_a_model_said_in_a_turn_comes_back_with_it_where_the_worker_dies(
+    shared: Scorer, others: frozenset[int]
+) -> None:
+    args = {"user": "model", "dialects": False, "num_train": 20, "num_heldout": 20}
+    asked = next(t for t in load_gym("tools", "tools", args, config_key="gyms.0").tasks("train") if t.data["withheld"])
+    shared.add_gym(GymSpec(name="tools", reference="tools", args=args))
+    question = Call(id="call_0", tool="ask_user", arguments={"question": "Which?"}, heard="Guess what.")
+
+    async def scenario() -> tuple[Reply, Score]:
+        await shared.open_episode("asks", "tools", asked, seed=0)
+        reply = await shared.step("asks", 0, Turn(text="", calls=(question,)))
+        kill_workers(others)
+        await shared.step("asks", 1, Turn(text="Done."))
+        score = await shared.score_episode("asks")
+        await shared.close_episode("asks")
+        return reply, score
+
+    reply, score = asyncio.run(scenario())
+    assert reply.messages[0]["content"] == "Guess what."
+    assert score.status is Status.OK and score.components["num_questions"] == 1.0
 
 
 def test_a_worker_that_dies_in_the_middle_of_a_turn_is_replaced_by_replay(shared: Scorer, tmp_path: Path) -> None:

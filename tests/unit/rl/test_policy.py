@@ -72,11 +72,12 @@ def policy_on(*engines: ScriptedEngine, generate_seconds: float = 1e6, max_num_s
     place = Place(phase="generate", step=3)
     return ServedPolicy(
         engines,
-        chat=None,
+        chat=None,  # type: ignore[arg-type]
         max_prompt_tokens=9,
         max_num_seqs=max_num_seqs,
         generate_seconds=generate_seconds,
-        place=place,  # type: ignore[arg-type]
+        place=place,
+        personas=None,  # type: ignore[arg-type]
     )
 
 

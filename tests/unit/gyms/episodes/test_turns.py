@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,9 +16,13 @@ from gyms.episodes.turns import turn_as_json, turn_of_json
 
 
 def test_any_turn_comes_back_as_it_was() -> None:
+    num_heard = 0
     for seed in range(200):
-        for turn in random_turns(random.Random(seed), [ADD]):
+        for turn in random_turns(random.Random(seed), [ADD, replace(ADD, name="ask", persona="You add.")]):
             assert turn_of_json(json.loads(json.dumps(turn_as_json(turn)))) == turn
+            num_heard += sum(call.heard is not None for call in turn.calls)
+            assert all(call.heard is None for call in turn.calls if call.tool != "ask")
+    assert num_heard > 50
 
 
 def test_what_is_as_by_default_is_left_out() -> None:
@@ -42,6 +47,8 @@ def test_what_is_as_by_default_is_left_out() -> None:
         {"text": "", "calls": [{"id": "c", "tool": "t"}]},
         {"text": "", "calls": [{"id": 1, "tool": "t", "arguments": {}}]},
         {"text": "", "calls": [{"id": "c", "tool": "t", "arguments": "{}"}]},
+        {"text": "", "calls": [{"id": "c", "tool": "t", "arguments": {}, "heard": None}]},
+        {"text": "", "calls": [{"id": "c", "tool": "t", "arguments": {}, "heard": []}]},
         {"text": "", "is_truncated": 1},
     ],
 )
