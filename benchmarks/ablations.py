@@ -12,7 +12,7 @@ goes on, and more seeds or studies can be added later.
 
 A study is about its own reference, the first of its variants; seeds are paired, since a seed gives the same built model
 and the same order of tasks. All runs have the same number of steps and of draws, so refills cost tokens on top, which
-the rows have. Left out: fp32 against bf16 masters, since masters are always fp32 here.
+the rows have.
 """
 
 from __future__ import annotations
@@ -79,6 +79,10 @@ STUDIES: Mapping[str, Study] = {
     "qat": Study(
         title="Training through the INT4 grid", metric="reward/mean",
         variants={"grid": (), "no grid": ("quant.fake_quantize=false", "alarm.max_gap=none")},
+    ),
+    "masters": Study(
+        title="Masters that the optimiser updates", metric="reward/mean",
+        variants={"fp32": (), "bf16": ("quant.bf16_masters=true",)},
     ),
     "ptx": Study(
         title="PTX: loss on curated subtractions while RL adds", metric="learner/ptx_heldout_loss",

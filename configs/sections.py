@@ -139,6 +139,9 @@ class QuantConfig(Section):
     """Modules that stay in BF16: names, or regular expressions behind `re:`."""
     fake_quantize: bool = True
     """Train through the INT4 grid. False is a control for experiments: the engine then serves other weights."""
+    bf16_masters: bool = False
+    """Round the masters to BF16 after each update. A control for experiments: it saves no memory, and what is below
+    half of a weight's last place is lost."""
 
     @model_validator(mode="after")
     def _patterns_compile(self) -> QuantConfig:

@@ -317,6 +317,9 @@ class Learner:
         update_size = self.optimizer.step(lr)
         if self.qk_clip is not None:
             self.qk_clip.clip(self.masters.parameters)
+        if self.settings.bf16_masters:
+            for master in self.masters.parameters.values():
+                master.copy_(master.to(torch.bfloat16))
         self.masters.zero_grad()
         self.masters.refresh()
         return float(norm), update_size

@@ -45,5 +45,7 @@ class LearnerSettings:
     ptx_coef: float
     frozen: tuple[str, ...] = ()
     """Names of parameters, or `re:` patterns, that are not trained."""
+    bf16_masters: bool = False
+    """A control: masters are rounded after each update."""
     lora: LoraSettings | None = None
     """Train adapters of the quantised matrices alone (`rl.lora`)."""

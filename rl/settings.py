@@ -36,6 +36,7 @@ def learner_settings(config: Config, model_folder: Path) -> LearnerSettings:
         model_folder=model_folder,
         scheme=QuantScheme(group_size=config.quant.group_size, ignore=config.quant.ignore),
         fake_quantize=config.quant.fake_quantize,
+        bf16_masters=config.quant.bf16_masters,
         mismatch=Mismatch(**config.learner.mismatch.model_dump()),
         reference_coef=config.learner.reference_kl.coef,
         reference_estimator=config.learner.reference_kl.estimator,

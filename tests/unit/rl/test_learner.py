@@ -582,5 +582,21 @@ def test_a_reset_optimiser_starts_anew_at_each_step_and_goes_on_within_one(setti
     assert equal_masters(learner, plain)
 
 
+def test_bf16_masters_are_rounded_after_every_update_and_lose_what_is_below_half_a_last_place(settings):
+    fine, rounded = (make(settings, bf16_masters=on, weight_decay=0.0) for on in (False, True))
+    (batch,) = fine.add_old_logprobs([minibatch()])
+    for one in (fine, rounded):
+        one.update(batch, (), lr=1e-3)
+    for name, master in rounded.masters.parameters.items():
+        assert torch.equal(master, fine.masters.parameters[name].to(torch.bfloat16).float())
+    before = {name: master.clone() for name, master in rounded.masters.parameters.items()}
+    rounded.update(batch, (), lr=1e-12)
+    for name, master in rounded.masters.parameters.items():
+        # Adam moves a weight by a few lr at most; half of the last place of 1e-8 is at least 2**-9 of it, 2e-11
+        is_large = before[name].abs() > 1e-8
+        assert torch.equal(master[is_large], before[name][is_large])
+        assert is_large.any()
+
+
 def equal_masters(one, other) -> bool:
     return all(torch.equal(master, other.masters.parameters[name]) for name, master in one.masters.parameters.items())
