@@ -271,6 +271,7 @@ class Learner:
                 logprobs_NT=logprobs_NT, old_logprobs_NT=old_NT, advantages_N=advantages_N, loss_mask_NT=mask_NT,
                 weights_NT=weights_NT, lengths_N=lengths_N, num_samples=whole.num_samples, num_tokens=whole.num_tokens,
                 tau=s.tau, clip_low=s.clip_low, clip_high=s.clip_high, aggregation=s.aggregation,
+                squared_over=s.squared_over,
             )
         )  # fmt: skip
         apart = ReferenceKL(torch.zeros(()), torch.zeros(()))
