@@ -45,7 +45,7 @@ from rl.qk_clip import QKClip
 from rl.ranks import Ranks, Seat
 from rl.reference import ReferenceKL, reference_kl
 from rl.update import UpdateMetrics
-from rollout.quant.checkpoint import packed_tensors, write_int4_folder
+from rollout.quant.checkpoint import packed_tensors, write_model_folder
 from rollout.weights.changes import Changes, changes
 from rollout.weights.contract import WeightArtefact
 from rollout.weights.receiver import tensors
@@ -348,7 +348,7 @@ class Learner:
     def _write(self, folder: Path) -> None:
         packed = self._packed() if self.ranks.is_alone else tensors(self.publish(0))
         if self.ranks.is_first:
-            write_int4_folder(folder, packed, self.settings.scheme, self.settings.model_folder)
+            write_model_folder(folder, packed, self.settings.scheme, self.settings.model_folder)
 
     def _packed(self) -> Iterator[tuple[str, Tensor]]:
         return packed_tensors(self.model, self.masters.views, self.settings.scheme, packed=self.masters.packed)
