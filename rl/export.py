@@ -2,7 +2,9 @@
 
 A run that ends by itself leaves its last weights in export/. This is for one that was stopped, that is still going on,
 or whose earlier checkpoint was better. In BF16 the folder holds the masters before the grid (LoRA merged): what other
-trainers and other quantisers begin with, and what INT4 is compared with in `rl.evaluate`. Exit status: 0 done; 2 the run or the step is not right, or the folder is taken.
+trainers and other quantisers begin with, and what INT4 is compared with in `rl.evaluate`.
+
+Exit status: 0 done; 2 the run or the step is not right, or the folder is taken.
 """
 
 from __future__ import annotations
