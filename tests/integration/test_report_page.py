@@ -28,11 +28,12 @@ if CHROMIUM is None:
 HOSTILE = "</script><img src=x onerror=\"document.body.dataset.hacked=1\"><script>document.title='hacked'</script>"
 
 
-def dom(address: str, folder: Path, *, seconds: int = 20) -> str:
+def dom(address: str, folder: Path, *options: str, seconds: int = 20) -> str:
     """The title and the body that Chromium makes of an address, without its data; `seconds` are the page's own."""
     command = [
         str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-proxy-server",
-        f"--user-data-dir={folder / 'chromium'}", f"--virtual-time-budget={1000 * seconds}", "--dump-dom", address,
+        f"--user-data-dir={folder / 'chromium'}", f"--virtual-time-budget={1000 * seconds}", *options,
+        "--dump-dom", address,
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=True)
     (title,) = re.findall(r"<title>.*?</title>", done.stdout)
@@ -81,6 +82,42 @@ def test_curves_are_drawn_for_all_runs(page, tmp_path):
     assert drawn and min(map(int, drawn)) > 0 and document.count('class="main-svg"') >= len(drawn)
     assert "80.0 %" in texts(document, "b") and "40.0 % before RL" in texts(document, "small")
     assert {"first", "<b>second"} <= set(texts(document, "h2"))
+
+
+PHONE = """<!doctype html><title></title><iframe id="phone" src="{address}" style="width:390px;height:844px"></iframe>
+<script>
+setInterval(() => {{
+    const shown = phone.contentDocument;
+    if (!shown?.body?.dataset.ready) return;
+    const {{scrollWidth, clientWidth}} = shown.scrollingElement;
+    const {{color, backgroundColor}} = getComputedStyle(shown.body);
+    document.title = [scrollWidth, clientWidth, color, backgroundColor].join(";");
+}}, 100);
+</script>"""
+"""A window of a browser is at least 500 pixels wide, a frame in it is not."""
+
+
+def brightness(color: str) -> float:
+    """Relative luminance of `rgb(r, g, b)` (WCAG 2.2)."""
+    parts = [int(part) / 255 for part in re.findall(r"\d+", color)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.parametrize("view", ["", "#samples?colour=logprob", "#settings"])
+def test_a_phone_shows_all_of_the_width_and_text_is_read_by_day_and_by_night(view, page, tmp_path):
+    frame = tmp_path / "frame.html"
+    frame.write_text(PHONE.format(address=page + view))
+    seen = []
+    for scheme in (0, 1):  # Chromium's numbers of dark and light
+        options = ("--allow-file-access-from-files", f"--blink-settings=preferredColorScheme={scheme}")
+        document = dom(frame.as_uri(), tmp_path, *options)
+        needed, there, text, ground = texts(document, "title")[0].split(";")
+        assert int(needed) <= int(there) <= 390
+        darker, brighter = sorted(map(brightness, (text, ground)))
+        assert (brighter + 0.05) / (darker + 0.05) >= 4.5  # WCAG 2.2, 1.4.3
+        seen.append(brightness(ground))
+    assert seen[0] < 0.1 < 0.9 < seen[1]
 
 
 def test_what_a_model_wrote_stays_text(page, tmp_path):
