@@ -25,6 +25,7 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 if CHROMIUM is None:
     pytest.skip("there is no Chromium to draw the page (Debian: apt-get install chromium)", allow_module_level=True)
 
+CASES = [{"id": "1 + 2", "passed": False, "reason": "got 4"}, {"id": "2 + 2", "passed": True, "reason": ""}]
 HOSTILE = "</script><img src=x onerror=\"document.body.dataset.hacked=1\"><script>document.title='hacked'</script>"
 
 
@@ -59,7 +60,11 @@ def page(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> str:
     folder = tmp_path_factory.mktemp("runs")
     steps = [
         [
-            siblings(2 * n, response(HOSTILE, token_ids=(5, 6, 7)), response("needle 4", 0.0, answer="4")),
+            siblings(
+                2 * n,
+                response(HOSTILE, token_ids=(5, 6, 7)),
+                response("needle 4", 0.0, answer="4", cases=CASES, provenance={"rubric": "core@1"}),
+            ),
             siblings(2 * n + 1, response("cut", status=Status.TRUNCATED), response("b"), gym="words", prompt=HOSTILE),
         ]
         for n in range(3)
@@ -137,6 +142,12 @@ def test_filters_and_search_find_what_they_name_and_show_the_siblings_beside_it(
     document = dom(f"{page}#samples?q=NEEDLE&high=0.5&gym=sums", tmp_path)
     assert "4 groups, 8 samples" in document and document.count("<mark>needle</mark>") == 4
     assert "No sample passes these filters." in dom(f"{page}#samples?q=nowhere", tmp_path)
+
+
+def test_what_failed_of_a_verification_is_told_beside_how_it_was_verified(page, tmp_path):
+    document = dom(f"{page}#sample/first/0/0/1", tmp_path)
+    assert "1 of 2 passed" in texts(document, "summary") and "1 + 2: got 4" in texts(document, "li")
+    assert "core@1" in texts(document, "dd")
 
 
 def test_a_sample_has_an_address(page, tmp_path):
