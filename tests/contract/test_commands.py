@@ -1,7 +1,8 @@
 """Every command of a page is run as it stands, in a folder as its reader has it, or stands in a table with the reason.
 
-Runs themselves take minutes: of a command that would start one its config is resolved (`--print`), and a sweep is
-planned (`--dry-run`). What arguments and settings a command may have at all is for `tests/unit/test_pages.py`.
+Runs themselves take minutes: of a command that would start one its config is resolved (`--print`) or, with a plug-in,
+checked (`--dry-run`), and a sweep is planned. What arguments and settings a command may have at all is for
+`tests/unit/test_pages.py`.
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ def test_a_command_of_a_page_works_as_it_stands(
     named = [sorted(folder.glob(word)) if "*" in word else [word] for word in command.arguments]
     arguments = [str(path) for paths in named for path in paths]
     if command.module == "rl.cli" and not {"--print", "--dry-run"} & set(arguments):
-        arguments.append("--print")
+        arguments.append("--dry-run" if ":" in text else "--print")  # a loss of one's own is tried
     if command.module == "rl.sweep" and not {"--table", "--dry-run"} & set(arguments):
         arguments.append("--dry-run")
     monkeypatch.setattr(sys, "argv", [command.module, *arguments])
