@@ -135,8 +135,8 @@ def k25_token(x: LossInputs) -> PolicyLoss:
 
     Tokens whose log-ratio is out of bounds get no policy gradient, whatever the sign of the advantage (unlike PPO). The
     squared term covers every token, and pulls those back; with `squared_over` "kept" it is inside of the indicator too,
-    and nothing does. The paper's formula can be read either way. It prints Clip(ratio, alpha, beta) while its text
-    bounds the log-ratio; the text is followed.
+    and nothing does; open implementations have both. The paper prints Clip(ratio, alpha, beta) while its text bounds
+    the log-ratio; the text is followed.
     """
     log_ratio_NT = x.log_ratio_NT
     is_out_NT = (log_ratio_NT < x.clip_low) | (log_ratio_NT > x.clip_high)
