@@ -67,6 +67,9 @@ class LearnerConfig(Section):
     """Lower bound of the log-ratio in nats, for losses that have bounds. PPO's 0.2: -0.2231. `gspo`: about -3e-4."""
     clip_high: Annotated[float, Field(gt=0.0)] = 0.6931
     """Upper bound. PPO's 0.2: 0.1823; DAPO's 0.28: 0.2469. `gspo`: about 4e-4."""
+    squared_over: Literal["all", "kept"] = "all"
+    """Tokens that the squared term of `k25_token` covers. `all`: those out of bounds too, which it pulls back. `kept`:
+    those within the bounds alone."""
     mismatch: MismatchConfig = MismatchConfig()
     """Correction for the engine's own rounding."""
     reference_kl: ReferenceKLConfig = ReferenceKLConfig()
@@ -172,6 +175,11 @@ class LearnerConfig(Section):
             raise ValueError(
                 f"learner.aggregation = {self.aggregation!r} has no meaning for learner.loss = {self.loss!r}, whose "
                 "ratio is that of the whole response: leave it out"
+            )
+        if self.loss != "k25_token" and self.squared_over != "all":
+            raise ValueError(
+                f"learner.squared_over = {self.squared_over!r} is of learner.loss = 'k25_token', and learner.loss = "
+                f"{self.loss!r} has no bounds around a squared term: leave it out"
             )
         if self.num_ranks > 1 and (self.reference_kl.coef or self.ema_decay is not None):
             raise ValueError(

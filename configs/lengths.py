@@ -56,7 +56,8 @@ class ToggleConfig(Section):
     min_mean: Fraction = 0.8
     """Least mean reward of the siblings for the budget to count: a task that is not yet solved may think on."""
     quantile: Annotated[float, Field(gt=0.0, le=1.0)] = 0.75
-    """A task's budget is this quantile of the lengths of its right responses, when there first are any."""
+    """A task's budget is this quantile of the lengths of its right responses, when there first are any: it holds from
+    the next time on that the task is asked, so within a first epoch only with `rollout.prompts.rates`."""
 
 
 class RepetitionConfig(Section):

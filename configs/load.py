@@ -71,6 +71,23 @@ OTHER_DISTRIBUTIONS = (
     "top_p", "top_k", "min_p", "typical_p", "repetition_penalty", "presence_penalty", "frequency_penalty"
 )  # fmt: skip
 """Settings of samplers elsewhere that are refused here, with the reason."""
+ELSEWHERE: Mapping[str, str] = {
+    "num_generations": "rollout.samples_per_prompt", "n": "rollout.samples_per_prompt",
+    "generation_batch_size": "rollout.prompts_per_step", "train_batch_size": "rollout.prompts_per_step",
+    "steps_per_generation": "learner.num_minibatches", "ppo_mini_batch_size": "learner.num_minibatches",
+    "per_device_train_batch_size": "learner.max_microbatch_tokens",
+    "ppo_micro_batch_size_per_gpu": "learner.max_microbatch_tokens",
+    "max_completion_length": "gyms.NAME.budget", "max_response_length": "gyms.NAME.budget",
+    "max_prompt_length": "rollout.max_prompt_tokens", "reward_funcs": "gyms.NAME.gym",
+    "beta": "learner.reference_kl.coef", "kl_loss_coef": "learner.reference_kl.coef",
+    "epsilon": "learner.clip_low", "clip_ratio_low": "learner.clip_low",
+    "epsilon_high": "learner.clip_high", "clip_ratio_high": "learner.clip_high",
+    "loss_type": "learner.loss", "loss_agg_mode": "learner.aggregation", "adv_estimator": "learner.baseline",
+    "scale_rewards": "learner.scale_by_std", "mask_truncated_completions": "reward.truncation.rule",
+    "max_steps": "num_steps", "save_steps": "checkpoint.every", "eval_steps": "eval.every",
+    "gpu_memory_utilization": "engine.kv_cache_bytes",
+}  # fmt: skip
+"""What TRL or verl call a setting, and what it is called here."""
 _MAX_DEPTH = 100
 """Tables and lists inside one another; pydantic reads JSON of twice as many levels."""
 _TOO_DEEP = f"the settings are nested too deeply: more than {_MAX_DEPTH} levels"
@@ -285,6 +302,8 @@ def _suggestion(key: str) -> str:
             ", on purpose: it would draw from another distribution than softmax(logits / T), whose log-probabilities "
             "the learner computes; there is rollout.temperature"
         )
+    if name in ELSEWHERE:
+        return f"; what TRL or verl call so is {ELSEWHERE[name]} (docs/from_trl_verl.md)"
     initials = "".join(word[:1] for word in name.split("_"))
     entry = re.match(r"gyms\.[0-9]+\.", key)
     scores: dict[str, float] = {}

@@ -19,7 +19,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from gyms.api import Score, Status, Task
+from gyms.api import CaseResult, Score, Status, Task
 from gyms.chat.checks import has_content
 from gyms.critic.verdict import Outcome
 from reward.calibration import CriticGate
@@ -125,7 +125,8 @@ class GroupCritic:
         matches = await self._matches(request_id, question_of(task), texts, pairs, rubric)
         seconds = time.monotonic() - start
         provenance = {"judge": self.judge.name, "rubric": rubric.label}
-        ranked = self._ranked(len(players), matches, seconds=seconds, provenance=provenance)
+        names = [f"#{player.siblings[0]}" for player in players]
+        ranked = self._ranked(names, matches, seconds=seconds, provenance=provenance)
         for player, score in zip(players, ranked, strict=True):
             for sibling in player.siblings:
                 scores[sibling] = score
@@ -169,18 +170,19 @@ class GroupCritic:
         return matches
 
     def _ranked(
-        self, num_players: int, matches: Sequence[Match], *, seconds: float, provenance: dict[str, str]
+        self, names: Sequence[str], matches: Sequence[Match], *, seconds: float, provenance: dict[str, str]
     ) -> list[Score]:
         decided = [(match, outcome) for match in matches if (outcome := match.outcome) is not None]
         points = {Outcome.FIRST: 1.0, Outcome.SECOND: 0.0, Outcome.TIE: 0.5}
         games = [Game(first=m.first, second=m.second, first_score=points[outcome]) for m, outcome in decided]
-        values = values_of(fit_strengths(num_players, games, prior=self.settings.prior)) if num_players else []
+        values = values_of(fit_strengths(len(names), games, prior=self.settings.prior)) if names else []
         scores = []
         for player, value in enumerate(values):
             own = [match for match in matches if player in (match.first, match.second)]
             num_decided = sum(match.outcome is not None for match in own)
             flags = frozenset().union(*(match.flags for match in own)) | ({"unopposed"} if not own else set())
-            common = {"flags": flags, "seconds": seconds, "provenance": provenance}
+            cases = tuple(_case(player, match, names) for match in own)
+            common = {"flags": flags, "seconds": seconds, "provenance": provenance, "cases": cases}
             if own and (not num_decided or num_decided < self.settings.min_decided_frac * len(own)):
                 causes = sorted({cause for match in own for cause in match.failures})
                 detail = f"{len(own) - num_decided} of {len(own)} comparisons have no verdict ({'; '.join(causes)})"
@@ -260,6 +262,18 @@ def _record(player: int, matches: Sequence[Match]) -> dict[str, float]:
     wins = sum(match.outcome is (Outcome.FIRST if player == match.first else Outcome.SECOND) for match in decided)
     ties = sum(match.outcome is Outcome.TIE for match in decided)
     return {"judge_wins": wins / len(decided), "judge_ties": ties / len(decided)}
+
+
+def _case(player: int, match: Match, names: Sequence[str]) -> CaseResult:
+    """An answer against one other, in both orders."""
+    is_first = player == match.first
+    name = f"against {names[match.second if is_first else match.first]}"
+    if match.outcome is (Outcome.FIRST if is_first else Outcome.SECOND):
+        return CaseResult(id=name, passed=True)
+    if match.failures:
+        return CaseResult(id=name, passed=False, reason=f"no verdict: {'; '.join(match.failures)}"[:500])
+    tie = "tie: each order has another winner" if match.is_flip else "tie"
+    return CaseResult(id=name, passed=False, reason=tie if match.outcome is Outcome.TIE else "lost")
 
 
 def _normal(text: str) -> str:

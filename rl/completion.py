@@ -20,7 +20,7 @@ SHELLS = ("bash", "zsh", "fish")
 EPILOG = """\
 examples:
   eval "$(k2rl completion bash)"                              for this shell; for all, put the line into ~/.bashrc
-  eval "$(k2rl completion zsh)"                               the same in zsh
+  eval "$(k2rl completion zsh)"                               the same in zsh, behind `autoload -Uz compinit; compinit`
   k2rl completion fish > ~/.config/fish/completions/k2rl.fish"""
 
 

@@ -45,7 +45,7 @@ from rl.qk_clip import QKClip
 from rl.ranks import Ranks, Seat
 from rl.reference import ReferenceKL, reference_kl
 from rl.update import UpdateMetrics
-from rollout.quant.checkpoint import packed_tensors, write_int4_folder
+from rollout.quant.checkpoint import packed_tensors, write_model_folder
 from rollout.weights.changes import Changes, changes
 from rollout.weights.contract import WeightArtefact
 from rollout.weights.receiver import tensors
@@ -271,6 +271,7 @@ class Learner:
                 logprobs_NT=logprobs_NT, old_logprobs_NT=old_NT, advantages_N=advantages_N, loss_mask_NT=mask_NT,
                 weights_NT=weights_NT, lengths_N=lengths_N, num_samples=whole.num_samples, num_tokens=whole.num_tokens,
                 tau=s.tau, clip_low=s.clip_low, clip_high=s.clip_high, aggregation=s.aggregation,
+                squared_over=s.squared_over,
             )
         )  # fmt: skip
         apart = ReferenceKL(torch.zeros(()), torch.zeros(()))
@@ -350,7 +351,7 @@ class Learner:
     def _write(self, folder: Path) -> None:
         packed = self._packed() if self.ranks.is_alone else tensors(self.publish(0))
         if self.ranks.is_first:
-            write_int4_folder(folder, packed, self.settings.scheme, self.settings.model_folder)
+            write_model_folder(folder, packed, self.settings.scheme, self.settings.model_folder)
 
     def _packed(self) -> Iterator[tuple[str, Tensor]]:
         return packed_tensors(self.model, self.masters.views, self.settings.scheme, packed=self.masters.packed)

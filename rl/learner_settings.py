@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from rl.lora import LoraSettings
-from rl.loss import Aggregation
+from rl.loss import Aggregation, SquaredOver
 from rl.mismatch import Mismatch
 from rl.reference import Estimator
 from rollout.quant.scheme import QuantScheme
@@ -43,6 +43,7 @@ class LearnerSettings:
     max_microbatch_tokens: int
     gradient_checkpointing: bool
     ptx_coef: float
+    squared_over: SquaredOver = "all"
     frozen: tuple[str, ...] = ()
     """Names of parameters, or `re:` patterns, that are not trained."""
     bf16_masters: bool = False

@@ -26,13 +26,15 @@ import torch
 from torch import Tensor
 
 __all__ = [
-    "OBJECTIVES", "Aggregation", "LossInputs", "Objective", "PolicyLoss", "cispo", "grpo", "gspo", "k2_seq",
-    "k25_token", "negative_log_likelihood", "policy_loss", "reinforce",
+    "OBJECTIVES", "Aggregation", "LossInputs", "Objective", "PolicyLoss", "SquaredOver", "cispo", "grpo", "gspo",
+    "k2_seq", "k25_token", "negative_log_likelihood", "policy_loss", "reinforce",
 ]  # fmt: skip
 
 Aggregation = Literal["token", "sample", "sum"]
 """Of a value per token to a loss: its mean over all tokens; the mean over samples of a sample's mean over its tokens;
 or the mean over samples of its sum."""
+SquaredOver = Literal["all", "kept"]
+"""Tokens that the squared term of `k25_token` covers: all, or those within the bounds alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +65,8 @@ class LossInputs:
     """Upper bound of the log-ratio in nats, > 0. DAPO's 1 + 0.28 is ln 1.28 = 0.247."""
     aggregation: Aggregation | None = None
     """None: as published (the table above). `k2_seq` and `gspo` have no other."""
+    squared_over: SquaredOver = "all"
+    """Of `k25_token`."""
 
     @property
     def mask_NT(self) -> Tensor:
@@ -129,14 +133,16 @@ def k25_token(x: LossInputs) -> PolicyLoss:
         loss = 1/N_tok * sum_it [ - 1{clip_low <= l_it <= clip_high} * w_it exp(l_it) A_i  +  tau * l_it^2 ],
         l_it = log pi_theta(y_it|.) - log pi_old(y_it|.)
 
-    Tokens whose log-ratio is out of bounds get no policy gradient, whatever the sign of the advantage (unlike PPO); the
-    squared term covers every token, so it pulls them back. The paper prints Clip(ratio, alpha, beta) while its text
-    bounds the log-ratio; the text is followed.
+    Tokens whose log-ratio is out of bounds get no policy gradient, whatever the sign of the advantage (unlike PPO). The
+    squared term covers every token, and pulls those back; with `squared_over` "kept" it is inside of the indicator too,
+    and nothing does; open implementations have both. The paper prints Clip(ratio, alpha, beta) while its text bounds
+    the log-ratio; the text is followed.
     """
     log_ratio_NT = x.log_ratio_NT
     is_out_NT = (log_ratio_NT < x.clip_low) | (log_ratio_NT > x.clip_high)
     gain_NT = x.gain_mask_NT * ~is_out_NT * log_ratio_NT.clamp(x.clip_low, x.clip_high).exp() * x.advantages_N[:, None]
-    return policy_loss(x.mean(x.tau * log_ratio_NT.square() - gain_NT, "token"), log_ratio_NT, x.mask_NT * is_out_NT)
+    squared_NT = log_ratio_NT.square() if x.squared_over == "all" else log_ratio_NT.square() * ~is_out_NT
+    return policy_loss(x.mean(x.tau * squared_NT - gain_NT, "token"), log_ratio_NT, x.mask_NT * is_out_NT)
 
 
 def grpo(x: LossInputs) -> PolicyLoss:

@@ -41,8 +41,8 @@ from rl.update import UpdateMetrics
 __all__ = ["Replay", "config_of", "model_folder_of", "replay"]
 
 MAY_CHANGE = (
-    "learner.loss", "learner.aggregation", "learner.tau", "learner.clip_*", "learner.mismatch.*", "learner.lr*",
-    "learner.max_grad_norm", "learner.max_microbatch_tokens", "ptx.coef",
+    "learner.loss", "learner.aggregation", "learner.tau", "learner.clip_*", "learner.squared_over",
+    "learner.mismatch.*", "learner.lr*", "learner.max_grad_norm", "learner.max_microbatch_tokens", "ptx.coef",
 )  # fmt: skip
 """Settings (patterns) that an update reads and nothing before it."""
 

@@ -29,8 +29,8 @@ examples:
   python -m rl.replay runs/tiny_cpu 50 learner.loss=grpo learner.aggregation=token     what another loss would have done
   python -m rl.replay runs/tiny_cpu 50 learner.mismatch.correction=none --json
 
-What may be changed is what only an update reads: learner.loss, .aggregation, .tau, .clip_*, .mismatch.*, .lr*,
-.max_grad_norm, .max_microbatch_tokens and ptx.coef. Steps on the way keep the run's settings."""
+What may be changed is what only an update reads: learner.loss, .aggregation, .tau, .clip_*, .squared_over,
+.mismatch.*, .lr*, .max_grad_norm, .max_microbatch_tokens and ptx.coef. Steps on the way keep the run's settings."""
 
 SHOWN = (
     "policy_loss", "ptx_loss", "grad_norm", "update_size", "log_ratio_mean", "log_ratio_std", "clipped_frac",

@@ -10,6 +10,7 @@ What is seen of a run from outside, while it goes on or later, is the page of `r
 from __future__ import annotations
 
 import shlex
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -153,9 +154,18 @@ class Report:
                 yield f"{label}: {form.format(chosen)}"
         folder = shlex.quote(str(self.folder))
         yield f"run folder: {self.folder}   ({(time.perf_counter() - self._started) / 60:.1f} min)"
-        yield f"see its curves and samples:  k2rl report {folder}"
-        yield f"serve what was trained:      python -m vllm.entrypoints.openai.api_server --model {folder}/export"
+        see = f"{_programs()}k2rl report"
+        serve = f"{_programs()}python -m vllm.entrypoints.openai.api_server --model"
+        yield f"see its curves and samples:  {see} {folder}"
+        yield f"serve what was trained:      {serve} {folder}/export"
         yield f"train it further:            the same command with num_steps={2 * max(self.config.num_steps, 1)}"
+
+
+def _programs() -> str:
+    """What stands before a program of this environment: nothing where a shell finds it, else its folder."""
+    folder = Path(sys.executable).parent
+    found = shutil.which("python")
+    return "" if found and Path(found).parent == folder else f"{shlex.quote(str(folder))}/"
 
 
 def _median(values: Sequence[float]) -> float:

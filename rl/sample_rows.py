@@ -73,6 +73,8 @@ def _sampled(step: int, group: Group, k: int, scored: ScoredSample) -> Row:
         "answer": score.answer,
         "flags": sorted(score.flags),
         "detail": score.detail,
+        "cases": [{"id": case.id, "passed": case.passed, "reason": case.reason} for case in score.cases],
+        "provenance": dict(score.provenance),
         "finish_reason": str(sample.finish_reason),
         "num_tokens": sample.num_sampled,
         "prompt_ids": list(sample.prompt_ids),

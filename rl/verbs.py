@@ -66,7 +66,7 @@ VERBS: Mapping[str, Verb] = {
     ),
     "export": Verb(
         module="rl.export",
-        help="a checkpoint's weights as an INT4 folder that vLLM and transformers open",
+        help="a checkpoint's weights as a folder that vLLM and transformers open, INT4 or BF16",
         example="k2rl export runs/smollm2_cpu --step 10",
     ),
     "replay": Verb(

@@ -44,6 +44,8 @@ def response(
         "answer": None,
         "flags": [],
         "detail": "",
+        "cases": [],
+        "provenance": {},
         "finish_reason": "length" if status is Status.TRUNCATED else "stop",
         "num_tokens": len(ids),
         "prompt_ids": [1],

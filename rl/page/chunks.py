@@ -32,6 +32,8 @@ MAX_PROMPT_CHARS = 8_000
 """Of each message of a prompt."""
 MAX_TURN_CHARS = 4_000
 """Of each text of an episode's turn."""
+MAX_FAILED = 20
+"""Of the cases that a response did not pass."""
 MAX_TOKENS = 6_000
 """Of a response, where tokens are coloured."""
 
@@ -182,11 +184,18 @@ def _card(sample: StoredSample) -> dict[str, Any]:
         "components": {name: round(value, 4) for name, value in sample.components.items()} or None,
         "answer": None if sample.answer is None else _cut(sample.answer, 1_000),
         "detail": _cut(sample.detail, 2_000) or None,
+        "cases": _cases(sample.cases) if sample.cases else None,
+        "provenance": dict(sample.provenance) or None,
         "finish": sample.finish_reason or None,
         "temperature": sample.temperature,
         "version": sample.weight_version,
     }
     return card | {name: value for name, value in optional.items() if value is not None}
+
+
+def _cases(cases: Sequence[tuple[str, bool, str]]) -> dict[str, Any]:
+    failed = [[_cut(name, 200), _cut(reason, 500)] for name, passed, reason in cases if not passed]
+    return {"passed": len(cases) - len(failed), "all": len(cases), "failed": failed[:MAX_FAILED]}
 
 
 def _turn(turn: PlayedTurn) -> dict[str, Any]:

@@ -60,6 +60,10 @@ class StoredSample:
     answer: str | None
     flags: tuple[str, ...]
     detail: str
+    cases: tuple[tuple[str, bool, str], ...]
+    """Name, whether it passed, and why not: tests of a program, instructions, comparisons by a judge."""
+    provenance: Mapping[str, str]
+    """How it was verified: a sandbox's tier, judge and rubric."""
     finish_reason: str
     num_tokens: int
     token_ids: tuple[int, ...]
@@ -148,6 +152,11 @@ def _sample(row: Mapping[str, Any]) -> StoredSample | None:
         answer=None if answer is None else str(answer),
         flags=tuple(map(str, flags)) if isinstance(flags, list) else (),
         detail=str(row.get("detail", "")),
+        cases=tuple(
+            (str(case.get("id", "")), bool(case.get("passed")), str(case.get("reason", "")))
+            for case in _tables(row.get("cases"))
+        ),
+        provenance={str(k): str(v) for k, v in _table(row.get("provenance")).items()},
         finish_reason=str(row.get("finish_reason", "")),
         num_tokens=int(number(row.get("num_tokens")) or len(ids)),
         token_ids=tuple(map(int, ids)),

@@ -29,7 +29,7 @@ from rollout.quant.grid import MAX_CODE, Packed, check_finite, quantize_packed
 from rollout.quant.scheme import QuantScheme
 from rollout.quant.views import ParameterViews, plain_views
 
-__all__ = ["has_finite_values", "in_order", "packed_tensors", "write_int4_folder"]
+__all__ = ["has_finite_values", "in_order", "packed_tensors", "write_model_folder"]
 
 _COPIED = (
     "tokenizer*",
@@ -101,10 +101,10 @@ def has_finite_values(packed: Packed) -> bool:
     return bool((largest < torch.finfo(torch.bfloat16).max).all())
 
 
-def write_int4_folder(
+def write_model_folder(
     folder: str | Path,
     tensors: Iterable[tuple[str, torch.Tensor]],
-    scheme: QuantScheme,
+    scheme: QuantScheme | None,
     source_folder: str | Path,
 ) -> None:
     """Write a folder that an engine serves as it is; the same tensors give the same bytes.
@@ -115,7 +115,7 @@ def write_int4_folder(
     Args:
         folder: Where; its parent is made if missing.
         tensors: `packed_tensors(...)`.
-        scheme: Goes into `config.json`.
+        scheme: Goes into `config.json`; None: nothing of them is packed.
         source_folder: The bfloat16 model it came from: `config.json`, tokenizer, chat template, generation config.
 
     Raises:
@@ -130,7 +130,7 @@ def write_int4_folder(
     staging.mkdir()
     try:
         _copy_companions(source_folder, staging)
-        config = _int4_config(json.loads(source_config.read_text(encoding="utf-8")), scheme)
+        config = _served_config(json.loads(source_config.read_text(encoding="utf-8")), scheme)
         text = json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
         (staging / "config.json").write_text(text, encoding="utf-8")
         owned = {name: tensor.cpu().contiguous() for name, tensor in tensors}
@@ -140,14 +140,11 @@ def write_int4_folder(
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _int4_config(config: dict, scheme: QuantScheme) -> dict:
+def _served_config(config: dict, scheme: QuantScheme | None) -> dict:
     config = {key: value for key, value in config.items() if key not in ("dtype", "torch_dtype")}
+    packing = {} if scheme is None else {"quantization_config": scheme.quantization_config()}
     # transformers 5 writes `dtype` and reads both; readers of version 4 know `torch_dtype` alone.
-    return config | {
-        "dtype": "bfloat16",
-        "torch_dtype": "bfloat16",
-        "quantization_config": scheme.quantization_config(),
-    }
+    return config | {"dtype": "bfloat16", "torch_dtype": "bfloat16"} | packing
 
 
 def _copy_companions(source: Path, target: Path) -> None:

@@ -25,14 +25,16 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 if CHROMIUM is None:
     pytest.skip("there is no Chromium to draw the page (Debian: apt-get install chromium)", allow_module_level=True)
 
+CASES = [{"id": "1 + 2", "passed": False, "reason": "got 4"}, {"id": "2 + 2", "passed": True, "reason": ""}]
 HOSTILE = "</script><img src=x onerror=\"document.body.dataset.hacked=1\"><script>document.title='hacked'</script>"
 
 
-def dom(address: str, folder: Path, *, seconds: int = 20) -> str:
+def dom(address: str, folder: Path, *options: str, seconds: int = 20) -> str:
     """The title and the body that Chromium makes of an address, without its data; `seconds` are the page's own."""
     command = [
         str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-proxy-server",
-        f"--user-data-dir={folder / 'chromium'}", f"--virtual-time-budget={1000 * seconds}", "--dump-dom", address,
+        f"--user-data-dir={folder / 'chromium'}", f"--virtual-time-budget={1000 * seconds}", *options,
+        "--dump-dom", address,
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=True)
     (title,) = re.findall(r"<title>.*?</title>", done.stdout)
@@ -58,7 +60,11 @@ def page(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> str:
     folder = tmp_path_factory.mktemp("runs")
     steps = [
         [
-            siblings(2 * n, response(HOSTILE, token_ids=(5, 6, 7)), response("needle 4", 0.0, answer="4")),
+            siblings(
+                2 * n,
+                response(HOSTILE, token_ids=(5, 6, 7)),
+                response("needle 4", 0.0, answer="4", cases=CASES, provenance={"rubric": "core@1"}),
+            ),
             siblings(2 * n + 1, response("cut", status=Status.TRUNCATED), response("b"), gym="words", prompt=HOSTILE),
         ]
         for n in range(3)
@@ -83,6 +89,42 @@ def test_curves_are_drawn_for_all_runs(page, tmp_path):
     assert {"first", "<b>second"} <= set(texts(document, "h2"))
 
 
+PHONE = """<!doctype html><title></title><iframe id="phone" src="{address}" style="width:390px;height:844px"></iframe>
+<script>
+setInterval(() => {{
+    const shown = phone.contentDocument;
+    if (!shown?.body?.dataset.ready) return;
+    const {{scrollWidth, clientWidth}} = shown.scrollingElement;
+    const {{color, backgroundColor}} = getComputedStyle(shown.body);
+    document.title = [scrollWidth, clientWidth, color, backgroundColor].join(";");
+}}, 100);
+</script>"""
+"""A window of a browser is at least 500 pixels wide, a frame in it is not."""
+
+
+def brightness(color: str) -> float:
+    """Relative luminance of `rgb(r, g, b)` (WCAG 2.2)."""
+    parts = [int(part) / 255 for part in re.findall(r"\d+", color)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.parametrize("view", ["", "#samples?colour=logprob", "#settings"])
+def test_a_phone_shows_all_of_the_width_and_text_is_read_by_day_and_by_night(view, page, tmp_path):
+    frame = tmp_path / "frame.html"
+    frame.write_text(PHONE.format(address=page + view))
+    seen = []
+    for scheme in (0, 1):  # Chromium's numbers of dark and light
+        options = ("--allow-file-access-from-files", f"--blink-settings=preferredColorScheme={scheme}")
+        document = dom(frame.as_uri(), tmp_path, *options)
+        needed, there, text, ground = texts(document, "title")[0].split(";")
+        assert int(needed) <= int(there) <= 390
+        darker, brighter = sorted(map(brightness, (text, ground)))
+        assert (brighter + 0.05) / (darker + 0.05) >= 4.5  # WCAG 2.2, 1.4.3
+        seen.append(brightness(ground))
+    assert seen[0] < 0.1 < 0.9 < seen[1]
+
+
 def test_what_a_model_wrote_stays_text(page, tmp_path):
     for view in ("#samples", "#samples?colour=logprob", "#samples?q=onerror"):
         document = dom(page + view, tmp_path)
@@ -100,6 +142,12 @@ def test_filters_and_search_find_what_they_name_and_show_the_siblings_beside_it(
     document = dom(f"{page}#samples?q=NEEDLE&high=0.5&gym=sums", tmp_path)
     assert "4 groups, 8 samples" in document and document.count("<mark>needle</mark>") == 4
     assert "No sample passes these filters." in dom(f"{page}#samples?q=nowhere", tmp_path)
+
+
+def test_what_failed_of_a_verification_is_told_beside_how_it_was_verified(page, tmp_path):
+    document = dom(f"{page}#sample/first/0/0/1", tmp_path)
+    assert "1 of 2 passed" in texts(document, "summary") and "1 + 2: got 4" in texts(document, "li")
+    assert "core@1" in texts(document, "dd")
 
 
 def test_a_sample_has_an_address(page, tmp_path):

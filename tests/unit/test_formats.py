@@ -7,9 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import LlamaConfig, LlamaForCausalLM
 
-from benchmarks.formats import mxfp4, nvfp4, page, plot, round_e2m1
+from benchmarks.formats import mxfp4, nvfp4, page, plot, right_answers, round_e2m1
 
+SMALL = {
+    "vocab_size": 32, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2,
+}  # fmt: skip
 VALUES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -53,6 +57,20 @@ def test_rounding_twice_changes_nothing_where_the_scale_is_kept(quantise) -> Non
     twice = quantise(once)
     kept = (twice == once).float().mean()
     assert kept > 0.9  # a block whose largest weight was rounded down may get a smaller scale
+
+
+def test_an_answer_is_right_where_greedy_decoding_gives_it_whole() -> None:
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(LlamaConfig(**SMALL)).eval()
+    shots, texts = (3, 1, 4, 1, 5), []
+    for question in ((9, 2), (6,), (5, 3, 5)):
+        ids = [*shots, *question]
+        for _ in range(3):
+            ids.append(int(model(input_ids=torch.tensor([ids])).logits[0, -1].argmax()))
+        texts.append((tuple(ids), len(ids) - 3))
+    wrong = (*texts[1][0][:-1], (texts[1][0][-1] + 1) % 32)
+    found = right_answers(model, [texts[0], (wrong, texts[1][1]), texts[2]])
+    assert found.tolist() == [1.0, 0.0, 1.0]
 
 
 def test_the_page_is_written_from_what_was_found() -> None:

@@ -80,6 +80,15 @@ const Cards = (() => {
           make("pre", { class: "observed" }, marked(said, words))))))));
   }
 
+  function cases({ passed, all, failed }, words) {
+    const told = `${passed.toLocaleString("en")} of ${all.toLocaleString("en")} passed`;
+    if (!failed.length) return told;
+    const left = all - passed - failed.length;
+    return make("details", {}, make("summary", {}, told), make("ul", { class: "cases" },
+      failed.map(([name, why]) => make("li", {}, marked(why ? `${name}: ${why}` : name, words))),
+      left > 0 ? make("li", {}, `${left.toLocaleString("en")} more in the run folder`) : null));
+  }
+
   function details(sample, words) {
     const rows = [];
     if (sample.answer !== undefined) rows.push(["answer", marked(sample.answer, words)]);
@@ -88,6 +97,8 @@ const Cards = (() => {
     for (const [name, value] of Object.entries(sample.components ?? {})) rows.push([name.replaceAll("_", " "), shown(value)]);
     if (sample.flags.length) rows.push(["flags", sample.flags.join(", ")]);
     if (sample.detail) rows.push(["detail", marked(sample.detail, words)]);
+    if (sample.cases) rows.push(["cases", cases(sample.cases, words)]);
+    for (const [name, value] of Object.entries(sample.provenance ?? {})) rows.push([name.replaceAll("_", " "), value]);
     return rows.length ? make("dl", {}, rows.map(([name, value]) => [make("dt", {}, name), make("dd", {}, value)])) : null;
   }
 

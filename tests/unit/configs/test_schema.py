@@ -175,6 +175,13 @@ def test_a_loss_on_whole_responses_has_one_way_to_take_its_mean(loss: str) -> No
     assert make(learner={"loss": "grpo", "aggregation": "token"}).learner.aggregation == "token"
 
 
+def test_only_the_loss_with_bounds_around_a_squared_term_has_a_choice_of_its_tokens() -> None:
+    assert "learner.squared_over = 'kept' is of learner.loss = 'k25_token'" in refusal(
+        learner={"loss": "grpo", "squared_over": "kept"}
+    )
+    assert make(learner={"loss": "k25_token", "squared_over": "kept"}).learner.squared_over == "kept"
+
+
 def test_the_soft_baseline_needs_a_temperature_of_its_own() -> None:
     assert "needs learner.tau > 0" in refusal(learner={"baseline": "log_mean_exp", "tau": 0})
 

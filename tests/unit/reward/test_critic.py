@@ -68,6 +68,21 @@ def test_better_answers_are_worth_more() -> None:
     assert scores[0].provenance["rubric"] == "core@1" and "policy/prompt1/" in scores[0].provenance["judge"]
 
 
+def test_a_score_tells_what_came_of_each_comparison_by_the_siblings_number() -> None:
+    def say(pair: Pair) -> Outcome | JudgeFailed:
+        if {pair.first, pair.second} == {"a", "ccc"}:
+            return JudgeFailed("refused", "no")
+        return Outcome.FIRST  # whoever stands there
+
+    scores = run(GroupCritic(Table(say), SETTINGS).judge_group("g", TASK, ["a", "a", "ccc", "dddd"], AIMS))
+    told = [[(case.id, case.passed, case.reason) for case in score.cases] for score in scores]
+    refused, flip = "no verdict: refused: no; refused: no", "tie: each order has another winner"
+    assert told[0] == told[1] == [("against #2", False, refused), ("against #3", False, flip)]
+    assert told[2] == [("against #0", False, refused), ("against #3", False, flip)]
+    won = judged(prefers(len), ["a", "bb"])
+    assert [[(case.passed, case.reason) for case in score.cases] for score in won] == [[(False, "lost")], [(True, "")]]
+
+
 def test_both_orders_of_every_pair_are_asked_once() -> None:
     judge = prefers(len)
     judged(judge, ["a", "bb", "ccc", "dddd"])

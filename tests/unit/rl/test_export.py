@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
 
 from configs.load import load_config, to_json
 from rl.checkpoint import staging_folder, write_manifest
 from rl.export import export, main
 from rl.learner import Learner
+from rl.lora import LoraMasters
 from rl.run_folder import RunFolder
 from rl.settings import learner_settings
 from rl.tiny_model import build_tiny_model
@@ -20,10 +24,14 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Path:
-    """A run folder with checkpoints of steps 2 and 4 whose weights differ."""
-    folder = RunFolder(tmp_path_factory.mktemp("run"))
+    return make_run(tmp_path_factory.mktemp("run"))[0]
+
+
+def make_run(path: Path, *overrides: str) -> tuple[Path, Learner]:
+    """A run folder with checkpoints of steps 2 and 4 whose weights differ, and the learner that wrote them."""
+    folder = RunFolder(path)
     folder.create()
-    config = load_config([ROOT / "configs" / "tiny_cpu.toml"], [f"run_dir={folder.path}"])
+    config = load_config([ROOT / "configs" / "tiny_cpu.toml"], [f"run_dir={folder.path}", *overrides])
     folder.config.write_text(to_json(config))
     build_tiny_model(folder.base, config.model.tiny, context_length=config.model.context_length, seed=0)
     learner = Learner(learner_settings(config, folder.base))
@@ -35,7 +43,26 @@ def run(tmp_path_factory) -> Path:
         learner.save(staging)
         write_manifest(staging, folder.checkpoints, run={"step": step}, fingerprint={})
         learner.export(folder.path / f"expected_{step}")
-    return folder.path
+    return folder.path, learner
+
+
+@pytest.mark.parametrize("how", [(), ("learner.lora.rank=2",)], ids=["masters", "adapters"])
+def test_in_bf16_the_folder_holds_the_weights_before_the_grid(how: tuple[str, ...], tmp_path: Path) -> None:
+    run, learner = make_run(tmp_path / "run", *how)
+    assert main([str(run), "--bf16"]) == 0
+    made = run / "export_bf16_step_4"
+    model = AutoModelForCausalLM.from_pretrained(made, dtype="auto")
+    masters = learner.masters
+    for name, found in model.named_parameters():
+        if isinstance(masters, LoraMasters):
+            matrix = name.removesuffix(".weight")
+            expected = masters.merged(matrix) if f"{matrix}.lora_A" in masters.parameters else masters.images()[name]
+        else:
+            expected = masters.parameters[name]
+        assert found.dtype == torch.bfloat16 and found.equal(expected.to(torch.bfloat16)), name
+    on_grid = load_file(run / "expected_4" / "model.safetensors")
+    assert any(name.endswith(".weight_packed") for name in on_grid) and (made / "tokenizer.json").is_file()
+    assert "quantization_config" not in json.loads((made / "config.json").read_text())
 
 
 def test_the_newest_checkpoint_or_another_becomes_the_folder_that_the_learner_writes(run: Path, tmp_path: Path) -> None:

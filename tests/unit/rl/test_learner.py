@@ -132,7 +132,8 @@ def plain_update(learner: Learner, batch: Minibatch, ptx=()) -> tuple[float, flo
         else:
             inside = (log_ratio.detach() >= s.clip_low) & (log_ratio.detach() <= s.clip_high)
             gain = inside * mask * weights * log_ratio.exp() * one.advantage
-            policy = policy + (s.tau * log_ratio.square() - gain).sum() / batch.num_tokens
+            squared = log_ratio.square() if s.squared_over == "all" else inside * log_ratio.square()
+            policy = policy + (s.tau * squared - gain).sum() / batch.num_tokens
     nll = torch.zeros(())
     num_tokens = sum(sum(one.loss_mask) for one in ptx)
     for one in ptx:
@@ -254,6 +255,18 @@ def test_losses_and_gradient_norm_equal_those_of_the_plain_algorithm(settings, l
         assert found.grad_norm == pytest.approx(norm_of(gradient), rel=LOSS)
         assert found.learning_rate == 3e-3 and found.num_samples == 5
     assert found.log_ratio_std > 0.01
+
+
+@pytest.mark.parametrize("squared_over", ["all", "kept"])
+def test_both_readings_of_k25s_squared_term_are_learned_from(settings, squared_over):
+    learner = make(settings, loss="k25_token", tau=1.0, clip_low=-0.5, clip_high=0.5, squared_over=squared_over)
+    first, second = learner.add_old_logprobs([minibatch(0), minibatch(1)])
+    learner.update(first, (), lr=3e-3)
+    policy, _, gradient = plain_update(learner, second)
+    found = learner.update(second, (), lr=3e-3)
+    assert 0 < found.clipped_frac < 1
+    assert found.policy_loss == pytest.approx(policy, abs=LOSS)
+    assert found.grad_norm == pytest.approx(norm_of(gradient), rel=LOSS)
 
 
 @pytest.mark.parametrize("loss", ["k2_seq", "k25_token"])

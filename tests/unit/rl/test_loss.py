@@ -150,6 +150,19 @@ def test_k25_token_equals_the_sum_worked_out_by_hand():
     assert result.clipped_sum.item() == 2
 
 
+def test_k25_token_with_its_squared_term_over_kept_tokens_leaves_tokens_out_of_bounds_where_they_are():
+    # the tokens of the test above: 0.5 and -0.2 are within the bounds, 1.0 and -2.0 are not
+    now, mask = matrix([0.5, 1.0, 7.0], [-0.2, -2.0, 0.0]), matrix([1, 1, 0], [1, 1, 0])
+    old = torch.zeros_like(now)
+    leaf, advantages = now.clone().requires_grad_(), torch.tensor([0.5, -0.25], dtype=torch.float64)
+    result = k25_token(leaf, old, advantages, mask, tau=0.1, num_tokens=4, squared_over="kept")
+    result.loss.backward()
+    assert result.loss.item() == pytest.approx((0.1 * (0.25 + 0.04) - 0.5 * math.exp(0.5) + 0.25 * math.exp(-0.2)) / 4)
+    assert result.clipped_sum.item() == 2
+    kept = [(0.1 * 2 * 0.5 - 0.5 * math.exp(0.5)) / 4, (0.1 * 2 * -0.2 + 0.25 * math.exp(-0.2)) / 4]
+    assert leaf.grad.flatten().tolist() == pytest.approx([kept[0], 0.0, 0.0, kept[1], 0.0, 0.0])
+
+
 @pytest.mark.parametrize("advantage", [1.0, -1.0])
 @pytest.mark.parametrize("log_ratio", [0.7, -0.7])
 def test_k25_token_gives_a_token_out_of_bounds_no_policy_gradient_whatever_the_sign_of_the_advantage(

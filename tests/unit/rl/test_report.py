@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from io import StringIO
 from pathlib import Path
 
@@ -126,6 +127,21 @@ def test_the_final_table_has_a_row_for_every_policy_and_says_where_the_run_is(re
     see, serve, further = text.splitlines()[-3:]
     assert see.endswith("k2rl report /runs/mine") and serve.endswith("--model /runs/mine/export")
     assert further.endswith("num_steps=20")
+
+
+@pytest.mark.parametrize("is_active", [True, False])
+def test_what_to_do_next_can_be_pasted_whether_or_not_the_environment_is_active(
+    is_active, report, console, tmp_path, monkeypatch
+):
+    program = tmp_path / "my env" / "python"
+    program.parent.mkdir()
+    program.symlink_to(sys.executable)
+    monkeypatch.setattr(sys, "executable", str(program))
+    monkeypatch.setenv("PATH", str(program.parent) if is_active else "/nowhere")
+    report.final([], [])
+    see, serve, _ = shown(console).splitlines()[-3:]
+    place = "" if is_active else f"'{program.parent}'/"
+    assert see.endswith(f"  {place}k2rl report /runs/mine") and f"  {place}python -m vllm" in serve
 
 
 class Kept:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gyms.api import Status
+from gyms.api import CaseResult, Status
 from rl.batch import learning_batch
 from rl.sample_rows import minibatches_of, sample_rows
 from rollout.types import Segment
@@ -21,8 +21,9 @@ DOCUMENT = Path(__file__).parents[3] / "docs" / "metrics.md"
 
 def test_a_row_says_what_was_asked_answered_scored_and_by_which_policy(group, scored):
     one = scored(
-        1.0, text="3", token_ids=(5, 0), logprobs=(-0.5, -0.25), answer="3", flags=frozenset({"b", "a"}), detail="d"
-    )
+        1.0, text="3", token_ids=(5, 0), logprobs=(-0.5, -0.25), answer="3", flags=frozenset({"b", "a"}), detail="d",
+        cases=(CaseResult(id="add(1, 2)", passed=False, reason="got 4", seconds=0.5),), provenance={"tier": "zygote"},
+    )  # fmt: skip
     (row,) = sample_rows(3, [group(17, one)])
     assert json.loads(json.dumps(row)) == {
         "step": 3,
@@ -42,6 +43,8 @@ def test_a_row_says_what_was_asked_answered_scored_and_by_which_policy(group, sc
         "answer": "3",
         "flags": ["a", "b"],
         "detail": "d",
+        "cases": [{"id": "add(1, 2)", "passed": False, "reason": "got 4"}],
+        "provenance": {"tier": "zygote"},
         "finish_reason": "stop",
         "num_tokens": 2,
         "prompt_ids": [1, 2],

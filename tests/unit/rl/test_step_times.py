@@ -29,7 +29,7 @@ def test_parts_that_are_longer_than_their_whole_and_numbers_that_are_none_count_
 
 
 def test_what_is_left_is_the_median_of_the_last_steps_without_evaluations_which_count_by_themselves():
-    first = row(60.0, 5.0, rollout=10.0, evaluation=20.0)
+    first = row(60.0, 45.0, rollout=10.0, evaluation=20.0) | {"phase/update_seconds": 5.0}  # and a warm-up of 40
     assert seconds_left([], num_left=3, num_evals_left=1) is None
     assert seconds_left([first], num_left=3, num_evals_left=1) == 3 * 15.0 + 20.0
     later = [row(8.0, 2.0, rollout=8.0), row(108.0, 2.0, rollout=8.0), row(11.0, 1.0, rollout=7.0, evaluation=4.0)]

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM
 
-from rollout.quant.checkpoint import packed_tensors, write_int4_folder
+from rollout.quant.checkpoint import packed_tensors, write_model_folder
 from rollout.quant.grid import dequantize, fake_quantize
 from rollout.quant.pack import unpack_int4
 from rollout.quant.scheme import QuantScheme
@@ -132,7 +132,7 @@ def test_a_weight_that_is_not_finite_is_refused_by_its_checkpoint_name(model, ba
 
 
 def write(model, folder, source):
-    write_int4_folder(folder, packed_tensors(model, quantized_views(model, SCHEME), SCHEME), SCHEME, source)
+    write_model_folder(folder, packed_tensors(model, quantized_views(model, SCHEME), SCHEME), SCHEME, source)
 
 
 def test_the_folder_holds_the_tensors_the_config_and_the_tokenizer(model, source, tmp_path):
@@ -180,7 +180,7 @@ def test_a_failure_leaves_the_older_folder_and_no_partial_one(source, tmp_path):
         raise ValueError("no more tensors")
 
     with pytest.raises(ValueError, match="no more tensors"):
-        write_int4_folder(tmp_path / "int4", failing(), SCHEME, source)
+        write_model_folder(tmp_path / "int4", failing(), SCHEME, source)
     assert (tmp_path / "int4" / "model.safetensors").read_text() == "old"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["int4", "source"]
 
@@ -203,4 +203,4 @@ def test_a_reader_never_sees_a_half_written_folder(model, source, tmp_path):
 
 def test_a_source_without_a_config_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"no config\.json; want the folder of the model"):
-        write_int4_folder(tmp_path / "int4", [], SCHEME, tmp_path)
+        write_model_folder(tmp_path / "int4", [], SCHEME, tmp_path)

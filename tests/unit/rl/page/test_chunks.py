@@ -53,6 +53,15 @@ def test_a_part_holds_texts_and_tokens_of_whole_groups(stored):
     assert index["reward"] == [1.0, 0.0, 0.0] * 2 and index["adv"] == [0.5, -0.5, 0.0] * 2
 
 
+def test_of_the_parts_of_a_score_the_first_that_failed_are_told_and_all_are_counted(stored, monkeypatch):
+    monkeypatch.setattr(chunks, "MAX_FAILED", 2)
+    cases = [{"id": f"case {i}", "passed": i < 3, "reason": "" if i < 3 else "got 4"} for i in range(6)]
+    (part,) = parts_of(stored(siblings(0, response("a", cases=cases, provenance={"rubric": "core@1"}))), {})
+    (card,) = opened(part.texts)["samples"]
+    assert card["cases"] == {"passed": 3, "all": 6, "failed": [["case 3", "got 4"], ["case 4", "got 4"]]}
+    assert card["provenance"] == {"rubric": "core@1"}
+
+
 def test_log_probabilities_of_the_learner_are_kept_where_a_row_has_them(tmp_path):
     folder = write_run(tmp_path / "run", [[siblings(0, response("ab", logprobs=(-0.5, -1.0)))]])
     file = folder.rollouts / "step_000000.jsonl"
