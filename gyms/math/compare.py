@@ -18,6 +18,7 @@
     set, union, diff,       the same intervals, ends exact; else the same items  [1, 3) ~ 1 <= x < 3       (1, 3)
       inter, reals, empty
     tuple                   brackets, length, and parts in order                 (1, 2) ~ P(1, 2)          (2, 1)
+    time of the day         the same minute, as far as both tell it              4:05 PM ~ 16:05           4:05 AM
     ratio                   cross products; times of the day as written          3:4 ~ 6:8                 4:3
     quantity                dimensions, and sizes converted; a missing unit      100 cm ~ 1 m              100 m
                             is forgiven (flag)
@@ -55,6 +56,7 @@ from gyms.math.shapes import (
     is_time,
     items_of,
     letters_of,
+    minutes_of_day,
     plain,
     spread,
     width_of,
@@ -116,6 +118,8 @@ def equivalent(gold: Node, answer: Node, rules: Rules) -> bool:
         return _sets(gold, answer, rules)
     if gold.op == "tuple" or answer.op == "tuple":
         return _tuples(gold, answer, rules)
+    if "quantity" in (gold.op, answer.op) and (wanted := minutes_of_day(gold)) and (said := minutes_of_day(answer)):
+        return bool(wanted & said)
     if gold.op == "ratio" or answer.op == "ratio":
         return _ratios(gold, answer, rules)
     if gold.op == answer.op == "quantity" and gold.value == answer.value and gold.args[0].op == "ratio":

@@ -74,7 +74,9 @@ _NUMBER = (
     r"(?:/\d+)?(?:[ ]?(?:%|\\%|percent\b))?)"
 )
 _NUMBERS = re.compile(rf"(?<![\w.\\^_]){_NUMBER}")
-_BECAUSE = re.compile(r"[ ,](?:because|since|as|which|so|where|when|making|meaning|for)\b")
+_BECAUSE = re.compile(
+    r"[ ,](?:because|since|as|which|so|where|when|making|meaning|for)\b|;(?= (?!or\b|and\b)[A-Za-z']{2,} )"
+)
 _LEAD_IN = re.compile(
     r"(?:\b(?:is|are|equals|be|get|gives|have|that|answer|thus|so|therefore|hence)\b|[:=\u2248]|\\approx)", re.I
 )
@@ -206,6 +208,9 @@ def _marked_in(segment: str) -> Extracted:
         return Extracted(problem=problem[1])
     if not finals:
         return Extracted()
+    last = finals[-1]
+    if last.is_mark and last.text and (guess := guess_behind(segment, last.end)):
+        finals[-1] = last._replace(text=f"{last.text} or {guess}")
     if not finals[-1].text.strip(" \t\n$.{}"):
         return Extracted(problem="the final answer is empty")
     flags = frozenset({"loose_box"}) if any(final.is_loose for final in finals) else frozenset[str]()

@@ -1,9 +1,9 @@
 r"""A guess behind a claim: "The answer is 17. Or maybe 18." claims two values.
 
-The claim ends with its sentence; this looks at what follows, across one line's end at most. A guess begins with
-"or", "maybe", ... (or follows a question mark at once), has but a few known words before its value, and ends with it:
-"Perhaps $x=3$ looked right at first" is talk. Whether both values are the same is for the comparison to say:
-"0.5. Or 1/2."
+The claim ends with its sentence, its box or its line; this looks at what follows, across a few empty lines at most. A
+guess begins with "or", "maybe", "it could", ... (or follows a question mark at once), has but a few known words before
+its value, and ends with it: "Perhaps $x=3$ looked right at first" is talk. Whether both values are the same is for the
+comparison to say: "0.5. Or 1/2."
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from gyms.math.remarks import spelled
 
 __all__ = ["guess_behind"]
 
-_HEDGE = r"(?i:or|maybe|perhaps|possibly|alternatively)\b"
+_HEDGE = r"(?i:or|maybe|perhaps|possibly|alternatively|(?:it|that|this|the answer) (?:could|might|may))\b"
 _FILLER = (
     r"(?i:or|maybe|perhaps|possibly|alternatively|it|is|it's|its|that|the|answer|could|might|may|can|would|be|even"
     r"|rather|just|actually|also|about|equals)\b|[A-Za-z][ ]?=|[=:]"
@@ -23,11 +23,14 @@ _VALUE = (
     r"(?P<value>\$[^$\n]{1,80}\$|\\\([^\n]{1,80}?\\\)|(?:[-\u2212+][ ]?)?[$\\\d.(][^\s*]{0,80}?"
     r"|(?i:minus[ ]|negative[ ])?[A-Za-z]{3,9}(?:[- ][A-Za-z]{3,9}){0,2})"
 )
+MAX_LINES = 6
+"""Ends of lines between a claim and its guess."""
 _END = (
     r"[*_\"')]{0,4}(?:[ ][a-z]{1,12})?(?:[.!?]{1,3}(?=[\s*\"']|$)|[ *]{0,4}(?:\n|<\||$)|,?[ ](?i:or|maybe|perhaps)\b)"
 )
 _GUESS = re.compile(
-    rf"(?:(?P<asked>[.!]{{0,2}}\?)|[.!?]{{0,3}})[*_\"']{{0,4}}[ \t]{{0,9}}\n?[ \t]{{0,9}}[*_\"'(]{{0,4}}"
+    rf"[$*_\"')}}\]\\]{{0,4}}(?:(?P<asked>[.!]{{0,2}}\?)|[.!?,;]{{0,3}})[*_\"']{{0,4}}"
+    rf"(?:[ \t]{{0,9}}\n){{0,{MAX_LINES}}}[ \t]{{0,9}}[*_\"'(]{{0,4}}"
     rf"(?:{_HEDGE}[,:]?[ ]{{0,3}}|(?(asked)|(?!)))(?:(?:{_FILLER}),?[ ]{{0,3}}){{0,6}}[*_(]{{0,4}}{_VALUE}{_END}"
 )
 
