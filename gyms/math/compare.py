@@ -85,9 +85,7 @@ def equivalent(gold: Node, answer: Node, rules: Rules) -> bool:
         gold, answer = _named_alike(gold, answer)
     gold, answer = spread(gold), spread(answer)
     if gold.op == "case" or answer.op == "case":  # a branch of a function: its value, and where it holds
-        return gold.op == answer.op and all(
-            equivalent(g, a, rules) for g, a in zip(gold.args, answer.args, strict=True)
-        )
+        return gold.op == answer.op and _part_by_part(gold, answer, rules)
     if gold.op in ("add", "rel"):
         answer = with_constant_of(gold, answer)
         if is_same_family(gold, answer):
@@ -170,6 +168,11 @@ def _sequences(gold: Node, answer: Node, rules: Rules) -> bool:
     )
 
 
+def _part_by_part(gold: Node, answer: Node, rules: Rules) -> bool:
+    """Whether the parts of two nodes of one length are equivalent, in order."""
+    return all(equivalent(g, a, rules) for g, a in zip(gold.args, answer.args, strict=True))
+
+
 def share_right(gold: Node, answer: Node, rules: Rules) -> float:
     """The share of a collection's parts that are right, in [0, 1]; 0 where the two differ in type or in size."""
     if gold.op != answer.op or gold.op not in ("list", "set", "tuple", "matrix") or gold.value != answer.value:
@@ -214,15 +217,20 @@ def _relations(gold: Node, answer: Node, rules: Rules) -> bool:
     gives = gold_gives if is_gold else answer_gives or composed(answer)
     if given.value == ("in",):
         inner = given.args[1]
-        return equivalent(inner, other, rules) if is_gold else equivalent(other, inner, rules)
+        return _in_order(inner, other, rules, is_gold=is_gold)
     if gives is not None:
         if gives.name is not None and gives.name.op == "sym" and gives.name.value in free_names(gives.value):
             return False
         rules.flags.add("assignment")
-        return equivalent(gives.value, other, rules) if is_gold else equivalent(other, gives.value, rules)
+        return _in_order(gives.value, other, rules, is_gold=is_gold)
     if other.op == "list" and not all(part.op == "rel" for part in other.args):
         return False
     return _sets(gold, answer, rules)
+
+
+def _in_order(one: Node, other: Node, rules: Rules, *, is_gold: bool) -> bool:
+    """Whether two are equivalent, of which one is the gold answer's."""
+    return equivalent(one, other, rules) if is_gold else equivalent(other, one, rules)
 
 
 def _is_function_of(gold: Assigned, answer: Assigned) -> bool:
@@ -250,13 +258,11 @@ def _sets(gold: Node, answer: Node, rules: Rules) -> bool:
         return _unordered(distinct(items_of(gold)), distinct(items_of(answer)), rules)
     if gold.op == answer.op == "empty" or (gold.op == "empty" and answer == sym("\\phi")):
         return True  # the letter is often set for the sign
-    if {gold.op, answer.op} == {"rel"} and free_names(gold) != free_names(answer):
+    if gold.op == answer.op == "rel" and free_names(gold) != free_names(answer):
         return False
     for scalar, other in ((gold, answer), (answer, gold)):
         if scalar.op not in _NOT_SCALAR and other.op == "set" and len(other.args) == 1:
-            return (
-                equivalent(gold, other.args[0], rules) if other is answer else equivalent(other.args[0], answer, rules)
-            )
+            return _in_order(other.args[0], scalar, rules, is_gold=other is gold)
     try:
         exact_rules = dataclasses.replace(rules, significant_digits=10**9)
         return same_pieces(pieces_of(gold), pieces_of(answer), exact_rules)
@@ -267,7 +273,7 @@ def _sets(gold: Node, answer: Node, rules: Rules) -> bool:
 def _same_parts(gold: Node, answer: Node, rules: Rules) -> bool:
     """Unions of sets with symbolic ends: part by part, in any order where the operation has none."""
     if gold.op == "diff":
-        return all(equivalent(g, a, rules) for g, a in zip(gold.args, answer.args, strict=True))
+        return _part_by_part(gold, answer, rules)
     return _unordered(_flat(gold), _flat(answer), rules)
 
 
@@ -286,7 +292,7 @@ def _collections(gold: Node, answer: Node, rules: Rules) -> bool:
             break
     for node, other in ((gold, answer), (answer, gold)):
         if other.op == "tuple" and len(other.args) == len(node.args) and other.value in ("()", "<>", "[]"):
-            is_same = all(equivalent(g, a, rules) for g, a in zip(gold.args, answer.args, strict=True))
+            is_same = _part_by_part(gold, answer, rules)
             return is_same and (other.value != "[]" or len(other.args) != 2)
     if _is_decimal_comma(gold, answer) or _is_decimal_comma(answer, gold):
         rules.flags.add("decimal_comma")
@@ -392,7 +398,7 @@ def _tuples(gold: Node, answer: Node, rules: Rules) -> bool:
     for node in (gold, answer):
         if node.value in ("[]", "[)", "(]") and len(node.args) == 2 and is_closed_at_infinity(node):
             raise Unreadable("an interval is closed at infinity")
-    return all(equivalent(g, a, rules) for g, a in zip(gold.args, answer.args, strict=True))
+    return _part_by_part(gold, answer, rules)
 
 
 def _matrices(gold: Node, answer: Node, rules: Rules) -> bool:
@@ -414,7 +420,7 @@ def _matrices(gold: Node, answer: Node, rules: Rules) -> bool:
         if other.value not in ("()", "<>"):
             return False
         rules.flags.add("vector_form")
-    return all(equivalent(g, a, rules) for g, a in zip(gold.args, answer.args, strict=True))
+    return _part_by_part(gold, answer, rules)
 
 
 def _ratios(gold: Node, answer: Node, rules: Rules) -> bool:

@@ -186,7 +186,7 @@ def in_digits(plain: str) -> str | None:
     Example:
         in_digits("two thirds cups") == "2/3 \\\\text{cups}"
     """
-    match = _IN_WORDS.fullmatch(plain)
+    match = _IN_WORDS.fullmatch(plain) if plain[:1].isalpha() or plain[:1] == "\\" else None
     if match is None:
         return None
     sign, said, part, rest = match.groups()

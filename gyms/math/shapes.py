@@ -249,6 +249,8 @@ def minutes_of_day(node: Node) -> set[int] | None:
     """The minutes after midnight that a time may mean: two where no half of the day is told; None for other values."""
     time = node.args[0] if node.op == "quantity" else node
     half = next((half for half in ("am", "pm") if node.op == "quantity" and node.value == parse_unit(half)), "")
+    if node.op == "quantity" and not half:
+        return None
     if time.op == "ratio" and is_time(time.note):
         hours, minutes = (int(part.value) for part in time.args)
     elif half and time.op == "num" and time.value.denominator == 1 and 0 < time.value <= 12:
