@@ -116,15 +116,16 @@ def extract(response: str) -> Extracted:
         return Extracted(problem="the answer tags are not well formed")
     if blocks:
         outside = _ANSWER_BLOCK.sub(" ", without_fences(segment))
-        return _from_blocks(blocks, _boxes(outside)[0])
+        *_, last = _ANSWER_TAG.finditer(segment)
+        return _from_blocks(blocks, _boxes(outside)[0], guess_behind(segment, last.end()))
     found = _marked(segment)
     if found.problem or found.finals:
         return found
     return Extracted(candidates=_unmarked(segment), flags=frozenset({"unmarked"}))
 
 
-def _from_blocks(blocks: list[str], boxes: list[_Final]) -> Extracted:
-    """What the answer tags hold; boxes outside must agree with it."""
+def _from_blocks(blocks: list[str], boxes: list[_Final], guess: str) -> Extracted:
+    """What the answer tags hold; boxes outside, and a guess behind them, must agree with it."""
     finals = [box.text for box in boxes]
     flags: frozenset[str] = frozenset()
     for block in blocks:
@@ -137,6 +138,7 @@ def _from_blocks(blocks: list[str], boxes: list[_Final]) -> Extracted:
             finals[-1:] = found.finals
     if not finals[-1]:
         return Extracted(problem="the final answer is empty")
+    finals[-1] += f" or {guess}" if guess else ""
     distinct = list(dict.fromkeys(reversed(finals)))[: MAX_DISTINCT_FINALS + 1]
     return Extracted(tuple(reversed(distinct)), flags=flags)
 

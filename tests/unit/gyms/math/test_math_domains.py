@@ -162,7 +162,7 @@ def test_a_guess_of_another_value_behind_a_claim_makes_it_no_answer(guess: str) 
 
 
 @pytest.mark.parametrize("guess", [" or 18", ", maybe 18", ". Or maybe 18.", "\n\nOr 18?", "\n\n\nOr 18.", "\n(or 18)"])
-@pytest.mark.parametrize("mark", [r"\boxed{17}", r"$\boxed{17}$", r"**\boxed{17}**", "#### 17"])
+@pytest.mark.parametrize("mark", [r"\boxed{17}", r"$\boxed{17}$", "<answer>17</answer>", "#### 17"])
 def test_a_guess_of_another_value_behind_a_mark_makes_it_no_answer(mark: str, guess: str) -> None:
     assert verify("17", mark).is_right
     assert not verify("17", mark + guess).is_right
