@@ -105,9 +105,8 @@ def equivalent(gold: Node, answer: Node, rules: Rules) -> bool:
         gold, answer = as_options(gold, answer), as_options(answer, gold)
     if "tuple" in (gold.op, answer.op):
         gold, answer = as_point(gold), as_point(answer)
-    for op in ("dne", "many"):
-        if gold.op == op or answer.op == op:
-            return gold.op == answer.op
+    if {gold.op, answer.op} & {"dne", "many"}:
+        return gold.op == answer.op
     if is_list_like(gold) or is_list_like(answer):
         return _collections(gold, answer, rules)
     if gold.op == "matrix" or answer.op == "matrix":
@@ -433,23 +432,17 @@ def _ratios(gold: Node, answer: Node, rules: Rules) -> bool:
         if is_time(gold.note) and is_time(answer.note):
             return all(same_value(g, a) for g, a in zip(gold.args, answer.args, strict=True))
         is_number = is_closed(gold) and is_closed(answer)
-        return all(
-            same_value(*(_crossed if is_number else _divided)(gold.args[0], g, answer.args[0], a))
-            and not same_value(a, num(0))
-            for g, a in zip(gold.args[1:], answer.args[1:], strict=True)
-        )
+        (first_gold, *golds), (first_answer, *answers) = gold.args, answer.args
+        for g, a in zip(golds, answers, strict=True):
+            # With letters both sides are kept apart: what an answer says of a letter is not the gold answer's word.
+            crossed = Node("mul", (g, first_answer)), Node("mul", (a, first_gold))
+            divided = Node("div", (first_gold, g)), Node("div", (first_answer, a))
+            if not same_value(*(crossed if is_number else divided)) or same_value(a, num(0)):
+                return False
+        return True
     ratio, other = (gold, answer) if gold.op == "ratio" else (answer, gold)
     if len(ratio.args) != 2 or other.op in _NOT_SCALAR or same_value(ratio.args[1], num(0)):
         return False
     rules.flags.add("ratio")
     quotient = Node("div", ratio.args)
     return same_scalar(other, quotient, rules) if ratio is answer else same_scalar(quotient, other, rules)
-
-
-def _crossed(first_gold: Node, gold: Node, first_answer: Node, answer: Node) -> tuple[Node, Node]:
-    return Node("mul", (gold, first_answer)), Node("mul", (answer, first_gold))
-
-
-def _divided(first_gold: Node, gold: Node, first_answer: Node, answer: Node) -> tuple[Node, Node]:
-    """With letters both sides are kept apart: what an answer says of a letter is not the gold answer's word."""
-    return Node("div", (first_gold, gold)), Node("div", (first_answer, answer))
