@@ -37,7 +37,7 @@ _GUESS = re.compile(
 
 def guess_behind(text: str, end: int) -> str:
     """The value that is guessed behind a sentence, which ends at `end`; empty where none is."""
-    match = _GUESS.match(text, end)
+    match = _GUESS.match(text, end) if len(text) > end + 2 else None  # nearly all boxes end the text
     if match is None:
         return ""
     value = match["value"]
