@@ -48,6 +48,7 @@ class Desk:
         self.closing = threading.Event()
         self._lock = threading.Lock()
         self._undecided: dict[str, list[tuple[Ticket, list[Score]]]] = {}
+        """Tickets of each gym whose fault had no control sample, and the scores that they get where none comes."""
         floor = Floor(
             pool=pool,
             specs=self.specs,
@@ -84,13 +85,13 @@ class Desk:
             is_undecided = not is_stopped() and any(
                 score.status is Status.VERIFIER_ERROR and NO_CONTROL in score.flags for score in scores
             )
-            with self._lock:
-                held = self._undecided.setdefault(ticket.gym, [])
-                held += [(ticket, scores)] if is_undecided else []
+            if is_undecided:
+                with self._lock:
+                    self._undecided.setdefault(ticket.gym, []).append((ticket, scores))
             self.queue.finished(ticket)
             if not is_undecided:
                 self._answer(ticket, scores)
-            self._settle(ticket.gym)
+            self._settle(ticket.gym)  # behind `finished`: whoever comes to rest last, settles
 
     def _answer(self, ticket: Ticket, scores: list[Score]) -> None:
         self.count(ticket.gym, scores)

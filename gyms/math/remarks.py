@@ -191,8 +191,8 @@ def in_digits(plain: str) -> str | None:
         return None
     sign, said, part, rest = match.groups()
     number = 1 if said is None else number_word(said.casefold())
-    if number is None:
-        return None
+    if number is None or (part and part.casefold().endswith("s") != (number != 1)):
+        return None  # "twenty-fifth" is a place in a row
     digits = f"{'-' if sign else ''}{number}" + (f"/{_PARTS[part.casefold()]}" if part else "")
     return rf"{digits} \text{{{rest.strip(' -')}}}" if rest.strip(" -") else digits
 

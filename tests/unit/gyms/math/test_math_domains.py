@@ -121,6 +121,7 @@ def test_number_words_may_have_a_unit_or_be_shares(gold: str, said: str) -> None
         ("20", "twenty-one apples"), ("7", "seven hundred miles"), ("5", "five sixths"), ("2", "two thirds"),
         (r"7 \text{ miles}", "seven kilometers"), ("3", "three apples and two pears"), ("6", "six or seven"),
         ("6", "six or so"), ("12", "twelve dozen"), ("1", "one million"), ("1", "a good guess"),
+        ("4", "twenty-fifth"), ("30/4", "thirty fourth"), ("1/3", "one thirds"),
     ],
 )  # fmt: skip
 def test_words_behind_number_words_that_change_the_value_count(gold: str, said: str) -> None:
