@@ -176,6 +176,9 @@ def test_talk_behind_a_mark_leaves_it() -> None:
         assert verify("17", rf"\boxed{{17}}{talk}").is_right
     assert verify("17", "The answer is 17; the others give 18.").is_right
     assert verify("-2, 3", r"\boxed{-2} or 3").is_right
+    assert verify(r"\pi", r"\boxed{\pi} or about 3.14.").is_right
+    assert verify("2", r"\boxed{2 \text{ hours}} or 120 minutes.").is_right
+    assert not verify("2", r"\boxed{2 \text{ hours}} or maybe 3 hours.").is_right
 
 
 def test_a_guess_in_words_behind_a_claim_in_words_makes_it_no_answer() -> None:
