@@ -23,7 +23,7 @@ _FILLER = (
 )
 _VALUE = (
     r"(?P<value>\$[^$\n]{1,80}\$|\\\([^\n]{1,80}?\\\)|(?:[-\u2212+][ ]?)?[$\\\d.(][^\s*]{0,80}?"
-    r"|(?i:minus[ ]|negative[ ])?[A-Za-z]{3,9}(?:[- ][A-Za-z]{3,9}){0,2})"
+    r"|[A-H](?![A-Za-z])\)?|(?i:minus[ ]|negative[ ])?[A-Za-z]{3,9}(?:[- ][A-Za-z]{3,9}){0,2})"
 )
 _DOUBT = re.compile(r"\b(?:maybe|perhaps|possibly|could|might|may)\b", re.I)
 MAX_LINES = 6
@@ -45,7 +45,7 @@ def guess_behind(text: str, end: int) -> str:
     if match is None or (match["noun"] and known(match["noun"]) and not _DOUBT.search(match.group())):
         return ""
     value = match["value"]
-    if not value[0].isalpha():
+    if not value[0].isalpha() or not value[1:2].isalpha():
         return value
     number = spelled(value)
     return "" if number is None else str(number)

@@ -179,6 +179,8 @@ def test_talk_behind_a_mark_leaves_it() -> None:
     assert verify(r"\pi", r"\boxed{\pi} or about 3.14.").is_right
     assert verify("2", r"\boxed{2 \text{ hours}} or 120 minutes.").is_right
     assert not verify("2", r"\boxed{2 \text{ hours}} or maybe 3 hours.").is_right
+    assert not verify("A", r"\boxed{A} or B").is_right
+    assert not verify("A", r"\boxed{\text{(A)}}. Or maybe (B).").is_right
 
 
 def test_a_guess_in_words_behind_a_claim_in_words_makes_it_no_answer() -> None:
