@@ -10,7 +10,9 @@ score of a response that is known to be harmless (after `bad_task` in any worker
    one among the last few, and otherwise (not for `bad_task`) on any.
 
 Works it, the verifier, the task and the machine are fine, and the response is to blame: `timeout` where it hung, else
-`crashed`, with the gym's minimum as reward and the flag `CONTROL_FLAG`. Fails it, or is there none, the fault is ours.
+`crashed`, with the gym's minimum as reward and the flag `CONTROL_FLAG`. Fails it, the fault is ours. Is there none yet,
+nobody can tell (flag `NO_CONTROL`): the desk holds the request until the gym has scored anything, and the fault is ours
+where the gym comes to rest before.
 
 Nothing is paid where nothing faults. Under a storm the faulting responses of one task share one control: whoever comes
 while it runs waits for it, and its result is kept for a while. The first rule is a function of task and gym alone, so a
@@ -28,7 +30,7 @@ import pickle
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 from gyms.api import Score, Status
@@ -47,10 +49,23 @@ from reward.process import (
 )
 from reward.wire import GarbageReply
 
-__all__ = ["CONTROL_FLAG", "KEPT_SECONDS", "Control", "Controls", "Trial", "blamed", "control_of", "is_suspect"]
+__all__ = [
+    "CONTROL_FLAG",
+    "KEPT_SECONDS",
+    "NO_CONTROL",
+    "Control",
+    "Controls",
+    "Trial",
+    "blamed",
+    "control_of",
+    "is_suspect",
+    "not_blamed",
+]
 
 CONTROL_FLAG = "broke_verifier"
 """On a score whose response broke the verifier, while the control sample did not."""
+NO_CONTROL = "no_control"
+"""On a fault of which nobody could tell whose it is."""
 KEPT_SECONDS = 300.0
 """How long a control's result serves the next faults of the same task."""
 _MAX_EARLIER = 16
@@ -82,6 +97,13 @@ def blamed(fault: Score, control: Control) -> Score:
     )
 
 
+def not_blamed(fault: Score, control: Control | None) -> Score:
+    """The same fault, with what became of its control sample."""
+    told = control.told if control is not None else "there is no control sample: no gold, and nothing scored earlier"
+    flags = fault.flags if control is not None else fault.flags | {NO_CONTROL}
+    return replace(fault, flags=flags, detail=f"{fault.detail}; {told}"[:4000])
+
+
 class Trial(NamedTuple):
     """One way to a harmless sample."""
 
@@ -93,11 +115,8 @@ class Trial(NamedTuple):
     """The value that it must have; None: any, as long as it is `ok`."""
 
 
-def control_of(pool: WorkerPool, worker: WorkerProcess, gym: str, trials: Sequence[Trial], none: str) -> Control:
-    """What the first trial tells that there is a sample for; the worker goes back to its pool.
-
-    Args:
-        none: what there is not, where no trial has a sample.
+def control_of(pool: WorkerPool, worker: WorkerProcess, gym: str, trials: Sequence[Trial]) -> Control | None:
+    """What the first trial tells that there is a sample for, or None without any; the worker goes back to its pool.
 
     Raises:
         Stopped: the caller gave up.
@@ -107,7 +126,7 @@ def control_of(pool: WorkerPool, worker: WorkerProcess, gym: str, trials: Sequen
         for what, ask, wanted in trials:
             if scores := ask(worker):
                 return _told_by(gym, what, scores, wanted)
-        return Control(works=False, told=f"there is no control sample: {none}")
+        return None
     except Stopped:
         worker.kill()
         raise
@@ -136,7 +155,7 @@ class Controls:
         self._pool = pool
         self._lock = threading.Lock()
         self._earlier: dict[str, deque[Request]] = {}
-        self._kept: Kept[Control] = Kept(seconds=KEPT_SECONDS)
+        self._kept: Kept[Control | None] = Kept(seconds=KEPT_SECONDS)
 
     def remember(self, gym: str, request: Request) -> None:
         """A request that was scored without a fault."""
@@ -150,8 +169,10 @@ class Controls:
         is_stopped: IsStopped,
         *,
         same_task: bool = False,
-    ) -> Control:
-        """The control of a faulting request of the kind `one` or `group`; Stopped where the caller gave up.
+    ) -> Control | None:
+        """The control of a faulting request of the kind `one` or `group`, None where there is no sample for one yet.
+
+        Stopped where the caller gave up.
 
         Args:
             same_task: True where a request on another task says nothing: for `bad_task`. As nothing broke then, any
@@ -166,7 +187,14 @@ class Controls:
 
         return self._kept.get(key, lambda: self._run(spec, request, task, is_stopped, same_task=same_task), check)
 
-    def _run(self, spec: GymSpec, request: Request, task: Any, is_stopped: IsStopped, *, same_task: bool) -> Control:
+    def has_earlier(self, gym: str) -> bool:
+        """Whether the gym has scored anything without a fault."""
+        with self._lock:
+            return bool(self._earlier.get(gym))
+
+    def _run(
+        self, spec: GymSpec, request: Request, task: Any, is_stopped: IsStopped, *, same_task: bool
+    ) -> Control | None:
         kind: Literal["one", "group"] = "group" if request.kind == "group" else "one"
         count = request.num_responses
 
@@ -183,7 +211,7 @@ class Controls:
             Trial("the task's gold response", gold, wanted=1.0 if kind == "one" else None),
             Trial("an earlier response", earlier),
         ]
-        return control_of(self._pool, worker, spec.name, trials, "no gold, and no earlier response")
+        return control_of(self._pool, worker, spec.name, trials)
 
     def _earlier_request(self, gym: str, body: bytes, *, same_task: bool) -> Request | None:
         with self._lock:

@@ -2,7 +2,8 @@
 
 A fault of the gym is tried again in a fresh worker. Where it repeats, a control sample (reward/control.py) says whether
 the response is to blame. A batch is judged one by one then; of a group of siblings, those that break the gym alone are
-found and the others scored without them.
+found and the others scored without them. Where there is no control sample, because the gym has scored nothing yet, the
+ticket is held until it has, and is then served anew; where the gym comes to rest before, the fault is ours.
 """
 
 from __future__ import annotations
@@ -14,12 +15,11 @@ import pickle
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any, Literal
 
 from gyms.api import Score, Status
 from gyms.load import GymSpec
-from reward.control import CONTROL_FLAG, Controls, blamed, is_suspect
+from reward.control import CONTROL_FLAG, NO_CONTROL, Controls, blamed, is_suspect, not_blamed
 from reward.episode_control import EpisodeControls
 from reward.leases import Leases
 from reward.pool import WorkerPool
@@ -47,6 +47,8 @@ class Desk:
         self.tally: dict[str, Counter[str]] = {}
         self.closing = threading.Event()
         self._lock = threading.Lock()
+        self._undecided: dict[str, list[tuple[Ticket, list[Score]]]] = {}
+        """Tickets of each gym whose fault had no control sample, and the scores that they get where none comes."""
         floor = Floor(
             pool=pool,
             specs=self.specs,
@@ -80,9 +82,31 @@ class Desk:
             if not is_stopped():
                 scores = self._judge(ticket, is_stopped)
         finally:
+            is_undecided = not is_stopped() and any(
+                score.status is Status.VERIFIER_ERROR and NO_CONTROL in score.flags for score in scores
+            )
+            if is_undecided:
+                with self._lock:
+                    self._undecided.setdefault(ticket.gym, []).append((ticket, scores))
             self.queue.finished(ticket)
-            self.count(ticket.gym, scores)
-            ticket.future.set_result(scores)
+            if not is_undecided:
+                self._answer(ticket, scores)
+            self._settle(ticket.gym)  # behind `finished`: whoever comes to rest last, settles
+
+    def _answer(self, ticket: Ticket, scores: list[Score]) -> None:
+        self.count(ticket.gym, scores)
+        ticket.future.set_result(scores)
+
+    def _settle(self, gym: str) -> None:
+        """Serve what is undecided anew once there is a control sample, and answer it where none can come any more."""
+        has_control = self.controls.has_earlier(gym)
+        if not has_control and self.queue.is_busy(gym):
+            return
+        with self._lock:
+            held = self._undecided.pop(gym, [])
+        for ticket, scores in held:
+            if not (has_control and self.queue.push(ticket)):
+                self._answer(ticket, scores)
 
     def _judge(self, ticket: Ticket, is_stopped: Callable[[], bool]) -> list[Score]:
         scores = self._attempts(ticket, is_stopped)
@@ -136,11 +160,8 @@ class Desk:
             ]
         same_task = all(score.status is not Status.VERIFIER_ERROR for score in scores if is_suspect(score))
         control = self.controls.ask(self.specs[ticket.gym], request, is_stopped, same_task=same_task)
-        if not control.works:
-            return [
-                replace(score, detail=f"{score.detail}; {control.told}"[:4000]) if is_suspect(score) else score
-                for score in scores
-            ]
+        if control is None or not control.works:
+            return [not_blamed(score, control) if is_suspect(score) else score for score in scores]
         if len(scores) > 1 and all(score.status is Status.VERIFIER_ERROR for score in scores):
             return self._without_culprits(ticket, scores, is_stopped)
         return [blamed(score, control) if is_suspect(score) else score for score in scores]

@@ -37,15 +37,15 @@ class EpisodeControls:
         self._pool = pool
         self._lock = threading.Lock()
         self._earlier: dict[str, deque[_Episode]] = {}
-        self._kept: Kept[Control] = Kept(seconds=KEPT_SECONDS)
+        self._kept: Kept[Control | None] = Kept(seconds=KEPT_SECONDS)
 
     def remember(self, gym: str, task: Task, seed: int, turns: Sequence[Turn]) -> None:
         """An episode that was scored without a fault."""
         with self._lock:
             self._earlier.setdefault(gym, deque(maxlen=_MAX_EARLIER)).append((task, seed, tuple(turns)))
 
-    def ask(self, spec: GymSpec, task: Task, seed: int, is_stopped: IsStopped, *, same_task: bool) -> Control:
-        """The control of an episode that broke; Stopped where the caller gave up.
+    def ask(self, spec: GymSpec, task: Task, seed: int, is_stopped: IsStopped, *, same_task: bool) -> Control | None:
+        """The control of an episode that broke, None where there is no sample; Stopped where the caller gave up.
 
         Args:
             same_task: True where an episode of another task says nothing: for `bad_task`.
@@ -58,7 +58,7 @@ class EpisodeControls:
         key = (spec.name, hashlib.blake2b(pickle.dumps((task, seed))).digest(), same_task)
         return self._kept.get(key, lambda: self._run(spec, task, seed, is_stopped, same_task=same_task), check)
 
-    def _run(self, spec: GymSpec, task: Task, seed: int, is_stopped: IsStopped, *, same_task: bool) -> Control:
+    def _run(self, spec: GymSpec, task: Task, seed: int, is_stopped: IsStopped, *, same_task: bool) -> Control | None:
         def gold(worker: WorkerProcess) -> Sequence[Score]:
             turns = episode_calls.gold_turns(worker, task, is_stopped)
             return () if turns is None else (episode_calls.play(worker, task, seed, turns, is_stopped),)
@@ -68,8 +68,7 @@ class EpisodeControls:
             return () if found is None else (episode_calls.play(worker, *found, is_stopped),)
 
         trials = [Trial("the task's gold episode", gold, wanted=1.0), Trial("an earlier episode", earlier)]
-        none = "no gold turns, and no earlier episode"
-        return control_of(self._pool, self._pool.take_fresh(spec), spec.name, trials, none)
+        return control_of(self._pool, self._pool.take_fresh(spec), spec.name, trials)
 
     def _earlier_episode(self, gym: str, task: Task, *, same_task: bool) -> _Episode | None:
         """The latest earlier episode that may serve, or None where there is none."""

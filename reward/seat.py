@@ -30,7 +30,7 @@ from typing import ParamSpec, TypeVar
 from gyms.api import Reply, Score, Status, Task, Turn
 from gyms.load import GymSpec
 from reward import episode_calls
-from reward.control import blamed, is_suspect
+from reward.control import blamed, is_suspect, not_blamed
 from reward.episode_control import EpisodeControls
 from reward.pool import WorkerPool
 from reward.process import NOT_THE_RESPONSE, Refused, Stopped, WorkerFault, WorkerProcess
@@ -267,9 +267,7 @@ class Seat:
             control = self._floor.controls.ask(spec, lease.task, lease.seed, stopped, same_task=same_task)
         except Stopped:
             return Score(status=Status.CANCELLED, detail=f"gym {self._gym!r}: the episode was stopped")
-        if control.works:
-            return blamed(fault, control)
-        return replace(fault, detail=f"{fault.detail}; {control.told}"[:4000])
+        return blamed(fault, control) if control is not None and control.works else not_blamed(fault, control)
 
     def _drop(self, lease: Lease) -> None:
         """Close the episode in the worker, if it is there; a worker that cannot even do that is killed."""

@@ -120,6 +120,11 @@ class FairQueue:
             if not self._running[ticket.gym]:
                 del self._running[ticket.gym]
 
+    def is_busy(self, gym: str) -> bool:
+        """Whether a ticket of the gym waits or is being served."""
+        with self._changed:
+            return gym in self._waiting or gym in self._running
+
     def close(self) -> None:
         """Wake everyone; what still waits is handed out to be answered."""
         with self._changed:

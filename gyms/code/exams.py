@@ -13,7 +13,7 @@ from __future__ import annotations
 import ast
 import builtins
 from collections.abc import Sequence
-from symtable import symtable
+from symtable import SymbolTable, symtable
 
 from gyms.code.asserts import NotPlain, called_names, convert_asserts, parse
 from gyms.code.checks import CallTest
@@ -25,8 +25,7 @@ __all__ = [
     "has_instances",
     "imports_in",
     "may_change",
-    "names_of_task",
-    "with_star_imports",
+    "with_star_import",
 ]
 
 
@@ -113,54 +112,63 @@ def imports_in(sources: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def names_of_task(source: str, reference: str, entry_point: str) -> dict[str, bool]:
-    """Names that a star import takes from the submission although the tests, or Python, have them; and whether it must.
+def with_star_import(source: str, modules: set[str], reference: str, entry_point: str) -> str:
+    """Test source that has in its names what the task lets the submission define, and nothing else of it.
 
-    They are what the reference makes at its top level, but for what the tests make themselves, and the entry point.
-    Where there is neither, and the tests name nothing but built-ins, those that they call may be the submission's.
+    A star import of the submission (tests that import nothing of it mean one) takes place in the first line and nowhere
+    else, so whatever the tests define or import wins; it never brings a built-in (gyms/sandbox/inside/examiner.py).
+    What the task names, the functions and classes of its reference and its entry point, is imported by name behind the
+    last import, as far as the tests read it and an import or a built-in would hide it. Where the task names nothing and
+    the tests read nothing but built-ins, the submission's come before Python's.
     """
-    tree = parse(source)
+    tree, table = parse(source), symtable(source, "tests", "exec")
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    own = [node for node in imports if not modules.isdisjoint(_modules_of(node))]
+    if own and not any(node.names[0].name == "*" for node in own):
+        return source
+    read = _globals_read(table)
+    task = _named_by_task(reference, entry_point) - {s.get_name() for s in table.get_symbols() if s.is_assigned()}
+    imported = {alias.asname or alias.name for node in imports if node not in own for alias in node.names}
+    if task:
+        hidden = {name for name in task & read if "*" in imported or name in imported or hasattr(builtins, name)}
+        taken = f"from solution import {', '.join(sorted(hidden))}" if hidden else ""
+    else:
+        free = {name for name in read - imported if not name.startswith("__")}
+        is_builtin = free and all(hasattr(builtins, name) for name in free)
+        taken = f"from solution_or_builtins import {', '.join(sorted(free))}" if is_builtin else ""
+    top = [node for node in tree.body if node in imports]
+    future = [node for node in top if getattr(node, "module", "") == "__future__"]
+    source = _behind(source, top, taken) if taken else source
+    return _behind(source, future, "from solution_without_builtins import *")
+
+
+def _modules_of(node: ast.Import | ast.ImportFrom) -> list[str]:
+    return [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+
+
+def _named_by_task(reference: str, entry_point: str) -> set[str]:
     try:
         made = _made(parse(reference))
-        of_tests = {part.get_name() for part in symtable(source, "tests", "exec").get_symbols() if part.is_assigned()}
-    except (ValueError, SyntaxError):  # a reference that is not Python names nothing
-        made, of_tests = set(), set()
-    own = (made - of_tests) | ({entry_point} if entry_point.isidentifier() else set())
-    if own:
-        return dict.fromkeys(sorted(own), True)
-    bound = _bound(tree) | {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
-    named = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} - bound
-    called = {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
-    return dict.fromkeys(sorted(called & named), False) if all(hasattr(builtins, name) for name in named) else {}
+    except ValueError:  # a reference that is not Python names nothing
+        made = set()
+    return made | {entry_point} if entry_point.isidentifier() else made
 
 
-def with_star_imports(source: str, modules: set[str]) -> str:
-    """Test source that imports the submission by a star where it did not import it, and again behind its last import.
+def _globals_read(table: SymbolTable) -> set[str]:
+    """Names that source reads and that are neither parameters nor locals of a function."""
+    is_module = table.get_type() == "module"
+    own = {s.get_name() for s in table.get_symbols() if s.is_referenced() and (is_module or s.is_global())}
+    return own.union(*map(_globals_read, table.get_children()))
 
-    So an import of the tests does not hide the function under test; what such an import binds is decided where it is
-    run (gyms/sandbox/inside/examiner.py).
-    """
-    tree = parse(source)
-    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
-    has_any = any(_names_module(node, modules) for node in nodes)
-    if has_any and not any(_names_module(node, modules) and node.names[0].name == "*" for node in nodes):
-        return source
-    imports = [node for node in tree.body if node in nodes]
-    future = [node for node in imports if getattr(node, "module", "") == "__future__"]
+
+def _behind(source: str, nodes: Sequence[ast.stmt], statement: str) -> str:
+    """The source with a statement behind the last of some nodes of its top level, in its line; first without any."""
+    if not nodes:
+        return f"{statement}\n{source}"
     lines = source.encode().split(b"\n")
-    for node in dict.fromkeys([*imports[-1:], *([] if has_any else future[-1:])]):
-        assert node.end_lineno is not None
-        line, end = lines[node.end_lineno - 1], node.end_col_offset
-        lines[node.end_lineno - 1] = line[:end] + b"; " + _STAR + line[end or 0 :]
-    return b"\n".join(lines if has_any or future else [_STAR, *lines]).decode()
-
-
-_STAR = b"from solution import *"
-
-
-def _names_module(node: ast.Import | ast.ImportFrom, modules: set[str]) -> bool:
-    names = [node.module] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
-    return not modules.isdisjoint(names)
+    line, end = (nodes[-1].end_lineno or 0) - 1, nodes[-1].end_col_offset or 0
+    lines[line] = lines[line][:end] + b"; " + statement.encode() + lines[line][end:]
+    return b"\n".join(lines).decode()
 
 
 def _made(tree: ast.Module) -> set[str]:

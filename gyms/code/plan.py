@@ -35,8 +35,7 @@ from gyms.code.exams import (
     has_instances,
     imports_in,
     may_change,
-    names_of_task,
-    with_star_imports,
+    with_star_import,
 )
 from gyms.code.extract import LANGUAGES
 from gyms.code.limits import limits_of
@@ -286,16 +285,14 @@ def _pytest_test(test: Mapping[str, Any], where: str, data: Mapping[str, Any], *
     imported |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     own = imported & {"solution", "submission", "main", "answer", "candidate"}
     reference = data.get("solution")
-    task_names = names_of_task(source, reference if isinstance(reference, str) else "", _entry_point(data))
-    names = tuple(sorted(own - {"solution"}))
+    reference = reference if isinstance(reference, str) else ""
     exam = Exam(
-        tests=with_star_imports(source, own | {"solution"}),
+        tests=with_star_import(source, own | {"solution"}, reference, _entry_point(data)),
         is_pytest=True,
-        task_names=task_names,
         allows_handles=has_instances(tree),
         allows_objects=has_instances(tree) and allows_objects,
         allows_changes=True,
-        module_names=names,
+        module_names=tuple(sorted(own - {"solution"})),
     )
     return PytestTest(exam=exam, ids=tuple(ids))
 

@@ -8,16 +8,18 @@ settings name; an answer without `####` must be one number. Local files are read
 *What counts as the answer.* The last number marked by `####` or `\boxed{...}` behind the thoughts (gyms/response.py),
 and every other marked number must agree with it. A last marker that holds anything but one number (and perhaps its name
 and unit) is unreadable rather than passed over, so echoing the instruction earns nothing. Without a marker the last
-number of the text counts, unless it ends a list of guesses (flag `hedge`). Thoughts without an end have no answer.
+number of the text counts, unless it ends a list of guesses (flag `hedge`). A guess behind the answer ("Or maybe 18.")
+must agree with it. Thoughts without an end have no answer.
 
 *What a number is.* The math gym's reader (gyms/math/read.py) reads it, by a narrower rule: one number as digits, a
-fraction of two, or a mixed number, with its dress: `2{,}450`, `y = 2450`, `24 \text{ pens}`, 24 euros, <24>. Units
+fraction of two, or a mixed number, with its dress: `2{,}450`, `y = 2450`, `24 \text{ pens}`, 24 euros, <24>; behind a
+marker also in words. Units
 are not compared, for the data set's answers have none; but words that make another number of it ("18 hundred",
 "5 sixths", "3 dozen") do. Numbers are compared exactly, as fractions: 18, 18.00 and $18 are equal, 17.999 is not. A
 division that was left to the reader (36/2 for 18) is refused, as in the math gym; 3/4 is a number. The data set's
 answers to questions about percent are bare numbers, so there 18% is 18; elsewhere it is 0.18.
 
-Left out: expressions, number words and text answers, times of the day; the math gym reads those.
+Left out: expressions, text answers, times of the day; the math gym reads those.
 """
 
 from __future__ import annotations
@@ -33,9 +35,11 @@ from pydantic import ConfigDict, Field, model_validator
 from gyms.api import Score, Services, Split, Status, Task, message
 from gyms.columns import Reads, RowSettings
 from gyms.math.exact import NotScalar, TooBig, exact
+from gyms.math.guesses import guess_behind
 from gyms.math.normal import normalise
 from gyms.math.read import read_labelled
 from gyms.math.relations import FalseEquation, assigned
+from gyms.math.remarks import in_digits
 from gyms.math.scalars import is_plain_number
 from gyms.math.tree import Node, Unreadable, walk
 from gyms.math.units import CURRENCIES, changes_value, scaled
@@ -193,9 +197,9 @@ def parse_number(text: str, *, is_percent_bare: bool = True) -> Fraction | None:
 
     18% is 18 where `is_percent_bare`, and 18/100 otherwise.
     """
+    text = text if len(text) > MAX_MARKED_CHARS else in_digits(text.strip()) or text.strip()
     if len(text) > MAX_MARKED_CHARS or _LONG.search(text) or "--" in text or not _ASCII_DIGIT.search(text):
         return None
-    text = text.strip()
     text = text[1:-1] if text[0] == "[" and text[-1] == "]" else text  # a prompt's "[number]", filled in
     node = _said(text)
     if node is None or node.op == "list":
@@ -239,11 +243,13 @@ def _score_response(response: str, gold: Fraction, *, asks_percent: bool) -> Sco
     if said.rfind("\\boxed{") >= (marks[-1].end() if marks else 0):
         return Score(status=Status.NO_ANSWER, detail="the final box is never closed")
     if marked:
+        guess = guess_behind(said, marks[-1].end())
         values = [parse_number(text, is_percent_bare=asks_percent) for text in marked[-MAX_MARKS:]]
         if values[-1] is None:
             answer = marked[-1].strip()[:MAX_NUMBER_CHARS]
             return Score(status=Status.INVALID_ANSWER, answer=answer, detail="the marked answer is not one number")
-        flags = frozenset() if set(values) <= {None, values[-1]} else frozenset({"conflict"})
+        is_sure = not guess or parse_number(guess, is_percent_bare=asks_percent) == values[-1]
+        flags = frozenset() if is_sure and set(values) <= {None, values[-1]} else frozenset({"conflict"})
         return _verdict(marked[-1].strip(), values[-1], gold, flags)
     numbers = list(_NUMBERS.finditer(said))
     if not numbers:
@@ -252,7 +258,10 @@ def _score_response(response: str, gold: Fraction, *, asks_percent: bool) -> Sco
     if len(last.group()) > MAX_NUMBER_CHARS:
         return Score(status=Status.TOO_COMPLEX, detail=f"the last number has over {MAX_NUMBER_CHARS} characters")
     is_column = _BARE_NUMBERS.fullmatch(said) and len({match.group() for match in numbers}) > 1
-    is_hedged = is_column and parse_number(said) is None
+    before = numbers[-2] if len(numbers) > 1 else last
+    guess = guess_behind(said, before.end())
+    is_guess = guess and parse_number(guess) != parse_number(before.group())
+    is_hedged = is_guess or (is_column and parse_number(said) is None)
     if is_hedged or _GUESSES.search(said, max(0, last.start() - MAX_GUESS_CHARS), last.start()):
         return _verdict(last.group(), None, gold, frozenset({"unmarked", "hedge"}))
     number = parse_number(last.group(), is_percent_bare=asks_percent) if not scaled(said, last.end()) else None

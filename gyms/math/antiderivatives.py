@@ -13,7 +13,7 @@ from fractions import Fraction
 
 from gyms.math import numeric
 from gyms.math.scalars import is_closed, same_value, undone
-from gyms.math.tree import Node, free_names, num, renamed, sym, walk
+from gyms.math.tree import Node, free_names, renamed, sym, walk, with_values
 
 __all__ = ["is_same_family", "with_constant_of"]
 
@@ -53,7 +53,7 @@ def is_same_family(gold: Node, answer: Node) -> bool:
     names = sorted(free_names(difference))
     if not names:
         return numeric.real(difference) is not None
-    value = _at(difference, {name: _POINT + place for place, name in enumerate(names)})
+    value = with_values(difference, {name: _POINT + place for place, name in enumerate(names)})
     return is_closed(value) and numeric.real(value) is not None and same_value(value, difference)
 
 
@@ -81,9 +81,3 @@ def _side(node: Node) -> Node | None:
 def _without_constant(function: Node) -> Node:
     rest = tuple(term for term in function.args if term != _C)
     return rest[0] if len(rest) == 1 else Node("add", rest)
-
-
-def _at(node: Node, point: dict[str, Fraction]) -> Node:
-    if node.op == "sym" and node.value in point:
-        return num(point[node.value])
-    return node._replace(args=tuple(_at(part, point) for part in node.args)) if node.args else node

@@ -18,6 +18,7 @@
     set, union, diff,       the same intervals, ends exact; else the same items  [1, 3) ~ 1 <= x < 3       (1, 3)
       inter, reals, empty
     tuple                   brackets, length, and parts in order                 (1, 2) ~ P(1, 2)          (2, 1)
+    time of the day         the same minute, as far as both tell it              4:05 PM ~ 16:05           4:05 AM
     ratio                   cross products; times of the day as written          3:4 ~ 6:8                 4:3
     quantity                dimensions, and sizes converted; a missing unit      100 cm ~ 1 m              100 m
                             is forgiven (flag)
@@ -55,6 +56,7 @@ from gyms.math.shapes import (
     is_time,
     items_of,
     letters_of,
+    minutes_of_day,
     plain,
     spread,
     width_of,
@@ -83,9 +85,7 @@ def equivalent(gold: Node, answer: Node, rules: Rules) -> bool:
         gold, answer = _named_alike(gold, answer)
     gold, answer = spread(gold), spread(answer)
     if gold.op == "case" or answer.op == "case":  # a branch of a function: its value, and where it holds
-        return gold.op == answer.op and all(
-            equivalent(g, a, rules) for g, a in zip(gold.args, answer.args, strict=True)
-        )
+        return gold.op == answer.op and _part_by_part(gold, answer, rules)
     if gold.op in ("add", "rel"):
         answer = with_constant_of(gold, answer)
         if is_same_family(gold, answer):
@@ -105,9 +105,8 @@ def equivalent(gold: Node, answer: Node, rules: Rules) -> bool:
         gold, answer = as_options(gold, answer), as_options(answer, gold)
     if "tuple" in (gold.op, answer.op):
         gold, answer = as_point(gold), as_point(answer)
-    for op in ("dne", "many"):
-        if gold.op == op or answer.op == op:
-            return gold.op == answer.op
+    if {gold.op, answer.op} & {"dne", "many"}:
+        return gold.op == answer.op
     if is_list_like(gold) or is_list_like(answer):
         return _collections(gold, answer, rules)
     if gold.op == "matrix" or answer.op == "matrix":
@@ -116,6 +115,8 @@ def equivalent(gold: Node, answer: Node, rules: Rules) -> bool:
         return _sets(gold, answer, rules)
     if gold.op == "tuple" or answer.op == "tuple":
         return _tuples(gold, answer, rules)
+    if "quantity" in (gold.op, answer.op) and (wanted := minutes_of_day(gold)) and (said := minutes_of_day(answer)):
+        return bool(wanted & said)
     if gold.op == "ratio" or answer.op == "ratio":
         return _ratios(gold, answer, rules)
     if gold.op == answer.op == "quantity" and gold.value == answer.value and gold.args[0].op == "ratio":
@@ -166,6 +167,11 @@ def _sequences(gold: Node, answer: Node, rules: Rules) -> bool:
     )
 
 
+def _part_by_part(gold: Node, answer: Node, rules: Rules) -> bool:
+    """Whether the parts of two nodes of one length are equivalent, in order."""
+    return all(equivalent(g, a, rules) for g, a in zip(gold.args, answer.args, strict=True))
+
+
 def share_right(gold: Node, answer: Node, rules: Rules) -> float:
     """The share of a collection's parts that are right, in [0, 1]; 0 where the two differ in type or in size."""
     if gold.op != answer.op or gold.op not in ("list", "set", "tuple", "matrix") or gold.value != answer.value:
@@ -210,15 +216,20 @@ def _relations(gold: Node, answer: Node, rules: Rules) -> bool:
     gives = gold_gives if is_gold else answer_gives or composed(answer)
     if given.value == ("in",):
         inner = given.args[1]
-        return equivalent(inner, other, rules) if is_gold else equivalent(other, inner, rules)
+        return _in_order(inner, other, rules, is_gold=is_gold)
     if gives is not None:
         if gives.name is not None and gives.name.op == "sym" and gives.name.value in free_names(gives.value):
             return False
         rules.flags.add("assignment")
-        return equivalent(gives.value, other, rules) if is_gold else equivalent(other, gives.value, rules)
+        return _in_order(gives.value, other, rules, is_gold=is_gold)
     if other.op == "list" and not all(part.op == "rel" for part in other.args):
         return False
     return _sets(gold, answer, rules)
+
+
+def _in_order(one: Node, other: Node, rules: Rules, *, is_gold: bool) -> bool:
+    """Whether two are equivalent, of which one is the gold answer's."""
+    return equivalent(one, other, rules) if is_gold else equivalent(other, one, rules)
 
 
 def _is_function_of(gold: Assigned, answer: Assigned) -> bool:
@@ -246,13 +257,11 @@ def _sets(gold: Node, answer: Node, rules: Rules) -> bool:
         return _unordered(distinct(items_of(gold)), distinct(items_of(answer)), rules)
     if gold.op == answer.op == "empty" or (gold.op == "empty" and answer == sym("\\phi")):
         return True  # the letter is often set for the sign
-    if {gold.op, answer.op} == {"rel"} and free_names(gold) != free_names(answer):
+    if gold.op == answer.op == "rel" and free_names(gold) != free_names(answer):
         return False
     for scalar, other in ((gold, answer), (answer, gold)):
         if scalar.op not in _NOT_SCALAR and other.op == "set" and len(other.args) == 1:
-            return (
-                equivalent(gold, other.args[0], rules) if other is answer else equivalent(other.args[0], answer, rules)
-            )
+            return _in_order(other.args[0], scalar, rules, is_gold=other is gold)
     try:
         exact_rules = dataclasses.replace(rules, significant_digits=10**9)
         return same_pieces(pieces_of(gold), pieces_of(answer), exact_rules)
@@ -263,7 +272,7 @@ def _sets(gold: Node, answer: Node, rules: Rules) -> bool:
 def _same_parts(gold: Node, answer: Node, rules: Rules) -> bool:
     """Unions of sets with symbolic ends: part by part, in any order where the operation has none."""
     if gold.op == "diff":
-        return all(equivalent(g, a, rules) for g, a in zip(gold.args, answer.args, strict=True))
+        return _part_by_part(gold, answer, rules)
     return _unordered(_flat(gold), _flat(answer), rules)
 
 
@@ -282,7 +291,7 @@ def _collections(gold: Node, answer: Node, rules: Rules) -> bool:
             break
     for node, other in ((gold, answer), (answer, gold)):
         if other.op == "tuple" and len(other.args) == len(node.args) and other.value in ("()", "<>", "[]"):
-            is_same = all(equivalent(g, a, rules) for g, a in zip(gold.args, answer.args, strict=True))
+            is_same = _part_by_part(gold, answer, rules)
             return is_same and (other.value != "[]" or len(other.args) != 2)
     if _is_decimal_comma(gold, answer) or _is_decimal_comma(answer, gold):
         rules.flags.add("decimal_comma")
@@ -388,7 +397,7 @@ def _tuples(gold: Node, answer: Node, rules: Rules) -> bool:
     for node in (gold, answer):
         if node.value in ("[]", "[)", "(]") and len(node.args) == 2 and is_closed_at_infinity(node):
             raise Unreadable("an interval is closed at infinity")
-    return all(equivalent(g, a, rules) for g, a in zip(gold.args, answer.args, strict=True))
+    return _part_by_part(gold, answer, rules)
 
 
 def _matrices(gold: Node, answer: Node, rules: Rules) -> bool:
@@ -410,7 +419,7 @@ def _matrices(gold: Node, answer: Node, rules: Rules) -> bool:
         if other.value not in ("()", "<>"):
             return False
         rules.flags.add("vector_form")
-    return all(equivalent(g, a, rules) for g, a in zip(gold.args, answer.args, strict=True))
+    return _part_by_part(gold, answer, rules)
 
 
 def _ratios(gold: Node, answer: Node, rules: Rules) -> bool:
@@ -423,23 +432,17 @@ def _ratios(gold: Node, answer: Node, rules: Rules) -> bool:
         if is_time(gold.note) and is_time(answer.note):
             return all(same_value(g, a) for g, a in zip(gold.args, answer.args, strict=True))
         is_number = is_closed(gold) and is_closed(answer)
-        return all(
-            same_value(*(_crossed if is_number else _divided)(gold.args[0], g, answer.args[0], a))
-            and not same_value(a, num(0))
-            for g, a in zip(gold.args[1:], answer.args[1:], strict=True)
-        )
+        (first_gold, *golds), (first_answer, *answers) = gold.args, answer.args
+        for g, a in zip(golds, answers, strict=True):
+            # With letters both sides are kept apart: what an answer says of a letter is not the gold answer's word.
+            crossed = Node("mul", (g, first_answer)), Node("mul", (a, first_gold))
+            divided = Node("div", (first_gold, g)), Node("div", (first_answer, a))
+            if not same_value(*(crossed if is_number else divided)) or same_value(a, num(0)):
+                return False
+        return True
     ratio, other = (gold, answer) if gold.op == "ratio" else (answer, gold)
     if len(ratio.args) != 2 or other.op in _NOT_SCALAR or same_value(ratio.args[1], num(0)):
         return False
     rules.flags.add("ratio")
     quotient = Node("div", ratio.args)
     return same_scalar(other, quotient, rules) if ratio is answer else same_scalar(quotient, other, rules)
-
-
-def _crossed(first_gold: Node, gold: Node, first_answer: Node, answer: Node) -> tuple[Node, Node]:
-    return Node("mul", (gold, first_answer)), Node("mul", (answer, first_gold))
-
-
-def _divided(first_gold: Node, gold: Node, first_answer: Node, answer: Node) -> tuple[Node, Node]:
-    """With letters both sides are kept apart: what an answer says of a letter is not the gold answer's word."""
-    return Node("div", (first_gold, gold)), Node("div", (first_answer, answer))

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import math
 from fractions import Fraction
+from functools import reduce
 
 from gyms.math.poly import (
     ONE,
@@ -125,16 +126,8 @@ def _symbol(name: str) -> Ratio:
 def _arithmetic(op: str, parts: list[Ratio]) -> Ratio:
     if op == "neg":
         return Ratio(scaled(parts[0].top, Fraction(-1)), parts[0].bottom)
-    if op in ("add", "mixed"):
-        total = parts[0]
-        for part in parts[1:]:
-            total = sum_of(total, part)
-        return total
-    if op == "mul":
-        total = parts[0]
-        for part in parts[1:]:
-            total = times(total, part)
-        return total
+    if op in ("add", "mixed", "mul"):
+        return reduce(times if op == "mul" else sum_of, parts)
     if op == "div":
         return divided(parts[0], parts[1])
     if op == "percent":

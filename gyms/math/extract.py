@@ -74,7 +74,9 @@ _NUMBER = (
     r"(?:/\d+)?(?:[ ]?(?:%|\\%|percent\b))?)"
 )
 _NUMBERS = re.compile(rf"(?<![\w.\\^_]){_NUMBER}")
-_BECAUSE = re.compile(r"[ ,](?:because|since|as|which|so|where|when|making|meaning|for)\b")
+_BECAUSE = re.compile(
+    r"[ ,](?:because|since|as|which|so|where|when|making|meaning|for)\b|;(?= (?!or\b|and\b)[A-Za-z']{2,} )"
+)
 _LEAD_IN = re.compile(
     r"(?:\b(?:is|are|equals|be|get|gives|have|that|answer|thus|so|therefore|hence)\b|[:=\u2248]|\\approx)", re.I
 )
@@ -114,15 +116,16 @@ def extract(response: str) -> Extracted:
         return Extracted(problem="the answer tags are not well formed")
     if blocks:
         outside = _ANSWER_BLOCK.sub(" ", without_fences(segment))
-        return _from_blocks(blocks, _boxes(outside)[0])
+        *_, last = _ANSWER_TAG.finditer(segment)
+        return _from_blocks(blocks, _boxes(outside)[0], guess_behind(segment, last.end()))
     found = _marked(segment)
     if found.problem or found.finals:
         return found
     return Extracted(candidates=_unmarked(segment), flags=frozenset({"unmarked"}))
 
 
-def _from_blocks(blocks: list[str], boxes: list[_Final]) -> Extracted:
-    """What the answer tags hold; boxes outside must agree with it."""
+def _from_blocks(blocks: list[str], boxes: list[_Final], guess: str) -> Extracted:
+    """What the answer tags hold; boxes outside, and a guess behind them, must agree with it."""
     finals = [box.text for box in boxes]
     flags: frozenset[str] = frozenset()
     for block in blocks:
@@ -135,6 +138,7 @@ def _from_blocks(blocks: list[str], boxes: list[_Final]) -> Extracted:
             finals[-1:] = found.finals
     if not finals[-1]:
         return Extracted(problem="the final answer is empty")
+    finals[-1] += f" or {guess}" if guess else ""
     distinct = list(dict.fromkeys(reversed(finals)))[: MAX_DISTINCT_FINALS + 1]
     return Extracted(tuple(reversed(distinct)), flags=flags)
 
@@ -206,6 +210,9 @@ def _marked_in(segment: str) -> Extracted:
         return Extracted(problem=problem[1])
     if not finals:
         return Extracted()
+    last = finals[-1]
+    if last.is_mark and last.text and (guess := guess_behind(segment, last.end)):
+        finals[-1] = last._replace(text=f"{last.text} or {guess}")
     if not finals[-1].text.strip(" \t\n$.{}"):
         return Extracted(problem="the final answer is empty")
     flags = frozenset({"loose_box"}) if any(final.is_loose for final in finals) else frozenset[str]()

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from gyms.math.tree import words
 
-__all__ = ["Qualified", "adverbs_end", "number_word", "spelled", "split_qualifier", "without_remarks"]
+__all__ = ["Qualified", "adverbs_end", "in_digits", "number_word", "spelled", "split_qualifier", "without_remarks"]
 
 _ADVERBS = re.compile(
     r"[ ,:]{0,4}(?:\b(?:therefore|thus|then|hence|so|simply|just|exactly|precisely|clearly|indeed|actually|really|again"
@@ -165,6 +165,36 @@ def spelled(plain: str) -> int | None:
     match = _SPELLED_ALONE.fullmatch(plain)
     number = number_word(match[2].casefold()) if match is not None else None
     return -number if number is not None and match is not None and match[1] else number
+
+
+_PARTS = {"half": 2, "halves": 2} | {
+    name + plural: size
+    for size, name in enumerate(["third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth"], start=3)
+    for plural in ("", "s")
+} | {"quarter": 4, "quarters": 4}  # fmt: skip
+_IN_WORDS = re.compile(
+    rf"(?:\\text[ ]*\{{[ ]*)?(minus |negative )?(?:({_NUMBER_WORDS.pattern})(?![a-z])"
+    rf"|an?(?=[ -](?:{'|'.join(_PARTS)}|hundred|thousand|million|dozen)\b)|(?=half\b))"
+    rf"(?:[ -]?({'|'.join(sorted(_PARTS, reverse=True))})\b)?((?:[ -][a-z][a-z -]{{1,80}}?)?)[ .]*\}}?[ .]*",
+    re.I,
+)
+
+
+def in_digits(plain: str) -> str | None:
+    """A normalised answer with the number words that it begins with in digits, or None where it begins with none.
+
+    Example:
+        in_digits("two thirds cups") == "2/3 \\\\text{cups}"
+    """
+    match = _IN_WORDS.fullmatch(plain) if plain[:1].isalpha() or plain[:1] == "\\" else None
+    if match is None:
+        return None
+    sign, said, part, rest = match.groups()
+    number = 1 if said is None else number_word(said.casefold())
+    if number is None or (part and part.casefold().endswith("s") != (number != 1)):
+        return None  # "twenty-fifth" is a place in a row
+    digits = f"{'-' if sign else ''}{number}" + (f"/{_PARTS[part.casefold()]}" if part else "")
+    return rf"{digits} \text{{{rest.strip(' -')}}}" if rest.strip(" -") else digits
 
 
 def number_word(text: str) -> int | None:

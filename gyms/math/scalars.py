@@ -92,10 +92,10 @@ def same_value(left: Node, right: Node) -> bool:
 
 def same_quantity(gold: Node, answer: Node, rules: Rules) -> bool:
     """Numbers with units: dimensions must agree, sizes are converted; a missing unit is forgiven, with a flag."""
-    gold_unit, answer_unit = _unit(gold), _unit(answer)
-    gold_number, answer_number = _number(gold), _number(answer)
+    gold_unit, answer_unit = (node.value if node.op == "quantity" else None for node in (gold, answer))
     if gold_unit is None or answer_unit is None:
-        return _one_unit_missing(gold_number, gold_unit, answer_number, answer_unit, rules)
+        return _one_unit_missing(gold, answer, rules)
+    (gold_number,), (answer_number,) = gold.args, answer.args
     if gold_unit.dimensions == answer_unit.dimensions:
         if gold_unit.factor == answer_unit.factor:
             return same_scalar(gold_number, answer_number, rules)
@@ -104,43 +104,36 @@ def same_quantity(gold: Node, answer: Node, rules: Rules) -> bool:
         return _is_evaluated(gold_number, answer_number) and _is_right(
             gold_number, Node("mul", (answer_number, Node("num", (), scale, None))), rules
         )
-    angles = {gold_unit.dimensions, answer_unit.dimensions}
-    if angles == {_DEGREE, _RADIAN}:
+    if {gold_unit.dimensions, answer_unit.dimensions} == {_DEGREE, _RADIAN}:
         rules.flags.add("unit_converted")
-        in_radians = [Node("deg", (n,)) if u.dimensions == _DEGREE else n for n, u in
-                      ((gold_number, gold_unit), (answer_number, answer_unit))]  # fmt: skip
-        return same_value(*in_radians)
+        return same_value(_in_radians(gold), _in_radians(answer))
     rules.flags.add("unit_mismatch")
     return False
 
 
-def _one_unit_missing(gold: Node, gold_unit: Unit | None, answer: Node, answer_unit: Unit | None, rules: Rules) -> bool:
-    unit = gold_unit or answer_unit
-    assert unit is not None  # one of the two is there
-    if gold_unit is not None and rules.require_unit:
+def _one_unit_missing(gold: Node, answer: Node, rules: Rules) -> bool:
+    has_gold = gold.op == "quantity"
+    if has_gold and rules.require_unit:
         rules.flags.add("unit_missing")
         return False
-    if same_scalar(gold, answer, rules):
-        rules.flags.add("unit_missing" if gold_unit is not None else "unit_ignored")
+    bare = [node.args[0] if node.op == "quantity" else node for node in (gold, answer)]
+    if same_scalar(bare[0], bare[1], rules):
+        rules.flags.add("unit_missing" if has_gold else "unit_ignored")
         return True
-    if unit.dimensions in (_DEGREE, _RADIAN):
-        # An angle in degrees may answer for its radians: 90 degrees is pi/2.
-        wrapped = [Node("deg", (n,)) if u is not None and u.dimensions == _DEGREE else n for n, u in
-                   ((gold, gold_unit), (answer, answer_unit))]  # fmt: skip
-        has_pi = any(node == Node("sym", (), "pi") for node in (*walk(gold), *walk(answer)))
-        if has_pi and same_value(*wrapped):
-            rules.flags.discard("unevaluated")
-            rules.flags.add("unit_converted")
-            return True
+    unit: Unit = gold.value if has_gold else answer.value
+    # An angle in degrees may answer for its radians: 90 degrees is pi/2.
+    has_pi = any(node == Node("sym", (), "pi") for side in bare for node in walk(side))
+    if unit.dimensions in (_DEGREE, _RADIAN) and has_pi and same_value(_in_radians(gold), _in_radians(answer)):
+        rules.flags.discard("unevaluated")
+        rules.flags.add("unit_converted")
+        return True
     return False
 
 
-def _unit(node: Node) -> Unit | None:
-    return node.value if node.op == "quantity" else None
-
-
-def _number(node: Node) -> Node:
-    return node.args[0] if node.op == "quantity" else node
+def _in_radians(angle: Node) -> Node:
+    if angle.op != "quantity":
+        return angle
+    return Node("deg", angle.args) if angle.value.dimensions == _DEGREE else angle.args[0]
 
 
 def _is_right(gold: Node, answer: Node, rules: Rules) -> bool:
@@ -169,9 +162,8 @@ def _percent_agrees(gold: Node, answer: Node, rules: Rules) -> bool:
 
 def _same_base(gold: Node, answer: Node, rules: Rules) -> bool:
     """A number in base 8 is asked for in base 8: 42 is the value of 52_8, not the answer."""
-    bases = [node.args[0].value if node.op == "neg" and node.args[0].op == "based" else node.value
-             if node.op == "based" or (node.op == "neg" and node.args[0].op == "based") else 10
-             for node in (gold, answer)]  # fmt: skip
+    bare = [node.args[0] if node.op == "neg" else node for node in (gold, answer)]
+    bases = [node.value if node.op == "based" else 10 for node in bare]
     if bases[0] == bases[1]:
         return True
     rules.flags.add("other_base")
@@ -179,11 +171,10 @@ def _same_base(gold: Node, answer: Node, rules: Rules) -> bool:
 
 
 def _is_evaluated(gold: Node, answer: Node) -> bool:
+    left = undone(answer) - undone(gold)
     if not is_closed(gold):
-        return not {op for op in undone(answer) if op in ("big", "mod")} - undone(gold)
-    if is_plain_number(gold):
-        return is_plain_number(answer) and not undone(answer) - undone(gold)
-    return not undone(answer) - undone(gold)
+        return not left & {"big", "mod"}
+    return not left and (is_plain_number(answer) or not is_plain_number(gold))
 
 
 def _within(gold: Node, answer: Node, tolerance: Fraction) -> bool:
@@ -223,18 +214,12 @@ def _mantissa(node: Node) -> Node | None:
 
 def _has_finite_decimal(node: Node) -> bool:
     """True for what is written, or can be written, as a decimal: then nothing needs rounding."""
-    if not is_plain_number(node):
-        try:
-            value = exact(node).as_rational()
-        except (NotScalar, TooBig, Unreadable):
-            return False
-        # A long power (2^{100}) may be answered in scientific notation; 3 as \sqrt{9} may not.
-        return value is not None and abs(value) < 10**15 and _is_decimal(value)
     try:
-        found = exact(node).as_rational()
+        value = exact(node).as_rational()
     except (NotScalar, TooBig, Unreadable):
         return False
-    return found is not None and _is_decimal(found)
+    # A long power (2^{100}) may be answered in scientific notation; 3 as \sqrt{9} may not.
+    return value is not None and _is_decimal(value) and (is_plain_number(node) or abs(value) < 10**15)
 
 
 def _is_decimal(value: Fraction) -> bool:

@@ -18,6 +18,7 @@ from gyms.math.relations import assigned
 from gyms.math.scalars import is_closed
 from gyms.math.sets import NotReal, pieces_of
 from gyms.math.tree import COUNTS, MAX_ITEMS, Node, count_of, infinite, num, sym, walk, words
+from gyms.math.units import parse_unit
 
 __all__ = [
     "as_list",
@@ -33,6 +34,7 @@ __all__ = [
     "is_time",
     "items_of",
     "letters_of",
+    "minutes_of_day",
     "plain",
     "spread",
     "width_of",
@@ -241,6 +243,24 @@ def width_of(rows: Node) -> int:
     """The common length of rows that are tuples; 0 where they have none."""
     widths = {len(row.args) if row.op == "tuple" and row.value == "[]" else 0 for row in rows.args}
     return widths.pop() if len(widths) == 1 and rows.value == "[]" else 0
+
+
+def minutes_of_day(node: Node) -> set[int] | None:
+    """The minutes after midnight that a time may mean: two where no half of the day is told; None for other values."""
+    time = node.args[0] if node.op == "quantity" else node
+    half = next((half for half in ("am", "pm") if node.op == "quantity" and node.value == parse_unit(half)), "")
+    if node.op == "quantity" and not half:
+        return None
+    if time.op == "ratio" and is_time(time.note):
+        hours, minutes = (int(part.value) for part in time.args)
+    elif half and time.op == "num" and time.value.denominator == 1 and 0 < time.value <= 12:
+        hours, minutes = int(time.value), 0
+    else:
+        return None
+    if hours > 12 or (hours == 0 and not half):
+        return {hours * 60 + minutes}
+    at = {"am": hours % 12, "pm": hours % 12 + 12}
+    return {60 * at[one] + minutes for one in at if half in ("", one)}
 
 
 def is_time(written: str) -> bool:

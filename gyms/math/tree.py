@@ -33,7 +33,7 @@ are its exponent times the bits of its base, so `9^{9^{9^9}}` is refused without
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -68,6 +68,7 @@ __all__ = [
     "size",
     "sym",
     "walk",
+    "with_values",
     "words",
 ]
 
@@ -129,6 +130,13 @@ def renamed(node: Node, old: str, new: str) -> Node:
     if node == sym(old):
         return sym(new)
     return node._replace(args=tuple(renamed(part, old, new) for part in node.args))
+
+
+def with_values(node: Node, point: Mapping[str, Fraction]) -> Node:
+    """The tree with numbers in the place of names."""
+    if node.op == "sym" and node.value in point:
+        return num(point[node.value])
+    return node._replace(args=tuple(with_values(part, point) for part in node.args)) if node.args else node
 
 
 def free_names(node: Node) -> frozenset[str]:

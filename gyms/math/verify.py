@@ -19,10 +19,10 @@ from gyms.math.gold import BadGold, Gold, read_gold
 from gyms.math.normal import literal, normalise
 from gyms.math.read import read, read_labelled
 from gyms.math.relations import FalseEquation
-from gyms.math.remarks import spelled
+from gyms.math.remarks import in_digits
 from gyms.math.scalars import Rules
 from gyms.math.shapes import differs_in_case
-from gyms.math.tree import MAX_ANSWER_CHARS, MAX_RESPONSE_CHARS, TooComplex, Unreadable, check_text, num
+from gyms.math.tree import MAX_ANSWER_CHARS, MAX_RESPONSE_CHARS, TooComplex, Unreadable, check_text
 from gyms.response import final_text
 
 __all__ = ["AnswerCheck", "partial_value", "verify", "verify_gold"]
@@ -165,7 +165,7 @@ def _agrees(gold: Gold, other: str, answer: str) -> bool:
 
 def _is_readable(text: str) -> bool:
     """False for prose: it claims no value."""
-    if spelled(normalise(text)) is not None:
+    if in_digits(normalise(text)) is not None:
         return True
     try:
         read(text)
@@ -208,7 +208,7 @@ def _check_unmarked(gold: Gold, found: Extracted, response: str) -> AnswerCheck:
 
 def _may_be_spelled(candidate: str, response: str) -> bool:
     """False for a number in words that is but the end of a text: "Six. Seven.", "a tough\\none"."""
-    if spelled(normalise(candidate)) is None:
+    if in_digits(normalise(candidate)) is None:
         return True
     text = (final_text(response) or "").strip()
     return text == candidate or _BEFORE_WORD.search(text[: max(0, text.rfind(candidate))][-MAX_LEAD:]) is not None
@@ -281,8 +281,8 @@ def _is_right(gold: Gold, text: str, rules: Rules) -> bool:
             return True
         if gold.node.op == "text":
             return False
-    if gold.node.op in ("num", "neg") and (number := spelled(normalise(text))) is not None:
-        return equivalent(gold.node, num(number), rules)
+    elif (digits := in_digits(normalise(text))) is not None:
+        text = digits
     if gold.node.op == "ratio":
         text = _RATIO_WORD.sub(":", " ".join(text.split()))
     return equivalent(gold.node, read_labelled(text, unit_hint=gold.has_unit), rules)

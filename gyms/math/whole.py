@@ -14,12 +14,12 @@ can be.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from random import Random
 
 from gyms.math.exact import rational
-from gyms.math.tree import Node, Unreadable, free_names, num, size, walk
+from gyms.math.tree import Node, Unreadable, free_names, size, walk, with_values
 
 __all__ = ["WHOLE_LETTERS", "agree_on_integers", "whole_letters"]
 
@@ -60,7 +60,7 @@ def agree_on_integers(gold: Node, answer: Node, *, same: Callable[[Node, Node], 
     tried = failed = 0
     for point in _points(sorted(whole), sorted(names - whole), period, is_from_one=any(map(_is_from_one, nodes))):
         try:
-            left, right = _at(gold, point), _at(answer, point)
+            left, right = with_values(gold, point), with_values(answer, point)
             if not (_is_long(left) or _is_long(right)):
                 if not same(left, right):
                     return False
@@ -154,9 +154,3 @@ def _points(whole: list[str], others: list[str], period: int, *, is_from_one: bo
         values = {whole[0]: lone[draw]} if len(whole) == 1 else {name: random.choice(near) for name in whole}
         reals = {name: Fraction(random.randrange(-(3 * 2**16), 3 * 2**16), 2**16) for name in others}
         yield {name: Fraction(value) for name, value in values.items()} | reals
-
-
-def _at(node: Node, point: Mapping[str, Fraction]) -> Node:
-    if node.op == "sym" and node.value in point:
-        return num(point[node.value])
-    return node._replace(args=tuple(_at(part, point) for part in node.args)) if node.args else node

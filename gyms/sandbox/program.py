@@ -150,8 +150,6 @@ class Exam:
     """True where a list, dict or set that the submission changes in place changes in the tests too."""
     module_names: tuple[str, ...] = ()
     """Further module names under which the tests may import the submission, besides `solution`."""
-    task_names: Mapping[str, bool] = field(default_factory=dict)
-    """With `is_pytest`: what a star import binds although the tests import it, or Python has it; whether it must be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -200,7 +200,6 @@ def _exam_body(exam: Exam) -> dict[str, Any]:
         "allows_objects": exam.allows_objects,
         "allows_changes": exam.allows_changes,
         "module_names": list(exam.module_names),
-        "task_names": dict(exam.task_names),
         "libraries": LIBRARIES,
         "file": "test_submission.py",
         "files": {},

@@ -176,39 +176,31 @@ def _what_became(found: _Cases, ran: list[int], reasons: list[str], come_to: set
     return cases
 
 
-class _Solution(types.ModuleType):
-    """The submission as pytest source imports it. A star import binds no name that the tests have, and no built-in.
+def _solution_modules(names: dict[str, Any], further: list[str]) -> dict[str, types.ModuleType]:
+    """The submission as pytest source imports it (gyms/code/exams.py): by name, and by a star without built-ins.
 
-    Otherwise a submission's own `sorted`, or `close`, would take part in the verdict. What the task is to define is
-    bound all the same; where the submission lacks it, no import of the tests and no built-in takes its place.
+    A submission's own `sorted`, or `close`, would take part in the verdict otherwise. The tests' own star imports bind
+    nothing: one in the first line of their source has done it.
     """
-
-    def __init__(self, names: dict[str, Any], task_names: dict[str, bool]) -> None:
-        super().__init__("solution")
-        self.__dict__.update({name: value for name, value in names.items() if not name.startswith("_")})
-        self.__dict__["__task_names__"] = task_names
-
-    @property
-    def __all__(self) -> list[str]:
-        """What a star import binds in the module that reads this."""
-        bound, wanted = sys._getframe(1).f_globals, self.__dict__["__task_names__"]
-        for name, is_needed in wanted.items():
-            if is_needed and name not in self.__dict__ and (name in bound or hasattr(builtins, name)):
-                bound[name] = _missing(name)
-        public = [name for name in self.__dict__ if not name.startswith(("_", *_CALLED_BY_PYTEST))]
-        new = [name for name in public if name not in bound and not hasattr(builtins, name)]
-        return [*new, *(name for name in wanted if name in self.__dict__)]
+    names = {name: value for name, value in names.items() if not name.startswith("_")}
+    new = {name: value for name, value in names.items() if not hasattr(builtins, name)}
+    new = {name: value for name, value in new.items() if not name.startswith(_CALLED_BY_PYTEST)}
+    solution = _module("solution", names | {"__all__": []})
+    return {
+        "solution_without_builtins": _module("solution_without_builtins", new),
+        "solution_or_builtins": _module("solution_or_builtins", vars(builtins) | names),
+        **dict.fromkeys(("solution", *further), solution),
+    }
 
 
 _CALLED_BY_PYTEST = ("test", "Test", "setup", "setUp", "teardown", "tearDown", "pytest")
 """What pytest would call by itself, were it in the tests' module."""
 
 
-def _missing(name: str) -> Any:
-    def missing(*arguments: Any, **keywords: Any) -> Any:
-        raise NameError(f"name {name!r} is not defined")
-
-    return missing
+def _module(name: str, names: dict[str, Any]) -> types.ModuleType:
+    module = types.ModuleType(name)
+    vars(module).update(names)
+    return module
 
 
 class _Plugin:
@@ -243,10 +235,7 @@ def _run_pytest(body: dict[str, Any], link: remote.Link) -> dict[str, Any]:
         import pytest
     except ImportError as error:
         return {"broken": f"pytest cannot be imported in the sandbox: {error}"}
-    solution = _Solution(link.exported(), body["task_names"])
-    sys.modules["solution"] = solution
-    for name in body["module_names"]:
-        sys.modules[name] = solution
+    sys.modules |= _solution_modules(link.exported(), body["module_names"])
     plugin = _Plugin()
     arguments = ["-q", "-c", os.devnull, "--rootdir=.", "--noconftest", "-pno:cacheprovider", "-pno:faulthandler"]
     status = int(pytest.main([*arguments, body["file"]], plugins=[plugin]))

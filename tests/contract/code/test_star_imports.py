@@ -93,3 +93,20 @@ def test_pytest_source_that_passes_without_a_call_pays_nothing(sandbox: Sandbox)
     task = {"prompt": "x", "tests": [{"pytest": source, "ids": ["test_a"]}]}
     for code in ("x = 1", "def setup_function():\n    pass\ndef test_b():\n    pass"):
         assert score(sandbox, task, code).value == 0.0
+
+
+def test_names_of_the_task_that_the_tests_do_not_read_may_be_missing(sandbox: Sandbox) -> None:
+    body = "    result = f(1)\n    assert result == floor(2.5)"
+    source = f"from math import *\nfrom solution import *\ndef test_a():\n{body}"
+    reference = "def step():\n    return 1\ndef f(x):\n    return x + step()\nresult = f(3)"
+    task = {"prompt": "x", "tests": [{"pytest": source, "ids": ["test_a"]}], "solution": reference}
+    assert score(sandbox, task, "def f(x):\n    return x + 1").value == 1.0
+    assert score(sandbox, task, "def f(x):\n    return x").value == 0.0
+
+
+def test_a_star_import_within_a_statement_binds_nothing_that_the_tests_have(sandbox: Sandbox) -> None:
+    star = "try:\n    from solution import *\nexcept ImportError:\n    pass\n"
+    source = f"EPS = 1\n{star}def test_a():\n    assert f(1) == EPS"
+    task = {"prompt": "x", "tests": [{"pytest": source, "ids": ["test_a"]}]}
+    assert score(sandbox, task, "def f(x):\n    return 1").value == 1.0
+    assert score(sandbox, task, "EPS = 2\ndef f(x):\n    return 2").value == 0.0

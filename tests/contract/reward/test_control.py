@@ -98,6 +98,19 @@ def test_without_gold_an_earlier_response_that_was_scored_is_the_control(tmp_pat
         assert fresh.tally["gym"] == {"verifier_error": 1, "ok": 1, "crashed": 2, "bad_task": 1, CONTROL_FLAG: 2}
 
 
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_the_first_response_of_all_is_held_until_another_one_is_scored(num_workers: int) -> None:
+    async def siblings(scorer: Scorer, responses: list[str]) -> list[Status]:
+        asked = [scorer.score(f"{i}", "gym", task(None), text) for i, text in enumerate(responses)]
+        return [score.status for score in await asyncio.gather(*asked)]
+
+    with Scorer([spec()], num_workers=num_workers) as fresh:
+        assert set(asyncio.run(siblings(fresh, ["exit", "raise", "exit 1"]))) == {Status.VERIFIER_ERROR}
+        found = asyncio.run(siblings(fresh, ["hang", "exit", "well", "raise"]))
+        assert found == [Status.TIMEOUT, Status.CRASHED, Status.OK, Status.CRASHED]
+        assert fresh.tally["gym"] == {"verifier_error": 3, "timeout": 1, "crashed": 2, "ok": 1, CONTROL_FLAG: 3}
+
+
 def test_no_control_runs_where_nothing_faults(tmp_path: Path) -> None:
     calls = tmp_path / "calls"
     with Scorer([spec()]) as fresh:

@@ -72,7 +72,7 @@ def test_a_malformed_line_is_named_by_file_and_line(tmp_path: Path) -> None:
         gym(train_file=str(path), heldout_fraction=0.5).tasks("train")
 
 
-@pytest.mark.parametrize("answer", ["no marker 7", "#### seven", "####", None])
+@pytest.mark.parametrize("answer", ["no marker 7", "#### blue", "####", None])
 def test_a_row_without_a_final_number_is_named(tmp_path: Path, answer: str | None) -> None:
     row = {"question": "q", "answer": answer} if answer is not None else {"question": "q"}
     with pytest.raises(ValueError, match=r"train\.jsonl:2: "):
@@ -343,3 +343,17 @@ def test_any_string_gets_a_score(response: str) -> None:
 def test_odd_long_strings_are_scored_in_linear_time() -> None:
     for piece in ("#", "\\boxed{", "1,111", "{", "}", "1/", ".", "-", " ", "####\n", "a "):
         assert not gym().score(task(), (piece * 200_000)[:200_000]).status.is_masked
+
+
+@pytest.mark.parametrize("mark", ["#### 17", r"\boxed{17}", "The answer is 17."])
+def test_a_guess_of_another_number_behind_the_answer_makes_it_none(mark: str) -> None:
+    for guess in ("\n\nOr maybe 18.", "\nPerhaps 18", " Or 18?"):
+        assert not value(mark + guess, "17") and not value(mark + guess, "18")
+    assert value(f"{mark}\n\nOr maybe 17.0", "17") == value(f"{mark}\n\nWe checked it.\n#### 17", "17") == 1.0
+
+
+def test_a_marked_number_may_be_said_in_words() -> None:
+    for said, number in (("seventeen", "17"), ("three apples", "3"), ("twelve dozen", "144"), ("two thirds", "2/3")):
+        assert value(f"#### {said}", number) == 1.0
+    for said, number in (("twelve dozen", "12"), ("five sixths", "5"), ("six or seven", "6")):
+        assert value(f"#### {said}", number) != 1.0

@@ -102,6 +102,33 @@ def test_a_number_may_be_said_in_words() -> None:
 
 
 @pytest.mark.parametrize(
+    ("gold", "said"),
+    [
+        ("3", "three apples"), ("21", "twenty-one apples"), ("5", "five dollars"), ("700", "seven hundred miles"),
+        (r"7 \text{ miles}", "seven miles"), ("100", "a hundred"), ("10^6", "one million"), ("144", "twelve dozen"),
+        ("3/4", "three quarters"), ("2/3", "two thirds"), ("1/2", "half"), ("-1/5", "minus one fifth"),
+        (r"\frac23 \text{ cups}", "two thirds cups"),
+    ],
+)  # fmt: skip
+def test_number_words_may_have_a_unit_or_be_shares(gold: str, said: str) -> None:
+    assert verify(gold, rf"\boxed{{{said}}}").is_right
+    assert verify(gold, rf"\boxed{{\text{{{said}}}}}").is_right
+
+
+@pytest.mark.parametrize(
+    ("gold", "said"),
+    [
+        ("20", "twenty-one apples"), ("7", "seven hundred miles"), ("5", "five sixths"), ("2", "two thirds"),
+        (r"7 \text{ miles}", "seven kilometers"), ("3", "three apples and two pears"), ("6", "six or seven"),
+        ("6", "six or so"), ("12", "twelve dozen"), ("1", "one million"), ("1", "a good guess"),
+        ("4", "twenty-fifth"), ("30/4", "thirty fourth"), ("1/3", "one thirds"),
+    ],
+)  # fmt: skip
+def test_words_behind_number_words_that_change_the_value_count(gold: str, said: str) -> None:
+    assert not verify(gold, rf"\boxed{{{said}}}").is_right
+
+
+@pytest.mark.parametrize(
     ("said", "number"),
     [
         ("zero", 0), ("nineteen", 19), ("two hundred and five", 205), ("six thousand and twelve", 6012),
@@ -127,11 +154,33 @@ def test_a_claim_that_goes_on_with_a_guess_is_no_answer() -> None:
         ".\nOr maybe 18.", ". Or eighteen.", ". Or maybe it is 18.", ". Or, perhaps, 18.", ". Or maybe **18**.",
         ". Or maybe x = 18.", ". Or \u221218.", ". Or .5", ". Alternatively, 18.", "? 18?", "\nOr maybe 18",
         ". Or maybe 18 apples.", ". Perhaps $x = 18$.", ". Or 18 or 19.", ". Maybe 18, maybe 19.",
+        ".\n\nOr maybe 18.", ".\n \n\nOr eighteen.", ".\n\nIt could also be 18.",
     ],
 )  # fmt: skip
 def test_a_guess_of_another_value_behind_a_claim_makes_it_no_answer(guess: str) -> None:
     assert not verify("17", f"The answer is 17{guess}").is_right
     assert not verify("17", f"The answer is $17${guess}").is_right
+
+
+@pytest.mark.parametrize("guess", [" or 18", ", maybe 18", ". Or maybe 18.", "\n\nOr 18?", "\n\n\nOr 18.", "\n(or 18)"])
+@pytest.mark.parametrize("mark", [r"\boxed{17}", r"$\boxed{17}$", "<answer>17</answer>", "#### 17"])
+def test_a_guess_of_another_value_behind_a_mark_makes_it_no_answer(mark: str, guess: str) -> None:
+    assert verify("17", mark).is_right
+    assert not verify("17", mark + guess).is_right
+    assert not verify("18", mark + guess).is_right
+    assert "#" in mark or verify("17", mark + guess.replace("18", "17.0")).is_right
+
+
+def test_talk_behind_a_mark_leaves_it() -> None:
+    for talk in (". Note: 18 is not prime.", "\n\nPerhaps there is a way in 3 lines.", ". Or, in words, seventeen."):
+        assert verify("17", rf"\boxed{{17}}{talk}").is_right
+    assert verify("17", "The answer is 17; the others give 18.").is_right
+    assert verify("-2, 3", r"\boxed{-2} or 3").is_right
+    assert verify(r"\pi", r"\boxed{\pi} or about 3.14.").is_right
+    assert verify("2", r"\boxed{2 \text{ hours}} or 120 minutes.").is_right
+    assert not verify("2", r"\boxed{2 \text{ hours}} or maybe 3 hours.").is_right
+    assert not verify("A", r"\boxed{A} or B").is_right
+    assert not verify("A", r"\boxed{\text{(A)}}. Or maybe (B).").is_right
 
 
 def test_a_guess_in_words_behind_a_claim_in_words_makes_it_no_answer() -> None:
