@@ -30,14 +30,14 @@ def runs() -> Runs:
     return Runs()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ray_address() -> Iterator[str]:
-    """A Ray for runs that test something else than its start: each would spend five CPU seconds on that."""
+    """A Ray for a file's runs that test something else than its start: each would spend five CPU seconds on that."""
     with standing_ray() as address:
         yield address
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def joining_runs(ray_address: str) -> Runs:
     """Runs that join it."""
     return Runs(address=ray_address)

@@ -14,9 +14,8 @@ ONE_STEP_OFF = (
 
 
 def test_each_step_is_drawn_by_the_weights_of_the_one_before_and_a_run_that_goes_on_draws_nothing_again(
-    joining_runs: Runs, tmp_path: Path
+    runs: Runs, tmp_path: Path
 ) -> None:
-    runs = joining_runs
     runs.finish(tmp_path / "straight", ONE_STEP_OFF)
     rows = runs.rows(tmp_path / "straight")
     versions = [row["rollout/weight_version"] for row in rows]
