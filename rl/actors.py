@@ -9,10 +9,11 @@ how processes live on Ray; learner and engines are plain classes.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from rl.faults import DeadlineExceeded
 from rl.processes import Place
 from rollout.engine.device import DeviceProfile
 
-__all__ = ["ALLOCATOR", "SPIN_COUNT", "Actors", "nodes_of_running_cluster"]
+__all__ = ["ALLOCATOR", "SPIN_COUNT", "Actors", "nodes_of_running_cluster", "on_ray"]
 
 ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "1000000000000", "MALLOC_TOP_PAD_": "268435456"}
 """glibc keeps freed memory instead of returning it: activations of every micro-batch would be faulted in again."""
@@ -59,7 +60,7 @@ class Actors:
         self.place = Place()
         self._group: PlacementGroup | None = None
         self._started: list[Actor] = []
-        self._owns_ray = False
+        self._ray = contextlib.ExitStack()
         self._nodes: list[Node] = []
         self._bundle = Bundle(num_cpus=0, num_gpus=0)
 
@@ -74,7 +75,7 @@ class Actors:
 
     async def __aenter__(self) -> Actors:
         try:
-            self._connect()
+            self._ray.enter_context(on_ray(self.config))
             await self._reserve()
         except BaseException:
             await self.__aexit__()
@@ -88,19 +89,7 @@ class Actors:
         if self._group is not None:
             remove_placement_group(self._group)
             self._group = None
-        if self._owns_ray and ray.is_initialized():
-            ray.shutdown()
-
-    def _connect(self) -> None:
-        """Join the job's cluster, or start one that ends with this process."""
-        address = _address(self.config)
-        self._owns_ray = not ray.is_initialized()
-        if not self._owns_ray:
-            return
-        if address is not None:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-        else:
-            _start_ray(self.config)
+        self._ray.close()
 
     async def _reserve(self) -> None:
         """One bundle for an engine and a rank, or for each: its share of the CPUs, and a GPU where there is any."""
@@ -149,6 +138,26 @@ class Actors:
     def stop(self, process: Actor) -> None:
         process.kill()
         self._started.remove(process)
+
+
+@contextlib.contextmanager
+def on_ray(config: Config) -> Iterator[None]:
+    """On the job's cluster, or on one that ends with this process; on Ray already, it stays as it is.
+
+    Around several `Actors`, one after another, each of which would start and end a Ray of its own.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    try:
+        if (address := _address(config)) is not None:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        else:
+            _start_ray(config)
+        yield
+    finally:
+        if ray.is_initialized():
+            ray.shutdown()
 
 
 def nodes_of_running_cluster(config: Config) -> list[Node]:

@@ -25,6 +25,7 @@ from gyms.load import GymSpec
 from gyms.mixture import Draw, Fits, GymEntry, heldout
 from reward.scorer import Scorer
 from rl.accuracy import GymResult, evaluate
+from rl.actors import on_ray
 from rl.cluster import Cluster
 from rl.golds import Replayed, replay_golds
 from rl.gym_checks import check_gyms
@@ -220,7 +221,7 @@ def _check_memory(config: Config, folder: Path) -> None:
 async def compare(chosen: Plan, report: Report) -> list[Result]:
     """Every model at every length, in the order given."""
     config, results = chosen.config, []
-    with Scorer(chosen.specs, num_workers=config.reward.num_workers) as scorer:
+    with on_ray(config), Scorer(chosen.specs, num_workers=config.reward.num_workers) as scorer:
         for one in chosen.contenders:
             report.say(f"{one.name}: starting {config.engine.num_engines} engines on its {one.weights} weights")
             cluster = Cluster(config, model_folder=one.folder, initial_int4=None, chat=one.chat)

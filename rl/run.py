@@ -24,6 +24,7 @@ from rl.own_advantage import advantage_of
 from rl.partial import PartialGroup
 from rl.policy import ServedPolicy
 from rl.preflight import Checked
+from rl.processes import StartsProcesses
 from rl.ptx import WARMUP_STREAM
 from rl.recovery import Recoverable
 from rl.refill import Refill, collect_filled
@@ -46,8 +47,8 @@ WARMUP_CHUNK = 10
 class Run(Recoverable):
     """One run, from its folder's last checkpoint on; arguments as `Recoverable`."""
 
-    def __init__(self, checked: Checked, report: Report) -> None:
-        super().__init__(checked, report)
+    def __init__(self, checked: Checked, report: Report, *, processes: StartsProcesses | None = None) -> None:
+        super().__init__(checked, report, processes=processes)
         self.shaping = Shaping(self.config, judged=self.judging.judged, known=checked.token_budgets)
         self._grouped = frozenset(entry.name for entry in checked.gyms if entry.gym.scores_groups)
         self._minimum = {entry.name: entry.gym.minimum for entry in checked.gyms}

@@ -22,8 +22,8 @@ import pytest
 ROOT = Path(__file__).parent
 FIRST = (
     "integration/test_runs.py",
-    "integration/test_joint.py",
     "integration/test_logprob_gap.py",
+    "integration/test_joint.py",
     "integration/test_environments.py",
     "integration/test_light_environment.py",
     "integration/sandbox/test_sandbox_attacks.py",

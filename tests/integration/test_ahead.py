@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.integration.harness import Runs, as_of, assert_same_run
+from tests.integration.here import ONE_THREAD, run_here
 
 ONE_STEP_OFF = (
     "cluster.separate=true", "rollout.steps_ahead=1", "num_steps=5", "checkpoint.every=1", "checkpoint.keep=9",
-    "cluster.cpus_per_bundle=1",
+    ONE_THREAD,
 )  # fmt: skip
 
 
@@ -29,5 +30,5 @@ def test_each_step_is_drawn_by_the_weights_of_the_one_before_and_a_run_that_goes
     assert all(row["rollout/num_tokens"] > 0 for row in rows)
     assert ["phase/ahead_seconds" in row for row in rows] == [False, True, True, True, True]
     went_on = as_of(tmp_path / "straight", 3, tmp_path / "went_on")
-    assert "at step 3" in runs.finish(went_on, ONE_STEP_OFF)
+    assert "at step 3" in run_here(went_on, ONE_STEP_OFF)
     assert_same_run(runs, went_on, tmp_path / "straight", num_steps=5)

@@ -1,4 +1,4 @@
-"""Parts of the algorithm that carry state from step to step, on real Ray and real vLLM: a stop changes nothing."""
+"""Parts of the algorithm that carry state from step to step, with a real learner and engine: a stop changes nothing."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ import pytest
 from safetensors.torch import load_file
 
 from configs.schema import TinyModelConfig
+from rl.faults import RunStopped
 from rl.rates import read_rates
 from rl.tiny_model import build_tiny_model
-from tests.integration.harness import PATIENCE, ROOT, Runs
+from tests.integration.harness import PATIENCE, ROOT, Runs, without_times
+from tests.integration.here import run_here
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 PARTS = (
     "rollout.prompts.rule=prioritised", "rollout.prompts.max_refills=6", "rollout.prompts.gates=[{from_step=1}]",
@@ -24,31 +26,20 @@ PARTS = (
     "reward.toggle={period=1,min_mean=0.1,quantile=0.5}", "learner.reference_kl={coef=0.01,estimator='k2'}",
     "learner.ema_decay=0.5", "learner.qk_clip=8.0", "learner.reset_optimizer=true", "ptx.num_heldout=16",
     "ptx.coef_end_frac=0.5", "num_steps=4", "checkpoint.every=2", "eval.num_tasks=4", "warmup.num_steps=30",
-    "cluster.start_seconds=900.0",
 )  # fmt: skip
-TIMES = ("seconds", "per_second")
 
 
-@pytest.fixture(scope="module")
-def runs() -> Runs:
-    return Runs()
-
-
-def numbers(row: dict) -> dict:
-    return {key: value for key, value in row.items() if not key.endswith(TIMES)}
-
-
-def test_every_part_that_remembers_goes_on_after_a_stop_as_if_there_had_been_none(runs: Runs, tmp_path: Path) -> None:
-    straight, stopped = tmp_path / "straight", tmp_path / "stopped"
-    told = runs.finish(straight, PARTS)
-    assert "after RL, averaged" in told
+def test_every_part_that_remembers_goes_on_after_a_stop_as_if_there_had_been_none(tmp_path: Path) -> None:
+    straight, stopped, runs = tmp_path / "straight", tmp_path / "stopped", Runs()
+    assert "after RL, averaged" in run_here(straight, PARTS)
     unstopped = runs.rows(straight)
     # An alarm stops the other one behind its second step, with a checkpoint; without it the run goes on.
-    process = runs.start(stopped, (*PARTS, "alarm.min_surprise=1000.0", "alarm.window=2"))
-    assert process.wait(900) == 1 and len(runs.rows(stopped)) == 2
-    runs.finish(stopped, PARTS)
+    with pytest.raises(RunStopped):
+        run_here(stopped, (*PARTS, "alarm.min_surprise=1000.0", "alarm.window=2"))
+    assert len(runs.rows(stopped)) == 2
+    run_here(stopped, PARTS)
     resumed = runs.rows(stopped)
-    assert [numbers(row) for row in resumed] == [numbers(row) for row in unstopped]
+    assert without_times(resumed) == without_times(unstopped)
     for name in ("export", "export_ema"):
         one, other = (load_file(folder / name / "model.safetensors") for folder in (straight, stopped))
         assert one.keys() == other.keys() and all((one[key] == other[key]).all() for key in one)

@@ -1,4 +1,7 @@
-"""A run whose tasks take many turns, on real Ray and real vLLM: episodes, their samples, and a stop in between."""
+"""A run whose tasks take many turns, on real Ray and real vLLM: episodes, their samples, and a stop in between.
+
+It goes on in another process than it began in (tests/integration/here.py).
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import sys
 from pathlib import Path
 
 from tests.integration.harness import PATIENCE, ROOT, Runs, as_of, without_times
+from tests.integration.here import ONE_THREAD, run_here
 
 GYMS = """gyms=[
     {name="adder", budget=16, episode_tokens=120, max_turns=7, args={style="bare", min_operand=10, num_operands=3}},
@@ -16,7 +20,7 @@ GYMS = """gyms=[
 FEW = (
     GYMS.replace("\n", ""), "num_steps=3", "checkpoint.every=1", "checkpoint.keep=3", "warmup.num_steps=60",
     "eval.num_tasks=8", "ptx.source.gym=['adder', 'arithmetic']", "rollout.segment_tokens=2",
-    "learner.drop_zero_spread=false",
+    "learner.drop_zero_spread=false", ONE_THREAD,
 )  # fmt: skip
 
 
@@ -27,7 +31,7 @@ def test_episodes_and_responses_of_several_steps_are_learned_from_and_resumed_th
     runs = Runs("tiny_tools.toml", address=ray_address)
     straight, resumed = tmp_path / "straight", tmp_path / "resumed"
     runs.finish(straight, FEW)
-    assert "at step 1" in runs.finish(as_of(straight, 1, resumed), FEW)
+    assert "at step 1" in run_here(as_of(straight, 1, resumed), FEW, config="tiny_tools.toml")
     assert without_times(runs.rows(resumed)) == without_times(runs.rows(straight))
     for step in range(3):
         name = f"rollouts/step_{step:06d}.jsonl"

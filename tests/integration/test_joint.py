@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.harness import PATIENCE, Runs, as_of, assert_same_run
+from tests.integration.here import run_here
 
 GYMS = """
 [[gyms]]
@@ -44,11 +45,6 @@ max_tokens = 4
 
 
 @pytest.fixture(scope="module")
-def runs(joining_runs: Runs) -> Runs:
-    return joining_runs
-
-
-@pytest.fixture(scope="module")
 def joint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The config; its open-ended prompts are such that a model over digits has something to say."""
     folder = tmp_path_factory.mktemp("joint")
@@ -60,7 +56,7 @@ def joint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-def judged_samples(runs: Runs, run_dir: Path, num_steps: int) -> list[dict]:
+def judged_samples(run_dir: Path, num_steps: int) -> list[dict]:
     files = sorted((run_dir / "rollouts").glob("*.jsonl"))
     rows = [json.loads(line) for file in files for line in file.read_text().splitlines()]
     assert {row["step"] for row in rows} == set(range(num_steps))
@@ -78,53 +74,54 @@ JUDGED = (
 
 
 @pytest.fixture(scope="module")
-def judged_run(runs: Runs, joint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def judged_run(joint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run_dir = tmp_path_factory.mktemp("runs") / "judged"
-    runs.finish(run_dir, [str(joint), *JUDGED])
+    run_here(run_dir, [str(joint), *JUDGED])
     return run_dir
 
 
-def test_the_policy_judges_itself_and_its_pool_and_gate_are_in_the_checkpoint(runs: Runs, judged_run: Path) -> None:
-    rows = runs.rows(judged_run)
+def test_the_policy_judges_itself_and_its_pool_and_gate_are_in_the_checkpoint(judged_run: Path) -> None:
+    rows = Runs.rows(judged_run)
     assert all(row["judge/gate_open"] == 1.0 for row in rows)
     assert sum(row["judge/calls"] for row in rows) > 2 * 24  # more than the calibration's
     assert 0.0 <= rows[0]["judge/calibration_accuracy"] <= 1.0
-    samples = judged_samples(runs, judged_run, 3)
+    samples = judged_samples(judged_run, 3)
     assert samples and all(row["status"] == "ok" for row in samples)
     saved = json.loads((judged_run / "checkpoints" / "step_000003" / "run.json").read_text())["run"]["judging"]
     assert saved["gate"]["is_open"] and set(saved["pool"]) == {"train", "heldout"}
 
 
 def test_a_judged_run_goes_on_from_a_checkpoint_with_its_pool_and_gate_and_equals_one_that_ran_straight(
-    runs: Runs, joint: Path, judged_run: Path, tmp_path: Path
+    joint: Path, judged_run: Path, tmp_path: Path
 ) -> None:
     """The calibration is of step 0 and the pairs of step 1 are what the first step found: both must be restored."""
     run_dir = as_of(judged_run, 1, tmp_path / "resumed")
-    assert "at step 1" in runs.finish(run_dir, [str(joint), *JUDGED])
-    assert_same_run(runs, run_dir, judged_run, num_steps=3)
+    assert "at step 1" in run_here(run_dir, [str(joint), *JUDGED])
+    assert_same_run(Runs(), run_dir, judged_run, num_steps=3)
 
 
 def test_below_its_threshold_rubric_rewards_are_masked_before_and_after_an_alarm_that_stops_the_run_with_a_checkpoint(
-    runs: Runs, joint: Path, tmp_path: Path
+    joining_runs: Runs, joint: Path, tmp_path: Path
 ) -> None:
-    """One run for both. The alarm looks at the gyms without a judge, which are learned from all the same."""
+    """One run for both, which begins on Ray. The alarm looks at the gyms without a judge: they are learned from all the
+    same."""
     run_dir = tmp_path / "run"
     settings = (
         str(joint), "judge.calibration.min_accuracy=1.0", "judge.calibration.num_pairs=24", "num_steps=2",
         "eval.num_tasks=4", "learner.drop_zero_spread=false",
     )  # fmt: skip
-    command = runs.command(run_dir, (*settings, "alarm.max_gap=1e-6"))
+    command = joining_runs.command(run_dir, (*settings, "alarm.max_gap=1e-6"))
     done = subprocess.run(
-        command, text=True, capture_output=True, env=runs.environment(), timeout=PATIENCE, check=False
+        command, text=True, capture_output=True, env=joining_runs.environment(), timeout=PATIENCE, check=False
     )
     last = done.stderr.strip().splitlines()[-1]
     assert done.returncode == 1 and "more than alarm.max_gap = 1e-06" in last
     assert "rubric rewards are masked since the calibration of step 0" in done.stdout + done.stderr
-    (row,) = runs.rows(run_dir)
+    (row,) = Runs.rows(run_dir)
     assert str(run_dir / "checkpoints" / "step_000001") in last and row["rollout/logprob_gap_mean"] > 1e-6
-    assert "at step 1" in runs.finish(run_dir, (*settings, "alarm.max_gap=none"))
-    assert len(runs.rows(run_dir)) == 2
-    samples = judged_samples(runs, run_dir, 2)
+    assert "at step 1" in run_here(run_dir, (*settings, "alarm.max_gap=none"))
+    assert len(Runs.rows(run_dir)) == 2
+    samples = judged_samples(run_dir, 2)
     for step in range(2):  # the gate stays closed in the run that goes on
         asked = [row for row in samples if row["step"] == step and row["status"] != "ok"]  # "": 0 without a judge
         assert asked and all(row["is_masked"] and "gate_closed" in row["flags"] for row in asked)
@@ -163,9 +160,9 @@ def endpoint() -> Iterator[str]:
     server.server_close()
 
 
-def test_with_a_judge_that_fails_three_calls_of_ten_the_run_goes_on_and_masks(runs, joint, endpoint, tmp_path):
+def test_with_a_judge_that_fails_three_calls_of_ten_the_run_goes_on_and_masks(joint, endpoint, tmp_path):
     run_dir = tmp_path / "run"
-    runs.finish(
+    run_here(
         run_dir,
         [
             str(joint), "num_steps=3", "judge.source=endpoint", f"judge.endpoint.base_url={endpoint}",
@@ -174,8 +171,8 @@ def test_with_a_judge_that_fails_three_calls_of_ten_the_run_goes_on_and_masks(ru
             "reward.max_masked_frac=0.6", "rollout.prompts_per_step=12",
         ],
     )  # fmt: skip
-    samples = judged_samples(runs, run_dir, 3)
+    samples = judged_samples(run_dir, 3)
     failed = [row for row in samples if row["status"] == "judge_failed"]
     assert failed and len(failed) < len(samples)
     assert all(row["is_masked"] and row["value"] is None for row in failed)
-    assert any(row["faults/masked_frac"] > 0 for row in runs.rows(run_dir))
+    assert any(row["faults/masked_frac"] > 0 for row in Runs.rows(run_dir))

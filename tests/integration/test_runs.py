@@ -11,8 +11,10 @@ from pathlib import Path
 
 from safetensors.torch import load_file
 
+from rl.offline import replay
 from rl.page.content import Source
 from tests.integration.harness import PATIENCE, ROOT, SHORT, Runs, assert_same_run, children_named, wait_for_rows
+from tests.integration.here import run_here
 
 
 def test_a_run_that_lost_its_engine_was_stopped_and_then_killed_equals_one_that_ran_straight(
@@ -52,12 +54,12 @@ def kill(runs: Runs, run_dir: Path) -> None:
 
 
 def test_without_a_learning_rate_the_export_is_the_initial_model_and_long_prompts_are_replaced_where_asked_for(
-    joining_runs: Runs, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
     """One run for both: it learns nothing, and draws other tasks for those whose prompts are too long."""
     args = "gyms.arithmetic.args"
     short = (f"{args}.min_operand=1", f"{args}.max_operand=30", "rollout.max_prompt_tokens=5")
-    said = joining_runs.finish(
+    said = run_here(
         tmp_path, ("learner.lr=0", "warmup.num_steps=0", "num_steps=3", "rollout.long_prompts=drop", *short)
     )
     gaps = [
@@ -77,24 +79,24 @@ def test_without_a_learning_rate_the_export_is_the_initial_model_and_long_prompt
 
 
 def test_evaluating_model_folders_by_themselves_finds_what_the_run_found_of_the_same_weights(
-    runs: Runs, straight_run: Path
+    joining_runs: Runs, straight_run: Path
 ) -> None:
-    models = [str(straight_run / name) for name in ("base", "initial_int4", "export")]
+    models = [str(straight_run / name) for name in ("base", "export")]
     config = str(ROOT / "configs" / "tiny_cpu.toml")
     command = [sys.executable, "-m", "rl.evaluate", *models, config, *SHORT, "--max-tokens", "2,5", "--json"]
     done = subprocess.run(
-        command, cwd=ROOT, text=True, capture_output=True, env=runs.environment(), timeout=PATIENCE, check=False
+        command, cwd=ROOT, text=True, capture_output=True, env=joining_runs.environment(), timeout=PATIENCE, check=False
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)["results"]
     asked = [(row["model"], row["weights"], row["gyms"]["arithmetic"].pop("max_tokens")) for row in found]
-    weights = zip(models, ("BF16", "INT4", "INT4"), strict=True)
+    weights = zip(models, ("BF16", "INT4"), strict=True)
     assert asked == [(*one, length) for one in weights for length in (2, 5)]
     compared = [row["gyms"]["arithmetic"].pop("difference") for row in found]
     assert compared[:2] == [None, None] and all(one["num"] == 16 for one in compared[2:])
     of = {(Path(model).name, length): row["gyms"] for (model, _, length), row in zip(asked, found, strict=True)}
     evals = {row["stage"]: row["gyms"] for row in Runs.rows(straight_run, "evals.jsonl")}
-    assert of["initial_int4", 5] == evals["rounded to INT4"] and of["export", 5] == evals["after RL"]
+    assert of["export", 5] == evals["after RL"]
     short = of["export", 2]["arithmetic"]  # a sum of two numbers and its end take three tokens
     assert short["greedy"]["mean"] == 0.0 and short["length_mean"] <= 2.0
 
@@ -104,17 +106,18 @@ def test_a_stored_step_goes_through_the_learner_again_to_the_numbers_that_the_ru
 ) -> None:
     """Checkpoints of steps 3 and 6 are left: step 5 is reached over 3 and 4."""
     rows = runs.rows(straight_run)
-    for step in (3, 5):
-        command = [sys.executable, "-m", "rl.replay", str(straight_run), str(step), "--json"]
-        done = subprocess.run(
-            command, cwd=ROOT, text=True, capture_output=True, env=runs.environment(), timeout=PATIENCE, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        found = json.loads(done.stdout)
-        assert found["checkpoint"].endswith("step_000003")
-        assert {name: pair["replayed"] for name, pair in found["learner"].items()} == {
-            name: rows[step][f"learner/{name}"] for name in found["learner"]
-        }
+    command = [sys.executable, "-m", "rl.replay", str(straight_run), "3", "--json"]
+    done = subprocess.run(
+        command, cwd=ROOT, text=True, capture_output=True, env=runs.environment(), timeout=PATIENCE, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert said["checkpoint"].endswith("step_000003")
+    names = [f"learner/{name}" for name in said["learner"]]
+    assert [pair["replayed"] for pair in said["learner"].values()] == [rows[3][name] for name in names]
+    found = replay(straight_run, 5)
+    assert found.checkpoint.name == "step_000003"
+    assert [found.found[name] for name in names] == [rows[5][name] for name in names]
 
 
 def test_the_export_opens_in_plain_transformers_and_holds_packed_weights(straight_run: Path) -> None:

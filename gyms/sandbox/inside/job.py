@@ -187,7 +187,7 @@ def _watch(child: int, spec: Spec, profile: Spec, start: float) -> Spec:
             seen_cpu = max(seen_cpu, cpu)
             if cpu > spec["cpu_seconds"]:
                 ending = "cpu_limit"
-            elif memory > spec["memory_bytes"] or usage.of_folder(spec, profile) > spec["file_bytes"]:
+            elif memory > spec["memory_bytes"] or usage.has_outgrown(spec, profile):
                 ending = "memory_limit"
             _reap_orphans(child)
         if ending:

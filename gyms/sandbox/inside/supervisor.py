@@ -9,7 +9,9 @@ is met. Then everything but the interpreter is killed, and the interpreter stays
 of it computes between calls, and no child of it waits for the next. What stops early by its own will has only its own
 output to lose.
 
-*What ended is counted* from what the session had used before the call: CPU time and waiting are differences.
+*What a call uses is counted* from what the session had used before it: CPU time and waiting are differences, and a
+folder that held too much when the call began (on disk, where a call is ended after it wrote) ends it only where it
+grows further. So what is in the way can be removed.
 """
 
 from __future__ import annotations
@@ -96,6 +98,8 @@ class _Supervisor:
         self._far_end: socket.socket | None = None
         """The interpreter's end of the line, kept to see what it has not taken before it ended."""
         self._was_untaken = False
+        self._held = (0, 0)
+        """Bytes and files of the folder when the call began."""
         self._wake, wake = os.pipe()
         for fd in (self._wake, wake):
             os.set_blocking(fd, False)
@@ -120,6 +124,7 @@ class _Supervisor:
         status = fds[job.STATUS]
         spec = {**self._spec, **request["limits"]}
         start, before = time.monotonic(), usage.of_job(self._profile)[0]
+        self._held = usage.of_folder(spec, self._profile)
         is_new = False
         try:
             if request["op"] == "python":
@@ -230,7 +235,7 @@ class _Supervisor:
         cpu, memory = usage.of_job(self._profile)
         if cpu - cpu_before > spec["cpu_seconds"]:
             return "cpu_limit"
-        if memory > spec["memory_bytes"] or usage.of_folder(spec, self._profile) > spec["file_bytes"]:
+        if memory > spec["memory_bytes"] or usage.has_outgrown(spec, self._profile, self._held):
             return "memory_limit"
         return ""
 

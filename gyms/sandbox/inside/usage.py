@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import resource
 import stat
@@ -13,6 +14,7 @@ __all__ = [
     "MAX_FILES",
     "OPEN_FILES",
     "descendants",
+    "has_outgrown",
     "living",
     "num_tasks",
     "of_folder",
@@ -131,17 +133,25 @@ def waited(pid: int) -> float:
         return 0.0
 
 
-def of_folder(spec: dict[str, Any], profile: dict[str, Any]) -> int:
-    """Size of the working folder, or too much where it has too many files; our own memory file system caps both."""
-    if profile["has_namespaces"]:
-        return 0
+def of_folder(spec: dict[str, Any], profile: dict[str, Any], most_files: float = math.inf) -> tuple[int, int]:
+    """Bytes and files of the working folder, counted until they are more than `most_files`: a program that makes them
+    while we count must not keep us. Nothing where it is a memory file system of our own, which caps both."""
     total = count = 0
+    if profile["has_namespaces"]:
+        return total, count
     for folder, _, names in os.walk(spec["folder"]):
         count += len(names) + 1
-        if count > MAX_FILES:
-            return int(spec["file_bytes"]) + 1
+        if count > most_files:
+            break
         for name in names:
             with contextlib.suppress(OSError):
                 info = os.lstat(os.path.join(folder, name))
                 total += info.st_blocks * 512 if stat.S_ISREG(info.st_mode) else 0
-    return total
+    return total, count
+
+
+def has_outgrown(spec: dict[str, Any], profile: dict[str, Any], held: tuple[int, int] = (0, 0)) -> bool:
+    """Whether the working folder has more bytes or files than it may have and than it had before (`held`)."""
+    most_bytes, most_files = max(spec["file_bytes"], held[0]), max(MAX_FILES, held[1])
+    num_bytes, num_files = of_folder(spec, profile, most_files)
+    return num_bytes > most_bytes or num_files > most_files

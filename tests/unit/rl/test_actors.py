@@ -6,7 +6,7 @@ import pytest
 import ray
 
 from configs.schema import Config
-from rl.actors import _start_ray
+from rl.actors import _start_ray, on_ray
 from rl.faults import DeadlineExceeded
 
 SLOW = "The current node timed out during startup. This could happen because the raylet failed to startup"
@@ -30,6 +30,7 @@ def ray_that(raises: list[str], monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(ray, "init", init)
     monkeypatch.setattr(ray, "shutdown", lambda: calls.append("shutdown"))
+    monkeypatch.setattr(ray, "is_initialized", lambda: calls[-1:] == ["init"])
     return calls
 
 
@@ -51,3 +52,14 @@ def test_a_ray_that_never_starts_names_the_deadline_and_its_setting(monkeypatch:
     with pytest.raises(DeadlineExceeded, match=r"within 1e-09 s, in phase 'starting'.*raise cluster\.start_seconds"):
         _start_ray(starting(1e-9))
     assert calls == ["init"]
+
+
+def test_one_ray_serves_clusters_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    calls = ray_that([], monkeypatch)
+    with on_ray(starting(300.0)):
+        for _ in range(2):
+            with on_ray(starting(300.0)):
+                assert calls == ["init"]
+        assert calls == ["init"]
+    assert calls == ["init", "shutdown"]

@@ -1,0 +1,106 @@
+"""A whole run in this process: the real learner and real engines on threads, and no Ray.
+
+A run in processes of its own spends 28 of its 31 CPU seconds on starting them, most of that on importing vLLM and torch
+in three of them. What a test asks of a run's algorithm, of its judge or of a checkpoint needs no process: there is one
+loop, and Ray is behind `rl.processes`. That processes get what they are given, die and are started anew is asked in
+tests/integration/test_runs.py and tests/contract/rl.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from configs.load import load_config
+from rl.console import view_of
+from rl.preflight import check
+from rl.processes import Place
+from rl.report import Report
+from rl.run import Run
+from rl.train import train
+from rollout.engine.device import this_device
+from rollout.engine.engine import VLLMEngine
+from tests.integration.harness import ROOT, SHORT
+
+ONE_THREAD = "cluster.cpus_per_bundle=1"
+"""What a run on Ray is told that must equal one here, bit for bit: sums are in the order of one thread."""
+
+
+def run_here(run_dir: Path, overrides: Sequence[str] = (), *, config: str = "tiny_cpu.toml") -> str:
+    """What `Runs.finish` does, here; returns what it told people.
+
+    Raises:
+        Exception: whatever ended the run, such as an alarm's `RunStopped`.
+    """
+    arguments = [str(ROOT / "configs" / config), *SHORT, f"run_dir={run_dir}", *overrides]
+    files = [Path(item) for item in arguments if "=" not in item]
+    checked = check(load_config(files, [item for item in arguments if "=" in item]))
+    said = io.StringIO()
+    report = Report(checked.config, checked.folder.path, view_of("auto", Console(file=said, soft_wrap=True)))
+    for note in checked.notes:
+        report.say(note)
+    with contextlib.closing(report):
+        assert asyncio.run(train(Run(checked, report, processes=ProcessesHere())))
+    return said.getvalue()
+
+
+class ProcessHere:
+    """An object whose methods run on threads of its own: a `rl.processes.Process`."""
+
+    def __init__(self, kind: type, *args: Any, name: str, num_threads: int) -> None:
+        self.name = name
+        self.failure: Exception | None = None
+        self._threads = ThreadPoolExecutor(num_threads, initializer=torch.set_num_threads, initargs=(1,))
+        self._inside = self._threads.submit(kind, *args)
+
+    async def ask(self, method: str, *args: Any, setting: str, **kwargs: Any) -> Any:
+        inside = await asyncio.wrap_future(self._inside)
+        if method == "__ray_ready__":
+            return None
+        return await asyncio.wrap_future(self._threads.submit(getattr(inside, method), *args, **kwargs))
+
+    async def ask_shared(self, method: str, *args: Any, setting: str, **kwargs: Any) -> tuple[Any, Any]:
+        return await self.ask(method, *args, setting=setting, **kwargs)
+
+    def end(self) -> None:
+        inside = self._inside.result()
+        if isinstance(inside, VLLMEngine):
+            inside.close()
+        self._threads.shutdown()
+
+
+class ProcessesHere:
+    """A `rl.processes.StartsProcesses`."""
+
+    host = "127.0.0.1"
+
+    def __init__(self) -> None:
+        self.device = this_device()
+        self.place = Place()
+        self._started: list[ProcessHere] = []
+
+    async def __aenter__(self) -> ProcessesHere:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        for process in list(self._started):
+            self.stop(process)
+
+    def start(
+        self, kind: type, *args: Any, name: str, bundle: int, environment: Mapping[str, str], max_concurrency: int = 1
+    ) -> ProcessHere:
+        process = ProcessHere(kind, *args, name=name, num_threads=max_concurrency)
+        self._started.append(process)
+        return process
+
+    def stop(self, process: ProcessHere) -> None:
+        self._started.remove(process)
+        process.end()
