@@ -35,6 +35,7 @@ CONFIG = (
     "configs/tiny_tools.toml", 'model.tiny={alphabet="0123456789:\\n", num_layers=2}', "model.context_length=1024",
     'gyms=[{name="walks", gym="benchmarks.heavy_tail:Walks", budget=4, episode_tokens=1000}]',
     "rollout.prompts_per_step=16", "rollout.samples_per_prompt=4", "learner.num_minibatches=1", "eval.num_tasks=64",
+    "rollout.temperature={start=1.0,end=0.8}", "learner.lr=3e-4", "learner.lr_ramp_steps=5", "warmup.until_loss=0.08",
     "warmup.num_steps=80", "warmup.batch_size=8", "ptx.source.gym=walks", "ptx.batch_size=4", "checkpoint.every=0",
     "report.wandb=off", "report.show_samples=0",
 )  # fmt: skip
