@@ -105,7 +105,8 @@ class Actors:
     async def _reserve(self) -> None:
         """One bundle for an engine and a rank, or for each: its share of the CPUs, and a GPU where there is any."""
         self._nodes = _nodes()
-        self._bundle = bundle_of(self.config, self._nodes)
+        whose = "this machine" if self._owns_ray and _address(self.config) is None else "the Ray cluster"
+        self._bundle = bundle_of(self.config, self._nodes, whose=whose)
         bundle, (_, num) = self._bundle.resources, num_bundles(self.config)
         group = placement_group([bundle] * num, strategy="PACK")
         try:
@@ -113,7 +114,7 @@ class Actors:
         except TimeoutError:
             remove_placement_group(group)
             raise ValueError(
-                f"the Ray cluster did not free {num} bundles of {bundle} within {self.config.cluster.start_seconds:g} "
+                f"{whose} did not free {num} bundles of {bundle} within {self.config.cluster.start_seconds:g} "
                 f"s (cluster.start_seconds): it has {ray.cluster_resources()}; is another run on it?"
             ) from None
         self._group = group
