@@ -12,19 +12,26 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import ray
-from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
-from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+from ray.util.placement_group import (
+    PlacementGroup,
+    placement_group,
+    placement_group_table,
+    remove_placement_group,
+)
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy, PlacementGroupSchedulingStrategy
 
 from configs.schema import Config
-from rl.actor_logs import logged
 from rl.bundles import Bundle, Node, bundle_of, device_of, num_bundles
-from rl.calls import Actor, first_line
+from rl.calls import Actor, ShelfOf, first_line
 from rl.faults import DeadlineExceeded
+from rl.folders import Folders, Shelf
+from rl.placed import placed
 from rl.processes import Place
 from rollout.engine.device import DeviceProfile
 
@@ -59,6 +66,7 @@ class Actors:
         self.place = Place()
         self._group: PlacementGroup | None = None
         self._started: list[Actor] = []
+        self._folders: Callable[[], Folders] = Folders
         self._owns_ray = False
         self._nodes: list[Node] = []
         self._bundle = Bundle(num_cpus=0, num_gpus=0)
@@ -76,6 +84,7 @@ class Actors:
         try:
             self._connect()
             await self._reserve()
+            self._reach()
         except BaseException:
             await self.__aexit__()
             raise
@@ -119,6 +128,20 @@ class Actors:
             ) from None
         self._group = group
 
+    def _reach(self) -> None:
+        """Where bundles lie on other nodes than this one, have processes on those reach its folders."""
+        here = ray.get_runtime_context().get_node_id()
+        if set(placement_group_table(self._group)["bundles_to_node_id"].values()) == {here}:
+            return  # for good: a bundle moves when its node dies, and then this process does
+        where = NodeAffinitySchedulingStrategy(here, soft=False)
+        shelf = (
+            ray.remote(Shelf)
+            .options(num_cpus=0, max_restarts=-1, max_task_retries=-1, scheduling_strategy=where)
+            .remote()
+        )
+        limits = self.config.cluster
+        self._folders = ShelfOf(shelf, node=here, seconds=max(limits.start_seconds, limits.save_seconds))
+
     def start(
         self, kind: type, *args: Any, name: str, bundle: int, environment: Mapping[str, str], max_concurrency: int = 1
     ) -> Actor:
@@ -142,10 +165,22 @@ class Actors:
                 }
             },
         }
-        handle = ray.remote(logged(kind, self._logs, name.replace(" ", "_"))).options(**options).remote(*args)
-        actor = Actor(name, handle, limits=self.config.cluster, place=self.place)
+        log = None if self._logs is None else self._logs / f"{name.replace(' ', '_')}.log"
+        handle = ray.remote(placed(kind, log=log)).options(**options).remote(self._folders, *args)
+        actor = Actor(
+            name, handle, limits=self.config.cluster, place=self.place, lack=partial(self._lack, self._group, bundle)
+        )
         self._started.append(actor)
         return actor
+
+    def _lack(self, group: PlacementGroup, bundle: int) -> str:
+        """Why what is to live in a bundle does not start, where its node was lost and no other has room for it."""
+        if placement_group_table(group)["state"] == "CREATED":
+            return ""
+        return (
+            f"no node of the cluster has room for its bundle ({bundle}, {self._bundle.resources}), whose node was "
+            "lost: mend that or add another, and run the same command again"
+        )
 
     def stop(self, process: Actor) -> None:
         process.kill()

@@ -239,7 +239,7 @@ def resolve_run_folder(config: Config) -> RunFolder:
         if is_ray_job():
             raise ValueError(
                 f"run_dir = {path} is relative; under `ray job submit` the working directory is a temporary copy, so "
-                "give an absolute path that every node sees, e.g. run_dir=/data/runs/mine"
+                "give an absolute path on the node that the job's driver is on, e.g. run_dir=/data/runs/mine"
             )
         path = Path.cwd() / path
     return RunFolder(path)
