@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -91,6 +92,41 @@ def test_a_run_that_may_not_rebuild_ends_with_what_it_lost(runs: Runs, cluster: 
     assert process.returncode == 1 and "Traceback" not in output
     last = output.strip().splitlines()[-1]
     assert last.startswith("run failed: ActorLost: ") and " died" in last
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("cluster", [{"a": 1, "b": 1}], indirect=True, ids=["one-and-a-spare"])
+def test_a_process_that_sees_nothing_of_the_run_folder_has_its_files_also_where_its_link_was_cut(
+    cluster: Nodes, tmp_path: Path
+) -> None:
+    """Without models: a learner on one node reads, saves and prints; its link is cut, and one on the other goes on."""
+    words = [sys.executable, "-m", "tests.integration.far_learner", str(tmp_path / "run")]
+    process = cluster.start("head", words, stdin=subprocess.PIPE)
+    assert process.stdin is not None and process.stdout is not None
+
+    def save() -> str:
+        print(file=process.stdin, flush=True)
+        said = (line.strip() for line in process.stdout)
+        return next(line for line in said if line.startswith(("saved", "learner")))  # Ray says things too
+
+    assert save() == "saved theta" and save() == "saved thetatheta"
+    (lost,) = (name for name in "ab" if cluster.actors(name))
+    cluster.cut(lost)
+    told = save()
+    assert told.startswith("learner.save in phase 'starting' of step 0: its node " + cluster.address(lost)), told
+    assert save() == "saved thetatheta", "from the last checkpoint, by another process"
+    assert cluster.actors(lost), "behind the link it lives"
+    cluster.mend(lost)
+    wait_for(lambda: not cluster.actors(lost), process)
+    output, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, output
+    files = {str(file.relative_to(tmp_path / "run")) for file in (tmp_path / "run").rglob("*") if file.is_file()}
+    assert files == {
+        "base/weights", "step_0/learner.pt", "step_1/learner.pt", "step_2/learner.pt", "export/model.safetensors",
+        "logs/learner.log",
+    }  # fmt: skip
+    (other,) = (name for name in "ab" if name != lost)
+    assert cluster.files(other) == []
 
 
 CUT = (*SETTINGS, "num_steps=3", "cluster.start_seconds=120")
