@@ -1,6 +1,6 @@
 """A learner without a model on the Ray of RAY_ADDRESS, which reads and writes folders of the driver's node.
 
-python -m tests.integration.far_learner FOLDER: each line on standard input has it save once more; prints what came of it.
+python -m tests.integration.far_learner FOLDER: for each line on standard input it saves and prints what came of it.
 """
 
 from __future__ import annotations

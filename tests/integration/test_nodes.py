@@ -129,6 +129,26 @@ def test_a_process_that_sees_nothing_of_the_run_folder_has_its_files_also_where_
     assert cluster.files(other) == []
 
 
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("cluster", [{"a": 1, "b": 1}], indirect=True, ids=["two-nodes"])
+def test_ranks_on_two_nodes_that_see_nothing_of_the_run_folder_fill_one_checkpoint_and_read_it_back(
+    cluster: Nodes, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    process = cluster.start("head", [sys.executable, "-m", "tests.integration.far_ranks", str(run)])
+    output, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, output
+    first, second = (
+        {file.name: file.read_bytes() for file in (run / name / "learner").iterdir()} for name in ("first", "second")
+    )
+    assert sorted(first) == [".metadata", "__0_0.distcp", "__1_0.distcp"]
+    for rank in range(2):
+        assert first[f"__{rank}_0.distcp"] == second[f"__{rank}_0.distcp"]
+    assert (run / "int4" / "model.safetensors").is_file() and (run / "int4" / "config.json").is_file()
+    assert sorted(log.name for log in (run / "logs").iterdir()) == ["learner_rank_0.log", "learner_rank_1.log"]
+    assert [cluster.files(name) for name in "ab"] == [[], []]
+
+
 CUT = (*SETTINGS, "num_steps=3", "cluster.start_seconds=120")
 
 

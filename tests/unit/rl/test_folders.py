@@ -206,7 +206,8 @@ def test_a_class_that_knows_of_no_nodes_reads_saves_loads_and_exports_on_one_tha
     away.at(RUN / "base").mkdir()
     (away.at(RUN / "base") / "model").write_text("theta")
     away.at(RUN / "step").mkdir()
-    made: Any = placed(Learner, log=None)(lambda: Folders(away), Settings(model_folder=RUN / "base", word="my "), "seat")
+    settings = Settings(model_folder=RUN / "base", word="my ")
+    made: Any = placed(Learner, log=None)(lambda: Folders(away), settings, "seat")
     assert isinstance(made, Learner) and type(made).__name__ == "Learner" and made.seat == "seat"
     made.save(RUN / "step")
     made.text = "moved"
