@@ -1,9 +1,8 @@
 """What learner and engines print goes into the run folder: logs/learner.log, logs/engine_0.log, ...
 
-Ray writes it into its own session's folder, which ends with the cluster; vLLM and its children write to descriptors,
-past Python. So the actor's class is wrapped: its process points descriptors 1 and 2 at the file before anything of the
-class runs. A process that is started anew goes on in the same file. Where the folder cannot be written on the actor's
-node, what is printed stays with Ray.
+Ray writes it into its own session's folder, which ends with the cluster. A process that is started anew goes on in the
+same file. On a node that does not see the run folder it goes into a file there, from which a thread sends what is new
+every second: what a process says in its last second, before it is killed, stays there.
 """
 
 from __future__ import annotations
@@ -11,35 +10,45 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import threading
 import time
 from pathlib import Path
-from typing import Any
 
-__all__ = ["logged"]
+from rl.folders import PIECE_BYTES, Folders
 
+__all__ = ["redirect"]
 
-def logged(kind: type, folder: Path | None, name: str) -> type:
-    """`kind`, whose process writes what it prints into `name`.log of a folder; None: `kind` itself."""
-    if folder is None:
-        return kind
-    file = folder / f"{name}.log"
-
-    class Logged(kind):
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            with contextlib.suppress(OSError):
-                _redirect(file)
-            super().__init__(*args, **kwargs)
-
-    Logged.__name__, Logged.__qualname__, Logged.__doc__ = kind.__name__, kind.__qualname__, kind.__doc__
-    return Logged
+SEND_SECONDS = 1.0
 
 
-def _redirect(file: Path) -> None:
-    """Point this process's standard output and error at the end of a file.
+def redirect(file: Path, folders: Folders, held: contextlib.ExitStack) -> None:
+    """Point this process's standard output and error at the end of a file of the driver's node.
 
-    Raises:
-        OSError: it cannot be written.
+    Where that cannot be written, what is printed stays with Ray.
+
+    Args:
+        held: closed, if ever, when the process prints nothing more.
     """
+    with contextlib.suppress(OSError):
+        if folders.sees(file.parent):
+            _point_at(file)
+            return
+        local = held.enter_context(folders.scratch()) / file.name
+        _point_at(local)
+        threading.Thread(target=_send, args=(local, file, folders), daemon=True).start()
+
+
+def _send(local: Path, file: Path, folders: Folders) -> None:
+    """What is new in a local file, for as long as the process lives."""
+    with local.open("rb") as stream:
+        while True:
+            if text := stream.read(PIECE_BYTES):
+                folders.append(file, text)
+            else:
+                time.sleep(SEND_SECONDS)
+
+
+def _point_at(file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     os.write(descriptor, f"--- process {os.getpid()}, {time.strftime('%Y-%m-%d %H:%M:%S')}\n".encode())

@@ -13,19 +13,26 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import ray
-from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
-from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+from ray.util.placement_group import (
+    PlacementGroup,
+    placement_group,
+    placement_group_table,
+    remove_placement_group,
+)
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy, PlacementGroupSchedulingStrategy
 
 from configs.schema import Config
-from rl.actor_logs import logged
 from rl.bundles import Bundle, Node, bundle_of, device_of, num_bundles
-from rl.calls import Actor, first_line
+from rl.calls import Actor, ShelfOf, first_line
 from rl.faults import DeadlineExceeded
+from rl.folders import Folders, Shelf
+from rl.placed import placed
 from rl.processes import Place
 from rollout.engine.device import DeviceProfile
 
@@ -61,6 +68,7 @@ class Actors:
         self._group: PlacementGroup | None = None
         self._started: list[Actor] = []
         self._ray = contextlib.ExitStack()
+        self._folders: Callable[[], Folders] = Folders
         self._nodes: list[Node] = []
         self._bundle = Bundle(num_cpus=0, num_gpus=0)
 
@@ -74,9 +82,11 @@ class Actors:
         return ray.util.get_node_ip_address()
 
     async def __aenter__(self) -> Actors:
+        is_alone = not ray.is_initialized() and _address(self.config) is None
         try:
             self._ray.enter_context(on_ray(self.config))
-            await self._reserve()
+            await self._reserve("this machine" if is_alone else "the Ray cluster")
+            self._reach()
         except BaseException:
             await self.__aexit__()
             raise
@@ -91,10 +101,10 @@ class Actors:
             self._group = None
         self._ray.close()
 
-    async def _reserve(self) -> None:
+    async def _reserve(self, whose: str) -> None:
         """One bundle for an engine and a rank, or for each: its share of the CPUs, and a GPU where there is any."""
         self._nodes = _nodes()
-        self._bundle = bundle_of(self.config, self._nodes)
+        self._bundle = bundle_of(self.config, self._nodes, whose=whose)
         bundle, (_, num) = self._bundle.resources, num_bundles(self.config)
         group = placement_group([bundle] * num, strategy="PACK")
         try:
@@ -102,10 +112,24 @@ class Actors:
         except TimeoutError:
             remove_placement_group(group)
             raise ValueError(
-                f"the Ray cluster did not free {num} bundles of {bundle} within {self.config.cluster.start_seconds:g} "
+                f"{whose} did not free {num} bundles of {bundle} within {self.config.cluster.start_seconds:g} "
                 f"s (cluster.start_seconds): it has {ray.cluster_resources()}; is another run on it?"
             ) from None
         self._group = group
+
+    def _reach(self) -> None:
+        """Where bundles lie on other nodes than this one, have processes on those reach its folders."""
+        here = ray.get_runtime_context().get_node_id()
+        if set(placement_group_table(self._group)["bundles_to_node_id"].values()) == {here}:
+            return  # for good: a bundle moves when its node dies, and then this process does
+        where = NodeAffinitySchedulingStrategy(here, soft=False)
+        shelf = (
+            ray.remote(Shelf)
+            .options(num_cpus=0, max_restarts=-1, max_task_retries=-1, scheduling_strategy=where)
+            .remote()
+        )
+        limits = self.config.cluster
+        self._folders = ShelfOf(shelf, node=here, seconds=max(limits.start_seconds, limits.save_seconds))
 
     def start(
         self, kind: type, *args: Any, name: str, bundle: int, environment: Mapping[str, str], max_concurrency: int = 1
@@ -130,10 +154,22 @@ class Actors:
                 }
             },
         }
-        handle = ray.remote(logged(kind, self._logs, name.replace(" ", "_"))).options(**options).remote(*args)
-        actor = Actor(name, handle, limits=self.config.cluster, place=self.place)
+        log = None if self._logs is None else self._logs / f"{name.replace(' ', '_')}.log"
+        handle = ray.remote(placed(kind, log=log)).options(**options).remote(self._folders, *args)
+        actor = Actor(
+            name, handle, limits=self.config.cluster, place=self.place, lack=partial(self._lack, self._group, bundle)
+        )
         self._started.append(actor)
         return actor
+
+    def _lack(self, group: PlacementGroup, bundle: int) -> str:
+        """Why what is to live in a bundle does not start, where its node was lost and no other has room for it."""
+        if placement_group_table(group)["state"] == "CREATED":
+            return ""
+        return (
+            f"no node of the cluster has room for its bundle ({bundle}, {self._bundle.resources}), whose node was "
+            "lost: mend that or add another, and run the same command again"
+        )
 
     def stop(self, process: Actor) -> None:
         process.kill()

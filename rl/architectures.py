@@ -5,13 +5,14 @@ Everything here is read off `config.json`, before any weights are. `docs/models.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from rollout.engine.device import DeviceProfile
 
-__all__ = ["check_architecture", "check_tensor_parallel"]
+__all__ = ["check_architecture", "check_tensor_parallel", "read_facts"]
 
 _CAPS = ("attn_logit_softcapping", "final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap")
 _LAYERS = ("full_attention", "sliding_attention", "attention")
@@ -27,6 +28,21 @@ _REFUSED = {
 
 _CPU_LATENT = 576
 """Width of a token's entry in the cache of latent attention that vLLM's CPU kernel is compiled for: 512 + 64."""
+
+
+def read_facts(file: Path) -> dict[str, Any]:
+    """What a model's config.json says.
+
+    Raises:
+        ValueError: it holds something else.
+    """
+    try:
+        facts = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{file} is not JSON: {error}") from error
+    if not isinstance(facts, dict):
+        raise ValueError(f"{file} holds no JSON object, so it is no model's config.json")
+    return facts
 
 
 def check_architecture(facts: Any, *, context_length: int, model_folder: Path, on_cpu: bool) -> None:

@@ -54,10 +54,13 @@ def bundle_of_rank(config: Config, rank: int) -> int:
     return rank + (config.engine.num_engines if config.cluster.separate else 0)
 
 
-def bundle_of(config: Config, nodes: Sequence[Node]) -> Bundle:
+def bundle_of(config: Config, nodes: Sequence[Node], *, whose: str = "the Ray cluster") -> Bundle:
     """The bundle of which each engine and each rank has one, on the nodes that a cluster has.
 
     Its CPUs are `cluster.cpus_per_bundle`, or as many as allow for so many bundles.
+
+    Args:
+        whose: nodes these are, in messages: a cluster's, or this machine as the only one.
 
     Raises:
         ValueError: the nodes have GPUs, but fewer than bundles; or too few CPUs beside them, or for the processes of an
@@ -71,7 +74,7 @@ def bundle_of(config: Config, nodes: Sequence[Node]) -> Bundle:
         if config.cluster.separate:
             lower = "lower one of the two, or set cluster.separate = false and rollout.steps_ahead = 0"
         raise ValueError(
-            f"the Ray cluster has {num_gpus} GPU(s), and {key} = {num} {what} need one each; "
+            f"{whose} has {num_gpus} GPU(s), and {key} = {num} {what} need one each; "
             f"{lower}, or join a cluster with {num} (cluster.address)"
         )
     used = [node for node in nodes if node.get("GPU", 0) >= 1] if num_gpus else nodes
@@ -86,10 +89,10 @@ def bundle_of(config: Config, nodes: Sequence[Node]) -> Bundle:
     else:
         num_cpus, room = 1, _room(used, 1)
     cpus = " + ".join(f"{node.get('CPU', 0):g}" for node in used) or "no"
+    where = " on its nodes with GPUs" if len(used) < len(nodes) else " on its nodes" if len(nodes) > 1 else ""
     raise ValueError(
-        f"the Ray cluster has {cpus} CPUs on its nodes{' with GPUs' if num_gpus else ''}, room for {room} bundles of "
-        f"{num_cpus} (cluster.cpus_per_bundle; a bundle lies on one node), and {key} = {num} needs as many; lower one "
-        "of them"
+        f"{whose} has {cpus} CPUs{where}, room for {room} bundles of {num_cpus} (cluster.cpus_per_bundle; a bundle "
+        f"lies on one node), and {key} = {num} needs as many; lower one of them"
     )
 
 

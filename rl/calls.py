@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 import ray
@@ -20,13 +21,16 @@ import ray.exceptions
 
 from configs.sections import ClusterConfig
 from rl.faults import ActorLost, DeadlineExceeded, HandedLost
+from rl.folders import Folders
 from rl.processes import Place
 from rollout.engine.engine import EngineBroken
 
-__all__ = ["Actor", "first_line"]
+__all__ = ["Actor", "ShelfOf", "first_line"]
 
 _RAISED = re.compile(r"^(?:\w+\.)*(?P<name>\w+): (?P<text>.*)", re.MULTILINE | re.DOTALL)
 """What a traceback ends in: the exception's name at the start of a line, and its text."""
+_ADDRESS = re.compile(r"^\tip: (\S+)", re.MULTILINE)
+"""Where Ray's text of an actor's death names its node."""
 _CHAINED = re.compile(r"^(?:The above exception|During handling of the above exception).*$", re.MULTILINE)
 
 
@@ -38,14 +42,18 @@ class Actor:
         handle: Ray's.
         limits: the deadlines, by the names of their settings.
         place: where the run is; shared, changes as the run goes on.
+        lack: what the cluster lacks for it to start, and what to do; "": nothing.
     """
 
-    def __init__(self, name: str, handle: Any, *, limits: ClusterConfig, place: Place) -> None:
+    def __init__(
+        self, name: str, handle: Any, *, limits: ClusterConfig, place: Place, lack: Callable[[], str] = lambda: ""
+    ) -> None:
         self.name = name
         self.failure: Exception | None = None
         self._handle = handle
         self._limits = limits
         self._place = place
+        self._lack = lack
         self._is_ended = False
 
     async def ask(self, method: str, *args: Any, setting: str, **kwargs: Any) -> Any:
@@ -88,22 +96,53 @@ class Actor:
                 raise HandedLost(f"{where}: what it was handed is lost: {first_line(cause)}") from error
             raise cause from None
         except TimeoutError:
+            if method == "__ray_ready__" and (lack := self._lack()):
+                raise DeadlineExceeded(f"{where} did not start within {seconds:g} s: {lack}") from None
             raise DeadlineExceeded(
                 f"{where} did not answer within {seconds:g} s; if that is too short, raise cluster.{setting}"
             ) from None
         except ray.exceptions.RayActorError as error:
             if cause := _start_failure(error):
                 raise cause from None
-            raise ActorLost(f"{where}: the process died: {first_line(error)}") from error
+            raise ActorLost(f"{where}: {_loss(error)}") from error
         except ray.exceptions.OutOfMemoryError as error:  # Ray ended it, where memory ran out
             raise ActorLost(f"{where}: the process died: {first_line(error)}") from error
         except ray.exceptions.ObjectLostError as error:
             raise ActorLost(f"{where}: its answer is lost, and so is its node: {first_line(error)}") from error
 
 
+@dataclass(frozen=True, slots=True)
+class ShelfOf:
+    """How processes reach the driver's folders; called in theirs."""
+
+    shelf: Any
+    """Ray's handle of a `rl.folders.Shelf`."""
+    node: str
+    """Ray's id of the driver's node."""
+    seconds: float
+    """Of a call; the call of the process that needs it ends sooner, with an error that names the setting."""
+
+    def __call__(self) -> Folders:
+        return Folders(None if ray.get_runtime_context().get_node_id() == self.node else self._ask)
+
+    def _ask(self, method: str, *args: Any) -> Any:
+        return ray.get(getattr(self.shelf, method).remote(*args), timeout=self.seconds)
+
+
 def first_line(error: BaseException) -> str:
     """The first line of an exception's text; Ray's go on with tracebacks."""
     return str(error).strip().split("\n")[0]
+
+
+def _loss(error: ray.exceptions.RayActorError) -> str:
+    """How a process was lost. Ray tells a node that died from one behind a link that was cut as little as anyone."""
+    if "its node has died" not in str(error):
+        return f"the process died: {first_line(error)}"
+    address = _ADDRESS.search(str(error))
+    return (
+        f"its node {address[1] if address else '(of unknown address)'} died or cannot be reached; mend it or give the "
+        "cluster another, and run the same command again"
+    )
 
 
 def _future(reference: Any) -> Awaitable[Any]:

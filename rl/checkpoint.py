@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -128,9 +129,12 @@ class Checkpoint:
 
 
 def staging_folder(checkpoints: Path, step: int) -> Path:
-    """An empty folder to write a checkpoint into, out of sight of `latest_checkpoint`."""
-    folder = checkpoints / f".step_{step:06d}.partial"
-    shutil.rmtree(folder, ignore_errors=True)
+    """An empty folder to write a checkpoint into, out of sight of `latest_checkpoint`.
+
+    Of a name that no other attempt has: what a learner still writes that was given up, as behind a link that was cut,
+    comes into no checkpoint.
+    """
+    folder = checkpoints / f".step_{step:06d}.{uuid.uuid4().hex}.partial"
     folder.mkdir(parents=True)
     return folder
 
@@ -172,7 +176,7 @@ def prune(checkpoints: Path, keep: int) -> None:
     kept = _complete(checkpoints)[:keep]
     for folder in (*checkpoints.glob("step_*"), *checkpoints.glob(".step_*.partial")):
         if folder not in kept:
-            shutil.rmtree(folder)
+            shutil.rmtree(folder, ignore_errors=folder.name.startswith("."))  # into those somebody may still write
 
 
 def _read(folder: Path) -> Checkpoint:

@@ -5,8 +5,8 @@
 
 Either is read by one process and by any number of ranks: a rank takes its rows out of the file, and the table tells it
 which files of other ranks hold them. Numbers are fp32 and are stored as they are, so what was read is what was written,
-bit for bit, whatever the cut. Ranks on several nodes write into a folder that all of them see; the first looks whether
-every file came.
+bit for bit, whatever the cut. Ranks on several nodes may each be given a folder of their own to write into, whose
+files belong into one (rl/folders.py).
 """
 
 from __future__ import annotations
@@ -90,13 +90,6 @@ def _save_shards(folder: Path, masters: RankMasters, optimizer: Optimizer) -> No
     for name, moment in optimizer.moments().items():
         state |= {f"{kind}/{name}": value for kind, value in moment.items()}
     dcp.save(_placed(state, masters), checkpoint_id=folder)
-    if masters.ranks.is_first:
-        written = {info.relative_path for info in dcp.FileSystemReader(folder).read_metadata().storage_data.values()}
-        if missing := sorted(name for name in written if not (folder / name).is_file()):
-            raise ValueError(
-                f"{folder} lacks {', '.join(missing)}, which ranks of the learner wrote on other nodes: run_dir must "
-                "be on a file system that all nodes of the learner share"
-            )
 
 
 def _load_shards(folder: Path, masters: Masters | RankMasters, optimizer: Optimizer) -> None:

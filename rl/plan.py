@@ -10,12 +10,14 @@ Left out: network between nodes, pipeline parallelism, and what others do on the
 from __future__ import annotations
 
 import argparse
-import json
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from rl.architectures import read_facts
 
 __all__ = ["GPUS", "Gpu", "ModelSize", "main", "model_size", "plan", "step_seconds"]
 
@@ -136,23 +138,30 @@ def _attention(facts: Mapping[str, Any]) -> tuple[int, int, int]:
 def plan(
     size: ModelSize, gpu: Gpu, *, num_gpus: int, group_size: int, kv_cache_bytes: float, num_samples: int,
     num_tokens: float, max_num_seqs: int, num_sampled: float | None = None, use: float = 0.35,
+    num_learner_gpus: int | None = None, is_ahead: bool = False,
 ) -> dict[str, float]:  # fmt: skip
     """Bytes and seconds of one GPU and one step.
 
     Args:
-        num_gpus: learner ranks, and as many GPUs for engines: they take turns.
+        num_gpus: of all; learner and engines take turns on them, unless `num_learner_gpus` divides them.
         kv_cache_bytes: of an engine.
         num_samples, num_tokens: responses of a step, and the mean length of one with its prompt.
         max_num_seqs: responses that decode together on an engine.
         num_sampled: tokens of them that the policy samples; the others, prompts and what tools answer, are read. None:
             all are sampled.
         use: fraction of peak operations that learning reaches, and of peak bandwidth that decoding does.
+        num_learner_gpus: of `num_gpus`, those that only learn; engines have the others, and nobody gives memory away.
+        is_ahead: engines draw the next step while this one is learned.
     """
+    learn_on = generate_on = num_gpus
+    if num_learner_gpus is not None:
+        learn_on, generate_on = num_learner_gpus, num_gpus - num_learner_gpus
     packed = size.packed_bytes(group_size)
     need = max(1, -(-int(packed * 1.1 + kv_cache_bytes) // int(gpu.memory_bytes * 0.9)))
     ranks_of_engine = 1 << (need - 1).bit_length()  # a power of two: heads are shared out among them
-    num_engines = max(1, num_gpus // ranks_of_engine)
-    of_learner = size.total * (LEARNER_BYTES + packed / size.total) / num_gpus
+    num_engines = max(1, generate_on // ranks_of_engine)
+    of_learner = size.total * (LEARNER_BYTES + packed / size.total) / learn_on
+    leaves = of_learner if num_learner_gpus is None else 0.0
     layer = 2 * size.total / size.num_layers
     together = min(max_num_seqs, max(1.0, num_samples / num_engines))
     weights_read = min(packed, packed * size.active / size.total * together)
@@ -160,32 +169,47 @@ def plan(
     token_seconds = (weights_read + kv_read) / ranks_of_engine / (gpu.bytes_per_second * use)
     rounds = max(1.0, num_samples / num_engines / together)
     sampled = num_tokens if num_sampled is None else min(num_sampled, num_tokens)
-    token_ops_per_second = num_gpus * gpu.flops * use / (size.active * num_samples)
+    token_ops_per_second = gpu.flops * use / (size.active * num_samples)
+    rollout = rounds * sampled * token_seconds + 2 * (num_tokens - sampled) / (generate_on * token_ops_per_second)
+    update = 8 * num_tokens / (learn_on * token_ops_per_second)
     return {
         "ranks_of_an_engine": ranks_of_engine,
         "packed_bytes": packed,
         "generating_bytes": packed * 1.1 / ranks_of_engine + kv_cache_bytes / ranks_of_engine,
         "learning_bytes": of_learner + 2 * layer,
-        "host_bytes": of_learner,
-        "offload_seconds": of_learner / gpu.host_bytes_per_second,
+        "host_bytes": leaves,
+        "offload_seconds": leaves / gpu.host_bytes_per_second,
         "swap_seconds": packed / ranks_of_engine / gpu.host_bytes_per_second,
-        "rollout_seconds": rounds * sampled * token_seconds + 2 * (num_tokens - sampled) / token_ops_per_second,
-        "update_seconds": 8 * num_tokens / token_ops_per_second,
+        "rollout_seconds": rollout,
+        "update_seconds": update,
+        "hidden_seconds": min(rollout, update) if is_ahead else 0.0,
     }
 
 
 def step_seconds(found: Mapping[str, float]) -> float:
-    """Of a step whose phases follow each other, from what `plan` found."""
+    """Of a step, from what `plan` found: its phases follow each other, but for the shorter one where that is hidden."""
     moved = found["offload_seconds"] * 2 + found["swap_seconds"]
-    return moved + found["rollout_seconds"] + found["update_seconds"]
+    return moved + found["rollout_seconds"] + found["update_seconds"] - found["hidden_seconds"]
 
 
-ASSUMPTIONS = """\
-assumptions: learner and engines take turns on the same GPUs; masters, gradients and moments in fp32 are sharded evenly
-(18 bytes a parameter and its packed codes); two gathered layers at a time; engines get 1.1 times the packed bytes; the
-swap comes from pageable host memory; a sample decodes its tokens at {use:.0%} of the memory's bandwidth, all of them
-unless --sampled says how many; what it only reads costs 2 operations a parameter and token, learning 8 (forward,
-backward, the pass of old log-probabilities), at {use:.0%} of peak; attention's products with itself are not counted."""
+def _assumed(who: str) -> str:
+    told = (
+        f"assumptions: {who}; twice the GPUs take half the time; masters, gradients and moments in fp32 are sharded "
+        "evenly (18 bytes a parameter and its packed codes); two gathered layers at a time; engines get 1.1 times the "
+        "packed bytes; the swap comes from pageable host memory; a sample decodes its tokens at 35% of the memory's "
+        "bandwidth, all of them unless --sampled says how many; what it only reads costs 2 operations a parameter and "
+        "token, learning 8 (forward, backward, the pass of old log-probabilities), at 35% of peak; attention's "
+        "products with itself are not counted."
+    )
+    return textwrap.fill(told, 120)
+
+
+def _who(num_gpus: int, num_learner_gpus: int | None, *, is_ahead: bool) -> str:
+    """Who has which GPUs, and when."""
+    if num_learner_gpus is None:
+        return "learner and engines take turns on the same GPUs"
+    when = "one step ahead: a step is the longer of both, and the swap" if is_ahead else "in turns"
+    return f"{num_learner_gpus} GPUs learn and {num_gpus - num_learner_gpus} generate, {when}"
 
 
 def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m rl.plan") -> int:
@@ -194,11 +218,16 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m rl.pl
     parser.add_argument("config", nargs="+", help="configs/x.toml and overrides, or a model's config.json")
     parser.add_argument("--gpus", type=int, default=1, help="number of GPUs (default 1)")
     parser.add_argument("--gpu", choices=sorted(GPUS), default="h100", help="which (default h100)")
+    parser.add_argument(
+        "--learner-gpus", type=int, metavar="N",
+        help="of them, those that only learn, while the others draw the next step (default: with cluster.separate, the "
+        "share of learner.num_ranks; else none, and all take turns)",
+    )  # fmt: skip
     parser.add_argument("--tokens", type=float, help="mean of a prompt and its response (default: half the context)")
     parser.add_argument("--sampled", type=float, help="how many of those the policy samples itself (default: all)")
     options = parser.parse_args(arguments)
     try:
-        facts, work = _read(options.config)
+        facts, work = _read(options.config, options.gpus)
         size = model_size(facts)
     except (OSError, ValueError) as error:
         print(f"{prog}: {error}", file=sys.stderr)
@@ -210,29 +239,42 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m rl.pl
     if options.gpus < 1:
         print(f"{prog}: --gpus {options.gpus}; want 1 or more", file=sys.stderr)
         return 2
+    if options.learner_gpus is not None:
+        work |= {"num_learner_gpus": options.learner_gpus, "is_ahead": True}
+    learn = work["num_learner_gpus"]
+    if learn is not None and not 0 < learn < options.gpus:
+        told = f"{learn} of {options.gpus} GPUs learn; want 1 or more, and 1 or more for engines"
+        print(f"{prog}: {told}", file=sys.stderr)
+        return 2
     found = plan(size, GPUS[options.gpu], num_gpus=options.gpus, **work)
-    print("\n".join(_table(size, found, GPUS[options.gpu], f"{options.gpus} x {options.gpu}")))
-    return 0 if max(found["learning_bytes"], found["generating_bytes"]) <= GPUS[options.gpu].memory_bytes else 1
+    who = _who(options.gpus, learn, is_ahead=work["is_ahead"])
+    print("\n".join([*_table(size, found, GPUS[options.gpu], f"{options.gpus} x {options.gpu}"), _assumed(who)]))
+    fits = max(found["learning_bytes"], found["generating_bytes"]) <= GPUS[options.gpu].memory_bytes
+    return 0 if fits and found["ranks_of_an_engine"] <= options.gpus - (learn or 0) else 1
 
 
-def _read(given: Sequence[str]) -> tuple[Mapping[str, Any], dict[str, Any]]:
+def _read(given: Sequence[str], num_gpus: int) -> tuple[Mapping[str, Any], dict[str, Any]]:
     """A model's facts, and what a step of its run is."""
     if given[0].endswith(".json"):
         return _facts(Path(given[0])), {
             "group_size": 32, "kv_cache_bytes": 20e9, "num_samples": 1024, "num_tokens": 4096.0, "max_num_seqs": 256,
+            "num_learner_gpus": None, "is_ahead": False,
         }  # fmt: skip
     from configs.load import load_config
 
     config = load_config([Path(part) for part in given if "=" not in part], [part for part in given if "=" in part])
     if config.model.path is None:
         raise ValueError('model.source = "tiny" builds a model that needs no plan; give a config with model.path')
-    rollout = config.rollout
+    rollout, ranks = config.rollout, config.learner.num_ranks
+    share = num_gpus * ranks / (ranks + config.engine.num_engines)
     return _facts(config.model.path / "config.json"), {
         "group_size": config.quant.group_size,
         "kv_cache_bytes": float(config.engine.kv_cache_bytes),
         "num_samples": rollout.prompts_per_step * rollout.samples_per_prompt,
         "num_tokens": config.model.context_length / 2,
         "max_num_seqs": config.engine.max_num_seqs,
+        "num_learner_gpus": max(1, round(share)) if config.cluster.separate else None,
+        "is_ahead": bool(rollout.steps_ahead),
     }
 
 
@@ -243,10 +285,7 @@ def _facts(file: Path) -> Mapping[str, Any]:
             f"there is no {file}; a plan needs a model's config.json and no weights: give model.path=FOLDER, or the "
             "file itself instead of a config"
         )
-    facts = json.loads(file.read_text(encoding="utf-8"))
-    if not isinstance(facts, dict):
-        raise ValueError(f"{file} holds no JSON object, so it is no model's config.json")
-    return facts
+    return read_facts(file)
 
 
 def _table(size: ModelSize, found: Mapping[str, float], gpu: Gpu, where: str) -> list[str]:
@@ -263,7 +302,7 @@ def _table(size: ModelSize, found: Mapping[str, float], gpu: Gpu, where: str) ->
         ("update", f"{found['update_seconds']:.1f} s"),
         ("step", f"{step_seconds(found):.1f} s on {where}"),
     ]  # fmt: skip
-    return [f"{name:<17}{told}" for name, told in rows] + [ASSUMPTIONS.format(use=0.35)]
+    return [f"{name:<17}{told}" for name, told in rows]
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ configs, build the model on the meta device, and score a few gold answers; no we
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -21,7 +20,7 @@ from gyms.api import Task
 from gyms.fingerprint import gym_fingerprint
 from gyms.load import GymSpec
 from gyms.mixture import GymEntry
-from rl.architectures import check_architecture, check_tensor_parallel
+from rl.architectures import check_architecture, check_tensor_parallel, read_facts
 from rl.bundles import Node, bundle_of, device_of
 from rl.checkpoint import Checkpoint
 from rl.curated import Curated, Source, split
@@ -222,7 +221,8 @@ def device_for(config: Config, nodes: AskNodes) -> DeviceProfile:
     """
     if is_local(config):
         num_gpus = torch.cuda.device_count()
-        bundle_of(config, [{"CPU": os.cpu_count() or 1, **({"GPU": num_gpus} if num_gpus else {})}])
+        machine = {"CPU": os.cpu_count() or 1, **({"GPU": num_gpus} if num_gpus else {})}
+        bundle_of(config, [machine], whose="this machine")
         return this_device()
     found = nodes(config)
     bundle_of(config, found)
@@ -241,7 +241,7 @@ def resolve_run_folder(config: Config) -> RunFolder:
         if is_ray_job():
             raise ValueError(
                 f"run_dir = {path} is relative; under `ray job submit` the working directory is a temporary copy, so "
-                "give an absolute path that every node sees, e.g. run_dir=/data/runs/mine"
+                "give an absolute path on the node that the job's driver is on, e.g. run_dir=/data/runs/mine"
             )
         path = Path.cwd() / path
     return RunFolder(path)
@@ -265,11 +265,7 @@ def prepare_model_folder(config: Config, folder: RunFolder) -> Path:
         )
     if not list(path.glob("*.safetensors")):
         raise ValueError(f"model.path = {path} has no *.safetensors weights")
-    try:
-        facts = json.loads((path / "config.json").read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path / 'config.json'} is not JSON: {error}") from error
-    if "quantization_config" in facts:
+    if "quantization_config" in read_facts(path / "config.json"):
         raise ValueError(
             f"model.path = {path} is quantised already; QAT starts from continuous weights (docs/int4.md): give the "
             "BF16 model that it was made from"

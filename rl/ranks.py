@@ -12,6 +12,10 @@ FSDP's (`rl.shards`); the ones here carry counts, sums of metrics, and packed by
 
 from __future__ import annotations
 
+import fcntl
+import os
+import socket
+import struct
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -26,6 +30,8 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 __all__ = ["Ranks", "Seat", "open_store"]
 
 T = TypeVar("T")
+_SIOCGIFADDR = 0x8915
+"""Linux: the first IPv4 address of an interface, in bytes 20 to 24 of its `ifreq`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +57,25 @@ def open_store(seconds: float) -> dist.TCPStore:
     )  # fmt: skip
 
 
+def _link_to(host: str, port: int) -> str | None:
+    """Name of the network interface on which this node reaches another; None where its address is no interface's first.
+
+    By default gloo takes the address that this node's own name stands for. On many machines that is a loopback address,
+    under which ranks on other nodes do not find it.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect((host, port))  # of a datagram socket: nothing is sent
+        own = socket.inet_aton(probe.getsockname()[0])
+        for _, name in socket.if_nameindex():
+            try:
+                found = fcntl.ioctl(probe, _SIOCGIFADDR, struct.pack("256s", name.encode()))
+            except OSError:  # an interface without an address
+                continue
+            if found[20:24] == own:
+                return name
+    return None
+
+
 class Ranks:
     """This process among the ranks of a learner.
 
@@ -63,6 +88,8 @@ class Ranks:
         if seat is None:
             return
         wait = timedelta(seconds=seat.seconds)
+        if (link := _link_to(seat.host, seat.port)) is not None:
+            os.environ.setdefault("GLOO_SOCKET_IFNAME", link)
         store = dist.TCPStore(seat.host, seat.port, is_master=False, timeout=wait)
         # Counts and bytes stay in host memory; gradients and weights are where the model is.
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"

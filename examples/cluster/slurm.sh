@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A run on nodes that Slurm gives: Ray's head on the first, workers on the others, the run on the head.
 #   sbatch slurm.sh configs/smollm2_cpu.toml run_dir=/data/runs/first model.path=/data/models/smollm2-135m-instruct
-# PROJECT (this project's folder) and VENV (its environment) must be seen by all nodes, and so must run_dir and models.
+# PROJECT (this project's folder) and VENV (its environment) must be seen by all nodes, run_dir and models by the first.
 #SBATCH --job-name=k2rl
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=1

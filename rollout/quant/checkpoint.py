@@ -29,7 +29,7 @@ from rollout.quant.grid import MAX_CODE, Packed, check_finite, quantize_packed
 from rollout.quant.scheme import QuantScheme
 from rollout.quant.views import ParameterViews, plain_views
 
-__all__ = ["has_finite_values", "in_order", "packed_tensors", "write_model_folder"]
+__all__ = ["has_finite_values", "in_order", "packed_tensors", "replace_folder", "write_model_folder"]
 
 _COPIED = (
     "tokenizer*",
@@ -135,7 +135,7 @@ def write_model_folder(
         (staging / "config.json").write_text(text, encoding="utf-8")
         owned = {name: tensor.cpu().contiguous() for name, tensor in tensors}
         save_file(owned, staging / "model.safetensors", metadata={"format": "pt"})
-        _replace(staging, folder)
+        replace_folder(staging, folder)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
@@ -153,7 +153,7 @@ def _copy_companions(source: Path, target: Path) -> None:
             shutil.copyfile(path, target / path.name)
 
 
-def _replace(staging: Path, folder: Path) -> None:
+def replace_folder(staging: Path, folder: Path) -> None:
     """Put a finished folder in its place: at every moment `folder` is the old one, absent, or the new one."""
     for path in staging.iterdir():
         with path.open("rb") as file:

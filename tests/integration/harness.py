@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -131,10 +131,15 @@ def without_times(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def wait_for_rows(process: subprocess.Popen[str], runs: Runs, run_dir: Path, num: int) -> None:
     """Until a running run has done so many steps."""
+    wait_for(lambda: len(runs.rows(run_dir)) >= num, process)
+
+
+def wait_for(is_so: Callable[[], bool], process: subprocess.Popen[str] | None = None) -> None:
+    """Until something is so, of a process that must not end before."""
     deadline = time.monotonic() + PATIENCE
-    while len(runs.rows(run_dir)) < num:
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < deadline, "the run makes no progress"
+    while not is_so():
+        assert process is None or process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline, "nothing comes of it"
         time.sleep(0.05)
 
 

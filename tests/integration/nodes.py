@@ -1,7 +1,8 @@
 """Ray nodes on one machine that share no network: a namespace each, joined by a bridge in the head's.
 
-Every node has a network stack, ports and a folder for Ray's files of its own, so what passes between two of them passes
-through a link, whose bytes the kernel counts. They share the machine's other files, as nodes share a mounted disk.
+Every node has a network stack, ports and a folder for Ray's and for temporary files of its own, so what passes between
+two of them passes through a link, whose bytes the kernel counts, and which can be cut. All but the head have an empty
+file system where a run folder is to be; they share the machine's other files, as nodes share a mounted disk.
 Needs root, and a kernel that lets it make namespaces.
 """
 
@@ -43,10 +44,12 @@ class Nodes:
 
     Args:
         folder: for logs and Ray's token.
+        hidden: the folder in it that nodes do not see, but for the head.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, hidden: str) -> None:
         self.folder = folder
+        self._hidden = folder / hidden
         self._prefix = f"k2{os.getpid()}n"
         self._temp = Path(f"/tmp/{self._prefix}")  # short: Ray's sockets lie in it
         self._started: dict[str, subprocess.Popen[bytes]] = {}
@@ -58,6 +61,7 @@ class Nodes:
     def __enter__(self) -> Nodes:
         subprocess.run([RAY, "get-auth-token", "--generate"], env=self.environment, check=True, capture_output=True)
         self._temp.mkdir()
+        self._hidden.mkdir()
         self._namespace("head")
         self._ip("head", "link add bridge type bridge")
         self._ip("head", f"addr add {self.address('head')}/24 dev bridge")
@@ -92,18 +96,30 @@ class Nodes:
         self._started.pop(name).wait(timeout=PATIENCE)
         subprocess.run(["ip", "netns", "del", self._named(name)], check=True)
 
+    def cut(self, name: str) -> None:
+        """The link of a node, whose processes live on."""
+        self._ip("head", f"link set {self._prefix}{name}h down")
+
+    def mend(self, name: str) -> None:
+        self._ip("head", f"link set {self._prefix}{name}h up")
+
+    def files(self, name: str) -> list[str]:
+        """What processes of a node have made where the hidden folder is."""
+        there = Path(f"/proc/{self._started[name].pid}/root{self._hidden}")
+        return sorted(str(file.relative_to(there)) for file in there.rglob("*"))
+
     def pids(self, name: str) -> list[int]:
         """The processes of a node."""
         done = subprocess.run(["ip", "netns", "pids", self._named(name)], capture_output=True, text=True, check=True)
         return [int(word) for word in done.stdout.split()]
 
     def actors(self, name: str) -> list[str]:
-        """Titles of a run's actors on a node: `ray::Learner`, `ray::VLLMEngine`."""
+        """Titles of a run's actors on a node: `ray::Learner`, `ray::VLLMEngine`; or of others in their place."""
         found = []
         for pid in self.pids(name):
             with contextlib.suppress(OSError):
                 title = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].decode()
-                if title.startswith(("ray::Learner", "ray::VLLMEngine")):
+                if title.startswith(("ray::Learner", "ray::VLLMEngine", "ray::FarLearner")):
                     found.append(title.split(".")[0])
         return sorted(found)
 
@@ -138,13 +154,14 @@ class Nodes:
         return subprocess.run(self.command(name, words.split()), capture_output=True, text=True, check=True).stdout
 
     def _ray(self, name: str, *options: str) -> None:
-        """`ray start` in a namespace, with a folder for Ray that no other node sees."""
+        """`ray start` in a namespace, with folders that no other node sees."""
         start = [
             RAY, "start", "--block", f"--node-ip-address={self.address(name)}", "--disable-usage-stats",
             f"--object-store-memory={150 << 20}", *([f"--temp-dir={self._temp}"] if name == "head" else []), *options,
         ]  # fmt: skip
-        hide = f"mount -t tmpfs none {self._temp} && " if name != "head" else ""  # a driver reads the head's
-        words = self.command(name, ["sh", "-c", f'{hide}exec "$@"', "sh", *start])
+        own = "".join(f"mount -t tmpfs none {folder} && " for folder in (self._temp, self._hidden))
+        own += f"export TMPDIR={self._temp} && "
+        words = self.command(name, ["sh", "-c", f'{own if name != "head" else ""}exec "$@"', "sh", *start])
         log = self.folder / f"{name}.log"
         deadline = time.monotonic() + PATIENCE
         while True:  # Ray gives a node 30 s to register, which a busy machine may not have for it
@@ -166,9 +183,9 @@ class Nodes:
 
 
 @contextlib.contextmanager
-def nodes(folder: Path, **num_cpus: int) -> Iterator[Nodes]:
+def nodes(folder: Path, *, hidden: str, **num_cpus: int) -> Iterator[Nodes]:
     """A head, and nodes with so many CPUs each."""
-    with Nodes(folder) as made:
+    with Nodes(folder, hidden=hidden) as made:
         for name, num in num_cpus.items():
             made.add(name, num_cpus=num)
         yield made

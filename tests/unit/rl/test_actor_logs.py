@@ -6,34 +6,41 @@ import subprocess
 import sys
 from pathlib import Path
 
-from rl.actor_logs import logged
-
 CODE = """
-import os, subprocess, sys
+import contextlib, os, subprocess, sys, time
 from pathlib import Path
-from rl.actor_logs import logged
+from rl.actor_logs import redirect
+from rl.folders import Folders, Shelf
 
-class Worker:
-    def __init__(self, word):
-        print(word, "by print", flush=True)
-        os.write(2, b"past Python\\n")
-        subprocess.run(["sh", "-c", "echo by a child"])
+class Unseen(Folders):
+    def __init__(self):
+        super().__init__(lambda method, *args: getattr(Shelf(), method)(*args))
+    def sees(self, folder):
+        return False
 
-made = logged(Worker, Path(sys.argv[1]) if sys.argv[1] else None, "engine_0")
-assert (made.__name__, made.__module__ is not None) == ("Worker", True)
-assert isinstance(made("said"), Worker)
+file = Path(sys.argv[1])
+before = file.read_text() if file.exists() else ""
+held = contextlib.ExitStack()
+redirect(file, Unseen() if sys.argv[2:] else Folders(), held)
+print("said by print", flush=True)
+os.write(2, b"past Python\\n")
+subprocess.run(["sh", "-c", "echo by a child"])
+while sys.argv[2:] and file.read_text().count("by a child") == before.count("by a child"):  # sent by a thread
+    time.sleep(0.01)
+held.close()
 """
 
 
-def run(folder: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", CODE, folder], capture_output=True, text=True, check=True)
+def run(file: Path, *how: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", CODE, str(file), *how], capture_output=True, text=True, check=True)
 
 
-def test_all_that_a_process_prints_is_in_its_file_and_a_new_process_goes_on_there(tmp_path: Path) -> None:
-    for _ in range(2):
-        done = run(str(tmp_path / "logs"))
+def test_all_that_a_process_prints_is_in_its_file_and_a_process_elsewhere_goes_on_there(tmp_path: Path) -> None:
+    file = tmp_path / "logs" / "engine_0.log"
+    for how in ([], ["unseen"]):
+        done = run(file, *how)
         assert (done.stdout, done.stderr) == ("", "")
-    lines = (tmp_path / "logs" / "engine_0.log").read_text().splitlines()
+    lines = file.read_text().splitlines()
     assert [line for line in lines if not line.startswith("--- process")] == [
         "said by print", "past Python", "by a child",
     ] * 2  # fmt: skip
@@ -42,8 +49,4 @@ def test_all_that_a_process_prints_is_in_its_file_and_a_new_process_goes_on_ther
 
 def test_where_the_folder_cannot_be_written_what_is_printed_stays_where_it_went(tmp_path: Path) -> None:
     (tmp_path / "logs").write_text("a file")
-    assert "said by print" in run(str(tmp_path / "logs")).stdout
-
-
-def test_without_a_folder_the_class_is_the_class() -> None:
-    assert logged(Path, None, "x") is Path
+    assert "said by print" in run(tmp_path / "logs" / "engine_0.log").stdout

@@ -117,6 +117,31 @@ def test_a_process_that_died_is_named_in_the_same_way() -> None:
     assert actor.failure is told.value and "\n" not in str(told.value)
 
 
+NODE_DIED = """The actor died unexpectedly before finishing this task.
+\tclass_name: Learner
+\tpid: 7
+\tip: 10.77.0.3
+The actor died because its node has died. Node Id: 00ff
+\tthe actor's node was terminated unexpectedly: health check failed due to missing too many heartbeats"""
+
+
+def test_a_process_whose_node_is_gone_or_cut_off_is_told_with_the_nodes_address_and_what_to_do() -> None:
+    error = ray.exceptions.ActorDiedError()
+    error.args, error.error_msg = (NODE_DIED,), NODE_DIED
+    told = r"^learner\.update in phase 'learn' of step 7: its node 10\.77\.0\.3 died or cannot be reached; mend it or "
+    with pytest.raises(ActorLost, match=told):
+        ask(learner_that(error))
+
+
+def test_a_process_that_does_not_start_is_told_with_what_the_cluster_lacks_for_it() -> None:
+    handle = SimpleNamespace(__ray_ready__=SimpleNamespace(remote=lambda: Reference(None)))
+    limits = ClusterConfig(start_seconds=0.01)
+    for lack, told in (("no node has room", "did not start within 0.01 s: no node has room"), ("", "did not answer")):
+        actor = Actor("engine 1", handle, limits=limits, place=Place(step=7), lack=lambda lack=lack: lack)
+        with pytest.raises(DeadlineExceeded, match=told):
+            asyncio.run(actor.ask("__ray_ready__", setting="start_seconds"))
+
+
 @pytest.mark.parametrize("error", [ValueError("learner.lr is negative"), RuntimeError("not finite"), KeyError("a")])
 def test_what_a_method_raised_arrives_as_itself_and_the_process_lives(error: Exception) -> None:
     actor = learner_that(raised_over_there(error))

@@ -43,9 +43,16 @@ def test_a_half_written_checkpoint_is_not_found(tmp_path):
         assert latest_checkpoint(tmp_path).run["step"] == 1
 
 
-def test_staging_begins_empty_whatever_a_kill_left_there(tmp_path):
-    (staging_folder(tmp_path, 2) / "rest").write_text("of a killed run")
-    assert list(staging_folder(tmp_path, 2).iterdir()) == []
+def test_what_an_attempt_that_was_given_up_still_writes_comes_into_no_checkpoint(tmp_path):
+    given_up = staging_folder(tmp_path, 2)
+    staging = staging_folder(tmp_path, 2)
+    assert list(staging.iterdir()) == []
+    (staging / "learner.pt").write_text("new")
+    (given_up / "learner.pt").write_text("stale")
+    saved = write_manifest(staging, tmp_path, run={"step": 2}, fingerprint={})
+    assert (saved / "learner.pt").read_text() == "new"
+    prune(tmp_path, 1)
+    assert steps(tmp_path) == ["step_000002"]
 
 
 def test_saving_a_step_again_replaces_it(tmp_path):

@@ -131,6 +131,41 @@ def test_tokens_that_are_only_read_cost_operations_and_no_decoding() -> None:
     assert step_seconds(all_sampled) - step_seconds(half) == pytest.approx(all_sampled["rollout_seconds"] / 2 - read)
 
 
+def test_apart_each_side_has_its_own_gpus_and_a_step_ahead_takes_the_longer_of_both_and_the_swap() -> None:
+    size, gpu = model_size(QWEN3_30B), GPUS["h100"]
+    learner, engines = plan(size, gpu, num_gpus=8, **WORK), plan(size, gpu, num_gpus=24, **WORK)
+    apart = plan(size, gpu, num_gpus=32, num_learner_gpus=8, **WORK)
+    ahead = plan(size, gpu, num_gpus=32, num_learner_gpus=8, is_ahead=True, **WORK)
+    assert apart["update_seconds"] == learner["update_seconds"]
+    assert apart["rollout_seconds"] == engines["rollout_seconds"]
+    assert apart["learning_bytes"] == learner["learning_bytes"]
+    assert apart["generating_bytes"] == engines["generating_bytes"]
+    assert apart["host_bytes"] == apart["offload_seconds"] == 0
+    both = (apart["rollout_seconds"], apart["update_seconds"])
+    assert step_seconds(apart) == pytest.approx(sum(both) + apart["swap_seconds"])
+    assert step_seconds(ahead) == pytest.approx(max(both) + apart["swap_seconds"])
+
+
+def test_the_command_divides_gpus_as_the_config_does_and_says_who_has_which(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(SMOLLM2))
+    config = tmp_path / "run.toml"
+    config.write_text(
+        f'model.path = "{tmp_path}"\ncluster.separate = true\nengine.num_engines = 3\n'
+        '[[gyms]]\nname = "arithmetic"\nbudget = 4\n'
+    )
+    told = {}
+    for more in ([], ["rollout.steps_ahead=1"], ["--learner-gpus", "5"]):
+        assert main([str(config), *more, "--gpus", "8"]) == 0
+        told[" ".join(more)] = " ".join(capsys.readouterr().out.split())
+    assert "2 GPUs learn and 6 generate, in turns;" in told[""]
+    assert "2 GPUs learn and 6 generate, one step ahead" in told["rollout.steps_ahead=1"]
+    assert "5 GPUs learn and 3 generate, one step ahead" in told["--learner-gpus 5"]
+    assert main([str(config), "--gpus", "1"]) == 2
+    assert "1 of 1 GPUs learn; want 1 or more, and 1 or more for engines" in capsys.readouterr().err
+
+
 def test_an_engine_has_a_power_of_two_of_gpus() -> None:
     found = [plan(model_size(GLM_5), GPUS["h200"], num_gpus=64, **(WORK | {"kv_cache_bytes": n})) for n in (0.0, 1e11)]
     assert [one["ranks_of_an_engine"] for one in found] == [4, 8]  # 464 and 564 GB, 127 of which a GPU takes

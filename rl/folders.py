@@ -1,0 +1,238 @@
+"""Folders of the driver's node, for processes on any node: run folder and model need lie on that one alone.
+
+    driver's node     Shelf      an actor that reads and writes files there, a piece at a time
+    a process         Folders    a folder to read is fetched, once a node; a folder to write is sent when it is written
+
+Where a process sees what the driver's node sees (it is on that node, or the file system is shared, or every node has
+the model), it reads and writes there, and nothing is copied. Whether it does is found out, not set: a folder to read
+has the same files, by size and by both ends of each; in a folder to write a mark appears that the shelf has just made.
+
+What was fetched lies in the node's folder for temporary files (`TMPDIR`) under a name made of its content, so processes
+share it, and a process that is started anew finds it there. Whoever uses something holds a lock, which the kernel takes
+away from the dead; whoever fetches something deletes first what nobody holds.
+
+Left out: fetching of a sharded checkpoint only the files that have a rank's rows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from rollout.quant.checkpoint import replace_folder
+
+__all__ = ["PIECE_BYTES", "Folders", "Shelf", "listing"]
+
+PIECE_BYTES = 32 << 20
+"""Of a file in one answer: what a copy takes of the memory of both ends."""
+_EDGE_BYTES = 1 << 16
+_Listing = Mapping[str, tuple[int, str]]
+"""Of a folder: files by their names in it, with size and a hash of both ends."""
+
+
+def listing(folder: Path) -> _Listing:
+    """The files of a folder and of those in it; nothing where there is none."""
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    return {str(file.relative_to(folder)): _facts(file) for file in files}
+
+
+def _facts(file: Path) -> tuple[int, str]:
+    size, found = file.stat().st_size, hashlib.blake2b(digest_size=16)
+    with file.open("rb") as stream:
+        found.update(stream.read(_EDGE_BYTES))
+        stream.seek(max(0, size - _EDGE_BYTES))
+        found.update(stream.read(_EDGE_BYTES))
+    return size, found.hexdigest()
+
+
+class Shelf:
+    """The driver's node as others reach it. Every call may come twice, but for `append`."""
+
+    def listing(self, folder: Path) -> _Listing:
+        return listing(folder)
+
+    def read(self, file: Path, offset: int) -> bytes:
+        """At most a piece."""
+        with file.open("rb") as stream:
+            stream.seek(offset)
+            return stream.read(PIECE_BYTES)
+
+    def write(self, file: Path, offset: int, piece: bytes) -> None:
+        """A piece of a file, on disk when this returns; its folder may be new, the one around that must be there."""
+        file.parent.mkdir(exist_ok=True)
+        with file.open("r+b" if offset else "wb") as stream:
+            stream.seek(offset)
+            stream.write(piece)
+            stream.flush()
+            os.fsync(stream.fileno())
+
+    def append(self, file: Path, text: bytes) -> None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("ab") as stream:
+            stream.write(text)
+
+    def replace(self, staging: Path, folder: Path) -> None:
+        """Put what was written beside a folder in its place."""
+        if staging.exists():
+            replace_folder(staging, folder)
+
+    def mark(self, folder: Path) -> Path:
+        """A new file that whoever sees this folder sees."""
+        folder.mkdir(parents=True, exist_ok=True)
+        mark = folder / f".{uuid.uuid4().hex}.mark"
+        mark.touch()
+        return mark
+
+    def unmark(self, mark: Path) -> None:
+        mark.unlink(missing_ok=True)
+
+
+class Folders:
+    """The driver's folders as one process has them.
+
+    Args:
+        ask: calls a method of the shelf; None: this is the driver's node.
+    """
+
+    def __init__(self, ask: Callable[..., Any] | None = None) -> None:
+        self._ask: Callable[..., Any] = ask or _nobody
+        self._is_here = ask is None
+        self._place = Path(tempfile.gettempdir()) / f"k2rl-{os.getuid()}"
+
+    @contextlib.contextmanager
+    def read(self, folder: Path) -> Iterator[Path]:
+        """Where this process finds what the driver has in `folder`, until the context ends.
+
+        Raises:
+            OSError: it could not be fetched; says what to do.
+        """
+        wanted: _Listing = {} if self._is_here else self._ask("listing", folder)
+        if all(_has(folder / name, facts) for name, facts in wanted.items()):
+            yield folder
+            return
+        key = hashlib.blake2b(json.dumps([str(folder), wanted]).encode(), digest_size=16).hexdigest()
+        copy = self._place / key / folder.name
+        with self._lock(key) as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            while not copy.is_dir():  # between two locks somebody may have deleted it
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if not copy.is_dir():
+                    self._fetch(folder, wanted, copy)
+                fcntl.flock(lock, fcntl.LOCK_SH)
+            yield copy
+
+    @contextlib.contextmanager
+    def added_to(self, folder: Path) -> Iterator[Path]:
+        """Where this process writes files that the driver is to have in `folder`, which it has; others may add some."""
+        if self.sees(folder):
+            yield folder
+            return
+        with self.scratch() as made:
+            yield made
+            self._send(made, folder)
+
+    @contextlib.contextmanager
+    def replaced(self, folder: Path) -> Iterator[Path]:
+        """Where this process makes a folder that the driver is to have as `folder`, whole or not at all; and others
+        beside it."""
+        if self.sees(folder.parent):
+            yield folder
+            return
+        with self.scratch() as made:
+            yield made / folder.name
+            for one in sorted(made.iterdir()):
+                staging = folder.with_name(f".{one.name}.{uuid.uuid4().hex}.partial")
+                self._send(one, staging)
+                self._ask("replace", staging, folder.with_name(one.name))
+
+    def sees(self, folder: Path) -> bool:
+        """Whether what is written into a folder here is there on the driver's node."""
+        if self._is_here:
+            return True
+        mark = self._ask("mark", folder)
+        try:
+            return mark.is_file()
+        finally:
+            self._ask("unmark", mark)
+
+    def append(self, file: Path, text: bytes) -> None:
+        """Add to a file of the driver's node."""
+        self._ask("append", file, text)
+
+    @contextlib.contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """An empty folder on this node, until the context or this process ends."""
+        key = uuid.uuid4().hex
+        with self._lock(key) as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            made = self._place / key
+            made.mkdir()
+            try:
+                yield made
+            finally:
+                shutil.rmtree(made, ignore_errors=True)
+
+    # -- parts --------------------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _lock(self, key: str) -> Iterator[IO[bytes]]:
+        """The file whose lock says that somebody uses `key`; it stays, or two could hold two files of one name."""
+        self._place.mkdir(mode=0o700, exist_ok=True)
+        with (self._place / f"{key}.lock").open("wb") as lock:
+            yield lock
+
+    def _fetch(self, folder: Path, wanted: _Listing, copy: Path) -> None:
+        self._sweep(copy.parent.name)
+        staging = copy.with_name(".partial")
+        try:
+            for name, (size, _) in wanted.items():
+                (staging / name).parent.mkdir(parents=True, exist_ok=True)
+                with (staging / name).open("wb") as stream:
+                    while stream.tell() < size and (piece := self._ask("read", folder / name, stream.tell())):
+                        stream.write(piece)
+            if listing(staging) != wanted:
+                raise OSError("it changed meanwhile")
+        except OSError as error:
+            raise OSError(
+                f"{folder} could not be fetched into {staging} on node {os.uname().nodename}: {error}; give that node "
+                "room there (TMPDIR), or let it see that folder"
+            ) from error
+        staging.rename(copy)
+
+    def _sweep(self, wanted: str) -> None:
+        """Delete what nobody uses."""
+        for one in self._place.glob("*.lock"):
+            if one.stem != wanted:
+                with one.open("wb") as lock, contextlib.suppress(BlockingIOError):
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(self._place / one.stem, ignore_errors=True)
+
+    def _send(self, made: Path, folder: Path) -> None:
+        for file in sorted(file for file in made.rglob("*") if file.is_file()):
+            self._send_file(file, folder / file.relative_to(made))
+
+    def _send_file(self, file: Path, there: Path) -> None:
+        with file.open("rb") as stream:
+            piece = stream.read(PIECE_BYTES)
+            self._ask("write", there, 0, piece)  # also of an empty file
+            while piece:
+                offset, piece = stream.tell(), stream.read(PIECE_BYTES)
+                if piece:
+                    self._ask("write", there, offset, piece)
+
+
+def _has(file: Path, facts: tuple[int, str]) -> bool:
+    return file.is_file() and _facts(file) == facts
+
+
+def _nobody(method: str, *args: object) -> None:
+    raise AssertionError(f"{method} was asked of a shelf on this very node")
