@@ -172,7 +172,8 @@ def test_a_run_equals_one_without_a_fault_where_the_learners_link_was_cut_and_ca
     wait_for(lambda: cluster.actors(lost) == [])
 
     straight = cluster.start("head", runs.command(tmp_path / "run" / "straight", CUT))
-    assert straight.wait(timeout=PATIENCE) == 0
+    output, _ = straight.communicate(timeout=PATIENCE)
+    assert straight.returncode == 0, output
     assert_same_run(runs, tmp_path / "run" / "cut", tmp_path / "run" / "straight", num_steps=3)
     assert [cluster.files(name) for name in others] == [[], []]
 
