@@ -16,7 +16,8 @@ where the gym comes to rest before.
 
 Nothing is paid where nothing faults. Under a storm the faulting responses of one task share one control: whoever comes
 while it runs waits for it, and its result is kept for a while. The first rule is a function of task and gym alone, so a
-resumed run comes to the same verdict; the second needs a request that this process has scored before.
+resumed run comes to the same verdict; the second needs a request that this process has scored before, so there a
+resumed run may come to another.
 
 Left out: faults that are ours whatever the response (the gym cannot be built, does what its `needs` do not declare,
 says that its service failed).
@@ -179,7 +180,9 @@ class Controls:
             worker of the gym will do.
         """
         task, _ = pickle.loads(request.payload)
-        key = (spec.name, request.kind, hashlib.blake2b(pickle.dumps(task)).digest(), same_task)
+        # that there is no sample holds until the gym has scored one
+        has_earlier = self.has_earlier(spec.name)
+        key = (spec.name, request.kind, hashlib.blake2b(pickle.dumps(task)).digest(), same_task, has_earlier)
 
         def check() -> None:
             if is_stopped():

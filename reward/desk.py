@@ -3,7 +3,7 @@
 A fault of the gym is tried again in a fresh worker. Where it repeats, a control sample (reward/control.py) says whether
 the response is to blame. A batch is judged one by one then; of a group of siblings, those that break the gym alone are
 found and the others scored without them. Where there is no control sample, because the gym has scored nothing yet, the
-ticket is held until it has, and is then served anew; where the gym comes to rest before, the fault is ours.
+ticket is held with its faults until it has; where the gym comes to rest before, the fault is ours.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class Desk:
         ticket.future.set_result(scores)
 
     def _settle(self, gym: str) -> None:
-        """Serve what is undecided anew once there is a control sample, and answer it where none can come any more."""
+        """Serve what is undecided again once there is a control sample, and answer it where none can come any more."""
         has_control = self.controls.has_earlier(gym)
         if not has_control and self.queue.is_busy(gym):
             return
@@ -106,15 +106,16 @@ class Desk:
             held = self._undecided.pop(gym, [])
         for ticket, scores in held:
             if not (has_control and self.queue.push(ticket)):
-                self._answer(ticket, scores)
+                self._answer(ticket, cancelled(ticket) if self.closing.is_set() else scores)
 
     def _judge(self, ticket: Ticket, is_stopped: Callable[[], bool]) -> list[Score]:
-        scores = self._attempts(ticket, is_stopped)
+        scores = ticket.faults or self._attempts(ticket, is_stopped)
         suspects = [score for score in scores if is_suspect(score)]
         if not suspects or is_stopped():
             if all(score.status is Status.OK for score in scores):
                 self.controls.remember(ticket.gym, ticket.request)
             return scores
+        ticket.faults = scores
         try:
             return self._told_apart(ticket, scores, is_stopped)
         except Stopped:

@@ -55,7 +55,9 @@ class EpisodeControls:
             if is_stopped():
                 raise Stopped
 
-        key = (spec.name, hashlib.blake2b(pickle.dumps((task, seed))).digest(), same_task)
+        with self._lock:
+            has_earlier = bool(self._earlier.get(spec.name))  # that there is no sample holds until then
+        key = (spec.name, hashlib.blake2b(pickle.dumps((task, seed))).digest(), same_task, has_earlier)
         return self._kept.get(key, lambda: self._run(spec, task, seed, is_stopped, same_task=same_task), check)
 
     def _run(self, spec: GymSpec, task: Task, seed: int, is_stopped: IsStopped, *, same_task: bool) -> Control | None:

@@ -22,6 +22,10 @@ _POLL_SECONDS = 0.05
 _Result = TypeVar("_Result")
 
 
+class _GaveUp(Exception):
+    """Who ran it left without a result."""
+
+
 class Kept(Generic[_Result]):
     """Results by key. Thread-safe."""
 
@@ -31,7 +35,7 @@ class Kept(Generic[_Result]):
         """
         self._seconds = seconds
         self._lock = threading.Lock()
-        self._known: OrderedDict[Hashable, tuple[float, Future[_Result | None]]] = OrderedDict()
+        self._known: OrderedDict[Hashable, tuple[float, Future[_Result]]] = OrderedDict()
 
     def get(self, key: Hashable, run: Callable[[], _Result], check: Callable[[], None]) -> _Result:
         """The kept result, or that of `run`, in this thread or in the one that runs it already.
@@ -42,39 +46,42 @@ class Kept(Generic[_Result]):
         while True:
             found, is_mine = self._entry(key)
             if is_mine:
-                result = None
                 try:
                     result = run()
-                    return result
-                finally:
-                    self._settle(key, found, result)
+                except BaseException:
+                    self._drop(key)
+                    found.set_exception(_GaveUp())
+                    raise
+                self._keep(key, found)
+                found.set_result(result)
+                return result
             while True:
                 check()
                 try:
-                    known = found.result(_POLL_SECONDS)
-                    break
+                    return found.result(_POLL_SECONDS)
                 except NotYet:
                     continue
-            if known is not None:
-                return known  # None: who ran it gave up, so it is run anew
+                except _GaveUp:
+                    break  # it is run anew
 
-    def _entry(self, key: Hashable) -> tuple[Future[_Result | None], bool]:
+    def _entry(self, key: Hashable) -> tuple[Future[_Result], bool]:
         """The future of a result, and whether the caller has to run it."""
         with self._lock:
             until, found = self._known.get(key, (0.0, Future()))
             if key in self._known and time.monotonic() < until:
                 return found, False
-            fresh: Future[_Result | None] = Future()
+            fresh: Future[_Result] = Future()
             self._known[key] = (float("inf"), fresh)
             self._known.move_to_end(key)
             while len(self._known) > _MAX_KEPT:
                 self._known.popitem(last=False)
             return fresh, True
 
-    def _settle(self, key: Hashable, future: Future[_Result | None], result: _Result | None) -> None:
+    def _drop(self, key: Hashable) -> None:
         with self._lock:
-            if result is None:
-                self._known.pop(key, None)
-            elif key in self._known:
+            self._known.pop(key, None)
+
+    def _keep(self, key: Hashable, future: Future[_Result]) -> None:
+        with self._lock:
+            if key in self._known:
                 self._known[key] = (time.monotonic() + self._seconds, future)
-        future.set_result(result)

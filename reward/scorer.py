@@ -1,11 +1,12 @@
 """Scores responses in worker processes that can be killed, so that no gym can harm the run or its neighbours.
 
-`await scorer.score(...)` always answers with a Score, within the gym's own deadline: a gym that hangs, crashes, exits,
-raises or answers garbage costs its sample after one retry in a fresh worker, and nothing else. A control sample
-(reward/control.py) then tells whose fault it was: the response's (`timeout`, `crashed`), or the gym's
-(`verifier_error`, masked). Each worker serves one gym and one request at a time. Who is next is fair over gyms and
-first in, first out within one (reward/waiting.py); the caller's own await is the back-pressure. Cancelling the await
-kills the worker that was busy with it, with all its children.
+`await scorer.score(...)` always answers with a Score, and each attempt ends within the gym's own deadline: a gym that
+hangs, crashes, exits, raises or answers garbage costs its sample after one retry in a fresh worker, and nothing else. A
+control sample (reward/control.py) then tells whose fault it was: the response's (`timeout`, `crashed`), or the gym's
+(`verifier_error`, masked); where there is none yet, the answer waits for the gym's other requests. Each worker serves
+one gym and one request at a time. Who is next is fair over gyms and first in, first out within one (reward/waiting.py);
+the caller's own await is the back-pressure. Cancelling the await kills the worker that was busy with it, with all its
+children.
 
 *Asking again is safe.* A request with an id, gym and content that is under way, or was answered lately, gets that
 answer; it is not verified twice. Faults of ours are not kept: asking again is then a new attempt.

@@ -38,6 +38,8 @@ class Ticket:
     num_waiting: int = 1
     """Callers that want the answer; at 0 the ticket is given up."""
     is_given_up: bool = False
+    faults: list[Score] = field(default_factory=list)
+    """What both attempts came to, where the gym broke: of a ticket that is served again, nothing is tried again."""
 
 
 class Gate:

@@ -121,19 +121,25 @@ def with_star_import(source: str, modules: set[str], reference: str, entry_point
     last import, as far as the tests read it and an import or a built-in would hide it. Where the task names nothing and
     the tests read nothing but built-ins, the submission's come before Python's.
     """
-    tree, table = parse(source), symtable(source, "tests", "exec")
+    tree = parse(source)
+    try:
+        table = symtable(source, "tests", "exec")
+    except (SyntaxError, RecursionError) as error:  # a parser lets pass: a star import in a function, arguments twice
+        raise ValueError(f"test source is not Python: {type(error).__name__}: {error}") from None
     imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
     own = [node for node in imports if not modules.isdisjoint(_modules_of(node))]
     if own and not any(node.names[0].name == "*" for node in own):
         return source
     read = _globals_read(table)
-    task = _named_by_task(reference, entry_point) - {s.get_name() for s in table.get_symbols() if s.is_assigned()}
-    imported = {alias.asname or alias.name for node in imports if node not in own for alias in node.names}
+    assigned = {s.get_name() for s in table.get_symbols() if s.is_assigned()}
+    task = _named_by_task(reference, entry_point) - assigned
+    names = [alias for node in imports if node not in own for alias in node.names]
+    imported = {alias.asname or alias.name.split(".")[0] for alias in names}
     if task:
         hidden = {name for name in task & read if "*" in imported or name in imported or hasattr(builtins, name)}
         taken = f"from solution import {', '.join(sorted(hidden))}" if hidden else ""
     else:
-        free = {name for name in read - imported if not name.startswith("__")}
+        free = {name for name in read - imported - assigned if not name.startswith("__")}
         is_builtin = free and all(hasattr(builtins, name) for name in free)
         taken = f"from solution_or_builtins import {', '.join(sorted(free))}" if is_builtin else ""
     top = [node for node in tree.body if node in imports]

@@ -14,8 +14,8 @@ from gyms.constraints.wordlists import MINOR_TITLE_WORDS
 
 RULES = Rules()
 ifeval, ifbench, training = (RULES.of(source) for source in ("IFEval", "IFBench", "open-instruct"))
-_COMMAS = re.compile("[,\uff0c\u060c\u3001\ufe50\uff64\ufe10\u055d\u1363\u2e32\u2e34\u2e41]|(?<=\\S)\u201a")
-"""U+201A is a comma behind a word, and before one a quotation mark."""
+_COMMAS = re.compile("[,\uff0c\u060c\u3001\ufe50\uff64\ufe10\u055d\u1363\u2e32\u2e34\u2e41]|(?<=\\w)\u201a")
+"""U+201A is a comma behind a word, and anywhere else a quotation mark, within others too."""
 _DOTS = re.compile("[.\u2026\uff0e\u3002\u2024]")
 _EXCLAMATIONS = re.compile("[!\uff01\u203c\u2049]")
 

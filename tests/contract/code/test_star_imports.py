@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gyms.api import Score, Services, Task
+from gyms.api import Score, Services, Status, Task
 from gyms.code.gym import Code, CodeSettings
 from gyms.sandbox import Sandbox
 
@@ -32,6 +32,20 @@ def test_a_star_import_brings_the_builtin_that_the_task_wants(sandbox: Sandbox) 
         task = {"prompt": "x", "tests": [{"pytest": source, "ids": ["test_one"]}], **data}
         assert score(sandbox, task, "def pow(a, b):\n    return a**b").value == 1.0
         assert score(sandbox, task, "def pow(a, b):\n    return a * b").value == 0.0
+
+
+@pytest.mark.parametrize("line", ["WANT = 8", "import os.path\nWANT = 8 if os.path else 0"])
+def test_what_the_tests_make_themselves_is_no_name_that_they_want_of_a_submission(sandbox: Sandbox, line: str) -> None:
+    source = f"from solution import *\n{line}\ndef test_one():\n    assert pow(2, 3) == WANT\n"
+    task = {"prompt": "x", "tests": [{"pytest": source, "ids": ["test_one"]}]}
+    assert score(sandbox, task, "def pow(a, b):\n    return a**b").value == 1.0
+    assert score(sandbox, task, "def pow(a, b):\n    return a * b").value == 0.0
+
+
+@pytest.mark.parametrize("tests", ["def test_a():\n    from solution import *", "def test_a(x, x):\n    assert f(x)"])
+def test_tests_that_no_python_compiles_are_a_bad_task(sandbox: Sandbox, tests: str) -> None:
+    found = score(sandbox, {"prompt": "x", "tests": [{"pytest": tests, "ids": ["test_a"]}]}, "def f(x):\n    return x")
+    assert found.status is Status.BAD_TASK and "test source is not Python" in found.detail
 
 
 FACT = "def factorial(n):\n    return 1 if n < 2 else n * factorial(n - 1)"

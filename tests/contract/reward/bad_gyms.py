@@ -334,6 +334,11 @@ class HasGold(Obedient):
             calls.write("x")
         return self.do_well("")
 
+    def do_crash(self, argument: str) -> Score:
+        """As `exit`, and says how often."""
+        self.do_count(argument)
+        return self.do_exit("")
+
     def do_waitmark(self, argument: str) -> Score:
         """Says that it has begun, and answers once there is a file that says go."""
         Path(argument).touch()

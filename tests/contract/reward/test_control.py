@@ -111,6 +111,35 @@ def test_the_first_response_of_all_is_held_until_another_one_is_scored(num_worke
         assert fresh.tally["gym"] == {"verifier_error": 3, "timeout": 1, "crashed": 2, "ok": 1, CONTROL_FLAG: 3}
 
 
+def test_a_response_that_is_held_is_tried_no_further(tmp_path: Path) -> None:
+    tries = tmp_path / "tries"
+
+    async def both(scorer: Scorer) -> list[Score]:
+        asked = [scorer.score(text, "gym", task(None), text) for text in (f"crash {tries}", "well")]
+        return await asyncio.gather(*asked)
+
+    with Scorer([spec()], num_workers=1) as fresh:
+        assert [score.status for score in asyncio.run(both(fresh))] == [Status.CRASHED, Status.OK]
+    assert tries.read_text() == "xx"
+
+
+def test_what_is_held_when_scoring_stops_is_cancelled(tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+
+    async def stop(scorer: Scorer) -> list[Score]:
+        waiting = asyncio.create_task(scorer.score("b", "gym", task(None), f"waitmark {mark}"))
+        while not mark.exists():
+            await asyncio.sleep(0.02)
+        held = asyncio.create_task(scorer.score("a", "gym", task(None), "raise"))
+        while not scorer._desk._undecided:
+            await asyncio.sleep(0.02)
+        scorer.close()
+        return await asyncio.gather(held, waiting)
+
+    with Scorer([spec("PatientWithGold")], num_workers=2) as fresh:
+        assert {score.status for score in asyncio.run(stop(fresh))} == {Status.CANCELLED}
+
+
 def test_no_control_runs_where_nothing_faults(tmp_path: Path) -> None:
     calls = tmp_path / "calls"
     with Scorer([spec()]) as fresh:

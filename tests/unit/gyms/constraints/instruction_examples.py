@@ -167,7 +167,8 @@ CASES: list[tuple[str, dict, list[str], list[str]]] = [
     ("change_case:english_lowercase", {}, [ENGLISH, "we are here"], ["The sun is out.", GERMAN.lower(), "hm", "12345",
         "http://example.org"]),
     (
-        "punctuation:no_comma", {}, ["No signs here.", "Er sagt \u201aja\u2018."],
+        "punctuation:no_comma", {},
+        ["No signs here.", "Er sagt \u201aja\u2018.", "\u201e\u201aja\u2018\u201c (\u201aja\u2018) \u2014\u201aja"],
         ["one, two", "one\u201a two", "\u4e00\uff0c\u4e8c", "a\u060c b"],
     ),
     (

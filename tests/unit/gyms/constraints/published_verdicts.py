@@ -29,7 +29,7 @@ VERDICTS = {
     "change_case:capital_word_frequency": "++|--+",
     "change_case:english_capital": "++-|-----",
     "change_case:english_lowercase": "++|----+",
-    "punctuation:no_comma": "++|-+++",
+    "punctuation:no_comma": "+++|-+++",
     "startend:quotation": "+-+|---+-+",
     "copy:repeat_phrase": "+|-+--",
     "copy:copy": "-+|--",
