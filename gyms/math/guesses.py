@@ -18,7 +18,7 @@ from gyms.math.relations import FalseEquation
 from gyms.math.remarks import spelled
 from gyms.math.scalars import Rules, same_value
 from gyms.math.tree import Node, Unreadable, num
-from gyms.math.units import parse_unit, sizes_like
+from gyms.math.units import parse_unit, scaled, sizes_like
 
 __all__ = ["guess_behind", "restates"]
 
@@ -55,8 +55,10 @@ def guess_behind(text: str, end: int) -> str:
     if value[0].isalpha() and value[1:2].isalpha():
         number = spelled(value)
         return "" if number is None else str(number)
-    unit = parse_unit(match["noun"] or "")
-    return f"{value} {match['noun']}" if unit is not None and not unit.is_label else value
+    noun = match["noun"] or ""
+    unit = parse_unit(noun)
+    is_part = noun == "percent" or scaled(noun, 0) or (unit is not None and not unit.is_label)
+    return f"{value} {noun}" if is_part else value
 
 
 def restates(guess: str, answer: str) -> bool:

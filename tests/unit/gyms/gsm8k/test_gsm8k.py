@@ -352,6 +352,16 @@ def test_a_guess_of_another_number_behind_the_answer_makes_it_none(mark: str) ->
     assert value(f"{mark}\n\nOr maybe 17.0", "17") == value(f"{mark}\n\nWe checked it.\n#### 17", "17") == 1.0
 
 
+@pytest.mark.parametrize(
+    ("response", "number"),
+    [
+        ("#### 1500000\nOr 1.5 million.", "1500000"), ("It is 1500000. Or 1.5 million.", "1500000"),
+    ],
+)  # fmt: skip
+def test_the_same_number_in_other_words_behind_the_answer_leaves_it(response: str, number: str) -> None:
+    assert value(response, number) == 1.0
+
+
 def test_a_marked_number_may_be_said_in_words() -> None:
     for said, number in (("seventeen", "17"), ("three apples", "3"), ("twelve dozen", "144"), ("two thirds", "2/3")):
         assert value(f"#### {said}", number) == 1.0

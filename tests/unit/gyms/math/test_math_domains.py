@@ -177,6 +177,7 @@ def test_a_guess_of_another_value_behind_a_mark_makes_it_no_answer(mark: str, gu
         ("x<2", r"\boxed{x<2}, or $x<3$."), (r"\pi", r"\boxed{\pi} or 3.24."), ("36", r"\boxed{36} or $6^3$."),
         (r"120\text{ minutes}", r"\boxed{120\text{ minutes}}, or 3 hours."), ("120", r"\boxed{120}, or 3 hours."),
         ("18", r"\boxed{18 \text{ cm}}, or 17 cm."), ("C", r"\boxed{C}; or D."),
+        ("2", r"\boxed{2} or 2 million."), ("50", r"\boxed{50} or 50 dozen."),
     ],
 )  # fmt: skip
 def test_a_guess_in_another_form_or_unit_is_compared(gold: str, response: str) -> None:
@@ -216,7 +217,8 @@ def test_a_guess_in_words_behind_a_claim_in_words_makes_it_no_answer() -> None:
         ("18", "#### 18\n\nAlternatively, $3 \\cdot 6$."), ("18", "<answer>18</answer>\n\nAlternatively: $36/2$."),
         ("2.5", r"\boxed{2.5\text{ m}}, or $250\text{ cm}$."), ("1500", "#### 1500\nor 1.5 kg"),
         ("120", "#### 120 minutes\nOr maybe 2 hours."), ("B", r"\boxed{B} or (B)."), ("C", r"\boxed{C}; or 6."),
-        (r"\text{no solution}", r"\boxed{\text{no solution}} or $\emptyset$."),
+        (r"\text{no solution}", r"\boxed{\text{no solution}} or $\emptyset$."), ("24", r"\boxed{24} or 2 dozen."),
+        ("1000000", r"\boxed{1000000} or 1 million."), ("1/2", r"\boxed{\frac12} or 50 percent."),
     ],
 )  # fmt: skip
 def test_the_same_value_or_talk_behind_a_claim_leaves_it(gold: str, response: str) -> None:
