@@ -259,7 +259,7 @@ def _score_response(response: str, gold: Fraction, *, asks_percent: bool) -> Sco
         return Score(status=Status.TOO_COMPLEX, detail=f"the last number has over {MAX_NUMBER_CHARS} characters")
     is_column = _BARE_NUMBERS.fullmatch(said) and len({match.group() for match in numbers}) > 1
     before = numbers[-2] if len(numbers) > 1 else last
-    guess = guess_behind(said, before.end())
+    guess = guess_behind(said, before.end(), is_claim=False)
     is_guess = guess and parse_number(guess) != parse_number(before.group())
     is_hedged = is_guess or (is_column and parse_number(said) is None)
     if is_hedged or _GUESSES.search(said, max(0, last.start() - MAX_GUESS_CHARS), last.start()):

@@ -42,14 +42,18 @@ _END = (
 _GUESS = re.compile(
     rf"[$*_\"')}}\]\\]{{0,4}}(?:(?P<asked>[.!]{{0,2}}\?)|[.!?,;]{{0,3}})[*_\"']{{0,4}}"
     rf"(?:[ \t]{{0,9}}\n){{0,{MAX_LINES}}}[ \t]{{0,9}}[*_\"'(]{{0,4}}"
-    rf"(?:{_HEDGE}[,:]?[ ]{{0,3}}|(?(asked)|(?!)))(?:(?:{_FILLER}),?[ ]{{0,3}}){{0,6}}[*_(]{{0,4}}{_VALUE}{_END}"
+    rf"(?:(?P<hedge>{_HEDGE})[,:]?[ ]{{0,3}}|(?(asked)|(?!)))"
+    rf"(?:(?:{_FILLER}),?[ ]{{0,3}}){{0,6}}[*_(]{{0,4}}{_VALUE}{_END}"
 )
 
 
-def guess_behind(text: str, end: int) -> str:
-    """The value that is guessed behind a sentence, which ends at `end`; empty where none is."""
+def guess_behind(text: str, end: int, *, is_claim: bool = True) -> str:
+    """The value that is guessed behind a sentence, which ends at `end`; empty where none is.
+
+    Where it is not told to be a claim, a value behind its question mark is the answer: "What is 9 + 9? 18."
+    """
     match = _GUESS.match(text, end) if len(text) > end + 2 else None  # nearly all boxes end the text
-    if match is None:
+    if match is None or not (is_claim or match["hedge"]):
         return ""
     value = match["value"].replace(r"\approx", "")
     if value[0].isalpha() and value[1:2].isalpha():

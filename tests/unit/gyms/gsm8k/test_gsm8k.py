@@ -362,6 +362,11 @@ def test_the_same_number_in_other_words_behind_the_answer_leaves_it(response: st
     assert value(response, number) == 1.0
 
 
+def test_an_unmarked_answer_may_stand_behind_its_question() -> None:
+    assert value("What is 2 + 16? 18.", "18") == 1.0
+    assert value("Is it 17? Or 18?", "18") == value("Is it 17? Maybe 18.", "18") == 0.0
+
+
 def test_a_marked_number_may_be_said_in_words() -> None:
     for said, number in (("seventeen", "17"), ("three apples", "3"), ("twelve dozen", "144"), ("two thirds", "2/3")):
         assert value(f"#### {said}", number) == 1.0
