@@ -75,8 +75,11 @@ _NUMBER = (
 )
 _NUMBERS = re.compile(rf"(?<![\w.\\^_]){_NUMBER}")
 _BECAUSE = re.compile(
-    r"[ ,](?:because|since|as|which|so|where|when|making|meaning|for)\b|;(?= (?!or\b|and\b)[A-Za-z']{2,} )"
+    r"[ ,](?:because|since|as|which|so|where|when|making|meaning|for)\b"
+    r"|;(?= (?!and\b)[A-Za-z']{2,} )(?!.*(?:\b(?:or|not|no|but|if|actually|rather|instead|wait|otherwise|alternatively"
+    r"|maybe|perhaps|possibly|could|may|might)\b|n't\b))"
 )
+"""What gives a reason; a semicolon ends the claim too, but for words behind it that doubt or mend it."""
 _LEAD_IN = re.compile(
     r"(?:\b(?:is|are|equals|be|get|gives|have|that|answer|thus|so|therefore|hence)\b|[:=\u2248]|\\approx)", re.I
 )

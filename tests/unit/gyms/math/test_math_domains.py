@@ -162,6 +162,15 @@ def test_a_guess_of_another_value_behind_a_claim_makes_it_no_answer(guess: str) 
     assert not verify("17", f"The answer is $17${guess}").is_right
 
 
+@pytest.mark.parametrize(
+    "mended",
+    ["actually it is 18", "could be 18 too", "not 17 but 18", "it may be 18", "if that is wrong then 18"],
+)
+def test_words_behind_a_semicolon_that_doubt_the_claim_are_part_of_it(mended: str) -> None:
+    assert verify("17", "The answer is 17; the others give 18.").is_right
+    assert not verify("17", f"The answer is 17; {mended}.").is_right
+
+
 @pytest.mark.parametrize("guess", [" or 18", ", maybe 18", ". Or maybe 18.", "\n\nOr 18?", "\n\n\nOr 18.", "\n(or 18)"])
 @pytest.mark.parametrize("mark", [r"\boxed{17}", r"$\boxed{17}$", "<answer>17</answer>", "#### 17"])
 def test_a_guess_of_another_value_behind_a_mark_makes_it_no_answer(mark: str, guess: str) -> None:
