@@ -56,7 +56,7 @@ def guess_behind(text: str, end: int, *, is_claim: bool = True) -> str:
     if match is None or not (is_claim or match["hedge"]):
         return ""
     value = match["value"].replace(r"\approx", "")
-    if value[0].isalpha() and value[1:2].isalpha():
+    if value[:2].isalpha() and len(value) > 1:
         number = spelled(value)
         return "" if number is None else str(number)
     noun = match["noun"] or ""

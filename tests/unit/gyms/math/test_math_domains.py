@@ -194,6 +194,7 @@ def test_a_guess_in_another_form_or_unit_is_compared(gold: str, response: str) -
 
 
 def test_talk_behind_a_mark_leaves_it() -> None:
+    assert verify("17", r"\boxed{17} or \approx").is_right
     for talk in (". Note: 18 is not prime.", "\n\nPerhaps there is a way in 3 lines.", ". Or, in words, seventeen."):
         assert verify("17", rf"\boxed{{17}}{talk}").is_right
     assert verify("17", "The answer is 17; the others give 18.").is_right
