@@ -9,7 +9,7 @@ settings name; an answer without `####` must be one number. Local files are read
 and every other marked number must agree with it. A last marker that holds anything but one number (and perhaps its name
 and unit) is unreadable rather than passed over, so echoing the instruction earns nothing. Without a marker the last
 number of the text counts, unless it ends a list of guesses (flag `hedge`). A guess behind the answer ("Or maybe 18.")
-must agree with it. Thoughts without an end have no answer.
+must have its value, in whatever form. Thoughts without an end have no answer.
 
 *What a number is.* The math gym's reader (gyms/math/read.py) reads it, by a narrower rule: one number as digits, a
 fraction of two, or a mixed number, with its dress: `2{,}450`, `y = 2450`, `24 \text{ pens}`, 24 euros, <24>; behind a
@@ -35,7 +35,7 @@ from pydantic import ConfigDict, Field, model_validator
 from gyms.api import Score, Services, Split, Status, Task, message
 from gyms.columns import Reads, RowSettings
 from gyms.math.exact import NotScalar, TooBig, exact
-from gyms.math.guesses import guess_behind
+from gyms.math.guesses import guess_behind, restates
 from gyms.math.normal import normalise
 from gyms.math.read import read_labelled
 from gyms.math.relations import FalseEquation, assigned
@@ -210,10 +210,7 @@ def parse_number(text: str, *, is_percent_bare: bool = True) -> Fraction | None:
     if node is None or not _is_number(node):
         return None
     is_percent = any(part.op == "percent" for part in walk(node))
-    try:
-        value = exact(node).as_rational()
-    except (NotScalar, TooBig, Unreadable):
-        return None
+    value = _value_of(node)
     return value if value is None or not (is_percent and is_percent_bare) else 100 * value
 
 
@@ -226,6 +223,22 @@ def _said(text: str) -> Node | None:
         return None
     node = gives.value if gives is not None else node
     return node.args[0] if node.op == "quantity" else node
+
+
+def _value_of(node: Node) -> Fraction | None:
+    try:
+        return exact(node).as_rational()
+    except (NotScalar, TooBig, Unreadable):
+        return None
+
+
+def _contradicts(guess: str, answer: str) -> bool:
+    """Whether a guess has another value than the answer, whatever its form and unit, and however percent is meant."""
+    claimed, said = ({parse_number(text, is_percent_bare=bare) for bare in (True, False)} for text in (answer, guess))
+    if said == {None}:
+        node = _said(guess)
+        said = {_value_of(node) if node is not None else None}
+    return said != {None} and not said & claimed and not restates(guess, answer)
 
 
 def _is_number(node: Node) -> bool:
@@ -248,7 +261,7 @@ def _score_response(response: str, gold: Fraction, *, asks_percent: bool) -> Sco
         if values[-1] is None:
             answer = marked[-1].strip()[:MAX_NUMBER_CHARS]
             return Score(status=Status.INVALID_ANSWER, answer=answer, detail="the marked answer is not one number")
-        is_sure = not guess or parse_number(guess, is_percent_bare=asks_percent) == values[-1]
+        is_sure = not guess or not _contradicts(guess, marked[-1])
         flags = frozenset() if is_sure and set(values) <= {None, values[-1]} else frozenset({"conflict"})
         return _verdict(marked[-1].strip(), values[-1], gold, flags)
     numbers = list(_NUMBERS.finditer(said))
@@ -259,8 +272,8 @@ def _score_response(response: str, gold: Fraction, *, asks_percent: bool) -> Sco
         return Score(status=Status.TOO_COMPLEX, detail=f"the last number has over {MAX_NUMBER_CHARS} characters")
     is_column = _BARE_NUMBERS.fullmatch(said) and len({match.group() for match in numbers}) > 1
     before = numbers[-2] if len(numbers) > 1 else last
-    guess = guess_behind(said, before.end())
-    is_guess = guess and parse_number(guess) != parse_number(before.group())
+    guess = guess_behind(said, before.end(), is_claim=False)
+    is_guess = guess and _contradicts(guess, before.group())
     is_hedged = is_guess or (is_column and parse_number(said) is None)
     if is_hedged or _GUESSES.search(said, max(0, last.start() - MAX_GUESS_CHARS), last.start()):
         return _verdict(last.group(), None, gold, frozenset({"unmarked", "hedge"}))

@@ -75,8 +75,11 @@ _NUMBER = (
 )
 _NUMBERS = re.compile(rf"(?<![\w.\\^_]){_NUMBER}")
 _BECAUSE = re.compile(
-    r"[ ,](?:because|since|as|which|so|where|when|making|meaning|for)\b|;(?= (?!or\b|and\b)[A-Za-z']{2,} )"
+    r"[ ,](?:because|since|as|which|so|where|when|making|meaning|for)\b"
+    r"|;(?= (?!and\b)[A-Za-z']{2,} )(?!.*(?:\b(?:or|not|no|but|if|actually|rather|instead|wait|otherwise|alternatively"
+    r"|maybe|perhaps|possibly|could|may|might)\b|n't\b))"
 )
+"""What gives a reason; a semicolon ends the claim too, but for words behind it that doubt or mend it."""
 _LEAD_IN = re.compile(
     r"(?:\b(?:is|are|equals|be|get|gives|have|that|answer|thus|so|therefore|hence)\b|[:=\u2248]|\\approx)", re.I
 )
@@ -103,6 +106,8 @@ class Extracted(NamedTuple):
     problem: str = ""
     """Why there is no answer, where there is none."""
     flags: frozenset[str] = frozenset()
+    guess: str = ""
+    """What is guessed behind the last final, see `guesses`."""
 
 
 def extract(response: str) -> Extracted:
@@ -128,6 +133,7 @@ def _from_blocks(blocks: list[str], boxes: list[_Final], guess: str) -> Extracte
     """What the answer tags hold; boxes outside, and a guess behind them, must agree with it."""
     finals = [box.text for box in boxes]
     flags: frozenset[str] = frozenset()
+    found = Extracted()
     for block in blocks:
         found = _marked(block)
         if found.problem:
@@ -138,9 +144,8 @@ def _from_blocks(blocks: list[str], boxes: list[_Final], guess: str) -> Extracte
             finals[-1:] = found.finals
     if not finals[-1]:
         return Extracted(problem="the final answer is empty")
-    finals[-1] += f" or {guess}" if guess else ""
     distinct = list(dict.fromkeys(reversed(finals)))[: MAX_DISTINCT_FINALS + 1]
-    return Extracted(tuple(reversed(distinct)), flags=flags)
+    return Extracted(tuple(reversed(distinct)), flags=flags, guess=guess or found.guess)
 
 
 def _answer_blocks(segment: str) -> list[str] | None:
@@ -200,6 +205,7 @@ class _Final(NamedTuple):
     is_mark: bool
     is_loose: bool = False
     is_box: bool = False
+    guess: str = ""
 
 
 def _marked_in(segment: str) -> Extracted:
@@ -211,8 +217,7 @@ def _marked_in(segment: str) -> Extracted:
     if not finals:
         return Extracted()
     last = finals[-1]
-    if last.is_mark and last.text and (guess := guess_behind(segment, last.end)):
-        finals[-1] = last._replace(text=f"{last.text} or {guess}")
+    guess = guess_behind(segment, last.end) if last.is_mark else last.guess
     if not finals[-1].text.strip(" \t\n$.{}"):
         return Extracted(problem="the final answer is empty")
     flags = frozenset({"loose_box"}) if any(final.is_loose for final in finals) else frozenset[str]()
@@ -221,7 +226,8 @@ def _marked_in(segment: str) -> Extracted:
     said = [final.text for final in finals if final.is_box]
     boxes = tuple(text for text, before in zip(said, [None, *said], strict=False) if text != before)
     phrases = frozenset(distinct) - marked
-    return Extracted(tuple(reversed(distinct)), phrases, boxes=boxes[-MAX_DISTINCT_FINALS - 1 :], flags=flags)
+    boxes = boxes[-MAX_DISTINCT_FINALS - 1 :]
+    return Extracted(tuple(reversed(distinct)), phrases, boxes=boxes, flags=flags, guess=guess)
 
 
 def _hashes(segment: str, *, has_box: bool) -> list[_Final]:
@@ -241,10 +247,10 @@ def _phrases(segment: str, *, last_mark: int, has_mark: bool) -> list[_Final]:
         if _CHECK.search(segment, max(0, match.start() - MAX_CHECK_CHARS), match.start()):
             continue
         if match[1] or match.start() >= last_mark:
-            text = _phrase_content(segment, match.end())
+            text, guess = _phrase_content(segment, match.end())
             is_free = not _BOX.search(text) and "####" not in text and not _PHRASE.search(text)
             if text and is_free and (not has_mark or _CLAIM.search(text) or _is_number_word(text)):
-                found.append(_Final(match.start(), match.end(), text, False))
+                found.append(_Final(match.start(), match.end(), text, False, guess=guess))
     return found
 
 
@@ -341,7 +347,7 @@ def _joined(segment: str, boxes: list[_Final]) -> list[_Final]:
     return finals
 
 
-def _phrase_content(segment: str, start: int) -> str:
+def _phrase_content(segment: str, start: int) -> tuple[str, str]:
     """What "the answer is" says, up to the end of the sentence, and the guess behind it."""
     window = segment[start : start + MAX_UNMARKED_CHARS].replace('\\"', '"')
     window = window[adverbs_end(window) :]
@@ -353,8 +359,7 @@ def _phrase_content(segment: str, start: int) -> str:
     formula = _MATH.match(window)
     end = _SENTENCE_END.search(window, formula.end() if formula is not None else 0)
     text = _claimed(window, formula, end)
-    guess = guess_behind(window, end.start()) if end is not None and text else ""
-    return f"{text} or {guess}" if guess else text
+    return text, guess_behind(window, end.start()) if end is not None and text else ""
 
 
 def _claimed(window: str, formula: re.Match[str] | None, end: re.Match[str] | None) -> str:

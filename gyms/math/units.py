@@ -28,6 +28,7 @@ __all__ = [
     "parse_unit",
     "read_compound",
     "scaled",
+    "sizes_like",
 ]
 
 
@@ -167,6 +168,11 @@ MAX_LABEL_WORDS = 4
 def known(name: str) -> bool:
     """True for the name of a unit of more than one letter."""
     return name in _TABLE and name not in _SINGLE_LETTER
+
+
+def sizes_like(unit: Unit) -> frozenset[Fraction]:
+    """The factors of the units of a unit's dimensions."""
+    return frozenset(other.factor for other in _TABLE.values() if other.dimensions == unit.dimensions)
 
 
 def currency(command: str) -> Unit:

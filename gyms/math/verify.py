@@ -16,6 +16,7 @@ from gyms.math.choices import choice_and_rest, choice_of, last_claim, may_stand_
 from gyms.math.compare import equivalent, share_right
 from gyms.math.extract import MAX_DISTINCT_FINALS, TOO_LONG, Extracted, extract
 from gyms.math.gold import BadGold, Gold, read_gold
+from gyms.math.guesses import restates
 from gyms.math.normal import literal, normalise
 from gyms.math.read import read, read_labelled
 from gyms.math.relations import FalseEquation
@@ -128,6 +129,14 @@ def _check_finals(gold: Gold, found: Extracted) -> AnswerCheck:
             status=Status.NO_ANSWER, flags=found.flags | {"conflict", "hedge"}, detail="the boxes hold several answers"
         )
     checked = _check(gold, answer, found.flags)
+    if found.guess:
+        both = _check(gold, f"{answer} or {found.guess}", found.flags)
+        if both.is_right:
+            checked = both
+        elif checked.is_right and not _says_again(gold, found.guess, answer):
+            return AnswerCheck(
+                status=Status.OK, answer=answer, flags=checked.flags | {"conflict"}, detail=f"or {found.guess}"
+            )
     if len(finals) > 1 and checked.is_right:
         replaced = {box.strip() for box in found.boxes} if gold.finals == "last" and answer in found.boxes else set()
         others = [final for final in finals[:-1] if final not in replaced]
@@ -161,6 +170,13 @@ def _agrees(gold: Gold, other: str, answer: str) -> bool:
         return equivalent(read_labelled(answer), read_labelled(other), Rules())
     except (Unreadable, FalseEquation):
         return False
+
+
+def _says_again(gold: Gold, guess: str, answer: str) -> bool:
+    """Whether a guess says the right answer anew; behind a letter without a known option, what is no letter may."""
+    if gold.is_choice and not gold.option and choice_of(guess) is None:
+        return True
+    return _agrees(gold, guess, answer) or restates(guess, answer)
 
 
 def _is_readable(text: str) -> bool:

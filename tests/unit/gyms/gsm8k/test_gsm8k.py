@@ -161,7 +161,9 @@ def test_a_division_left_to_the_reader_is_refused(response: str) -> None:
     assert gym().score(task("18"), "36/2 is 18\n#### 18 km/h").value == 1.0
 
 
-@pytest.mark.parametrize("response", ["#### 18%", "\\boxed{18\\%}", "#### 18 percent", "It is 18 %."])
+@pytest.mark.parametrize(
+    "response", ["#### 18%", "\\boxed{18\\%}", "#### 18 percent", "It is 18 %.", "\\boxed{18\\%} or 0.18."]
+)
 def test_percent_is_the_bare_number_only_where_the_question_asks_for_it(response: str) -> None:
     asked = Task(id="t", prompt=(), data={"answer": "18", "question": "What percent of the pens are red?"})
     assert gym().score(asked, response).value == gym().score(asked, "#### 18").value == 1.0
@@ -347,9 +349,26 @@ def test_odd_long_strings_are_scored_in_linear_time() -> None:
 
 @pytest.mark.parametrize("mark", ["#### 17", r"\boxed{17}", "The answer is 17."])
 def test_a_guess_of_another_number_behind_the_answer_makes_it_none(mark: str) -> None:
-    for guess in ("\n\nOr maybe 18.", "\nPerhaps 18", " Or 18?"):
+    for guess in ("\n\nOr maybe 18.", "\nPerhaps 18", " Or 18?", "\nOr $3 \\times 6$.", "\nOr 18%."):
         assert not value(mark + guess, "17") and not value(mark + guess, "18")
     assert value(f"{mark}\n\nOr maybe 17.0", "17") == value(f"{mark}\n\nWe checked it.\n#### 17", "17") == 1.0
+
+
+@pytest.mark.parametrize(
+    ("response", "number"),
+    [
+        ("#### 18\nAlternatively, $3 \\times 6$.", "18"), ("#### 2 hours\nOr 120 minutes.", "2"),
+        ("#### 18\nOr x.", "18"), (r"\boxed{0.5} or 50%.", "0.5"),
+        ("#### 1500000\nOr 1.5 million.", "1500000"), ("It is 1500000. Or 1.5 million.", "1500000"),
+    ],
+)  # fmt: skip
+def test_the_same_number_in_other_words_behind_the_answer_leaves_it(response: str, number: str) -> None:
+    assert value(response, number) == 1.0
+
+
+def test_an_unmarked_answer_may_stand_behind_its_question() -> None:
+    assert value("What is 2 + 16? 18.", "18") == 1.0
+    assert value("Is it 17? Or 18?", "18") == value("Is it 17? Maybe 18.", "18") == 0.0
 
 
 def test_a_marked_number_may_be_said_in_words() -> None:

@@ -162,6 +162,15 @@ def test_a_guess_of_another_value_behind_a_claim_makes_it_no_answer(guess: str) 
     assert not verify("17", f"The answer is $17${guess}").is_right
 
 
+@pytest.mark.parametrize(
+    "mended",
+    ["actually it is 18", "could be 18 too", "not 17 but 18", "it may be 18", "if that is wrong then 18"],
+)
+def test_words_behind_a_semicolon_that_doubt_the_claim_are_part_of_it(mended: str) -> None:
+    assert verify("17", "The answer is 17; the others give 18.").is_right
+    assert not verify("17", f"The answer is 17; {mended}.").is_right
+
+
 @pytest.mark.parametrize("guess", [" or 18", ", maybe 18", ". Or maybe 18.", "\n\nOr 18?", "\n\n\nOr 18.", "\n(or 18)"])
 @pytest.mark.parametrize("mark", [r"\boxed{17}", r"$\boxed{17}$", "<answer>17</answer>", "#### 17"])
 def test_a_guess_of_another_value_behind_a_mark_makes_it_no_answer(mark: str, guess: str) -> None:
@@ -171,7 +180,21 @@ def test_a_guess_of_another_value_behind_a_mark_makes_it_no_answer(mark: str, gu
     assert "#" in mark or verify("17", mark + guess.replace("18", "17.0")).is_right
 
 
+@pytest.mark.parametrize(
+    ("gold", "response"),
+    [
+        ("x<2", r"\boxed{x<2}, or $x<3$."), (r"\pi", r"\boxed{\pi} or 3.24."), ("36", r"\boxed{36} or $6^3$."),
+        (r"120\text{ minutes}", r"\boxed{120\text{ minutes}}, or 3 hours."), ("120", r"\boxed{120}, or 3 hours."),
+        ("18", r"\boxed{18 \text{ cm}}, or 17 cm."), ("C", r"\boxed{C}; or D."),
+        ("2", r"\boxed{2} or 2 million."), ("50", r"\boxed{50} or 50 dozen."),
+    ],
+)  # fmt: skip
+def test_a_guess_in_another_form_or_unit_is_compared(gold: str, response: str) -> None:
+    assert not verify(gold, response).is_right
+
+
 def test_talk_behind_a_mark_leaves_it() -> None:
+    assert verify("17", r"\boxed{17} or \approx").is_right
     for talk in (". Note: 18 is not prime.", "\n\nPerhaps there is a way in 3 lines.", ". Or, in words, seventeen."):
         assert verify("17", rf"\boxed{{17}}{talk}").is_right
     assert verify("17", "The answer is 17; the others give 18.").is_right
@@ -195,6 +218,17 @@ def test_a_guess_in_words_behind_a_claim_in_words_makes_it_no_answer() -> None:
         ("17", "The answer is 17. Or maybe seventeen."),
         ("17", "The answer is 17. Perhaps $x=3$ looked right at first, but it fails."),
         ("17", "The answer is 17. Possibly $n$ could be larger, but no."), ("17", "The answer is 17. Or so I think."),
+        ("[1,2]", r"\boxed{[1,2]} or $1\le x\le 2$."), ("[1,2]", r"The answer is $[1,2]$. Or $1 \le x \le 2$."),
+        ("x<2", r"\boxed{x<2}, or $(-\infty, 2)$."), (r"\{1,2\}", r"\boxed{\{1,2\}}, or $x \in \{1,2\}$."),
+        ("(1,2)", r"\boxed{(1,2)} or $x=1, y=2$."), ("y=2x+1", r"\boxed{y=2x+1}, or $2x - y + 1 = 0$."),
+        ("1/3", r"\boxed{\frac13} or 0.33."), (r"\pi", r"\boxed{\pi} or 3.14."),
+        (r"\pi", r"<answer>\pi</answer> or 3.14"),
+        (r"2\sqrt{3}", r"\boxed{2\sqrt3} (or $\approx 3.46$)."), ("36", r"\boxed{36} or $6^2$."),
+        ("18", "#### 18\n\nAlternatively, $3 \\cdot 6$."), ("18", "<answer>18</answer>\n\nAlternatively: $36/2$."),
+        ("2.5", r"\boxed{2.5\text{ m}}, or $250\text{ cm}$."), ("1500", "#### 1500\nor 1.5 kg"),
+        ("120", "#### 120 minutes\nOr maybe 2 hours."), ("B", r"\boxed{B} or (B)."), ("C", r"\boxed{C}; or 6."),
+        (r"\text{no solution}", r"\boxed{\text{no solution}} or $\emptyset$."), ("24", r"\boxed{24} or 2 dozen."),
+        ("1000000", r"\boxed{1000000} or 1 million."), ("1/2", r"\boxed{\frac12} or 50 percent."),
     ],
 )  # fmt: skip
 def test_the_same_value_or_talk_behind_a_claim_leaves_it(gold: str, response: str) -> None:
