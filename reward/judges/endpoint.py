@@ -27,7 +27,7 @@ MAX_REPLY_BYTES = 4 << 20
 MAX_WAIT_SECONDS = 30.0
 _MAY_PASS = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 _FILTERED = re.compile(rb'"code":\s*"content_filter"')
-"""What a server's filter says of a prompt (Azure's, with status 400). Where a prompt is quoted, its quotes are escaped."""
+"""What a server's filter says of a prompt (Azure's, with status 400); quoted prompts have escaped quotes."""
 _TOO_LONG = ("context length", "context_length", "maximum context", "too long", "max_model_len")
 
 
