@@ -7,7 +7,7 @@ stored episodes hold them, and a replay asks nobody. They are text like any othe
 model made of its part: nothing, half a sentence, a tool call. Its thoughts are cut; its words are never in the loss.
 
 *Every question is answered by itself*: no model remembers what it was asked before. So a question costs the same at the
-end of an episode as at its start, and no policy can ask until a prompt is too long, which would mask.
+end of an episode as at its start, and no policy can ask until a prompt is too long.
 
 *Whose fault?* A model that cannot be asked is ours: the episode ends there, masked. One that refuses to answer, that
 answers without a text, or whose context the question does not fit says nothing: a policy that finds out what makes it
