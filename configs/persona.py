@@ -20,7 +20,8 @@ class PersonaConfig(Section):
     endpoint: EndpointConfig = EndpointConfig()
     """The other model. Only for `source = "endpoint"`."""
     max_tokens: Positive = 64
-    """Most tokens of an answer; what is cut off there is said as it is."""
+    """Most tokens of an answer, its thoughts among them: one that is cut off there is said as it is, and one cut off in
+    its thoughts is silent (`rollout/silent_answers_frac`)."""
     temperature: Annotated[float, Field(ge=0.0, le=4.0)] = 1.0
     """Temperature of the answers; 0 is greedy."""
 

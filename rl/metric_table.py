@@ -95,6 +95,9 @@ METRICS: tuple[Metric, ...] = (
         ("rollout/turns_mean", "turns", "mean over episodes of many turns; null where no gym has them"),
         ("rollout/unread_calls_frac", "fraction",
          "tool calls that were not what their tool takes, or could not be read at all"),
+        ("rollout/silent_answers_frac", "fraction",
+         "answers without a word of those that a model gave as a persona (`persona`): it refused, had no room, was cut "
+         "off in its thoughts, or was asked too much in one turn; null where none was asked"),
         ("rollout/tokens_per_second", "tokens/s",
          "`rollout/num_tokens` over `phase/rollout_seconds` or `phase/ahead_seconds`: all engines, verifiers included"),
     ),

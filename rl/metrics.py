@@ -72,6 +72,9 @@ def step_metrics(
         "rollout/unread_calls_frac": _mean(
             [c.arguments is None for s in scored for t in s.sample.turns for c in t.turn.calls]
         ),
+        "rollout/silent_answers_frac": _mean(
+            [not c.heard.strip() for s in scored for t in s.sample.turns for c in t.turn.calls if c.heard is not None]
+        ),
         **_gap_metrics(gap),
         "rollout/stale_gap_mean": None if stale_gap is None else stale_gap.mean,
         "rollout/tokens_per_second": num_tokens / drawing_seconds if drawing_seconds else None,

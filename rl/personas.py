@@ -7,11 +7,11 @@ stored episodes hold them, and a replay asks nobody. They are text like any othe
 model made of its part: nothing, half a sentence, a tool call. Its thoughts are cut; its words are never in the loss.
 
 *Every question is answered by itself*: no model remembers what it was asked before. So a question costs the same at the
-end of an episode as at its start, and no policy can ask until a prompt is too long, which would mask.
+end of an episode as at its start, and no policy can ask until a prompt is too long.
 
-*Whose fault?* A model that cannot be asked is ours: the episode ends there, masked. One that refuses to answer, or
-answers without a text, says nothing: a policy that finds out what makes it do so must not be masked for it. For the
-same reason a long question is cut.
+*Whose fault?* A model that cannot be asked is ours: the episode ends there, masked. One that refuses to answer, that
+answers without a text, or whose context the question does not fit says nothing: a policy that finds out what makes it
+do so must not be masked for it. A persona that fits no context even where nothing is asked is ours.
 
 A frozen copy of the policy is an endpoint that serves one: engines hold one set of weights.
 """
@@ -23,9 +23,11 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from configs.schema import Config
-from gyms.api import Call, Tool, Turn, message
+from gyms.api import Call, Message, Tool, Turn, message
+from gyms.episodes.calling import MAX_CALLS_A_TURN
 from reward.judges.api import Cause, JudgeFailed, JudgeRequest
 from reward.judges.endpoint import Endpoint, EndpointSettings
+from reward.together import together
 from rl.replies import Samples, reply_of
 from rollout.chat import ChatFormat
 
@@ -33,9 +35,11 @@ __all__ = ["Answers", "Personas", "Question", "hear"]
 
 MAX_QUESTION_CHARS = 2000
 """Characters of a question that are read."""
+MAX_HEARD = MAX_CALLS_A_TURN
+"""The first calls of a turn, of which questions are answered, all at once: environments with a limit run no more."""
 MAX_ANSWER_CHARS = 8192
 """Characters that are kept of an answer: a server need not keep to `persona.max_tokens`."""
-_SAYS_NOTHING: frozenset[Cause] = frozenset({"refused", "unreadable"})
+_SAYS_NOTHING: frozenset[Cause] = frozenset({"refused", "unreadable", "too_long"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +69,7 @@ class Answers(Protocol):
 
 
 async def hear(policy: Answers, turn: Turn, tools: Sequence[Tool], *, name: str, seed: Callable[[int], int]) -> Turn:
-    """The turn, with what was said to its questions, in their order.
+    """The turn, with what was said to its questions: "" to those behind MAX_HEARD calls.
 
     Args:
         name: of the turn.
@@ -76,11 +80,13 @@ async def hear(policy: Answers, turn: Turn, tools: Sequence[Tool], *, name: str,
     async def answered(place: int, call: Call) -> Call:
         if call.arguments is None or call.tool not in personas:
             return call
+        if place >= MAX_HEARD:
+            return replace(call, heard="")
         text = "\n".join(map(str, call.arguments.values()))[:MAX_QUESTION_CHARS]
         asked = Question(id=f"{name}/{place}", persona=personas[call.tool], text=text, seed=seed(place))
         return replace(call, heard=await policy.answer(asked))
 
-    return replace(turn, calls=tuple([await answered(place, call) for place, call in enumerate(turn.calls)]))
+    return replace(turn, calls=tuple(await together([answered(*placed) for placed in enumerate(turn.calls)])))
 
 
 class Personas:
@@ -99,8 +105,7 @@ class Personas:
         """What is said; JudgeFailed where the model could not be asked."""
         request = JudgeRequest(
             id=question.id,
-            # one message, as some templates know no system's
-            messages=(message("user", f"{question.persona}\n\n{question.text}"),),
+            messages=_told(question.persona, question.text),
             max_tokens=self._settings.max_tokens,
             temperature=self._settings.temperature,
             seed=question.seed,
@@ -111,15 +116,27 @@ class Personas:
             else:
                 reply = await reply_of(
                     policy, chat, request, name=f"persona/{question.id}", context_length=self._context_length,
-                    shortened_by="persona.max_tokens",
+                    shortened_by="persona.max_tokens", alone=True,
                 )  # fmt: skip
         except JudgeFailed as failure:
-            if failure.cause in _SAYS_NOTHING:
-                return ""
-            raise
+            if failure.cause not in _SAYS_NOTHING or not self._has_room(question.persona, chat):
+                raise
+            return ""
         return reply.text[:MAX_ANSWER_CHARS].encode(errors="replace").decode()  # half a surrogate pair is no text
+
+    def _has_room(self, persona: str, chat: ChatFormat) -> bool:
+        """Whether a persona that is asked nothing can be played; what fits an endpoint is not known."""
+        if self._endpoint is not None:
+            return True
+        prompt_ids = chat.prompt_ids(_told(persona, ""), alone=True)
+        return len(prompt_ids) + self._settings.max_tokens <= self._context_length
 
     async def aclose(self) -> None:
         """Close the connections."""
         if self._endpoint is not None:
             await self._endpoint.aclose()
+
+
+def _told(persona: str, text: str) -> tuple[Message, ...]:
+    """What the model is told, and nothing else: one message, as some templates know no system's."""
+    return (message("user", f"{persona}\n\n{text}"),)

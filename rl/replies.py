@@ -20,7 +20,14 @@ class Samples(Protocol):
 
 
 async def reply_of(
-    policy: Samples, chat: ChatFormat, request: JudgeRequest, *, name: str, context_length: int, shortened_by: str
+    policy: Samples,
+    chat: ChatFormat,
+    request: JudgeRequest,
+    *,
+    name: str,
+    context_length: int,
+    shortened_by: str,
+    alone: bool = False,
 ) -> JudgeReply:
     """What the policy says to a request.
 
@@ -28,11 +35,12 @@ async def reply_of(
         name: of the request among all that the engines are asked.
         context_length: of the engines, in tokens.
         shortened_by: the setting that makes such requests shorter.
+        alone: without `model.system_prompt`; a judge has it, as the policy learns to judge with it.
 
     Raises:
         JudgeFailed: it is too long for the context.
     """
-    prompt_ids = chat.prompt_ids(request.messages)
+    prompt_ids = chat.prompt_ids(request.messages, alone=alone)
     if len(prompt_ids) + request.max_tokens > context_length:
         raise JudgeFailed(
             "too_long",

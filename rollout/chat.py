@@ -181,18 +181,19 @@ class ChatFormat:
                 )
 
     def prompt_ids(
-        self, messages: Sequence[Message], tools: Sequence[Tool] = (), *, is_past: bool = False
+        self, messages: Sequence[Message], tools: Sequence[Tool] = (), *, is_past: bool = False, alone: bool = False
     ) -> tuple[int, ...]:
         """Token ids of a prompt, up to where the assistant begins to write.
 
         Args:
             tools: of the task, which the prompt shows.
             is_past: what it writes is an earlier turn, without its thoughts.
+            alone: without the run's system prompt.
 
         Raises:
             ValueError: messages that are none, or that the template refuses.
         """
-        rendered, special = self._rendered(messages, tools, is_past=is_past)
+        rendered, special = self._rendered(messages, tools, is_past=is_past, alone=alone)
         return tuple(special) if special is not None else self._encode(rendered)
 
     def reply_ids(
@@ -325,8 +326,7 @@ class ChatFormat:
 
     def response_lengths(self, texts: Sequence[str]) -> list[int | ValueError]:
         """Numbers of tokens that `response_ids` gives, or what it raises; quicker than one by one."""
-        lengths = self._lengths(self._checked, texts)
-        return [length + 1 if isinstance(length, int) else length for length in lengths]
+        return [one + 1 if isinstance(one, int) else one for one in self._lengths(self._checked, texts)]
 
     def _lengths(self, rendered: Callable[[Any], _Rendered], given: Sequence[Any]) -> list[int | ValueError]:
         found: list[int | ValueError] = [0] * len(given)
@@ -347,13 +347,15 @@ class ChatFormat:
                 found[i] = len(ids)
         return found
 
-    def _rendered(self, messages: Sequence[Message], tools: Sequence[Tool] = (), *, is_past: bool = False) -> _Rendered:
+    def _rendered(
+        self, messages: Sequence[Message], tools: Sequence[Tool] = (), *, is_past: bool = False, alone: bool = False
+    ) -> _Rendered:
         """The prompt as text, and its token ids where that text does not say all of it."""
         if not messages:
             raise ValueError("a prompt without messages")
         for number, given in enumerate(messages):
             check_message(number, given)
-        messages = self._with_system(messages, tools)
+        messages = messages if alone else self._with_system(messages, tools)
         contents = [m["content"] for m in messages]
         rendered = self._render(messages, tools, is_past=is_past)
         if not self.use_template:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -18,13 +19,15 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from reward.judges.api import JudgeFailed, JudgeReply, JudgeRequest
+from reward.judges.api import Cause, JudgeFailed, JudgeReply, JudgeRequest
 
 __all__ = ["Endpoint", "EndpointSettings"]
 
 MAX_REPLY_BYTES = 4 << 20
 MAX_WAIT_SECONDS = 30.0
 _MAY_PASS = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+_FILTERED = re.compile(rb'"code":\s*"content_filter"')
+"""What a server's filter says of a prompt (Azure's, with status 400); quoted prompts have escaped quotes."""
 _TOO_LONG = ("context length", "context_length", "maximum context", "too long", "max_model_len")
 
 
@@ -115,8 +118,7 @@ class Endpoint:
                 return _read(raw)
             trouble = f"HTTP {status}: {raw[:300].decode('utf-8', 'replace')}"
             if status not in _MAY_PASS:
-                long = status in (400, 413, 422) and any(word in trouble.lower() for word in _TOO_LONG)
-                raise JudgeFailed("too_long" if long else "unavailable", self._safe(trouble))
+                raise JudgeFailed(_cause(status, raw, trouble), self._safe(trouble))
             wait = max(wait, _retry_after(headers))
         raise JudgeFailed("unavailable", self._safe(f"{self.settings.num_tries} tries, the last: {trouble}"))
 
@@ -163,6 +165,14 @@ class Endpoint:
 
     def _safe(self, text: str) -> str:
         return text.replace(self._key, "***") if self._key else text
+
+
+def _cause(status: int, raw: bytes, trouble: str) -> Cause:
+    """What a status means that will not pass; "unavailable" is ours, the others are of what was sent."""
+    if status in (400, 422) and _FILTERED.search(raw):
+        return "refused"
+    is_long = status in (400, 413, 422) and any(word in trouble.lower() for word in _TOO_LONG)
+    return "too_long" if is_long else "unavailable"
 
 
 def _read(raw: bytes) -> JudgeReply:

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -38,8 +39,8 @@ NOT_RUN: Mapping[str, str] = {
     "curl *": SERVES,
     "vllm.*": SERVES,
     "rl.evaluate *": RUNS,
-    "rl.replay *": "tests/integration/test_algorithm.py: takes a run's checkpoint",
-    "rl.export *": RUNS,
+    "rl.replay *": RUNS,
+    "rl.export *": "tests/unit/rl/test_export.py: takes a run's checkpoint",
     "rl.prepare *": "downloads 93 MB; `make model` before the tests does it",
     "rl.page.command *--follow": "ends at Ctrl-C; tests/unit/rl/page/test_command.py",
     "rl.page.command runs/shop*": "of a run that a page leaves to the reader",
@@ -75,11 +76,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def process_as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def process_as_it_was() -> Iterator[None]:
     """What a program sets for its own process is taken back."""
-    monkeypatch.setattr(os, "environ", os.environ.copy())
     level, modules = logging.root.level, set(sys.modules)
-    yield
+    with mock.patch.dict(os.environ):
+        yield
     logging.root.setLevel(level)
     for name in ("my_losses", "my_advantages"):
         if name not in modules:

@@ -22,6 +22,7 @@ REQUEST = JudgeRequest(
     schema=VerdictForm().schema(),
 )  # fmt: skip
 Answer = tuple[int, dict[str, str], bytes]
+FILTERED = json.dumps({"error": {"message": "The prompt was filtered. " * 20, "code": "content_filter"}}).encode()
 
 
 def completion(content: Any = '{"winner": "A"}', *, finish: str = "stop", **extra: Any) -> bytes:
@@ -132,6 +133,10 @@ def test_what_may_pass_is_tried_again_within_bounds(serve: Callable[..., Server]
         (404, b"no such model", "unavailable"),
         (400, b"This model's maximum context length is 4096 tokens", "too_long"),
         (307, b"", "unavailable"),
+        (400, FILTERED, "refused"),
+        (422, FILTERED, "refused"),
+        (401, FILTERED, "unavailable"),
+        (400, json.dumps({"detail": {"input": FILTERED.decode()}}).encode(), "unavailable"),
     ],
 )
 def test_what_will_not_pass_is_not_tried_again(

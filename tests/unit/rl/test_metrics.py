@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from configs.load import load_config
-from gyms.api import Status
+from gyms.api import Call, Status, Turn
 from gyms.response import Response
 from reward.calibration import Calibration, CriticGate
 from reward.control import CONTROL_FLAG
@@ -26,7 +26,7 @@ from rl.partial import PartialGroup
 from rl.shaping import Shaping
 from rl.thinking import Thinking
 from rl.update import UpdateMetrics
-from rollout.types import FinishReason
+from rollout.types import FinishReason, PlayedTurn
 
 GAP = LogprobGap(num=9, mean=0.02, stderr=0.01, max=0.5, median=0.015, p90=0.1, p99=0.3, p999=0.4, kl_k3=0.001)
 DOCUMENT = Path(__file__).parents[3] / "docs" / "metrics.md"
@@ -118,6 +118,14 @@ def test_responses_that_were_stopped_in_a_loop_are_counted_among_the_truncated_a
     row = row_of([group(0, cut, loop, scored(1.0), scored(0.0))])
     assert row["rollout/truncated_frac"] == 2 / 4 and row["rollout/repetition_frac"] == 1 / 4
     assert row["faults/masked_frac"] == 0.0
+
+
+def test_answers_without_a_word_are_counted_among_those_that_a_model_gave(group, scored):
+    calls = tuple(Call(id=text or "", tool="t", arguments={}, heard=text) for text in (None, "", " ", "No.", "8"))
+    one = scored(1.0)
+    asked = replace(one, sample=replace(one.sample, turns=(PlayedTurn(turn=Turn(text="", calls=calls)),)))
+    assert row_of([group(0, asked, 0.0)])["rollout/silent_answers_frac"] == 2 / 4
+    assert row_of([group(0, 1.0, 0.0)])["rollout/silent_answers_frac"] is None
 
 
 def test_responses_that_broke_their_verifier_are_counted_apart(group, scored):

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from configs.schema import Config, TinyModelConfig
-from gyms.api import Call, Services, Status, Task, Tool, Turn
+from gyms.api import Call, Services, Status, Task, Tool, Turn, message
 from gyms.episodes.checks import play as played
 from gyms.episodes.turns import turn_of_json
 from gyms.mixture import EpisodeLimits, GymEntry
@@ -23,7 +23,7 @@ from reward.judges.api import JudgeFailed
 from reward.rules import TruncationRule
 from rl.collect import collect, sample_seed
 from rl.partial import PartialGroup
-from rl.personas import MAX_ANSWER_CHARS, MAX_QUESTION_CHARS, Personas, Question, hear
+from rl.personas import MAX_ANSWER_CHARS, MAX_HEARD, MAX_QUESTION_CHARS, Personas, Question, hear
 from rl.sample_rows import sample_rows
 from rl.tiny_model import build_tiny_model
 from rollout.chat import ChatFormat
@@ -68,6 +68,21 @@ def test_the_well_formed_calls_of_a_tool_with_a_persona_are_answered_and_no_othe
     assert user.asked[0] == Question(id="t/0", persona=ASK.persona, text="Which colour?", seed=10)
     assert user.asked[1].seed == 13 and len(user.asked[1].text) == MAX_QUESTION_CHARS
     assert asyncio.run(hear(user, turn, [LOOK], name="t", seed=int)) == turn and len(user.asked) == 2
+
+
+def test_a_turns_questions_are_asked_at_once_and_those_behind_its_first_calls_hear_nothing() -> None:
+    class AtOnce(Answering):
+        async def answer(self, question: Question) -> str:
+            await super().answer(question)
+            await asyncio.sleep(0)  # the others ask
+            return str(len(self.asked))
+
+    user = AtOnce(lambda asked: "")
+    calls = tuple(call(number, "look" if number == 1 else "ask", "?") for number in range(64))
+    heard = asyncio.run(hear(user, Turn(text="", calls=calls), [ASK, LOOK], name="t", seed=int))
+    said = [one.heard for one in heard.calls]
+    assert MAX_HEARD == 8 and said[:8] == ["7", None, *["7"] * 6]
+    assert said[8:] == [""] * 56, "and not None, which has the environment answer by itself"
 
 
 # -- in episodes -------------------------------------------------------------------------------------------------------
@@ -231,9 +246,27 @@ def test_the_policy_is_asked_with_the_personas_budget_and_temperature(chat: Chat
 
 
 def test_a_prompt_that_leaves_no_room_for_an_answer_is_ours_and_names_the_setting(chat: ChatFormat) -> None:
-    tight = Personas(config_of(context_length=128, max_tokens=100))
+    tight = Personas(config_of(context_length=120, max_tokens=100))  # the persona alone has 21
     with pytest.raises(JudgeFailed, match=r"too_long: 34 tokens and a reply of 100 .* lower persona\.max_tokens"):
         asyncio.run(tight.answer(ASKED, Engine(), chat))
+
+
+def test_a_question_that_leaves_no_room_for_an_answer_hears_nothing(chat: ChatFormat) -> None:
+    engine, tight = Engine(), Personas(config_of(context_length=121, max_tokens=100))
+    assert asyncio.run(tight.answer(ASKED, engine, chat)) == "" and not engine.requests
+
+
+def test_the_policy_plays_somebody_without_the_runs_system_prompt(
+    chat: ChatFormat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chat, "use_template", True)
+    monkeypatch.setattr(chat.tokenizer, "chat_template", "{% for m in messages %}{{ m.content }}.{% endfor %}")
+    monkeypatch.setattr(chat, "system_prompt", "Think.")
+    engine = Engine()
+    asyncio.run(Personas(config_of()).answer(ASKED, engine, chat))
+    (request,) = engine.requests
+    assert chat.decode(request.prompt_ids) == "You want a red bag.\n\nWhich colour?."
+    assert chat.decode(chat.prompt_ids([message("user", "Hi")])) == "Think..Hi.", "which it has else"
 
 
 def completion(content: str | None, **choice: object) -> dict[str, object]:
@@ -272,6 +305,14 @@ def test_an_endpoints_words_are_a_text_and_where_it_refuses_it_says_nothing(repl
     ((_, body),) = asked
     assert body["messages"] == [{"role": "user", "content": "You want a red bag.\n\nWhich colour?"}]
     assert (body["max_tokens"], body["temperature"], body["seed"]) == (9, 1.0, 11)
+
+
+@pytest.mark.parametrize(
+    "error", [{"message": "filtered", "code": "content_filter"}, {"message": "maximum context length is 4096 tokens"}]
+)
+def test_a_question_that_an_endpoint_will_not_take_hears_nothing(error: object) -> None:
+    heard, asked = asked_of(answering(**{"chat/completions": says({"error": error}, status=400)}))
+    assert heard == "" and len(asked) == 1
 
 
 def test_an_endpoint_that_is_busy_is_ours() -> None:
