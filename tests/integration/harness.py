@@ -18,6 +18,7 @@ import psutil
 from rl.learner import Learner, LearnerSettings
 from rl.metric_table import metric_of
 from rl.mismatch import Mismatch
+from rollout.engine.compat import _ENVIRONMENT
 from rollout.quant.scheme import QuantScheme
 
 ROOT = Path(__file__).parents[2]
@@ -111,8 +112,10 @@ class Runs:
         return done.stdout
 
     def environment(self) -> dict[str, str]:
+        """This process's, without what an engine here has set for itself: one that forgets to is to be found out."""
         own = {} if self._address is None else {"RAY_ADDRESS": self._address, "RAY_AUTH_MODE": "token"}
-        return {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"} | own
+        dropped = {"RAY_ADDRESS", *_ENVIRONMENT}
+        return {key: value for key, value in os.environ.items() if key not in dropped} | own
 
     @staticmethod
     def rows(run_dir: Path, name: str = "metrics.jsonl") -> list[dict[str, Any]]:

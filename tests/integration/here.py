@@ -11,9 +11,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, wait
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import torch
@@ -27,8 +29,7 @@ from rl.report import Report
 from rl.run import Run
 from rl.train import train
 from rollout.engine.device import this_device
-from rollout.engine.engine import VLLMEngine
-from tests.integration.harness import ROOT, SHORT
+from tests.integration.harness import PATIENCE, ROOT, SHORT
 
 ONE_THREAD = "cluster.cpus_per_bundle=1"
 """What a run on Ray is told that must equal one here, bit for bit: sums are in the order of one thread."""
@@ -53,28 +54,56 @@ def run_here(run_dir: Path, overrides: Sequence[str] = (), *, config: str = "tin
 
 
 class ProcessHere:
-    """An object whose methods run on threads of its own: a `rl.processes.Process`."""
+    """An object whose methods run on threads of its own: a `rl.processes.Process`.
 
-    def __init__(self, kind: type, *args: Any, name: str, num_threads: int) -> None:
+    Its threads are daemons and it knows one limit, whatever the setting: what hangs fails its test, not all tests.
+    """
+
+    def __init__(self, kind: type, *args: Any, name: str, num_threads: int, limit_seconds: float) -> None:
         self.name = name
         self.failure: Exception | None = None
-        self._threads = ThreadPoolExecutor(num_threads, initializer=torch.set_num_threads, initargs=(1,))
-        self._inside = self._threads.submit(kind, *args)
+        self._limit_seconds = limit_seconds
+        self._calls: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
+        self._threads = [threading.Thread(target=self._serve, daemon=True) for _ in range(num_threads)]
+        for thread in self._threads:
+            thread.start()
+        self._inside = self._submit(lambda: kind(*args))
+
+    def _submit(self, call: Callable[[], Any]) -> Future[Any]:
+        answer: Future[Any] = Future()
+        self._calls.put((answer, call))
+        return answer
+
+    def _serve(self) -> None:
+        torch.set_num_threads(1)
+        while (item := self._calls.get()) is not None:
+            answer, call = item
+            if not answer.set_running_or_notify_cancel():
+                continue
+            try:
+                answer.set_result(call())
+            except BaseException as error:  # whoever asked is to hear of it
+                answer.set_exception(error)
 
     async def ask(self, method: str, *args: Any, setting: str, **kwargs: Any) -> Any:
-        inside = await asyncio.wrap_future(self._inside)
+        inside = await self._answer(self._inside)
         if method == "__ray_ready__":
             return None
-        return await asyncio.wrap_future(self._threads.submit(getattr(inside, method), *args, **kwargs))
+        return await self._answer(self._submit(lambda: getattr(inside, method)(*args, **kwargs)))
+
+    async def _answer(self, answer: Future[Any]) -> Any:
+        return await asyncio.wait_for(asyncio.wrap_future(answer), self._limit_seconds)
 
     async def ask_shared(self, method: str, *args: Any, setting: str, **kwargs: Any) -> tuple[Any, Any]:
         return await self.ask(method, *args, setting=setting, **kwargs)
 
     def end(self) -> None:
-        inside = self._inside.result()
-        if isinstance(inside, VLLMEngine):
-            inside.close()
-        self._threads.shutdown()
+        """Close what was made. Why something was not, whoever asked has heard."""
+        wait([self._inside], self._limit_seconds)
+        if self._inside.done() and not self._inside.cancelled() and self._inside.exception() is None:
+            getattr(self._inside.result(), "close", lambda: None)()
+        for _ in self._threads:
+            self._calls.put(None)
 
 
 class ProcessesHere:
@@ -82,7 +111,8 @@ class ProcessesHere:
 
     host = "127.0.0.1"
 
-    def __init__(self) -> None:
+    def __init__(self, *, limit_seconds: float = PATIENCE) -> None:
+        self.limit_seconds = limit_seconds
         self.device = this_device()
         self.place = Place()
         self._started: list[ProcessHere] = []
@@ -97,7 +127,7 @@ class ProcessesHere:
     def start(
         self, kind: type, *args: Any, name: str, bundle: int, environment: Mapping[str, str], max_concurrency: int = 1
     ) -> ProcessHere:
-        process = ProcessHere(kind, *args, name=name, num_threads=max_concurrency)
+        process = ProcessHere(kind, *args, name=name, num_threads=max_concurrency, limit_seconds=self.limit_seconds)
         self._started.append(process)
         return process
 

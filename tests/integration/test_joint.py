@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.harness import PATIENCE, Runs, as_of, assert_same_run
-from tests.integration.here import run_here
+from tests.integration.here import ONE_THREAD, run_here
 
 GYMS = """
 [[gyms]]
@@ -70,13 +70,15 @@ JUDGED = (
     "num_steps=3",
     "checkpoint.every=1",
     "checkpoint.keep=3",
+    ONE_THREAD,
 )
 
 
 @pytest.fixture(scope="module")
-def judged_run(joint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def judged_run(joining_runs: Runs, joint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """On Ray, so that what goes on from it here does so in another process, with another seed of its hashes."""
     run_dir = tmp_path_factory.mktemp("runs") / "judged"
-    run_here(run_dir, [str(joint), *JUDGED])
+    joining_runs.finish(run_dir, [str(joint), *JUDGED])
     return run_dir
 
 

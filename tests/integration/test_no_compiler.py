@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-from tests.integration.harness import ROOT, new_learner
+from tests.integration.harness import ROOT, Runs, new_learner
 
 PROGRAM = """
 import sys
@@ -44,7 +43,7 @@ def test_an_engine_samples_where_lscpu_is_the_only_program(tiny_folder: Path, tm
     new_learner(tiny_folder).export(folder := tmp_path / "int4")
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "lscpu").symlink_to(shutil.which("lscpu") or "/usr/bin/lscpu")
-    inherited = {k: v for k, v in os.environ.items() if k not in ("CC", "CXX", "OMP_NUM_THREADS")}
+    inherited = {k: v for k, v in Runs().environment().items() if k not in ("CC", "CXX", "OMP_NUM_THREADS")}
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(folder)],
         cwd=ROOT,

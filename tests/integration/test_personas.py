@@ -28,6 +28,7 @@ from rollout.engine.engine import EngineSettings, VLLMEngine
 from rollout.tool_calls import written
 from rollout.types import FinishReason, Sample, SampleRequest, Segment
 from tests.integration.harness import PATIENCE, Runs, as_of, new_learner, without_times
+from tests.integration.here import run_here
 
 ARGS = {"user": "model", "dialects": False, "fault_rate": 0.0, "num_train": 100, "num_heldout": 20}
 CONTEXT = 4096
@@ -134,15 +135,13 @@ FEW = (
 )  # fmt: skip
 
 
-def test_a_run_whose_policy_answers_itself_goes_on_from_a_stop_to_the_same_samples(
-    ray_address: str, tmp_path: Path
-) -> None:
-    runs = Runs("tiny_tools.toml", address=ray_address)
-    straight, resumed = tmp_path / "straight", tmp_path / "resumed"
-    runs.finish(straight, FEW)
+def test_a_run_whose_policy_answers_itself_goes_on_from_a_stop_to_the_same_samples(tmp_path: Path) -> None:
+    """In one process: episodes that go on in another are in tests/integration/test_environments.py."""
+    runs, straight, resumed = Runs(), tmp_path / "straight", tmp_path / "resumed"
+    run_here(straight, FEW, config="tiny_tools.toml")
     carried = (straight / "checkpoints" / "step_000001" / "run.json").read_text()
     assert '"heard"' in carried, "no episode went on in which somebody was asked"
-    assert "at step 1" in runs.finish(as_of(straight, 1, resumed), FEW)
+    assert "at step 1" in run_here(as_of(straight, 1, resumed), FEW, config="tiny_tools.toml")
     assert without_times(runs.rows(resumed)) == without_times(runs.rows(straight))
     rows = []
     for step in range(3):

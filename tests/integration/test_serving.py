@@ -17,7 +17,7 @@ import torch
 from transformers import AutoTokenizer
 
 from rl.learner import Learner
-from tests.integration.harness import ROOT, new_learner
+from tests.integration.harness import ROOT, Runs, new_learner
 
 PROMPTS = ["12+34=", "7+8=", "90+9=", "1+1=", "55+44=", "31+13=", "66+7=", "20+5="]
 CLEAR_MARGIN = 1.0
@@ -56,7 +56,7 @@ def test_the_export_answers_over_the_openai_api_what_the_learner_would(tiny_fold
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     wanted = [re.sub(r"runs/\S+", str(export), part) for part in command()] + ["--port", str(port)]
-    environment = {**os.environ, "VLLM_CPU_KVCACHE_SPACE": "1"}
+    environment = {**Runs().environment(), "VLLM_CPU_KVCACHE_SPACE": "1"}
     with (tmp_path / "server.log").open("w") as log:
         server = subprocess.Popen(wanted, env=environment, stdout=log, stderr=log, start_new_session=True)
     try:

@@ -1,0 +1,72 @@
+"""Processes on threads: what hangs or cannot be made fails one test, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+
+from rollout.engine.compat import _ENVIRONMENT
+from tests.integration.harness import Runs
+from tests.integration.here import ProcessesHere
+
+
+class Closable:
+    num_open = 0
+
+    def __init__(self) -> None:
+        type(self).num_open += 1
+
+    def hang(self, until: threading.Event) -> None:
+        until.wait()
+
+    def close(self) -> None:
+        type(self).num_open -= 1
+
+
+class Broken:
+    def __init__(self) -> None:
+        raise ValueError("cannot be made")
+
+
+COMMON: dict[str, Any] = {"bundle": 0, "environment": {}}
+
+
+def test_a_call_that_hangs_ends_at_its_limit_and_the_process_is_ended_all_the_same() -> None:
+    async def run() -> None:
+        async with ProcessesHere(limit_seconds=0.2) as processes:
+            with pytest.raises(TimeoutError):
+                await processes.start(Closable, name="hangs", **COMMON).ask("hang", until, setting="start_seconds")
+
+    until = threading.Event()
+    try:
+        asyncio.run(run())
+    finally:
+        until.set()
+    assert Closable.num_open == 0
+
+
+def test_where_one_cannot_be_made_its_caller_hears_why_and_the_others_are_closed() -> None:
+    async def run() -> None:
+        async with ProcessesHere() as processes:
+            broken = processes.start(Broken, name="broken", **COMMON)
+            well = processes.start(Closable, name="well", **COMMON)
+            await well.ask("__ray_ready__", setting="start_seconds")
+            assert Closable.num_open == 1
+            await broken.ask("__ray_ready__", setting="start_seconds")
+
+    with pytest.raises(ValueError, match="cannot be made"):
+        asyncio.run(run())
+    assert Closable.num_open == 0
+
+
+def test_what_an_engine_here_sets_for_itself_is_not_handed_to_runs_in_processes_of_their_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in _ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("VLLM_OF_THE_CALLER", "stays")
+    assert _ENVIRONMENT.keys() & Runs().environment().keys() == set()
+    assert Runs(address="10.0.0.1:6379").environment()["VLLM_OF_THE_CALLER"] == "stays"
