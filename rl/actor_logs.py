@@ -30,7 +30,7 @@ def redirect(file: Path, folders: Folders, held: contextlib.ExitStack) -> None:
         held: closed, if ever, when the process prints nothing more.
     """
     with contextlib.suppress(OSError):
-        if folders.sees(file.parent):
+        if folders.sees(file.parent.parent):  # the run folder; that of logs may be yet to come
             _point_at(file)
             return
         local = held.enter_context(folders.scratch()) / file.name
@@ -40,12 +40,20 @@ def redirect(file: Path, folders: Folders, held: contextlib.ExitStack) -> None:
 
 def _send(local: Path, file: Path, folders: Folders) -> None:
     """What is new in a local file, for as long as the process lives."""
+    text, is_told = b"", False
     with local.open("rb") as stream:
         while True:
-            if text := stream.read(PIECE_BYTES):
-                folders.append(file, text)
-            else:
-                time.sleep(SEND_SECONDS)
+            text = text or stream.read(PIECE_BYTES)
+            try:
+                if text:
+                    folders.append(file, text)
+                    text, is_told = b"", False
+                    continue
+            except Exception as error:  # a full disk, a link that is cut: it is tried again for as long as we live
+                if not is_told:
+                    print(f"{file} could not be written for a while: {error}", flush=True)
+                is_told = True
+            time.sleep(SEND_SECONDS)
 
 
 def _point_at(file: Path) -> None:

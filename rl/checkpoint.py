@@ -132,8 +132,11 @@ def staging_folder(checkpoints: Path, step: int) -> Path:
     """An empty folder to write a checkpoint into, out of sight of `latest_checkpoint`.
 
     Of a name that no other attempt has: what a learner still writes that was given up, as behind a link that was cut,
-    comes into no checkpoint.
+    comes into no checkpoint. What earlier attempts left goes first, as a disk that it filled would stay full.
     """
+    for left in checkpoints.glob(".step_*.partial"):
+        if not left.name.endswith(_REPLACED):
+            shutil.rmtree(left, ignore_errors=True)  # somebody may still write
     folder = checkpoints / f".step_{step:06d}.{uuid.uuid4().hex}.partial"
     folder.mkdir(parents=True)
     return folder

@@ -5,13 +5,15 @@
 
 Where a process sees what the driver's node sees (it is on that node, or the file system is shared, or every node has
 the model), it reads and writes there, and nothing is copied. Whether it does is found out, not set: a folder to read
-has the same files, by size and by both ends of each; in a folder to write a mark appears that the shelf has just made.
+has the same files, by size and by samples of each; in a folder to write a mark appears that the shelf has just made.
+Hidden folders, where tools keep what is of one machine (`.cache`, `.git`), do not count.
 
 What was fetched lies in the node's folder for temporary files (`TMPDIR`) under a name made of its content, so processes
 share it, and a process that is started anew finds it there. Whoever uses something holds a lock, which the kernel takes
 away from the dead; whoever fetches something deletes first what nobody holds.
 
-Left out: fetching of a sharded checkpoint only the files that have a rank's rows.
+Left out: fetching of a sharded checkpoint only the files that have a rank's rows; telling files apart that differ
+between two samples alone (a file of up to 64 MiB is looked at whole).
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -34,23 +37,25 @@ __all__ = ["PIECE_BYTES", "Folders", "Shelf", "listing"]
 
 PIECE_BYTES = 32 << 20
 """Of a file in one answer: what a copy takes of the memory of both ends."""
-_EDGE_BYTES = 1 << 16
+SAMPLE_BYTES, NUM_SAMPLES = 1 << 16, 1 << 10
+"""Of a file: what is compared of it, evenly spaced, and its end."""
 _Listing = Mapping[str, tuple[int, str]]
-"""Of a folder: files by their names in it, with size and a hash of both ends."""
+"""Of a folder: files by their names in it, with size and a hash of samples."""
 
 
 def listing(folder: Path) -> _Listing:
-    """The files of a folder and of those in it; nothing where there is none."""
-    files = sorted(file for file in folder.rglob("*") if file.is_file())
-    return {str(file.relative_to(folder)): _facts(file) for file in files}
+    """The files of a folder and of those in it that are not hidden; nothing where there is none."""
+    files = {file.relative_to(folder): file for file in sorted(folder.rglob("*")) if file.is_file()}
+    seen = {name: file for name, file in files.items() if not any(part.startswith(".") for part in name.parts[:-1])}
+    return {str(name): _facts(file) for name, file in seen.items()}
 
 
 def _facts(file: Path) -> tuple[int, str]:
     size, found = file.stat().st_size, hashlib.blake2b(digest_size=16)
     with file.open("rb") as stream:
-        found.update(stream.read(_EDGE_BYTES))
-        stream.seek(max(0, size - _EDGE_BYTES))
-        found.update(stream.read(_EDGE_BYTES))
+        for offset in (*range(0, size, max(SAMPLE_BYTES, size // NUM_SAMPLES)), max(0, size - SAMPLE_BYTES)):
+            stream.seek(offset)
+            found.update(stream.read(SAMPLE_BYTES))
     return size, found.hexdigest()
 
 
@@ -66,9 +71,21 @@ class Shelf:
             stream.seek(offset)
             return stream.read(PIECE_BYTES)
 
-    def write(self, file: Path, offset: int, piece: bytes) -> None:
-        """A piece of a file, on disk when this returns; its folder may be new, the one around that must be there."""
-        file.parent.mkdir(exist_ok=True)
+    def begin(self, folder: Path) -> Path:
+        """An empty folder beside one that is to be replaced; what is left of an attempt that died there goes."""
+        for left in folder.parent.glob(f".{folder.name}.*.partial"):
+            shutil.rmtree(left, ignore_errors=True)
+        staging = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.partial")
+        staging.mkdir()
+        return staging
+
+    def write(self, folder: Path, name: str, offset: int, piece: bytes) -> None:
+        """A piece of a file of a folder, on disk when this returns. The folder must be there: one that was given up and
+        deleted does not come back."""
+        if not folder.is_dir():
+            raise FileNotFoundError(f"{folder} is gone: what was to be written there was given up")
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
         with file.open("r+b" if offset else "wb") as stream:
             stream.seek(offset)
             stream.write(piece)
@@ -86,8 +103,7 @@ class Shelf:
             replace_folder(staging, folder)
 
     def mark(self, folder: Path) -> Path:
-        """A new file that whoever sees this folder sees."""
-        folder.mkdir(parents=True, exist_ok=True)
+        """A new file that whoever sees this folder, which is there, sees."""
         mark = folder / f".{uuid.uuid4().hex}.mark"
         mark.touch()
         return mark
@@ -123,9 +139,9 @@ class Folders:
         copy = self._place / key / folder.name
         with self._lock(key) as lock:
             fcntl.flock(lock, fcntl.LOCK_SH)
-            while not copy.is_dir():  # between two locks somebody may have deleted it
+            while listing(copy) != wanted:  # between two locks, or for its age, somebody may have deleted some of it
                 fcntl.flock(lock, fcntl.LOCK_EX)
-                if not copy.is_dir():
+                if listing(copy) != wanted:
                     self._fetch(folder, wanted, copy)
                 fcntl.flock(lock, fcntl.LOCK_SH)
             yield copy
@@ -150,12 +166,13 @@ class Folders:
         with self.scratch() as made:
             yield made / folder.name
             for one in sorted(made.iterdir()):
-                staging = folder.with_name(f".{one.name}.{uuid.uuid4().hex}.partial")
+                there = folder.with_name(one.name)
+                staging = self._ask("begin", there)
                 self._send(one, staging)
-                self._ask("replace", staging, folder.with_name(one.name))
+                self._ask("replace", staging, there)
 
     def sees(self, folder: Path) -> bool:
-        """Whether what is written into a folder here is there on the driver's node."""
+        """Whether what is written into a folder, which the driver's node has, is there when it is written here."""
         if self._is_here:
             return True
         mark = self._ask("mark", folder)
@@ -180,25 +197,40 @@ class Folders:
                 yield made
             finally:
                 shutil.rmtree(made, ignore_errors=True)
+                Path(lock.name).unlink(missing_ok=True)  # nobody has the name again
 
     # -- parts --------------------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
     def _lock(self, key: str) -> Iterator[IO[bytes]]:
-        """The file whose lock says that somebody uses `key`; it stays, or two could hold two files of one name."""
-        self._place.mkdir(mode=0o700, exist_ok=True)
-        with (self._place / f"{key}.lock").open("wb") as lock:
+        """The file whose lock says that somebody uses `key`; it stays, or two could hold two files of one name.
+
+        Raises:
+            OSError: the place is not this user's alone; says what to do.
+        """
+        with contextlib.suppress(FileExistsError):
+            self._place.mkdir(mode=0o700)
+        facts = self._place.lstat()  # in a folder for everybody's temporary files anybody may have made it
+        if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.getuid() or facts.st_mode & 0o077:
+            raise OSError(
+                f"{self._place} on node {os.uname().nodename} is not a folder of this user alone: remove it, or give "
+                "that node another folder for temporary files (TMPDIR)"
+            )
+        with (self._place / f"{key}.lock").open("a+b") as lock:
             yield lock
 
     def _fetch(self, folder: Path, wanted: _Listing, copy: Path) -> None:
         self._sweep(copy.parent.name)
-        staging = copy.with_name(".partial")
+        staging = copy.with_name("partial")
+        shutil.rmtree(copy.parent, ignore_errors=True)
         try:
             for name, (size, _) in wanted.items():
                 (staging / name).parent.mkdir(parents=True, exist_ok=True)
                 with (staging / name).open("wb") as stream:
                     while stream.tell() < size and (piece := self._ask("read", folder / name, stream.tell())):
                         stream.write(piece)
+                    stream.flush()
+                    os.fsync(stream.fileno())
             if listing(staging) != wanted:
                 raise OSError("it changed meanwhile")
         except OSError as error:
@@ -212,22 +244,22 @@ class Folders:
         """Delete what nobody uses."""
         for one in self._place.glob("*.lock"):
             if one.stem != wanted:
-                with one.open("wb") as lock, contextlib.suppress(BlockingIOError):
+                with contextlib.suppress(BlockingIOError, FileNotFoundError), one.open("r+b") as lock:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     shutil.rmtree(self._place / one.stem, ignore_errors=True)
 
     def _send(self, made: Path, folder: Path) -> None:
         for file in sorted(file for file in made.rglob("*") if file.is_file()):
-            self._send_file(file, folder / file.relative_to(made))
+            self._send_file(file, folder, str(file.relative_to(made)))
 
-    def _send_file(self, file: Path, there: Path) -> None:
+    def _send_file(self, file: Path, folder: Path, name: str) -> None:
         with file.open("rb") as stream:
             piece = stream.read(PIECE_BYTES)
-            self._ask("write", there, 0, piece)  # also of an empty file
+            self._ask("write", folder, name, 0, piece)  # also of an empty file
             while piece:
                 offset, piece = stream.tell(), stream.read(PIECE_BYTES)
                 if piece:
-                    self._ask("write", there, offset, piece)
+                    self._ask("write", folder, name, offset, piece)
 
 
 def _has(file: Path, facts: tuple[int, str]) -> bool:

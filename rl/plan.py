@@ -243,7 +243,10 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m rl.pl
         work |= {"num_learner_gpus": options.learner_gpus, "is_ahead": True}
     learn = work["num_learner_gpus"]
     if learn is not None and not 0 < learn < options.gpus:
-        told = f"{learn} of {options.gpus} GPUs learn; want 1 or more, and 1 or more for engines"
+        told = (
+            f"{learn} of {options.gpus} GPUs learn, for --learner-gpus or cluster.separate; want 1 or more, and 1 or "
+            "more for engines: raise --gpus"
+        )
         print(f"{prog}: {told}", file=sys.stderr)
         return 2
     found = plan(size, GPUS[options.gpu], num_gpus=options.gpus, **work)
@@ -273,7 +276,7 @@ def _read(given: Sequence[str], num_gpus: int) -> tuple[Mapping[str, Any], dict[
         "num_samples": rollout.prompts_per_step * rollout.samples_per_prompt,
         "num_tokens": config.model.context_length / 2,
         "max_num_seqs": config.engine.max_num_seqs,
-        "num_learner_gpus": max(1, round(share)) if config.cluster.separate else None,
+        "num_learner_gpus": max(1, min(num_gpus - 1, round(share))) if config.cluster.separate else None,
         "is_ahead": bool(rollout.steps_ahead),
     }
 

@@ -48,11 +48,18 @@ def test_what_an_attempt_that_was_given_up_still_writes_comes_into_no_checkpoint
     staging = staging_folder(tmp_path, 2)
     assert list(staging.iterdir()) == []
     (staging / "learner.pt").write_text("new")
+    given_up.mkdir(exist_ok=True)
     (given_up / "learner.pt").write_text("stale")
     saved = write_manifest(staging, tmp_path, run={"step": 2}, fingerprint={})
     assert (saved / "learner.pt").read_text() == "new"
     prune(tmp_path, 1)
     assert steps(tmp_path) == ["step_000002"]
+
+
+def test_attempts_that_failed_do_not_pile_up(tmp_path):
+    for step in (2, 2, 3):
+        (staging_folder(tmp_path, step) / "learner.pt").write_text("half")
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_saving_a_step_again_replaces_it(tmp_path):

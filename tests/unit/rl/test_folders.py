@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-import shutil
+import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from rl import folders
+from rl.checkpoint import prune, staging_folder
 from rl.folders import Folders, Shelf, listing
 from rl.placed import placed
 
@@ -127,6 +128,7 @@ def test_what_is_shared_is_written_where_it_belongs_and_no_mark_stays(tmp_path: 
         asked.append(method)
         return getattr(Shelf(), method)(*args)
 
+    (tmp_path / "staging").mkdir()
     with Folders(ask).added_to(tmp_path / "staging") as here:
         assert here == tmp_path / "staging"
     assert listing(tmp_path / "staging") == {} and asked == ["mark", "unmark"]
@@ -147,11 +149,73 @@ def test_an_export_appears_whole_in_the_place_of_an_older_one_or_not_at_all(away
 
 
 def test_what_is_written_into_a_checkpoint_that_was_given_up_comes_nowhere(away: Away) -> None:
-    away.at(RUN / "checkpoints" / "staging").mkdir(parents=True)
-    with pytest.raises(FileNotFoundError), Folders(away).added_to(RUN / "checkpoints" / "staging") as here:
+    checkpoints = RUN / "checkpoints"
+    staging = staging_folder(away.at(checkpoints), 2)
+    with (
+        pytest.raises(FileNotFoundError, match="was given up"),
+        Folders(away).added_to(checkpoints / staging.name) as here,
+    ):
         fill(here)
-        shutil.rmtree(away.at(RUN / "checkpoints"))  # as `prune` does, and the run that is gone
+        prune(away.at(checkpoints), keep=1)
     assert held(away.at(RUN)) == {}
+
+
+def test_files_that_differ_between_their_ends_are_others(away: Away, tmp_path: Path) -> None:
+    folder = tmp_path / "models" / "mine"
+    fill(away.at(folder))
+    fill(folder)
+    for where, letter in ((away.at(folder), b"a"), (folder, b"b")):
+        (where / "model").write_bytes(b"x" * 200_000 + letter + b"x" * 200_000)
+    with Folders(away).read(folder) as found:
+        assert found != folder and held(found) == held(away.at(folder))
+
+
+def test_hidden_folders_are_no_part_of_a_model(away: Away, tmp_path: Path) -> None:
+    folder = tmp_path / "models" / "mine"
+    fill(away.at(folder))
+    fill(folder)
+    (away.at(folder) / ".cache" / "hub").mkdir(parents=True)
+    (away.at(folder) / ".cache" / "hub" / "model.metadata").write_text("when it came")
+    with Folders(away).read(folder) as found:
+        assert found == folder
+
+
+def test_a_copy_that_lost_a_file_is_fetched_anew(away: Away) -> None:
+    files = fill(away.at(RUN / "base"))
+    with Folders(away).read(RUN / "base") as copy:
+        pass
+    (copy / "model").unlink()  # as whoever deletes old temporary files does
+    with Folders(away).read(RUN / "base") as copy:
+        assert held(copy) == files
+
+
+def test_a_place_for_temporary_files_that_others_made_is_refused_and_left_alone(away: Away, tmp_path: Path) -> None:
+    fill(away.at(RUN / "base"))
+    home = tmp_path / "home"
+    (home / "poetry").mkdir(parents=True)
+    (home / "poetry.lock").write_text("kept")
+    place = tmp_path / "temp" / f"k2rl-{os.getuid()}"
+    place.symlink_to(home)
+    told = "is not a folder of this user alone: remove it, or give that node another folder"
+    with pytest.raises(OSError, match=told), Folders(away).read(RUN / "base"):
+        pass
+    assert held(home) == {"poetry.lock": b"kept"} and (home / "poetry").is_dir()
+    place.unlink()
+    place.mkdir()
+    place.chmod(0o777)
+    with pytest.raises(OSError, match=told), Folders(away).scratch():
+        pass
+
+
+def test_a_folder_to_write_into_leaves_nothing_behind(away: Away, tmp_path: Path) -> None:
+    with Folders(away).scratch():
+        pass
+    assert list((tmp_path / "temp" / f"k2rl-{os.getuid()}").iterdir()) == []
+    (away.at(RUN) / ".export.0123.partial").mkdir()  # of a process that died
+    with Folders(away).replaced(RUN / "export") as here:
+        here.mkdir()
+        (here / "model").write_bytes(b"new")
+    assert [one.name for one in away.at(RUN).iterdir()] == ["export"]
 
 
 def _hold(away: Away, place: str, pipe: Any) -> None:

@@ -163,7 +163,7 @@ def test_the_command_divides_gpus_as_the_config_does_and_says_who_has_which(
     assert "2 GPUs learn and 6 generate, one step ahead" in told["rollout.steps_ahead=1"]
     assert "5 GPUs learn and 3 generate, one step ahead" in told["--learner-gpus 5"]
     assert main([str(config), "--gpus", "1"]) == 2
-    assert "1 of 1 GPUs learn; want 1 or more, and 1 or more for engines" in capsys.readouterr().err
+    assert "1 of 1 GPUs learn, for --learner-gpus or cluster.separate; want 1 or more" in capsys.readouterr().err
 
 
 def test_an_engine_has_a_power_of_two_of_gpus() -> None:
