@@ -108,6 +108,8 @@ STUDIES: Mapping[str, Study] = {
         title="Optimiser", metric="reward/mean",
         variants={
             "adamw": (), "muon": ("learner.optimizer=muon",),
+            "muon x 3": ("learner.optimizer=muon", "learner.lr=9e-4", "warmup.lr=6e-3"),
+            "muon x 10": ("learner.optimizer=muon", "learner.lr=3e-3", "warmup.lr=2e-2"),
             "muonclip": ("learner.optimizer=muon", "learner.qk_clip=100.0"),
             "adamw, reset": ("learner.reset_optimizer=true",),
         },
