@@ -15,7 +15,7 @@ from rl.faults import RunStopped
 from rl.rates import read_rates
 from rl.tiny_model import build_tiny_model
 from tests.integration.harness import PATIENCE, ROOT, Runs, without_times
-from tests.integration.here import ONE_THREAD, run_here
+from tests.integration.here import run_here
 
 pytestmark = pytest.mark.slow
 
@@ -26,7 +26,6 @@ PARTS = (
     "reward.toggle={period=1,min_mean=0.1,quantile=0.5}", "learner.reference_kl={coef=0.01,estimator='k2'}",
     "learner.ema_decay=0.5", "learner.qk_clip=8.0", "learner.reset_optimizer=true", "ptx.num_heldout=16",
     "ptx.coef_end_frac=0.5", "num_steps=4", "checkpoint.every=2", "eval.num_tasks=4", "warmup.num_steps=30",
-    ONE_THREAD,
 )  # fmt: skip
 
 
@@ -34,12 +33,11 @@ def test_every_part_that_remembers_goes_on_after_a_stop_as_if_there_had_been_non
     straight, stopped, runs = tmp_path / "straight", tmp_path / "stopped", Runs()
     assert "after RL, averaged" in run_here(straight, PARTS)
     unstopped = runs.rows(straight)
-    # An alarm stops the other one behind its second step, with a checkpoint;
-    # without it the run goes on, in another process.
+    # An alarm stops the other one behind its second step, with a checkpoint; without it the run goes on.
     with pytest.raises(RunStopped):
         run_here(stopped, (*PARTS, "alarm.min_surprise=1000.0", "alarm.window=2"))
     assert len(runs.rows(stopped)) == 2
-    runs.finish(stopped, PARTS)
+    run_here(stopped, PARTS)
     resumed = runs.rows(stopped)
     assert without_times(resumed) == without_times(unstopped)
     for name in ("export", "export_ema"):
