@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import glob
 import hashlib
 import json
 import os
@@ -73,7 +74,7 @@ class Shelf:
 
     def begin(self, folder: Path) -> Path:
         """An empty folder beside one that is to be replaced; what is left of an attempt that died there goes."""
-        for left in folder.parent.glob(f".{folder.name}.*.partial"):
+        for left in folder.parent.glob(f".{glob.escape(folder.name)}.*.partial"):
             shutil.rmtree(left, ignore_errors=True)
         staging = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.partial")
         staging.mkdir()
@@ -85,7 +86,8 @@ class Shelf:
         if not folder.is_dir():
             raise FileNotFoundError(f"{folder} is gone: what was to be written there was given up")
         file = folder / name
-        file.parent.mkdir(parents=True, exist_ok=True)
+        for parent in reversed(file.relative_to(folder).parents[:-1]):  # not `parents=True`, which would make it again
+            (folder / parent).mkdir(exist_ok=True)
         with file.open("r+b" if offset else "wb") as stream:
             stream.seek(offset)
             stream.write(piece)

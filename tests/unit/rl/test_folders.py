@@ -211,11 +211,11 @@ def test_a_folder_to_write_into_leaves_nothing_behind(away: Away, tmp_path: Path
     with Folders(away).scratch():
         pass
     assert list((tmp_path / "temp" / f"k2rl-{os.getuid()}").iterdir()) == []
-    (away.at(RUN) / ".export.0123.partial").mkdir()  # of a process that died
-    with Folders(away).replaced(RUN / "export") as here:
+    (away.at(RUN) / ".export[1].0123.partial").mkdir()  # of a process that died
+    with Folders(away).replaced(RUN / "export[1]") as here:
         here.mkdir()
         (here / "model").write_bytes(b"new")
-    assert [one.name for one in away.at(RUN).iterdir()] == ["export"]
+    assert [one.name for one in away.at(RUN).iterdir()] == ["export[1]"]
 
 
 def _hold(away: Away, place: str, pipe: Any) -> None:
