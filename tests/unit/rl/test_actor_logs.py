@@ -6,6 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from rl import actor_logs
+
 CODE = """
 import contextlib, os, subprocess, sys, time
 from pathlib import Path
@@ -50,3 +54,25 @@ def test_all_that_a_process_prints_is_in_its_file_and_a_process_elsewhere_goes_o
 def test_where_the_folder_cannot_be_written_what_is_printed_stays_where_it_went(tmp_path: Path) -> None:
     (tmp_path / "logs").write_text("a file")
     assert "said by print" in run(tmp_path / "logs" / "engine_0.log").stdout
+
+
+def test_what_could_not_be_sent_for_a_while_is_sent_once_it_can_be(tmp_path: Path, monkeypatch, capsys) -> None:
+    class Full:
+        """A disk that is full at first; the process ends when it has written."""
+
+        failures, written = 2, b""
+
+        def append(self, file: Path, text: bytes) -> None:
+            if self.failures:
+                self.failures -= 1
+                raise OSError("no space")
+            self.written += text
+            raise SystemExit
+
+    monkeypatch.setattr(actor_logs, "SEND_SECONDS", 0.0)
+    (tmp_path / "local.log").write_bytes(b"said by print\n")
+    disk = Full()
+    with pytest.raises(SystemExit):
+        actor_logs._send(tmp_path / "local.log", Path("/run/logs/engine_0.log"), disk)  # type: ignore[arg-type]
+    assert disk.written == b"said by print\n"
+    assert capsys.readouterr().out == "/run/logs/engine_0.log could not be written for a while: no space\n"
