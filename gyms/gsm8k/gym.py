@@ -13,10 +13,10 @@ must have its value, in whatever form. Thoughts without an end have no answer.
 
 *What a number is.* The math gym's reader (gyms/math/read.py) reads it, by a narrower rule: one number as digits, a
 fraction of two, or a mixed number, with its dress: `2{,}450`, `y = 2450`, `24 \text{ pens}`, 24 euros, <24>; behind a
-marker also in words. Units are not compared, for the data set's answers have none; but words that make another number of
-it ("18 hundred", "5 sixths", "3 dozen") do. Numbers are compared exactly, as fractions: 18, 18.00 and $18 are equal,
-17.999 is not. A division that was left to the reader (36/2 for 18) is refused, as in the math gym; 3/4 is a number. The
-data set's answers to questions about percent are bare numbers, so there 18% is 18; elsewhere it is 0.18.
+marker also in words. Units are not compared, for the data set's answers have none; but words that make another number
+of it ("18 hundred", "5 sixths", "3 dozen") do. Numbers are compared exactly, as fractions: 18, 18.00 and $18 are
+equal, 17.999 is not. A division that was left to the reader (36/2 for 18) is refused, as in the math gym; 3/4 is a
+number. The data set's answers to questions about percent are bare numbers, so there 18% is 18; elsewhere it is 0.18.
 
 Left out: expressions, text answers, times of the day; the math gym reads those.
 """
