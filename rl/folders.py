@@ -10,7 +10,8 @@ Hidden folders, where tools keep what is of one machine (`.cache`, `.git`), do n
 
 What was fetched lies in the node's folder for temporary files (`TMPDIR`) under a name made of its content, so processes
 share it, and a process that is started anew finds it there. Whoever uses something holds a lock, which the kernel takes
-away from the dead; whoever fetches something deletes first what nobody holds.
+away from the dead. What nobody holds is deleted, with its lock: scratch folders by whoever makes one next, all by
+whoever fetches something.
 
 Left out: fetching of a sharded checkpoint only the files that have a rank's rows; telling files apart that differ
 between two samples alone (a file of up to 64 MiB is looked at whole).
@@ -19,6 +20,7 @@ between two samples alone (a file of up to 64 MiB is looked at whole).
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import glob
 import hashlib
@@ -30,7 +32,7 @@ import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from rollout.quant.checkpoint import replace_folder
 
@@ -40,6 +42,11 @@ PIECE_BYTES = 32 << 20
 """Of a file in one answer: what a copy takes of the memory of both ends."""
 SAMPLE_BYTES, NUM_SAMPLES = 1 << 16, 1 << 10
 """Of a file: what is compared of it, evenly spaced, and its end."""
+FULL_BYTES = 1 << 20
+"""A disk with less room is full: whoever wrote there when it ran out filled it to the last block."""
+ROOM_FOR_SCRATCH = "give that node room there (TMPDIR), or let it see the folder that is to be written"
+SCRATCH = "scratch-"
+"""What names of scratch folders begin with; those of what was fetched are a hash."""
 _Listing = Mapping[str, tuple[int, str]]
 """Of a folder: files by their names in it, with size and a hash of samples."""
 
@@ -88,7 +95,7 @@ class Shelf:
         file = folder / name
         for parent in reversed(file.relative_to(folder).parents[:-1]):  # not `parents=True`, which would make it again
             (folder / parent).mkdir(exist_ok=True)
-        with file.open("r+b" if offset else "wb") as stream:
+        with _told_if_full(file, file.parent, "make room there"), file.open("r+b" if offset else "wb") as stream:
             stream.seek(offset)
             stream.write(piece)
             stream.flush()
@@ -139,34 +146,46 @@ class Folders:
             return
         key = hashlib.blake2b(json.dumps([str(folder), wanted]).encode(), digest_size=16).hexdigest()
         copy = self._place / key / folder.name
-        with self._lock(key) as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH)
-            while listing(copy) != wanted:  # between two locks, or for its age, somebody may have deleted some of it
-                fcntl.flock(lock, fcntl.LOCK_EX)
+        while True:  # between two locks, or for its age, somebody may have deleted some of it
+            with self._lock(key, fcntl.LOCK_SH):
+                if listing(copy) == wanted:
+                    yield copy
+                    return
+            with self._lock(key, fcntl.LOCK_EX):
                 if listing(copy) != wanted:
                     self._fetch(folder, wanted, copy)
-                fcntl.flock(lock, fcntl.LOCK_SH)
-            yield copy
 
     @contextlib.contextmanager
     def added_to(self, folder: Path) -> Iterator[Path]:
-        """Where this process writes files that the driver is to have in `folder`, which it has; others may add some."""
+        """Where this process writes files that the driver is to have in `folder`, which it has; others may add some.
+
+        Raises:
+            OSError: this node, or the driver's, has no room; says which, and what to do.
+        """
         if self.sees(folder):
-            yield folder
+            with _told_if_full(folder, folder, "make room there"):
+                yield folder
             return
         with self.scratch() as made:
-            yield made
+            with _told_if_full(folder, made, ROOM_FOR_SCRATCH):
+                yield made
             self._send(made, folder)
 
     @contextlib.contextmanager
     def replaced(self, folder: Path) -> Iterator[Path]:
         """Where this process makes a folder that the driver is to have as `folder`, whole or not at all; and others
-        beside it."""
+        beside it.
+
+        Raises:
+            OSError: as `added_to`.
+        """
         if self.sees(folder.parent):
-            yield folder
+            with _told_if_full(folder, folder.parent, "make room there"):
+                yield folder
             return
         with self.scratch() as made:
-            yield made / folder.name
+            with _told_if_full(folder, made, ROOM_FOR_SCRATCH):
+                yield made / folder.name
             for one in sorted(made.iterdir()):
                 there = folder.with_name(one.name)
                 staging = self._ask("begin", there)
@@ -190,24 +209,24 @@ class Folders:
     @contextlib.contextmanager
     def scratch(self) -> Iterator[Path]:
         """An empty folder on this node, until the context or this process ends."""
-        key = uuid.uuid4().hex
-        with self._lock(key) as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        key = SCRATCH + uuid.uuid4().hex
+        with self._lock(key, fcntl.LOCK_EX):
+            self._sweep(f"{SCRATCH}*", but=key)
             made = self._place / key
             made.mkdir()
             try:
                 yield made
             finally:
-                shutil.rmtree(made, ignore_errors=True)
-                Path(lock.name).unlink(missing_ok=True)  # nobody has the name again
+                self._delete(key)
 
     # -- parts --------------------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def _lock(self, key: str) -> Iterator[IO[bytes]]:
-        """The file whose lock says that somebody uses `key`; it stays, or two could hold two files of one name.
+    def _lock(self, key: str, how: int) -> Iterator[None]:
+        """Hold the lock that says that somebody uses `key`.
 
         Raises:
+            BlockingIOError: somebody else holds it, and `how` says not to wait.
             OSError: the place is not this user's alone; says what to do.
         """
         with contextlib.suppress(FileExistsError):
@@ -218,11 +237,16 @@ class Folders:
                 f"{self._place} on node {os.uname().nodename} is not a folder of this user alone: remove it, or give "
                 "that node another folder for temporary files (TMPDIR)"
             )
-        with (self._place / f"{key}.lock").open("a+b") as lock:
-            yield lock
+        file = self._place / f"{key}.lock"
+        while True:
+            with file.open("ab") as lock:
+                fcntl.flock(lock, how)
+                if os.fstat(lock.fileno()).st_nlink:  # whoever held it may have deleted it: the next one's is another
+                    yield
+                    return
 
     def _fetch(self, folder: Path, wanted: _Listing, copy: Path) -> None:
-        self._sweep(copy.parent.name)
+        self._sweep("*", but=copy.parent.name)
         staging = copy.with_name("partial")
         shutil.rmtree(copy.parent, ignore_errors=True)
         try:
@@ -242,13 +266,17 @@ class Folders:
             ) from error
         staging.rename(copy)
 
-    def _sweep(self, wanted: str) -> None:
-        """Delete what nobody uses."""
-        for one in self._place.glob("*.lock"):
-            if one.stem != wanted:
-                with contextlib.suppress(BlockingIOError, FileNotFoundError), one.open("r+b") as lock:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    shutil.rmtree(self._place / one.stem, ignore_errors=True)
+    def _sweep(self, names: str, *, but: str) -> None:
+        """Delete what nobody uses, of such names."""
+        for one in self._place.glob(f"{names}.lock"):
+            if one.stem != but:
+                with contextlib.suppress(BlockingIOError), self._lock(one.stem, fcntl.LOCK_EX | fcntl.LOCK_NB):
+                    self._delete(one.stem)
+
+    def _delete(self, key: str) -> None:
+        """While this process alone holds its lock, which goes last."""
+        shutil.rmtree(self._place / key, ignore_errors=True)
+        (self._place / f"{key}.lock").unlink(missing_ok=True)
 
     def _send(self, made: Path, folder: Path) -> None:
         for file in sorted(file for file in made.rglob("*") if file.is_file()):
@@ -262,6 +290,24 @@ class Folders:
                 offset, piece = stream.tell(), stream.read(PIECE_BYTES)
                 if piece:
                     self._ask("write", folder, name, offset, piece)
+
+
+@contextlib.contextmanager
+def _told_if_full(what: Path, place: Path, remedy: str) -> Iterator[None]:
+    """Around what writes into a place of this node: that its disk is full is told with the node's name.
+
+    Of a full disk torch says that a file has another length than it expected, and safetensors words without a number:
+    what fails where there is no room left fails for that.
+    """
+    try:
+        yield
+    except Exception as error:
+        is_full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if not is_full and shutil.disk_usage(place).free >= FULL_BYTES:
+            raise
+        raise OSError(
+            f"{what} could not be written: {place} on node {os.uname().nodename} is full ({error}); {remedy}"
+        ) from error
 
 
 def _has(file: Path, facts: tuple[int, str]) -> bool:

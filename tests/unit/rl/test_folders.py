@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import multiprocessing
 import os
+import shutil
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -238,8 +242,42 @@ def test_what_a_process_left_that_was_killed_is_deleted_by_who_fetches_next(away
     process.kill()
     process.join()
     fill(away.at(RUN / "third"))
-    with Folders(away).read(RUN / "third"):
+    with Folders(away).read(RUN / "third") as third:
         assert not copy.exists() and not scratch.exists()
+        kept = third.parent.name
+        assert sorted(one.name for one in third.parent.parent.iterdir()) == [kept, f"{kept}.lock"]
+
+
+def test_a_scratch_folder_of_a_process_that_was_killed_makes_room_for_the_next_one(away: Away, tmp_path: Path) -> None:
+    fill(away.at(RUN / "base"))
+    ours, theirs = multiprocessing.Pipe()
+    process = multiprocessing.get_context("fork").Process(target=_hold, args=(away, str(tmp_path / "temp"), theirs))
+    process.start()
+    copy, scratch = ours.recv()
+    with Folders(away).scratch():
+        assert scratch.is_dir()  # a living process's
+    process.kill()
+    process.join()
+    with Folders(away).scratch():
+        assert not scratch.exists() and not scratch.with_name(f"{scratch.name}.lock").exists()
+        assert copy.is_dir()  # for the process that is started anew
+
+
+def test_a_lock_that_was_deleted_while_it_was_waited_for_is_no_lock(away: Away, tmp_path: Path) -> None:
+    """Two that wait for who fetches: whoever comes first must not delete what the other one is given."""
+    here, file = Folders(away), tmp_path / "temp" / f"k2rl-{os.getuid()}" / "key.lock"
+
+    def is_there_when_it_is_ours() -> bool:
+        with here._lock("key", fcntl.LOCK_EX):
+            return file.is_file()
+
+    with ThreadPoolExecutor(1) as pool:
+        with here._lock("key", fcntl.LOCK_EX):
+            waiting, waits = pool.submit(is_there_when_it_is_ours), f":{file.stat().st_ino} "
+            while not any("->" in line and waits in line for line in Path("/proc/locks").read_text().splitlines()):
+                assert not waiting.done()
+            here._delete("key")
+        assert waiting.result()
 
 
 @dataclass(frozen=True)
@@ -294,3 +332,43 @@ def test_a_node_without_room_is_told_with_what_to_do(away: Away, monkeypatch: py
     monkeypatch.setattr(Shelf, "read", lambda *args: b"")
     with pytest.raises(OSError, match="it changed meanwhile"), Folders(away).read(RUN / "base"):
         pass
+
+
+FULL = OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_node_without_room_for_what_is_to_be_written_is_told_with_what_to_do(away: Away) -> None:
+    away.at(RUN / "staging").mkdir()
+    told = r" could not be written: .*/scratch-\w+ on node .* is full \(.*No space left.*\); give that node room there"
+    with pytest.raises(OSError, match="^/nowhere/run/staging" + told), Folders(away).added_to(RUN / "staging"):
+        raise FULL
+    with pytest.raises(OSError, match="^/nowhere/run/export" + told), Folders(away).replaced(RUN / "export"):
+        raise FULL
+
+
+def test_where_no_room_is_left_what_torch_says_is_told_as_that_and_elsewhere_as_it_is(
+    away: Away, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`torch.save` into a full file system raises this, without a number."""
+    away.at(RUN / "staging").mkdir()
+    odd = RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 576 vs 534")
+    with pytest.raises(RuntimeError, match=r"^.enforce fail"), Folders(away).added_to(RUN / "staging"):
+        raise odd
+    usage = shutil.disk_usage("/")._replace(free=4096)
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: usage)
+    with pytest.raises(OSError, match=r"is full \(.*unexpected pos 576"), Folders(away).added_to(RUN / "staging"):
+        raise odd
+    with pytest.raises(OSError, match=r"is full .*; make room there$"), Folders().added_to(away.at(RUN / "staging")):
+        raise odd
+
+
+def test_a_full_disk_of_the_drivers_node_is_told_as_that(away: Away, monkeypatch: pytest.MonkeyPatch) -> None:
+    away.at(RUN / "staging").mkdir()
+
+    def full(descriptor: int) -> None:
+        raise FULL
+
+    with pytest.raises(OSError, match=r"run/staging/model could not be written: .*/run/staging on node .*make room"):  # noqa: SIM117
+        with Folders(away).added_to(RUN / "staging") as here:
+            (here / "model").write_bytes(b"x")
+            monkeypatch.setattr(os, "fsync", full)
