@@ -31,7 +31,7 @@ def start_learner(
     if num_ranks == 1:
         return processes.start(Learner, settings, name="learner", bundle=bundles[0], environment=environment)
     seconds = max(limits.start_seconds, limits.update_seconds, limits.swap_seconds, limits.save_seconds)
-    store = open_store(seconds)
+    store = open_store(processes.host, seconds)
     seats = [
         Seat(rank=i, num_ranks=num_ranks, host=processes.host, port=store.port, seconds=seconds)
         for i in range(num_ranks)

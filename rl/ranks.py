@@ -12,10 +12,8 @@ FSDP's (`rl.shards`); the ones here carry counts, sums of metrics, and packed by
 
 from __future__ import annotations
 
-import fcntl
 import os
 import socket
-import struct
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +21,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 import numpy as np
+import psutil
 import torch
 import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
@@ -30,8 +29,6 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 __all__ = ["Ranks", "Seat", "open_store"]
 
 T = TypeVar("T")
-_SIOCGIFADDR = 0x8915
-"""Linux: the first IPv4 address of an interface, in bytes 20 to 24 of its `ifreq`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,30 +47,30 @@ class Seat:
     """Longest wait for the others, at the start and in a collective."""
 
 
-def open_store(seconds: float) -> dist.TCPStore:
-    """A store on a free port of this machine (`.port`), where ranks find one another; keep it as long as they live."""
+def open_store(host: str, seconds: float) -> dist.TCPStore:
+    """A store on a free port of this machine (`.port`), where ranks find one another; keep it as long as they live.
+
+    Args:
+        host: this machine's address, as ranks will call it: of IPv6 where it has no other. The store listens on all.
+    """
     return dist.TCPStore(
-        "0.0.0.0", 0, is_master=True, wait_for_workers=False, timeout=timedelta(seconds=seconds)
+        host, 0, is_master=True, wait_for_workers=False, timeout=timedelta(seconds=seconds)
     )  # fmt: skip
 
 
 def _link_to(host: str, port: int) -> str | None:
-    """Name of the network interface on which this node reaches another; None where its address is no interface's first.
+    """Name of the network interface on which this node reaches another, over IPv4 or IPv6; None where it is unknown.
 
     By default gloo takes the address that this node's own name stands for. On many machines that is a loopback address,
-    under which ranks on other nodes do not find it.
+    under which ranks on other nodes do not find it. Of an interface with several addresses gloo takes the first one,
+    IPv4 before IPv6.
     """
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect((host, port))  # of a datagram socket: nothing is sent
-        own = socket.inet_aton(probe.getsockname()[0])
-        for _, name in socket.if_nameindex():
-            try:
-                found = fcntl.ioctl(probe, _SIOCGIFADDR, struct.pack("256s", name.encode()))
-            except OSError:  # an interface without an address
-                continue
-            if found[20:24] == own:
-                return name
-    return None
+    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.connect(address)  # of a datagram socket: nothing is sent
+        own = probe.getsockname()[0]
+    links = psutil.net_if_addrs().items()
+    return next((name for name, addresses in links if own in (one.address for one in addresses)), None)
 
 
 class Ranks:

@@ -22,6 +22,7 @@ from tests.integration.harness import PATIENCE, ROOT, Runs
 
 RAY = str(Path(sys.executable).with_name("ray"))
 PORT = 6379
+IPV4, IPV6 = "10.77.0.", "fd77::"
 
 
 def why_not() -> str | None:
@@ -45,16 +46,18 @@ class Nodes:
     Args:
         folder: for logs and Ray's token.
         hidden: the folder in it that nodes do not see, but for the head.
+        network: what addresses begin with. With IPv6's a node has no other, not for itself either.
     """
 
-    def __init__(self, folder: Path, *, hidden: str) -> None:
+    def __init__(self, folder: Path, *, hidden: str, network: str = IPV4) -> None:
         self.folder = folder
+        self._network = network
         self._hidden = folder / hidden
         self._prefix = f"k2{os.getpid()}n"
         self._temp = Path(f"/tmp/{self._prefix}")  # short: Ray's sockets lie in it
         self._started: dict[str, subprocess.Popen[bytes]] = {}
         self.environment = Runs().environment() | {
-            "RAY_AUTH_MODE": "token", "HOME": str(folder), "RAY_ADDRESS": f"{self.address('head')}:{PORT}",
+            "RAY_AUTH_MODE": "token", "HOME": str(folder), "RAY_ADDRESS": self._ray_address,
             "XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache"),
         }  # fmt: skip
 
@@ -64,7 +67,7 @@ class Nodes:
         self._hidden.mkdir()
         self._namespace("head")
         self._ip("head", "link add bridge type bridge")
-        self._ip("head", f"addr add {self.address('head')}/24 dev bridge")
+        self._give_address("head", "bridge")
         self._ip("head", "link set bridge up")
         self._ray("head", "--head", f"--port={PORT}", "--num-cpus=0", "--include-dashboard=false")
         return self
@@ -75,7 +78,16 @@ class Nodes:
         shutil.rmtree(self._temp, ignore_errors=True)
 
     def address(self, name: str) -> str:
-        return f"10.77.0.{1 if name == 'head' else 2 + 'abcdefgh'.index(name)}"
+        return f"{self._network}{1 if name == 'head' else 2 + 'abcdefgh'.index(name)}"
+
+    @property
+    def _ray_address(self) -> str:
+        host = self.address("head")
+        return f"[{host}]:{PORT}" if ":" in host else f"{host}:{PORT}"
+
+    def _give_address(self, name: str, device: str) -> None:
+        bits, now = ("64", " nodad") if ":" in self._network else ("24", "")
+        self._ip(name, f"addr add {self.address(name)}/{bits} dev {device}{now}")
 
     def add(self, name: str, *, num_cpus: int) -> None:
         """A node, by one letter; returns when the head knows it."""
@@ -86,7 +98,7 @@ class Nodes:
         subprocess.run(["ip", "link", "set", f"{end}e", "netns", self._named(name)], check=True)
         self._ip("head", f"link set {end}h master bridge up")
         self._ip(name, f"link set {end}e name eth0")
-        self._ip(name, f"addr add {self.address(name)}/24 dev eth0")
+        self._give_address(name, "eth0")
         self._ip(name, "link set eth0 up")
         self._ray(name, f"--address={self.environment['RAY_ADDRESS']}", f"--num-cpus={num_cpus}")
 
@@ -146,6 +158,8 @@ class Nodes:
     def _namespace(self, name: str) -> None:
         subprocess.run(["ip", "netns", "add", self._named(name)], check=True)
         self._ip(name, "link set lo up")
+        if ":" in self._network:
+            self._ip(name, "addr del 127.0.0.1/8 dev lo")
 
     def _ip(self, name: str, words: str) -> None:
         subprocess.run(["ip", "-n", self._named(name), *words.split()], check=True)
@@ -183,9 +197,9 @@ class Nodes:
 
 
 @contextlib.contextmanager
-def nodes(folder: Path, *, hidden: str, **num_cpus: int) -> Iterator[Nodes]:
+def nodes(folder: Path, *, hidden: str, network: str = IPV4, **num_cpus: int) -> Iterator[Nodes]:
     """A head, and nodes with so many CPUs each."""
-    with Nodes(folder, hidden=hidden) as made:
+    with Nodes(folder, hidden=hidden, network=network) as made:
         for name, num in num_cpus.items():
             made.add(name, num_cpus=num)
         yield made

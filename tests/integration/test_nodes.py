@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.harness import PATIENCE, Runs, assert_same_run, wait_for, wait_for_rows
-from tests.integration.nodes import Nodes, nodes, why_not
+from tests.integration.nodes import IPV6, Nodes, nodes, why_not
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(why_not() is not None, reason=str(why_not()))]
 
@@ -130,7 +130,9 @@ def test_a_process_that_sees_nothing_of_the_run_folder_has_its_files_also_where_
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("cluster", [{"a": 1, "b": 1}], indirect=True, ids=["two-nodes"])
+@pytest.mark.parametrize(
+    "cluster", [{"a": 1, "b": 1}, {"a": 1, "b": 1, "network": IPV6}], indirect=True, ids=["two-nodes", "ipv6-alone"]
+)
 def test_ranks_on_two_nodes_that_see_nothing_of_the_run_folder_fill_one_checkpoint_and_read_it_back(
     cluster: Nodes, tmp_path: Path
 ) -> None:

@@ -12,6 +12,7 @@ import torch
 from rl.learner import Learner, LearnerSettings
 from rl.ranks import Seat, open_store
 
+HOST = "127.0.0.1"
 PATIENCE = 300.0
 """Seconds that a rank waits for the others; a test that meets it has failed."""
 
@@ -26,10 +27,10 @@ class RankProcesses:
         self._ranks: list[tuple[Any, Connection]] = []
 
     def __enter__(self) -> RankProcesses:
-        self._store = open_store(PATIENCE)
+        self._store = open_store(HOST, PATIENCE)
         port = self._store.port
         for rank in range(self._num_ranks):
-            seat = Seat(rank=rank, num_ranks=self._num_ranks, host="127.0.0.1", port=port, seconds=PATIENCE)
+            seat = Seat(rank=rank, num_ranks=self._num_ranks, host=HOST, port=port, seconds=PATIENCE)
             ours, theirs = self._context.Pipe()
             process = self._context.Process(target=_serve, args=(theirs, self._settings, seat), daemon=True)
             process.start()
