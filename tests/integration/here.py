@@ -23,6 +23,7 @@ from rich.console import Console
 
 from configs.load import load_config
 from rl.console import view_of
+from rl.faults import DeadlineExceeded
 from rl.preflight import check
 from rl.processes import Place
 from rl.report import Report
@@ -64,10 +65,14 @@ class ProcessHere:
         self.failure: Exception | None = None
         self._limit_seconds = limit_seconds
         self._calls: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
-        self._threads = [threading.Thread(target=self._serve, daemon=True) for _ in range(num_threads)]
-        for thread in self._threads:
-            thread.start()
+        self._num_threads = 0
+        for _ in range(num_threads):
+            self._start_thread()
         self._inside = self._submit(lambda: kind(*args))
+
+    def _start_thread(self) -> None:
+        threading.Thread(target=self._serve, daemon=True).start()
+        self._num_threads += 1
 
     def _submit(self, call: Callable[[], Any]) -> Future[Any]:
         answer: Future[Any] = Future()
@@ -86,24 +91,49 @@ class ProcessHere:
                 answer.set_exception(error)
 
     async def ask(self, method: str, *args: Any, setting: str, **kwargs: Any) -> Any:
-        inside = await self._answer(self._inside)
+        inside = await self._answer(self._inside, "__init__")
         if method == "__ray_ready__":
             return None
-        return await self._answer(self._submit(lambda: getattr(inside, method)(*args, **kwargs)))
+        return await self._answer(self._submit(lambda: getattr(inside, method)(*args, **kwargs)), method)
 
-    async def _answer(self, answer: Future[Any]) -> Any:
-        return await asyncio.wait_for(asyncio.wrap_future(answer), self._limit_seconds)
+    async def _answer(self, answer: Future[Any], method: str) -> Any:
+        waiting = asyncio.wrap_future(answer)
+        try:
+            await asyncio.wait([waiting], timeout=self._limit_seconds)
+            if not waiting.done():
+                raise self._late(method)
+            return waiting.result()
+        except DeadlineExceeded as error:
+            self.failure = self.failure or error
+            raise
+        finally:
+            waiting.cancel()
+
+    def _late(self, method: str) -> DeadlineExceeded:
+        return DeadlineExceeded(f"{self.name}.{method} did not answer within {self._limit_seconds:g} s")
 
     async def ask_shared(self, method: str, *args: Any, setting: str, **kwargs: Any) -> tuple[Any, Any]:
         return await self.ask(method, *args, setting=setting, **kwargs)
 
     def end(self) -> None:
-        """Close what was made. Why something was not, whoever asked has heard."""
-        wait([self._inside], self._limit_seconds)
-        if self._inside.done() and not self._inside.cancelled() and self._inside.exception() is None:
-            getattr(self._inside.result(), "close", lambda: None)()
-        for _ in self._threads:
-            self._calls.put(None)
+        """Close what was made. Why something was not, whoever asked has heard.
+
+        Raises:
+            DeadlineExceeded: `close` does not end within the limit.
+            Exception: what `close` raised.
+        """
+        try:
+            wait([self._inside], self._limit_seconds)
+            if self._inside.done() and not self._inside.cancelled() and self._inside.exception() is None:
+                self._start_thread()  # the others may all hang
+                closed = self._submit(getattr(self._inside.result(), "close", lambda: None))
+                wait([closed], self._limit_seconds)
+                if not closed.done():
+                    raise self._late("close")
+                closed.result()
+        finally:
+            for _ in range(self._num_threads):
+                self._calls.put(None)
 
 
 class ProcessesHere:
@@ -121,8 +151,9 @@ class ProcessesHere:
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        for process in list(self._started):
-            self.stop(process)
+        with contextlib.ExitStack() as stack:  # where one does not end, the others do
+            for process in self._started:
+                stack.callback(self.stop, process)
 
     def start(
         self, kind: type, *args: Any, name: str, bundle: int, environment: Mapping[str, str], max_concurrency: int = 1
