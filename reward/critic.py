@@ -8,8 +8,9 @@ One call of `judge_group` per complete group, as soon as it is complete, so that
 3. Bradley-Terry strengths become values in [0, 1] (ranking.py).
 
 A failed comparison is no opinion. An answer with verdicts on too few of its comparisons is `judge_failed`: masked and
-counted, never 0. The others are ranked by what is left, which the prior keeps finite. A judge that fails costs its
-samples; an engine that breaks raises through here to the loop.
+counted, never 0. The others are ranked by what is left, which the prior keeps finite. An answer that the judge takes
+beside no other, for what stands in it, is worth 0 (provoked.py). A judge that fails costs its samples; an engine that
+breaks raises through here to the loop.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from reward.critic_report import CriticReport, Match
 from reward.critic_schedule import pairs_to_compare
 from reward.judges.api import Compares, Comparison, Generate, JudgeCost, JudgeFailed, Pair
 from reward.judges.prompted import PromptedJudge, PromptSettings
+from reward.provoked import provokers, without
 from reward.ranking import Game, fit_strengths, values_of
 from reward.rubric import Rubric, rubric_for
 
@@ -121,53 +123,69 @@ class GroupCritic:
         pairs = pairs_to_compare(
             len(players), num_opponents=self.settings.num_opponents, key=f"{self.settings.seed}/{request_id}"
         )
-        texts = [player.text for player in players]
-        matches = await self._matches(request_id, question_of(task), texts, pairs, rubric)
+        texts, question = [player.text for player in players], question_of(task)
+        until = start + self.settings.group_seconds
+        matches = await self._matches(request_id, question, texts, pairs, rubric, until)
+        barred = await provokers(
+            lambda pairs: self._compared(pairs, until), texts, matches, key=request_id, question=question, rubric=rubric
+        )
         seconds = time.monotonic() - start
         provenance = {"judge": self.judge.name, "rubric": rubric.label}
+        for i in barred:
+            for sibling in players[i].siblings:
+                scores[sibling] = Score(status=Status.OK, value=0.0, flags=frozenset({"barred"}), provenance=provenance)
+        players = [player for i, player in enumerate(players) if i not in barred]
         names = [f"#{player.siblings[0]}" for player in players]
-        ranked = self._ranked(names, matches, seconds=seconds, provenance=provenance)
+        ranked = self._ranked(names, without(barred, matches), seconds=seconds, provenance=provenance)
         for player, score in zip(players, ranked, strict=True):
             for sibling in player.siblings:
                 scores[sibling] = score
         return [score for score in scores if score is not None]
 
     async def _matches(
-        self, request_id: str, question: str, texts: Sequence[str], pairs: Sequence[tuple[int, int]], rubric: Rubric
+        self,
+        request_id: str,
+        question: str,
+        texts: Sequence[str],
+        pairs: Sequence[tuple[int, int]],
+        rubric: Rubric,
+        until: float,
     ) -> list[Match]:
         """What became of every scheduled pair, in the schedule's order."""
-        loop = asyncio.get_running_loop()
 
-        def asked(i: int, j: int, order: str) -> asyncio.Task[Comparison | JudgeFailed]:
+        def ordered(i: int, j: int, order: str) -> Pair:
             key = f"{request_id}/{min(i, j)}-{max(i, j)}/{order}"
-            pair = Pair(key=key, question=question, first=texts[i], second=texts[j], rubric=rubric)
-            return loop.create_task(_caught(self.judge, pair))
+            return Pair(key=key, question=question, first=texts[i], second=texts[j], rubric=rubric)
 
-        jobs = [(asked(i, j, "ab"), asked(j, i, "ba")) for i, j in pairs]
-        flat = [job for both in jobs for job in both]
-        try:
-            if flat:
-                done, _ = await asyncio.wait(
-                    flat, timeout=self.settings.group_seconds, return_when=asyncio.FIRST_EXCEPTION
-                )
-                for job in done:
-                    job.result()  # what is not a judge's failure belongs to the caller
-        finally:
-            for job in flat:
-                job.cancel()
-            await asyncio.gather(*flat, return_exceptions=True)
+        both = [(ordered(i, j, "ab"), ordered(j, i, "ba")) for i, j in pairs]
+        said = iter(await self._compared([pair for sides in both for pair in sides], until))
         matches = []
-        for (i, j), (forward, backward) in zip(pairs, jobs, strict=True):
+        for i, j in pairs:
             match = Match(
                 first=i,
                 second=j,
-                forward=_result(forward),
-                backward=_result(backward),
+                forward=next(said),
+                backward=next(said),
                 num_chars=(len(texts[i]), len(texts[j])),
             )
             matches.append(match)
             self._report.count_match(match)
         return matches
+
+    async def _compared(self, pairs: Sequence[Pair], until: float) -> list[Comparison | JudgeFailed]:
+        """What the judge says of each, in their order; by a monotonic clock, what is not done then has failed."""
+        jobs = [asyncio.ensure_future(_caught(self.judge, pair)) for pair in pairs]
+        try:
+            if jobs:
+                seconds = max(0.0, until - time.monotonic())
+                done, _ = await asyncio.wait(jobs, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)
+                for job in done:
+                    job.result()  # what is not a judge's failure belongs to the caller
+        finally:
+            for job in jobs:
+                job.cancel()
+            await asyncio.gather(*jobs, return_exceptions=True)
+        return [_result(job) for job in jobs]
 
     def _ranked(
         self, names: Sequence[str], matches: Sequence[Match], *, seconds: float, provenance: dict[str, str]

@@ -67,6 +67,8 @@ class CriticReport:
     num_groups: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
     """Scores by status."""
+    num_barred: int = 0
+    """Scores of 0 for answers that the judge takes beside no other."""
     num_gated: int = 0
     """Scores masked because the gate is closed."""
     num_pairs: int = 0
@@ -112,6 +114,7 @@ class CriticReport:
         for score in scores:
             self.statuses[str(score.status)] += 1
             self.num_gated += "gate_closed" in score.flags
+            self.num_barred += "barred" in score.flags
 
     def metrics(self) -> dict[str, float]:
         """`judge/...` metrics; fractions only where they have a denominator."""
@@ -123,6 +126,7 @@ class CriticReport:
             "judge/pairs": self.num_pairs,
             "judge/masked": failed,
             "judge/gated": self.num_gated,
+            "judge/barred": self.num_barred,
             "judge/calls": self.cost.num_calls,
             "judge/retries": self.cost.num_retries,
             "judge/prompt_tokens": self.cost.num_prompt_tokens,

@@ -178,6 +178,7 @@ METRICS: tuple[Metric, ...] = (
         ("judge/pairs", "pairs", "pairs of siblings it was asked about"),
         ("judge/masked", "samples", "samples masked because the judge failed"),
         ("judge/gated", "samples", "samples masked because the gate is closed"),
+        ("judge/barred", "samples", "samples worth 0: the judge takes no pair with them, by its filter or its limits"),
         ("judge/calls", "calls", "requests to the judge"),
         ("judge/retries", "calls", "of these, repetitions"),
         ("judge/prompt_tokens", "tokens", "tokens that the judge read"),

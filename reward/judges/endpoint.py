@@ -26,8 +26,12 @@ __all__ = ["Endpoint", "EndpointSettings"]
 MAX_REPLY_BYTES = 4 << 20
 MAX_WAIT_SECONDS = 30.0
 _MAY_PASS = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
-_FILTERED = re.compile(rb'"code":\s*"content_filter"')
-"""What a server's filter says of a prompt (Azure's, with status 400); quoted prompts have escaped quotes."""
+_FILTERED = re.compile(
+    rb'"code":\s*"(?:content_filter|content_policy_violation|ResponsibleAIPolicyViolation|data_inspection_failed)"'
+    rb'|"message":\s*"(?:litellm\.\w+: )*litellm\.ContentPolicyViolationError\b'
+)
+"""What filters say of a prompt, with status 400: Azure's, OpenAI's, Alibaba's, and LiteLLM's proxy, whose own code is
+"400". A text that is quoted has its quotes escaped, so none looks like this."""
 _TOO_LONG = ("context length", "context_length", "maximum context", "too long", "max_model_len")
 
 

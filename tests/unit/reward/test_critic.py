@@ -300,7 +300,8 @@ def test_a_verdict_that_was_cut_off_gets_twice_the_tokens() -> None:
 def test_a_refusal_is_not_asked_again(cause: Any) -> None:
     judge = Scripted(lambda request: JudgeFailed(cause, "no"))
     scores = judged(judge, ["a", "b"])
-    assert len(judge.requests) == 2 and all(cause in score.detail for score in scores)
+    assert len([request for request in judge.requests if "control" not in request.id]) == 2
+    assert all(cause in score.detail for score in scores)
 
 
 def test_a_late_verdict_is_masked() -> None:
@@ -385,7 +386,7 @@ def test_with_30_percent_of_calls_failing_only_samples_without_verdicts_are_mask
 def test_one_answer_that_cannot_be_judged_leaves_the_others_their_ranking() -> None:
     def say(pair: Pair) -> Outcome | JudgeFailed:
         if "bomb" in pair.first + pair.second:
-            return JudgeFailed("refused", "no")
+            return JudgeFailed("timeout", "late")
         return Outcome.FIRST if len(pair.first) > len(pair.second) else Outcome.SECOND
 
     def group(*responses: str) -> list[Score]:
@@ -419,7 +420,7 @@ def test_long_answers_are_cut_and_flagged_or_fail_never_silently() -> None:
     assert all("cut" in score.flags for score in scores)
     assert max(len(r.messages[-1]["content"]) for r in judge.requests) < 4000
     refused = judged(judge, [long, "short one"], prompt=PromptSettings(max_answer_chars=1000, too_long="fail"))
-    assert all(score.status is Status.JUDGE_FAILED and "too_long" in score.detail for score in refused)
+    assert [(score.value, score.flags) for score in refused] == [(0.0, {"barred"}), (0.5, {"unopposed"})]
 
 
 @settings(max_examples=40, deadline=None)

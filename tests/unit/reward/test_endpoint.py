@@ -23,6 +23,11 @@ REQUEST = JudgeRequest(
 )  # fmt: skip
 Answer = tuple[int, dict[str, str], bytes]
 FILTERED = json.dumps({"error": {"message": "The prompt was filtered. " * 20, "code": "content_filter"}}).encode()
+LITELLM = "litellm.BadRequestError: litellm.ContentPolicyViolationError: AzureException - The response was filtered"
+
+
+def error(message: str, code: str | None, **more: Any) -> bytes:
+    return json.dumps({"error": {"message": message, "type": None, "param": None, "code": code, **more}}).encode()
 
 
 def completion(content: Any = '{"winner": "A"}', *, finish: str = "stop", **extra: Any) -> bytes:
@@ -135,6 +140,12 @@ def test_what_may_pass_is_tried_again_within_bounds(serve: Callable[..., Server]
         (307, b"", "unavailable"),
         (400, FILTERED, "refused"),
         (422, FILTERED, "refused"),
+        (400, error("Your request was rejected by our safety system.", "content_policy_violation"), "refused"),
+        (400, error("Filtered.", None, innererror={"code": "ResponsibleAIPolicyViolation"}), "refused"),
+        (400, error("Input data may contain inappropriate content.", "data_inspection_failed"), "refused"),
+        (400, error(LITELLM, "400"), "refused"),
+        (400, error("litellm.BadRequestError: got: litellm.ContentPolicyViolationError", "400"), "unavailable"),
+        (400, error(f'bad role in "message": "{LITELLM}"', "400"), "unavailable"),
         (401, FILTERED, "unavailable"),
         (400, json.dumps({"detail": {"input": FILTERED.decode()}}).encode(), "unavailable"),
     ],
