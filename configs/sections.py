@@ -257,8 +257,9 @@ class RolloutConfig(Section):
     max_prompt_tokens: Positive = 1024
     """Longest prompt of a task, in tokens; `long_prompts` says what becomes of a longer one."""
     long_prompts: Literal["refuse", "drop"] = "refuse"
-    """What becomes of tasks whose prompt is longer than `max_prompt_tokens`, is empty, or cannot be rendered. `refuse`:
-    the run does not start. `drop`: another task is drawn in their place; the start says how many there are."""
+    """What becomes of tasks whose prompt is longer than `max_prompt_tokens`, is empty, or cannot be rendered, or whose
+    persona leaves no room for an answer of `persona.max_tokens`. `refuse`: the run does not start. `drop`: another task
+    is drawn in their place; the start says how many there are."""
     segment_tokens: Positive | None = None
     """Most new tokens of a response in one step; what is unfinished goes on in the next, under its weights (partial
     rollouts, docs/algorithm.md). An episode of many turns pauses behind the turn with which it has sampled so many.

@@ -30,6 +30,7 @@ from rl.cluster import Cluster
 from rl.golds import Replayed, replay_golds
 from rl.gym_checks import check_gyms
 from rl.intervals import bootstrap
+from rl.personas import check_endpoint
 from rl.preflight import (
     AskNodes,
     available_memory,
@@ -132,6 +133,7 @@ def plan(
         ValueError: the first thing that is wrong.
     """
     check_machine(config)
+    check_endpoint(config)
     longest = max([*max_tokens, *([] if max_tokens else [gym.longest for gym in config.gyms])])
     need = config.rollout.max_prompt_tokens + longest
     if need > config.model.context_length:
@@ -154,13 +156,7 @@ def plan(
     contenders: list[Contender] = []
     fits: list[Fits] = []
     for (name, folder, weights), chat in zip(folders, chats, strict=True):
-        askable = Askable(
-            chat,
-            by_name,
-            max_tokens=config.rollout.max_prompt_tokens,
-            rule=config.rollout.long_prompts,
-        )
-        fits.append(_fits(golds, askable))
+        fits.append(_fits(golds, Askable.of(config, chat, by_name)))
         chosen = heldout(entries, config.eval.num_tasks, config.seed, fits=fits[-1])
         contenders.append(Contender(name=name, folder=folder, weights=weights, chat=chat, draws=chosen))
     return Plan(

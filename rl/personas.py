@@ -11,7 +11,8 @@ end of an episode as at its start, and no policy can ask until a prompt is too l
 
 *Whose fault?* A model that cannot be asked is ours: the episode ends there, masked. One that refuses to answer, that
 answers without a text, or whose context the question does not fit says nothing: a policy that finds out what makes it
-do so must not be masked for it. A persona that fits no context even where nothing is asked is ours.
+do so must not be masked for it. A task whose persona fits no context even where nothing is asked is not asked at all
+(rl/prompts.py).
 
 A frozen copy of the policy is an endpoint that serves one: engines hold one set of weights.
 """
@@ -31,7 +32,7 @@ from reward.together import together
 from rl.replies import Samples, reply_of
 from rollout.chat import ChatFormat
 
-__all__ = ["Answers", "Personas", "Question", "hear"]
+__all__ = ["Answers", "Personas", "Question", "check_endpoint", "hear", "longest_persona", "told"]
 
 MAX_QUESTION_CHARS = 2000
 """Characters of a question that are read."""
@@ -89,23 +90,47 @@ async def hear(policy: Answers, turn: Turn, tools: Sequence[Tool], *, name: str,
     return replace(turn, calls=tuple(await together([answered(*placed) for placed in enumerate(turn.calls)])))
 
 
-class Personas:
-    """Plays them all, by `persona` of a config.
+def told(persona: str, text: str) -> tuple[Message, ...]:
+    """What the model is told, and nothing else: one message, as some templates know no system's."""
+    return (message("user", f"{persona}\n\n{text}"),)
 
-    Raises ValueError when it is built while the endpoint's key is not set.
+
+def longest_persona(config: Config) -> int | None:
+    """Most tokens of what the model is told before it is asked anything; None: what fits an endpoint is not known."""
+    if config.persona.source == "endpoint":
+        return None
+    return config.model.context_length - config.persona.max_tokens
+
+
+def check_endpoint(config: Config) -> None:
+    """The endpoint that plays, if one does, has its key.
+
+    Raises:
+        ValueError: the variable that should hold it is not set.
     """
+    if (settings := _endpoint_of(config)) is not None:
+        settings.key()
+
+
+def _endpoint_of(config: Config) -> EndpointSettings | None:
+    if config.persona.source != "endpoint":
+        return None
+    return EndpointSettings(**config.persona.endpoint.model_dump())
+
+
+class Personas:
+    """Plays them all, by `persona` of a config."""
 
     def __init__(self, config: Config) -> None:
         self._settings, self._context_length = config.persona, config.model.context_length
-        self._endpoint: Endpoint | None = None
-        if self._settings.source == "endpoint":
-            self._endpoint = Endpoint(EndpointSettings(**self._settings.endpoint.model_dump()))
+        settings = _endpoint_of(config)
+        self._endpoint = None if settings is None else Endpoint(settings)
 
     async def answer(self, question: Question, policy: Samples, chat: ChatFormat) -> str:
         """What is said; JudgeFailed where the model could not be asked."""
         request = JudgeRequest(
             id=question.id,
-            messages=_told(question.persona, question.text),
+            messages=told(question.persona, question.text),
             max_tokens=self._settings.max_tokens,
             temperature=self._settings.temperature,
             seed=question.seed,
@@ -119,24 +144,12 @@ class Personas:
                     shortened_by="persona.max_tokens", alone=True,
                 )  # fmt: skip
         except JudgeFailed as failure:
-            if failure.cause not in _SAYS_NOTHING or not self._has_room(question.persona, chat):
+            if failure.cause not in _SAYS_NOTHING:
                 raise
             return ""
         return reply.text[:MAX_ANSWER_CHARS].encode(errors="replace").decode()  # half a surrogate pair is no text
-
-    def _has_room(self, persona: str, chat: ChatFormat) -> bool:
-        """Whether a persona that is asked nothing can be played; what fits an endpoint is not known."""
-        if self._endpoint is not None:
-            return True
-        prompt_ids = chat.prompt_ids(_told(persona, ""), alone=True)
-        return len(prompt_ids) + self._settings.max_tokens <= self._context_length
 
     async def aclose(self) -> None:
         """Close the connections."""
         if self._endpoint is not None:
             await self._endpoint.aclose()
-
-
-def _told(persona: str, text: str) -> tuple[Message, ...]:
-    """What the model is told, and nothing else: one message, as some templates know no system's."""
-    return (message("user", f"{persona}\n\n{text}"),)

@@ -30,7 +30,7 @@ from rl.judging import Judging
 from rl.machine import check_programs, check_ray_folder
 from rl.objective import check_objective
 from rl.overlap import check_overlap, digest, file_texts
-from rl.personas import Personas
+from rl.personas import check_endpoint
 from rl.prompts import Askable, check_conversations, check_prompts
 from rl.ptx import PtxData, load_conversations
 from rl.qat import frozen_names
@@ -139,12 +139,12 @@ def check(
         check_draws_so_far(old, config, checkpoint, folder.rows(folder.metrics), gyms)
     check_memory(config, num_parameters)
     Judging(config, gyms, chat)  # refuses what does not go together
-    Personas(config)  # and an endpoint without its key
+    check_endpoint(config)
     check_objective(config)
     if golds is None:  # minutes, perhaps: behind what is checked at once
         golds = replay_golds(config.gyms, gyms, specs, folder=folder.path.parent, say=say)
     by_name = {entry.name: entry.gym for entry in gyms}
-    askable = Askable(chat, by_name, max_tokens=config.rollout.max_prompt_tokens, rule=config.rollout.long_prompts)
+    askable = Askable.of(config, chat, by_name)
     notes = list(golds.notes)
     for i, entry in enumerate(gyms):
         with gym_code(i, entry.name):

@@ -20,8 +20,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from configs.schema import Config
-from gyms.api import Gym, Split, Task
+from gyms.api import Gym, Split, Task, Tool
 from gyms.mixture import GymEntry, draws, heldout
+from rl.personas import longest_persona, told
 from rl.ptx import TRAIN_STREAM, WARMUP_STREAM, PtxData
 from rollout.chat import ChatFormat
 
@@ -41,11 +42,11 @@ SILENT_SECONDS = 10.0
 class Problem:
     """Why a task cannot be asked."""
 
-    kind: Literal["long", "empty", "unrenderable"]
+    kind: Literal["long", "empty", "unrenderable", "persona"]
     text: str
     """What is the matter, for people."""
     num_tokens: int = 0
-    """Length of a prompt that is too long."""
+    """Length of a prompt, or of a persona's, that is too long."""
 
 
 class Progress:
@@ -77,21 +78,57 @@ class Askable:
         gyms: by name; their tools stand in prompts.
         max_tokens: longest prompt.
         rule: `rollout.long_prompts`.
+        max_persona_tokens: longest prompt of a persona that is asked nothing (`rl.personas`); None: not known here.
     """
 
     def __init__(
-        self, chat: ChatFormat, gyms: Mapping[str, Gym], *, max_tokens: int, rule: Literal["refuse", "drop"]
+        self,
+        chat: ChatFormat,
+        gyms: Mapping[str, Gym],
+        *,
+        max_tokens: int,
+        rule: Literal["refuse", "drop"],
+        max_persona_tokens: int | None = None,
     ) -> None:
         self._chat = chat
         self._gyms = gyms
         self.max_tokens = max_tokens
         self.rule = rule
+        self.max_persona_tokens = max_persona_tokens
+
+    @classmethod
+    def of(cls, config: Config, chat: ChatFormat, gyms: Mapping[str, Gym]) -> Askable:
+        """As a config has it."""
+        return cls(
+            chat,
+            gyms,
+            max_tokens=config.rollout.max_prompt_tokens,
+            rule=config.rollout.long_prompts,
+            max_persona_tokens=longest_persona(config),
+        )
 
     def problems(self, gym: str, tasks: Sequence[Task]) -> list[Problem | None]:
         """What keeps each of a gym's tasks from being asked."""
         tools = [self._gyms[gym].tools(task) for task in tasks]
         lengths = self._chat.prompt_lengths([task.prompt for task in tasks], tools)
-        return [self._problem(task, length) for task, length in zip(tasks, lengths, strict=True)]
+        return [
+            self._problem(task, length) or self._unplayable(own)
+            for task, length, own in zip(tasks, lengths, tools, strict=True)
+        ]
+
+    def _unplayable(self, tools: Sequence[Tool]) -> Problem | None:
+        """What keeps a model from playing whom a task's tools ask."""
+        for tool in tools:
+            if self.max_persona_tokens is None or not tool.persona:
+                continue
+            try:
+                length = len(self._chat.prompt_ids(told(tool.persona, ""), alone=True))
+            except ValueError as error:
+                return Problem(kind="unrenderable", text=f"the persona of its tool {tool.name!r}: {error}")
+            if length > self.max_persona_tokens:
+                text = f"the persona of its tool {tool.name!r} has {length} tokens"
+                return Problem(kind="persona", text=text, num_tokens=length)
+        return None
 
     def _problem(self, task: Task, length: int | ValueError) -> Problem | None:
         if isinstance(length, ValueError):
@@ -118,6 +155,10 @@ class Askable:
         raised = ""
         if problem.kind == "long":
             raised = f"raise rollout.max_prompt_tokens = {self.max_tokens} to {problem.num_tokens}, or "
+        if problem.kind == "persona":
+            assert self.max_persona_tokens is not None
+            missing = problem.num_tokens - self.max_persona_tokens
+            raised = f"raise model.context_length or lower persona.max_tokens by {missing}, or "
         return f'{raised}set rollout.long_prompts = "drop" to draw others instead'
 
 
@@ -268,6 +309,7 @@ def _told(where: str, split: str, seen: _Seen, askable: Askable) -> list[str]:
             "long": f"are longer than rollout.max_prompt_tokens = {askable.max_tokens}",
             "empty": "are empty",
             "unrenderable": "cannot be rendered",
+            "persona": "have a persona that leaves no room for an answer of persona.max_tokens",
         }[kind]
         line = f"{where}: {len(found)} of {seen.num} {word} prompts {what} (task {worst_id!r}: {worst.text})"
         if askable.rule == "refuse":

@@ -69,6 +69,19 @@ class EndpointSettings:
         if not self.model or self.num_tries < 1 or self.try_seconds <= 0.0 or self.first_wait_seconds < 0.0:
             raise ValueError("an endpoint needs a model, num_tries >= 1, try_seconds > 0 and first_wait_seconds >= 0")
 
+    def key(self) -> str:
+        """What the named variable holds; "" where none is named.
+
+        Raises:
+            ValueError: it is not set.
+        """
+        key = os.environ.get(self.key_env, "").strip() if self.key_env else ""
+        if self.key_env and not key:
+            raise ValueError(
+                f"the environment variable {self.key_env} is not set; it must hold the key of {self.base_url}"
+            )
+        return key
+
 
 class Endpoint:
     """Sends judge requests to a server; `endpoint.generate` is what a `PromptedJudge` takes.
@@ -78,14 +91,7 @@ class Endpoint:
 
     def __init__(self, settings: EndpointSettings) -> None:
         self.settings = settings
-        self._key = ""
-        if settings.key_env:
-            self._key = os.environ.get(settings.key_env, "").strip()
-            if not self._key:
-                raise ValueError(
-                    f"the environment variable {settings.key_env} is not set; it must hold the key of "
-                    f"{settings.base_url}"
-                )
+        self._key = settings.key()
         self._client: tuple[asyncio.AbstractEventLoop, httpx.AsyncClient] | None = None
 
     @property

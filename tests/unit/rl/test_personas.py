@@ -23,7 +23,16 @@ from reward.judges.api import JudgeFailed
 from reward.rules import TruncationRule
 from rl.collect import collect, sample_seed
 from rl.partial import PartialGroup
-from rl.personas import MAX_ANSWER_CHARS, MAX_HEARD, MAX_QUESTION_CHARS, Personas, Question, hear
+from rl.personas import (
+    MAX_ANSWER_CHARS,
+    MAX_HEARD,
+    MAX_QUESTION_CHARS,
+    Personas,
+    Question,
+    check_endpoint,
+    hear,
+    longest_persona,
+)
 from rl.sample_rows import sample_rows
 from rl.tiny_model import build_tiny_model
 from rollout.chat import ChatFormat
@@ -245,10 +254,10 @@ def test_the_policy_is_asked_with_the_personas_budget_and_temperature(chat: Chat
     assert request.id == "persona/5/7/0/1/0"
 
 
-def test_a_prompt_that_leaves_no_room_for_an_answer_is_ours_and_names_the_setting(chat: ChatFormat) -> None:
-    tight = Personas(config_of(context_length=120, max_tokens=100))  # the persona alone has 21
-    with pytest.raises(JudgeFailed, match=r"too_long: 34 tokens and a reply of 100 .* lower persona\.max_tokens"):
-        asyncio.run(tight.answer(ASKED, Engine(), chat))
+def test_a_persona_may_be_as_long_as_leaves_room_for_its_answer_where_the_context_is_known() -> None:
+    assert longest_persona(config_of(context_length=120, max_tokens=100)) == 20
+    where = {"base_url": "http://127.0.0.1:9/v1", "model": "m"}
+    assert longest_persona(config_of(source="endpoint", endpoint=where)) is None
 
 
 def test_a_question_that_leaves_no_room_for_an_answer_hears_nothing(chat: ChatFormat) -> None:
@@ -328,4 +337,5 @@ def test_an_endpoint_without_an_address_or_a_key_is_refused_before_anything_star
     monkeypatch.delenv("NO_SUCH_KEY", raising=False)
     where = {"base_url": "http://127.0.0.1:9/v1", "model": "m", "key_env": "NO_SUCH_KEY"}
     with pytest.raises(ValueError, match="NO_SUCH_KEY is not set"):
-        Personas(config_of(source="endpoint", endpoint=where))
+        check_endpoint(config_of(source="endpoint", endpoint=where))
+    check_endpoint(config_of(endpoint=where))  # the policy plays

@@ -11,7 +11,7 @@ import pytest
 import rl.prompts
 from configs.load import load_config
 from configs.schema import Config
-from gyms.api import Gym, GymSettings, Score, Services, Status, Task, message
+from gyms.api import Gym, GymSettings, Score, Services, Status, Task, Tool, message
 from gyms.mixture import GymEntry, draws
 from rl.prompts import Askable, check_conversations, check_prompts
 from rl.ptx import Conversation, PtxData
@@ -42,6 +42,13 @@ class Listed(Gym):
         return Score(status=Status.OK, value=0.0)
 
 
+class Asking(Listed):
+    """Somebody can be asked who is as long as the prompt."""
+
+    def tools(self, task):
+        return (Tool(name="ask", description="Ask.", parameters={}, persona=task.prompt[0]["content"]),)
+
+
 @pytest.fixture(scope="module")
 def chat(tiny_folder) -> ChatFormat:
     return ChatFormat(tiny_folder, use_template=False)
@@ -63,12 +70,7 @@ def check(chat) -> Check:
     def run(train, held=("9",), *overrides, say=lambda text: None):
         config = config_of(*overrides)
         entries = [GymEntry(name="listed", gym=Listed(train, held), share=1.0, budget=8)]
-        askable = Askable(
-            chat,
-            {e.name: e.gym for e in entries},
-            max_tokens=config.rollout.max_prompt_tokens,
-            rule=config.rollout.long_prompts,
-        )
+        askable = Askable.of(config, chat, {e.name: e.gym for e in entries})
         return check_prompts(config, entries, 0, askable, say)
 
     return run
@@ -252,3 +254,27 @@ def test_a_fixed_sample_of_which_nothing_is_of_use_is_refused(chat):
     answers = ["3" * 9 if i in chosen else "1" for i in range(4)]
     with pytest.raises(ValueError, match="of 2 ptx conversations none can be used"):
         check_conversations(dropping, conversations(chat, *answers, rule="drop"))
+
+
+def test_a_task_whose_persona_leaves_no_room_for_an_answer_is_found_before_the_start(chat):
+    """Of what its model is told, the tokens of two line ends are not the persona's."""
+    config = config_of("rollout.max_prompt_tokens=800")
+    entries = [GymEntry(name="listed", gym=Asking(["1" * 6, "1" * 9]), share=1.0, budget=8)]
+
+    def notes(rule: Literal["refuse", "drop"], longest: int | None) -> list[str]:
+        gyms = {"listed": entries[0].gym}
+        askable = Askable(chat, gyms, max_tokens=800, rule=rule, max_persona_tokens=longest)
+        return check_prompts(config, entries, 0, askable)
+
+    found = (
+        "gyms.0 (listed): 1 of 2 train prompts have a persona that leaves no room for an answer of persona.max_tokens "
+        "(task 'train/1': the persona of its tool 'ask' has 11 tokens)"
+    )
+    with pytest.raises(ValueError) as caught:
+        notes("refuse", 10)
+    assert str(caught.value) == (
+        f"{found}; raise model.context_length or lower persona.max_tokens by 1, "
+        'or set rollout.long_prompts = "drop" to draw others instead'
+    )
+    assert notes("drop", 10) == [f"{found}: dropped"]
+    assert notes("refuse", 11) == notes("refuse", None) == []
