@@ -32,7 +32,7 @@ from typing import Literal, Protocol
 
 from gyms.api import Message, Reply, Score, Status, Task, Tool, Turn
 from gyms.mixture import Draw
-from reward.judges.api import JudgeFailed
+from reward.judges.api import NoReply
 from rl.personas import Answers, hear
 from rollout.context import Round, rewritten
 from rollout.types import FinishReason, PlayedTurn, Sample, SampleRequest, Segment
@@ -137,7 +137,7 @@ async def _turns(
             turn = await hear(
                 policy, turn, draw.tools, name=f"{name}/{number}", seed=partial(turn_seed, number, "persona")
             )
-        except JudgeFailed as failure:
+        except NoReply as failure:
             course.take(drawn.segments, PlayedTurn(turn=turn))
             detail = f"gym {draw.gym!r}: the model of its persona (persona.source) could not be asked: {failure}"
             course.fault = Score(status=Status.VERIFIER_ERROR, detail=detail)

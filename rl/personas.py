@@ -26,7 +26,7 @@ from typing import Protocol
 from configs.schema import Config
 from gyms.api import Call, Message, Tool, Turn, message
 from gyms.episodes.calling import MAX_CALLS_A_TURN
-from reward.judges.api import Cause, JudgeFailed, JudgeRequest
+from reward.judges.api import Cause, JudgeRequest, NoReply
 from reward.judges.endpoint import Endpoint, EndpointSettings
 from reward.together import together
 from rl.replies import Samples, reply_of
@@ -65,7 +65,7 @@ class Answers(Protocol):
     """Who plays the personas: `rl.policy.ServedPolicy`."""
 
     async def answer(self, question: Question) -> str:
-        """What is said; JudgeFailed where the model could not be asked."""
+        """What is said; NoReply where the model could not be asked."""
         ...
 
 
@@ -127,7 +127,7 @@ class Personas:
         self._endpoint = None if settings is None else Endpoint(settings)
 
     async def answer(self, question: Question, policy: Samples, chat: ChatFormat) -> str:
-        """What is said; JudgeFailed where the model could not be asked."""
+        """What is said; NoReply where the model could not be asked."""
         request = JudgeRequest(
             id=question.id,
             messages=told(question.persona, question.text),
@@ -143,7 +143,7 @@ class Personas:
                     policy, chat, request, name=f"persona/{question.id}", context_length=self._context_length,
                     shortened_by="persona.max_tokens", alone=True,
                 )  # fmt: skip
-        except JudgeFailed as failure:
+        except NoReply as failure:
             if failure.cause not in _SAYS_NOTHING:
                 raise
             return ""

@@ -112,7 +112,7 @@ class ServedPolicy:
         return self.chat.context_ids(draw.task.prompt, rounds, draw.tools, without=without)
 
     async def answer(self, question: Question) -> str:
-        """What somebody says whom a model plays; JudgeFailed where that model could not be asked."""
+        """What somebody says whom a model plays; NoReply where that model could not be asked."""
         return await self._personas.answer(question, self, self.chat)
 
     async def sample(self, request: SampleRequest, *, group: str) -> Sample:

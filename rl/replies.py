@@ -6,7 +6,7 @@ import json
 from typing import Protocol
 
 from gyms.response import Response
-from reward.judges.api import JudgeFailed, JudgeReply, JudgeRequest
+from reward.judges.api import JudgeReply, JudgeRequest, NoReply
 from rollout.chat import ChatFormat
 from rollout.types import Sample, SampleRequest
 
@@ -38,11 +38,11 @@ async def reply_of(
         alone: without `model.system_prompt`; a judge has it, as the policy learns to judge with it.
 
     Raises:
-        JudgeFailed: it is too long for the context.
+        NoReply: it is too long for the context.
     """
     prompt_ids = chat.prompt_ids(request.messages, alone=alone)
     if len(prompt_ids) + request.max_tokens > context_length:
-        raise JudgeFailed(
+        raise NoReply(
             "too_long",
             f"{len(prompt_ids)} tokens and a reply of {request.max_tokens} exceed model.context_length = "
             f"{context_length}; lower {shortened_by}, or raise the context",

@@ -4,8 +4,9 @@ Two levels. A *judge* compares the two answers of a `Pair` in the order given: a
 is a language model is `PromptedJudge` (prompted.py) around a *generator*: an async function from requests to replies.
 The served policy, a frozen copy of it and any OpenAI-compatible endpoint differ in that function only.
 
-A judge that cannot judge raises `JudgeFailed` with one cause of a short list, and the pair stays undecided. Everything
-else that a generator raises (a lost engine, a bug) is not the judge's opinion and passes through to the caller.
+A generator that has no reply raises `NoReply` with one cause of a short list, whatever it was asked for: somebody whom
+a model plays is asked in the same way (rl/personas.py). A judge that cannot judge raises `JudgeFailed`, and the pair
+stays undecided. Everything else that a generator raises (a lost engine, a bug) passes through to the caller.
 """
 
 from __future__ import annotations
@@ -28,11 +29,12 @@ __all__ = [
     "JudgeFailed",
     "JudgeReply",
     "JudgeRequest",
+    "NoReply",
     "Pair",
 ]
 
 Cause = Literal["unreadable", "truncated", "timeout", "refused", "too_long", "unavailable", "no_label"]
-"""Why a judge gave no verdict. `unavailable`: the endpoint could not be reached or answered with an error."""
+"""Why there is no reply, or no verdict. `unavailable`: the endpoint could not be reached or answered with an error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,11 +81,11 @@ class JudgeReply:
 
 
 Generate = Callable[[Sequence[JudgeRequest]], Awaitable[Sequence[JudgeReply]]]
-"""From requests to replies, in order. Raises JudgeFailed for a request that cannot be answered, e.g. "too_long"."""
+"""From requests to replies, in order. Raises NoReply for a request that cannot be answered, e.g. "too_long"."""
 
 
-class JudgeFailed(Exception):
-    """The judge gave no usable verdict: the pair stays undecided, which masks and never scores."""
+class NoReply(Exception):
+    """A language model that was asked gave nothing that can be used."""
 
     def __init__(self, cause: Cause, detail: str) -> None:
         super().__init__(f"{cause}: {detail}")
@@ -92,6 +94,10 @@ class JudgeFailed(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.cause, self.detail)
+
+
+class JudgeFailed(NoReply):
+    """The judge gave no usable verdict: the pair stays undecided."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

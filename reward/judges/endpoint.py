@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from reward.judges.api import Cause, JudgeFailed, JudgeReply, JudgeRequest
+from reward.judges.api import Cause, JudgeReply, JudgeRequest, NoReply
 
 __all__ = ["Endpoint", "EndpointSettings"]
 
@@ -100,7 +100,7 @@ class Endpoint:
         return f"{self.settings.model}@{self.settings.base_url}"
 
     async def generate(self, requests: Sequence[JudgeRequest]) -> list[JudgeReply]:
-        """Replies in order; JudgeFailed for the first that cannot be had."""
+        """Replies in order; NoReply for the first that cannot be had."""
         return list(await asyncio.gather(*(self._one(request) for request in requests)))
 
     async def aclose(self) -> None:
@@ -128,9 +128,9 @@ class Endpoint:
                 return _read(raw)
             trouble = f"HTTP {status}: {raw[:300].decode('utf-8', 'replace')}"
             if status not in _MAY_PASS:
-                raise JudgeFailed(_cause(status, raw, trouble), self._safe(trouble))
+                raise NoReply(_cause(status, raw, trouble), self._safe(trouble))
             wait = max(wait, _retry_after(headers))
-        raise JudgeFailed("unavailable", self._safe(f"{self.settings.num_tries} tries, the last: {trouble}"))
+        raise NoReply("unavailable", self._safe(f"{self.settings.num_tries} tries, the last: {trouble}"))
 
     async def _post(self, body: bytes) -> tuple[int, httpx.Headers, bytes]:
         url = self.settings.base_url.rstrip("/") + "/chat/completions"
@@ -145,7 +145,7 @@ class Endpoint:
             async for piece in response.aiter_bytes():
                 raw += piece
                 if len(raw) > MAX_REPLY_BYTES:
-                    raise JudgeFailed("unavailable", f"the server's reply has more than {MAX_REPLY_BYTES} bytes")
+                    raise NoReply("unavailable", f"the server's reply has more than {MAX_REPLY_BYTES} bytes")
             return response.status_code, response.headers, bytes(raw)
 
     def _connected(self) -> httpx.AsyncClient:
@@ -186,20 +186,18 @@ def _cause(status: int, raw: bytes, trouble: str) -> Cause:
 
 
 def _read(raw: bytes) -> JudgeReply:
-    """The reply in a server's answer; JudgeFailed where it is none."""
+    """The reply in a server's answer; NoReply where it is none."""
     try:
         answer = json.loads(raw)
         choice = answer["choices"][0]
         text, finish = choice["message"].get("content"), choice.get("finish_reason")
         refusal = choice["message"].get("refusal")
     except (ValueError, RecursionError, LookupError, TypeError, AttributeError) as error:
-        raise JudgeFailed(
-            "unavailable", f"the server's answer is no chat completion ({type(error).__name__})"
-        ) from None
+        raise NoReply("unavailable", f"the server's answer is no chat completion ({type(error).__name__})") from None
     if finish == "content_filter" or refusal:
-        raise JudgeFailed("refused", f"the model refused: {refusal or finish!r:.200}")
+        raise NoReply("refused", f"the model refused: {refusal or finish!r:.200}")
     if not isinstance(text, str):
-        raise JudgeFailed("unreadable", "the server's answer has no text")
+        raise NoReply("unreadable", "the server's answer has no text")
     usage = answer.get("usage")
     usage = usage if isinstance(usage, Mapping) else {}
     counts = [usage.get(key) for key in ("prompt_tokens", "completion_tokens")]

@@ -21,7 +21,7 @@ from gyms.chat.checks import CHECKS
 from gyms.critic.pool import critic_form
 from gyms.critic.prompt import PROMPT_VERSION, PairPrompt, PromptStyle, default_labels
 from gyms.critic.verdict import Outcome, UnreadableVerdict, Verdict, VerdictForm
-from reward.judges.api import Comparison, Generate, JudgeCost, JudgeFailed, JudgeReply, JudgeRequest, Pair
+from reward.judges.api import Comparison, Generate, JudgeCost, JudgeFailed, JudgeReply, JudgeRequest, NoReply, Pair
 from reward.rubric import Rubric
 
 __all__ = ["PromptSettings", "PromptedJudge", "outcome_of", "verdict_form"]
@@ -162,10 +162,10 @@ class PromptedJudge:
                 return form.parse(reply.text)
             except UnreadableVerdict as error:
                 failure = JudgeFailed("unreadable", str(error))
-            except JudgeFailed as error:
+            except NoReply as error:
+                failure = JudgeFailed(error.cause, error.detail)
                 if error.cause in ("refused", "too_long"):
-                    raise
-                failure = error
+                    break
         raise failure
 
     async def _call(self, request: JudgeRequest) -> JudgeReply:

@@ -14,7 +14,7 @@ import pytest
 
 from gyms.api import message
 from gyms.critic.verdict import VerdictForm
-from reward.judges.api import JudgeFailed, JudgeReply, JudgeRequest
+from reward.judges.api import JudgeReply, JudgeRequest, NoReply
 from reward.judges.endpoint import Endpoint, EndpointSettings
 
 REQUEST = JudgeRequest(
@@ -126,7 +126,7 @@ def test_what_may_pass_is_tried_again_within_bounds(serve: Callable[..., Server]
     server = serve((503, {}, b"busy"), (429, {"Retry-After": "0.01"}, b"slow down"), completion())
     assert asked(server).text == '{"winner": "A"}' and len(server.seen) == 3
     server = serve((500, {"Retry-After": "soon"}, b"oops"))
-    with pytest.raises(JudgeFailed, match="unavailable: 3 tries, the last: HTTP 500: oops"):
+    with pytest.raises(NoReply, match="unavailable: 3 tries, the last: HTTP 500: oops"):
         asked(server)
     assert len(server.seen) == 3
 
@@ -154,7 +154,7 @@ def test_what_will_not_pass_is_not_tried_again(
     serve: Callable[..., Server], status: int, raw: bytes, cause: str
 ) -> None:
     server = serve((status, {"Location": "http://127.0.0.1:1/elsewhere"}, raw))
-    with pytest.raises(JudgeFailed) as hit:
+    with pytest.raises(NoReply) as hit:
         asked(server)
     assert hit.value.cause == cause and len(server.seen) == 1
 
@@ -163,7 +163,7 @@ def test_a_key_that_the_server_echoes_is_blotted_out(
     serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("JUDGE_KEY", "sk-secret")
-    with pytest.raises(JudgeFailed) as hit:
+    with pytest.raises(NoReply) as hit:
         asked(serve((401, {}, b"Incorrect API key provided: sk-secret")), key_env="JUDGE_KEY")
     assert "sk-secret" not in str(hit.value) and "***" in str(hit.value)
 
@@ -174,7 +174,7 @@ def test_a_key_that_the_server_echoes_is_blotted_out(
      b'{"choices": "x"}', b"\xff\xfe", b"[" * 100_000],
 )  # fmt: skip
 def test_an_answer_that_is_no_completion_is_a_failure(serve: Callable[..., Server], raw: bytes) -> None:
-    with pytest.raises(JudgeFailed, match="no chat completion"):
+    with pytest.raises(NoReply, match="no chat completion"):
         asked(serve(raw))
 
 
@@ -185,7 +185,7 @@ def test_refusals_missing_text_and_truncation_are_told_apart(serve: Callable[...
         (completion(None), "unreadable"),
         (completion(["parts"]), "unreadable"),
     ):
-        with pytest.raises(JudgeFailed) as hit:
+        with pytest.raises(NoReply) as hit:
             asked(serve(raw))
         assert hit.value.cause == cause
     assert asked(serve(completion(finish="length"))).is_truncated
@@ -200,18 +200,18 @@ def test_usage_that_is_rubbish_counts_as_nothing(serve: Callable[..., Server]) -
 
 
 def test_a_flood_is_cut(serve: Callable[..., Server]) -> None:
-    with pytest.raises(JudgeFailed, match="more than 4194304 bytes"):
+    with pytest.raises(NoReply, match="more than 4194304 bytes"):
         asked(serve(b" " * (6 << 20)))
 
 
 def test_a_server_that_does_not_answer_or_is_not_there_has_its_deadline(serve: Callable[..., Server]) -> None:
     given_up = threading.Event()
     slow = Server(lambda number: (given_up.wait(300), (200, {}, completion()))[1])  # without a deadline: an answer
-    with pytest.raises(JudgeFailed, match=r"2 tries, the last: no answer within 0\.05 s"):
+    with pytest.raises(NoReply, match=r"2 tries, the last: no answer within 0\.05 s"):
         asked(slow, try_seconds=0.05, num_tries=2)
     given_up.set()
     slow.close()
     gone = serve(completion())
     gone.close()
-    with pytest.raises(JudgeFailed, match="unavailable: 2 tries, the last: Connect"):
+    with pytest.raises(NoReply, match="unavailable: 2 tries, the last: Connect"):
         asked(gone, num_tries=2)

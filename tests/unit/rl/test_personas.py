@@ -19,7 +19,7 @@ from gyms.episodes.turns import turn_of_json
 from gyms.mixture import EpisodeLimits, GymEntry
 from gyms.tools.gym import Tools, ToolsSettings
 from gyms.tools.user import question
-from reward.judges.api import JudgeFailed
+from reward.judges.api import NoReply
 from reward.rules import TruncationRule
 from rl.collect import collect, sample_seed
 from rl.partial import PartialGroup
@@ -191,7 +191,7 @@ def test_whatever_the_model_says_is_a_text_like_any_other(gym: Tools, text: str)
 def test_a_model_that_cannot_be_asked_masks_the_episode_and_says_why(gym: Tools) -> None:
     def away(asked: Question) -> str:
         if asked.id.startswith("5/7/0"):
-            raise JudgeFailed("unavailable", "no answer within 60 s")
+            raise NoReply("unavailable", "no answer within 60 s")
         return told(gym, asked)
 
     group, _, _ = steps(gym, away)
@@ -325,7 +325,7 @@ def test_a_question_that_an_endpoint_will_not_take_hears_nothing(error: object) 
 
 
 def test_an_endpoint_that_is_busy_is_ours() -> None:
-    with pytest.raises(JudgeFailed, match="unavailable: 1 tries, the last: HTTP 503"):
+    with pytest.raises(NoReply, match="unavailable: 1 tries, the last: HTTP 503"):
         asked_of(answering(**{"chat/completions": says("busy", status=503)}))
 
 
