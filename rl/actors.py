@@ -82,10 +82,9 @@ class Actors:
         return ray.util.get_node_ip_address()
 
     async def __aenter__(self) -> Actors:
-        is_alone = not ray.is_initialized() and _address(self.config) is None
         try:
             self._ray.enter_context(on_ray(self.config))
-            await self._reserve("this machine" if is_alone else "the Ray cluster")
+            await self._reserve()
             self._reach()
         except BaseException:
             await self.__aexit__()
@@ -101,9 +100,11 @@ class Actors:
             self._group = None
         self._ray.close()
 
-    async def _reserve(self, whose: str) -> None:
+    async def _reserve(self) -> None:
         """One bundle for an engine and a rank, or for each: its share of the CPUs, and a GPU where there is any."""
         self._nodes = _nodes()
+        is_alone = _address(self.config) is None and len(self._nodes) == 1
+        whose = "this machine" if is_alone else "the Ray cluster"
         self._bundle = bundle_of(self.config, self._nodes, whose=whose)
         bundle, (_, num) = self._bundle.resources, num_bundles(self.config)
         group = placement_group([bundle] * num, strategy="PACK")

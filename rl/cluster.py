@@ -72,8 +72,6 @@ class Cluster:
         on_phase: Callable[[str, float], None] = lambda name, seconds: None,
         processes: StartsProcesses | None = None,
     ) -> None:
-        if initial_int4 is None:  # nobody whom engines could be separate from
-            config = config.model_copy(update={"cluster": config.cluster.model_copy(update={"separate": False})})
         self.config = config
         self.model_folder = model_folder
         self.initial_int4 = initial_int4

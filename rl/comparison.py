@@ -132,6 +132,7 @@ def plan(
     Raises:
         ValueError: the first thing that is wrong.
     """
+    config = _without_learner(config)
     check_machine(config)
     check_endpoint(config)
     longest = max([*max_tokens, *([] if max_tokens else [gym.longest for gym in config.gyms])])
@@ -142,11 +143,11 @@ def plan(
             f"tokens, but model.context_length is {config.model.context_length}; add model.context_length={need}"
         )
     folders = [(name, *_model_folder(name)) for name in models]
-    device = device_for(config, nodes) if config.engine.tensor_parallel > 1 else None
+    device = device_for(config, nodes)
     entries, specs = check_gyms(config)
     for _, folder, _ in folders:
         check_context(config, folder)
-        if device is not None:
+        if config.engine.tensor_parallel > 1:
             _check_cut(config, folder, device)
         _check_memory(config, folder)
     chats = [chat_of(config, folder, entries) for _, folder, _ in folders]
@@ -163,6 +164,13 @@ def plan(
         config=config, specs=specs, gyms=tuple(entries), fits=tuple(fits), contenders=tuple(contenders),
         max_tokens=tuple(max_tokens) or (None,),
     )  # fmt: skip
+
+
+def _without_learner(config: Config) -> Config:
+    """As many bundles as engines: nobody learns who would need one too."""
+    learner = config.learner.model_copy(update={"num_ranks": 1})
+    cluster = config.cluster.model_copy(update={"separate": False})
+    return config.model_copy(update={"learner": learner, "cluster": cluster})
 
 
 def _fits(golds: Replayed, askable: Askable) -> Fits:

@@ -46,7 +46,7 @@ class Nodes:
     Args:
         folder: for logs and Ray's token.
         hidden: the folder in it that nodes do not see, but for the head.
-        network: what addresses begin with. With IPv6's a node has no other, not for itself either.
+        network: what addresses begin with; no link has one of another kind.
     """
 
     def __init__(self, folder: Path, *, hidden: str, network: str = IPV4) -> None:
@@ -158,8 +158,6 @@ class Nodes:
     def _namespace(self, name: str) -> None:
         subprocess.run(["ip", "netns", "add", self._named(name)], check=True)
         self._ip(name, "link set lo up")
-        if ":" in self._network:
-            self._ip(name, "addr del 127.0.0.1/8 dev lo")
 
     def _ip(self, name: str, words: str) -> None:
         subprocess.run(["ip", "-n", self._named(name), *words.split()], check=True)

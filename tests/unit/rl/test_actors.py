@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 import ray
 
 from configs.schema import Config
-from rl.actors import _start_ray, on_ray
+from rl.actors import Actors, _start_ray, on_ray
 from rl.faults import DeadlineExceeded
 
 SLOW = "The current node timed out during startup. This could happen because the raylet failed to startup"
@@ -52,6 +54,26 @@ def test_a_ray_that_never_starts_names_the_deadline_and_its_setting(monkeypatch:
     with pytest.raises(DeadlineExceeded, match=r"within 1e-09 s, in phase 'starting'.*raise cluster\.start_seconds"):
         _start_ray(starting(1e-9))
     assert calls == ["init"]
+
+
+@pytest.mark.parametrize(
+    ("cpus", "whose"), [([2.0], r"^this machine has 2 CPUs, room"), ([1.0, 1.0], r"^the Ray cluster has 1 \+ 1 CPUs")]
+)
+def test_a_machine_without_a_cluster_is_called_one_also_where_its_ray_serves_several_in_turn(
+    monkeypatch: pytest.MonkeyPatch, cpus: list[float], whose: str
+) -> None:
+    async def scenario() -> None:
+        with on_ray(config):
+            async with Actors(config):
+                pass
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    ray_that([], monkeypatch)
+    monkeypatch.setattr(ray, "nodes", lambda: [{"Resources": {"CPU": num}, "Alive": True} for num in cpus])
+    config = starting(300.0)
+    config = config.model_copy(update={"engine": config.engine.model_copy(update={"num_engines": 3})})
+    with pytest.raises(ValueError, match=whose):
+        asyncio.run(scenario())
 
 
 def test_one_ray_serves_clusters_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:

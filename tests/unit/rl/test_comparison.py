@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 from rich.console import Console
 
 from configs.load import load_config
@@ -71,6 +72,17 @@ def test_processes_of_an_engine_must_be_able_to_share_each_model(capsys, tiny_fo
     with pytest.raises(ValueError, match="an engine has one GPU here"):
         elsewhere = load_config([TINY], [*two, "cluster.address=10.0.0.1:6379"])
         plan(elsewhere, [str(tiny_folder)], (), nodes=lambda config: [{"CPU": 8.0, "GPU": 1.0}])
+
+
+def test_engines_that_this_machine_has_no_room_for_are_refused_before_anything_starts_and_ranks_need_none(
+    capsys, tiny_folder, monkeypatch
+):
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    told = refused(capsys, str(tiny_folder), "engine.num_engines=3")
+    assert told.startswith("this machine has 2 CPUs, room for 2 bundles of 1 ") and "engine.num_engines = 3" in told
+    found = plan(load_config([TINY], ["learner.num_ranks=9", "cluster.separate=true"]), [str(tiny_folder)], ())
+    assert found.config.learner.num_ranks == 1 and not found.config.cluster.separate
 
 
 @pytest.mark.parametrize("lengths", ["0", "16,x", "16,", "-1"])
