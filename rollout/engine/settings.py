@@ -74,6 +74,7 @@ def vllm_arguments(settings: EngineSettings, device: DeviceProfile) -> dict[str,
         **sleep,
         **_memory(s, device),
         **(slices if s.tensor_parallel > 1 else {}),
+        "async_scheduling": False,  # a GPU's default: a step would be under way when the last response has ended
         "enable_prefix_caching": True,
         "logprobs_mode": "processed_logprobs",
         "generation_config": "vllm",

@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from rl.learner import Learner
-from rl.offload import Offload, tensors_of
 from rollout.engine.device import CUDA
 from rollout.engine.engine import VLLMEngine
 from rollout.engine.states import WrongState
@@ -151,17 +150,13 @@ def test_memory_is_flat_over_twenty_turns(engine: VLLMEngine, versions) -> None:
 
 
 def test_a_learner_that_goes_to_the_host_frees_the_device_and_comes_back_with_its_bits(learner: Learner) -> None:
-    held = list(
-        tensors_of(
-            learner.model, learner.masters.parameters, learner.masters.packed, *learner.optimizer._optimizers.values()
-        )
-    )
+    masters = learner.masters
+    held = [*masters.parameters.values(), *masters.images().values()]
     bits = [tensor.detach().cpu().clone() for tensor in held]
-    size = sum(tensor.nbytes for tensor in learner.masters.parameters.values())
-    offload, before = Offload(learner.device), free_bytes()
-    offload.away(held)
-    assert all(tensor.device.type == "cpu" for tensor in held)
+    size, before = sum(tensor.nbytes for tensor in masters.parameters.values()), free_bytes()
+    learner.offload()
+    assert not any(tensor.untyped_storage().nbytes() for tensor in held)
     assert free_bytes() - before >= size // 2
-    offload.back()
+    learner.onload()
     assert all(torch.equal(tensor.cpu(), was) for tensor, was in zip(held, bits, strict=True))
     assert learner.publish(7).manifest.total_bytes > 0

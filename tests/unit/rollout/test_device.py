@@ -22,8 +22,8 @@ def test_on_a_cpu_an_engine_is_eager_prefills_in_one_piece_and_has_no_sleep() ->
         "model": "/models/int4", "dtype": "bfloat16", "max_model_len": 4096, "max_num_seqs": 64,
         "max_num_batched_tokens": 4096, "kv_cache_memory_bytes": 1 << 30, "block_size": 32, "seed": 7,
         "enforce_eager": True, "enable_chunked_prefill": False, "enable_prefix_caching": True,
-        "logprobs_mode": "processed_logprobs", "generation_config": "vllm", "disable_log_stats": True,
-        "worker_extension_cls": "rollout.engine.swap.SwapExtension",
+        "async_scheduling": False, "logprobs_mode": "processed_logprobs", "generation_config": "vllm",
+        "disable_log_stats": True, "worker_extension_cls": "rollout.engine.swap.SwapExtension",
     }  # fmt: skip
     short = vllm_arguments(replace(SETTINGS, context_length=100), CPU)
     assert short["max_num_batched_tokens"] == 2048
