@@ -31,6 +31,8 @@ _RAISED = re.compile(r"^(?:\w+\.)*(?P<name>\w+): (?P<text>.*)", re.MULTILINE | r
 """What a traceback ends in: the exception's name at the start of a line, and its text."""
 _ADDRESS = re.compile(r"^\tip: (\S+)", re.MULTILINE)
 """Where Ray's text of an actor's death names its node."""
+_FIRST_CALLS = ("__ray_ready__", "begin")
+"""A learner is ready when its constructor ends; an engine, whose process is there before, when it has begun."""
 _CHAINED = re.compile(r"^(?:The above exception|During handling of the above exception).*$", re.MULTILINE)
 
 
@@ -96,7 +98,7 @@ class Actor:
                 raise HandedLost(f"{where}: what it was handed is lost: {first_line(cause)}") from error
             raise cause from None
         except TimeoutError:
-            if method == "__ray_ready__" and (lack := self._lack()):
+            if method in _FIRST_CALLS and (lack := self._lack()):
                 raise DeadlineExceeded(f"{where} did not start within {seconds:g} s: {lack}") from None
             raise DeadlineExceeded(
                 f"{where} did not answer within {seconds:g} s; if that is too short, raise cluster.{setting}"

@@ -19,17 +19,15 @@ from typing import Any
 from gyms.mixture import GymEntry
 from rl.ahead import Held
 from rl.partial import PartialGroup
-from rl.run_folder import write_atomically
+from rl.run_folder import LEARNER_FILE, LEARNER_FOLDER, write_atomically
 from rl.sampling import Rates
 from rl.toggle import Budgets
 
 __all__ = [
-    "LEARNER_FILE", "LEARNER_FOLDER", "Checkpoint", "PublishedWeights", "RunState", "complete_checkpoints",
+    "Checkpoint", "PublishedWeights", "RunState", "complete_checkpoints",
     "latest_checkpoint", "prune", "write_manifest",
 ]  # fmt: skip
 
-LEARNER_FILE, LEARNER_FOLDER = "learner.pt", "learner"
-"""Of a learner that is alone, and of one of several ranks (`rl.learner_state`)."""
 _REPLACED = ".replaced.partial"
 MANIFEST_FILE = "run.json"
 

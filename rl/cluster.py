@@ -39,7 +39,7 @@ from rl.remote_learner import RemoteLearner
 from rl.residents import Residents
 from rl.settings import engine_settings, learner_settings
 from rollout.chat import ChatFormat
-from rollout.engine.engine import VLLMEngine
+from rollout.engine.process import EngineProcess
 
 __all__ = ["Cluster"]
 
@@ -86,6 +86,7 @@ class Cluster:
         self._residents = Residents(is_tight=False)
         self._learner: Process | None = None
         self._engines: dict[int, Process] = {}  # by bundle
+        self._spare: dict[int, Process] = {}  # engines that have imported vLLM and serve nothing yet
 
     async def __aenter__(self) -> Cluster:
         await self._processes.__aenter__()
@@ -100,14 +101,17 @@ class Cluster:
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        self._engines = {}
+        self._engines, self._spare = {}, {}
         await self._personas.aclose()
         await self._processes.__aexit__(*error)
 
     # -- start, and start anew ----------------------------------------------------------------------------------------
 
     async def _start_learner(self) -> None:
-        """Start the learner and let it write the folder that engines start from, if that is missing."""
+        """Start the learner and let it write the folder that engines start from, if that is missing.
+
+        Engines that are missing import vLLM meanwhile.
+        """
         assert self.initial_int4 is not None
         self._learner = start_learner(
             self._processes,
@@ -116,28 +120,34 @@ class Cluster:
             limits=self.config.cluster,
         )
         self.learner = RemoteLearner(self._learner)
+        self._create_engines()
         if not (self.initial_int4 / "config.json").is_file():
             await self._learner.ask("export", self.initial_int4, setting="start_seconds")
         else:
             await self._learner.ask("__ray_ready__", setting="start_seconds")
 
+    def _create_engines(self) -> None:
+        """The processes of engines that are missing; they take no memory of a GPU until they begin."""
+        for i in range(self.config.engine.num_engines):
+            if i not in self._engines and i not in self._spare:
+                self._spare[i] = self._processes.start(
+                    EngineProcess,
+                    name=f"engine {i}",
+                    bundle=i,
+                    environment=self._processes.device.engine_environment,
+                    max_concurrency=NUM_ENGINE_THREADS,
+                )
+
     async def _start_engines(self, folder: Path, *, quantised: bool = True) -> None:
         """Start the engines that are missing, from a folder, packed INT4 or BF16, which they serve at first."""
-        settings = engine_settings(self.config, folder, self.chat, quantised=quantised)
-        missing = [i for i in range(self.config.engine.num_engines) if i not in self._engines]
-        if not missing:
+        self._create_engines()
+        if not self._spare:
             return
         self.handover.forget()
-        for i in missing:
-            self._engines[i] = self._processes.start(
-                VLLMEngine,
-                settings,
-                name=f"engine {i}",
-                bundle=i,
-                environment=self._processes.device.engine_environment,
-                max_concurrency=NUM_ENGINE_THREADS,
-            )
-        await ask_all([self._engines[i] for i in missing], "__ray_ready__", setting="start_seconds")
+        settings = engine_settings(self.config, folder, self.chat, quantised=quantised)
+        begun, self._spare = self._spare, {}
+        self._engines |= begun
+        await ask_all(list(begun.values()), "begin", settings, setting="start_seconds")
 
     def _stop_engines(self) -> None:
         for engine in self._engines.values():

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from rl.checkpoint import LEARNER_FILE, LEARNER_FOLDER
 from rl.optim import Optimizer
 from rl.qat import Masters
+from rl.run_folder import LEARNER_FILE, LEARNER_FOLDER
 
 if TYPE_CHECKING:
     from rl.shards import RankMasters

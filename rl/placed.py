@@ -39,6 +39,9 @@ def placed(kind: type, *, log: Path | None) -> type:
                 return arg
             return replace(arg, model_folder=self._held.enter_context(self._folders.read(arg.model_folder)))
 
+        def begin(self, settings: Any) -> None:
+            super().begin(self._at_home(settings))
+
         def save(self, folder: Path) -> None:
             with self._folders.added_to(folder) as here:
                 super().save(here)

@@ -20,7 +20,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["RunFolder", "write_atomically"]
+__all__ = ["LEARNER_FILE", "LEARNER_FOLDER", "RunFolder", "write_atomically"]
+
+LEARNER_FILE, LEARNER_FOLDER = "learner.pt", "learner"
+"""In a checkpoint, of a learner that is alone, and of one of several ranks (`rl.learner_state`)."""
 
 ESCAPED = "backslashreplace"
 """Of a surrogate, Python's escape and JSON's are the same: \\ud800."""

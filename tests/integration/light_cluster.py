@@ -20,7 +20,7 @@ from rl.actors import Actors
 from rl.calls import Actor
 from rl.cluster import Cluster
 from rl.learner import Learner
-from rollout.engine.engine import VLLMEngine
+from rollout.engine.process import EngineProcess
 from rollout.weights.changes import Changes, changes
 from rollout.weights.contract import WeightArtefact
 from rollout.weights.receiver import check_bytes
@@ -59,7 +59,7 @@ class LightActors(Actors):
     def start(self, kind: type, *args: Any, name: str, **options: Any) -> Actor:
         if kind is Learner:
             return super().start(PublishingLearner, self._num_bytes, name=name, **options)
-        assert kind is VLLMEngine
+        assert kind is EngineProcess
         return super().start(TakingEngine, name=name, **options)
 
 

@@ -126,12 +126,12 @@ class Nodes:
         return [int(word) for word in done.stdout.split()]
 
     def actors(self, name: str) -> list[str]:
-        """Titles of a run's actors on a node: `ray::Learner`, `ray::VLLMEngine`; or of others in their place."""
+        """Titles of a run's actors on a node: `ray::Learner`, `ray::EngineProcess`; or of others in their place."""
         found = []
         for pid in self.pids(name):
             with contextlib.suppress(OSError):
                 title = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].decode()
-                if title.startswith(("ray::Learner", "ray::VLLMEngine", "ray::FarLearner")):
+                if title.startswith(("ray::Learner", "ray::EngineProcess", "ray::FarLearner")):
                     found.append(title.split(".")[0])
         return sorted(found)
 

@@ -53,8 +53,8 @@ def test_a_run_outlives_a_node_whose_place_another_takes(runs: Runs, cluster: No
     process = cluster.start("head", runs.command(tmp_path / "run", SETTINGS))
     wait_for_rows(process, runs, tmp_path / "run", 1)
     with_learner, other = sorted("ab", key=lambda name: "ray::Learner" not in cluster.actors(name))
-    assert cluster.actors(with_learner) == ["ray::Learner", "ray::VLLMEngine"]
-    assert cluster.actors(other) == ["ray::VLLMEngine"]
+    assert cluster.actors(with_learner) == ["ray::Learner", "ray::EngineProcess"]
+    assert cluster.actors(other) == ["ray::EngineProcess"]
     cluster.kill(other)
     cluster.add("c", num_cpus=1)
     output, _ = process.communicate(timeout=PATIENCE)
@@ -73,7 +73,7 @@ def test_a_run_outlives_the_node_that_has_all_of_it_but_the_driver(runs: Runs, c
     process = cluster.start("head", runs.command(tmp_path / "run", (*SETTINGS, "engine.num_engines=1")))
     wait_for_rows(process, runs, tmp_path / "run", 1)
     (used,) = (name for name in "ab" if cluster.actors(name))
-    assert cluster.actors(used) == ["ray::Learner", "ray::VLLMEngine"]
+    assert cluster.actors(used) == ["ray::Learner", "ray::EngineProcess"]
     cluster.kill(used)
     output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, output
@@ -193,5 +193,5 @@ def test_a_run_without_room_for_what_was_cut_off_ends_with_actor_node_and_what_t
     assert process.returncode == 1 and "Traceback" not in output
     assert f": its node {cluster.address(lost)} died or cannot be reached; mend it or give" in output
     last = output.strip().splitlines()[-1]
-    assert "engine 1.__ray_ready__ in phase 'generate'" in last and "no node of the cluster has room" in last
+    assert "engine 1.begin in phase 'generate'" in last and "no node of the cluster has room" in last
     assert "mend that or add another, and run the same command again" in last

@@ -34,7 +34,7 @@ def lose_the_engine_and_stop(runs: Runs, run_dir: Path) -> None:
     """SIGKILL to the engine, which is rebuilt; then Ctrl-C, which writes a checkpoint."""
     process = runs.start(run_dir)
     wait_for_rows(process, runs, run_dir, 1)
-    (engine,) = children_named(process.pid, "ray::VLLMEngine")
+    (engine,) = children_named(process.pid, "ray::EngineProcess")
     os.kill(engine, signal.SIGKILL)
     wait_for_rows(process, runs, run_dir, 2)
     process.send_signal(signal.SIGINT)

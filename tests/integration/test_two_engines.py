@@ -36,11 +36,11 @@ def test_two_engines_of_which_one_is_killed_and_a_learner_that_is_killed_give_th
     run_dir = tmp_path / "two"
     process = runs.start(run_dir, (*SETTINGS, "engine.num_engines=2"))
     wait_for_rows(process, runs, run_dir, 1)
-    engines = children_named(process.pid, "ray::VLLMEngine")
+    engines = children_named(process.pid, "ray::EngineProcess")
     assert len(engines) == 2
     os.kill(engines[1], signal.SIGKILL)
     wait_for_rows(process, runs, run_dir, 2)
-    assert engines[0] in children_named(process.pid, "ray::VLLMEngine"), "the other engine was to live on"
+    assert engines[0] in children_named(process.pid, "ray::EngineProcess"), "the other engine was to live on"
     (learner,) = children_named(process.pid, "ray::Learner")
     os.kill(learner, signal.SIGKILL)
     output, _ = process.communicate(timeout=PATIENCE)

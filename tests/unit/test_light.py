@@ -58,6 +58,12 @@ def test_the_commands_of_a_run_are_light_until_they_work(module: str) -> None:
     assert loaded_by([module]) == set()
 
 
+def test_a_learner_or_an_engine_imports_nothing_of_the_loop_and_no_client_for_it() -> None:
+    """Their processes are started anew after a loss, and everything in them waits for what they import."""
+    for module in ("rl.learner", "rollout.engine.process"):
+        assert loaded_by([module]) & {"httpx", "ray", "transformers", "vllm"} == set(), module
+
+
 def test_the_check_would_see_a_heavy_import() -> None:
     pytest.importorskip("numpy")
     assert loaded_by(["reward.ranking"]) == {"numpy"}

@@ -44,6 +44,9 @@ class MortalEngine(Mortal):
     version = staged = -1
     requests: tuple[SampleRequest, ...] = ()
 
+    def begin(self, settings: Any) -> None:
+        self.meet_fate("begin")
+
     def stage_weights(self, version: int, *, is_reswap: bool) -> None:
         self.meet_fate("stage_weights")
         if version <= self.version and not is_reswap:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,9 +19,10 @@ from rl.checkpoint import PublishedWeights
 from rl.cluster import Cluster
 from rl.faults import ActorLost, DeadlineExceeded
 from rl.learner import Learner
-from rollout.engine.engine import VLLMEngine
+from rollout.engine.process import EngineProcess
 from rollout.types import SampleRequest
 from tests.contract.rl.mortal import MortalEngine, MortalLearner
+from tests.integration.harness import children_named, wait_for
 
 NUM_ENGINES = 2
 
@@ -28,12 +30,13 @@ NUM_ENGINES = 2
 class MortalActors(Actors):
     """Ray's, of a light learner and light engines. `running` has them by name."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, *, learner: type = MortalLearner) -> None:
         super().__init__(config)
+        self.learner = learner
         self.running: dict[str, Actor] = {}
 
     def start(self, kind: type, *args: Any, name: str, **options: Any) -> Actor:
-        light = {Learner: MortalLearner, VLLMEngine: MortalEngine}[kind]
+        light = {Learner: self.learner, EngineProcess: MortalEngine}[kind]
         self.running[name] = super().start(light, name=name, **options)
         return self.running[name]
 
@@ -48,7 +51,18 @@ def cluster_of_ray() -> Iterator[None]:
     ray.shutdown()
 
 
-def on_a_cluster(folder: Path, work: Callable[[Cluster, MortalActors], Awaitable[None]], **deadlines: float) -> None:
+class RefusingLearner(MortalLearner):
+    def export(self, folder: Any) -> None:
+        raise ValueError("the disk is full")
+
+
+def on_a_cluster(
+    folder: Path,
+    work: Callable[[Cluster, MortalActors], Awaitable[None]],
+    *,
+    learner: type = MortalLearner,
+    **deadlines: float,
+) -> None:
     config = Config.model_validate(
         {
             "model": {"source": "tiny"},
@@ -60,7 +74,7 @@ def on_a_cluster(folder: Path, work: Callable[[Cluster, MortalActors], Awaitable
     chat: Any = SimpleNamespace(end_token_ids=(0,))
 
     async def run() -> None:
-        actors = MortalActors(config)
+        actors = MortalActors(config, learner=learner)
         async with Cluster(
             config, model_folder=folder / "base", initial_int4=folder / "int4", chat=chat, processes=actors
         ) as cluster:
@@ -100,6 +114,23 @@ def test_an_engine_that_dies_in_any_call_of_a_phase_is_named_and_it_alone_is_sta
             assert {name for name in before if before[name] != after[name]} == {"engine 1"}, method
 
     on_a_cluster(tmp_path, work)
+
+
+def test_an_engine_that_dies_before_it_serves_anything_is_named_and_started_anew(tmp_path: Path) -> None:
+    async def work(cluster: Cluster, actors: MortalActors) -> None:
+        await actors.running["engine 1"].ask("doom", "begin", "die", setting="start_seconds")
+        with pytest.raises(ActorLost, match=r"^engine 1\.begin in phase 'generate' of step 7: the process died"):
+            await rollout(cluster, 0)
+        assert not await cluster.start_anew()
+        await rollout(cluster, 0)
+
+    on_a_cluster(tmp_path, work)
+
+
+def test_a_learner_that_fails_at_its_start_leaves_no_engine_that_waits_for_it(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="the disk is full"):
+        on_a_cluster(tmp_path, rollout, learner=RefusingLearner)
+    wait_for(lambda: children_named(os.getpid(), "ray::MortalEngine") == [])
 
 
 def test_an_engine_that_hangs_in_a_swap_is_told_with_the_setting_and_started_anew(tmp_path: Path) -> None:

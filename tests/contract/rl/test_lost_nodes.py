@@ -18,7 +18,7 @@ from rl.calls import Actor
 from rl.cluster import Cluster
 from rl.faults import ActorLost, HandedLost
 from rl.learner import Learner
-from rollout.engine.engine import VLLMEngine
+from rollout.engine.process import EngineProcess
 from tests.contract.rl.mortal import HandedEngine, MortalLearner
 
 STORE = {"object_store_memory": 100 << 20}
@@ -32,7 +32,7 @@ class LightActors(Actors):
         self.running: dict[str, Actor] = {}
 
     def start(self, kind: type, *args: Any, name: str, **options: Any) -> Actor:
-        light = {Learner: MortalLearner, VLLMEngine: HandedEngine}[kind]
+        light = {Learner: MortalLearner, EngineProcess: HandedEngine}[kind]
         self.running[name] = super().start(light, name=name, **options)
         return self.running[name]
 

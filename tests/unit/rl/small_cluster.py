@@ -15,7 +15,8 @@ from rl.cluster import Cluster
 from rl.learner import Learner
 from rl.processes import Place
 from rollout.engine.device import CPU, DeviceProfile
-from rollout.engine.engine import SwapTiming, VLLMEngine
+from rollout.engine.engine import SwapTiming
+from rollout.engine.process import EngineProcess
 from rollout.engine.states import Action, EngineState, WakeTag, after
 from rollout.weights.changes import Changes
 from rollout.weights.contract import Manifest, WeightArtefact
@@ -26,14 +27,17 @@ NUM_ENGINES = 3
 class SmallEngine:
     """Serves the version that it was handed last, until it sleeps; then it forgets it."""
 
-    def __init__(self, settings: Any) -> None:
+    folder: Path | None = None
+    version = staged = -1
+    state = EngineState.SERVING
+
+    def begin(self, settings: Any) -> None:
+        assert self.folder is None
         self.folder = settings.model_folder
-        self.version = self.staged = -1
-        self.state = EngineState.SERVING
 
     @property
     def has_memory(self) -> bool:
-        return self.state is not EngineState.ASLEEP
+        return self.folder is not None and self.state is not EngineState.ASLEEP
 
     def sleep(self) -> None:
         self.state, self.version = after(self.state, Action.SLEEP), -1
@@ -151,7 +155,7 @@ class InThisProcess:
     def start(
         self, kind: type, *args: Any, name: str, bundle: int, environment: Mapping[str, str], max_concurrency: int = 1
     ) -> Here:
-        small = {Learner: SmallLearner, VLLMEngine: SmallEngine}[kind]
+        small = {Learner: SmallLearner, EngineProcess: SmallEngine}[kind]
         self.started.append(name)
         self.running[name] = Here(name, small(*args), self._check)
         self.running[name].fault = self.doomed.pop(name, None)
@@ -165,6 +169,10 @@ class InThisProcess:
     def _check(self) -> None:
         holders = {name.split()[0] for name, process in self.running.items() if process.inside.has_memory}
         assert not self._is_tight or len(holders) <= 1, f"out of memory: {holders}"
+
+    def folders(self) -> set[Path | None]:
+        """What the engines began with; None: they have not."""
+        return {process.inside.folder for name, process in self.running.items() if name.startswith("engine")}
 
     def versions(self) -> list[int]:
         """What the engines serve."""

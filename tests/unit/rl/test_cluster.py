@@ -38,15 +38,28 @@ def test_a_phase_that_is_entered_inside_another_is_refused_and_the_outer_one_goe
     on_a_cluster(tmp_path, work)
 
 
-def test_engines_start_with_the_first_generating_and_serve_its_version_before_its_body(tmp_path: Path) -> None:
+def test_engines_are_there_when_the_learner_starts_and_begin_with_the_first_generating(tmp_path: Path) -> None:
+    """And serve its version before its body."""
+
     async def work(cluster: Cluster, here: InThisProcess) -> None:
-        assert here.started == ["learner"]
+        assert here.started == ["learner", *(f"engine {i}" for i in range(NUM_ENGINES))]
+        assert here.folders() == {None}
         async with cluster.generating(await cluster.learner.publish(4)):
             assert here.versions() == [4] * NUM_ENGINES and cluster.is_generating
-        assert here.started[1:] == [f"engine {i}" for i in range(NUM_ENGINES)] and not cluster.is_generating
-        assert {process.inside.folder for name, process in here.running.items() if name != "learner"} == {
-            tmp_path / "int4"
-        }
+        assert here.folders() == {tmp_path / "int4"} and not cluster.is_generating
+        assert len(here.started) == 1 + NUM_ENGINES and not here.stopped
+
+    on_a_cluster(tmp_path, work)
+
+
+def test_an_engine_that_is_lost_before_it_begins_is_started_anew_alone(tmp_path: Path) -> None:
+    async def work(cluster: Cluster, here: InThisProcess) -> None:
+        here.running["engine 1"].fault = ActorLost("engine 1.begin: the process died")
+        with pytest.raises(ActorLost, match=r"engine 1\.begin"):
+            await generate(cluster, 0)
+        assert not await cluster.start_anew() and here.stopped == ["engine 1"]
+        await generate(cluster, 0)
+        assert here.versions() == [0] * NUM_ENGINES
 
     on_a_cluster(tmp_path, work)
 
@@ -157,12 +170,19 @@ def test_weights_that_an_engine_refuses_end_the_phase_and_no_engine_is_to_blame(
     on_a_cluster(tmp_path, work)
 
 
+def test_the_first_that_serve_a_folder_are_those_that_waited_for_one(tmp_path: Path) -> None:
+    async def work(cluster: Cluster, here: InThisProcess) -> None:
+        async with cluster.serving(tmp_path / "released", quantised=False):
+            assert here.folders() == {tmp_path / "released"} and len(here.started) == 1 + NUM_ENGINES
+
+    on_a_cluster(tmp_path, work)
+
+
 def test_serving_a_folder_has_engines_of_its_own_and_leaves_none_behind(tmp_path: Path) -> None:
     async def work(cluster: Cluster, here: InThisProcess) -> None:
         await generate(cluster, 0)
         async with cluster.serving(tmp_path / "released", quantised=False):
-            folders = {process.inside.folder for name, process in here.running.items() if name != "learner"}
-            assert folders == {tmp_path / "released"}
+            assert here.folders() == {tmp_path / "released"}
         assert set(here.running) == {"learner"}
         await generate(cluster, 0)  # the same version: new engines do not have it
         assert here.versions() == [0] * NUM_ENGINES
@@ -177,7 +197,7 @@ def test_what_a_learner_of_several_ranks_is_asked_all_of_them_do_and_the_loss_of
     names = [f"learner rank {i}" for i in range(2)]
 
     async def work(cluster: Cluster, here: InThisProcess) -> None:
-        assert here.started == names
+        assert here.started[:2] == names
         seats = [here.running[name].inside.seat for name in names]
         assert [seat.rank for seat in seats] == [0, 1] and len({(seat.host, seat.port) for seat in seats}) == 1
         async with cluster.learning() as learner:

@@ -1,0 +1,31 @@
+"""An engine in a process of its own, which is there before it is known what it serves.
+
+Most of an engine's start is the import of vLLM: it needs no weights and takes no memory of a GPU. So a run creates the
+process early, and says later what to `begin` with.
+"""
+
+from __future__ import annotations
+
+from rollout.engine.compat import prepare_environment
+from rollout.engine.engine import EngineSettings, VLLMEngine
+
+__all__ = ["EngineProcess"]
+
+
+class EngineProcess(VLLMEngine):
+    """A `VLLMEngine` from `begin` on; before, it has imported vLLM and must not be asked anything else."""
+
+    def __init__(self) -> None:
+        prepare_environment()
+        import vllm.v1.engine.llm_engine  # noqa: F401
+
+        self._has_begun = False
+
+    def begin(self, settings: EngineSettings) -> None:
+        """Start the engine; raises as the constructor of `VLLMEngine` does."""
+        super().__init__(settings)
+        self._has_begun = True
+
+    def close(self) -> None:
+        if self._has_begun:
+            super().close()
