@@ -2,7 +2,8 @@
 
 What a token may see follows from one number a token: whether it is padding, prompt, or of which continuation
 (`MicroBatch.branches`). Models get these numbers where they expect a mask, as [R, 1, 1, S] integers; transformers hands
-a mask of four dimensions through to the attention of every layer as it is, and the one of this file reads it.
+a mask of four dimensions through to the attention of every layer as it is, and the one of this file reads it. Tokens
+come in one line, in which what all rows share stands once (`rl.packing.folded`); how much, its length tells.
 
 Short rows are computed in one piece. Longer ones in blocks of queries, each against the keys that any of them may see:
 the prompt, and what begins with the first query's continuation. Scores of siblings are not computed, and blocks keep
@@ -28,6 +29,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import scaled_dot_product_attention
 
+from rl.packing import folded, unfolded
+
 __all__ = ["attention_name", "fused", "max_logits", "tree_attention", "tree_mask", "written_out"]
 
 BLOCK, FUSED_BLOCK = 256, 2048
@@ -35,10 +38,9 @@ BLOCK, FUSED_BLOCK = 256, 2048
 _NAME = "tree"
 _HARMLESS = frozenset(
     ("position_ids", "cache_position", "use_cache", "output_attentions", "output_hidden_states", "output_router_logits",
-     "is_causal", "sliding_window", "position_bias")
+     "is_causal", "sliding_window")
 )  # fmt: skip
-"""What a model may hand to its attention besides tensors, scale and dropout: facts that change no number under a mask,
-and `position_bias`, for which torch's own kernel is taken, with a dense mask."""
+"""What a model may hand to its attention besides tensors and scale: facts that change no number under a mask."""
 
 Kernel = Callable[[Tensor, Tensor, Tensor, Tensor, float], Tensor]
 
@@ -233,7 +235,7 @@ def _attention(
     dropout: float = 0.0,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """transformers' attention interface; [R, S, H, E] comes back.
+    """transformers' attention interface, on what `rl.packing.folded` gives; [1, W, H, E] comes back.
 
     Raises:
         ValueError: the model asks for something that neither kernel computes (`softcap`: Gemma 2; `s_aux`: GPT-OSS);
@@ -245,15 +247,21 @@ def _attention(
             f"{type(module).__name__} asks its attention for {', '.join(f'{n} = {kwargs[n]!r:.40}' for n in unknown)}, "
             "which the learner's attention does not compute: this model cannot be trained here"
         )
-    is_tree = attention_mask is not None and attention_mask.dtype == torch.int64
-    if attention_mask is None or not is_tree or dropout or kwargs.get("position_bias") is not None:
+    if attention_mask is None or attention_mask.dtype != torch.int64:
         from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-        mask = tree_mask(attention_mask[:, 0, 0]) if attention_mask is not None and is_tree else attention_mask
-        return sdpa_attention_forward(module, query, key, value, mask, dropout=dropout, scaling=scaling, **kwargs)
+        return sdpa_attention_forward(
+            module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
+        )
+    branches_RS = attention_mask[:, 0, 0]
+    num_rows, num_columns = branches_RS.shape
+    num_shared = (num_rows * num_columns - query.shape[2]) // max(num_rows - 1, 1)
+    query, key, value = (
+        unfolded(part.transpose(1, 2), num_shared, num_rows).transpose(1, 2) for part in (query, key, value)
+    )
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     if (watch := getattr(module, "qk_watch", None)) is not None:  # rl.qk_clip
-        watch.see(query, key, attention_mask[:, 0, 0], scale=scale)
+        watch.see(query, key, branches_RS, scale=scale)
     kernel, block = (written_out, BLOCK) if query.device.type == "cpu" else (fused, FUSED_BLOCK)
-    found = tree_attention(query, key, value, attention_mask[:, 0, 0], scale=scale, kernel=kernel, block=block)
-    return found.transpose(1, 2).contiguous(), None
+    found = tree_attention(query, key, value, branches_RS, scale=scale, kernel=kernel, block=block).transpose(1, 2)
+    return folded(found, num_shared), None

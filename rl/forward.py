@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from rl.logprobs import token_logprobs
-from rl.packing import MicroBatch, Tree, pack
+from rl.packing import MicroBatch, Tree, folded, pack
 from rollout.quant.grid import check_finite
 
 __all__ = ["check_model", "checkpoint_layers", "layers_of", "logprobs"]
@@ -38,13 +38,15 @@ def logprobs(model: Any, batch: MicroBatch, temperatures_M: Tensor | None = None
 
 def hidden_states(model: Any, batch: MicroBatch) -> Tensor:
     """[M, H] last hidden states at the positions that predict a token."""
-    hidden_RSH = model.base_model(
-        input_ids=batch.input_ids.to(model.device),
-        attention_mask=batch.branches[:, None, None].to(model.device),  # read by rl.attention
-        position_ids=batch.position_ids.to(model.device),
+    shared, device = batch.num_shared, model.device
+    hidden_1TH = model.base_model(
+        input_ids=folded(batch.input_ids, shared).to(device),
+        attention_mask=batch.branches[:, None, None].to(device),  # read by rl.attention
+        position_ids=folded(batch.position_ids, shared).to(device),
         use_cache=False,
     ).last_hidden_state
-    return hidden_RSH[batch.rows, batch.columns]
+    num_own = batch.input_ids.shape[1] - shared
+    return hidden_1TH[0, torch.where(batch.columns < shared, 0, batch.rows * num_own) + batch.columns]
 
 
 def layers_of(model: Any) -> list[Any]:
@@ -123,15 +125,15 @@ def _difference(model: Any, tokens: tuple[int, ...]) -> str | None:
                 f"{type(model).__name__} computes its logits in another way than head(base(ids)): off by "
                 f"{(own - ours).abs().max():.3g}; models that scale or cap logits or attention scores are not supported"
             )
-        together = pack([Tree(prefix=prefix, continuations=branches, ids=(0, 1))], max_tokens=64)[0]
-        alone = [pack([Tree(prefix=prefix, continuations=(b,), ids=(0,))], max_tokens=64)[0] for b in branches]
-        expected = torch.cat([_logits(model, micro) for micro in alone])
-        found = _logits(model, together)
-        if not _agree(expected, found):
-            return (
-                f"{type(model).__name__} does not keep siblings apart under a tree mask: off by "
-                f"{(expected - found).abs().max():.3g}; sliding windows and recurrent layers are not supported"
-            )
+        alone = [Tree(prefix=prefix, continuations=(b,), ids=(i,)) for i, b in enumerate(branches)]
+        expected = torch.cat([_logits(model, pack([tree], max_tokens=64)[0]) for tree in alone])
+        for trees in ([Tree(prefix=prefix, continuations=branches, ids=(0, 1))], alone):  # in one row, and in two
+            found = _logits(model, pack(trees, max_tokens=64)[0])
+            if not _agree(expected, found):
+                return (
+                    f"{type(model).__name__} does not keep siblings apart under a tree mask: off by "
+                    f"{(expected - found).abs().max():.3g}; sliding windows and recurrent layers are not supported"
+                )
     return None
 
 

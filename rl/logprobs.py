@@ -15,12 +15,17 @@ and backward. Chunks are cut evenly, so that none is a single row, for which lib
 of a product had the bits of the product in one piece, in bf16 always, in fp32 but for the address
 of its rows (oneDNN and MKL, AMD EPYC).
 
-The gradient of the head is summed over chunks in fp32 and rounded once. Left out: a kernel that fuses product and
-softmax, which would save the chunk as well, and on a CPU would lose the library's matrix product.
+Between its products a chunk goes through a dozen passes in fp32. On a CPU they are made on blocks of its rows that stay
+in a cache; rows do not meet in them, so no bit depends on it.
+
+The gradient of the head is a product in the compute type for each chunk, as for each micro-batch, and summed over
+chunks in fp32. Left out: a kernel that fuses product and softmax, which would save the chunk as well, and on a CPU
+would lose the library's matrix product.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -31,8 +36,11 @@ from torch.nn.functional import linear
 
 __all__ = ["token_logprobs"]
 
-MAX_LOGITS = 1 << 25
-"""Logits of a chunk: 128 MiB in fp32, 682 tokens at a vocabulary of 49,152. Backward holds about three such buffers."""
+MAX_LOGITS = 1 << 26
+"""Logits of a chunk: 128 MiB in bf16, 1,365 tokens at a vocabulary of 49,152. Backward holds two such buffers on a CPU,
+and on a GPU about two in fp32 as well."""
+BLOCK_LOGITS = 1 << 19
+"""Logits of a block on a CPU, 2 MiB in fp32."""
 
 
 def token_logprobs(
@@ -74,10 +82,11 @@ class _TokenLogprobs(torch.autograd.Function):
         for chunk in chunks:
             logits_CV = linear(hidden_MH[chunk], weight_VH, bias_V)
             first_logits = logits_CV if first_logits is None else first_logits
-            scaled_CV = _scaled(logits_CV, temperatures_M, chunk)
-            normalisers.append(scaled_CV.logsumexp(dim=1))
-            picked.append(scaled_CV.gather(1, targets_M[chunk, None]).squeeze(1))
-            del logits_CV, scaled_CV  # before the next chunk's are made
+            for rows, tokens in _blocks(chunk, logits_CV):
+                scaled_BV = _scaled(logits_CV[rows], temperatures_M, tokens)
+                normalisers.append(scaled_BV.logsumexp(dim=1))
+                picked.append(scaled_BV.gather(1, targets_M[tokens, None]).squeeze(1))
+            del logits_CV  # before the next chunk's are made
         normaliser_M = torch.cat(normalisers)
         ctx.chunks = chunks
         ctx.save_for_backward(hidden_MH, weight_VH, bias_V, targets_M, temperatures_M, normaliser_M, first_logits)
@@ -91,34 +100,36 @@ class _TokenLogprobs(torch.autograd.Function):
         grad_MH = torch.empty_like(hidden_MH)
         for i, chunk in enumerate(ctx.chunks):
             logits_CV = first_logits if i == 0 else linear(hidden_MH[chunk], weight_VH, bias_V)
-            slope_CV = (_scaled(logits_CV, temperatures_M, chunk) - normaliser_M[chunk, None]).exp_()
-            slope_CV.mul_(-grad_M[chunk, None]).scatter_add_(1, targets_M[chunk, None], grad_M[chunk, None])
-            if temperatures_M is not None:
-                slope_CV.div_(temperatures_M[chunk, None])
-            rounded_CV = slope_CV.to(weight_VH.dtype)
-            grad_MH[chunk] = rounded_CV @ weight_VH
-            sums.add(hidden_MH[chunk], slope_CV, rounded_CV)
-            del logits_CV, slope_CV, rounded_CV
+            slope_CV = torch.empty_like(logits_CV)
+            for rows, tokens in _blocks(chunk, logits_CV):
+                slope_BV = (_scaled(logits_CV[rows], temperatures_M, tokens) - normaliser_M[tokens, None]).exp_()
+                slope_BV.mul_(-grad_M[tokens, None]).scatter_add_(1, targets_M[tokens, None], grad_M[tokens, None])
+                if temperatures_M is not None:
+                    slope_BV.div_(temperatures_M[tokens, None])
+                slope_CV[rows] = slope_BV
+                sums.add_to_bias(slope_BV)
+            grad_MH[chunk] = slope_CV @ weight_VH
+            sums.add_to_weight(slope_CV.T @ hidden_MH[chunk])
+            del logits_CV, slope_CV
         return grad_MH, *sums.rounded(), None, None, None
 
 
 class _HeadGradient:
-    """Gradient of weight and bias: one chunk in the compute type, as autograd has it; several summed in fp32."""
+    """Gradient of weight and bias: a product of the compute type for each chunk, several summed in fp32."""
 
     def __init__(self, weight_VH: Tensor, *, has_bias: bool, num_chunks: int) -> None:
         self._dtype = weight_VH.dtype
-        self._is_one = num_chunks == 1
-        self._weight = None if self._is_one else torch.zeros_like(weight_VH, dtype=torch.float32)
+        self._weight = None if num_chunks == 1 else torch.zeros_like(weight_VH, dtype=torch.float32)
         self._bias = weight_VH.new_zeros(len(weight_VH), dtype=torch.float32) if has_bias else None
 
-    def add(self, hidden_CH: Tensor, slope_CV: Tensor, rounded_CV: Tensor) -> None:
-        """Add a chunk's; its slope in fp32 and rounded to the compute type."""
-        if self._weight is None:
-            self._weight = rounded_CV.T @ hidden_CH
-        else:
-            self._weight.addmm_(slope_CV.T, hidden_CH.float())
+    def add_to_weight(self, product_VH: Tensor) -> None:
+        """Add a chunk's."""
+        self._weight = product_VH if self._weight is None else self._weight.add_(product_VH)
+
+    def add_to_bias(self, slope_BV: Tensor) -> None:
+        """Add a block's, from its slope in fp32."""
         if self._bias is not None:
-            self._bias += slope_CV.sum(dim=0)
+            self._bias += slope_BV.sum(dim=0)
 
     def rounded(self) -> tuple[Tensor, Tensor | None]:
         """Both in the compute type."""
@@ -133,7 +144,16 @@ def _chunks(num_tokens: int, most: int) -> tuple[slice, ...]:
     return tuple(slice(start, end) for start, end in pairwise(bounds))
 
 
-def _scaled(logits_CV: Tensor, temperatures_M: Tensor | None, chunk: slice) -> Tensor:
+def _blocks(chunk: slice, logits_CV: Tensor) -> Iterator[tuple[slice, slice]]:
+    """Rows of a chunk's logits, and the same among all tokens, block by block; a GPU has no use for small ones."""
+    length = len(logits_CV)
+    size = length if logits_CV.is_cuda else max(BLOCK_LOGITS // logits_CV.shape[1], 1)
+    for start in range(0, length, size):
+        end = min(start + size, length)
+        yield slice(start, end), slice(chunk.start + start, chunk.start + end)
+
+
+def _scaled(logits_BV: Tensor, temperatures_M: Tensor | None, tokens: slice) -> Tensor:
     """fp32 logits at their temperatures."""
-    logits_CV = logits_CV.float()
-    return logits_CV if temperatures_M is None else logits_CV / temperatures_M[chunk, None]
+    logits_BV = logits_BV.float()
+    return logits_BV if temperatures_M is None else logits_BV / temperatures_M[tokens, None]

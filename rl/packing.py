@@ -3,7 +3,9 @@
 A row holds one prompt and several continuations. Positions restart after the prompt for every continuation; a mask in
 the shape of a tree (`rl.attention`) lets a continuation see the prompt and itself only. The network then gives every
 continuation the log-probabilities it would get alone, and the prompt is paid for once (docs/algorithm.md).
-Rows of similar length form micro-batches of at most `max_tokens` tokens, padding included. All of it is a pure function
+Rows of similar length form micro-batches of at most `max_tokens` tokens, padding included. What all rows of one begin
+with (a system prompt, descriptions of tools, the chat template) is given to the model once, in one line with what is
+each row's own (`folded`); attention alone needs rows, and makes them again (`unfolded`). All of it is a pure function
 of the sequences and `max_tokens`: the pass of old log-probabilities and the update see identical shapes, so on CPU
 their results agree bit for bit.
 
@@ -15,11 +17,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 import torch
 from torch import Tensor
 
-__all__ = ["MicroBatch", "Tree", "pack", "padded", "per_token"]
+__all__ = ["MicroBatch", "Tree", "folded", "pack", "padded", "per_token", "unfolded"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +71,8 @@ class MicroBatch:
     """The n continuations' numbers."""
     max_length: int
     """T, the longest continuation."""
+    num_shared: int
+    """Columns from the first on that all rows have in common: those of the chat template, of a system prompt."""
 
     def scatter(self, values_M: Tensor) -> Tensor:
         """[M] values back to [n, T], 0 in the padding."""
@@ -159,7 +164,29 @@ def _micro_batch(trees: Sequence[Tree]) -> MicroBatch:
         token_index=torch.tensor(token_index),
         ids=tuple(ids),
         max_length=max(len(c) for tree in trees for c in tree.continuations),
+        num_shared=_num_shared(trees),
     )
+
+
+def _num_shared(trees: Sequence[Tree]) -> int:
+    """How many tokens all prompts begin with; a row alone shares none."""
+    if len(trees) == 1:
+        return 0
+    columns = zip(*(tree.prefix for tree in trees), strict=False)
+    return sum(1 for _ in takewhile(lambda tokens: len(set(tokens)) == 1, columns))
+
+
+def folded(values_RS: Tensor, num_shared: int) -> Tensor:
+    """[1, W, ...] the columns that all rows share, once, and then each row's own: what a model is given."""
+    return torch.cat([values_RS[:1, :num_shared], values_RS[:, num_shared:].flatten(0, 1)[None]], dim=1)
+
+
+def unfolded(values_1W: Tensor, num_shared: int, num_rows: int) -> Tensor:
+    """[R, S, ...] the rows again: what attention is computed on."""
+    own = values_1W[0, num_shared:].unflatten(0, (num_rows, -1))
+    if not num_shared:
+        return own
+    return torch.cat([values_1W[:, :num_shared].expand(num_rows, *(-1,) * (values_1W.ndim - 1)), own], dim=1)
 
 
 def padded(rows: Sequence[Sequence[float]], micro: MicroBatch, device: torch.device) -> Tensor:

@@ -55,8 +55,12 @@ def test_values_have_the_bits_of_all_logits_at_once(dtype, max_logits, is_scaled
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
-def test_a_single_chunk_gives_the_gradient_of_plain_autograd_bit_for_bit(dtype):
+@pytest.mark.parametrize("block", [1, 7, NUM_TOKENS])
+def test_a_single_chunk_gives_the_bits_of_plain_autograd_whatever_its_blocks_are(dtype, block, monkeypatch):
+    monkeypatch.setattr("rl.logprobs.BLOCK_LOGITS", block * VOCABULARY)
     leaves, targets, temperatures, grad = inputs(dtype)
+    expected = called(plain, leaves, targets, temperatures)
+    assert torch.equal(called(token_logprobs, leaves, targets, temperatures), expected)
     expected = torch.autograd.grad(called(plain, leaves, targets, temperatures), leaves, grad)
     found = torch.autograd.grad(called(token_logprobs, leaves, targets, temperatures), leaves, grad)
     assert all(torch.equal(a, b) for a, b in zip(found[:2], expected[:2], strict=True))
@@ -92,7 +96,7 @@ def test_chunks_in_bf16_change_the_gradient_of_the_head_by_its_roundings_and_tha
     hidden, weight = (leaf.detach() for leaf in leaves)
     chances = (linear(hidden, weight).float() / temperatures[:, None]).softmax(-1)
     slope = (torch.nn.functional.one_hot(targets, VOCABULARY) - chances) * (grad / temperatures)[:, None]
-    # Autograd rounds every slope before it sums; both round what comes out.
+    # Both sum the same rounded slopes; a chunk's sum is rounded, and both round what comes out.
     size = slope.abs().T @ hidden.float().abs() + 2 * expected[1].float().abs()
     assert ((found[1].float() - expected[1].float()).abs() <= 1.01 * torch.finfo(torch.bfloat16).eps / 2 * size).all()
 

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from rl.attention import tree_mask
-from rl.packing import MicroBatch, Tree, pack
+from rl.attention import attention_name, tree_mask
+from rl.forward import logprobs
+from rl.packing import MicroBatch, Tree, folded, pack, unfolded
 from tests.rounding import rounding
 
 TREES = (
@@ -27,6 +28,14 @@ TOLERANCE = rounding(ROUNDINGS, size=8.0, dtype=torch.float32)
 """Of a log-probability, none of which is below -8; a wrong mask or position moves them by tenths."""
 
 
+ALIKE = (
+    Tree(prefix=(1, 2, 3, 4), continuations=((5, 6, 7), (8,)), ids=(0, 1)),
+    Tree(prefix=(1, 2, 9), continuations=((10, 11, 12, 13),), ids=(2,)),
+    Tree(prefix=(1, 2, 3), continuations=((14,), (15, 16)), ids=(3, 4)),
+)
+"""Rows of 8, 7 and 6 tokens that begin with the same two."""
+
+
 @cache
 def llama() -> LlamaForCausalLM:
     """Random weights, ten times larger than usual so that a wrong mask or position shows."""
@@ -39,9 +48,8 @@ def llama() -> LlamaForCausalLM:
         num_attention_heads=4,
         num_key_value_heads=2,
         initializer_range=0.2,
-        attn_implementation="sdpa",
     )
-    return LlamaForCausalLM(config).eval()
+    return LlamaForCausalLM._from_config(config, attn_implementation=attention_name()).eval()
 
 
 @torch.no_grad()
@@ -55,14 +63,7 @@ def alone(prefix: tuple[int, ...], continuation: tuple[int, ...]) -> list[float]
 
 @torch.no_grad()
 def packed(batch: MicroBatch) -> dict[int, list[float]]:
-    output = llama()(
-        input_ids=batch.input_ids,
-        attention_mask=tree_mask(batch.branches),
-        position_ids=batch.position_ids,
-        use_cache=False,
-    )
-    logprobs = output.logits[batch.rows, batch.columns].log_softmax(-1)
-    padded = batch.scatter(logprobs.gather(1, batch.targets[:, None])[:, 0])
+    padded = logprobs(llama(), batch)
     assert padded.shape == (len(batch.ids), batch.max_length)
     return dict(zip(batch.ids, padded.tolist(), strict=True))
 
@@ -91,7 +92,8 @@ def test_logprobs_of_packed_trees_equal_those_of_each_sequence_alone(max_tokens)
 
 
 tokens = st.lists(st.integers(0, 19), min_size=1, max_size=6).map(tuple)
-forests = st.lists(st.tuples(tokens, st.lists(tokens, min_size=1, max_size=5)), min_size=1, max_size=5)
+prefixes = st.lists(st.integers(0, 1), min_size=1, max_size=6).map(tuple)  # many of them begin alike
+forests = st.lists(st.tuples(prefixes, st.lists(tokens, min_size=1, max_size=5)), min_size=1, max_size=5)
 
 
 def numbered(forest) -> list[Tree]:
@@ -140,6 +142,47 @@ def test_a_tree_that_fits_is_computed_once_and_one_that_does_not_is_split_with_i
     first, second = pack([tree], max_tokens=9)
     assert first.input_ids.tolist() == [[1, 2, 3, 4, 5, 6, 7, 8]] and first.ids == (0, 1)
     assert second.input_ids.tolist() == [[1, 2, 3, 9, 10]] and second.ids == (2,)
+
+
+def test_what_all_prompts_begin_with_is_computed_once():
+    (batch,) = pack(ALIKE, max_tokens=100)
+    assert batch.num_shared == 2
+    given = []
+    hook = llama().model.embed_tokens.register_forward_hook(lambda module, inputs, output: given.append(inputs[0]))
+    packed(batch)
+    hook.remove()
+    assert [ids.tolist() for ids in given] == [
+        [[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 0, 3, 14, 15, 16, 0, 0]]  # 2 + 3 * 6 in the place of 3 * 8
+    ]
+    assert_equal_to_each_alone(ALIKE, 100)
+
+
+def test_rows_of_one_prompt_share_all_of_it_and_a_row_alone_shares_nothing():
+    twins = [Tree(prefix=(1, 2, 3), continuations=((i, i),), ids=(i,)) for i in (4, 5)]
+    assert [batch.num_shared for batch in pack(twins, max_tokens=10)] == [3]
+    assert [batch.num_shared for batch in pack(twins, max_tokens=9)] == [0, 0]
+    assert_equal_to_each_alone(twins, 10)
+
+
+def test_gradients_through_what_is_shared_are_those_of_each_sequence_alone():
+    weights = [llama().model.embed_tokens.weight, llama().model.layers[0].self_attn.k_proj.weight]
+    together, *each = (
+        torch.autograd.grad(sum(logprobs(llama(), batch).sum() for batch in batches), weights)
+        for batches in (pack(ALIKE, max_tokens=100), *(pack([tree], max_tokens=100) for tree in ALIKE))
+    )
+    for found, *parts in zip(together, *each, strict=True):
+        size = sum(part.abs() for part in parts).max().item()
+        tolerance = rounding(2 * ROUNDINGS, size=size, dtype=found.dtype)
+        torch.testing.assert_close(found, sum(parts), rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("num_shared", [0, 2, 3])
+def test_rows_come_back_from_what_a_model_is_given(num_shared):
+    rows = torch.arange(2 * 4 * 3).view(2, 4, 3)
+    rows[:, :num_shared] = rows[:1, :num_shared]
+    together = folded(rows, num_shared)
+    assert together.shape == (1, num_shared + 2 * (4 - num_shared), 3)
+    assert torch.equal(unfolded(together, num_shared, 2), rows)
 
 
 def test_the_mask_is_a_tree():
