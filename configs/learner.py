@@ -72,6 +72,9 @@ class LearnerConfig(Section):
     those within the bounds alone."""
     mismatch: MismatchConfig = MismatchConfig()
     """Correction for the engine's own rounding."""
+    replay_routing: bool = False
+    """Send each token of a sample to the experts that the engine sent it to, so that rounding in a router does not part
+    the two (R3, docs/algorithm.md). For models with routed experts, and engines on CPUs."""
     reference_kl: ReferenceKLConfig = ReferenceKLConfig()
     """Pull towards the first policy."""
     drop_zero_spread: bool = True

@@ -44,6 +44,7 @@ from rl.qat import Masters
 from rl.qk_clip import QKClip
 from rl.ranks import Ranks, Seat
 from rl.reference import ReferenceKL, reference_kl
+from rl.routing import RoutingReplay, routing_of
 from rl.update import UpdateMetrics
 from rollout.quant.checkpoint import packed_tensors, write_model_folder
 from rollout.weights.changes import Changes, changes
@@ -95,6 +96,9 @@ class Learner:
                 self.model, settings.scheme, ranks=self.ranks, compute_dtype=compute_dtype, fake_quantize=fake_quantize
             )
             self._logprobs = self.masters.forward
+        self.routing = RoutingReplay(self.model) if settings.replay_routing else None
+        if self.routing is not None:
+            self._logprobs = self.routing.around(self._logprobs, self.device)
         self.optimizer = self._new_optimizer()
         self.qk_clip = None if settings.qk_clip is None else QKClip(self.model, settings.qk_clip)
         self.kept = self._new_kept()
@@ -158,7 +162,10 @@ class Learner:
             own = own_samples(own, self.ranks.rank, self.ranks.size)
         by_number = {sample.number: sample for sample in own}
         packed = pack(sample_trees(own), max_tokens=self.settings.max_microbatch_tokens)
-        return [(micro, [by_number[number] for number in micro.ids]) for micro in packed]
+        found = [(micro, [by_number[number] for number in micro.ids]) for micro in packed]
+        if self.routing is not None:
+            return [(replace(micro, routing=routing_of(micro, samples)), samples) for micro, samples in found]
+        return found
 
     def _num_idle(self, micro_batches: Sequence[object]) -> int:
         """How many more micro-batches than this one the rank with most of them has: to be known before the first."""
@@ -223,6 +230,8 @@ class Learner:
             weight_sum=total.weight,
             weight_square_sum=total.weight_square,
             num_dropped=int(total.num_dropped),
+            num_flipped=int(total.num_flipped),
+            num_replayed=int(total.num_replayed),
             num_tokens=num_tokens,
             num_samples=len(minibatch.samples),
             old_logprobs=merged(self.ranks.gather(old_logprobs)),
@@ -255,6 +264,7 @@ class Learner:
         temperatures_M = per_token([sample.temperatures for sample in samples])
         reference_NT = self.kept.reference_logprobs(lambda: self._logprobs(micro, temperatures_M))
         logprobs_NT = self._logprobs(micro, temperatures_M)
+        num_flipped, num_replayed = (torch.zeros(()), 0) if self.routing is None else self.routing.flips()
         known = [sample.old_logprobs for sample in samples if sample.old_logprobs is not None]
         assert len(known) in (0, len(samples)), "log pi_old of some samples only"
         old_NT = padded(known, micro, self.device) if known else logprobs_NT.detach()
@@ -285,6 +295,7 @@ class Learner:
             loss=PolicyLoss(*(part.detach() for part in result)), samples=samples, old_NT=old_NT,
             weight_sum=weights_NT.sum(), weight_square_sum=weights_NT.square().sum(),
             num_dropped=((weights_NT == 0) & (mask_NT > 0)).sum(), reference_kl=apart.value,
+            num_flipped=num_flipped, num_replayed=num_replayed,
         )  # fmt: skip
 
     @torch.no_grad()

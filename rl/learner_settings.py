@@ -46,6 +46,8 @@ class LearnerSettings:
     squared_over: SquaredOver = "all"
     frozen: tuple[str, ...] = ()
     """Names of parameters, or `re:` patterns, that are not trained."""
+    replay_routing: bool = False
+    """Whether samples go through the experts that the engine chose (`rl.routing`)."""
     bf16_masters: bool = False
     """A control: masters are rounded after each update."""
     lora: LoraSettings | None = None

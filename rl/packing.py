@@ -68,6 +68,8 @@ class MicroBatch:
     """The n continuations' numbers."""
     max_length: int
     """T, the longest continuation."""
+    routing: Tensor | None = None
+    """What `rl.routing.routing_of` gives: experts to be replayed; None: none are."""
 
     def scatter(self, values_M: Tensor) -> Tensor:
         """[M] values back to [n, T], 0 in the padding."""

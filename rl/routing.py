@@ -1,0 +1,164 @@
+"""Routing replay: the learner sends each token to the experts that the engine sent it to (R3, arXiv 2510.11370).
+
+A router's scores are close for some tokens, and then rounding decides which experts they go to: engine and learner,
+with the same weights to the last bit, take different paths, and their log-probabilities part by more than by rounding.
+With `learner.replay_routing` the engine tells which experts it chose (rollout/engine/routing.py), and the learner
+computes with those. For token t and layer l, with the router's scores s of all E experts and the engine's choice M_tl:
+
+    g_te = s_te / sum over e' in M_tl of s_te'   for e in M_tl, 0 for all others
+
+in place of the same with the learner's own top k. Only the choice is replayed, as in the paper: the weights g are those
+of the learner's router, so its gradient is that of a router whose choice is M_tl. Every pass over a sample replays:
+log pi_old, the reference's, updates, and what gradient checkpointing computes again. Curated conversations were routed
+by nobody, and are routed by the learner.
+
+*Prompts* are replayed as well, for responses attend to what they left in the cache. An engine computes a prompt once
+and siblings read the same cache, as the learner packs them behind one prefix (`rl.packing`): the experts of a prompt
+are those of its first sibling. Engines on CPUs compute the same for the same prompt and weights.
+
+*Several segments.* What counts is the last pass of the engine that a response was sampled behind: of a partial rollout
+that is the newest weights', which computed the tokens before it again; of a turn of an episode, that of its context.
+
+Shape letters: N tokens of a micro-batch, rows times columns; L layers with routed experts; K experts of a token; E all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rl.batch import LearningSample
+from rl.packing import MicroBatch
+
+__all__ = ["RoutingReplay", "check_replay", "routing_of"]
+
+Forward = Callable[[MicroBatch, Tensor | None], Tensor]
+
+
+def _softmax(router: Any, logits_NE: Tensor, experts_NK: Tensor) -> Tensor:
+    weights_NK = logits_NE.float().softmax(dim=-1).gather(1, experts_NK)
+    is_normalised = getattr(router, "norm_topk_prob", True)  # Mixtral's always are
+    return weights_NK / weights_NK.sum(dim=-1, keepdim=True) if is_normalised else weights_NK
+
+
+def _sigmoid(router: Any, logits_NE: Tensor, experts_NK: Tensor) -> Tensor:
+    weights_NK = logits_NE.sigmoid().gather(1, experts_NK)
+    if router.norm_topk_prob:
+        weights_NK = weights_NK / (weights_NK.sum(dim=-1, keepdim=True) + 1e-20)
+    return weights_NK * router.routed_scaling_factor
+
+
+_WEIGHTS = {
+    "Qwen3MoeTopKRouter": _softmax,
+    "MixtralTopKRouter": _softmax,
+    "DeepseekV3TopkRouter": _sigmoid,
+    "Glm4MoeTopkRouter": _sigmoid,
+}
+"""A router of transformers -> the weights [N, K] that it would give experts which others chose.
+
+Each returns (logits [N, E], weights [N, K], experts [N, K]). How experts are chosen, with groups and biases, is not
+repeated here: a choice is replayed."""
+
+
+def routers_of(model: Any) -> list[Any]:
+    """The routers of a transformers model whose choice can be replaced, by layer."""
+    return [module for module in model.modules() if type(module).__name__ in _WEIGHTS]
+
+
+def check_replay(model: Any, *, on_cpu: bool) -> None:
+    """Refuse what `learner.replay_routing` cannot do.
+
+    Args:
+        model: transformers', perhaps on the meta device.
+        on_cpu: whether engines run on CPUs.
+
+    Raises:
+        ValueError: says which and why.
+    """
+    told = "learner.replay_routing = true"
+    if not any(type(module).__name__.endswith("Experts") for module in model.modules()):
+        raise ValueError(f"{told}: {type(model).__name__} has no routed experts; leave it out")
+    if not routers_of(model):
+        raise ValueError(
+            f"{told}: {type(model).__name__} has routers that are not known here ({', '.join(sorted(_WEIGHTS))} are); "
+            "leave it out"
+        )
+    if not on_cpu:
+        raise ValueError(
+            f"{told}: experts are read off the KV connector of CPU engines, and engines on GPUs have none here; leave "
+            "it out"
+        )
+
+
+def routing_of(micro: MicroBatch, samples: Sequence[LearningSample]) -> Tensor:
+    """int16 [R, S, L, K]: the experts of each token of a micro-batch, -1 for the learner's own choice.
+
+    That is: padding, and the last token of a response, behind which nothing is predicted.
+
+    Args:
+        samples: the micro-batch's, in its order, each with its routing.
+    """
+    arrays = [sample.routing.array() for sample in samples if sample.routing is not None]
+    assert len(arrays) == len(samples), "a sample without the experts that the engine chose"
+    (shape,) = {array.shape[1:] for array in arrays}
+    found = np.full((*micro.input_ids.shape, *shape), -1, np.int16)
+    rows, columns, index = (part.numpy() for part in (micro.rows, micro.columns, micro.sample_index))
+    for i, (sample, array) in reversed(list(enumerate(zip(samples, arrays, strict=True)))):
+        mine, length = index == i, len(sample.prompt_ids)
+        told = array[length - 1 : length - 1 + len(sample.token_ids)]  # the positions that predict its tokens
+        row = rows[mine][0]
+        found[row, columns[mine][: len(told)]] = told
+        found[row, :length] = array[:length]  # the first sibling's is written last
+    return torch.from_numpy(found)
+
+
+class RoutingReplay:
+    """The routers of the learner's model, and what they replay in the pass at hand.
+
+    Args:
+        model: transformers'; its routers get a hook each.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._experts_NLK: Tensor | None = None
+        self._routers = routers_of(model)
+        self._flipped: dict[int, Tensor] = {}
+        for layer, router in enumerate(self._routers):
+            router.register_forward_hook(partial(self._replay, layer))
+
+    def around(self, forward: Forward, device: torch.device) -> Forward:
+        """The same pass, through the experts of its micro-batch's `routing`, until the next one begins.
+
+        The backward pass belongs to it: layers that it computes again find the same experts.
+        """
+
+        def replayed(micro: MicroBatch, temperatures_M: Tensor | None) -> Tensor:
+            self._experts_NLK = None
+            if micro.routing is not None:
+                assert micro.routing.shape[2] == len(self._routers), "engine and learner have other layers"
+                self._experts_NLK = micro.routing.flatten(0, 1).to(device)
+            return forward(micro, temperatures_M)
+
+        return replayed
+
+    def flips(self) -> tuple[Tensor, int]:
+        """Of the last pass: (token, layer) pairs whose set of experts the learner would not have chosen; and all."""
+        assert self._experts_NLK is not None
+        num = int((self._experts_NLK[:, 0, 0] >= 0).sum()) * len(self._routers)
+        return torch.stack([self._flipped[layer] for layer in range(len(self._routers))]).sum(), num
+
+    def _replay(self, layer: int, router: Any, args: Any, output: tuple[Tensor, Tensor, Tensor]) -> Any:
+        if self._experts_NLK is None:
+            return None
+        logits_NE, weights_NK, own_NK = output
+        told_NK = self._experts_NLK[:, layer].long()
+        experts_NK = torch.where(told_NK >= 0, told_NK, own_NK)
+        is_same_NK = experts_NK.sort(dim=-1).values == own_NK.sort(dim=-1).values
+        self._flipped[layer] = (~is_same_NK.all(dim=-1)).sum()
+        found_NK = _WEIGHTS[type(router).__name__](router, logits_NE, experts_NK)
+        return logits_NE, found_NK.to(weights_NK.dtype), experts_NK
