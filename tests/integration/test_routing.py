@@ -166,7 +166,10 @@ def test_where_rounding_sent_learner_and_engine_to_other_experts_replay_brings_t
 
 # -- whole runs -------------------------------------------------------------------------------------------------------
 
-REPLAYED = ("learner.replay_routing=true", "rollout.segment_tokens=2", "num_steps=4", "checkpoint.every=2")
+REPLAYED = (
+    "learner.replay_routing=true", "rollout.segment_tokens=3", "num_steps=4", "checkpoint.every=2",
+    "learner.drop_zero_spread=false", "learner.compute_dtype=bfloat16",
+)  # fmt: skip
 
 
 @pytest.mark.slow
@@ -174,6 +177,7 @@ def test_a_run_that_replays_goes_on_bit_for_bit_and_its_steps_can_be_done_again(
     runs, straight = Runs("tiny_moe.toml"), tmp_path / "straight"
     runs.finish(straight, REPLAYED)
     rows = runs.rows(straight)
+    assert rows[3]["learner/num_samples"] > 0
     assert all(0 <= row["learner/routing_flip_frac"] < 0.1 for row in rows if row["learner/num_samples"])
     assert any(row["rollout/num_carried"] for row in rows), "no response went on in another step"
     copy = as_of(straight, 2, tmp_path / "copy")
