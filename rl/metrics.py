@@ -158,6 +158,7 @@ def learner_metrics(updates: Sequence[UpdateMetrics]) -> Row:
         "learner/qk_max_logit": max((u.qk_max_logit for u in updates if u.qk_max_logit is not None), default=None),
         "learner/weight_ess": effective_frac(weight_sum, weight_square_sum, num_tokens),
         "learner/weight_dropped_frac": sum(u.num_dropped for u in updates) / num_tokens if num_tokens else None,
+        "learner/router_aux": _mean([u.router_aux for u in updates if u.router_aux is not None]),
         "learner/routing_flip_frac": _frac(sum(u.num_flipped for u in updates), sum(u.num_replayed for u in updates)),
         "learner/num_samples": sum(update.num_samples for update in updates),
     }

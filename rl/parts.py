@@ -31,6 +31,8 @@ class Part(NamedTuple):
     num_flipped: Tensor
     num_replayed: int
     """Of `rl.routing.RoutingReplay.flips`; 0 without."""
+    router_aux: Tensor
+    """Its part of the loss of uneven load; 0 without."""
 
 
 class Sums(NamedTuple):
@@ -46,6 +48,7 @@ class Sums(NamedTuple):
     reference_kl: float
     num_flipped: float
     num_replayed: float
+    router_aux: float
 
 
 def sums(parts: Sequence[Part]) -> Sums:
@@ -60,6 +63,7 @@ def sums(parts: Sequence[Part]) -> Sums:
         reference_kl=math.fsum(part.reference_kl.item() for part in parts),
         num_flipped=sum(part.num_flipped.item() for part in parts),
         num_replayed=sum(part.num_replayed for part in parts),
+        router_aux=math.fsum(part.router_aux.item() for part in parts),
     )
 
 

@@ -10,7 +10,7 @@ has the experts that its keys and values were computed with:
 - a prompt that siblings copy (rollout/engine/shared_prompts.py): rows are copied as blocks are;
 - a response that was preempted is computed again, and written again.
 
-A row that was not written is an error and never an answer: kernels that choose experts within themselves call no hook.
+A row that was not written is an error, never an answer. Kernels that choose experts within themselves are refused.
 """
 
 from __future__ import annotations
@@ -36,16 +36,17 @@ class RoutingTable:
         num_blocks, block_size: of its KV cache.
 
     Raises:
-        ValueError: no layer of it has routed experts.
+        ValueError: its layers do not tell which experts they choose.
     """
 
     def __init__(self, model: Any, *, num_blocks: int, block_size: int) -> None:
-        routers = [m.router for m in model.modules() if hasattr(getattr(m, "router", None), "set_capture_fn")]
-        if not routers:
+        found = [m for m in model.modules() if hasattr(getattr(m, "router", None), "set_capture_fn")]
+        if not found or any(m.is_monolithic for m in found):
             raise ValueError(
-                f"learner.replay_routing = true: vLLM's {type(model).__name__} has no router that tells which experts "
-                "it chose; set it to false"
+                f"learner.replay_routing = true: vLLM's {type(model).__name__} has no routers, or kernels that choose "
+                "experts within themselves and do not tell; set it to false"
             )
+        routers = [m.router for m in found]
         self._experts = torch.full((num_blocks, block_size, len(routers), routers[0].top_k), -1, dtype=torch.int16)
         self._by_slot = self._experts.flatten(0, 1)
         self._wanted: dict[str, str] = {}
@@ -79,7 +80,7 @@ class RoutingTable:
         if len(rows) < num_tokens or bool((rows < 0).any()):
             raise EngineBroken(
                 f"learner.replay_routing = true: some of the {num_tokens} tokens of {sample_id!r} went to experts that "
-                "were not noted; this engine's kernels choose them without telling: set it to false"
+                "this engine did not note; set it to false"
             )
         self._found[sample_id] = Routing.of(rows.numpy())
 

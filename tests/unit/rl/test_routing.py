@@ -18,12 +18,13 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from rl.attention import attention_name
+from rl.balance import balance_loss, expert_load
 from rl.batch import LearningSample, Minibatch
 from rl.deal import sample_trees
 from rl.forward import logprobs
 from rl.learner import Learner
 from rl.packing import MicroBatch, pack
-from rl.routing import RoutingReplay, check_replay, routers_of, routing_of
+from rl.routing import RoutingReplay, check_replay, first_siblings, routers_of, routing_of
 from rollout.routing import Routing
 from rollout.types import Sample, Segment
 from tests.families.shapes import FAMILIES, Family, config_of
@@ -64,6 +65,10 @@ def packed(samples: Sequence[LearningSample]) -> MicroBatch:
     return micro
 
 
+def told_to(micro: MicroBatch, samples: Sequence[LearningSample]) -> Tensor:
+    return routing_of(micro, samples, first_siblings(samples))
+
+
 def chosen_alone(model: Any, one: LearningSample) -> Routing:
     """What the routers choose for a sample that is computed by itself, but for its last token."""
     found: list[Tensor] = []
@@ -86,7 +91,7 @@ def test_positions_get_the_experts_of_their_own_sample_and_a_prompt_those_of_its
         dataclasses.replace(one, routing=Routing.of(100 * i + np.arange(2 + len(one.token_ids))[:, None, None]))
         for i, one in enumerate(SAMPLES)
     ]
-    found = routing_of(packed(told), told)
+    found = told_to(packed(told), told)
     assert found.shape == (1, 14, 1, 1)
     # prompt 3 4 5 | 6 7 8 2 | 9 2 | 10 11 12 13 2: nothing is predicted behind a last token
     assert found.flatten().tolist() == [0, 1, 2, 3, 4, 5, -1, 103, -1, 203, 204, 205, 206, -1]
@@ -94,7 +99,7 @@ def test_positions_get_the_experts_of_their_own_sample_and_a_prompt_those_of_its
 
 def test_what_a_response_was_not_sampled_behind_is_left_to_the_learner() -> None:
     one = dataclasses.replace(SAMPLES[0], routing=Routing.of(np.arange(4)[:, None, None]))  # an observation ends it
-    assert routing_of(packed([one]), [one]).flatten().tolist() == [0, 1, 2, 3, -1, -1, -1]
+    assert told_to(packed([one]), [one]).flatten().tolist() == [0, 1, 2, 3, -1, -1, -1]
 
 
 @pytest.mark.parametrize("family", EXPERTS, ids=lambda family: family.kind)
@@ -106,7 +111,7 @@ def test_to_replay_what_a_router_chooses_changes_no_bit(family: Family) -> None:
         plain = logprobs(model, micro)
         replay = RoutingReplay(model)
         forward = replay.around(lambda batch, _: logprobs(model, batch), torch.device("cpu"))
-        again = forward(dataclasses.replace(micro, routing=routing_of(micro, told)), None)
+        again = forward(dataclasses.replace(micro, routing=told_to(micro, told)), None)
     assert torch.equal(plain, again)
     num_flipped, num = replay.flips()
     assert (int(num_flipped), num) == (0, (3 + 3 + 1 + 4) * NUM_LAYERS[family.kind])
@@ -130,7 +135,7 @@ def test_a_learner_whose_router_rounds_otherwise_agrees_again_when_it_replays(fa
         expected, without = logprobs(engine, micro), logprobs(learner, micro)
         replay = RoutingReplay(learner)
         forward = replay.around(lambda batch, _: logprobs(learner, batch), torch.device("cpu"))
-        found = forward(dataclasses.replace(micro, routing=routing_of(micro, told)), None)
+        found = forward(dataclasses.replace(micro, routing=told_to(micro, told)), None)
     num_flipped, num = replay.flips()
     assert int(num_flipped) > 0.5 * num
     assert (without - expected).abs().mean() > 20 * (found - expected).abs().mean()
@@ -144,7 +149,7 @@ def test_the_gradient_of_a_router_is_that_of_its_weights_over_the_experts_that_w
         drawn(one, layers=NUM_LAYERS[family.kind], experts=experts, seed=i) for i, one in enumerate(SAMPLES)
     ]  # fmt: skip
     micro = packed(told)
-    micro = dataclasses.replace(micro, routing=routing_of(micro, told))
+    micro = dataclasses.replace(micro, routing=told_to(micro, told))
     forward = RoutingReplay(model).around(lambda batch, _: logprobs(model, batch), torch.device("cpu"))
     forward(micro, None).sum().backward()
     weight = routers_of(model)[-1].weight
@@ -221,6 +226,47 @@ def test_a_response_has_the_experts_of_the_last_segment_that_was_sampled() -> No
         segments=(segment(first), segment(second, context_ids=(1, 2, 3, 4)), segment(None, is_sampled=False)),
     )  # fmt: skip
     assert [one.routing for one in _learning_samples(whole, 0, range(2), 0.5, None)] == [first, second]
+
+
+# -- balance ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_loss_of_uneven_load_by_hand() -> None:
+    told = np.array([[[0], [0]], [[0], [1]], [[1], [2]]])  # three tokens, two layers, one of three experts each
+    one = sample(0, (3,), (4, 5, 6), loss_mask=(True, True, False), routing=Routing.of(told))
+    load = expert_load([one], 3)
+    assert load.tolist() == [[1.0, 0.0, 0.0], [0.5, 0.5, 0.0]]
+    scores = [torch.tensor([[0.5, 0.25, 0.25], [0.7, 0.2, 0.1], [0.0, 0.0, 1.0], [0.0, 1.0, 0.0]]) for _ in range(2)]
+    # P = (.6, .225, .175) in both layers: 3 * .6, and 3 * (.5 * .6 + .5 * .225)
+    found = balance_loss([scores[0], 7 * scores[1]], load, packed([one]), [one], num_tokens=2)
+    assert found.item() == pytest.approx((1.8 + 1.2375) / 2)
+
+
+def test_the_loss_of_uneven_load_of_one_layer_is_that_of_transformers() -> None:
+    from transformers.models.qwen3_moe.modeling_qwen3_moe import load_balancing_loss_func
+
+    generator = torch.Generator().manual_seed(1)
+    one = SAMPLES[2]
+    logits = torch.randn(len(one.prompt_ids) + len(one.token_ids), 8, generator=generator)
+    chosen = logits.topk(2, dim=-1).indices[:-1, None, :]
+    one = dataclasses.replace(one, routing=Routing.of(chosen.numpy()))
+    found = balance_loss([logits.softmax(-1)], expert_load([one], 8), packed([one]), [one], num_tokens=5)
+    expected: Any = load_balancing_loss_func((logits[2:7],), 8, 2)  # the positions that predict its five tokens
+    assert found.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_micro_batches_add_up_to_the_load_of_the_minibatch_and_an_update_makes_it_more_even(folder: Path) -> None:
+    options: dict[str, Any] = {"replay_routing": True, "router_aux": 1.0, "tau": 0.0}
+    even = dataclasses.replace(
+        minibatch(), samples=tuple(dataclasses.replace(one, advantage=0.0) for one in minibatch().samples)
+    )
+    whole, cut = (new_learner(folder, **options, max_microbatch_tokens=size) for size in (64, 8))
+    first, other = whole.update(even, (), lr=1e-2), cut.update(even, (), lr=0.0)
+    assert first.router_aux is not None
+    assert other.router_aux == pytest.approx(first.router_aux, rel=1e-5)
+    assert other.grad_norm == pytest.approx(first.grad_norm, rel=1e-4) and first.grad_norm > 0
+    again = whole.update(even, (), lr=0.0)
+    assert again.router_aux is not None and again.router_aux < first.router_aux
 
 
 # -- what is refused --------------------------------------------------------------------------------------------------
