@@ -76,7 +76,7 @@ class LearnerConfig(Section):
     """Send each token of a sample to the experts that the engine sent it to, so that rounding in a router does not part
     the two (R3, docs/algorithm.md). For models with routed experts, and engines on CPUs."""
     router_aux: Annotated[float, Field(ge=0.0)] = 0.0
-    """Weight of a loss that keeps experts evenly loaded (Switch Transformer; about 1e-3), with `replay_routing` alone."""
+    """Weight of a loss that keeps experts evenly loaded (Switch Transformer), with `replay_routing` alone. 0: none."""
     reference_kl: ReferenceKLConfig = ReferenceKLConfig()
     """Pull towards the first policy."""
     drop_zero_spread: bool = True
