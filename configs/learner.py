@@ -72,6 +72,11 @@ class LearnerConfig(Section):
     those within the bounds alone."""
     mismatch: MismatchConfig = MismatchConfig()
     """Correction for the engine's own rounding."""
+    replay_routing: bool = False
+    """Send each token of a sample to the experts that the engine sent it to, so that rounding in a router does not part
+    the two (R3, docs/algorithm.md). For models with routed experts, and engines on CPUs."""
+    router_aux: Annotated[float, Field(ge=0.0)] = 0.0
+    """Weight of a loss that keeps experts evenly loaded (Switch Transformer), with `replay_routing` alone. 0: none."""
     reference_kl: ReferenceKLConfig = ReferenceKLConfig()
     """Pull towards the first policy."""
     drop_zero_spread: bool = True
@@ -175,6 +180,11 @@ class LearnerConfig(Section):
             raise ValueError(
                 f"learner.aggregation = {self.aggregation!r} has no meaning for learner.loss = {self.loss!r}, whose "
                 "ratio is that of the whole response: leave it out"
+            )
+        if self.router_aux and not self.replay_routing:
+            raise ValueError(
+                f"learner.router_aux = {self.router_aux:g} balances experts over a whole minibatch, whose load only "
+                "learner.replay_routing knows before the first pass: set learner.replay_routing = true too"
             )
         if self.loss != "k25_token" and self.squared_over != "all":
             raise ValueError(

@@ -20,6 +20,7 @@ from reward.rules import Reward
 from rl.advantage import Baseline, group_advantages
 from rl.mismatch import LogprobGap, logprob_gap
 from rl.own_advantage import AdvantageInputs, OwnAdvantage, own_advantages
+from rollout.routing import Routing
 from rollout.types import Sample, Segment
 
 __all__ = ["Group", "LearningBatch", "LearningSample", "Minibatch", "ScoredSample", "learning_batch"]
@@ -65,6 +66,8 @@ class LearningSample:
     """Reward minus baseline."""
     num_counted: int | None = None
     """Tokens of the whole response that carry loss, where this is a part of it; None: those of `loss_mask`."""
+    routing: Routing | None = None
+    """The experts that the engine chose, of the context and the response up to the last token that it sampled."""
     old_logprobs: tuple[float, ...] | None = None
     """[T] log-probabilities of the learner before the step's first update; None until they are computed."""
 
@@ -228,4 +231,5 @@ def _learning_samples(
             temperatures=tuple(s.temperature for s in segments for _ in s.token_ids),
             advantage=advantage,
             num_counted=num_counted,
+            routing=next((s.routing for s in reversed(segments) if s.is_sampled), None),
         )

@@ -192,7 +192,7 @@ class Course:
         if self._rewritten_for is not None:
             begun = replace(begun, context_ids=self._context, rewritten_for=self._rewritten_for)
         elif self._observed:
-            before = self.segments[-1]
+            before = self.segments[-1] = replace(self.segments[-1], routing=None)  # this turn's covers it
             self.segments.append(
                 Segment(
                     token_ids=self._observed, logprobs=(0.0,) * len(self._observed), is_sampled=False,

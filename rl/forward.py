@@ -45,8 +45,7 @@ def hidden_states(model: Any, batch: MicroBatch) -> Tensor:
         position_ids=folded(batch.position_ids, shared).to(device),
         use_cache=False,
     ).last_hidden_state
-    num_own = batch.input_ids.shape[1] - shared
-    return hidden_1TH[0, torch.where(batch.columns < shared, 0, batch.rows * num_own) + batch.columns]
+    return hidden_1TH[0, batch.places()]
 
 
 def layers_of(model: Any) -> list[Any]:

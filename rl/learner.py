@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from rl.attention import attention_name
+from rl.balance import balance_loss, expert_load
 from rl.batch import LearningSample, Minibatch
 from rl.curated import PtxBatch
 from rl.deal import own_conversations, own_samples, sample_trees
@@ -44,6 +45,7 @@ from rl.qat import Masters
 from rl.qk_clip import QKClip
 from rl.ranks import Ranks, Seat
 from rl.reference import ReferenceKL, reference_kl
+from rl.routing import RoutingReplay, first_siblings, routing_of
 from rl.update import UpdateMetrics
 from rollout.quant.checkpoint import packed_tensors, write_model_folder
 from rollout.weights.changes import Changes, changes
@@ -95,6 +97,10 @@ class Learner:
                 self.model, settings.scheme, ranks=self.ranks, compute_dtype=compute_dtype, fake_quantize=fake_quantize
             )
             self._logprobs = self.masters.forward
+        self.routing = None
+        if settings.replay_routing:
+            self.routing = RoutingReplay(self.model, keeps_scores=settings.router_aux > 0)
+            self._logprobs = self.routing.around(self._logprobs, self.device)
         self.optimizer = self._new_optimizer()
         self.qk_clip = None if settings.qk_clip is None else QKClip(self.model, settings.qk_clip)
         self.kept = self._new_kept()
@@ -158,7 +164,11 @@ class Learner:
             own = own_samples(own, self.ranks.rank, self.ranks.size)
         by_number = {sample.number: sample for sample in own}
         packed = pack(sample_trees(own), max_tokens=self.settings.max_microbatch_tokens)
-        return [(micro, [by_number[number] for number in micro.ids]) for micro in packed]
+        found = [(micro, [by_number[number] for number in micro.ids]) for micro in packed]
+        if self.routing is not None:
+            firsts = first_siblings(own)
+            return [(replace(micro, routing=routing_of(micro, samples, firsts)), samples) for micro, samples in found]
+        return found
 
     def _num_idle(self, micro_batches: Sequence[object]) -> int:
         """How many more micro-batches than this one the rank with most of them has: to be known before the first."""
@@ -189,7 +199,10 @@ class Learner:
             self.optimizer = self._new_optimizer()
         micro_batches = self._micro_batches(minibatch)
         num_idle = self._num_idle(micro_batches)
-        parts = [self._backward_policy(micro, samples, minibatch) for micro, samples in micro_batches]
+        load_LE = None
+        if self.settings.router_aux and minibatch.samples:
+            load_LE = expert_load(minibatch.samples, self.model.config.get_text_config().num_local_experts)
+        parts = [self._backward_policy(micro, samples, minibatch, load_LE) for micro, samples in micro_batches]
         self._idle(num_idle)
         heldout = ptx.heldout if isinstance(ptx, PtxBatch) else ()
         heldout_loss = self.ptx_loss(heldout) if heldout else None
@@ -223,6 +236,9 @@ class Learner:
             weight_sum=total.weight,
             weight_square_sum=total.weight_square,
             num_dropped=int(total.num_dropped),
+            num_flipped=int(total.num_flipped),
+            num_replayed=int(total.num_replayed),
+            router_aux=total.router_aux if load_LE is not None else None,
             num_tokens=num_tokens,
             num_samples=len(minibatch.samples),
             old_logprobs=merged(self.ranks.gather(old_logprobs)),
@@ -250,11 +266,14 @@ class Learner:
         """Start the optimiser's moments anew: after the warm-up, whose loss was another one. RL begins here."""
         self.optimizer, self.kept = self._new_optimizer(), self._new_kept()
 
-    def _backward_policy(self, micro: MicroBatch, samples: Sequence[LearningSample], whole: Minibatch) -> Part:
+    def _backward_policy(
+        self, micro: MicroBatch, samples: Sequence[LearningSample], whole: Minibatch, load_LE: Tensor | None
+    ) -> Part:
         s = self.settings
         temperatures_M = per_token([sample.temperatures for sample in samples])
         reference_NT = self.kept.reference_logprobs(lambda: self._logprobs(micro, temperatures_M))
         logprobs_NT = self._logprobs(micro, temperatures_M)
+        num_flipped, num_replayed = (torch.zeros(()), 0) if self.routing is None else self.routing.flips()
         known = [sample.old_logprobs for sample in samples if sample.old_logprobs is not None]
         assert len(known) in (0, len(samples)), "log pi_old of some samples only"
         old_NT = padded(known, micro, self.device) if known else logprobs_NT.detach()
@@ -279,12 +298,17 @@ class Learner:
             apart = reference_kl(
                 logprobs_NT, reference_NT, mask_NT, estimator=s.reference_estimator, num_tokens=whole.num_tokens
             )
-        (result.loss + s.reference_coef * apart.loss).backward()
+        router_aux = torch.zeros(())
+        if self.routing is not None and load_LE is not None:
+            num_learned = sum(sum(sample.loss_mask) for sample in whole.samples)
+            router_aux = balance_loss(self.routing.scores(), load_LE, micro, samples, num_tokens=num_learned)
+        (result.loss + s.reference_coef * apart.loss + s.router_aux * router_aux).backward()
         weights_NT = weights_NT * mask_NT
         return Part(
             loss=PolicyLoss(*(part.detach() for part in result)), samples=samples, old_NT=old_NT,
             weight_sum=weights_NT.sum(), weight_square_sum=weights_NT.square().sum(),
             num_dropped=((weights_NT == 0) & (mask_NT > 0)).sum(), reference_kl=apart.value,
+            num_flipped=num_flipped, num_replayed=num_replayed, router_aux=router_aux.detach(),
         )  # fmt: skip
 
     @torch.no_grad()

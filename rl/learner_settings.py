@@ -46,6 +46,10 @@ class LearnerSettings:
     squared_over: SquaredOver = "all"
     frozen: tuple[str, ...] = ()
     """Names of parameters, or `re:` patterns, that are not trained."""
+    replay_routing: bool = False
+    """Whether samples go through the experts that the engine chose (`rl.routing`)."""
+    router_aux: float = 0.0
+    """Weight of the loss that keeps experts evenly loaded (`rl.balance`)."""
     bf16_masters: bool = False
     """A control: masters are rounded after each update."""
     lora: LoraSettings | None = None

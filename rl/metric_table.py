@@ -147,6 +147,12 @@ METRICS: tuple[Metric, ...] = (
         ("learner/weight_ess", "fraction",
          "effective sample size of the weights of `learner.mismatch` over the step's tokens: 1 where all are equal"),
         ("learner/weight_dropped_frac", "fraction", "tokens whose weight is 0: outside of a band"),
+        ("learner/router_aux", "-",
+         "load of experts times their share of the scores, which `learner.router_aux` weighs: the experts of a token "
+         "where all are loaded alike, and more the less they are; null without"),
+        ("learner/routing_flip_frac", "fraction",
+         "(token, layer) pairs for which the learner's router would have chosen other experts than the engine, which "
+         "`learner.replay_routing` replays; null without"),
         ("learner/num_samples", "samples", "samples that carried a gradient, all minibatches together"),
     ),
     *_rows(

@@ -158,6 +158,8 @@ def learner_metrics(updates: Sequence[UpdateMetrics]) -> Row:
         "learner/qk_max_logit": max((u.qk_max_logit for u in updates if u.qk_max_logit is not None), default=None),
         "learner/weight_ess": effective_frac(weight_sum, weight_square_sum, num_tokens),
         "learner/weight_dropped_frac": sum(u.num_dropped for u in updates) / num_tokens if num_tokens else None,
+        "learner/router_aux": _mean([u.router_aux for u in updates if u.router_aux is not None]),
+        "learner/routing_flip_frac": _frac(sum(u.num_flipped for u in updates), sum(u.num_replayed for u in updates)),
         "learner/num_samples": sum(update.num_samples for update in updates),
     }
 
@@ -175,6 +177,10 @@ def fault_causes(groups: Sequence[Group]) -> list[str]:
         for s in g.samples
         if s.score.status.is_masked and "gate_closed" not in s.score.flags
     ]
+
+
+def _frac(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
 
 
 def _mean(values: Sequence[float]) -> float | None:

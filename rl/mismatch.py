@@ -21,8 +21,8 @@ where their difference is no rounding. `policy_band` is the mask that `k25_token
 instead of pi_old: it counts how far the policy has moved within the step, too. Weights are constants of an update.
 Denominators stay those of all tokens, so a drop makes the step smaller.
 
-Left out: the geometric mean of a response's ratios (it hides one token that is far off), and replaying the engine's
-choice of experts (there are no mixtures of experts in a run yet).
+Left out: the geometric mean of a response's ratios (it hides one token that is far off). What rounding does to a router
+no weight corrects: the engine's choice of experts is replayed (`rl.routing`).
 
 Shape letters as in `rl.loss`.
 """

@@ -73,6 +73,13 @@ class MicroBatch:
     """T, the longest continuation."""
     num_shared: int
     """Columns from the first on that all rows have in common: those of the chat template, of a system prompt."""
+    routing: Tensor | None = None
+    """What `rl.routing.routing_of` gives: experts to be replayed; None: none are."""
+
+    def places(self) -> Tensor:
+        """[M] where that position stands in the one line that a model is given (`folded`)."""
+        num_own = self.input_ids.shape[1] - self.num_shared
+        return torch.where(self.columns < self.num_shared, 0, self.rows * num_own) + self.columns
 
     def scatter(self, values_M: Tensor) -> Tensor:
         """[M] values back to [n, T], 0 in the padding."""

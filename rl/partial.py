@@ -24,6 +24,7 @@ from gyms.lazy import find_tasks
 from gyms.mixture import Draw, GymEntry
 from reward.wire import score_as_json, stored_score
 from rollout.repetition import Repetition, first_repetition
+from rollout.routing import Routing
 from rollout.types import FinishReason, PlayedTurn, Sample, SampleRequest, Segment
 
 __all__ = ["PartialGroup", "Respond", "Scored", "respond"]
@@ -116,11 +117,15 @@ def _sibling(state: dict[str, Any]) -> Scored:
 
 def _segment_as_json(segment: Segment) -> dict[str, Any]:
     found = {field.name: getattr(segment, field.name) for field in fields(segment)}
+    if segment.routing is not None:
+        found["routing"] = segment.routing.as_json()
     return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
 
 
 def _segment_of_json(state: dict[str, Any]) -> Segment:
     found: dict[str, Any] = {k: tuple(value) if isinstance(value, list) else value for k, value in state.items()}
+    if found.get("routing") is not None:
+        found["routing"] = Routing.of_json(found["routing"])
     return Segment(**found)
 
 
@@ -173,7 +178,7 @@ async def respond(
     return Sample(
         id=whole.id,
         prompt_ids=whole.prompt_ids,
-        segments=(*segments, *drawn.segments),
+        segments=(*(replace(segment, routing=None) for segment in segments), *drawn.segments),
         finish_reason=drawn.finish_reason,
         text=policy.text((*before, *drawn.token_ids)) if segments or is_cut else drawn.text,
     )

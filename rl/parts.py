@@ -28,6 +28,11 @@ class Part(NamedTuple):
     """Of the weights for the engine, as in `UpdateMetrics`."""
     reference_kl: Tensor
     """Its part of the divergence from the reference; 0 without."""
+    num_flipped: Tensor
+    num_replayed: int
+    """Of `rl.routing.RoutingReplay.flips`; 0 without."""
+    router_aux: Tensor
+    """Its part of the loss of uneven load; 0 without."""
 
 
 class Sums(NamedTuple):
@@ -41,6 +46,9 @@ class Sums(NamedTuple):
     weight_square: float
     num_dropped: float
     reference_kl: float
+    num_flipped: float
+    num_replayed: float
+    router_aux: float
 
 
 def sums(parts: Sequence[Part]) -> Sums:
@@ -53,6 +61,9 @@ def sums(parts: Sequence[Part]) -> Sums:
         weight_square=math.fsum(part.weight_square_sum.item() for part in parts),
         num_dropped=sum(part.num_dropped.item() for part in parts),
         reference_kl=math.fsum(part.reference_kl.item() for part in parts),
+        num_flipped=sum(part.num_flipped.item() for part in parts),
+        num_replayed=sum(part.num_replayed for part in parts),
+        router_aux=math.fsum(part.router_aux.item() for part in parts),
     )
 
 

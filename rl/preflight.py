@@ -36,6 +36,7 @@ from rl.ptx import PtxData, load_conversations
 from rl.qat import frozen_names
 from rl.rates import Known, in_range, read_rates
 from rl.resume import check_draws_so_far, check_fingerprint, resumed
+from rl.routing import check_replay
 from rl.run_folder import RunFolder
 from rl.sampling import PromptSampler
 from rl.thinking import Thinking
@@ -298,6 +299,8 @@ def check_model(config: Config, model_folder: Path, device: DeviceProfile) -> in
     check_shapes(quantized_views(model, scheme), config.quant.group_size, device.kernel)
     check_cut(model, scheme, config.engine.tensor_parallel, device)
     frozen_names(model, config.learner.frozen)
+    if config.learner.replay_routing:
+        check_replay(model, on_cpu=device.name == "cpu")
     return sum(parameter.numel() for parameter in model.parameters())
 
 

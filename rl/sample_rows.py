@@ -12,6 +12,7 @@ from typing import Any
 
 from gyms.episodes.turns import turn_as_json
 from rl.batch import Group, LearningBatch, LearningSample, Minibatch, ScoredSample
+from rollout.routing import Routing
 from rollout.types import Sample
 
 __all__ = ["minibatches_of", "sample_rows"]
@@ -89,6 +90,7 @@ def _sampled(step: int, group: Group, k: int, scored: ScoredSample) -> Row:
                 "temperature": segment.temperature,
                 "weight_version": segment.weight_version,
                 **({} if segment.context_ids is None else {"context_ids": list(segment.context_ids)}),
+                **({} if segment.routing is None else {"routing": segment.routing.as_json()}),
             }
             for segment in sample.segments
         ],
@@ -178,6 +180,7 @@ def _learning_samples(
             temperatures=per_token(lambda segment: segment["temperature"]),
             advantage=row["advantage"],
             num_counted=num_counted,
+            routing=next((Routing.of_json(s["routing"]) for s in reversed(segments) if "routing" in s), None),
             old_logprobs=tuple(row["old_logprobs"][start:end]),
         )
         start = end

@@ -55,6 +55,7 @@ def engine_settings(config: Config, folder: Path, chat: ChatFormat, *, quantised
         stop_token_ids=chat.end_token_ids,
         seed=config.seed % 2**31,
         quantised=quantised,
+        returns_routing=quantised and config.learner.replay_routing,
     )
 
 

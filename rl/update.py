@@ -48,5 +48,11 @@ class UpdateMetrics:
     """Largest attention logit of the update's passes, before it; None where it is not measured (`rl.qk_clip`)."""
     reference_kl: float | None = None
     """Divergence from the first policy in nats per token, before the update; None without a reference or samples."""
+    num_flipped: int = 0
+    """(token, layer) pairs for which the learner would have chosen other experts than the engine, before the update."""
+    num_replayed: int = 0
+    """All such pairs; 0 where nothing is replayed (`rl.routing`)."""
+    router_aux: float | None = None
+    """How unevenly experts are loaded (`rl.balance`), before the update; None without that loss or samples."""
     old_logprobs: Mapping[int, tuple[float, ...]] = field(default_factory=dict)
     """log pi_old of every sample that carried a gradient, by its number: [T] nats."""

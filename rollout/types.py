@@ -14,6 +14,7 @@ from typing import Literal
 
 from gyms.api import Message, Turn
 from rollout.repetition import Repetition
+from rollout.routing import Routing
 
 __all__ = ["FinishReason", "PlayedTurn", "Sample", "SampleRequest", "Segment"]
 
@@ -79,6 +80,9 @@ class Segment:
     rewritten_for: Literal["thoughts", "room"] | None = field(default=None, compare=False)
     """Why it was: the chat template leaves thoughts out (rollout/past_turns.py), or there was no room
     (rollout/context.py). None: it was not, or its checkpoint is of a version that did not say."""
+    routing: Routing | None = None
+    """The experts of all tokens up to its last, context included: what the engine computed it behind. Only of the last
+    sampled segment behind a context, where `learner.replay_routing` asks for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

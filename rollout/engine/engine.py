@@ -100,6 +100,7 @@ class VLLMEngine:
         self._workers: Any = None
         self._staging: Any = None
         self._prompts: Any = None
+        self._routing: Any = None
         started: Future[None] = Future()
         self._thread = threading.Thread(target=self._run, args=(started,), name="vllm-engine", daemon=True)
         self._thread.start()
@@ -272,7 +273,9 @@ class VLLMEngine:
                     for output in self._llm.step():
                         if output.finished and output.request_id in self._requests:
                             request = self._requests.pop(output.request_id)
-                            self._outbox.put(to_sample(request, output, weight_version=self.weight_version))
+                            routing = None if self._routing is None else self._routing.take(request.id)
+                            sample = to_sample(request, output, weight_version=self.weight_version, routing=routing)
+                            self._outbox.put(sample)
         except BaseException as error:
             self._end(error)
         else:
@@ -315,6 +318,10 @@ class VLLMEngine:
             self._staging = workers.ask("k2rl_staging", folder, self._expected)[0]
         scheduler = llm.engine_core.engine_core.scheduler
         self._prompts = scheduler.connector if self._device.shares_prompts else PromptCounts(scheduler)
+        if self.settings.returns_routing:
+            num_blocks = scheduler.kv_cache_config.num_blocks
+            self._routing = workers.ask("k2rl_routing", num_blocks, self.settings.block_size)[0]
+            scheduler.connector.routing = self._routing
         return llm
 
     def _handle_commands(self) -> bool:
@@ -342,7 +349,9 @@ class VLLMEngine:
             raise ValueError(f"request {request.id!r} is in flight already")
         params = sampling_params(request, stop_token_ids=self.settings.stop_token_ids)
         self._requests[request.id] = request
-        self._llm.add_request(request.id, {"prompt_token_ids": list(request.prompt_ids)}, params)
+        request_id = self._llm.add_request(request.id, {"prompt_token_ids": list(request.prompt_ids)}, params)
+        if self._routing is not None:
+            self._routing.want(request.id, request_id)
 
     def _abort(self, ids: Sequence[str] | None) -> int:
         doomed = [i for i in (self._requests if ids is None else ids) if i in self._requests]

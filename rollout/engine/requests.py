@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rollout.engine.states import EngineBroken
+from rollout.routing import Routing
 from rollout.types import FinishReason, Sample, SampleRequest, Segment
 
 __all__ = ["finish_reason", "sampling_params", "to_sample"]
@@ -44,7 +45,7 @@ def sampling_params(request: SampleRequest, *, stop_token_ids: Sequence[int]) ->
     )
 
 
-def to_sample(request: SampleRequest, output: Any, *, weight_version: int) -> Sample:
+def to_sample(request: SampleRequest, output: Any, *, weight_version: int, routing: Routing | None = None) -> Sample:
     """The sample of a request that vLLM has finished.
 
     Raises:
@@ -62,6 +63,7 @@ def to_sample(request: SampleRequest, output: Any, *, weight_version: int) -> Sa
                 logprobs=logprobs,
                 weight_version=weight_version,
                 temperature=request.temperature,
+                routing=routing,
             ),
         ),
         finish_reason=finish_reason(request.id, completion.finish_reason),

@@ -35,6 +35,8 @@ class EngineSettings:
     """Whether swaps copy weights that were made in the engine's layout beforehand, where that is proven exact."""
     tensor_parallel: int = 1
     """Processes that share the matrices among them, on CPUs alone."""
+    returns_routing: bool = False
+    """Whether samples carry the experts that their tokens were routed to; on CPUs alone."""
     device: DeviceProfile | None = None
     """How engines run on the device; None: that of the machine on which the engine is started."""
 

@@ -27,6 +27,9 @@ from typing import Any
 import torch
 from vllm.distributed.kv_transfer.kv_connector.v1.base import KVConnectorBase_V1, KVConnectorMetadata, KVConnectorRole
 from vllm.v1.kv_cache_interface import FullAttentionSpec, MLAAttentionSpec
+from vllm.v1.request import RequestStatus
+
+from rollout.engine.routing import RoutingTable
 
 __all__ = ["Copies", "SharedPrompts"]
 
@@ -65,6 +68,8 @@ class SharedPrompts(KVConnectorBase_V1):
         """Prompt tokens computed since the start; copied and cached ones are not."""
         self.num_preemptions = 0
         """How often a request lost its blocks to others since the start."""
+        self.routing: RoutingTable | None = None
+        """Whose rows follow the blocks, and are read when a request ends."""
 
     # -- the scheduler's half -----------------------------------------------------------------------------------------
 
@@ -107,10 +112,16 @@ class SharedPrompts(KVConnectorBase_V1):
         for new in scheduler_output.scheduled_new_reqs:
             self.num_prefilled_tokens += scheduler_output.num_scheduled_tokens[new.req_id]
         copies, self._copies = self._copies, Copies()
+        if self.routing is not None and copies.sources:
+            self.routing.copy(copies.sources, copies.targets)
         return copies
 
     def request_finished(self, request: Any, block_ids: list[int]) -> tuple[bool, dict[str, Any] | None]:
-        """The leader's blocks are about to be given away."""
+        """A request's blocks, perhaps a leader's, are about to be given away."""
+        if self.routing is not None:
+            is_aborted = request.status == RequestStatus.FINISHED_ABORTED
+            num_tokens = request.num_computed_tokens
+            self.routing.finish(request.request_id, block_ids, num_tokens=num_tokens, is_aborted=is_aborted)
         prompt = tuple(request.prompt_token_ids)
         leader = self._leaders.get(prompt)
         if leader is not None and leader.request_id == request.request_id:

@@ -39,6 +39,7 @@ from rollout.engine.compat import is_deferred_attention, request_amx
 from rollout.engine.cpu_linear import is_tied_head, refresh_cpu_linears
 from rollout.engine.cpu_rotary import use_exact_rotary
 from rollout.engine.kept import Kept, clear_kv_cache
+from rollout.engine.routing import RoutingTable
 from rollout.engine.staging import Staging, checked_staging
 from rollout.engine.workers import Answer
 from rollout.weights.contract import WeightArtefact
@@ -157,6 +158,10 @@ class SwapExtension:
     def k2rl_staging(self: Any, folder: Path, expected: ExpectedTensors) -> Staging | None:
         """Once after loading `folder`: what makes this model's weights beside it, where that is proven exact."""
         return checked_staging(self.model_runner.get_model(), folder, expected)
+
+    def k2rl_routing(self: Any, num_blocks: int, block_size: int) -> RoutingTable:
+        """Once after loading: note from now on which experts tokens are routed to."""
+        return RoutingTable(self.model_runner.get_model(), num_blocks=num_blocks, block_size=block_size)
 
     def k2rl_keep(self: Any, checkpoint_names: Collection[str]) -> None:
         """Before sleep: copy to the host what those tensors of a checkpoint will not bring back."""

@@ -11,6 +11,7 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -22,6 +23,7 @@ from rl.mismatch import Mismatch
 from rl.ptx import PtxSample
 from rl.tiny_model import build_tiny_model
 from rollout.quant.scheme import QuantScheme
+from rollout.routing import Routing
 from tests.contract.rl.rank_processes import RankProcesses
 from tests.rounding import rounding
 
@@ -67,6 +69,15 @@ def minibatch(seed: int, num_groups: int, *, longest: int = 9, num_siblings: int
             )  # fmt: skip
     num_tokens = sum(sum(sample.loss_mask) for sample in samples)
     return Minibatch(index=0, samples=tuple(samples), num_samples=len(samples) + 2, num_tokens=num_tokens + 7)
+
+
+def with_experts(batch: Minibatch) -> Minibatch:
+    """Two of four experts for each token, in two layers."""
+    rng = np.random.default_rng(3)
+    shapes = [(len(one.prompt_ids) + len(one.token_ids) - 1, 2, 4) for one in batch.samples]
+    told = [Routing.of(rng.random(shape).argsort(-1)[..., :2]) for shape in shapes]
+    samples = (dataclasses.replace(one, routing=routing) for one, routing in zip(batch.samples, told, strict=True))
+    return dataclasses.replace(batch, samples=tuple(samples))
 
 
 def rows_of(learner: Learner) -> dict[str, dict[str, torch.Tensor]]:
@@ -287,7 +298,8 @@ def test_ranks_refuse_the_state_of_another_model(ranks, tmp_path):
         ranks.call("load", tmp_path)
 
 
-def test_experts_are_dealt_whole_and_a_rank_without_any_keeps_up(tmp_path):
+@pytest.mark.parametrize("replay_routing", [False, True], ids=["chosen", "replayed"])
+def test_experts_are_dealt_whole_and_a_rank_without_any_keeps_up(tmp_path, replay_routing):
     from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
 
     config = Qwen3MoeConfig(
@@ -297,8 +309,8 @@ def test_experts_are_dealt_whole_and_a_rank_without_any_keeps_up(tmp_path):
     )  # fmt: skip
     torch.manual_seed(0)
     Qwen3MoeForCausalLM(config).save_pretrained(tmp_path / "model")
-    settings = settings_of(tmp_path / "model")
-    one, batch = Learner(settings), minibatch(9, 5)
+    settings = settings_of(tmp_path / "model", replay_routing=replay_routing)
+    one, batch = Learner(settings), with_experts(minibatch(9, 5))
     with RankProcesses(settings, 3) as three:
         experts = [i for i, name in enumerate(one.masters.parameters) if "experts" in name]
         held = three.call(numbers_of)
@@ -307,6 +319,8 @@ def test_experts_are_dealt_whole_and_a_rank_without_any_keeps_up(tmp_path):
         found, expected = three.call("update", batch, PTX, lr=1e-3)[0], one.update(batch, PTX, lr=1e-3)
         assert found.policy_loss == pytest.approx(expected.policy_loss, abs=LOSS)
         assert found.grad_norm == pytest.approx(expected.grad_norm, rel=LOSS)
+        assert (found.num_flipped, found.num_replayed) == (expected.num_flipped, expected.num_replayed)
+        assert (expected.num_flipped > 0) == replay_routing
         three.call("save", tmp_path / "state")
         three.call("export", tmp_path / "int4")
         one.load(tmp_path / "state")

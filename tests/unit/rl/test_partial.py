@@ -6,6 +6,7 @@ import asyncio
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -18,6 +19,7 @@ from rl.collect import collect, sample_seed
 from rl.loss import LossInputs, k2_seq
 from rl.partial import PartialGroup, respond
 from rollout.repetition import Repetition
+from rollout.routing import Routing
 from rollout.types import FinishReason, Sample, SampleRequest, Segment
 
 LENGTHS = {(0, 0): 2, (0, 1): 7, (1, 0): 3, (1, 1): 99, (2, 0): 1, (2, 1): 1}
@@ -256,7 +258,10 @@ class Stuck(Policy):
     async def sample(self, request: SampleRequest, *, group: str) -> Sample:
         done = len(request.prompt_ids) - len(PROMPT)
         ids = self.script[done : done + request.budget]
-        part = Segment(token_ids=ids, logprobs=tuple(-0.1 * t for t in ids), weight_version=0, temperature=1.0)
+        part = Segment(
+            token_ids=ids, logprobs=tuple(-0.1 * t for t in ids), weight_version=0, temperature=1.0,
+            routing=Routing.of(np.full((len(request.prompt_ids) + len(ids) - 1, 1, 2), done)),
+        )  # fmt: skip
         reason = FinishReason.STOP if ids[-1] == 0 else FinishReason.LENGTH
         text = self.text(ids)
         return Sample(
@@ -278,6 +283,12 @@ def in_segments(script: tuple[int, ...], size: int, *, is_killed: bool = False) 
         if is_killed and found.is_paused:
             found = from_checkpoint(found)
     return found
+
+
+def test_a_response_that_goes_on_carries_the_experts_of_its_last_segment_which_saw_all_before_it() -> None:
+    found = in_segments((4, 5, 6, 7, 0), 2, is_killed=True)
+    last = Routing.of(np.full((len(PROMPT) + 4, 1, 2), 4))
+    assert [segment.routing for segment in found.segments] == [None, None, last]
 
 
 def from_checkpoint(paused: Sample) -> Sample:

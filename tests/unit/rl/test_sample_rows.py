@@ -7,6 +7,7 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,8 +15,10 @@ from hypothesis import strategies as st
 from gyms.api import CaseResult, Status
 from rl.batch import learning_batch
 from rl.sample_rows import minibatches_of, sample_rows
+from rollout.routing import Routing
 from rollout.types import Segment
 
+ROUTING = Routing.of(np.arange(20).reshape(5, 2, 2))
 DOCUMENT = Path(__file__).parents[3] / "docs" / "metrics.md"
 
 
@@ -79,7 +82,7 @@ def test_the_minibatches_of_a_step_come_back_from_its_rows_to_the_last_digit(
     segments = (
         Segment(token_ids=(5, 6), logprobs=(-1.1, -2.3), weight_version=1, temperature=1.0),
         Segment(token_ids=(7,), logprobs=(0.0,), weight_version=1, temperature=1.0, is_sampled=False),
-        Segment(token_ids=(8,), logprobs=(-0.7,), weight_version=2, temperature=0.7),
+        Segment(token_ids=(8,), logprobs=(-0.7,), weight_version=2, temperature=0.7, routing=ROUTING),
     )
     groups = [
         group(
