@@ -26,7 +26,7 @@ from itertools import pairwise
 
 import emoji
 
-from gyms.constraints.wordlists import word_set
+from gyms.constraints.wordlists import ABBREVIATIONS, NEVER_LAST, SENTENCE_STARTERS
 
 __all__ = [
     "NO_SPACES",
@@ -115,19 +115,6 @@ _CLOSERS = frozenset("\"'\u2019\u201d\u00bb)]}*_\u300d\u300f")
 _WIDE_STOPS = frozenset("\u3002\uff01\uff1f")
 _WIDE_STOPS_OUT = str.maketrans("\u3002\uff01\uff1f\u300d\u300f", "     ")
 """A wide mark, and a wide quote that closes behind it, ends a sentence, and so a word, without any space."""
-_ABBREVIATIONS = word_set("""
-    mr mrs ms dr prof st sr jr vs etc e.g i.e eg ie inc ltd co corp no vol fig dept gen col capt lt sgt rev hon gov
-    sen rep pres approx est al cf ca a.m p.m ph.d m.d b.a m.a u.s u.k u.n d.c
-    """)
-_NEVER_LAST = word_set("""
-    mr mrs ms dr prof st gen col capt lt sgt rev hon gov sen rep pres e.g i.e eg ie vs cf fig vol
-    """)
-
-_STARTERS = word_set("""
-    a an the it he she they we i you this that these those then there but and so or if when while after before
-    in on at for from to as my our his her its their what who how why not no yes all some each every one
-    """)
-"""Words that start a sentence rather than follow an initial, as in "plan B. Then"."""
 
 
 def prepared(text: str) -> str:
@@ -327,7 +314,7 @@ def _is_abbreviation(paragraph: str, dot: int, after: int) -> bool:
     word = paragraph[start:dot]
     if len(word) == 1 and word.isalpha():
         follows = _WORD_RUN.match(paragraph, after)
-        is_name = follows is not None and follows.group().lower() not in _STARTERS
+        is_name = follows is not None and follows.group().lower() not in SENTENCE_STARTERS
         return word.isupper() and word != "I" and is_name and paragraph[after].isupper()
     low = word.lower()
-    return low in _NEVER_LAST or (low in _ABBREVIATIONS and not paragraph[after].isupper())
+    return low in NEVER_LAST or (low in ABBREVIATIONS and not paragraph[after].isupper())
