@@ -20,6 +20,7 @@ from collections.abc import Iterable, Iterator
 from itertools import combinations
 from typing import NamedTuple
 
+from gyms.constraints.marks import DOUBLE_QUOTES
 from gyms.constraints.rule import Bound, Constraint, Instruction, Item, Quantity, at_least
 from gyms.constraints.text import plain_words, stripped, whole_word
 
@@ -162,7 +163,7 @@ def _misplaced(one: Instruction, text: str, ids: set[str]) -> str | None:
         cased = {"change_case:english_lowercase": text.lower(), "change_case:english_capital": text.upper()}
         for name in ids & {name for name in cased if cased[name] != text}:
             return f"the section mark {text!r} of {one.id} is against {name}"
-    if one.id == _REPEATED and _QUOTED in ids and text[0] not in '"\u201c':
+    if one.id == _REPEATED and _QUOTED in ids and text[0] not in DOUBLE_QUOTES:
         return f"{_QUOTED} needs a quotation mark where {_REPEATED} needs the request"
     if one.id == _REPEATED and _JSON in ids and text[0] not in '{[`"':
         return f"{_JSON} cannot start with the request that is to be repeated"

@@ -23,6 +23,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from gyms.constraints.marks import DOUBLE_QUOTES, SINGLE_QUOTES
 from gyms.constraints.rule import Instruction, Item
 from gyms.constraints.text import NO_SPACES, plain_words, prepared, sentences
 from gyms.constraints.wordlists import STOP_WORDS
@@ -66,6 +67,7 @@ _HIDDEN = re.compile("[\u200b\u2060-\u2064\ufeff\u00ad\u202a-\u202e\u2066-\u2069
 _MIXED = re.compile("[A-Za-z][\u0370-\u03ff\u0400-\u04ff]|[\u0370-\u03ff\u0400-\u04ff][A-Za-z]")
 _NO_SPACES = re.compile(f"[{NO_SPACES}]")
 _COMMENT = re.compile(r"<!--(?:(?!-->).)*(?:-->|\Z)", re.DOTALL)
+_QUOTES = DOUBLE_QUOTES + SINGLE_QUOTES
 _FENCE = re.compile(r"```(?:(?!```).)*(?:```|\Z)", re.DOTALL)
 _WIDE_GAP = re.compile(r"\n{8,}|[ \t]{40,}")
 _SAME_CHARACTER = re.compile(r"([^\s*_=#.-])\1{24}")
@@ -123,7 +125,7 @@ def _required(item: Item) -> list[str]:
 def _quotes_keywords(item: Item, text: str) -> bool:
     """Every occurrence of a keyword stands in quotes, as it does in the prompt: it is named, not used."""
     for keyword in _keywords(item.instructions):
-        quoted = re.compile(rf"[\"'\u201c\u2018`]{re.escape(keyword)}[\"'\u201d\u2019`]", re.IGNORECASE)
+        quoted = re.compile(rf"[`{_QUOTES}]{re.escape(keyword)}[`{_QUOTES}]", re.IGNORECASE)
         num_quoted = len(quoted.findall(text))
         if num_quoted and num_quoted == text.lower().count(keyword.lower()) and quoted.search(item.prompt):
             return True

@@ -26,11 +26,19 @@ from itertools import pairwise
 
 import emoji
 
-from gyms.constraints.wordlists import word_set
+from gyms.constraints.marks import (
+    APOSTROPHES,
+    DOUBLE_QUOTES,
+    END_MARKS,
+    HYPHENS,
+    PUNCTUATION,
+    SINGLE_QUOTES,
+    WIDE_ENDS,
+)
+from gyms.constraints.wordlists import ABBREVIATIONS, NEVER_LAST, SENTENCE_STARTERS
 
 __all__ = [
     "NO_SPACES",
-    "PUNCTUATION",
     "blank_line_paragraphs",
     "compares",
     "has_paragraphs",
@@ -101,33 +109,15 @@ _WORD_RUN = re.compile(r"\w+")
 NO_SPACES = "\u0e00-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
 """Thai, Lao, Khmer, Japanese and Chinese, as a range of a regular expression: no spaces between their words."""
 
-PUNCTUATION = (
-    string.punctuation
-    + "\u2018\u2019\u201c\u201d\u2026\u2013\u2014\u00ab\u00bb\u00a1\u00bf\u3002\uff0c\uff01\uff1f\u203d"
-)
 _PUNCTUATION_OUT = str.maketrans("", "", PUNCTUATION)
 _TOKEN_EDGE = PUNCTUATION + " \t\u00a0\ufe0f"
 
-_WORD = re.compile(r"\w+(?:['\u2019-]\w+)*")
+_WORD = re.compile(rf"\w+(?:[{APOSTROPHES}{re.escape(HYPHENS)}]\w+)*")
 _BLANK_LINES = re.compile(r"\n[^\S\n]*\n\s*")
-_STOP = re.compile(r"[.!?\u2026\u3002\uff01\uff1f\u203d\u0964\u06d4\u061f]+")
-_CLOSERS = frozenset("\"'\u2019\u201d\u00bb)]}*_\u300d\u300f")
-_WIDE_STOPS = frozenset("\u3002\uff01\uff1f")
-_WIDE_STOPS_OUT = str.maketrans("\u3002\uff01\uff1f\u300d\u300f", "     ")
+_STOP = re.compile(f"[{''.join(END_MARKS)}]+")
+_CLOSERS = frozenset(DOUBLE_QUOTES + SINGLE_QUOTES + ")]}*_\u300d\u300f")
+_WIDE_STOPS_OUT = dict.fromkeys(map(ord, WIDE_ENDS + "\u300d\u300f"), " ")
 """A wide mark, and a wide quote that closes behind it, ends a sentence, and so a word, without any space."""
-_ABBREVIATIONS = word_set("""
-    mr mrs ms dr prof st sr jr vs etc e.g i.e eg ie inc ltd co corp no vol fig dept gen col capt lt sgt rev hon gov
-    sen rep pres approx est al cf ca a.m p.m ph.d m.d b.a m.a u.s u.k u.n d.c
-    """)
-_NEVER_LAST = word_set("""
-    mr mrs ms dr prof st gen col capt lt sgt rev hon gov sen rep pres e.g i.e eg ie vs cf fig vol
-    """)
-
-_STARTERS = word_set("""
-    a an the it he she they we i you this that these those then there but and so or if when while after before
-    in on at for from to as my our his her its their what who how why not no yes all some each every one
-    """)
-"""Words that start a sentence rather than follow an initial, as in "plan B. Then"."""
 
 
 def prepared(text: str) -> str:
@@ -306,7 +296,7 @@ def _end_of_sentence(paragraph: str, stop: re.Match[str]) -> int | None:
     end = stop.end()
     while end < len(paragraph) and paragraph[end] in _CLOSERS:
         end += 1
-    is_wide = stop.group()[-1] in _WIDE_STOPS
+    is_wide = stop.group()[-1] in WIDE_ENDS
     after = end
     while after < len(paragraph) and (paragraph[after].isspace() or is_emoji_char(paragraph[after])):
         after += 1
@@ -327,7 +317,7 @@ def _is_abbreviation(paragraph: str, dot: int, after: int) -> bool:
     word = paragraph[start:dot]
     if len(word) == 1 and word.isalpha():
         follows = _WORD_RUN.match(paragraph, after)
-        is_name = follows is not None and follows.group().lower() not in _STARTERS
+        is_name = follows is not None and follows.group().lower() not in SENTENCE_STARTERS
         return word.isupper() and word != "I" and is_name and paragraph[after].isupper()
     low = word.lower()
-    return low in _NEVER_LAST or (low in _ABBREVIATIONS and not paragraph[after].isupper())
+    return low in NEVER_LAST or (low in ABBREVIATIONS and not paragraph[after].isupper())

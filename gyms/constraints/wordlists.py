@@ -1,15 +1,27 @@
-"""Small closed lists of English words and names that checkers need: facts of grammar and geography, not data files."""
+"""Small closed lists of English words and names that checkers need: facts of grammar and geography.
+
+They stand in words.txt: a paragraph each, its name before the colon. Verbs are base forms, from which their regular
+inflections follow; countries stand in lower case, without accents and punctuation, with the usual variants.
+"""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 __all__ = [
+    "ABBREVIATIONS",
     "AFRICAN_COUNTRIES",
     "CONJUNCTIONS",
     "EUROPEAN_CAPITALS",
+    "FINITE_VERBS",
+    "IRREGULAR_VERB_FORMS",
     "MINOR_TITLE_WORDS",
+    "NEVER_LAST",
     "PERSON_NAMES",
     "PRONOUNS",
+    "SENTENCE_STARTERS",
     "STOP_WORDS",
+    "VERBS",
     "split_words",
     "word_set",
 ]
@@ -25,55 +37,27 @@ def word_set(text: str) -> frozenset[str]:
     return frozenset(split_words(text))
 
 
-STOP_WORDS = word_set("""
-    i me my myself we our ours ourselves you your yours yourself yourselves he him his himself she her hers herself
-    it its itself they them their theirs themselves what which who whom this that these those am is are was were be
-    been being have has had having do does did doing a an the and but if or because as until while of at by for with
-    about against between into through during before after above below to from up down in out on off over under
-    again further then once here there when where why how all any both each few more most other some such no nor not
-    only own same so than too very s t can will just don should now d ll m o re ve y ain aren couldn didn doesn hadn
-    hasn haven isn ma mightn mustn needn shan shouldn wasn weren won wouldn
-    """)
+_TEXT = Path(__file__).with_name("words.txt").read_text(encoding="utf-8")
+_LISTS = {name: listed for name, _, listed in (part.partition(": ") for part in _TEXT.split("\n\n"))}
+
+STOP_WORDS = word_set(_LISTS["stop words"])
 """The closed-class words that text retrieval leaves out, split at apostrophes."""
-
-PRONOUNS = word_set("""
-    i me my mine myself we us our ours ourselves you your yours yourself yourselves he him his himself she her hers
-    herself it its itself they them their theirs themselves
-    """)
-CONJUNCTIONS = word_set("for and nor but or yet so")
+PRONOUNS = word_set(_LISTS["pronouns"])
+CONJUNCTIONS = word_set(_LISTS["conjunctions"])
 """The seven coordinating conjunctions."""
-
-MINOR_TITLE_WORDS = word_set("""
-    a an the and but or nor for so yet as at by in of off on per to up via with from into onto over than if is vs
-    about upon
-    """)
+MINOR_TITLE_WORDS = word_set(_LISTS["minor title words"])
 """Articles, conjunctions and short prepositions: they may stay lower-case in a title."""
-
-PERSON_NAMES = word_set("""
-    Emma Liam Sophia Jackson Olivia Noah Ava Lucas Isabella Mason Mia Ethan Charlotte Alexander Amelia Benjamin
-    Harper Leo Zoe Daniel Chloe Samuel Lily Matthew Grace Owen Abigail Gabriel Ella Jacob Scarlett Nathan Victoria
-    Elijah Layla Nicholas Audrey David Hannah Christopher Penelope Thomas Nora Andrew Aria Joseph Claire Ryan Stella
-    Jonathan
-    """)
+VERBS = word_set(_LISTS["verbs"])
+IRREGULAR_VERB_FORMS = word_set(_LISTS["irregular verb forms"])
+FINITE_VERBS = word_set(_LISTS["finite verbs"])
+"""What stands behind a noun: a first word before one of these is no verb."""
+ABBREVIATIONS = word_set(_LISTS["abbreviations"])
+NEVER_LAST = word_set(_LISTS["never last"])
+"""Abbreviations that no sentence ends with."""
+SENTENCE_STARTERS = word_set(_LISTS["sentence starters"])
+"""Words that start a sentence rather than follow an initial, as in "plan B. Then"."""
+PERSON_NAMES = word_set(_LISTS["person names"])
 """The names that the instruction of `count:person_names` offers."""
-
-EUROPEAN_CAPITALS = tuple(
-    split_words("""
-    Reykjavik Helsinki Oslo Tallinn Stockholm Riga Moscow Copenhagen Vilnius Minsk Dublin Berlin Amsterdam Warsaw
-    London Brussels Kyiv Prague Luxembourg Paris Vienna Bratislava Budapest Vaduz Chisinau Bern Ljubljana Zagreb
-    """)
-)
+EUROPEAN_CAPITALS = tuple(split_words(_LISTS["european capitals"]))
 """Capitals above 45 degrees north, from north to south."""
-
-_COUNTRIES = """
-    algeria, angola, benin, botswana, burkina faso, burundi, cabo verde, cape verde, cameroon, central african
-    republic, chad, comoros, congo, republic of the congo, democratic republic of the congo, congo democratic
-    republic of the, congo republic of the, democratic republic of congo, republic of congo, cote divoire, ivory
-    coast, djibouti, egypt, equatorial guinea, eritrea, eswatini, swaziland, ethiopia, gabon, gambia, the gambia,
-    ghana, guinea, guinea bissau, guineabissau, kenya, lesotho, liberia, libya, madagascar, malawi, mali,
-    mauritania, mauritius, morocco, mozambique, namibia, niger, nigeria, rwanda, sao tome and principe, senegal,
-    seychelles, sierra leone, somalia, south africa, south sudan, sudan, tanzania, togo, tunisia, uganda, zambia,
-    zimbabwe, western sahara, congo brazzaville, congo kinshasa, dr congo
-    """
-AFRICAN_COUNTRIES = frozenset(" ".join(split_words(name)) for name in _COUNTRIES.split(","))
-"""Names and usual variants, lower-case, without accents and punctuation."""
+AFRICAN_COUNTRIES = frozenset(" ".join(split_words(name)) for name in _LISTS["african countries"].split(","))

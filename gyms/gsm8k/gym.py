@@ -260,7 +260,7 @@ def _score_response(response: str, gold: Fraction, *, asks_percent: bool) -> Sco
         if values[-1] is None:
             answer = marked[-1].strip()[:MAX_NUMBER_CHARS]
             return Score(status=Status.INVALID_ANSWER, answer=answer, detail="the marked answer is not one number")
-        is_sure = not guess or not _contradicts(guess, marked[-1])
+        is_sure = guess is None or not _contradicts(guess.text, marked[-1])
         flags = frozenset() if is_sure and set(values) <= {None, values[-1]} else frozenset({"conflict"})
         return _verdict(marked[-1].strip(), values[-1], gold, flags)
     numbers = list(_NUMBERS.finditer(said))
@@ -272,7 +272,7 @@ def _score_response(response: str, gold: Fraction, *, asks_percent: bool) -> Sco
     is_column = _BARE_NUMBERS.fullmatch(said) and len({match.group() for match in numbers}) > 1
     before = numbers[-2] if len(numbers) > 1 else last
     guess = guess_behind(said, before.end(), is_claim=False)
-    is_guess = guess and _contradicts(guess, before.group())
+    is_guess = guess is not None and not guess.is_correction and _contradicts(guess.text, before.group())
     is_hedged = is_guess or (is_column and parse_number(said) is None)
     if is_hedged or _GUESSES.search(said, max(0, last.start() - MAX_GUESS_CHARS), last.start()):
         return _verdict(last.group(), None, gold, frozenset({"unmarked", "hedge"}))

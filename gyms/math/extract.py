@@ -7,8 +7,7 @@ final is the answer; which others must agree with it is for `verify` to say, by 
 between them but commas, "and" or "or" are one final: a list. A mention of the command ("in \boxed as asked", an empty
 `\boxed{}` before the answer) is none.
 *No fallback.* If the last box is empty or never closed there is no answer, whatever stands before it.
-*Unmarked.* Without any final the whole text, its last line, what stands behind its last "is" or "=", its last formula
-and its last number are candidates, in this order.
+*Unmarked.* Without any final there are candidates: `unmarked`.
 
 Every pattern is linear: marks are found from the end, at most MAX_MARKS of a kind, and what they hold is bounded.
 """
@@ -16,21 +15,19 @@ Every pattern is linear: marks are found from the end, at most MAX_MARKS of a ki
 from __future__ import annotations
 
 import re
-from itertools import islice
+from itertools import islice, pairwise
 from typing import NamedTuple
 
-from gyms.math.guesses import guess_behind
-from gyms.math.normal import normalise
-from gyms.math.remarks import adverbs_end, spelled
+from gyms.math.guesses import Guess, guess_behind, is_taken_back
+from gyms.math.remarks import adverbs_end
 from gyms.math.tree import MAX_NESTING
-from gyms.math.units import scaled
+from gyms.math.unmarked import CLAIM, MATH, MAX_UNMARKED_CHARS, is_number_word, unmarked
 from gyms.response import final_text, without_fences
 
 __all__ = ["MAX_DISTINCT_FINALS", "TOO_LONG", "Extracted", "extract"]
 
 MAX_DISTINCT_FINALS = 8
 """More different finals than this are a conflict without a look at them."""
-MAX_UNMARKED_CHARS = 400
 MAX_MARKS = 64
 """Most marks of a kind that are looked at, from the end."""
 MAX_NEEDLE_OFFSET = 10
@@ -59,39 +56,20 @@ _PHRASE = re.compile(
     re.I,
 )
 _CONNECTORS = re.compile(
-    r"(?:[\s,;&~$]|\\[()\[\],;:! ]|\\q?quad|\\text\{|\\mbox\{|[{}]|\band\b|\bor\b|\bfor\b|\bpart\b|\([a-d1-4]\))*"
+    r"(?:[\s,;&~$]|\\[()\[\],;:! ]|\\q?quad|\\text\{|\\mbox\{|[{}]"
+    r"|\b(?:and|or|maybe|perhaps|possibly|for|part)\b|\([a-d1-4]\))*"
 )
 _AFTER_BOX = re.compile(
     r"[ ]{0,9}\$?[ ]{0,9}(\\?%|percent\b|per cent\b|pct\b|\\text\{[ ]{0,9}percent[ ]{0,9}\}|\^\{?\\circ\}?|\u00b0)"
 )
 _CHECK = re.compile(r"\b(?:check|verify|test|checking|verifying)[ ]+(?:our|the|this|my|your)[ ]+$", re.I)
-_SENTENCE_END = re.compile(r"[.!?](?=[\s*\"']|$)(?<!\b[A-J]\.)(?<!\bsq\.)(?<!\bcu\.)|\n|(?:<\|)|$")
-_CLAIM = re.compile(r"[\d\\$]")
-_MATH = re.compile(r"\$\$?([^$]+)\$\$?|\\\(((?:[^\\]|\\(?!\)))*)\\\)|\\\[((?:[^\\]|\\(?!\]))*)\\\]")
-_NUMBER = (
-    r"(?:[-\u2212+]?[ ]?(?:\\?\$|\u20ac|\u00a3)?[-\u2212]?(?:\d{1,3}(?:,(?:\\!)?[ ]?\d{3})+|\d+)?"
-    r"(?:(?<=\d)[.,]\d+|\.\d+|(?<=\d))"
-    r"(?:/\d+)?(?:[ ]?(?:%|\\%|percent\b))?)"
-)
-_NUMBERS = re.compile(rf"(?<![\w.\\^_]){_NUMBER}")
+_SENTENCE_END = re.compile(r"[.!?](?=[\s*\"']|$)(?<!\b[A-J]\.)(?<!\bsq\.)(?<!\bcu\.)(?<!\bi\.e\.)|\n|(?:<\|)|$")
 _BECAUSE = re.compile(
-    r"[ ,](?:because|since|as|which|so|where|when|making|meaning|for)\b"
+    r"[ ,](?:because|since|as|which|so|where|when|making|meaning|for)\b|,[ ](?:and[ ])?not[ ](?=[-$\\\d]\S*$)"
     r"|;(?= (?!and\b)[A-Za-z']{2,} )(?!.*(?:\b(?:or|not|no|but|if|actually|rather|instead|wait|otherwise|alternatively"
     r"|maybe|perhaps|possibly|could|may|might)\b|n't\b))"
 )
-"""What gives a reason; a semicolon ends the claim too, but for words behind it that doubt or mend it."""
-_LEAD_IN = re.compile(
-    r"(?:\b(?:is|are|equals|be|get|gives|have|that|answer|thus|so|therefore|hence)\b|[:=\u2248]|\\approx)", re.I
-)
-_ANSWER_LABEL = re.compile(r"^\**(?:A|[Aa]ns\.?|ANS)\**[ ]{0,9}:[ ]{0,9}\**[ ]{0,9}(?=[-\d$\\])")
-_BARE_NUMBER = re.compile(rf"[\s*$]{{0,9}}(?:{_NUMBER})?[\s*$.]{{0,9}}")
-_MONEY = re.compile(
-    r"=[ ]*\\?\$[ ]?(\d{1,3}(?:,\d{3})+(?:\.\d\d)?|\d+(?:\.\d\d)?)(?![\d.,]*\d|[ ]?[-+*/=^$\\])(?=[^$\d=]*$)"
-)
-"""What a sum of money comes to, at the end of a sentence: the signs before it are no formula's."""
-_LISTED = re.compile(r"[\s,.]*(?:and|or|,)[\s,]*")
-_DISPLAY = re.compile(r"\\\[[^\[\]]{0,300}\\\]|\$\$[^$]{0,300}\$\$")
-_HEDGE = re.compile(r"(?:[\d)}$]|\bor\b|\bor maybe\b|\band\b|\bnot\b|n't\b|[,/;])[ $]*$", re.I)
+"""What gives a reason, or denies another value; a semicolon ends the claim too, but for words that doubt or mend it."""
 
 
 class Extracted(NamedTuple):
@@ -106,8 +84,10 @@ class Extracted(NamedTuple):
     problem: str = ""
     """Why there is no answer, where there is none."""
     flags: frozenset[str] = frozenset()
-    guess: str = ""
-    """What is guessed behind the last final, see `guesses`."""
+    guess: Guess | None = None
+    """What is guessed, or put right, behind the last final."""
+    taken_back: tuple[str, ...] = ()
+    """Finals before a correction, in the order of the text."""
 
 
 def extract(response: str) -> Extracted:
@@ -126,10 +106,10 @@ def extract(response: str) -> Extracted:
     found = _marked(segment)
     if found.problem or found.finals:
         return found
-    return Extracted(candidates=_unmarked(segment), flags=frozenset({"unmarked"}))
+    return Extracted(candidates=unmarked(segment), flags=frozenset({"unmarked"}))
 
 
-def _from_blocks(blocks: list[str], boxes: list[_Final], guess: str) -> Extracted:
+def _from_blocks(blocks: list[str], boxes: list[_Final], guess: Guess | None) -> Extracted:
     """What the answer tags hold; boxes outside, and a guess behind them, must agree with it."""
     finals = [box.text for box in boxes]
     flags: frozenset[str] = frozenset()
@@ -205,7 +185,7 @@ class _Final(NamedTuple):
     is_mark: bool
     is_loose: bool = False
     is_box: bool = False
-    guess: str = ""
+    guess: Guess | None = None
 
 
 def _marked_in(segment: str) -> Extracted:
@@ -227,14 +207,16 @@ def _marked_in(segment: str) -> Extracted:
     boxes = tuple(text for text, before in zip(said, [None, *said], strict=False) if text != before)
     phrases = frozenset(distinct) - marked
     boxes = boxes[-MAX_DISTINCT_FINALS - 1 :]
-    return Extracted(tuple(reversed(distinct)), phrases, boxes=boxes, flags=flags, guess=guess)
+    pairs = ((one, by) for one, by in pairwise(finals) if not by.is_mark)
+    taken = tuple(one.text for one, by in pairs if is_taken_back(segment, one.end, by.start))
+    return Extracted(tuple(reversed(distinct)), phrases, boxes=boxes, flags=flags, guess=guess, taken_back=taken)
 
 
 def _hashes(segment: str, *, has_box: bool) -> list[_Final]:
     """Lines behind `####`; headings count only where nothing else is marked."""
     marks = [match for match in _last(_HASHES, "####", segment) if not _BOX.search(match[1])]
     lines = [_Final(match.start(), match.end(), match[1].strip(), True) for match in marks]
-    answers = [line for line in lines if _CLAIM.search(line.text) and not _is_heading(line.text)]
+    answers = [line for line in lines if CLAIM.search(line.text) and not _is_heading(line.text)]
     if answers and not lines[-1].text:
         answers.append(lines[-1])  # an empty final answer: there is no way back to an earlier one
     return answers if answers or has_box else lines[-1:]
@@ -249,7 +231,7 @@ def _phrases(segment: str, *, last_mark: int, has_mark: bool) -> list[_Final]:
         if match[1] or match.start() >= last_mark:
             text, guess = _phrase_content(segment, match.end())
             is_free = not _BOX.search(text) and "####" not in text and not _PHRASE.search(text)
-            if text and is_free and (not has_mark or _CLAIM.search(text) or _is_number_word(text)):
+            if text and is_free and (not has_mark or CLAIM.search(text) or is_number_word(text)):
                 found.append(_Final(match.start(), match.end(), text, False, guess=guess))
     return found
 
@@ -347,7 +329,7 @@ def _joined(segment: str, boxes: list[_Final]) -> list[_Final]:
     return finals
 
 
-def _phrase_content(segment: str, start: int) -> tuple[str, str]:
+def _phrase_content(segment: str, start: int) -> tuple[str, Guess | None]:
     """What "the answer is" says, up to the end of the sentence, and the guess behind it."""
     window = segment[start : start + MAX_UNMARKED_CHARS].replace('\\"', '"')
     window = window[adverbs_end(window) :]
@@ -356,10 +338,10 @@ def _phrase_content(segment: str, start: int) -> tuple[str, str]:
     window = bare[fence.end() :].lstrip() if fence is not None else window
     if window.startswith("}"):
         window = window[1:].lstrip()  # the brace of a \text{...} around the phrase
-    formula = _MATH.match(window)
+    formula = MATH.match(window)
     end = _SENTENCE_END.search(window, formula.end() if formula is not None else 0)
     text = _claimed(window, formula, end)
-    return text, guess_behind(window, end.start()) if end is not None and text else ""
+    return text, guess_behind(window, end.start()) if end is not None and text else None
 
 
 def _claimed(window: str, formula: re.Match[str] | None, end: re.Match[str] | None) -> str:
@@ -378,68 +360,5 @@ def _claimed(window: str, formula: re.Match[str] | None, end: re.Match[str] | No
     if text.endswith("}") and text.count("}") > text.count("{"):
         text = text[:-1].rstrip()
     if len(text.split()) > 3:
-        text = re.split(r"\b(?:is|are|equals)\b[ ]*", text)[-1].strip()
+        text = re.split(r"\b(?:(?<![,(]that )(?<![,(] that )is|are|equals)\b[ ]*", text)[-1].strip()
     return text
-
-
-def _unmarked(segment: str) -> tuple[str, ...]:
-    """Candidates for an answer without a mark, best first."""
-    text = without_fences(segment).strip()
-    if not text:
-        text = segment.strip()
-    text = _ANSWER_LABEL.sub("", text)
-    numbers = text.split("\n", MAX_MARKS)
-    if len(set(filter(None, map(str.strip, numbers)))) > 1 and all(map(_is_bare_number, numbers)):
-        return ()  # a column of guesses
-    found: list[str] = []
-    if len(text) <= MAX_UNMARKED_CHARS:
-        found.append(text)
-    tail = _DISPLAY.sub(lambda formula: " ".join(formula.group().split()), text[-5 * MAX_UNMARKED_CHARS :])
-    lines = [line.strip() for line in tail.splitlines() if line.strip()]
-    sentences = [sentence for line in reversed(lines[-4:]) for sentence in _sentences(line)]
-    for sentence in (*filter(_CLAIM.search, sentences), *sentences[:1]):
-        candidates = _sentence_candidates(sentence)
-        if candidates:
-            return tuple(dict.fromkeys([*found, *candidates]))
-    return tuple(dict.fromkeys(found))
-
-
-def _is_number_word(text: str) -> bool:
-    return len(text) <= MAX_UNMARKED_CHARS and spelled(normalise(text)) is not None
-
-
-def _is_bare_number(line: str) -> bool:
-    return _BARE_NUMBER.fullmatch(line) is not None or _is_number_word(line.strip(" *$.?!"))
-
-
-def _sentences(line: str) -> list[str]:
-    """The last sentences of a line, last one first, without the chat template's marks."""
-    plain = re.sub(r"<\|[^|>]{1,30}\|>.*", "", line).strip()
-    parts = re.split(r"(?<=[.!?])[ ]+(?=[A-Z])", plain[-2 * MAX_UNMARKED_CHARS :])
-    return [part for part in reversed(parts[-3:]) if part.strip()]
-
-
-def _sentence_candidates(sentence: str) -> list[str]:
-    """The sentence, its last formula (or formulas, as a list), else what stands behind "is" or "=", its last number."""
-    formulas = list(_MATH.finditer(sentence))
-    numbers = list(_NUMBERS.finditer(sentence))
-    leads = list(_LEAD_IN.finditer(sentence))
-    found = [sentence]
-    money = _MONEY.findall(sentence)
-    if money and "$" in sentence.partition("=")[0] + sentence.rpartition("=")[0]:
-        return [rf"\${money[-1]}"]
-    if formulas and not (numbers and numbers[-1].start() >= formulas[-1].end()):
-        last = len(formulas) - 1
-        while last > 0 and _LISTED.fullmatch(sentence[formulas[last - 1].end() : formulas[last].start()]):
-            last -= 1
-        found.append(sentence[formulas[last].start() : formulas[-1].end()])
-        return found
-    if leads:
-        found.append(sentence[leads[-1].end() :].strip(" .,*"))
-    if numbers:
-        last_number = numbers[-1]
-        if not _HEDGE.search(sentence[: last_number.start()]) and not scaled(sentence, last_number.end()):
-            found.append(last_number.group().strip(" .,"))
-    elif not leads and len(sentence.split()) > 3:
-        return []
-    return found

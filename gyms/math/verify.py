@@ -16,7 +16,7 @@ from gyms.math.choices import choice_and_rest, choice_of, last_claim, may_stand_
 from gyms.math.compare import equivalent, share_right
 from gyms.math.extract import MAX_DISTINCT_FINALS, TOO_LONG, Extracted, extract
 from gyms.math.gold import BadGold, Gold, read_gold
-from gyms.math.guesses import restates
+from gyms.math.guesses import otherwise_said, restates
 from gyms.math.normal import literal, normalise
 from gyms.math.read import read, read_labelled
 from gyms.math.relations import FalseEquation
@@ -123,22 +123,33 @@ def _check_finals(gold: Gold, found: Extracted) -> AnswerCheck:
     finals = [final.strip() for final in found.finals if final not in found.phrases or _is_readable(final)]
     if not finals:
         finals = [found.finals[-1].strip()]
+    said = [*(found.boxes or found.taken_back), finals[-1]]
+    taken_back = [final.strip() for final in (*found.taken_back, *(found.boxes if finals[-1] in found.boxes else ()))]
+    if found.guess is not None and found.guess.is_correction and not _says_again(gold, found.guess.text, finals[-1]):
+        taken_back.append(finals[-1])
+        finals.append(found.guess.text)
+        said.append(found.guess.text)
     answer = finals[-1]
-    if gold.finals == "last" and _is_hedged(gold, [box.strip() for box in found.boxes]):
+    if gold.finals == "last" and _is_hedged(gold, said):
         return AnswerCheck(
-            status=Status.NO_ANSWER, flags=found.flags | {"conflict", "hedge"}, detail="the boxes hold several answers"
+            status=Status.NO_ANSWER, flags=found.flags | {"conflict", "hedge"}, detail="the finals hold several answers"
         )
     checked = _check(gold, answer, found.flags)
-    if found.guess:
-        both = _check(gold, f"{answer} or {found.guess}", found.flags)
+    if answer in found.phrases and not checked.is_right and (parts := otherwise_said(answer)) is not None:
+        first = _check(gold, parts[0], found.flags)
+        if first.is_right and _says_again(gold, parts[1], parts[0]):
+            checked, answer = first, parts[0]
+    if found.guess is not None and not found.guess.is_correction:
+        guess = found.guess.text
+        both = _check(gold, f"{answer} or {guess}", found.flags)
         if both.is_right:
             checked = both
-        elif checked.is_right and not _says_again(gold, found.guess, answer):
+        elif checked.is_right and not _says_again(gold, guess, answer):
             return AnswerCheck(
-                status=Status.OK, answer=answer, flags=checked.flags | {"conflict"}, detail=f"or {found.guess}"
+                status=Status.OK, answer=answer, flags=checked.flags | {"conflict"}, detail=f"or {guess}"
             )
     if len(finals) > 1 and checked.is_right:
-        replaced = {box.strip() for box in found.boxes} if gold.finals == "last" and answer in found.boxes else set()
+        replaced = taken_back if gold.finals == "last" else []
         others = [final for final in finals[:-1] if final not in replaced]
         if len(others) >= MAX_DISTINCT_FINALS or not all(_agrees(gold, other, answer) for other in others):
             return AnswerCheck(

@@ -12,6 +12,7 @@ from typing import Annotated
 from pydantic import Field
 
 from gyms.constraints.arguments import Letter, Percent, Positive, Relation, Text, Whole
+from gyms.constraints.marks import END_MARKS
 from gyms.constraints.rule import Rules, at_least, exactly, related
 from gyms.constraints.text import compares, low_words, plain_words, sentences, tokens, word_tokens
 from gyms.constraints.wordlists import CONJUNCTIONS, PERSON_NAMES, PRONOUNS, STOP_WORDS
@@ -22,7 +23,6 @@ _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 _JAPANESE = re.compile("[\u3005\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uff66-\uff9f]")
 _MAIN_MARKS = frozenset(".,!?;:")
 _INTERROBANGS = ("?!", "!?", "\u203d")
-_SENTENCE_ENDS = {".": ".", "\u3002": ".", "\u2026": ".", "?": "?", "\uff1f": "?", "!": "!", "\uff01": "!"}
 OVERLAP_TOLERANCE = 2.0
 """Percentage points that the overlap may be off, as the instruction says."""
 
@@ -77,8 +77,8 @@ def number_sentences(text: str, num_sentences: Whole, relation: Relation) -> boo
 
 def _num_types(text: str) -> tuple[int, int, int]:
     """Sentences that end as a statement, as a question, as an exclamation; quotes and emoji behind the mark aside."""
-    marks = ([c for c in sentence[-8:] if c in _SENTENCE_ENDS] for sentence in sentences(text))
-    ends = Counter(_SENTENCE_ENDS[found[-1]] for found in marks if found)
+    marks = ([c for c in sentence[-8:] if END_MARKS.get(c)] for sentence in sentences(text))
+    ends = Counter(END_MARKS[found[-1]] for found in marks if found)
     return ends["."], ends["?"], ends["!"]
 
 

@@ -8,37 +8,46 @@ from typing import Any
 
 from gyms.constraints.arguments import Language, Text
 from gyms.constraints.language import is_english, is_language
+from gyms.constraints.marks import (
+    COMMAS,
+    DOTS,
+    DOUBLE_QUOTE_PAIRS,
+    DOUBLE_QUOTES,
+    END_MARKS,
+    EXCLAMATIONS,
+    HYPHENS,
+    LOW_QUOTE,
+    PUNCTUATION,
+    SINGLE_QUOTES,
+)
 from gyms.constraints.rule import Rules, at_least, once
-from gyms.constraints.text import PUNCTUATION, has_word, is_emoji_char, lines_of, sentences, word_tokens
+from gyms.constraints.text import has_word, is_emoji_char, lines_of, sentences, word_tokens
 from gyms.constraints.wordlists import MINOR_TITLE_WORDS
 
 RULES = Rules()
 ifeval, ifbench, training = (RULES.of(source) for source in ("IFEval", "IFBench", "open-instruct"))
-_COMMAS = re.compile("[,\uff0c\u060c\u3001\ufe50\uff64\ufe10\u055d\u1363\u2e32\u2e34\u2e41]|(?<=\\w)\u201a")
-"""U+201A is a comma behind a word, and anywhere else a quotation mark, within others too."""
-_DOTS = re.compile("[.\u2026\uff0e\u3002\u2024]")
-_EXCLAMATIONS = re.compile("[!\uff01\u203c\u2049]")
+_COMMA = re.compile(rf"[{COMMAS}]|(?<=\w){LOW_QUOTE}")
 
 
 @ifeval("punctuation:no_comma", forbids="comma", folds=True)
 def no_comma(text: str) -> bool:
     """In your entire response, refrain from the use of any commas.
     Differs: commas of other scripts count."""
-    return _COMMAS.search(text) is None
+    return _COMMA.search(text) is None
 
 
 @training("punctuation:punctuation_dot", forbids="dot", folds=True)
 def no_dot(text: str) -> bool:
     """In your entire response, refrain from the use of . (i.e. dots) as punctuation and in general.
     Differs: the ellipsis and the full stops of other scripts are dots."""
-    return _DOTS.search(text) is None
+    return not any(mark in text for mark in DOTS)
 
 
 @training("punctuation:punctuation_exclamation", forbids="exclamation", folds=True)
 def no_exclamation(text: str) -> bool:
     """In your entire response, refrain from the use of ! (i.e. exclamation marks) as punctuation and in general.
     Differs: exclamation marks of other scripts count."""
-    return _EXCLAMATIONS.search(text) is None
+    return not any(mark in text for mark in EXCLAMATIONS)
 
 
 @ifeval("language:response_language", language=lambda a: a.language)
@@ -92,7 +101,7 @@ def emoji_sentences(text: str) -> bool:
     return bool(ends) and all(end and is_emoji_char(end) for end in ends)
 
 
-_STRAIGHT_QUOTES = str.maketrans({"\u201c": '"', "\u201d": '"', "\u2018": "'", "\u2019": "'"})
+_STRAIGHT_QUOTES = dict.fromkeys(map(ord, DOUBLE_QUOTES), '"') | dict.fromkeys(map(ord, SINGLE_QUOTES), "'")
 
 
 @ifeval("startend:quotation", forbids="json", folds=True)
@@ -100,14 +109,14 @@ def quotation(text: str) -> bool:
     """Wrap your entire response with double quotation marks.
     Differs: typographic double quotes count, and there must be text inside."""
     text = text.strip()
-    return len(text) > 2 and (text[0] + text[-1]) in ('""', "\u201c\u201d") and has_word(text)
+    return len(text) > 2 and (text[0] + text[-1]) in DOUBLE_QUOTE_PAIRS and has_word(text)
 
 
 @ifbench("format:quote_unquote", folds=True)
 def quote_unquote(text: str) -> bool:
     """Every quoted phrase must be followed by an unquoted explanation.
     Differs: there must be a quoted phrase, quotes must be paired, and words must follow each."""
-    parts = text.replace("\u201c", '"').replace("\u201d", '"').split('"')
+    parts = text.translate(_STRAIGHT_QUOTES).split('"')
     return len(parts) > 2 and len(parts) % 2 == 1 and all(map(has_word, parts[1:]))
 
 
@@ -158,13 +167,18 @@ def nested_parentheses(text: str) -> bool:
     return False
 
 
+_ENDS, _QUOTES = "".join(END_MARKS), DOUBLE_QUOTES + SINGLE_QUOTES
+_GLUE = re.compile(rf"(?<=[{_ENDS}{_QUOTES}])[{re.escape(HYPHENS)}](?=\S)")
+_ENDED = re.compile(rf"[{_ENDS}][{_QUOTES}]?$")
+
+
 @training("detectable_format:sentence_hyphens")
 def sentence_hyphens(text: str) -> bool:
     """All sentences must be connected using hyphens, with no spaces between them.
     Differs: there must be two sentences, and words may hold hyphens; upstream compares the first parts only."""
-    parts = re.split(r"(?<=[.!?\"'\u201d])-(?=\S)", text.strip())
+    parts = _GLUE.split(text.strip())
     are_glued = all(part == part.strip() and len(sentences(part)) == 1 for part in parts)
-    return len(parts) > 1 and are_glued and all(re.search(r"[.!?][\"'\u201d]?$", part) for part in parts[:-1])
+    return len(parts) > 1 and are_glued and all(map(_ENDED.search, parts[:-1]))
 
 
 @ifeval("detectable_format:json_format", needs="json", is_parsed=True)

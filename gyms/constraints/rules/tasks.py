@@ -11,9 +11,9 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 from gyms.constraints.arguments import Text
+from gyms.constraints.marks import PUNCTUATION
 from gyms.constraints.rule import Rules, at_least, exactly
 from gyms.constraints.text import (
-    PUNCTUATION,
     increases,
     lines_of,
     low_words,

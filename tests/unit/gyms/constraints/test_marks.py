@@ -1,0 +1,95 @@
+"""Which characters count as which mark: held against their names in Unicode, and seen in verdicts."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+
+from gyms.constraints import marks
+from gyms.constraints.item import read_item
+from gyms.constraints.text import sentences, tokens
+
+
+def accepts(instruction_id: str, response: str, **kwargs: object) -> bool:
+    item = read_item({"instruction_id_list": [instruction_id], "kwargs": [kwargs]})
+    return item.instructions[0].accepts(response)
+
+
+def named(name: str) -> set[str]:
+    """The punctuation marks of the first plane whose name ends so, whatever script and width."""
+    found = map(chr, range(0x10000))
+    return {c for c in found if unicodedata.category(c).startswith("P") and unicodedata.name(c, "").endswith(name)}
+
+
+def showing(sign: str) -> set[str]:
+    """What Unicode takes for the sign, alone or beside something else, but for units of measure (a.m.)."""
+    found = [chr(code) for code in range(0x20000) if unicodedata.category(chr(code)) in ("Po", "Pd", "No")]
+    return {c for c in found if sign in unicodedata.normalize("NFKC", c)}
+
+
+@pytest.mark.parametrize(
+    ("sign", "name", "counted"),
+    [
+        (",", "COMMA", marks.COMMAS),
+        (".", "FULL STOP", marks.DOTS),
+        ("!", "EXCLAMATION MARK", marks.EXCLAMATIONS),
+        ("-", "HYPHEN-MINUS", marks.HYPHENS),
+    ],
+)
+def test_every_mark_that_unicode_names_so_is_counted(sign: str, name: str, counted: str) -> None:
+    assert named(name) | showing(sign) <= set(counted)
+    assert len(set(counted)) == len(counted)
+
+
+def test_every_quotation_mark_is_one_of_single_or_double_quotes() -> None:
+    double, single = set(marks.DOUBLE_QUOTES), set(marks.SINGLE_QUOTES)
+    assert named("QUOTATION MARK") <= double | single and not double & single
+
+
+@pytest.mark.parametrize("mark", list(",\uff0c\u060c\u3001\u1363\u07f8\ufe51\U0001f102"))
+def test_no_comma_takes_none_of_any_script_and_width(mark: str) -> None:
+    assert not accepts("punctuation:no_comma", f"one{mark} two")
+
+
+@pytest.mark.parametrize("mark", list(".\u2026\u2025\u3002\u06d4\ufe52\u2488"))
+def test_no_dot_takes_none_of_any_script_and_width(mark: str) -> None:
+    assert not accepts("punctuation:punctuation_dot", f"one{mark} two")
+
+
+@pytest.mark.parametrize("mark", list("!\u00a1\uff01\ufe57\u203c\u2757\u01c3"))
+def test_no_exclamation_mark_comes_back_in_another_dress(mark: str) -> None:
+    assert not accepts("punctuation:punctuation_exclamation", f"one{mark} two")
+
+
+def test_what_only_borrows_the_name_or_is_another_mark_is_not_counted() -> None:
+    assert accepts("punctuation:no_comma", "\u02bbokina \u201e\u201aja\u2018\u201c")
+    assert accepts("punctuation:punctuation_dot", "a\u00b7b \u0964")
+    assert accepts("punctuation:punctuation_exclamation", "what\u203d")
+
+
+@pytest.mark.parametrize("quoted", ["\u201eJa.\u201c", "\u201eTak.\u201d", "\u00abOui.\u00bb", "\uff02All.\uff02"])
+def test_double_quotation_marks_of_other_languages_wrap_a_response(quoted: str) -> None:
+    assert accepts("startend:quotation", quoted)
+    assert not accepts("startend:quotation", quoted[:-1])
+    assert not accepts("startend:quotation", quoted[:-1] + "\u2018")
+
+
+def test_quotes_within_quotes_may_be_of_any_language() -> None:
+    assert accepts("format:quotes", "\u00abhe said \u2039she said \u00abno\u00bb\u203a\u00bb")
+    assert accepts("format:quote_unquote", "\u201eJa\u201c means yes.")
+
+
+def test_sentences_end_at_marks_of_any_script_and_width() -> None:
+    assert len(sentences("Yes\u203c No\u2047 So\ufe52 It is\u1362 End")) == 5
+    assert accepts("ratio:sentence_type", "\u0646\u0639\u0645. \u0644\u0627. \u0645\u0646\u061f")
+
+
+def test_a_hyphen_that_does_not_break_joins_as_a_plain_one() -> None:
+    assert tokens("well\u2011known") == ["well\u2011known"]
+    assert accepts("detectable_format:sentence_hyphens", "It rains.\u2011We stay.")
+
+
+def test_a_word_is_found_behind_the_punctuation_of_any_language() -> None:
+    assert accepts("first_word:first_word_answer", "\u201eHallo\u201c, sagte er.", first_word="Hallo")
+    assert accepts("last_word:last_word_answer", "It is\u061f", last_word="is")
