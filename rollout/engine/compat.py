@@ -14,6 +14,7 @@ from typing import Any
 from packaging.version import Version
 
 __all__ = [
+    "ENVIRONMENT",
     "RECOMMENDED",
     "SUPPORTED",
     "adapt_marlin",
@@ -32,7 +33,7 @@ for torch 2.11, which many CUDA images carry (`make test-vllm VLLM=0.26.0 TORCH=
 RECOMMENDED = "0.32.0"
 """What requirements/ pins."""
 
-_ENVIRONMENT = {
+ENVIRONMENT = {
     "VLLM_CPU_INT4_W4A8": "0",  # W4A16: CPUs with AMX would otherwise quantise activations to int8
     "VLLM_CPU_ATTN_SPLIT_KV": "0",  # it adds up a long context in parts that depend on what else is in the batch
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the engine lives in this process: weights are swapped in place
@@ -44,6 +45,7 @@ _ENVIRONMENT = {
     "VLLM_NO_USAGE_STATS": "1",
     "VLLM_DO_NOT_TRACK": "1",
 }
+"""What vLLM reads at import, of which the caller's shell decides nothing."""
 _DEFAULTS = {"VLLM_LOGGING_LEVEL": "ERROR"}
 
 
@@ -70,7 +72,7 @@ def check_version() -> str:
 def prepare_environment() -> None:
     """Set what vLLM reads at import. Call before anything imports vLLM in this process."""
     assert "vllm" not in sys.modules or os.environ.get("VLLM_CPU_INT4_W4A8") == "0", "vLLM was imported too early"
-    os.environ.update(_ENVIRONMENT)
+    os.environ.update(ENVIRONMENT)
     for key, value in _DEFAULTS.items():
         os.environ.setdefault(key, value)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rollout.engine.compat import _ENVIRONMENT, prepare_environment
+from rollout.engine.compat import ENVIRONMENT, prepare_environment
 from rollout.engine.device import CPU, CUDA
 from rollout.engine.settings import EngineSettings, vllm_arguments
 from rollout.quant.kernels import MARLIN
@@ -31,7 +31,7 @@ def test_a_request_ends_for_no_other_reasons_than_these() -> None:
 def test_it_knows_every_variable_that_is_set_for_it_and_takes_the_runner_that_is_tested() -> None:
     from vllm import envs
 
-    theirs = {name for name in _ENVIRONMENT if name.startswith("VLLM_")}
+    theirs = {name for name in ENVIRONMENT if name.startswith("VLLM_")}
     assert theirs - envs.environment_variables.keys() == set()
     assert envs.VLLM_USE_V2_MODEL_RUNNER is False
 

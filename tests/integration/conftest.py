@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from configs.schema import TinyModelConfig
 from rl.tiny_model import build_tiny_model
-from tests.integration.harness import Runs, standing_ray
+from tests.integration.harness import Runs
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -28,19 +27,6 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def runs() -> Runs:
     return Runs()
-
-
-@pytest.fixture(scope="module")
-def ray_address() -> Iterator[str]:
-    """A Ray for a file's runs that test something else than its start: each would spend five CPU seconds on that."""
-    with standing_ray() as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def joining_runs(ray_address: str) -> Runs:
-    """Runs that join it."""
-    return Runs(address=ray_address)
 
 
 @pytest.fixture(scope="session")

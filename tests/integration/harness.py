@@ -8,8 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ import psutil
 from rl.learner import Learner, LearnerSettings
 from rl.metric_table import metric_of
 from rl.mismatch import Mismatch
-from rollout.engine.compat import _ENVIRONMENT
+from rollout.engine.compat import ENVIRONMENT
 from rollout.quant.scheme import QuantScheme
 
 ROOT = Path(__file__).parents[2]
@@ -45,53 +44,15 @@ def new_learner(folder: Path, **changes: Any) -> Learner:
     return Learner(LearnerSettings(**(settings | changes)))
 
 
-HEAD = """
-import sys
-
-import ray
-
-from configs.load import load_config
-from rl.actors import _start_ray
-
-_start_ray(load_config([sys.argv[1]], []))
-print(ray.get_runtime_context().gcs_address, flush=True)
-sys.stdin.read()
-"""
-
-
-@contextmanager
-def standing_ray() -> Iterator[str]:
-    """The address of a Ray like the one that a run starts for itself; it ends with this process, whatever ends that."""
-    command = [sys.executable, "-c", HEAD, str(ROOT / "configs" / "tiny_cpu.toml")]
-    head = subprocess.Popen(
-        command, cwd=ROOT, env=Runs().environment() | {"RAY_AUTH_MODE": "token"}, text=True,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-    )  # fmt: skip
-    assert head.stdin is not None and head.stdout is not None
-    try:
-        address = head.stdout.readline().strip()
-        assert address, "Ray did not start"
-        yield address
-    finally:
-        head.stdin.close()
-        try:
-            head.wait(timeout=PATIENCE)
-        finally:
-            head.kill()
-            head.stdout.close()
-
-
 class Runs:
     """Starts `python -m rl.train` as a user would.
 
     Args:
         config: file in configs/; each run is `SHORT` of it.
-        address: the Ray that runs join, as RAY_ADDRESS names it; None: each starts its own.
     """
 
-    def __init__(self, config: str = "tiny_cpu.toml", *, address: str | None = None) -> None:
+    def __init__(self, config: str = "tiny_cpu.toml") -> None:
         self._config = config
-        self._address = address
 
     def command(self, run_dir: Path, overrides: Sequence[str] = ()) -> list[str]:
         config = str(ROOT / "configs" / self._config)
@@ -113,9 +74,8 @@ class Runs:
 
     def environment(self) -> dict[str, str]:
         """This process's, without what an engine here has set for itself: one that forgets to is to be found out."""
-        own = {} if self._address is None else {"RAY_ADDRESS": self._address, "RAY_AUTH_MODE": "token"}
-        dropped = {"RAY_ADDRESS", *_ENVIRONMENT}
-        return {key: value for key, value in os.environ.items() if key not in dropped} | own
+        dropped = {"RAY_ADDRESS", *ENVIRONMENT}
+        return {key: value for key, value in os.environ.items() if key not in dropped}
 
     @staticmethod
     def rows(run_dir: Path, name: str = "metrics.jsonl") -> list[dict[str, Any]]:

@@ -25,10 +25,10 @@ FEW = (
 
 
 def test_episodes_and_responses_of_several_steps_are_learned_from_and_resumed_the_same(
-    ray_address: str, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
     """Two gyms in one run: one whose tasks take many turns, one whose responses are drawn two tokens a step."""
-    runs = Runs("tiny_tools.toml", address=ray_address)
+    runs = Runs("tiny_tools.toml")
     straight, resumed = tmp_path / "straight", tmp_path / "resumed"
     runs.finish(straight, FEW)
     assert "at step 1" in run_here(as_of(straight, 1, resumed), FEW, config="tiny_tools.toml")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from rl.faults import DeadlineExceeded
-from rollout.engine.compat import _ENVIRONMENT
+from rollout.engine.compat import ENVIRONMENT
 from tests.integration.harness import Runs
 from tests.integration.here import ProcessesHere
 
@@ -111,8 +111,8 @@ def test_where_one_cannot_be_made_its_caller_hears_why_and_the_others_are_closed
 def test_what_an_engine_here_sets_for_itself_is_not_handed_to_runs_in_processes_of_their_own(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for name, value in _ENVIRONMENT.items():
+    for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("VLLM_OF_THE_CALLER", "stays")
-    assert _ENVIRONMENT.keys() & Runs().environment().keys() == set()
-    assert Runs(address="10.0.0.1:6379").environment()["VLLM_OF_THE_CALLER"] == "stays"
+    assert ENVIRONMENT.keys() & Runs().environment().keys() == set()
+    assert Runs().environment()["VLLM_OF_THE_CALLER"] == "stays"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.harness import PATIENCE, Runs, as_of, assert_same_run
-from tests.integration.here import ONE_THREAD, run_here
+from tests.integration.here import ONE_THREAD, run_elsewhere, run_here
 
 GYMS = """
 [[gyms]]
@@ -75,10 +75,10 @@ JUDGED = (
 
 
 @pytest.fixture(scope="module")
-def judged_run(joining_runs: Runs, joint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """On Ray, so that what goes on from it here does so in another process, with another seed of its hashes."""
+def judged_run(joint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What goes on from it here does so in another process, with another seed of its hashes."""
     run_dir = tmp_path_factory.mktemp("runs") / "judged"
-    joining_runs.finish(run_dir, [str(joint), *JUDGED])
+    run_elsewhere(run_dir, [str(joint), *JUDGED])
     return run_dir
 
 
@@ -103,7 +103,7 @@ def test_a_judged_run_goes_on_from_a_checkpoint_with_its_pool_and_gate_and_equal
 
 
 def test_below_its_threshold_rubric_rewards_are_masked_before_and_after_an_alarm_that_stops_the_run_with_a_checkpoint(
-    joining_runs: Runs, joint: Path, tmp_path: Path
+    runs: Runs, joint: Path, tmp_path: Path
 ) -> None:
     """One run for both, which begins on Ray. The alarm looks at the gyms without a judge: they are learned from all the
     same."""
@@ -112,9 +112,9 @@ def test_below_its_threshold_rubric_rewards_are_masked_before_and_after_an_alarm
         str(joint), "judge.calibration.min_accuracy=1.0", "judge.calibration.num_pairs=24", "num_steps=2",
         "eval.num_tasks=4", "learner.drop_zero_spread=false",
     )  # fmt: skip
-    command = joining_runs.command(run_dir, (*settings, "alarm.max_gap=1e-6"))
+    command = runs.command(run_dir, (*settings, "alarm.max_gap=1e-6"))
     done = subprocess.run(
-        command, text=True, capture_output=True, env=joining_runs.environment(), timeout=PATIENCE, check=False
+        command, text=True, capture_output=True, env=runs.environment(), timeout=PATIENCE, check=False
     )
     last = done.stderr.strip().splitlines()[-1]
     assert done.returncode == 1 and "more than alarm.max_gap = 1e-06" in last

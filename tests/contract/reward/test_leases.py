@@ -5,10 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-import pickle
 import signal
-import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,13 +16,16 @@ from gyms.api import Call, Reply, Score, Status, Task, Turn, message
 from gyms.children import children_of
 from gyms.load import GymSpec, load_gym
 from reward.control import CONTROL_FLAG
-from reward.process import Request, WorkerProcess
 from reward.scorer import Scorer
 from reward.seat import REPLAY_DIFFERS
 from tests.contract.reward.processes import children, wait_until
 
 FILE = Path(__file__).parent / "bad_environments.py"
+
+
 TASK = Task(id="t", prompt=(message("user", "?"),))
+
+
 _names = itertools.count()
 
 
@@ -404,27 +404,6 @@ def test_episodes_are_closed_one_by_one_and_with_the_scorer(tmp_path: Path, noth
     assert sorted(mark.read_text().splitlines()) == ["one", "three children", "two"]
     with pytest.raises(RuntimeError, match="the scorer is closed"):
         asyncio.run(scorer.step("two", 1, Turn(text="a")))
-
-
-def test_a_worker_outlives_the_thread_that_started_it(nothing_left: None) -> None:
-    worker = WorkerProcess(spec("Obedient"), start_seconds=120.0)
-    request = Request(kind="one", payload=pickle.dumps((TASK, ["well"])), num_responses=1)
-
-    def ask() -> None:
-        assert worker.score(request, lambda: False)[0].value == 1.0
-
-    before, starter = children(), threading.Thread(target=ask)
-    try:
-        starter.start()
-        starter.join()
-        wait_until(lambda: not Path(f"/proc/self/task/{starter.native_id}").exists())
-        wait_until(lambda: bool(children() - before))  # a thread that ends hands its children to another
-        (keeper,) = children() - before
-        time.sleep(0.2)  # the kernel tells the keeper of the thread's end, not of the process's
-        ask()
-        assert children() - before == {keeper}
-    finally:
-        worker.kill()
 
 
 def test_closing_the_scorer_ends_a_turn_that_runs(tmp_path: Path, nothing_left: None) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from gyms.sandbox import Program, Sandbox, open_sandbox
+from tests.integration.sandbox.patience import PATIENT
 from tests.integration.sandbox.tiers import working_tiers
-from tests.integration.sandbox.traces import Watch, own_temporary_folder
+from tests.integration.sandbox.traces import Watch, own_temporary_folder, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -30,3 +31,17 @@ def sandbox(request: pytest.FixtureRequest, watch: Watch) -> Iterator[Sandbox]:
     assert opened.run(Program(source="print('warm')")).stdout == b"warm\n"
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def clean(request: pytest.FixtureRequest, watch: Watch) -> Iterator[None]:
+    """What there is of a sandbox is as much after a test as before it, and the next program runs as ever."""
+    if "sandbox" not in request.fixturenames:
+        yield
+        return
+    box = request.getfixturevalue("sandbox")
+    box.run(Program(source="pass"))
+    before = watch.settled()
+    yield
+    assert wait_for(lambda: watch.traces() == before), (before, watch.traces())
+    assert box.run(Program(source="print(6 * 7)", limits=PATIENT)).stdout == b"42\n"

@@ -13,7 +13,10 @@ from gyms.api import Score, Status, Task, message
 from gyms.mixture import Draw
 from reward.rules import TruncationRule, reward_of
 from rl.batch import Group, ScoredSample
+from rl.learner import LearnerSettings
+from rl.mismatch import Mismatch
 from rl.tiny_model import build_tiny_model
+from rollout.quant.scheme import QuantScheme
 from rollout.types import FinishReason, Sample, Segment
 
 
@@ -24,6 +27,36 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shape = TinyModelConfig(hidden_size=64, num_layers=2, num_heads=2, intermediate_size=96)
     build_tiny_model(folder, shape, context_length=128, seed=0)
     return folder
+
+
+@pytest.fixture
+def settings(tiny_folder: Path) -> LearnerSettings:
+    """Of a learner of it."""
+    return LearnerSettings(
+        model_folder=tiny_folder,
+        scheme=QuantScheme(),
+        fake_quantize=True,
+        compute_dtype="float32",
+        loss="k2_seq",
+        aggregation=None,
+        tau=0.5,
+        clip_low=-0.6931,
+        clip_high=0.6931,
+        mismatch=Mismatch(),
+        optimizer="adamw",
+        momentum=0.95,
+        betas=(0.9, 0.95),
+        qk_clip=None,
+        reset_optimizer=False,
+        ema_decay=None,
+        reference_coef=0.0,
+        reference_estimator="k3",
+        weight_decay=0.01,
+        max_grad_norm=1.0,
+        max_microbatch_tokens=64,
+        gradient_checkpointing=False,
+        ptx_coef=0.5,
+    )
 
 
 TASK = Task(id="sums/1", prompt=(message("user", "1+2="),), data={"answer": "3"})

@@ -7,7 +7,6 @@ import json
 import os
 import random
 import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Sequence
@@ -208,7 +207,7 @@ def keeping_descriptors(self: Search, task: Task) -> None:
 
 def keeping_children(self: Search, task: Task) -> None:
     Search.__init__(self, task)
-    CHILDREN.append(subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE))
+    CHILDREN.append(subprocess.Popen(["cat"], stdin=subprocess.PIPE))
 
 
 DUPLICATES: list[int] = []
