@@ -296,14 +296,14 @@ class Folders:
 def _told_if_full(what: Path, place: Path, remedy: str) -> Iterator[None]:
     """Around what writes into a place of this node: that its disk is full is told with the node's name.
 
-    Of a full disk torch says that a file has another length than it expected, and safetensors words without a number:
-    what fails where there is no room left fails for that.
+    safetensors says so in words alone, and deletes what it wrote. torch says that a file has another length than it
+    expected: what fails where there is no room left fails for that.
     """
     try:
         yield
     except Exception as error:
-        is_full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-        if not is_full and shutil.disk_usage(place).free >= FULL_BYTES:
+        is_told = any(os.strerror(number) in str(error) for number in (errno.ENOSPC, errno.EDQUOT))
+        if not is_told and shutil.disk_usage(place).free >= FULL_BYTES:
             raise
         raise OSError(
             f"{what} could not be written: {place} on node {os.uname().nodename} is full ({error}); {remedy}"

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors import SafetensorError
 
 from rl import folders
 from rl.checkpoint import prune, staging_folder
@@ -343,7 +344,7 @@ def test_a_node_without_room_for_what_is_to_be_written_is_told_with_what_to_do(a
     with pytest.raises(OSError, match="^/nowhere/run/staging" + told), Folders(away).added_to(RUN / "staging"):
         raise FULL
     with pytest.raises(OSError, match="^/nowhere/run/export" + told), Folders(away).replaced(RUN / "export"):
-        raise FULL
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
 
 def test_where_no_room_is_left_what_torch_says_is_told_as_that_and_elsewhere_as_it_is(
