@@ -26,15 +26,7 @@ from itertools import pairwise
 
 import emoji
 
-from gyms.constraints.marks import (
-    APOSTROPHES,
-    DOUBLE_QUOTES,
-    END_MARKS,
-    HYPHENS,
-    PUNCTUATION,
-    SINGLE_QUOTES,
-    WIDE_ENDS,
-)
+from gyms.constraints import marks
 from gyms.constraints.wordlists import ABBREVIATIONS, NEVER_LAST, SENTENCE_STARTERS
 
 __all__ = [
@@ -109,14 +101,14 @@ _WORD_RUN = re.compile(r"\w+")
 NO_SPACES = "\u0e00-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
 """Thai, Lao, Khmer, Japanese and Chinese, as a range of a regular expression: no spaces between their words."""
 
-_PUNCTUATION_OUT = str.maketrans("", "", PUNCTUATION)
-_TOKEN_EDGE = PUNCTUATION + " \t\u00a0\ufe0f"
+_PUNCTUATION_OUT = str.maketrans("", "", marks.PUNCTUATION)
+_TOKEN_EDGE = marks.PUNCTUATION + " \t\u00a0\ufe0f"
 
-_WORD = re.compile(rf"\w+(?:[{APOSTROPHES}{re.escape(HYPHENS)}]\w+)*")
+_WORD = re.compile(rf"\w+(?:[{marks.APOSTROPHES}{re.escape(marks.HYPHENS)}]\w+)*")
 _BLANK_LINES = re.compile(r"\n[^\S\n]*\n\s*")
-_STOP = re.compile(f"[{''.join(END_MARKS)}]+")
-_CLOSERS = frozenset(DOUBLE_QUOTES + SINGLE_QUOTES + ")]}*_\u300d\u300f")
-_WIDE_STOPS_OUT = dict.fromkeys(map(ord, WIDE_ENDS + "\u300d\u300f"), " ")
+_STOP = re.compile(f"[{''.join(marks.END_MARKS)}]+")
+_CLOSERS = frozenset(marks.DOUBLE_QUOTES + marks.SINGLE_QUOTES + ")]}*_\u300d\u300f")
+_WIDE_STOPS_OUT = dict.fromkeys(map(ord, marks.WIDE_ENDS + "\u300d\u300f"), " ")
 """A wide mark, and a wide quote that closes behind it, ends a sentence, and so a word, without any space."""
 
 
@@ -296,7 +288,7 @@ def _end_of_sentence(paragraph: str, stop: re.Match[str]) -> int | None:
     end = stop.end()
     while end < len(paragraph) and paragraph[end] in _CLOSERS:
         end += 1
-    is_wide = stop.group()[-1] in WIDE_ENDS
+    is_wide = stop.group()[-1] in marks.WIDE_ENDS
     after = end
     while after < len(paragraph) and (paragraph[after].isspace() or is_emoji_char(paragraph[after])):
         after += 1

@@ -6,27 +6,16 @@ import json
 import re
 from typing import Any
 
+from gyms.constraints import marks
 from gyms.constraints.arguments import Language, Text
 from gyms.constraints.language import is_english, is_language
-from gyms.constraints.marks import (
-    COMMAS,
-    DOTS,
-    DOUBLE_QUOTE_PAIRS,
-    DOUBLE_QUOTES,
-    END_MARKS,
-    EXCLAMATIONS,
-    HYPHENS,
-    LOW_QUOTE,
-    PUNCTUATION,
-    SINGLE_QUOTES,
-)
 from gyms.constraints.rule import Rules, at_least, once
 from gyms.constraints.text import has_word, is_emoji_char, lines_of, sentences, word_tokens
 from gyms.constraints.wordlists import MINOR_TITLE_WORDS
 
 RULES = Rules()
 ifeval, ifbench, training = (RULES.of(source) for source in ("IFEval", "IFBench", "open-instruct"))
-_COMMA = re.compile(rf"[{COMMAS}]|(?<=\w){LOW_QUOTE}")
+_COMMA = re.compile(rf"[{marks.COMMAS}]|(?<=\w){marks.LOW_QUOTE}")
 
 
 @ifeval("punctuation:no_comma", forbids="comma", folds=True)
@@ -40,14 +29,14 @@ def no_comma(text: str) -> bool:
 def no_dot(text: str) -> bool:
     """In your entire response, refrain from the use of . (i.e. dots) as punctuation and in general.
     Differs: the ellipsis and the full stops of other scripts are dots."""
-    return not any(mark in text for mark in DOTS)
+    return not any(mark in text for mark in marks.DOTS)
 
 
 @training("punctuation:punctuation_exclamation", forbids="exclamation", folds=True)
 def no_exclamation(text: str) -> bool:
     """In your entire response, refrain from the use of ! (i.e. exclamation marks) as punctuation and in general.
     Differs: exclamation marks of other scripts count."""
-    return not any(mark in text for mark in EXCLAMATIONS)
+    return not any(mark in text for mark in marks.EXCLAMATIONS)
 
 
 @ifeval("language:response_language", language=lambda a: a.language)
@@ -97,11 +86,11 @@ def emoji_sentences(text: str) -> bool:
     """Please use an emoji at the end of every sentence.
     Differs: emoji of several characters are read whole, and each line ends a sentence."""
     found = [sentence for line in lines_of(text) for sentence in sentences(line)]
-    ends = [sentence.rstrip(PUNCTUATION + " \t\u00a0")[-1:] for sentence in found]
+    ends = [sentence.rstrip(marks.PUNCTUATION + " \t\u00a0")[-1:] for sentence in found]
     return bool(ends) and all(end and is_emoji_char(end) for end in ends)
 
 
-_STRAIGHT_QUOTES = dict.fromkeys(map(ord, DOUBLE_QUOTES), '"') | dict.fromkeys(map(ord, SINGLE_QUOTES), "'")
+_STRAIGHT_QUOTES = dict.fromkeys(map(ord, marks.DOUBLE_QUOTES), '"') | dict.fromkeys(map(ord, marks.SINGLE_QUOTES), "'")
 
 
 @ifeval("startend:quotation", forbids="json", folds=True)
@@ -109,7 +98,7 @@ def quotation(text: str) -> bool:
     """Wrap your entire response with double quotation marks.
     Differs: typographic double quotes count, and there must be text inside."""
     text = text.strip()
-    return len(text) > 2 and (text[0] + text[-1]) in DOUBLE_QUOTE_PAIRS and has_word(text)
+    return len(text) > 2 and (text[0] + text[-1]) in marks.DOUBLE_QUOTE_PAIRS and has_word(text)
 
 
 @ifbench("format:quote_unquote", folds=True)
@@ -167,8 +156,8 @@ def nested_parentheses(text: str) -> bool:
     return False
 
 
-_ENDS, _QUOTES = "".join(END_MARKS), DOUBLE_QUOTES + SINGLE_QUOTES
-_GLUE = re.compile(rf"(?<=[{_ENDS}{_QUOTES}])[{re.escape(HYPHENS)}](?=\S)")
+_ENDS, _QUOTES = "".join(marks.END_MARKS), marks.DOUBLE_QUOTES + marks.SINGLE_QUOTES
+_GLUE = re.compile(rf"(?<=[{_ENDS}{_QUOTES}])[{re.escape(marks.HYPHENS)}](?=\S)")
 _ENDED = re.compile(rf"[{_ENDS}][{_QUOTES}]?$")
 
 
