@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import io
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +30,7 @@ from rl.report import Report
 from rl.run import Run
 from rl.train import train
 from rollout.engine.device import this_device
+from rollout.engine.process import EngineProcess
 from tests.integration.harness import PATIENCE, ROOT, SHORT
 
 ONE_THREAD = "cluster.cpus_per_bundle=1"
@@ -44,6 +46,7 @@ def run_here(run_dir: Path, overrides: Sequence[str] = (), *, config: str = "tin
     arguments = [str(ROOT / "configs" / config), *SHORT, f"run_dir={run_dir}", *overrides]
     files = [Path(item) for item in arguments if "=" not in item]
     checked = check(load_config(files, [item for item in arguments if "=" in item]))
+    EngineProcess()  # imports vLLM: threads that import the same modules at once may meet a half of one
     said = io.StringIO()
     report = Report(checked.config, checked.folder.path, view_of("auto", Console(file=said, soft_wrap=True)))
     for note in checked.notes:
@@ -104,6 +107,8 @@ class ProcessHere:
             getattr(self._inside.result(), "close", lambda: None)()
         for _ in self._threads:
             self._calls.put(None)
+        for thread in self._threads:
+            thread.join(self._limit_seconds)
 
 
 class ProcessesHere:
@@ -127,6 +132,7 @@ class ProcessesHere:
     def start(
         self, kind: type, *args: Any, name: str, bundle: int, environment: Mapping[str, str], max_concurrency: int = 1
     ) -> ProcessHere:
+        gc.collect()  # an engine that ended would else end vLLM's process groups in the middle of the next one's start
         process = ProcessHere(kind, *args, name=name, num_threads=max_concurrency, limit_seconds=self.limit_seconds)
         self._started.append(process)
         return process
