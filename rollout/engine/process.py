@@ -6,7 +6,9 @@ process early, and says later what to `begin` with.
 
 from __future__ import annotations
 
-from rollout.engine.compat import prepare_environment
+import gc
+
+from rollout.engine.compat import check_version, prepare_environment
 from rollout.engine.engine import EngineSettings, VLLMEngine
 
 __all__ = ["EngineProcess"]
@@ -16,9 +18,12 @@ class EngineProcess(VLLMEngine):
     """A `VLLMEngine` from `begin` on; before, it has imported vLLM and must not be asked anything else."""
 
     def __init__(self) -> None:
+        check_version()
         prepare_environment()
+        gc.disable()  # thousands of modules hold no garbage, and looking for it between them takes a fifth of the time
         import vllm.v1.engine.llm_engine  # noqa: F401
 
+        gc.enable()
         self._has_begun = False
 
     def begin(self, settings: EngineSettings) -> None:

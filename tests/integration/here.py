@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import io
 import subprocess
 import sys
@@ -32,6 +33,7 @@ from rl.report import Report
 from rl.run import Run
 from rl.train import train
 from rollout.engine.device import this_device
+from rollout.engine.process import EngineProcess
 from tests.integration.harness import PATIENCE, ROOT, SHORT, Runs
 
 ONE_THREAD = "cluster.cpus_per_bundle=1"
@@ -47,6 +49,7 @@ def run_here(run_dir: Path, overrides: Sequence[str] = (), *, config: str = "tin
     arguments = [str(ROOT / "configs" / config), *SHORT, f"run_dir={run_dir}", *overrides]
     files = [Path(item) for item in arguments if "=" not in item]
     checked = check(load_config(files, [item for item in arguments if "=" in item]))
+    EngineProcess()  # imports vLLM: threads that import the same modules at once may meet a half of one
     said = io.StringIO()
     report = Report(checked.config, checked.folder.path, view_of("auto", Console(file=said, soft_wrap=True)))
     for note in checked.notes:
@@ -78,14 +81,14 @@ class ProcessHere:
         self.failure: Exception | None = None
         self._limit_seconds = limit_seconds
         self._calls: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
-        self._num_threads = 0
+        self._threads: list[threading.Thread] = []
         for _ in range(num_threads):
             self._start_thread()
         self._inside = self._submit(lambda: kind(*args))
 
     def _start_thread(self) -> None:
-        threading.Thread(target=self._serve, daemon=True).start()
-        self._num_threads += 1
+        self._threads.append(threading.Thread(target=self._serve, daemon=True))
+        self._threads[-1].start()
 
     def _submit(self, call: Callable[[], Any]) -> Future[Any]:
         answer: Future[Any] = Future()
@@ -145,8 +148,11 @@ class ProcessHere:
                     raise self._late("close")
                 closed.result()
         finally:
-            for _ in range(self._num_threads):
+            for _ in self._threads:
                 self._calls.put(None)
+        if self.failure is None:  # none of them hangs, and what they hold is freed
+            for thread in self._threads:
+                thread.join(self._limit_seconds)
 
 
 class ProcessesHere:
@@ -171,6 +177,7 @@ class ProcessesHere:
     def start(
         self, kind: type, *args: Any, name: str, bundle: int, environment: Mapping[str, str], max_concurrency: int = 1
     ) -> ProcessHere:
+        gc.collect()  # an engine that ended would else end vLLM's process groups in the middle of the next one's start
         process = ProcessHere(kind, *args, name=name, num_threads=max_concurrency, limit_seconds=self.limit_seconds)
         self._started.append(process)
         return process
