@@ -35,7 +35,7 @@ DOTS = (
 """Full stops, leaders and ellipses, and numbers with their full stop."""
 EXCLAMATIONS = (
     "!\u00a1\u055c\u07f9\u1944\u203c\u2048\u2049\u2e53\ua71d\ua71e\ua71f\ufe15\ufe57\uff01"
-    "\u2755\u2757\u2762\u2763\U0001f199\U0001f51b\u01c3"  # emoji, and the click letter, which looks like nothing else
+    "\u2755\u2757\u01c3"  # emoji, and the click letter, which looks like nothing else; hearts are hearts
 )
 DOUBLE_QUOTES = '"\u00ab\u00bb\u201c\u201d\u201e\u201f\u275d\u275e\u2760\u2e42\u301d\u301e\u301f\uff02'
 DOUBLE_QUOTE_PAIRS = (

@@ -18,7 +18,9 @@ of it ("18 hundred", "5 sixths", "3 dozen") do. Numbers are compared exactly, as
 equal, 17.999 is not. A division that was left to the reader (36/2 for 18) is refused, as in the math gym; 3/4 is a
 number. The data set's answers to questions about percent are bare numbers, so there 18% is 18; elsewhere it is 0.18.
 
-Left out: expressions, text answers, times of the day; the math gym reads those.
+Left out: expressions, text answers, times of the day; the math gym reads those. Nothing takes
+a marked answer back here: another value right behind it contradicts it ("#### 17. Wait, 18."), what comes later is not
+read ("#### 17. Wait, I missed one. The answer is 18.").
 """
 
 from __future__ import annotations

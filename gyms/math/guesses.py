@@ -42,7 +42,7 @@ _HEDGE = (
     r"(?i:or|maybe|perhaps|possibly|alternatively|otherwise|if not|"
     rf"(?:it|that|this|{_ANSWER}) (?:could|might|may)|{_RIVAL}(?= (?:is|could|would|might|may)\b))\b"
 )
-_CORRECTION = r"(?i:no|wait|sorry|oops|actually|correction|scratch that|on second thought)\b"
+_CORRECTION = r"(?i:no|wait|hold on|sorry|oops|actually|correction|scratch that|on second thought)\b"
 _FILLER = (
     r"(?i:or|maybe|perhaps|possibly|alternatively|it|is|it's|its|that|then|the|answer|value|could|might|may|can|would"
     r"|should|be|even|rather|just|actually|also|well|equals|real|right|correct|true|actual)\b|[A-Za-z][ ]?=|[=:]"
@@ -53,6 +53,8 @@ MAX_LINES = 6
 """Ends of lines between a claim and its guess."""
 MAX_CORRECTION_CHARS = 2_000
 """A correction begins so near behind what it takes back."""
+MAX_NOUN_CHARS = 40
+"""Before the end of a claim: where its noun stands."""
 GUESS_DIGITS = 2
 """Significant digits of a decimal that restates an exact value."""
 _STOP = r"(?:[.!?]{1,3}(?=[\s*\"']|$)|[ *]{0,4}(?:\n|<\||$)|,?[ ](?i:or|maybe|perhaps|possibly)\b)"
@@ -64,7 +66,8 @@ _RIVALS = (
 )
 """What is said of a value that is no less a guess for standing first: "18 is also possible"."""
 _GAP = (
-    r"[$*_\"')}\]\\]{0,4}(?:(?:[ ][a-z]{1,12}){1,2}(?=[.,;!?\n]))?(?:(?P<asked>[.!]{0,2}\?)|[.!?,;]{0,3})[*_\"']{0,4}"
+    r"[$*_\"')}\]\\]{0,4}(?:(?P<counted>(?:[ ][a-z]{1,12}){1,2})(?=[.,;!?\n]))?"
+    r"(?:(?P<asked>[.!]{0,2}\?)|[.!?,;]{0,3})[*_\"']{0,4}"
     rf"(?:[ \t]{{0,9}}\n){{0,{MAX_LINES}}}[ \t]{{0,9}}[*_\"'(]{{0,4}}"
 )
 _GUESS = re.compile(
@@ -76,8 +79,11 @@ _MENDED = re.compile(
     rf"{_GAP}(?:(?i:and|but|h+m+|oh)[,.]?[ ])?{_CORRECTION}(?:[,.:;!]{{0,3}}[ ]{{1,3}}{_CORRECTION}){{0,3}}"
     r"[,.:;!-]{0,3}[ ]{1,3}"
     rf"(?:(?i:(?:it|that)(?:'s| is| should be)|{_ANSWER} (?:is|should be)|make (?:it|that))[ ]{{1,3}})?"
-    rf"[*_(]{{0,4}}(?P<value>{_NUMERAL}){_END}"
+    r"[*_(]{0,4}(?!\S{1,80}(?:[ ][a-z]{1,12})?\?)"  # "Wait, 17? No, 18." is a check
+    rf"(?P<value>{_NUMERAL}){_END}"
 )
+_IS_MEANT = re.compile(r"\b(?:no|correction|scratch that|is|should be|make)\b|'s\b", re.I)
+"""Without one of these a correction has the last word, or is talk: "Wait, 9. That is the number of eggs"."""
 _TAKEN_BACK = re.compile(
     rf"(?:[.!?;]|\n)[\s*_]{{0,9}}(?:(?i:and|but|h+m+|oh)[,.]?[ ])?{_CORRECTION}[,.:;!]{{0,3}}[ \n]", re.I
 )
@@ -106,15 +112,34 @@ def guess_behind(text: str, end: int, *, is_claim: bool = True) -> Guess | None:
     if len(text) <= end + 2:  # nearly all boxes end the text
         return None
     mended = _MENDED.match(text, end)
-    if mended is not None and (value := _value(mended, mended["noun"] or "")):
+    if mended is not None and _corrects(mended) and (value := _value(mended, mended["noun"] or "")):
         is_sure = not any(more.match(text, mended.end("value")) for more in (_MENDED, _GUESS, _RIVAL_FIRST))
         return Guess(value, is_correction=is_sure)
     match = _GUESS.match(text, end)
-    if match is not None and (is_claim or match["hedge"]):
+    if match is not None and not _counts_other_things(match) and (is_claim or match["hedge"]):
         value = _value(match, match["noun"] or "")
         return Guess(value) if value else None
     rival = _RIVAL_FIRST.match(text, end) if is_claim else None
     return Guess(value) if rival is not None and (value := _value(rival, "")) else None
+
+
+def _corrects(mended: re.Match[str]) -> bool:
+    text, start = mended.string, mended.start("value")
+    is_meant = _IS_MEANT.search(text, mended.start(), start) is not None
+    is_last = not text[mended.end("value") :].strip(" .!*\n")
+    return (is_meant or is_last) and not _counts_other_things(mended)
+
+
+def _counts_other_things(match: re.Match[str]) -> bool:
+    """Whether a value has another noun than the claim: "or 5 days" behind "40 hours", "9 eggs" behind "18 dollars"."""
+    noun, counted = match["noun"], match["counted"]
+    if not noun:
+        return False
+    before = match.string[max(0, match.start() - MAX_NOUN_CHARS) : match.start()] if counted is None else counted
+    if noun.rstrip("s") in (word.rstrip("s") for word in before.split()):
+        return False
+    unit = parse_unit(noun)
+    return counted is not None or unit is None or unit.is_label  # "18. Or maybe 20 cm." guesses
 
 
 def _value(match: re.Match[str], noun: str) -> str:

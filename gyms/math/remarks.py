@@ -17,7 +17,7 @@ __all__ = ["Qualified", "adverbs_end", "in_digits", "number_word", "spelled", "s
 
 _ADVERBS = re.compile(
     r"[ ,:]{0,4}(?:\b(?:therefore|thus|then|hence|so|simply|just|exactly|precisely|clearly|indeed|actually|really|again"
-    r"|also|obviously|finally|of course|in fact|given by|equal to|found to be|now|only)\b"
+    r"|also|obviously|finally|of course|in fact|given by|equal to|found to be|now|only|still)\b"
     r"(?! ?(?:not|never)\b)[ ,:]{0,4})+",
     re.I,
 )

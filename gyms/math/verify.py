@@ -123,8 +123,10 @@ def _check_finals(gold: Gold, found: Extracted) -> AnswerCheck:
     finals = [final.strip() for final in found.finals if final not in found.phrases or _is_readable(final)]
     if not finals:
         finals = [found.finals[-1].strip()]
-    said = [*(found.boxes or found.taken_back), finals[-1]]
-    taken_back = [final.strip() for final in (*found.taken_back, *(found.boxes if finals[-1] in found.boxes else ()))]
+    taken_back = [final.strip() for final in found.taken_back if final.strip() in finals]
+    said = [*(found.boxes or taken_back), finals[-1]]
+    if found.boxes and _agrees(gold, found.boxes[-1], finals[-1]):
+        taken_back += [final.strip() for final in found.boxes]
     if found.guess is not None and found.guess.is_correction and not _says_again(gold, found.guess.text, finals[-1]):
         taken_back.append(finals[-1])
         finals.append(found.guess.text)

@@ -26,6 +26,60 @@ def test_another_value_behind_words_of_doubt_makes_a_claim_no_answer(claim: str,
     assert not verify("18", claim + guess).is_right
 
 
+@pytest.mark.parametrize(
+    ("gold", "response"),
+    [
+        ("40", r"\boxed{40} hours, or 5 days."), ("104", r"\boxed{104} weeks, or 2 years."),
+        ("90", r"\boxed{90} days, or 3 months."), ("12", r"\boxed{12} slices, or 2 pizzas."),
+        ("18", r"\boxed{18} students, or 9 pairs."), ("18", r"\boxed{18} apples, or 6 each."),
+    ],
+)  # fmt: skip
+def test_the_same_counted_in_other_things_is_no_guess(gold: str, response: str) -> None:
+    assert verify(gold, response).is_right
+
+
+def test_a_guess_with_the_claims_own_noun_or_a_unit_for_a_bare_claim_is_one() -> None:
+    assert not verify("17", r"\boxed{17} dollars. Or maybe 18 dollars.").is_right
+    assert not verify("1", r"\boxed{1} dollar. Or maybe 2 dollars.").is_right
+    assert not verify("17", "The answer is 17. Or maybe 20 cm.").is_right
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        " Wait, 17? No, 18.", "\n\nWait, 20? Let me recheck. 16-3-4=9 and 9*2=18. Yes, 18.", " No, 17? No. 18 it is.",
+        " Hmm, wait, 14 dollars? No. She sells 9 eggs.", "\n\nWait, 9 eggs. At $2 each that is $18. Yes.",
+        "\n\nWait, 16 eggs. Minus 7 is 9, times 2 is 18.", " Actually, 9 eggs. 9 times 2 is 18.",
+        "\n\nWait, $x = 9$. Then $2x = 18$, which matches.", "\n\nActually, 9.\n\nThat is the number of eggs.",
+        " Hold on, 9 is the number of eggs.",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("claim", ["The answer is 18.", r"\boxed{18}."])
+def test_a_check_behind_a_claim_corrects_nothing(claim: str, check: str) -> None:
+    assert verify("18", claim + check).is_right
+
+
+@pytest.mark.parametrize(
+    "correction",
+    [" Wait, no: 18.", " Actually, 18", " Hold on. It is 18.", " Oops, 18!", " Correction: 18. I forgot one."],
+)
+def test_a_correction_that_is_meant_or_has_the_last_word_counts(correction: str) -> None:
+    assert verify("18", "The answer is 17." + correction).is_right
+    assert not verify("17", "The answer is 17." + correction).is_right
+
+
+def test_prose_that_is_taken_back_is_no_change_of_mind() -> None:
+    said = "The answer is the sum of both. Wait, the answer is the number of eggs times 2. Wait, no. The answer is 18."
+    assert verify("18", said).is_right
+
+
+@pytest.mark.parametrize("again", ["$18", "18 dollars", "18"])
+def test_a_box_that_replaced_another_may_be_said_again_in_words(again: str) -> None:
+    said = rf"\boxed{{9}} Wait, no, those are the eggs. She makes \boxed{{18}}. The final answer is {again}."
+    assert verify("18", said).is_right
+    assert not verify("9", said).is_right
+
+
 def test_boxes_that_maybe_joins_are_a_list() -> None:
     assert not verify("18", r"\boxed{17} or maybe \boxed{18}").is_right
     assert verify("17, 18", r"\boxed{17} or maybe \boxed{18}").is_right
