@@ -1,7 +1,8 @@
 """Small closed lists of English words and names that checkers need: facts of grammar and geography.
 
 They stand in words.txt: a paragraph each, its name before the colon. Verbs are base forms, from which their regular
-inflections follow; countries stand in lower case, without accents and punctuation, with the usual variants.
+inflections follow; countries stand in lower case, without accents and punctuation, with the usual variants. Stop words
+are those of NLTK's English list.
 """
 
 from __future__ import annotations

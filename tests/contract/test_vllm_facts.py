@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from rollout.engine import cpu_experts
 from rollout.engine.compat import ENVIRONMENT, prepare_environment
 from rollout.engine.device import CPU, CUDA
 from rollout.engine.settings import EngineSettings, vllm_arguments
@@ -51,3 +52,21 @@ def test_the_groups_of_a_gpu_are_those_of_its_kernel() -> None:
     from vllm.model_executor.layers.quantization.utils.marlin_utils import MARLIN_SUPPORTED_GROUP_SIZES
 
     assert set(MARLIN.group_sizes or ()) == set(MARLIN_SUPPORTED_GROUP_SIZES) - {-1}  # -1: a row, no group scheme
+
+
+@pytest.mark.parametrize("error", [NotImplementedError("no kernel"), KeyError("uint4b8")])
+def test_experts_on_a_cpu_are_refused_by_name_where_vllm_is_too_old(monkeypatch, error) -> None:
+    prepare_environment()
+    from vllm.model_executor.layers.quantization.compressed_tensors.compressed_tensors_moe import (
+        CompressedTensorsMoEMethod,
+    )
+
+    def has_no_kernel(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(CompressedTensorsMoEMethod, "get_moe_method", staticmethod(has_no_kernel))
+    monkeypatch.setattr(cpu_experts, "_installed", False)
+    monkeypatch.setattr(cpu_experts, "check_version", lambda: "0.29.0")
+    cpu_experts.install()
+    with pytest.raises(ValueError, match=r"layers\.0: vLLM 0\.29\.0 is installed.*from 0\.30\.0 on"):
+        CompressedTensorsMoEMethod.get_moe_method(None, None, "layers.0")
