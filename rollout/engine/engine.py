@@ -438,6 +438,8 @@ class VLLMEngine:
     def _empty_prefix_cache(self) -> None:
         if not self._llm.reset_prefix_cache():
             raise RuntimeError("vLLM did not empty its prefix cache after a swap")
+        if self._routing is not None:
+            self._routing.forget()
 
     def _prompt_logprobs(self, sequences: Sequence[tuple[int, ...]]) -> list[tuple[float, ...]]:
         from vllm import SamplingParams
