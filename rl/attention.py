@@ -235,7 +235,7 @@ def _attention(
     dropout: float = 0.0,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """transformers' attention interface, on what `rl.packing.folded` gives; [1, W, H, E] comes back.
+    """transformers' attention interface, on what `rl.packing.folded` gives; [1, F, H, E] comes back.
 
     Raises:
         ValueError: the model asks for something that neither kernel computes (`softcap`: Gemma 2; `s_aux`: GPT-OSS);

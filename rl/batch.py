@@ -68,6 +68,8 @@ class LearningSample:
     """Tokens of the whole response that carry loss, where this is a part of it; None: those of `loss_mask`."""
     routing: Routing | None = None
     """The experts that the engine chose, of the context and the response up to the last token that it sampled."""
+    routed_by: int = 0
+    """Version of the weights that sampled that token, and so computed all before it."""
     old_logprobs: tuple[float, ...] | None = None
     """[T] log-probabilities of the learner before the step's first update; None until they are computed."""
 
@@ -221,6 +223,7 @@ def _learning_samples(
     sequences = sample.sequences
     num_counted = sum(_loss_mask(sample.segments, version)) if len(sequences) > 1 else None
     for number, (context_ids, segments) in zip(numbers, sequences, strict=False):
+        last = next(segment for segment in reversed(segments) if segment.is_sampled)
         yield LearningSample(
             number=number,
             group=group,
@@ -231,5 +234,6 @@ def _learning_samples(
             temperatures=tuple(s.temperature for s in segments for _ in s.token_ids),
             advantage=advantage,
             num_counted=num_counted,
-            routing=next((s.routing for s in reversed(segments) if s.is_sampled), None),
+            routing=last.routing,
+            routed_by=last.weight_version,
         )

@@ -167,8 +167,8 @@ def plan(
 
 
 def _without_learner(config: Config) -> Config:
-    """As many bundles as engines: nobody learns who would need one too."""
-    learner = config.learner.model_copy(update={"num_ranks": 1})
+    """As many bundles as engines: nobody learns who would need one too, or be told of experts."""
+    learner = config.learner.model_copy(update={"num_ranks": 1, "replay_routing": False, "router_aux": 0.0})
     cluster = config.cluster.model_copy(update={"separate": False})
     return config.model_copy(update={"learner": learner, "cluster": cluster})
 

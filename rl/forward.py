@@ -39,13 +39,13 @@ def logprobs(model: Any, batch: MicroBatch, temperatures_M: Tensor | None = None
 def hidden_states(model: Any, batch: MicroBatch) -> Tensor:
     """[M, H] last hidden states at the positions that predict a token."""
     shared, device = batch.num_shared, model.device
-    hidden_1TH = model.base_model(
+    hidden_1FH = model.base_model(
         input_ids=folded(batch.input_ids, shared).to(device),
         attention_mask=batch.branches[:, None, None].to(device),  # read by rl.attention
         position_ids=folded(batch.position_ids, shared).to(device),
         use_cache=False,
     ).last_hidden_state
-    return hidden_1TH[0, batch.places()]
+    return hidden_1FH[0, batch.places()]
 
 
 def layers_of(model: Any) -> list[Any]:

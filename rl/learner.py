@@ -45,7 +45,7 @@ from rl.qat import Masters
 from rl.qk_clip import QKClip
 from rl.ranks import Ranks, Seat
 from rl.reference import ReferenceKL, reference_kl
-from rl.routing import RoutingReplay, first_siblings, routing_of
+from rl.routing import RoutingReplay, newest_siblings, routing_of
 from rl.update import UpdateMetrics
 from rollout.quant.checkpoint import packed_tensors, write_model_folder
 from rollout.weights.changes import Changes, changes
@@ -166,8 +166,8 @@ class Learner:
         packed = pack(sample_trees(own), max_tokens=self.settings.max_microbatch_tokens)
         found = [(micro, [by_number[number] for number in micro.ids]) for micro in packed]
         if self.routing is not None:
-            firsts = first_siblings(own)
-            return [(replace(micro, routing=routing_of(micro, samples, firsts)), samples) for micro, samples in found]
+            newest = newest_siblings(own)
+            return [(replace(micro, routing=routing_of(micro, samples, newest)), samples) for micro, samples in found]
         return found
 
     def _num_idle(self, micro_batches: Sequence[object]) -> int:
@@ -199,10 +199,14 @@ class Learner:
             self.optimizer = self._new_optimizer()
         micro_batches = self._micro_batches(minibatch)
         num_idle = self._num_idle(micro_batches)
+        num_tokens = sum(sum(sample.loss_mask) for sample in minibatch.samples)
         load_LE = None
         if self.settings.router_aux and minibatch.samples:
             load_LE = expert_load(minibatch.samples, self.model.config.get_text_config().num_local_experts)
-        parts = [self._backward_policy(micro, samples, minibatch, load_LE) for micro, samples in micro_batches]
+        parts = [
+            self._backward_policy(micro, samples, minibatch, load_LE, num_learned=num_tokens)
+            for micro, samples in micro_batches
+        ]
         self._idle(num_idle)
         heldout = ptx.heldout if isinstance(ptx, PtxBatch) else ()
         heldout_loss = self.ptx_loss(heldout) if heldout else None
@@ -212,7 +216,6 @@ class Learner:
         qk_max_logit = None if self.qk_clip is None else self.qk_clip.max_logit()
         grad_norm, update_size = self._optimizer_step(lr) if minibatch.samples or use_ptx else (0.0, 0.0)
         self.kept.updated()
-        num_tokens = sum(sum(sample.loss_mask) for sample in minibatch.samples)
         count = len(minibatch.samples) if objective(self.settings.loss).counts_samples else num_tokens
         total = Sums(*self.ranks.add_up(sums(parts)))
         old_logprobs = {
@@ -267,7 +270,13 @@ class Learner:
         self.optimizer, self.kept = self._new_optimizer(), self._new_kept()
 
     def _backward_policy(
-        self, micro: MicroBatch, samples: Sequence[LearningSample], whole: Minibatch, load_LE: Tensor | None
+        self,
+        micro: MicroBatch,
+        samples: Sequence[LearningSample],
+        whole: Minibatch,
+        load_LE: Tensor | None,
+        *,
+        num_learned: int,
     ) -> Part:
         s = self.settings
         temperatures_M = per_token([sample.temperatures for sample in samples])
@@ -300,7 +309,6 @@ class Learner:
             )
         router_aux = torch.zeros(())
         if self.routing is not None and load_LE is not None:
-            num_learned = sum(sum(sample.loss_mask) for sample in whole.samples)
             router_aux = balance_loss(self.routing.scores(), load_LE, micro, samples, num_tokens=num_learned)
         (result.loss + s.reference_coef * apart.loss + s.router_aux * router_aux).backward()
         weights_NT = weights_NT * mask_NT

@@ -16,7 +16,7 @@ of a product had the bits of the product in one piece, in bf16 always, in fp32 b
 of its rows (oneDNN and MKL, AMD EPYC).
 
 Between its products a chunk goes through a dozen passes in fp32. On a CPU they are made on blocks of its rows that stay
-in a cache; rows do not meet in them, so no bit depends on it.
+in a cache; rows do not meet in them, so no bit depends on it, but of the bias's gradient, which sums over rows.
 
 The gradient of the head is a product in the compute type for each chunk, as for each micro-batch, and summed over
 chunks in fp32. Left out: a kernel that fuses product and softmax, which would save the chunk as well, and on a CPU
@@ -38,7 +38,7 @@ __all__ = ["token_logprobs"]
 
 MAX_LOGITS = 1 << 26
 """Logits of a chunk: 128 MiB in bf16, 1,365 tokens at a vocabulary of 49,152. Backward holds two such buffers on a CPU,
-and on a GPU about two in fp32 as well."""
+three where there are several chunks (the first one's logits wait for it), and on a GPU about two in fp32 as well."""
 BLOCK_LOGITS = 1 << 19
 """Logits of a block on a CPU, 2 MiB in fp32."""
 

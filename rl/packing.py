@@ -184,16 +184,16 @@ def _num_shared(trees: Sequence[Tree]) -> int:
 
 
 def folded(values_RS: Tensor, num_shared: int) -> Tensor:
-    """[1, W, ...] the columns that all rows share, once, and then each row's own: what a model is given."""
+    """[1, F, ...] the line that a model is given: the columns that all rows share, once, and then each row's own."""
     return torch.cat([values_RS[:1, :num_shared], values_RS[:, num_shared:].flatten(0, 1)[None]], dim=1)
 
 
-def unfolded(values_1W: Tensor, num_shared: int, num_rows: int) -> Tensor:
+def unfolded(values_1F: Tensor, num_shared: int, num_rows: int) -> Tensor:
     """[R, S, ...] the rows again: what attention is computed on."""
-    own = values_1W[0, num_shared:].unflatten(0, (num_rows, -1))
+    own = values_1F[0, num_shared:].unflatten(0, (num_rows, -1))
     if not num_shared:
         return own
-    return torch.cat([values_1W[:, :num_shared].expand(num_rows, *(-1,) * (values_1W.ndim - 1)), own], dim=1)
+    return torch.cat([values_1F[:, :num_shared].expand(num_rows, *(-1,) * (values_1F.ndim - 1)), own], dim=1)
 
 
 def padded(rows: Sequence[Sequence[float]], micro: MicroBatch, device: torch.device) -> Tensor:

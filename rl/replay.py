@@ -34,7 +34,7 @@ What may be changed is what only an update reads: learner.loss, .aggregation, .t
 
 SHOWN = (
     "policy_loss", "ptx_loss", "grad_norm", "update_size", "log_ratio_mean", "log_ratio_std", "clipped_frac",
-    "weight_ess", "weight_dropped_frac", "num_samples",
+    "weight_ess", "weight_dropped_frac", "router_aux", "routing_flip_frac", "num_samples",
 )  # fmt: skip
 
 

@@ -14,8 +14,10 @@ by nobody, and are routed by the learner.
 
 *Prompts* are replayed as well, for responses attend to what they left in the cache. An engine computes a prompt once
 and siblings read the same cache, as the learner packs them behind one prefix (`rl.packing`): the experts of a prompt
-are those of the first of its siblings, wherever they are packed; of what all rows of a micro-batch begin with, those of
-its first row. Engines on CPUs compute the same for the same tokens and weights.
+are those that the newest weights chose for any of its siblings, wherever they are packed; of what all rows of a
+micro-batch begin with, those of its first row. Engines on CPUs compute the same for the same tokens and weights, and a
+group's last response ended under the weights that the step began with. So all rows agree, however they are packed,
+but for a context that older weights alone saw: where that response is masked, or was rewritten since.
 
 *Several segments.* What counts is the last pass of the engine that a response was sampled behind: of a partial rollout
 that is the newest weights', which computed the tokens before it again; of a turn of an episode, that of its context.
@@ -37,7 +39,7 @@ from torch import Tensor
 from rl.batch import LearningSample
 from rl.packing import MicroBatch, folded
 
-__all__ = ["RoutingReplay", "check_replay", "first_siblings", "routing_of"]
+__all__ = ["RoutingReplay", "check_replay", "newest_siblings", "routing_of"]
 
 Forward = Callable[[MicroBatch, Tensor | None], Tensor]
 
@@ -92,15 +94,16 @@ def check_replay(model: Any, *, on_cpu: bool) -> None:
         )
 
 
-def first_siblings(samples: Sequence[LearningSample]) -> dict[tuple[int, tuple[int, ...]], LearningSample]:
-    """The first sample behind each context of a group, whatever rows and micro-batches its siblings are packed into."""
-    return {(sample.group, sample.prompt_ids): sample for sample in reversed(samples)}
+def newest_siblings(samples: Sequence[LearningSample]) -> dict[tuple[int, tuple[int, ...]], LearningSample]:
+    """The sample behind each context of a group that the newest weights routed; the first of several."""
+    oldest_first = sorted(samples, key=lambda sample: (sample.routed_by, -sample.number))
+    return {(sample.group, sample.prompt_ids): sample for sample in oldest_first}
 
 
 def routing_of(
     micro: MicroBatch,
     samples: Sequence[LearningSample],
-    firsts: Mapping[tuple[int, tuple[int, ...]], LearningSample],
+    newest: Mapping[tuple[int, tuple[int, ...]], LearningSample],
 ) -> Tensor:
     """int16 [R, S, L, K]: the experts of each token of a micro-batch, -1 for the learner's own choice.
 
@@ -108,18 +111,22 @@ def routing_of(
 
     Args:
         samples: the micro-batch's, in its order.
-        firsts: `first_siblings` of all samples that are packed together.
+        newest: `newest_siblings` of all samples that are packed together.
     """
     arrays = [_experts(sample) for sample in samples]
     (shape,) = {array.shape[1:] for array in arrays}
     found = np.full((*micro.input_ids.shape, *shape), -1, np.int16)
     rows, columns, index = (part.numpy() for part in (micro.rows, micro.columns, micro.sample_index))
+    in_row: dict[int, LearningSample] = {}
     for i, (sample, array) in enumerate(zip(samples, arrays, strict=True)):
         mine, length = index == i, len(sample.prompt_ids)
         told = array[length - 1 : length - 1 + len(sample.token_ids)]  # the positions that predict its tokens
-        row = rows[mine][0]
+        row = int(rows[mine][0])
         found[row, columns[mine][: len(told)]] = told
-        found[row, :length] = _experts(firsts[sample.group, sample.prompt_ids])[:length]
+        in_row[row] = sample
+    for row, sample in in_row.items():
+        length = len(sample.prompt_ids)
+        found[row, :length] = _experts(newest[sample.group, sample.prompt_ids])[:length]
     return torch.from_numpy(found)
 
 

@@ -164,6 +164,7 @@ def _learning_samples(
     start = 0
     for number, (context_ids, segments) in zip(numbers, parts, strict=False):
         end = start + sum(segment["num_tokens"] for segment in segments)
+        last = next(segment for segment in reversed(segments) if segment["is_sampled"])
 
         def per_token(
             of: Callable[[Mapping[str, Any]], Any], segments: Sequence[Mapping[str, Any]] = segments
@@ -180,7 +181,8 @@ def _learning_samples(
             temperatures=per_token(lambda segment: segment["temperature"]),
             advantage=row["advantage"],
             num_counted=num_counted,
-            routing=next((Routing.of_json(s["routing"]) for s in reversed(segments) if "routing" in s), None),
+            routing=Routing.of_json(last["routing"]) if "routing" in last else None,
+            routed_by=last["weight_version"],
             old_logprobs=tuple(row["old_logprobs"][start:end]),
         )
         start = end

@@ -39,6 +39,10 @@ from rollout.weights.receiver import expected_from_folder, tensors, validate
 
 __all__ = ["EngineBroken", "EngineSettings", "SwapTiming", "VLLMEngine", "WrongState"]
 
+_running: set[VLLMEngine] = set()
+"""Engines of this process. vLLM's process groups and its KV connector are the process's: they go with the last one."""
+_starting_or_ending = threading.Lock()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SwapTiming:
@@ -241,7 +245,7 @@ class VLLMEngine:
         return self._call(lambda: self._workers.ask(method, *args))
 
     def close(self) -> None:
-        """Stop the thread and free the model."""
+        """Stop the thread, and end what vLLM keeps of the engine; of the process, if no other engine runs in it."""
         self._inbox.put(None)
         self._thread.join(timeout=30)
 
@@ -259,11 +263,15 @@ class VLLMEngine:
     # -- the engine's thread ------------------------------------------------------------------------------------------
 
     def _run(self, started: Future[None]) -> None:
+        with _starting_or_ending:
+            _running.add(self)
         try:
             self._llm = self._build()
             self._workers = Workers(self._llm, num=self.settings.tensor_parallel)
+            self._prepare()
         except BaseException as error:
             self._dead = error
+            self._release()
             started.set_exception(error)
             return
         started.set_result(None)
@@ -289,8 +297,19 @@ class VLLMEngine:
                 if (item := self._inbox.get()) is not None:
                     item[1].set_exception(EngineBroken(f"the engine's thread has ended: {cause!r}"))
         self._outbox.put(None)  # wakes a poll
-        if self._workers is not None and not self._workers.are_here:
-            self._llm.engine_core.shutdown()  # ends the processes of the others
+        self._release()
+
+    def _release(self) -> None:
+        """End vLLM's engine now: its finaliser would do so in the middle of a later one's start, or life."""
+        with _starting_or_ending:
+            _running.remove(self)
+            if self._llm is None:
+                return
+            core = self._llm.engine_core
+            if not _running or not self._workers.are_here:
+                core.shutdown()
+            elif hasattr(core, "_finalizer"):  # not in every version of vLLM
+                core._finalizer.detach()  # all that it would end is in use
 
     def _build(self) -> Any:
         from vllm import EngineArgs, LLMEngine
@@ -310,19 +329,21 @@ class VLLMEngine:
         if self._device.name == "cuda":
             adapt_marlin()
         with threads_shared(self.settings.tensor_parallel):
-            llm: Any = LLMEngine.from_engine_args(EngineArgs(**arguments))  # Any: its client here has further parts
-        workers = Workers(llm, num=self.settings.tensor_parallel)
+            return LLMEngine.from_engine_args(EngineArgs(**arguments))
+
+    def _prepare(self) -> None:
+        """Make ready what is ours: staging, counts, routing."""
+        workers = self._workers
         self.num_quantised_layers = workers.ask("k2rl_prepare")[0]
         if self.settings.stages and self._expected is not None and workers.are_here:
             folder = Path(self.settings.model_folder)
             self._staging = workers.ask("k2rl_staging", folder, self._expected)[0]
-        scheduler = llm.engine_core.engine_core.scheduler
+        scheduler = self._llm.engine_core.engine_core.scheduler
         self._prompts = scheduler.connector if self._device.shares_prompts else PromptCounts(scheduler)
         if self.settings.returns_routing:
             num_blocks = scheduler.kv_cache_config.num_blocks
             self._routing = workers.ask("k2rl_routing", num_blocks, self.settings.block_size)[0]
             scheduler.connector.routing = self._routing
-        return llm
 
     def _handle_commands(self) -> bool:
         """Run queued commands; waits for one while there is nothing to decode. False: close."""
@@ -417,6 +438,8 @@ class VLLMEngine:
     def _empty_prefix_cache(self) -> None:
         if not self._llm.reset_prefix_cache():
             raise RuntimeError("vLLM did not empty its prefix cache after a swap")
+        if self._routing is not None:
+            self._routing.forget()
 
     def _prompt_logprobs(self, sequences: Sequence[tuple[int, ...]]) -> list[tuple[float, ...]]:
         from vllm import SamplingParams

@@ -10,7 +10,8 @@ has the experts that its keys and values were computed with:
 - a prompt that siblings copy (rollout/engine/shared_prompts.py): rows are copied as blocks are;
 - a response that was preempted is computed again, and written again.
 
-A row that was not written is an error, never an answer. Kernels that choose experts within themselves are refused.
+A row that was not written under the weights that are served is an error, never an answer: a swap forgets all rows.
+Kernels that choose experts within themselves are refused.
 """
 
 from __future__ import annotations
@@ -62,6 +63,10 @@ class RoutingTable:
         if mapping:  # none in the passes by which vLLM warms up
             slots = next(iter(mapping.values())).long()
             self._by_slot[slots, layer] = experts[: len(slots)].to(torch.int16)
+
+    def forget(self) -> None:
+        """Forget all rows: no block is in use, and what is cached belonged to other weights."""
+        self._experts.fill_(-1)
 
     def copy(self, sources: Sequence[int], targets: Sequence[int]) -> None:
         """Rows of blocks go where the blocks go."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import io
 import subprocess
 import sys
@@ -177,7 +176,6 @@ class ProcessesHere:
     def start(
         self, kind: type, *args: Any, name: str, bundle: int, environment: Mapping[str, str], max_concurrency: int = 1
     ) -> ProcessHere:
-        gc.collect()  # an engine that ended would else end vLLM's process groups in the middle of the next one's start
         process = ProcessHere(kind, *args, name=name, num_threads=max_concurrency, limit_seconds=self.limit_seconds)
         self._started.append(process)
         return process

@@ -17,7 +17,7 @@ from configs.schema import TinyModelConfig
 from rl.batch import LearningSample, Minibatch
 from rl.learner import Learner
 from rl.tiny_model import build_tiny_model
-from rollout.engine.engine import EngineSettings, VLLMEngine
+from rollout.engine.engine import EngineBroken, EngineSettings, VLLMEngine
 from rollout.quant.scheme import DEFAULT_IGNORE, QuantScheme
 from rollout.types import Sample, SampleRequest
 from rollout.weights.contract import WeightArtefact
@@ -162,6 +162,22 @@ def test_where_rounding_sent_learner_and_engine_to_other_experts_replay_brings_t
     assert with_replay.mean() < without.mean(), told
     update = replaying.update(batch, (), lr=0.0)
     assert 0 < update.num_flipped < 0.1 * update.num_replayed
+
+
+def test_a_slot_that_another_version_wrote_and_this_one_did_not_is_an_error(
+    engine: VLLMEngine, artefact: WeightArtefact, drawn: dict[str, Sample]
+) -> None:
+    """The last test of this engine: it breaks."""
+
+    def deafen(worker: Any) -> None:
+        next(m for m in worker.model_runner.get_model().modules() if hasattr(m, "router")).router.set_capture_fn(None)
+
+    assert drawn, "slots were written before"
+    engine.stage_weights(artefact, is_reswap=True)
+    engine.commit_weights(0)
+    engine.on_worker(deafen)
+    with pytest.raises(EngineBroken, match="went to experts that this engine did not note"):
+        draw(engine, requests())
 
 
 # -- whole runs -------------------------------------------------------------------------------------------------------

@@ -85,6 +85,11 @@ def test_engines_that_this_machine_has_no_room_for_are_refused_before_anything_s
     assert found.config.learner.num_ranks == 1 and not found.config.cluster.separate
 
 
+def test_engines_whose_model_nobody_learns_are_not_asked_which_experts_they_chose(tiny_folder):
+    found = plan(load_config([TINY], ["learner.replay_routing=true", "learner.router_aux=0.1"]), [str(tiny_folder)], ())
+    assert not found.config.learner.replay_routing and found.config.learner.router_aux == 0.0
+
+
 @pytest.mark.parametrize("lengths", ["0", "16,x", "16,", "-1"])
 def test_lengths_are_whole_numbers_above_zero(capsys, tiny_folder, lengths):
     with pytest.raises(SystemExit) as caught:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from gyms.adder.gym import Adder
@@ -20,6 +21,7 @@ from rl.partial import PartialGroup
 from rl.sample_rows import minibatches_of, sample_rows
 from rollout.context import HIDDEN
 from rollout.repetition import Repetition, first_repetition
+from rollout.routing import Routing
 from rollout.tool_calls import read_turn
 from rollout.types import FinishReason, Sample, SampleRequest, Segment
 
@@ -28,7 +30,7 @@ Script = Callable[[int, int], str]
 
 
 class Scripted:
-    """A policy whose tokens are characters: a turn is its text and the end token 0."""
+    """A policy whose tokens are characters: a turn is its text and the end token 0, its experts the turn's number."""
 
     def __init__(self, script: Script) -> None:
         self.script = script
@@ -48,10 +50,15 @@ class Scripted:
         if request.repetition is not None and (end := first_repetition(ids, request.repetition)) is not None:
             ids, reason = ids[:end], FinishReason.REPETITION
         logprobs = tuple(-1.0 - turn for _ in ids)
+        routing = Routing.of(np.full((len(request.prompt_ids) + len(ids) - 1, 1, 1), turn))
         return Sample(
             id=request.id,
             prompt_ids=request.prompt_ids,
-            segments=(Segment(token_ids=ids, logprobs=logprobs, weight_version=4, temperature=request.temperature),),
+            segments=(
+                Segment(
+                    token_ids=ids, logprobs=logprobs, weight_version=4, temperature=request.temperature, routing=routing
+                ),
+            ),
             finish_reason=reason,
             text="".join(map(chr, ids)).rstrip("\0"),
         )
@@ -359,6 +366,21 @@ def test_an_episode_pauses_behind_the_turn_that_reaches_its_tokens(env):
     assert [len(step) for step in requests] == [4, 4, 4, 4]
     assert {state["siblings"][0]["finish_reason"] for state in states} == {"paused"}
     assert all(state["siblings"][0]["score"] is None for state in states)
+
+
+def test_the_last_turn_of_each_context_alone_carries_its_experts_whatever_paused_in_between(env):
+    group, _, states = over_steps(env, adds, segment_tokens=12, context="discard_all", max_context=40)
+    sample = group.samples[0].sample
+    assert len(states) == 3, "it paused behind every second turn"
+    # a round is 14 tokens: behind two there is room for a turn of 12, behind three there is not
+    turns = [part.routing and int(part.routing.array()[0, 0, 0]) for part in sample.segments if part.is_sampled]
+    assert turns == [None, None, 2, None, None, 5, None, 7]
+    assert all(part.routing is None for part in sample.segments if not part.is_sampled)
+    for context_ids, parts in sample.sequences:
+        num_known = len(context_ids) + sum(len(part.token_ids) for part in parts) - 1
+        assert parts[-1].routing.array().shape == (num_known, 1, 1)
+    paused = [[bool(part["routing"]) for part in s["siblings"][0]["segments"] if part["is_sampled"]] for s in states]
+    assert paused == [[False, True], [False, False, True, True], [False, False, True, False, False, True]]
 
 
 def test_a_sibling_that_has_ended_waits_with_its_score(env):

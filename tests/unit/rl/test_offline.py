@@ -101,6 +101,7 @@ def test_the_command_prints_both_numbers_and_says_that_they_are_equal(run, capsy
     assert main([str(run), "3", "--json", "learner.tau=0.5"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["changed"] == ["learner.tau"] and found["learner"]["grad_norm"]["logged"] > 0
+    assert found["learner"]["routing_flip_frac"] == found["learner"]["router_aux"] == {"replayed": None, "logged": None}
 
 
 def refused(capsys, *arguments: str) -> str:

@@ -24,7 +24,7 @@ from rl.deal import sample_trees
 from rl.forward import logprobs
 from rl.learner import Learner
 from rl.packing import MicroBatch, pack
-from rl.routing import RoutingReplay, check_replay, first_siblings, routers_of, routing_of
+from rl.routing import RoutingReplay, check_replay, newest_siblings, routers_of, routing_of
 from rollout.routing import Routing
 from rollout.types import Sample, Segment
 from tests.families.shapes import FAMILIES, Family, config_of
@@ -69,7 +69,7 @@ def packed(samples: Sequence[LearningSample]) -> MicroBatch:
 
 
 def told_to(micro: MicroBatch, samples: Sequence[LearningSample]) -> Tensor:
-    return routing_of(micro, samples, first_siblings(samples))
+    return routing_of(micro, samples, newest_siblings(samples))
 
 
 def chosen_alone(model: Any, one: LearningSample) -> Routing:
@@ -98,6 +98,20 @@ def test_positions_get_the_experts_of_their_own_sample_and_a_prompt_those_of_its
     assert found.shape == (1, 14, 1, 1)
     # prompt 3 4 5 | 6 7 8 2 | 9 2 | 10 11 12 13 2: nothing is predicted behind a last token
     assert found.flatten().tolist() == [0, 1, 2, 3, 4, 5, -1, 103, -1, 203, 204, 205, 206, -1]
+
+
+def test_a_prompt_is_replayed_as_the_newest_weights_routed_it_in_whichever_rows_its_siblings_stand() -> None:
+    told = [
+        dataclasses.replace(
+            one, routing=Routing.of(100 * i + np.arange(2 + len(one.token_ids))[:, None, None]), routed_by=version
+        )
+        for i, (one, version) in enumerate(zip(SAMPLES, (3, 4, 4), strict=True))
+    ]
+    newest = newest_siblings(told)
+    together = routing_of(packed(told), told, newest).flatten().tolist()
+    assert together == [100, 101, 102, 3, 4, 5, -1, 103, -1, 203, 204, 205, 206, -1]
+    alone = [routing_of(packed([one]), [one], newest).flatten().tolist() for one in told]
+    assert alone == [together[:7], [*together[:3], *together[7:9]], [*together[:3], *together[9:]]]
 
 
 def test_what_a_response_was_not_sampled_behind_is_left_to_the_learner() -> None:
@@ -216,9 +230,9 @@ def test_old_logprobs_updates_and_layers_that_are_computed_again_see_the_same_ex
 def test_a_response_has_the_experts_of_the_last_segment_that_was_sampled() -> None:
     first, second = (Routing.of(np.full((n, 2, 2), n)) for n in (3, 7))
 
-    def segment(routing: Routing | None, **changes: Any) -> Segment:
+    def segment(routing: Routing | None, *, version: int, **changes: Any) -> Segment:
         return Segment(
-            token_ids=(5, 6), logprobs=(-1.0, -1.0), weight_version=1, temperature=1.0, routing=routing, **changes
+            token_ids=(5, 6), logprobs=(-1.0, -1.0), weight_version=version, temperature=1.0, routing=routing, **changes
         )
 
     from rl.batch import _learning_samples
@@ -226,9 +240,13 @@ def test_a_response_has_the_experts_of_the_last_segment_that_was_sampled() -> No
 
     whole = Sample(
         id="s", prompt_ids=(1, 2), finish_reason=FinishReason.STOP, text="",
-        segments=(segment(first), segment(second, context_ids=(1, 2, 3, 4)), segment(None, is_sampled=False)),
+        segments=(
+            segment(None, version=5), segment(first, version=6), segment(second, version=7, context_ids=(1, 2, 3, 4)),
+            segment(None, version=7, is_sampled=False),
+        ),
     )  # fmt: skip
-    assert [one.routing for one in _learning_samples(whole, 0, range(2), 0.5, None)] == [first, second]
+    found = list(_learning_samples(whole, 0, range(2), 0.5, None))
+    assert [(one.routing, one.routed_by) for one in found] == [(first, 6), (second, 7)]
 
 
 # -- balance ----------------------------------------------------------------------------------------------------------

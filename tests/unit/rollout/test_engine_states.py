@@ -88,7 +88,11 @@ class Idle(VLLMEngine):
         return SimpleNamespace(
             has_unfinished_requests=lambda: False, collective_rpc=lambda method, args=(): [None],
             reset_prefix_cache=lambda: True, abort_request=lambda ids: None,
+            engine_core=SimpleNamespace(shutdown=lambda: None),
         )  # fmt: skip
+
+    def _prepare(self) -> None:
+        pass
 
 
 @pytest.fixture

@@ -17,11 +17,29 @@ SETTINGS = EngineSettings(
 )  # fmt: skip
 
 
+class Core:
+    """What vLLM keeps of an engine; `ended` says what became of it."""
+
+    def __init__(self) -> None:
+        self.ended: list[str] = []
+        self._finalizer = SimpleNamespace(detach=lambda: self.ended.append("left to the others"))
+
+    def shutdown(self) -> None:
+        self.ended.append(f"shut down by {threading.current_thread().name}")
+
+
 class Idle(VLLMEngine):
     """Decodes nothing; `on_worker` runs what it is given on the engine's thread."""
 
     def _build(self) -> Any:
-        return SimpleNamespace(has_unfinished_requests=lambda: False, collective_rpc=lambda method, args: [args[0]()])
+        self.core = Core()
+        return SimpleNamespace(
+            has_unfinished_requests=lambda: False, collective_rpc=lambda method, args: [args[0]()],
+            engine_core=self.core,
+        )  # fmt: skip
+
+    def _prepare(self) -> None:
+        pass
 
 
 def every_call(engine: VLLMEngine) -> None:
@@ -85,3 +103,29 @@ def test_a_call_that_was_queued_behind_the_fall_hears_of_it_too():
     for caller in callers:
         caller.join()
     assert len(told) == 5 and all("gone" in text for text in told)
+
+
+def test_what_vllm_keeps_once_for_a_process_ends_with_the_last_engine_and_before_close_returns():
+    first, second = Idle(SETTINGS), Idle(SETTINGS)
+    second.close()
+    assert (first.core.ended, second.core.ended) == ([], ["left to the others"])
+    first.close()
+    assert first.core.ended == ["shut down by vllm-engine"]
+    third = Idle(SETTINGS)
+    with pytest.raises(EngineBroken):
+        third.on_worker("f", lambda: (_ for _ in ()).throw(EngineBroken("gone")))
+    third._thread.join()
+    assert third.core.ended == first.core.ended
+
+
+def test_an_engine_that_is_refused_after_vllm_built_it_leaves_nothing_behind():
+    cores = []
+
+    class Refused(Idle):
+        def _prepare(self) -> None:
+            cores.append(self.core)
+            raise ValueError("no routers")
+
+    with pytest.raises(ValueError, match="no routers"):
+        Refused(SETTINGS)
+    assert cores[0].ended == ["shut down by vllm-engine"]
