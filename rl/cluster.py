@@ -127,7 +127,7 @@ class Cluster:
             await self._learner.ask("__ray_ready__", setting="start_seconds")
 
     def _create_engines(self) -> None:
-        """The processes of engines that are missing; they take no memory of a GPU until they begin."""
+        """The processes of engines that are missing; they do not initialise CUDA until they begin."""
         for i in range(self.config.engine.num_engines):
             if i not in self._engines and i not in self._spare:
                 self._spare[i] = self._processes.start(
