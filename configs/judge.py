@@ -71,7 +71,7 @@ class JudgeConfig(Section):
     max_answer_chars: Positive = 6000
     """Longer answers are cut in the middle, or fail."""
     too_long: Literal["cut", "fail"] = "cut"
-    """`cut`: show head and tail, and flag it. `fail`: no verdict; such an answer is worth 0."""
+    """`cut`: show head and tail, and flag it. `fail`: no verdict; such an answer is worth 0. `quote` always fails."""
     calibration: CalibrationConfig = CalibrationConfig()
     """Which judge counts."""
 

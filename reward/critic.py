@@ -131,9 +131,12 @@ class GroupCritic:
         )
         seconds = time.monotonic() - start
         provenance = {"judge": self.judge.name, "rubric": rubric.label}
-        for i in barred:
+        for i, said in barred.items():
+            zero = Score(
+                status=Status.OK, value=0.0, flags=frozenset({"barred"}), detail=str(said)[:500], provenance=provenance
+            )
             for sibling in players[i].siblings:
-                scores[sibling] = Score(status=Status.OK, value=0.0, flags=frozenset({"barred"}), provenance=provenance)
+                scores[sibling] = zero
         players = [player for i, player in enumerate(players) if i not in barred]
         names = [f"#{player.siblings[0]}" for player in players]
         ranked = self._ranked(names, without(barred, matches), seconds=seconds, provenance=provenance)
@@ -201,7 +204,9 @@ class GroupCritic:
             flags = frozenset().union(*(match.flags for match in own)) | ({"unopposed"} if not own else set())
             cases = tuple(_case(player, match, names) for match in own)
             common = {"flags": flags, "seconds": seconds, "provenance": provenance, "cases": cases}
-            if own and (not num_decided or num_decided < self.settings.min_decided_frac * len(own)):
+            if not own and len(names) > 1:
+                scores.append(Score(status=Status.JUDGE_FAILED, detail="its opponents were barred", **common))
+            elif own and (not num_decided or num_decided < self.settings.min_decided_frac * len(own)):
                 causes = sorted({cause for match in own for cause in match.failures})
                 detail = f"{len(own) - num_decided} of {len(own)} comparisons have no verdict ({'; '.join(causes)})"
                 scores.append(Score(status=Status.JUDGE_FAILED, detail=detail[:500], **common))

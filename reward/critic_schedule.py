@@ -43,9 +43,10 @@ def pairs_to_compare(num_players: int, *, num_opponents: int, key: str) -> tuple
 
 
 def calls_bound(num_siblings: int, *, num_opponents: int, num_retries: int = 1) -> int:
-    """Most judge calls that one group can cost: both orders of every pair, each with its retries."""
+    """Most judge calls that one group can cost: both orders of every pair and the controls of who provoked the judge
+    (reward/provoked.py: one of each answer and one of the question), each with its retries."""
     pairs = pairs_to_compare(num_siblings, num_opponents=num_opponents, key="")
-    return 2 * (1 + num_retries) * len(pairs)
+    return (1 + num_retries) * (2 * len(pairs) + num_siblings + 1)
 
 
 def _pair(a: int, b: int) -> tuple[int, int]:

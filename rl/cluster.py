@@ -30,7 +30,7 @@ from rl.ahead import Ahead, Drawn
 from rl.bundles import bundle_of_rank
 from rl.checkpoint import PublishedWeights
 from rl.faults import HandedLost, PhaseError
-from rl.handover import HandOver, ask_all
+from rl.handover import HandOver, settled
 from rl.personas import Personas
 from rl.policy import ServedPolicy
 from rl.processes import Process, StartsProcesses
@@ -86,7 +86,7 @@ class Cluster:
         self._residents = Residents(is_tight=False)
         self._learner: Process | None = None
         self._engines: dict[int, Process] = {}  # by bundle
-        self._spare: dict[int, Process] = {}  # engines that have imported vLLM and serve nothing yet
+        self._spare: dict[int, Process] = {}  # engines that have imported vLLM and have not begun
 
     async def __aenter__(self) -> Cluster:
         await self._processes.__aenter__()
@@ -127,7 +127,7 @@ class Cluster:
             await self._learner.ask("__ray_ready__", setting="start_seconds")
 
     def _create_engines(self) -> None:
-        """The processes of engines that are missing; they take no memory of a GPU until they begin."""
+        """The processes of engines that are missing; they do not initialise CUDA until they begin."""
         for i in range(self.config.engine.num_engines):
             if i not in self._engines and i not in self._spare:
                 self._spare[i] = self._processes.start(
@@ -139,15 +139,27 @@ class Cluster:
                 )
 
     async def _start_engines(self, folder: Path, *, quantised: bool = True) -> None:
-        """Start the engines that are missing, from a folder, packed INT4 or BF16, which they serve at first."""
+        """Start the engines that are missing, from a folder, packed INT4 or BF16, which they serve at first.
+
+        One that has not begun when this fails or is cancelled, and was not lost, is stopped: inside its constructor it
+        could not be asked to sleep, and the learner may need the memory that it takes.
+        """
         self._create_engines()
         if not self._spare:
             return
         self.handover.forget()
         settings = engine_settings(self.config, folder, self.chat, quantised=quantised)
-        begun, self._spare = self._spare, {}
-        self._engines |= begun
-        await ask_all(list(begun.values()), "begin", settings, setting="start_seconds")
+
+        async def begin(i: int, engine: Process) -> None:
+            await engine.ask("begin", settings, setting="start_seconds")
+            self._engines[i] = self._spare.pop(i)
+
+        try:
+            await settled([begin(i, engine) for i, engine in self._spare.items()])
+        except BaseException:
+            for i in [i for i, engine in self._spare.items() if not engine.failure]:
+                self._processes.stop(self._spare.pop(i))
+            raise
 
     def _stop_engines(self) -> None:
         for engine in self._engines.values():
@@ -165,11 +177,14 @@ class Cluster:
         self._blame_the_learner()
         if not self.learner.is_lost:
             await self.learner.look()
-        lost = {i for i, engine in self._engines.items() if engine.failure}
+        there = self._engines | self._spare
+        lost = {i for i, engine in there.items() if engine.failure}
         if not lost and not self.learner.is_lost:
             lost = set(self._engines)
         for i in lost:
-            self._processes.stop(self._engines.pop(i))
+            self._processes.stop(there[i])
+            self._engines.pop(i, None)
+            self._spare.pop(i, None)
         is_undrawn = self.ahead.is_undrawn or self.ahead.step not in (None, self.place.step)
         is_rewound = self.learner.is_lost or self.learner.has_moved or is_undrawn
         if self.learner.is_lost:

@@ -32,7 +32,7 @@ import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from rollout.quant.checkpoint import replace_folder
 
@@ -44,6 +44,7 @@ SAMPLE_BYTES, NUM_SAMPLES = 1 << 16, 1 << 10
 """Of a file: what is compared of it, evenly spaced, and its end."""
 FULL_BYTES = 1 << 20
 """A disk with less room is full: whoever wrote there when it ran out filled it to the last block."""
+ROOM, ROOM_FOR_COPIES = "make room there", "give that node room there (TMPDIR)"
 ROOM_FOR_SCRATCH = "give that node room there (TMPDIR), or let it see the folder that is to be written"
 SCRATCH = "scratch-"
 """What names of scratch folders begin with; those of what was fetched are a hash."""
@@ -84,7 +85,8 @@ class Shelf:
         for left in folder.parent.glob(f".{glob.escape(folder.name)}.*.partial"):
             shutil.rmtree(left, ignore_errors=True)
         staging = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.partial")
-        staging.mkdir()
+        with _told_if_full(folder, folder.parent, ROOM):
+            staging.mkdir()
         return staging
 
     def write(self, folder: Path, name: str, offset: int, piece: bytes) -> None:
@@ -93,13 +95,14 @@ class Shelf:
         if not folder.is_dir():
             raise FileNotFoundError(f"{folder} is gone: what was to be written there was given up")
         file = folder / name
-        for parent in reversed(file.relative_to(folder).parents[:-1]):  # not `parents=True`, which would make it again
-            (folder / parent).mkdir(exist_ok=True)
-        with _told_if_full(file, file.parent, "make room there"), file.open("r+b" if offset else "wb") as stream:
-            stream.seek(offset)
-            stream.write(piece)
-            stream.flush()
-            os.fsync(stream.fileno())
+        with _told_if_full(file, folder, ROOM):
+            for parent in reversed(file.relative_to(folder).parents[:-1]):  # not `parents=True`: would make it again
+                (folder / parent).mkdir(exist_ok=True)
+            with file.open("r+b" if offset else "wb") as stream:
+                stream.seek(offset)
+                stream.write(piece)
+                stream.flush()
+                os.fsync(stream.fileno())
 
     def append(self, file: Path, text: bytes) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -114,7 +117,8 @@ class Shelf:
     def mark(self, folder: Path) -> Path:
         """A new file that whoever sees this folder, which is there, sees."""
         mark = folder / f".{uuid.uuid4().hex}.mark"
-        mark.touch()
+        with _told_if_full(mark, folder, ROOM):
+            mark.touch()
         return mark
 
     def unmark(self, mark: Path) -> None:
@@ -163,7 +167,7 @@ class Folders:
             OSError: this node, or the driver's, has no room; says which, and what to do.
         """
         if self.sees(folder):
-            with _told_if_full(folder, folder, "make room there"):
+            with _told_if_full(folder, folder, ROOM):
                 yield folder
             return
         with self.scratch() as made:
@@ -180,7 +184,7 @@ class Folders:
             OSError: as `added_to`.
         """
         if self.sees(folder.parent):
-            with _told_if_full(folder, folder.parent, "make room there"):
+            with _told_if_full(folder, folder.parent, ROOM):
                 yield folder
             return
         with self.scratch() as made:
@@ -213,7 +217,8 @@ class Folders:
         with self._lock(key, fcntl.LOCK_EX):
             self._sweep(f"{SCRATCH}*", but=key)
             made = self._place / key
-            made.mkdir()
+            with _told_if_full(made, self._place, ROOM_FOR_COPIES):
+                made.mkdir()
             try:
                 yield made
             finally:
@@ -227,9 +232,10 @@ class Folders:
 
         Raises:
             BlockingIOError: somebody else holds it, and `how` says not to wait.
-            OSError: the place is not this user's alone; says what to do.
+            OSError: the place is not this user's alone, or has no room; says what to do.
         """
-        with contextlib.suppress(FileExistsError):
+        told = _told_if_full(self._place, self._place.parent, ROOM_FOR_COPIES)
+        with told, contextlib.suppress(FileExistsError):
             self._place.mkdir(mode=0o700)
         facts = self._place.lstat()  # in a folder for everybody's temporary files anybody may have made it
         if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.getuid() or facts.st_mode & 0o077:
@@ -239,9 +245,11 @@ class Folders:
             )
         file = self._place / f"{key}.lock"
         while True:
-            with file.open("ab") as lock:
+            with _told_if_full(file, self._place, ROOM_FOR_COPIES):
+                lock = file.open("a+b")  # NFS lends a lock that is shared to readers alone
+            with lock:
                 fcntl.flock(lock, how)
-                if os.fstat(lock.fileno()).st_nlink:  # whoever held it may have deleted it: the next one's is another
+                if _is_there(file, lock):  # whoever held it may have deleted it: the next one's is another
                     yield
                     return
 
@@ -296,18 +304,26 @@ class Folders:
 def _told_if_full(what: Path, place: Path, remedy: str) -> Iterator[None]:
     """Around what writes into a place of this node: that its disk is full is told with the node's name.
 
-    safetensors says so in words alone, and deletes what it wrote. torch says that a file has another length than it
-    expected: what fails where there is no room left fails for that.
+    safetensors says so in words alone, and deletes what it wrote. torch says, by a RuntimeError, that a file is not
+    as long as it expected: where there is no room left, it fails for that.
     """
     try:
         yield
     except Exception as error:
         is_told = any(os.strerror(number) in str(error) for number in (errno.ENOSPC, errno.EDQUOT))
-        if not is_told and shutil.disk_usage(place).free >= FULL_BYTES:
+        if not is_told and not (isinstance(error, RuntimeError) and shutil.disk_usage(place).free < FULL_BYTES):
             raise
         raise OSError(
             f"{what} could not be written: {place} on node {os.uname().nodename} is full ({error}); {remedy}"
         ) from error
+
+
+def _is_there(file: Path, opened: IO[bytes]) -> bool:
+    """Whether a file is the one that was opened. NFS renames what is deleted while it is open."""
+    try:
+        return os.path.samestat(os.fstat(opened.fileno()), file.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _has(file: Path, facts: tuple[int, str]) -> bool:

@@ -40,7 +40,7 @@ MAX_HEARD = MAX_CALLS_A_TURN
 """The first calls of a turn, of which questions are answered, all at once: environments with a limit run no more."""
 MAX_ANSWER_CHARS = 8192
 """Characters that are kept of an answer: a server need not keep to `persona.max_tokens`."""
-_SAYS_NOTHING: frozenset[Cause] = frozenset({"refused", "unreadable", "too_long"})
+_SAYS_NOTHING: frozenset[Cause] = frozenset({"refused", "unreadable", "no_room"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -54,5 +54,8 @@ def placed(kind: type, *, log: Path | None) -> type:
             with self._folders.replaced(folder) as here:
                 super().export(here)
 
+    for name in ("begin", "save", "load", "export"):
+        if not hasattr(kind, name):
+            delattr(Placed, name)
     Placed.__name__, Placed.__qualname__, Placed.__doc__ = kind.__name__, kind.__qualname__, kind.__doc__
     return Placed

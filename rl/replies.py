@@ -38,12 +38,12 @@ async def reply_of(
         alone: without `model.system_prompt`; a judge has it, as the policy learns to judge with it.
 
     Raises:
-        NoReply: it is too long for the context.
+        NoReply: the context has no room for it.
     """
     prompt_ids = chat.prompt_ids(request.messages, alone=alone)
     if len(prompt_ids) + request.max_tokens > context_length:
         raise NoReply(
-            "too_long",
+            "no_room",
             f"{len(prompt_ids)} tokens and a reply of {request.max_tokens} exceed model.context_length = "
             f"{context_length}; lower {shortened_by}, or raise the context",
         )

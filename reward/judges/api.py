@@ -33,8 +33,10 @@ __all__ = [
     "Pair",
 ]
 
-Cause = Literal["unreadable", "truncated", "timeout", "refused", "too_long", "unavailable", "no_label"]
-"""Why there is no reply, or no verdict. `unavailable`: the endpoint could not be reached or answered with an error."""
+Cause = Literal["unreadable", "truncated", "timeout", "refused", "too_long", "no_room", "unavailable", "no_label"]
+"""Why there is no reply, or no verdict. `too_long`: a text is longer than a setting of the judge's allows. `no_room`:
+request and reply are longer than the model's context. `unavailable`: the endpoint could not be reached or answered with
+an error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +83,7 @@ class JudgeReply:
 
 
 Generate = Callable[[Sequence[JudgeRequest]], Awaitable[Sequence[JudgeReply]]]
-"""From requests to replies, in order. Raises NoReply for a request that cannot be answered, e.g. "too_long"."""
+"""From requests to replies, in order. Raises NoReply for a request that cannot be answered, e.g. "no_room"."""
 
 
 class NoReply(Exception):
@@ -126,6 +128,8 @@ class Comparison:
     """Which answer is better."""
     flags: frozenset[str] = frozenset()
     """For people: "cut" where a text was shown in part, "mandatory" where a mandatory criterion decided."""
+    is_by_code: bool = False
+    """Code decided it alone: no judge was shown the answers."""
 
 
 @dataclass(slots=True)

@@ -178,11 +178,11 @@ class Endpoint:
 
 
 def _cause(status: int, raw: bytes, trouble: str) -> Cause:
-    """What a status means that will not pass; "unavailable" is ours, the others are of what was sent."""
+    """What a status means that will not pass; "refused" is of the texts that were sent, the others are ours."""
     if status in (400, 422) and _FILTERED.search(raw):
         return "refused"
     is_long = status in (400, 413, 422) and any(word in trouble.lower() for word in _TOO_LONG)
-    return "too_long" if is_long else "unavailable"
+    return "no_room" if is_long else "unavailable"
 
 
 def _read(raw: bytes) -> JudgeReply:

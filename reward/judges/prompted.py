@@ -5,7 +5,8 @@ functions. Each call of it carries one request, so that a deadline and a failure
 by themselves. The number of calls in flight is bounded.
 
 A reply that is no verdict is asked for once more with another seed, and where it was cut off with twice the tokens.
-After that the pair is undecided. Refused and too long are not retried: the second answer would be the same.
+After that the pair is undecided. What is refused, too long or without room in the context is not retried: the second
+answer would be the same.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from gyms.chat.checks import CHECKS
@@ -65,7 +66,7 @@ class PromptSettings:
     max_answer_chars: int = 6000
     """Longer answers are cut in the middle, or fail."""
     too_long: Literal["cut", "fail"] = "cut"
-    """`cut`: show head and tail, and flag it. `fail`: no verdict, cause `too_long`."""
+    """`cut`: show head and tail, and flag it. `fail`, and always in `quote`: no verdict, cause `too_long`."""
     special_tokens: tuple[str, ...] = ()
     """The judge's special tokens, broken up wherever a text holds one."""
 
@@ -113,7 +114,7 @@ class PromptedJudge:
             return Comparison(outcome=Outcome.TIE, flags=frozenset({"identical"}))
         by_code = code_verdict(pair)
         if pair.rubric and (not pair.rubric.asked or any(by_code.broken_by.values())):
-            return _comparison(by_code, pair.rubric, is_cut=False)
+            return replace(_comparison(by_code, pair.rubric, is_cut=False), is_by_code=True)
         prompt = PairPrompt(
             key=f"{settings.seed}/{pair.key}",
             question=pair.question,
@@ -163,8 +164,10 @@ class PromptedJudge:
             except UnreadableVerdict as error:
                 failure = JudgeFailed("unreadable", str(error))
             except NoReply as error:
+                if attempt and error.cause == "no_room":
+                    break  # the first try had room: what is told is why there was a second
                 failure = JudgeFailed(error.cause, error.detail)
-                if error.cause in ("refused", "too_long"):
+                if error.cause in ("refused", "no_room"):
                     break
         raise failure
 

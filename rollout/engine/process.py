@@ -1,6 +1,6 @@
 """An engine in a process of its own, which is there before it is known what it serves.
 
-Most of an engine's start is the import of vLLM: it needs no weights and takes no memory of a GPU. So a run creates the
+Most of an engine's start is the import of vLLM: it needs no weights and does not initialise CUDA. So a run creates the
 process early, and says later what to `begin` with.
 """
 
@@ -21,9 +21,10 @@ class EngineProcess(VLLMEngine):
         check_version()
         prepare_environment()
         gc.disable()  # thousands of modules hold no garbage, and looking for it between them takes a fifth of the time
-        import vllm.v1.engine.llm_engine  # noqa: F401
-
-        gc.enable()
+        try:
+            import vllm.v1.engine.llm_engine  # noqa: F401
+        finally:
+            gc.enable()
         self._has_begun = False
 
     def begin(self, settings: EngineSettings) -> None:

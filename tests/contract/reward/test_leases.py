@@ -21,11 +21,7 @@ from reward.seat import REPLAY_DIFFERS
 from tests.contract.reward.processes import children, wait_until
 
 FILE = Path(__file__).parent / "bad_environments.py"
-
-
 TASK = Task(id="t", prompt=(message("user", "?"),))
-
-
 _names = itertools.count()
 
 

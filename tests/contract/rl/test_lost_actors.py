@@ -53,6 +53,8 @@ def cluster_of_ray() -> Iterator[None]:
 
 class RefusingLearner(MortalLearner):
     def export(self, folder: Any) -> None:
+        """Fails once the engines are there: Ray starts them all from one process."""
+        wait_for(lambda: len(children_named(os.getppid(), "ray::MortalEngine")) == NUM_ENGINES)
         raise ValueError("the disk is full")
 
 

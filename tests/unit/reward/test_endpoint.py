@@ -136,7 +136,7 @@ def test_what_may_pass_is_tried_again_within_bounds(serve: Callable[..., Server]
     [
         (401, b"who are you?", "unavailable"),
         (404, b"no such model", "unavailable"),
-        (400, b"This model's maximum context length is 4096 tokens", "too_long"),
+        (400, b"This model's maximum context length is 4096 tokens", "no_room"),
         (307, b"", "unavailable"),
         (400, FILTERED, "refused"),
         (422, FILTERED, "refused"),

@@ -11,14 +11,18 @@ from typing import Any
 import pytest
 
 from gyms.api import Score, Status, Task, message
+from gyms.chat.checks import CHECKS
 from gyms.critic.verdict import Outcome
 from reward.critic import CriticSettings, GroupCritic, SelfCritic
-from reward.judges.api import JudgeFailed, Pair
+from reward.critic_schedule import pairs_to_compare
+from reward.judges.api import JudgeFailed, JudgeReply, JudgeRequest, Pair
 from reward.judges.endpoint import Endpoint, EndpointSettings
 from reward.judges.prompted import PromptSettings
-from reward.rubric import load_rubric
+from reward.provoked import HARMLESS
+from reward.rubric import Criterion, Rubric, load_rubric
 from tests.answering import answering, said
-from tests.unit.reward.scripted_judges import Scripted, Table, prefers
+from tests.unit.reward.judged import judged
+from tests.unit.reward.scripted_judges import Scripted, Table, answers_in, prefers, verdict
 
 TASK = Task(id="t", prompt=(message("user", "Why is the sky blue?"),))
 MASKED = (Status.JUDGE_FAILED, None)
@@ -49,9 +53,46 @@ def test_answers_that_are_refused_beside_any_other_are_worth_0_and_the_others_ar
     scores, metrics = judged_by(refuses("bomb"), "a bomb", *well, "another bomb")
     for score in (scores[0], scores[-1]):
         assert (score.status, score.value, score.flags) == (Status.OK, 0.0, {"barred"})
+        assert score.detail == "refused: filtered"
     found = [(score.status, score.value) for score in scores[1:-1]]
     assert found == [(Status.OK, score.value) for score in judged_by(longer, *well)[0]]
     assert metrics["judge/barred"] == 2 and metrics["judge/masked"] == 0
+
+
+def test_an_answer_whose_opponents_are_all_barred_is_masked_where_others_were_compared() -> None:
+    """Among eight, each meets three. What is known of it is nothing, and one half would be more than losers have."""
+    schedule = pairs_to_compare(8, num_opponents=3, key="0/g")
+    bombs = {i + j for i, j in schedule if 0 in (i, j)}
+    responses = [f"a bomb {i}" if i in bombs else "x" * (i + 1) for i in range(8)]
+    scores, metrics = judged_by(refuses("bomb"), *responses)
+    assert (scores[0].status, scores[0].value, scores[0].detail) == (*MASKED, "its opponents were barred")
+    assert all(scores[i].value == 0.0 for i in bombs) and len(bombs) == metrics["judge/barred"] == 3
+    assert all(scores[i].status is Status.OK and scores[i].value for i in range(1, 8) if i not in bombs)
+
+
+def test_an_answer_that_is_refused_is_worth_0_where_code_decides_one_of_its_pairs_and_one_call_fails() -> None:
+    """A pair that code decides says nothing of what the judge takes, nor does a server that is busy for once."""
+    busy_for: list[str] = []
+
+    def say(request: JudgeRequest) -> str | Exception:
+        a, b = answers_in(request)
+        if "bomb" not in a + b:
+            return verdict(request, "A" if len(a) > len(b) else "B")
+        busy_for.append(request.id)
+        return JudgeFailed("unavailable", "busy") if len(busy_for) == 1 else JudgeFailed("refused", "filtered")
+
+    no_list = Criterion(id="prose", text="No list.", check="no_list", mandatory=True)
+    rubric = Rubric(label="r@1", criteria=(*load_rubric("core").criteria, no_list))
+    critic = SelfCritic(Scripted(say), CriticSettings(), prompt=PromptSettings(num_retries=0))
+    answers = ["a bomb", "- a list\n- of two", "air", "dust in the air"]
+    scores = asyncio.run(critic.judge_group("g", TASK, answers, rubric))
+    assert (scores[0].status, scores[0].value, scores[0].flags) == (Status.OK, 0.0, {"barred"})
+    assert (scores[1].value or 0) < (scores[2].value or 0) < (scores[3].value or 0)
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_harmless_answers_pass_every_check_so_that_code_decides_no_control(check: str) -> None:
+    assert all(map(CHECKS[check], HARMLESS))
 
 
 def test_a_question_that_is_refused_is_nobodys_fault() -> None:
@@ -60,7 +101,13 @@ def test_a_question_that_is_refused_is_nobodys_fault() -> None:
     assert metrics["judge/barred"] == 0
 
 
-@pytest.mark.parametrize("cause", ["unavailable", "timeout", "unreadable", "truncated"])
+def test_a_question_that_is_refused_costs_one_control() -> None:
+    judge = Scripted(lambda request: JudgeFailed("refused", "filtered"))
+    judged(judge, [f"answer {i}" for i in range(8)])
+    assert len(judge.requests) == 24 + 1
+
+
+@pytest.mark.parametrize("cause", ["no_room", "unavailable", "timeout", "unreadable", "truncated"])
 def test_what_fails_for_another_reason_than_a_text_is_not_asked_for_a_culprit(cause: str) -> None:
     judge = Scripted(lambda request: JudgeFailed(cause, "no"))  # type: ignore[arg-type]
     critic = SelfCritic(judge, CriticSettings(), prompt=PromptSettings(num_retries=0))
@@ -81,6 +128,20 @@ def test_an_answer_that_is_too_long_for_a_judge_that_cuts_none_is_worth_0() -> N
     scores = asyncio.run(critic.judge_group("g", TASK, ["x" * 9999, "short", "shorter"], load_rubric("core")))
     assert (scores[0].status, scores[0].value) == (Status.OK, 0.0)
     assert [score.status for score in scores[1:]] == [Status.OK] * 2 and (scores[2].value or 0) > (scores[1].value or 0)
+
+
+def test_a_verdict_that_is_cut_off_and_has_no_room_for_twice_the_tokens_masks() -> None:
+    """The judge's reply is its own: what it could not be told again is no fault of the answers."""
+
+    def say(request: JudgeRequest) -> JudgeReply | Exception:
+        if "xxx" not in str(request.messages):
+            return JudgeReply(text=verdict(request, "A"))
+        is_first = request.max_tokens == 10
+        return JudgeReply(text="{", is_truncated=True) if is_first else JudgeFailed("no_room", "the context is full")
+
+    scores = judged(Scripted(say), ["x" * 900, "x" * 901], prompt=PromptSettings(max_tokens=10))
+    assert [(score.status, score.value) for score in scores] == [MASKED] * 2
+    assert all("truncated: the reply was cut off after 10" in score.detail for score in scores)
 
 
 FILTERS = [

@@ -103,16 +103,19 @@ class SmallLearner:
 
 
 class Here:
-    """A process that is none. `fault` is what a call of it comes to, after `num_spared` others."""
+    """A process that is none. `fault` is what a call of it comes to, after `num_spared` others and `busy_until`."""
 
     def __init__(self, name: str, inside: Any, check: Callable[[], None]) -> None:
         self.name, self.inside, self._check = name, inside, check
         self.failure: Exception | None = None
         self.fault: Exception | None = None
         self.num_spared = 0
+        self.busy_until = asyncio.Event()
+        self.busy_until.set()
 
     async def ask(self, method: str, *args: Any, setting: str, **kwargs: Any) -> Any:
         await asyncio.sleep(0)
+        await self.busy_until.wait()
         if self.fault is not None:
             if self.num_spared == 0:
                 self.failure, self.fault = self.fault, None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,28 @@ def test_an_engine_that_is_lost_before_it_begins_is_started_anew_alone(tmp_path:
         assert here.versions() == [0] * NUM_ENGINES
 
     on_a_cluster(tmp_path, work)
+
+
+def test_an_engine_that_has_not_begun_when_the_user_stops_is_stopped_and_those_that_have_make_room_for_the_learner(
+    tmp_path: Path,
+) -> None:
+    """Inside its constructor it could answer no call, and the checkpoint would wait for it."""
+
+    async def work(cluster: Cluster, here: InThisProcess) -> None:
+        here.running["engine 1"].busy_until.clear()
+        turn = asyncio.create_task(generate(cluster, 0))
+        while [here.running[f"engine {i}"].inside.folder for i in (0, 2)] != [tmp_path / "int4"] * 2:
+            await asyncio.sleep(0)
+        turn.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await turn
+        assert here.stopped == ["engine 1"]
+        async with asyncio.timeout(60), cluster.keeping() as learner:
+            await learner.save(tmp_path)
+        await generate(cluster, 1)
+        assert here.versions() == [1] * NUM_ENGINES and here.started[4:] == ["engine 1"]
+
+    on_a_cluster(tmp_path, work, device=CUDA)
 
 
 @pytest.mark.parametrize("fault", [ActorLost("died"), DeadlineExceeded("late"), EngineBroken("broken")])

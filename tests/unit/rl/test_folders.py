@@ -8,8 +8,10 @@ import multiprocessing
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -264,8 +266,12 @@ def test_a_scratch_folder_of_a_process_that_was_killed_makes_room_for_the_next_o
         assert copy.is_dir()  # for the process that is started anew
 
 
-def test_a_lock_that_was_deleted_while_it_was_waited_for_is_no_lock(away: Away, tmp_path: Path) -> None:
-    """Two that wait for who fetches: whoever comes first must not delete what the other one is given."""
+@pytest.mark.parametrize("delete", [Path.unlink, lambda file: file.rename(file.with_name(".nfs01"))], ids=["", "nfs"])
+def test_a_lock_that_was_deleted_while_it_was_waited_for_is_no_lock(
+    away: Away, tmp_path: Path, delete: Callable[[Path], object]
+) -> None:
+    """Two that wait for who fetches: whoever comes first must not delete what the other one is given. NFS only renames
+    what somebody has open."""
     here, file = Folders(away), tmp_path / "temp" / f"k2rl-{os.getuid()}" / "key.lock"
 
     def is_there_when_it_is_ours() -> bool:
@@ -277,8 +283,18 @@ def test_a_lock_that_was_deleted_while_it_was_waited_for_is_no_lock(away: Away, 
             waiting, waits = pool.submit(is_there_when_it_is_ours), f":{file.stat().st_ino} "
             while not any("->" in line and waits in line for line in Path("/proc/locks").read_text().splitlines()):
                 assert not waiting.done()
-            here._delete("key")
+            delete(file)
         assert waiting.result()
+
+
+def test_a_lock_is_open_for_reading_as_nfs_asks_of_a_shared_one_and_for_writing_as_of_an_exclusive_one(
+    away: Away, tmp_path: Path
+) -> None:
+    file = tmp_path / "temp" / f"k2rl-{os.getuid()}" / "key.lock"
+    for how in (fcntl.LOCK_SH, fcntl.LOCK_EX):
+        with Folders(away)._lock("key", how):
+            opened = [int(fd.name) for fd in Path("/proc/self/fd").iterdir() if fd.exists() and fd.samefile(file)]
+            assert [fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE for fd in opened] == [os.O_RDWR]
 
 
 @dataclass(frozen=True)
@@ -312,6 +328,7 @@ def test_a_class_that_knows_of_no_nodes_reads_saves_loads_and_exports_on_one_tha
     settings = Settings(model_folder=RUN / "base", word="my ")
     made: Any = placed(Learner, log=None)(lambda: Folders(away), settings, "seat")
     assert isinstance(made, Learner) and type(made).__name__ == "Learner" and made.seat == "seat"
+    assert not hasattr(made, "begin")  # as the class has none
     made.save(RUN / "step")
     made.text = "moved"
     made.load(RUN / "step")
@@ -347,6 +364,33 @@ def test_a_node_without_room_for_what_is_to_be_written_is_told_with_what_to_do(a
         raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("k2rl-*", "temp on node .* is full .*; give that node room there"),
+        ("scratch-*.lock", "temp/k2rl-.* on node .* is full .*; give that node room there"),
+        ("scratch-*", "temp/k2rl-.* on node .* is full .*; give that node room there"),
+        (".*.partial", "run on node .* is full .*; make room there"),
+        (".*.mark", "run on node .* is full .*; make room there"),
+    ],
+)
+def test_a_disk_that_is_full_before_anything_is_written_is_told_with_what_to_do(
+    away: Away, monkeypatch: pytest.MonkeyPatch, name: str, told: str
+) -> None:
+    def unless_full(make: Callable[..., Any]) -> Callable[..., Any]:
+        def made(path: Path, *args: Any, **kwargs: Any) -> Any:
+            if fnmatch(path.name, name):
+                raise FULL
+            return make(path, *args, **kwargs)
+
+        return made
+
+    for method in ("mkdir", "open", "touch"):
+        monkeypatch.setattr(Path, method, unless_full(getattr(Path, method)))
+    with pytest.raises(OSError, match=told), Folders(away).replaced(RUN / "export") as here:
+        here.mkdir()
+
+
 def test_where_no_room_is_left_what_torch_says_is_told_as_that_and_elsewhere_as_it_is(
     away: Away, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -361,6 +405,8 @@ def test_where_no_room_is_left_what_torch_says_is_told_as_that_and_elsewhere_as_
         raise odd
     with pytest.raises(OSError, match=r"is full .*; make room there$"), Folders().added_to(away.at(RUN / "staging")):
         raise odd
+    with pytest.raises(KeyError, match="a bug"), Folders().added_to(away.at(RUN / "staging")):
+        raise KeyError("a bug")
 
 
 def test_a_full_disk_of_the_drivers_node_is_told_as_that(away: Away, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -111,6 +111,21 @@ def test_calls_of_a_step_that_is_done_again_are_not_counted(chat):
     assert judging.take_metrics()["judge/calls"] == 2 * 24
 
 
+def test_answers_for_which_the_context_has_no_room_are_masked_and_not_worth_0(chat):
+    """The context is ours, and so is how much of it an answer may take."""
+    judging, gyms = judging_of(chat, calibration={"min_accuracy": 0.0, "min_pairs": 1})
+    task = next(entry.gym for entry in gyms if entry.name == "chat").tasks("train")[0]
+
+    async def run():
+        await judging.calibrate(Knowing(chat), 0)
+        return await judging.judge_group("0/1", task, ["a" * 2000, "b" * 2000])
+
+    scores = asyncio.run(run())
+    assert [(score.status, score.value) for score in scores] == [(Status.JUDGE_FAILED, None)] * 2
+    assert all("exceed model.context_length = 2048; lower judge.max_answer_chars" in score.detail for score in scores)
+    assert judging.take_metrics()["judge/barred"] == 0
+
+
 def test_a_judge_that_fails_some_calls_masks_those_samples_and_no_others(chat):
     judging, gyms = judging_of(chat, num_retries=0, calibration={"min_accuracy": 0.0, "min_pairs": 1})
     policy = Knowing(chat, fails_every=5)

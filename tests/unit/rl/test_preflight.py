@@ -77,7 +77,6 @@ class Raises(Sums):
         raise KeyError("no such answer")
 '''
 
-
 TOML = """
 name = "mine"
 num_steps = 2
