@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rollout.engine import tenants
 from rollout.engine.compat import adapt_marlin, check_version, prepare_environment, request_amx
 from rollout.engine.counts import PromptCounts
 from rollout.engine.device import this_device
@@ -38,10 +39,6 @@ from rollout.weights.contract import WeightArtefact
 from rollout.weights.receiver import expected_from_folder, tensors, validate
 
 __all__ = ["EngineBroken", "EngineSettings", "SwapTiming", "VLLMEngine", "WrongState"]
-
-_running: set[VLLMEngine] = set()
-"""Engines of this process. vLLM's process groups and its KV connector are the process's: they go with the last one."""
-_starting_or_ending = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,7 +242,7 @@ class VLLMEngine:
         return self._call(lambda: self._workers.ask(method, *args))
 
     def close(self) -> None:
-        """Stop the thread, and end what vLLM keeps of the engine; of the process, if no other engine runs in it."""
+        """Stop the thread, and end what vLLM keeps of the engine; of the process, if it is the last one there."""
         self._inbox.put(None)
         self._thread.join(timeout=30)
 
@@ -263,16 +260,17 @@ class VLLMEngine:
     # -- the engine's thread ------------------------------------------------------------------------------------------
 
     def _run(self, started: Future[None]) -> None:
-        with _starting_or_ending:
-            _running.add(self)
+        tenants.enter(self)
         try:
             self._llm = self._build()
             self._workers = Workers(self._llm, num=self.settings.tensor_parallel)
             self._prepare()
         except BaseException as error:
             self._dead = error
-            self._release()
-            started.set_exception(error)
+            try:
+                tenants.leave(self, self._llm, num_workers=self.settings.tensor_parallel)
+            finally:
+                started.set_exception(error)  # whoever starts it waits for this
             return
         started.set_result(None)
         try:
@@ -297,19 +295,7 @@ class VLLMEngine:
                 if (item := self._inbox.get()) is not None:
                     item[1].set_exception(EngineBroken(f"the engine's thread has ended: {cause!r}"))
         self._outbox.put(None)  # wakes a poll
-        self._release()
-
-    def _release(self) -> None:
-        """End vLLM's engine now: its finaliser would do so in the middle of a later one's start, or life."""
-        with _starting_or_ending:
-            _running.remove(self)
-            if self._llm is None:
-                return
-            core = self._llm.engine_core
-            if not _running or not self._workers.are_here:
-                core.shutdown()
-            elif hasattr(core, "_finalizer"):  # not in every version of vLLM
-                core._finalizer.detach()  # all that it would end is in use
+        tenants.leave(self, self._llm, num_workers=self.settings.tensor_parallel)
 
     def _build(self) -> Any:
         from vllm import EngineArgs, LLMEngine

@@ -129,3 +129,14 @@ def test_an_engine_that_is_refused_after_vllm_built_it_leaves_nothing_behind():
     with pytest.raises(ValueError, match="no routers"):
         Refused(SETTINGS)
     assert cores[0].ended == ["shut down by vllm-engine"]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_why_an_engine_does_not_start_is_told_although_vllm_cannot_be_ended_either():
+    class Refused(Idle):
+        def _prepare(self) -> None:
+            del self._llm.engine_core
+            raise ValueError("no routers")
+
+    with pytest.raises(ValueError, match="no routers"):
+        Refused(SETTINGS)
