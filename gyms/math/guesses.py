@@ -124,22 +124,31 @@ def guess_behind(text: str, end: int, *, is_claim: bool = True) -> Guess | None:
 
 
 def _corrects(mended: re.Match[str]) -> bool:
-    text, start = mended.string, mended.start("value")
-    is_meant = _IS_MEANT.search(text, mended.start(), start) is not None
+    text, start, noun = mended.string, mended.start("value"), mended["noun"]
+    if _counts_other_things(mended) or (mended["counted"] is None and _is_new(noun, text[: mended.start()])):
+        return False
     is_last = not text[mended.end("value") :].strip(" .!*\n")
-    return (is_meant or is_last) and not _counts_other_things(mended)
+    return is_last or _IS_MEANT.search(text, mended.start(), start) is not None
 
 
 def _counts_other_things(match: re.Match[str]) -> bool:
-    """Whether a value has another noun than the claim: "or 5 days" behind "40 hours", "9 eggs" behind "18 dollars"."""
+    """Whether a value has another noun than the claim: "or 5 days" behind "40 hours"."""
     noun, counted = match["noun"], match["counted"]
-    if not noun:
+    if not noun or not counted or noun == "percent" or scaled(noun, 0):
         return False
-    before = match.string[max(0, match.start() - MAX_NOUN_CHARS) : match.start()] if counted is None else counted
-    if noun.rstrip("s") in (word.rstrip("s") for word in before.split()):
+    return _stem(noun) not in map(_stem, counted.split())
+
+
+def _is_new(noun: str | None, before: str) -> bool:
+    """Whether a noun is no unit and not that of a sentence: "Wait, 9 eggs." behind "The answer is 18 dollars."."""
+    unit = parse_unit(noun or "")
+    if not noun or scaled(noun, 0) or (unit is not None and not unit.is_label):
         return False
-    unit = parse_unit(noun)
-    return counted is not None or unit is None or unit.is_label  # "18. Or maybe 20 cm." guesses
+    return _stem(noun) not in map(_stem, before[-MAX_NOUN_CHARS:].split())
+
+
+def _stem(word: str) -> str:
+    return word.strip(".,;:!*").removesuffix("s")
 
 
 def _value(match: re.Match[str], noun: str) -> str:
