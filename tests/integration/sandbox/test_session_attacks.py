@@ -126,10 +126,11 @@ def test_nothing_waits_in_the_background_for_the_next_call(session: Session) -> 
     session.write("waits.py", waits.encode())
     session.python(f"import os\nif os.fork() == 0:\n    exec({waits!r})")
     session.python(
-        "import threading, time\ndef tick():\n    while True:\n        time.sleep(0.01)\n"
-        "        open('thread', 'a').write('x')\nthreading.Thread(target=tick, daemon=True).start()\ntime.sleep(0.1)"
+        "import os, threading, time\ndef tick():\n    while True:\n        time.sleep(0.01)\n"
+        "        open('thread', 'a').write('x')\nthreading.Thread(target=tick, daemon=True).start()\n"
+        "while not (os.path.exists('thread') and os.path.getsize('thread')): time.sleep(0.01)"
     )
-    session.run(["sh", "-c", "while :; do sleep 0.01; echo x >> ticks; done & sleep 0.1"])
+    session.run(["sh", "-c", "while :; do sleep 0.01; echo x >> ticks; done & until [ -s ticks ]; do sleep 0.01; done"])
     sizes = [{entry.path: entry.num_bytes for entry in session.list()} for _ in range(4)]
     assert sizes[0]["ticks"] > 0 and sizes[0]["thread"] > 0
     assert sizes[0] == sizes[1] == sizes[2] == sizes[3], "it ran between calls"
