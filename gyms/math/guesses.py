@@ -124,11 +124,13 @@ def guess_behind(text: str, end: int, *, is_claim: bool = True) -> Guess | None:
 
 
 def _corrects(mended: re.Match[str]) -> bool:
-    text, start, noun = mended.string, mended.start("value"), mended["noun"]
-    if _counts_other_things(mended) or (mended["counted"] is None and _is_new(noun, text[: mended.start()])):
+    """Whether a value behind "wait" and the like takes the claim's place, and is no check of it."""
+    text, start, noun = mended.string, mended.start(), mended["noun"]
+    before = text[max(0, start - MAX_NOUN_CHARS) : start]
+    if _counts_other_things(mended) or (mended["counted"] is None and _is_new(noun, before)):
         return False
-    is_last = not text[mended.end("value") :].strip(" .!*\n")
-    return is_last or _IS_MEANT.search(text, mended.start(), start) is not None
+    is_last = not text[mended.end() :].strip(" .!*\n")
+    return is_last or _IS_MEANT.search(text, start, mended.start("value")) is not None
 
 
 def _counts_other_things(match: re.Match[str]) -> bool:
@@ -144,7 +146,7 @@ def _is_new(noun: str | None, before: str) -> bool:
     unit = parse_unit(noun or "")
     if not noun or scaled(noun, 0) or (unit is not None and not unit.is_label):
         return False
-    return _stem(noun) not in map(_stem, before[-MAX_NOUN_CHARS:].split())
+    return _stem(noun) not in map(_stem, before.split())
 
 
 def _stem(word: str) -> str:

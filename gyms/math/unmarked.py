@@ -64,6 +64,7 @@ def unmarked(segment: str) -> tuple[str, ...]:
 
 
 def is_number_word(text: str) -> bool:
+    """Whether a short text is one number in words."""
     return len(text) <= MAX_UNMARKED_CHARS and spelled(normalise(text)) is not None
 
 
