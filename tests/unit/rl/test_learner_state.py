@@ -17,13 +17,19 @@ from tests.unit.rl.plain_learner import (
 )
 
 
-def test_two_updates_after_loading_equal_two_updates_without_bit_for_bit(settings, tmp_path):
+def saved_and_loaded(settings, tmp_path):
+    """A learner after an update, another that loaded what it saved, and the next minibatch."""
     learner = make(settings)
     first, second = learner.add_old_logprobs([minibatch(0), minibatch(1)])
     learner.update(first, PTX, lr=1e-2)
     learner.save(tmp_path)
     restored = make(settings)
     restored.load(tmp_path)
+    return learner, restored, second
+
+
+def test_two_updates_after_loading_equal_two_updates_without_bit_for_bit(settings, tmp_path):
+    learner, restored, second = saved_and_loaded(settings, tmp_path)
     assert published(restored) == published(learner)
     for _ in range(2):
         a, b = learner.update(second, PTX, lr=1e-2), restored.update(second, PTX, lr=1e-2)
@@ -38,12 +44,7 @@ def test_two_updates_after_loading_equal_two_updates_without_bit_for_bit(setting
 
 def test_loading_without_the_optimiser_would_be_noticed(settings, tmp_path):
     """Control of the test above: forgotten moments change the next update."""
-    learner = make(settings)
-    first, second = learner.add_old_logprobs([minibatch(0), minibatch(1)])
-    learner.update(first, PTX, lr=1e-2)
-    learner.save(tmp_path)
-    restored = make(settings)
-    restored.load(tmp_path)
+    learner, restored, second = saved_and_loaded(settings, tmp_path)
     restored.forget_optimizer()
     learner.update(second, PTX, lr=1e-2)
     restored.update(second, PTX, lr=1e-2)
