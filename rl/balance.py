@@ -38,9 +38,9 @@ def expert_load(samples: Sequence[LearningSample], num_experts: int) -> Tensor:
         length = len(sample.prompt_ids)
         told = sample.routing.array()[length - 1 : length - 1 + len(sample.token_ids)]  # what predicts its tokens
         rows.append(told[np.array(sample.loss_mask, bool)[: len(told)]])
-    experts_NLK = np.concatenate(rows)
-    counts = [np.bincount(layer_NK.ravel(), minlength=num_experts) for layer_NK in experts_NLK.transpose(1, 0, 2)]
-    return torch.tensor(np.array(counts) / max(len(experts_NLK), 1), dtype=torch.float32)
+    experts_MLK = np.concatenate(rows)
+    counts = [np.bincount(layer_MK.ravel(), minlength=num_experts) for layer_MK in experts_MLK.transpose(1, 0, 2)]
+    return torch.tensor(np.array(counts) / max(len(experts_MLK), 1), dtype=torch.float32)
 
 
 def balance_loss(
@@ -49,16 +49,16 @@ def balance_loss(
     """A micro-batch's part of L_aux; the parts of a minibatch, on all ranks, add up to it.
 
     Args:
-        scores: [N, E] of each of L layers, of this micro-batch.
+        scores: [F, E] of each of L layers, of this micro-batch.
         load_LE: `expert_load` of the minibatch.
         samples: the micro-batch's, in its order.
         num_tokens: that carry loss in the minibatch.
     """
     mask_M = torch.tensor([is_learned for sample in samples for is_learned in sample.loss_mask], dtype=torch.float32)
-    weight_N = torch.zeros(len(scores[0])).index_add_(0, micro.places(), mask_M)
-    weight_N = weight_N.to(scores[0].device)
+    weight_F = torch.zeros(len(scores[0])).index_add_(0, micro.places(), mask_M)
+    weight_F = weight_F.to(scores[0].device)
     total = torch.zeros((), device=scores[0].device)
-    for scores_NE, load_E in zip(scores, load_LE.to(scores[0].device), strict=True):
-        shares_NE = scores_NE.float() / scores_NE.float().sum(dim=-1, keepdim=True)
-        total = total + len(load_E) * (load_E @ (weight_N @ shares_NE))
+    for scores_FE, load_E in zip(scores, load_LE.to(scores[0].device), strict=True):
+        shares_FE = scores_FE.float() / scores_FE.float().sum(dim=-1, keepdim=True)
+        total = total + len(load_E) * (load_E @ (weight_F @ shares_FE))
     return total / (len(scores) * max(num_tokens, 1))

@@ -22,7 +22,7 @@ but for a context that older weights alone saw: where that response is masked, o
 *Several segments.* What counts is the last pass of the engine that a response was sampled behind: of a partial rollout
 that is the newest weights', which computed the tokens before it again; of a turn of an episode, that of its context.
 
-Shape letters: N tokens of a micro-batch, as `rl.packing.folded` lines them up; L layers with routed experts; K experts
+Shape letters: F tokens of a micro-batch, as `rl.packing.folded` lines them up; L layers with routed experts; K experts
 of a token; E all.
 """
 
@@ -50,18 +50,18 @@ _SCORES: Mapping[str, Callable[[Tensor], Tensor]] = {
     "DeepseekV3TopkRouter": torch.sigmoid,
     "Glm4MoeTopkRouter": torch.sigmoid,
 }
-"""A router of transformers -> its scores, of its logits [N, E].
+"""A router of transformers -> its scores, of its logits [F, E].
 
-Each returns (logits [N, E], weights [N, K], experts [N, K]). How experts are chosen, with groups and biases, is not
+Each returns (logits [F, E], weights [F, K], experts [F, K]). How experts are chosen, with groups and biases, is not
 repeated here: a choice is replayed."""
 
 
-def _weights(router: Any, scores_NE: Tensor, experts_NK: Tensor) -> Tensor:
-    """[N, K]: what a router gives experts that others chose, as transformers computes it for those that it chose."""
-    weights_NK = scores_NE.gather(1, experts_NK)
+def _weights(router: Any, scores_FE: Tensor, experts_FK: Tensor) -> Tensor:
+    """[F, K]: what a router gives experts that others chose, as transformers computes it for those that it chose."""
+    weights_FK = scores_FE.gather(1, experts_FK)
     if getattr(router, "norm_topk_prob", True):  # Mixtral's always are
-        weights_NK = weights_NK / (weights_NK.sum(dim=-1, keepdim=True) + 1e-20)
-    return weights_NK * getattr(router, "routed_scaling_factor", 1.0)
+        weights_FK = weights_FK / (weights_FK.sum(dim=-1, keepdim=True) + 1e-20)
+    return weights_FK * getattr(router, "routed_scaling_factor", 1.0)
 
 
 def routers_of(model: Any) -> list[Any]:
@@ -145,7 +145,7 @@ class RoutingReplay:
 
     def __init__(self, model: Any, *, keeps_scores: bool = False) -> None:
         self._keeps_scores = keeps_scores
-        self._experts_NLK: Tensor | None = None
+        self._experts_FLK: Tensor | None = None
         self._routers = routers_of(model)
         self._flipped: dict[int, Tensor] = {}
         self._scores: dict[int, Tensor] = {}
@@ -159,34 +159,34 @@ class RoutingReplay:
         """
 
         def replayed(micro: MicroBatch, temperatures_M: Tensor | None) -> Tensor:
-            self._experts_NLK = None
+            self._experts_FLK = None
             self._scores.clear()
             if micro.routing is not None:
                 assert micro.routing.shape[2] == len(self._routers), "engine and learner have other layers"
-                self._experts_NLK = folded(micro.routing, micro.num_shared)[0].to(device)
+                self._experts_FLK = folded(micro.routing, micro.num_shared)[0].to(device)
             return forward(micro, temperatures_M)
 
         return replayed
 
     def flips(self) -> tuple[Tensor, int]:
         """Of the last pass: (token, layer) pairs whose set of experts the learner would not have chosen; and all."""
-        assert self._experts_NLK is not None
-        num = int((self._experts_NLK[:, 0, 0] >= 0).sum()) * len(self._routers)
+        assert self._experts_FLK is not None
+        num = int((self._experts_FLK[:, 0, 0] >= 0).sum()) * len(self._routers)
         return torch.stack([self._flipped[layer] for layer in range(len(self._routers))]).sum(), num
 
     def scores(self) -> list[Tensor]:
-        """[N, E] of every layer, of the last pass, as the gradient sees them."""
+        """[F, E] of every layer, of the last pass, as the gradient sees them."""
         return [self._scores[layer] for layer in range(len(self._routers))]
 
     def _replay(self, layer: int, router: Any, args: Any, output: tuple[Tensor, Tensor, Tensor]) -> Any:
-        if self._experts_NLK is None:
+        if self._experts_FLK is None:
             return None
-        logits_NE, weights_NK, own_NK = output
-        told_NK = self._experts_NLK[:, layer].long()
-        experts_NK = torch.where(told_NK >= 0, told_NK, own_NK)
-        is_same_NK = experts_NK.sort(dim=-1).values == own_NK.sort(dim=-1).values
-        self._flipped[layer] = (~is_same_NK.all(dim=-1)).sum()
-        scores_NE = _SCORES[type(router).__name__](logits_NE)
+        logits_FE, weights_FK, own_FK = output
+        told_FK = self._experts_FLK[:, layer].long()
+        experts_FK = torch.where(told_FK >= 0, told_FK, own_FK)
+        is_same_FK = experts_FK.sort(dim=-1).values == own_FK.sort(dim=-1).values
+        self._flipped[layer] = (~is_same_FK.all(dim=-1)).sum()
+        scores_FE = _SCORES[type(router).__name__](logits_FE)
         if self._keeps_scores:
-            self._scores.setdefault(layer, scores_NE)  # not what the backward pass computes again
-        return logits_NE, _weights(router, scores_NE, experts_NK).to(weights_NK.dtype), experts_NK
+            self._scores.setdefault(layer, scores_FE)  # not what the backward pass computes again
+        return logits_FE, _weights(router, scores_FE, experts_FK).to(weights_FK.dtype), experts_FK
