@@ -1,4 +1,4 @@
-"""A run whose tasks take many turns, on real Ray and real vLLM: episodes, their samples, and a stop in between.
+"""A run whose tasks take many turns, on the real learner and real vLLM: episodes, samples, and a stop in between.
 
 It goes on in another process than it began in (tests/integration/here.py).
 """
@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from tests.integration.harness import PATIENCE, ROOT, Runs, as_of, without_times
-from tests.integration.here import ONE_THREAD, run_here
+from tests.integration.here import ONE_THREAD, run_elsewhere, run_here
 
 GYMS = """gyms=[
     {name="adder", budget=16, episode_tokens=120, max_turns=7, args={style="bare", min_operand=10, num_operands=3}},
@@ -30,7 +30,7 @@ def test_episodes_and_responses_of_several_steps_are_learned_from_and_resumed_th
     """Two gyms in one run: one whose tasks take many turns, one whose responses are drawn two tokens a step."""
     runs = Runs("tiny_tools.toml")
     straight, resumed = tmp_path / "straight", tmp_path / "resumed"
-    runs.finish(straight, FEW)
+    run_elsewhere(straight, FEW, config="tiny_tools.toml")
     assert "at step 1" in run_here(as_of(straight, 1, resumed), FEW, config="tiny_tools.toml")
     assert without_times(runs.rows(resumed)) == without_times(runs.rows(straight))
     for step in range(3):
