@@ -33,6 +33,7 @@ from rollout.engine.memory import DeviceMemory, device_memory
 from rollout.engine.requests import sampling_params, to_sample
 from rollout.engine.settings import EngineSettings, vllm_arguments
 from rollout.engine.states import Action, EngineBroken, EngineState, WakeTag, WrongState, after
+from rollout.engine.teams import in_passing
 from rollout.engine.workers import Workers, threads_shared
 from rollout.types import Sample, SampleRequest
 from rollout.weights.contract import WeightArtefact
@@ -179,6 +180,9 @@ class VLLMEngine:
         Raises:
             WeightsRefused: names the tensors that are missing, extra, of another shape or dtype, or corrupted.
         """
+        in_passing(lambda: self._stage(artefact, is_reswap=is_reswap))
+
+    def _stage(self, artefact: WeightArtefact, *, is_reswap: bool) -> None:
         assert self._expected is not None, "an engine that serves BF16 has no swap"
         after(self._state, Action.STAGE)
         current = self.weight_version if self.weight_version >= 0 else None

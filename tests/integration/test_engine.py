@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+import rollout.engine.engine
 from rl.learner import Learner
 from rollout.engine.engine import EngineBroken, EngineSettings, SwapTiming, VLLMEngine
 from rollout.repetition import Repetition, first_repetition
@@ -322,6 +324,18 @@ def test_staging_while_others_decode_changes_no_bit_of_their_samples(engine: VLL
         engine.stage_weights(versions[1][0], is_reswap=True)
         found |= {sample.id: sample for sample in engine.finished(wait_seconds=0.0)}
     assert found == alone
+
+
+def test_weights_are_staged_on_a_thread_that_ends(engine: VLLMEngine, versions, monkeypatch) -> None:
+    """One that stays would keep OpenMP threads, beside which the engine's no longer spin (rollout/engine/teams.py)."""
+    threads = []
+    for name in ("validate", "tensors"):
+        real = getattr(rollout.engine.engine, name)
+        noting = lambda *args, real=real, **kwargs: threads.append(threading.current_thread()) or real(*args, **kwargs)  # noqa: E731
+        monkeypatch.setattr(rollout.engine.engine, name, noting)
+    engine.stage_weights(versions[0][0], is_reswap=True)
+    assert len(threads) == (1 if engine._staging is None else 2)
+    assert not any(thread.is_alive() for thread in threads)
 
 
 def test_what_was_staged_last_is_what_a_commit_serves(engine: VLLMEngine, versions) -> None:
