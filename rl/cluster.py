@@ -242,8 +242,10 @@ class Cluster:
             await self._start_engines(self.initial_int4)
             if await self._residents.engines_return(self._all_engines):
                 self.handover.forget()
-            await self.handover.sync_weights(self._all_engines, weights, copy=self.learner.copy)
-            await self.learner.take_back()
+            try:
+                await self.handover.sync_weights(self._all_engines, weights, copy=self.learner.copy)
+            finally:
+                await self.learner.take_back()
             await self._residents.engines_are_whole(self._all_engines)
             async with self._policy() as policy:
                 yield policy

@@ -75,7 +75,7 @@ class HandOver:
         Args:
             engines: those of the run.
             weights: in the object store.
-            copy: of them, on the learner's device, for an engine that is there too.
+            copy: of them, on the learner's device, for an engine that is there too; what is tried again does without.
 
         Raises:
             ValueError: an engine refused the artefact; none was touched.
@@ -90,16 +90,14 @@ class HandOver:
         except _NOT_RETRIED:
             raise
         except RuntimeError:
-            timings = await self._once_more(engines, weights, copy)
+            timings = await self._once_more(engines, weights)
         self.served_version, self._is_repeat = weights.version, False
         stall_seconds = max(timing.stall_seconds for timing in timings)
         self._times = SyncTimes(seconds=time.perf_counter() - started, stall_seconds=stall_seconds)
 
-    async def _once_more(
-        self, engines: Sequence[Process], weights: PublishedWeights, copy: DeviceCopy | None
-    ) -> list[SwapTiming]:
+    async def _once_more(self, engines: Sequence[Process], weights: PublishedWeights) -> list[SwapTiming]:
         try:
-            return await self._stage_and_commit(engines, weights, copy)
+            return await self._stage_and_commit(engines, weights, None)
         except _NOT_RETRIED:
             raise
         except RuntimeError as error:

@@ -13,8 +13,9 @@ container without IPC, another sum - the engine takes the host's bytes, and the 
 How memory gets from one process to another is torch's: `reduce_tensor` on one side and what it names on the other, an
 IPC handle for a GPU, a name in shared memory for a CPU, which is how tests take the very same way. Two things of it
 shape what is here. Memory of expandable segments cannot be handed to a process that may not trace this one, so the
-buffer lies outside them. And torch frees what it has handed out when it has been opened and closed exactly once: an
-engine closes at the end of its commit, and for a copy that nobody opened the lender does it.
+buffer lies outside them. And torch frees what it has handed out when it has been opened and closed exactly once: so a
+copy is offered once, an engine closes it at the end of its commit, and where nobody opened it the lender makes up for
+that.
 
 Left out: several ranks of a learner, whose rows are joined in host memory; one copy for engines of several GPUs.
 None of it has run on a GPU yet: `make test-gpu`.
