@@ -127,7 +127,7 @@ def swap(model_folder: Path, rounds: int) -> dict[str, float]:
 
 
 def lent(model_folder: Path, rounds: int) -> dict[str, float]:
-    """Two policies by turns, each lent anew and taken back after the swap."""
+    """The weights are lent anew for each swap, and taken back after it."""
     from benchmarks.swap import medians
     from rollout.engine.engine import VLLMEngine
 
@@ -148,7 +148,7 @@ def lent(model_folder: Path, rounds: int) -> dict[str, float]:
         stalls: list[float] = []
 
         def swapped() -> None:
-            ours.send(len(stalls) % 2)
+            ours.send(len(stalls))
             artefact, copy = ours.recv()
             engine.stage_weights(artefact, copy=copy, is_reswap=True)
             timing = engine.commit_weights(artefact.manifest.version)

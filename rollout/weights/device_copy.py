@@ -72,7 +72,7 @@ class DeviceCopy:
 
 
 class Lender:
-    """The learner's end: makes artefacts that have a copy on its device, and keeps the newest one's memory."""
+    """The learner's end: makes artefacts that have a copy on its device, if it has room, and keeps the newest one's."""
 
     def __init__(self) -> None:
         self.copy: DeviceCopy | None = None
@@ -92,7 +92,11 @@ class Lender:
         self.take_back()
         waiting = deque(named)
         offsets, num_bytes = offsets_of([tensor.nbytes for _, tensor in waiting])
-        flat = _new_segment(num_bytes, device)
+        try:
+            flat = _new_segment(num_bytes, device)
+        except torch.OutOfMemoryError as error:
+            _tell(f"packed weights are not lent out, for want of device memory: {error}")
+            return build_artefact(waiting, version)
         views = []
         for offset in offsets:
             name, tensor = waiting.popleft()

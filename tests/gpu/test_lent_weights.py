@@ -10,8 +10,9 @@ import torch
 from rollout.engine.device import CUDA
 from rollout.engine.engine import SwapTiming, VLLMEngine
 from rollout.weights.contract import WeightArtefact
-from rollout.weights.device_copy import DeviceCopy, word_sum
+from rollout.weights.device_copy import DeviceCopy, Lender, word_sum
 from rollout.weights.receiver import flat_bytes
+from rollout.weights.sender import build_artefact
 from tests.gpu.policies import build_learner, differing, settings
 from tests.gpu.test_laws import REQUESTS, free_bytes
 from tests.integration.lending import LendingProcess
@@ -69,6 +70,17 @@ def test_a_swap_over_ipc_from_a_learner_that_is_on_the_host_equals_a_swap_from_t
     assert not serve(engine, artefact).is_lent
     assert differing(engine.on_worker("k2rl_effective_weights"), forward) == []
     assert draw(engine, REQUESTS) == samples and engine.on_worker(addresses) == at
+
+
+def test_where_the_device_has_no_room_for_a_copy_the_artefact_is_made_all_the_same() -> None:
+    named, lender = [("a.weight_packed", torch.arange(8 << 20, dtype=torch.int32))], Lender()
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(1e-6)
+    try:
+        artefact = lender.publish(named, 1, torch.device("cuda", 0))
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert lender.copy is None and artefact.manifest == build_artefact(named, 1).manifest
 
 
 @pytest.mark.parametrize("is_taken", [True, False])

@@ -82,14 +82,16 @@ def test_a_swap_from_lent_memory_that_dies_halfway_goes_back_to_the_artefact_bef
 
 
 def test_an_artefact_that_no_engine_has_read_is_checked_before_a_failed_swap_goes_back_to_it(
-    tmp_path: Path, learner: LendingProcess, engine: VLLMEngine
+    learner: LendingProcess, engine: VLLMEngine
 ) -> None:
     """It needs an engine of its own."""
-    engine = VLLMEngine(engine.settings)
     artefact, _, copy = learner.publish(0)
+    serve(engine, artefact)
+    found, engine = weights(engine), VLLMEngine(engine.settings)
     buffer = artefact.buffer.copy()
     buffer[12345] ^= 1
     serve(engine, WeightArtefact(manifest=artefact.manifest, buffer=buffer), copy)
+    assert equal(weights(engine), found)  # it has read the copy, and nothing else
     broken, entries = failing(learner.publish(1)[0], 1)
     engine.stage_weights(broken)
     make_commit_fail(engine, entries)
