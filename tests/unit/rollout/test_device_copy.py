@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import pickle
 import subprocess
@@ -13,9 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.multiprocessing.reductions import rebuild_cuda_tensor
 
 from rollout.weights.contract import WeightArtefact
-from rollout.weights.device_copy import DeviceCopy, Lender, borrow, objection, word_sum
+from rollout.weights.device_copy import _COUNTER, _DEVICE, DeviceCopy, Lender, borrow, objection, word_sum
 from rollout.weights.receiver import flat_bytes
 from rollout.weights.sender import build_artefact
 
@@ -164,3 +166,11 @@ def test_a_loan_that_is_closed_keeps_nothing_and_the_next_version_takes_the_plac
     assert lender.copy is not None and lender.copy.version == 4
     lender.take_back()
     assert lender.copy is None
+
+
+def test_what_is_used_of_torchs_own_lies_where_it_is_looked_for() -> None:
+    """No CPU runs it: a torch that moves it must be seen here, and not on the first GPU."""
+    names = list(inspect.signature(rebuild_cuda_tensor).parameters)
+    assert names[_DEVICE] == "storage_device" and names[_COUNTER] == ["ref_counter_handle", "ref_counter_offset"]
+    assert callable(torch.UntypedStorage._release_ipc_counter_cuda)
+    assert callable(torch._C._accelerator_setAllocatorSettings)
