@@ -200,7 +200,7 @@ class VLLMEngine:
         """Give up the device memory of weights and KV cache (level 2): they are forgotten, the addresses stay.
 
         What no checkpoint brings back is copied to the host first. Until it is woken the engine refuses requests and
-        commits; staging goes on working.
+        commits; staging goes on working. What was staged from lent memory must be staged again.
 
         Raises:
             WrongState: it is asleep already.
@@ -400,6 +400,8 @@ class VLLMEngine:
             raise ValueError("an engine that serves BF16 has no swap, so nothing could wake it: it does not sleep")
         if self._state is EngineState.SERVING or self._state is EngineState.LOADED:
             self._workers.ask("k2rl_keep", frozenset(self._expected))
+        if self._staged is not None and self._staged.loan is not None:
+            self._staged = None  # memory that the learner is to have back
         self._empty_prefix_cache()
         self._memory.sleep(self._llm)
         self._state = state

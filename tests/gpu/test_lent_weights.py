@@ -35,6 +35,9 @@ def lender(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LendingProcess]
 @pytest.fixture(scope="module")
 def engine(lender: LendingProcess) -> Iterator[VLLMEngine]:
     engine = VLLMEngine(settings(lender.folder / "int4"))
+    artefact, _, copy = lender.publish(0)  # what is loaded and compiled at the first time takes memory for good
+    serve(engine, artefact, copy)
+    lender.take_back()
     yield engine
     engine.close()
 

@@ -13,6 +13,7 @@ from rollout.engine.engine import EngineBroken, EngineSettings, SwapTiming, VLLM
 from rollout.weights.contract import WeightArtefact, WeightsRefused
 from rollout.weights.device_copy import DeviceCopy, Lender
 from rollout.weights.receiver import tensors
+from tests.integration.forgetful import Forgetful
 from tests.integration.lending import LendingProcess
 from tests.integration.test_engine import addresses, draw, failing, make_commit_fail, request
 
@@ -32,7 +33,7 @@ def engine(learner: LendingProcess) -> Iterator[VLLMEngine]:
         model_folder=learner.folder / "int4", context_length=128, max_num_seqs=16, kv_cache_bytes=1 << 26,
         block_size=32, stop_token_ids=(0,), stages=False,
     )  # fmt: skip
-    engine = VLLMEngine(settings)
+    engine = VLLMEngine(settings, memory=Forgetful())
     yield engine
     engine.close()
 
@@ -139,3 +140,15 @@ def test_a_commit_closes_what_it_has_read(engine: VLLMEngine, learner: LendingPr
     assert engine._staged is not None and (loan := engine._staged.loan) is not None
     engine.commit_weights(1)
     assert loan.flat is None
+
+
+def test_an_engine_that_goes_to_sleep_gives_up_what_it_borrowed(engine: VLLMEngine, learner: LendingProcess) -> None:
+    artefact, _, copy = learner.publish(1)
+    engine.stage_weights(artefact, copy=copy, is_reswap=True)
+    engine.sleep()
+    assert engine._staged is None
+    engine.wake("weights")
+    with pytest.raises(ValueError, match="not staged"):
+        engine.commit_weights(1)
+    assert serve(engine, artefact, learner.publish(1)[2]).is_lent  # as on a GPU: into memory that is garbage
+    engine.wake("kv_cache")
