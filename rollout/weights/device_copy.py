@@ -46,8 +46,8 @@ __all__ = ["DeviceCopy", "Lender", "Loan", "borrow", "word_sum"]
 
 _log = logging.getLogger(__name__)
 
-_CHUNK_WORDS = 1 << 22
-"""Summed up at a time: 32 MiB, and as much again for their products."""
+_CHUNK_WORDS = {"cpu": 1 << 18, "cuda": 1 << 22}
+"""Summed up at a time: 2 MiB, which stay in a cache; 32 MiB, and as much for their products, in few kernels."""
 _SEGMENT_BYTES = 20 << 20
 """torch's allocator gives what is a multiple of this a segment of its own: nothing else is lent out with it, and all of
 it goes back to the device."""
@@ -196,12 +196,15 @@ def word_sum(flat: Tensor) -> int:
     Args:
         flat: [n] uint8, n a multiple of 8 and not 0.
     """
-    words = flat.view(torch.int64)
-    odd = torch.arange(1, 2 * min(_CHUNK_WORDS, len(words)), 2, device=flat.device)
-    total = torch.zeros((), dtype=torch.int64, device=flat.device)
-    for start in range(0, len(words), _CHUNK_WORDS):
-        chunk = words[start : start + _CHUNK_WORDS]
-        total += (chunk * odd[: len(chunk)]).sum() + 2 * start * chunk.sum()
+    words, device = flat.view(torch.int64), flat.device
+    size = min(_CHUNK_WORDS[device.type], len(words))
+    odd = torch.arange(1, 2 * size, 2, device=device)
+    total = torch.zeros((), dtype=torch.int64, device=device)
+    for start in range(0, len(words), size):
+        chunk = words[start : start + size]
+        own = odd[: len(chunk)]
+        weighted = torch.dot(chunk, own) if device.type == "cpu" else (chunk * own).sum()  # CUDA: no dot of integers
+        total += weighted + 2 * start * chunk.sum()
     return int(total)
 
 
