@@ -188,7 +188,7 @@ def objection(copy: DeviceCopy, manifest: Manifest, *, device: str) -> str | Non
 
 @torch.no_grad()
 def word_sum(flat: Tensor) -> int:
-    """Checksum that any device computes at the speed of its memory: sum of (2 i + 1) word_i modulo 2^64, signed.
+    """Checksum that a CPU and a GPU compute alike, in one pass: sum of (2 i + 1) word_i modulo 2^64, signed.
 
     A word that changes changes it for certain, whatever it becomes, since an odd factor has an inverse; two words that
     change places do, unless they differ in their highest bits alone.
