@@ -4,6 +4,8 @@
     qat        an optimiser update of 4 micro-batches through the INT4 grid, against one without it (goal: 1.03)
     swap       stall of an engine that new weights are swapped into, graphs captured, against a device copy of its live
                tensors (goal: 2)
+    lent       the same stall where the engine reads the weights in the memory of a learner's process (CUDA IPC), which
+               has gone to the host meanwhile (goal: 2)
 
 Each part runs in a process of its own. Times of `grid` are the device's own, between two events; the others end when
 the device is done. Figures are medians of the rounds, taken in turns.
@@ -17,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -28,6 +31,7 @@ from typing import Any
 import torch
 
 from benchmarks.machine import machine
+from rollout.engine.device import CUDA
 
 __all__ = ["PARTS", "main", "shares"]
 
@@ -94,7 +98,7 @@ def swap(model_folder: Path, rounds: int) -> dict[str, float]:
     """Two versions by turns, through vLLM's layerwise reload, into storages that captured graphs read."""
     from benchmarks.logprob_gap import new_learner
     from benchmarks.swap import medians
-    from rollout.engine.engine import EngineSettings, VLLMEngine
+    from rollout.engine.engine import VLLMEngine
 
     with tempfile.TemporaryDirectory() as scratch:
         learner = new_learner(model_folder, fake_quantize=True)
@@ -102,11 +106,7 @@ def swap(model_folder: Path, rounds: int) -> dict[str, float]:
         versions = [learner.publish(0), learner.publish(1)]
         del learner
         torch.cuda.empty_cache()
-        settings = EngineSettings(
-            model_folder=Path(scratch) / "int4", context_length=1024, max_num_seqs=128, kv_cache_bytes=1 << 30,
-            block_size=32, stop_token_ids=(2,),
-        )  # fmt: skip
-        engine = VLLMEngine(settings)
+        engine = VLLMEngine(_settings(Path(scratch) / "int4"))
         live = engine.on_worker(_live)
         spare = [torch.empty_like(tensor) for tensor in live]
         stalls: list[float] = []
@@ -126,6 +126,74 @@ def swap(model_folder: Path, rounds: int) -> dict[str, float]:
     return found | {"num_live_bytes": float(sum(tensor.nbytes for tensor in live))}
 
 
+def lent(model_folder: Path, rounds: int) -> dict[str, float]:
+    """The weights are lent anew for each swap, and taken back after it."""
+    from benchmarks.swap import medians
+    from rollout.engine.engine import VLLMEngine
+
+    context = torch.multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "int4"
+        learner = context.Process(target=_lend, args=(model_folder, folder, theirs), daemon=True)
+        before = {name: os.environ.get(name) for name in CUDA.learner_environment}
+        os.environ.update(CUDA.learner_environment)
+        learner.start()
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+        ours.recv()
+        engine = VLLMEngine(_settings(folder))
+        live = engine.on_worker(_live)
+        spare = [torch.empty_like(tensor) for tensor in live]
+        stalls: list[float] = []
+
+        def swapped() -> None:
+            ours.send(len(stalls))
+            artefact, copy = ours.recv()
+            engine.stage_weights(artefact, copy=copy, is_reswap=True)
+            timing = engine.commit_weights(artefact.manifest.version)
+            assert timing.is_lent, "the engine took the host's bytes; the log says why"
+            stalls.append(timing.stall_seconds)
+            ours.send(None)
+
+        def copied() -> None:
+            engine.on_worker(_copied, spare, live)
+
+        found = medians({"copy": copied, "turn": swapped}, rounds)
+        engine.close()
+        learner.kill()
+    found["stall_seconds"] = median(stalls[1:])
+    return found | {"stall_over_copy": found["stall_seconds"] / found["copy_seconds"]}
+
+
+def _lend(model_folder: Path, folder: Path, line: Any) -> None:
+    """The learner's process of `lent`: a number asks for weights, None ends the loan."""
+    from benchmarks.logprob_gap import new_learner
+
+    learner = new_learner(model_folder, fake_quantize=True)
+    learner.export(folder)
+    learner.offload()
+    line.send("ready")
+    while True:
+        version = line.recv()
+        if version is None:
+            learner.take_back()
+            continue
+        learner.onload()
+        artefact, known = learner.publish_shared(version, lends=True)
+        learner.offload()
+        line.send((artefact, known.copy if known else None))
+
+
+def _settings(folder: Path) -> Any:
+    from rollout.engine.engine import EngineSettings
+
+    return EngineSettings(
+        model_folder=folder, context_length=1024, max_num_seqs=128, kv_cache_bytes=1 << 30, block_size=32,
+        stop_token_ids=(2,),
+    )  # fmt: skip
+
+
 def _live(worker: Any) -> list[torch.Tensor]:
     tensors = [parameter.data for parameter in worker.model_runner.get_model().parameters()]
     return list({tensor.data_ptr(): tensor for tensor in tensors if tensor.numel()}.values())
@@ -137,7 +205,7 @@ def _copied(worker: Any, targets: Sequence[torch.Tensor], sources: Sequence[torc
     torch.cuda.synchronize()
 
 
-PARTS: Mapping[str, Callable[[Path, int], dict[str, float]]] = {"grid": grid, "qat": qat, "swap": swap}
+PARTS: Mapping[str, Callable[[Path, int], dict[str, float]]] = {"grid": grid, "qat": qat, "swap": swap, "lent": lent}
 """What is measured, by name."""
 
 

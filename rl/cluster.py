@@ -119,7 +119,8 @@ class Cluster:
             bundles=[bundle_of_rank(self.config, rank) for rank in range(self.config.learner.num_ranks)],
             limits=self.config.cluster,
         )
-        self.learner = RemoteLearner(self._learner)
+        lends = self.is_tight and self.config.learner.num_ranks == 1
+        self.learner = RemoteLearner(self._learner, lends=lends)
         self._create_engines()
         if not (self.initial_int4 / "config.json").is_file():
             await self._learner.ask("export", self.initial_int4, setting="start_seconds")
@@ -147,6 +148,8 @@ class Cluster:
         self._create_engines()
         if not self._spare:
             return
+        if self._learner is not None:
+            await self.learner.take_back()  # engines begin with KV caches: there may be no room for both
         self.handover.forget()
         settings = engine_settings(self.config, folder, self.chat, quantised=quantised)
 
@@ -239,7 +242,10 @@ class Cluster:
             await self._start_engines(self.initial_int4)
             if await self._residents.engines_return(self._all_engines):
                 self.handover.forget()
-            await self.handover.sync_weights(self._all_engines, weights)
+            try:
+                await self.handover.sync_weights(self._all_engines, weights, copy=self.learner.copy)
+            finally:
+                await self.learner.take_back()
             await self._residents.engines_are_whole(self._all_engines)
             async with self._policy() as policy:
                 yield policy

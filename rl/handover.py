@@ -19,6 +19,7 @@ from rl.checkpoint import PublishedWeights
 from rl.faults import ActorLost, DeadlineExceeded
 from rl.processes import Process
 from rollout.engine.engine import EngineBroken, SwapTiming
+from rollout.weights.device_copy import DeviceCopy
 
 __all__ = ["HandOver", "SyncTimes", "ask_all", "gravest", "settled"]
 
@@ -66,8 +67,15 @@ class HandOver:
         self._is_repeat = False  # what comes next, some engine may serve already, or a newer one
         self._times: SyncTimes | None = None
 
-    async def sync_weights(self, engines: Sequence[Process], weights: PublishedWeights) -> None:
+    async def sync_weights(
+        self, engines: Sequence[Process], weights: PublishedWeights, *, copy: DeviceCopy | None = None
+    ) -> None:
         """Have all engines serve `weights`; nothing to do where they do.
+
+        Args:
+            engines: those of the run.
+            weights: in the object store.
+            copy: of them, on the learner's device, for an engine that is there too; what is tried again does without.
 
         Raises:
             ValueError: an engine refused the artefact; none was touched.
@@ -78,7 +86,7 @@ class HandOver:
             return
         started = time.perf_counter()
         try:
-            timings = await self._stage_and_commit(engines, weights)
+            timings = await self._stage_and_commit(engines, weights, copy)
         except _NOT_RETRIED:
             raise
         except RuntimeError:
@@ -89,15 +97,17 @@ class HandOver:
 
     async def _once_more(self, engines: Sequence[Process], weights: PublishedWeights) -> list[SwapTiming]:
         try:
-            return await self._stage_and_commit(engines, weights)
+            return await self._stage_and_commit(engines, weights, None)
         except _NOT_RETRIED:
             raise
         except RuntimeError as error:
             raise EngineBroken(f"version {weights.version} could not be swapped in twice: {error}") from error
 
-    async def _stage_and_commit(self, engines: Sequence[Process], weights: PublishedWeights) -> list[SwapTiming]:
-        is_reswap = self._is_repeat
-        await ask_all(engines, "stage_weights", weights.handle, is_reswap=is_reswap, setting="swap_seconds")
+    async def _stage_and_commit(
+        self, engines: Sequence[Process], weights: PublishedWeights, copy: DeviceCopy | None
+    ) -> list[SwapTiming]:
+        how = {"is_reswap": self._is_repeat} | ({} if copy is None else {"copy": copy})
+        await ask_all(engines, "stage_weights", weights.handle, setting="swap_seconds", **how)
         self.forget()  # until all have answered
         return await ask_all(engines, "commit_weights", weights.version, setting="swap_seconds")
 

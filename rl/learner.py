@@ -50,6 +50,7 @@ from rl.update import UpdateMetrics
 from rollout.quant.checkpoint import packed_tensors, write_model_folder
 from rollout.weights.changes import Changes, changes
 from rollout.weights.contract import WeightArtefact
+from rollout.weights.device_copy import Lender
 from rollout.weights.receiver import tensors
 from rollout.weights.sender import build_artefact
 
@@ -104,7 +105,7 @@ class Learner:
         self.optimizer = self._new_optimizer()
         self.qk_clip = None if settings.qk_clip is None else QKClip(self.model, settings.qk_clip)
         self.kept = self._new_kept()
-        self._offload = Offload()
+        self._offload, self._lender = Offload(), Lender()
         if settings.gradient_checkpointing:
             checkpoint_layers(self.model)
 
@@ -366,11 +367,18 @@ class Learner:
         return self.masters.publish(version)
 
     def publish_shared(
-        self, version: int, *, before: WeightArtefact | None = None
+        self, version: int, *, before: WeightArtefact | None = None, lends: bool = False
     ) -> tuple[WeightArtefact | None, Changes | None]:
-        """What `publish` gives, and what there is to know of it against the version before; other ranks: nothing."""
-        artefact = self.publish(version)
-        return (artefact, changes(before, artefact)) if self.ranks.is_first else (None, None)
+        """What `publish` gives, and what there is to know of it against the version before; other ranks: nothing.
+
+        With `lends`, of a single rank, a copy stays on this device for engines to read, until `take_back`.
+        """
+        artefact = self._lender.publish(self._packed(), version, self.device) if lends else self.publish(version)
+        return (artefact, changes(before, artefact, copy=self._lender.copy)) if self.ranks.is_first else (None, None)
+
+    def take_back(self) -> None:
+        """Free the copy that was lent; nobody reads it any more."""
+        self._lender.take_back()
 
     def export(self, folder: Path) -> None:
         """Write an INT4 folder that vLLM and transformers open as it is; beside it, as NAME_ema, the average's.

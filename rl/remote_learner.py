@@ -15,15 +15,24 @@ from rl.faults import ActorLost, DeadlineExceeded
 from rl.processes import Process
 from rl.ptx import PtxSample
 from rl.update import UpdateMetrics
+from rollout.weights.device_copy import DeviceCopy
 
 __all__ = ["RemoteLearner"]
 
 
 class RemoteLearner:
-    """Methods of `rl.learner.Learner`."""
+    """Methods of `rl.learner.Learner`.
 
-    def __init__(self, process: Process) -> None:
+    Args:
+        process: the learner's.
+        lends: whether it is to keep a copy of what it publishes on its device, for an engine there, until `take_back`.
+    """
+
+    def __init__(self, process: Process, *, lends: bool = False) -> None:
         self.process = process
+        self.lends = lends
+        self.copy: DeviceCopy | None = None
+        """Of what it published last; None: it keeps none."""
         self.has_moved = False
         """It was updated since the step began: it no longer holds the state of its start."""
         self._published: Any = None
@@ -62,11 +71,12 @@ class RemoteLearner:
     async def publish(self, version: int) -> PublishedWeights:
         """Packed weights for the engines: an immutable artefact in the object store, one copy a node, and none here."""
         await self.saved()
-        started = time.perf_counter()
+        self.copy = None  # the one before is freed
+        started, asked = time.perf_counter(), {"lends": True} if self.lends else {}
         handle, found = await self.process.ask_shared(
-            "publish_shared", version, before=self._published, setting="swap_seconds"
+            "publish_shared", version, before=self._published, setting="swap_seconds", **asked
         )
-        self._published = handle
+        self._published, self.copy = handle, found.copy
         return PublishedWeights(
             version=version,
             handle=handle,
@@ -74,6 +84,12 @@ class RemoteLearner:
             pack_seconds=time.perf_counter() - started,
             code_flip_frac=found.code_flip_frac,
         )
+
+    async def take_back(self) -> None:
+        """Free the copy on its device; no engine reads it any more."""
+        if self.copy is not None:
+            self.copy = None
+            await self._ask("take_back", setting="swap_seconds")
 
     async def save(self, folder: Path) -> None:
         """Masters and optimiser into a checkpoint's folder."""

@@ -11,7 +11,8 @@ log-probabilities "processed", i.e. of the distribution drawn from, temperature 
 Swap: `stage_weights` checks an artefact against what the engine serves, makes its bytes in the engine's memory layout
 where that is known (rollout/engine/staging.py), and touches nothing; `commit_weights` swaps it in. If that fails, the
 previous artefact is swapped in again, so that the engine serves the old version or the new one, never a mixture; if
-that fails too, `EngineBroken` tells the owner to rebuild this engine.
+that fails too, `EngineBroken` tells the owner to rebuild this engine. Where the learner has a copy of the artefact on
+this engine's device, a swap through vLLM's reload reads that instead of the host's (rollout/weights/device_copy.py).
 """
 
 from __future__ import annotations
@@ -21,15 +22,15 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from rollout.engine import tenants
 from rollout.engine.compat import adapt_marlin, check_version, prepare_environment, request_amx
 from rollout.engine.counts import PromptCounts
 from rollout.engine.device import this_device
 from rollout.engine.memory import DeviceMemory, device_memory
+from rollout.engine.ready import Ready, SwapTiming
 from rollout.engine.requests import sampling_params, to_sample
 from rollout.engine.settings import EngineSettings, vllm_arguments
 from rollout.engine.states import Action, EngineBroken, EngineState, WakeTag, WrongState, after
@@ -37,30 +38,10 @@ from rollout.engine.teams import in_passing
 from rollout.engine.workers import Workers, threads_shared
 from rollout.types import Sample, SampleRequest
 from rollout.weights.contract import WeightArtefact
-from rollout.weights.receiver import expected_from_folder, tensors, validate
+from rollout.weights.device_copy import DeviceCopy, borrow
+from rollout.weights.receiver import check_bytes, expected_from_folder, tensors, validate
 
 __all__ = ["EngineBroken", "EngineSettings", "SwapTiming", "VLLMEngine", "WrongState"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SwapTiming:
-    """How long a swap took on one engine."""
-
-    version: int
-    stall_seconds: float
-    """Time in which the engine could not decode."""
-    num_bytes: int
-    """Size of the packed weights."""
-    is_copy: bool
-    """Whether the weights had been made in the engine's layout before, so that the stall was a copy."""
-
-
-class _Ready(NamedTuple):
-    """An artefact that may be committed."""
-
-    artefact: WeightArtefact
-    copy: Any
-    """`rollout.engine.staging.Staged`; None where vLLM's layerwise reload is to load it."""
 
 
 class VLLMEngine:
@@ -92,7 +73,7 @@ class VLLMEngine:
         self._outbox: queue.SimpleQueue[Sample | None] = queue.SimpleQueue()
         self._requests: dict[str, SampleRequest] = {}
         self._served = artefact
-        self._staged: _Ready | None = None
+        self._staged: Ready | None = None
         self._handing_over = threading.Lock()  # staging writes what a commit reads
         self._dead: BaseException | None = None
         self._ending = threading.Lock()  # between "is it dead? then queue" and "it is dead, fail what is queued"
@@ -174,8 +155,12 @@ class VLLMEngine:
         """Stop requests (None: all in flight) without a sample; returns how many were stopped."""
         return self._call(lambda: self._abort(ids))
 
-    def stage_weights(self, artefact: WeightArtefact, *, is_reswap: bool = False) -> None:
+    def stage_weights(
+        self, artefact: WeightArtefact, *, copy: DeviceCopy | None = None, is_reswap: bool = False
+    ) -> None:
         """Check an artefact against what is served, and make ready what a commit copies; the engine is not touched.
+
+        A `copy` of it that is on this device is checked and read in its place, until the commit has ended.
 
         Raises:
             WeightsRefused: names the tensors that are missing, extra, of another shape or dtype, or corrupted.
@@ -186,13 +171,16 @@ class VLLMEngine:
         assert self._expected is not None, "an engine that serves BF16 has no swap"
         after(self._state, Action.STAGE)
         current = self.weight_version if self.weight_version >= 0 else None
-        validate(artefact, self._expected, current_version=current, is_repeat_allowed=is_reswap)
+        takes = copy is not None and self._staging is None and self._workers.are_here
+        loan = borrow(copy, artefact.manifest, kind=self._device.name) if takes else None
+        flat = None if loan is None else loan.flat
+        validate(artefact, self._expected, current_version=current, is_repeat_allowed=is_reswap, flat=flat)
         with self._handing_over:
             self._staged = None
-            copy = None if self._staging is None else self._staging.stage(tensors(artefact))
+            made = None if self._staging is None else self._staging.stage(tensors(artefact))
             if not self._workers.are_here:
                 self._call(lambda: self._workers.hold(artefact))
-            self._staged = _Ready(artefact, copy)
+            self._staged = Ready(artefact, made, loan)
 
     def commit_weights(self, version: int) -> SwapTiming:
         """Swap the staged artefact in; the prefix cache is emptied. All or nothing.
@@ -207,13 +195,16 @@ class VLLMEngine:
             if staged is None or staged.artefact.manifest.version != version:
                 raise ValueError(f"version {version} is not staged; call stage_weights first")
             self._staged = None
-            return self._call(lambda: self._swap(staged))
+            try:
+                return self._call(lambda: self._swap(staged))
+            finally:
+                staged.close()
 
     def sleep(self) -> None:
         """Give up the device memory of weights and KV cache (level 2): they are forgotten, the addresses stay.
 
         What no checkpoint brings back is copied to the host first. Until it is woken the engine refuses requests and
-        commits; staging goes on working.
+        commits; staging goes on working. What was staged from lent memory must be staged again.
 
         Raises:
             WrongState: it is asleep already.
@@ -371,13 +362,13 @@ class VLLMEngine:
         self._llm.abort_request(doomed)
         return len(doomed)
 
-    def _swap(self, ready: _Ready) -> SwapTiming:
+    def _swap(self, ready: Ready) -> SwapTiming:
         if self._requests:
             raise ValueError(f"{len(self._requests)} requests are in flight; a swap needs a quiet engine")
-        artefact, copy = ready
+        artefact = ready.artefact
         started, state = time.perf_counter(), after(self._state, Action.COMMIT)
         try:
-            self._workers.load(artefact) if copy is None else copy.commit()
+            ready.load(self._workers)
             self._empty_prefix_cache()
         except Exception as error:
             self._put_back(error)
@@ -390,13 +381,15 @@ class VLLMEngine:
             version=artefact.manifest.version,
             stall_seconds=time.perf_counter() - started,
             num_bytes=artefact.manifest.total_bytes,
-            is_copy=copy is not None,
+            is_copy=ready.copy is not None,
+            is_lent=ready.loan is not None,
         )
 
     def _put_back(self, cause: Exception) -> None:
         if self._served is None:
             raise EngineBroken(f"the first swap failed and there is no version to go back to: {cause}") from cause
         try:
+            check_bytes(self._served)  # where a copy was read in its place, nobody has yet
             self._workers.load(self._served)
             self._empty_prefix_cache()
         except Exception as error:
@@ -411,6 +404,8 @@ class VLLMEngine:
             raise ValueError("an engine that serves BF16 has no swap, so nothing could wake it: it does not sleep")
         if self._state is EngineState.SERVING or self._state is EngineState.LOADED:
             self._workers.ask("k2rl_keep", frozenset(self._expected))
+        if self._staged is not None and self._staged.loan is not None:
+            self._staged = None  # memory that the learner is to have back
         self._empty_prefix_cache()
         self._memory.sleep(self._llm)
         self._state = state

@@ -23,6 +23,7 @@ from typing import Any
 import torch
 
 from rollout.weights.contract import WeightArtefact
+from rollout.weights.device_copy import Loan
 from rollout.weights.receiver import tensors
 
 __all__ = ["Answer", "Workers", "threads_shared"]
@@ -81,14 +82,16 @@ class Workers:
             self.ask("k2rl_hold", artefact)
             self._held = artefact
 
-    def load(self, artefact: WeightArtefact) -> None:
+    def load(self, artefact: WeightArtefact, loan: Loan | None = None) -> None:
         """Load an artefact through vLLM's layerwise reload; workers elsewhere are given it unless they hold it.
+
+        A worker in this process reads a copy on its device instead, where that was borrowed.
 
         Raises:
             Exception: as `ask`; some workers may then have the new weights and some not.
         """
         if self.are_here:
-            self.ask("k2rl_swap", tensors(artefact))
+            self.ask("k2rl_swap", tensors(artefact, None if loan is None else loan.flat))
             return
         if self._held is not artefact:
             self.hold(artefact)

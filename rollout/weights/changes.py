@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rollout.weights.contract import WeightArtefact
+from rollout.weights.device_copy import DeviceCopy
 
 __all__ = ["Changes", "changes", "code_flip_frac"]
 
@@ -27,12 +28,14 @@ class Changes:
     """Size of the packed weights."""
     code_flip_frac: float | None
     """Fraction of INT4 codes that differ from those before, in [0, 1]; None for the first, or where there are none."""
+    copy: DeviceCopy | None = None
+    """Where they are a second time, on the learner's device."""
 
 
-def changes(before: WeightArtefact | None, after: WeightArtefact) -> Changes:
+def changes(before: WeightArtefact | None, after: WeightArtefact, *, copy: DeviceCopy | None = None) -> Changes:
     """Of `after`, and against `before` where there is one."""
     flipped = None if before is None else code_flip_frac(before, after)
-    return Changes(num_bytes=after.manifest.total_bytes, code_flip_frac=flipped)
+    return Changes(num_bytes=after.manifest.total_bytes, code_flip_frac=flipped, copy=copy)
 
 
 def code_flip_frac(before: WeightArtefact, after: WeightArtefact) -> float | None:

@@ -20,7 +20,7 @@ import xxhash
 
 from rollout.weights.contract import DTYPES, Manifest, TensorEntry, TensorSpec, WeightArtefact, WeightsRefused
 
-__all__ = ["ExpectedTensors", "check_bytes", "expected_from_folder", "tensors", "validate"]
+__all__ = ["ExpectedTensors", "check_bytes", "expected_from_folder", "flat_bytes", "tensors", "validate"]
 
 ExpectedTensors = Mapping[str, TensorSpec]
 """Checkpoint name -> dtype and shape of every tensor that an engine needs: no more, no fewer."""
@@ -45,6 +45,7 @@ def validate(
     *,
     current_version: int | None = None,
     is_repeat_allowed: bool = False,
+    flat: torch.Tensor | None = None,
 ) -> None:
     """Refuse an artefact that is not, bit for bit, a whole and newer set of this engine's weights.
 
@@ -53,6 +54,7 @@ def validate(
         expected: Of the folder that the engine was built from.
         current_version: Version that the engine serves, None if it has none.
         is_repeat_allowed: Whether the same or an older version may come again (a swap repeated after a failure).
+        flat: A copy of the buffer whose sum was compared (`rollout.weights.device_copy`): it is read instead.
 
     Raises:
         WeightsRefused: names the version, what is wrong, and the first few tensors. Checked in the order: version,
@@ -66,8 +68,8 @@ def validate(
         )
     _check_names(manifest, expected)
     _check_specs(manifest, expected)
-    check_bytes(artefact)
-    _refuse(manifest, "NaN or infinity", (name for name, tensor in tensors(artefact) if _is_bad_number(tensor)))
+    check_bytes(artefact) if flat is None else _check_layout(artefact)
+    _refuse(manifest, "NaN or infinity", (name for name, tensor in tensors(artefact, flat) if _is_bad_number(tensor)))
 
 
 def check_bytes(artefact: WeightArtefact) -> None:
@@ -81,19 +83,25 @@ def check_bytes(artefact: WeightArtefact) -> None:
     _refuse(artefact.manifest, "a wrong checksum (damaged on the way)", damaged)
 
 
-def tensors(artefact: WeightArtefact) -> Iterator[tuple[str, torch.Tensor]]:
+def tensors(artefact: WeightArtefact, flat: torch.Tensor | None = None) -> Iterator[tuple[str, torch.Tensor]]:
     """(name, tensor) in the manifest's order, without a copy.
 
-    The tensors are views into the artefact's read-only buffer and keep it alive, however long they are held. They must
-    not be written to: torch has no read-only tensors, and the memory may be shared by every engine of a node.
+    The tensors are views into the artefact's read-only buffer, or into `flat`, a copy of it, and keep it alive, however
+    long they are held. They must not be written to: torch has no read-only tensors, and the memory may be shared by
+    every engine of a node.
     """
     if not artefact.manifest.total_bytes:
         return
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The given buffer is not writable")
-        flat = torch.frombuffer(artefact.buffer, dtype=torch.uint8)
+    flat = flat_bytes(artefact) if flat is None else flat
     for entry in artefact.manifest.entries:
         yield entry.name, flat[entry.offset : entry.offset + entry.nbytes].view(DTYPES[entry.dtype]).view(entry.shape)
+
+
+def flat_bytes(artefact: WeightArtefact) -> torch.Tensor:
+    """The buffer as a tensor, without a copy. It must not be written to."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given buffer is not writable")
+        return torch.frombuffer(artefact.buffer, dtype=torch.uint8)
 
 
 def expected_from_folder(folder: str | Path) -> ExpectedTensors:

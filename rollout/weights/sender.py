@@ -11,7 +11,7 @@ import xxhash
 from rollout.quant.rows import Rows
 from rollout.weights.contract import ALIGNMENT, DTYPES, Manifest, TensorEntry, WeightArtefact
 
-__all__ = ["build_artefact", "new_buffer", "sealed"]
+__all__ = ["build_artefact", "new_buffer", "offsets_of", "sealed"]
 
 _DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
@@ -72,14 +72,20 @@ def build_artefact(
 
 def new_buffer(sizes: Sequence[int]) -> tuple[list[int], np.ndarray]:
     """Offsets of tensors, given their bytes, and a uint8 buffer for them; gaps are part of the bytes, and 0."""
-    offsets, end = [], 0
-    for nbytes in sizes:
-        offsets.append(end)
-        end = -(-(end + nbytes) // ALIGNMENT) * ALIGNMENT
+    offsets, end = offsets_of(sizes)
     buffer = np.empty(end, dtype=np.uint8)
     for offset, nbytes in zip(offsets, sizes, strict=True):
         buffer[offset + nbytes : -(-(offset + nbytes) // ALIGNMENT) * ALIGNMENT] = 0
     return offsets, buffer
+
+
+def offsets_of(sizes: Sequence[int]) -> tuple[list[int], int]:
+    """Where tensors of these bytes begin in an artefact's buffer, and its size."""
+    offsets, end = [], 0
+    for nbytes in sizes:
+        offsets.append(end)
+        end = -(-(end + nbytes) // ALIGNMENT) * ALIGNMENT
+    return offsets, end
 
 
 def sealed(version: int, entries: Iterable[TensorEntry], buffer: np.ndarray) -> WeightArtefact:

@@ -39,7 +39,7 @@ def test_the_grid_on_a_gpu_is_told_in_bytes_that_must_move_against_those_of_a_co
     assert found["copy_bf16_gb_per_second"] == pytest.approx(2000.0)
     assert found["pack_fp32_gb_per_second"] == pytest.approx(1000.0)
     assert found["pack_fp32_over_copy"] == pytest.approx(0.5)
-    assert set(gpu.PARTS) == {"grid", "qat", "swap"}
+    assert set(gpu.PARTS) == {"grid", "qat", "swap", "lent"}
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

@@ -29,6 +29,8 @@ class SmallEngine:
 
     folder: Path | None = None
     version = staged = -1
+    offered: Any = None
+    """The copy that it was offered last."""
     state = EngineState.SERVING
 
     def begin(self, settings: Any) -> None:
@@ -45,7 +47,8 @@ class SmallEngine:
     def wake(self, tag: WakeTag) -> None:
         self.state = after(self.state, Action.WAKE_WEIGHTS if tag == "weights" else Action.WAKE_KV_CACHE)
 
-    def stage_weights(self, artefact: WeightArtefact, *, is_reswap: bool) -> None:
+    def stage_weights(self, artefact: WeightArtefact, *, is_reswap: bool, copy: Any = None) -> None:
+        self.offered = copy
         if artefact.manifest.version <= self.version and not is_reswap:
             raise ValueError("not newer")
         self.staged = artefact.manifest.version
@@ -68,6 +71,7 @@ class SmallLearner:
     def __init__(self, settings: Any, seat: Any = None) -> None:
         self.num_updates, self.seat = 0, seat
         self.has_memory = True
+        self.lent: str | None = None
 
     def offload(self) -> None:
         assert self.has_memory
@@ -86,8 +90,16 @@ class SmallLearner:
         manifest = Manifest(version=version, entries=(), total_bytes=0)
         return WeightArtefact(manifest=manifest, buffer=np.zeros(0, dtype=np.uint8))
 
-    def publish_shared(self, version: int, *, before: Any = None) -> tuple[WeightArtefact, Changes]:
-        return self.publish(version), Changes(num_bytes=0, code_flip_frac=None)
+    def publish_shared(
+        self, version: int, *, before: Any = None, lends: bool = False
+    ) -> tuple[WeightArtefact, Changes]:
+        self.lent = f"copy of {version}" if lends else None
+        copy: Any = self.lent
+        return self.publish(version), Changes(num_bytes=0, code_flip_frac=None, copy=copy)
+
+    def take_back(self) -> None:
+        assert self.lent is not None
+        self.lent = None
 
     def save(self, folder: Path) -> None:
         assert self.has_memory
@@ -172,6 +184,9 @@ class InThisProcess:
     def _check(self) -> None:
         holders = {name.split()[0] for name, process in self.running.items() if process.inside.has_memory}
         assert not self._is_tight or len(holders) <= 1, f"out of memory: {holders}"
+        serving = [one for one in self.running.values() if getattr(one.inside, "state", None) is EngineState.SERVING]
+        is_lent = any(getattr(one.inside, "lent", None) for one in self.running.values())
+        assert not (is_lent and any(one.inside.folder for one in serving)), "out of memory: a copy beside KV caches"
 
     def folders(self) -> set[Path | None]:
         """What the engines began with; None: they have not."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -237,3 +238,45 @@ def test_what_a_learner_of_several_ranks_is_asked_all_of_them_do_and_the_loss_of
         await generate(cluster, 4)
 
     on_a_cluster(tmp_path, work, device=device, num_ranks=2)
+
+
+def test_on_gpus_engines_that_wake_are_offered_the_learners_copy_and_it_is_freed_before_their_kv_caches(
+    tmp_path: Path,
+) -> None:
+    """`InThisProcess` looks after every call whether all of it fits."""
+
+    async def work(cluster: Cluster, here: InThisProcess) -> None:
+        def offered() -> list[Any]:
+            return [here.running[f"engine {i}"].inside.offered for i in range(NUM_ENGINES)]
+
+        await generate(cluster, 0)
+        assert offered() == [None] * NUM_ENGINES  # they began with KV caches
+        await generate(cluster, 1)
+        assert offered() == ["copy of 1"] * NUM_ENGINES and here.running["learner"].inside.lent is None
+        async with cluster.keeping() as learner:
+            weights = await learner.publish(2)
+        here.running["engine 1"].fault = ActorLost("died")
+        with pytest.raises(ActorLost):
+            async with cluster.generating(weights):
+                pass
+        assert not await cluster.start_anew()
+        async with cluster.generating(weights):
+            assert here.versions() == [2] * NUM_ENGINES and offered() == [None] * NUM_ENGINES
+        async with cluster.keeping():
+            pass
+        async with cluster.generating(weights):  # the same weights once more: they come from the host
+            assert here.versions() == [2] * NUM_ENGINES and offered() == [None] * NUM_ENGINES
+
+    on_a_cluster(tmp_path, work, device=CUDA)
+
+
+@pytest.mark.parametrize(("device", "num_ranks", "steps_ahead"), [(CPU, 1, 0), (CUDA, 2, 0), (CUDA, 1, 1)])
+def test_where_nobody_could_take_it_no_copy_is_made(
+    tmp_path: Path, device: DeviceProfile, num_ranks: int, steps_ahead: int
+) -> None:
+    async def work(cluster: Cluster, here: InThisProcess) -> None:
+        async with cluster.keeping() as learner:
+            await learner.publish(0)
+            assert learner.copy is None and not learner.lends
+
+    on_a_cluster(tmp_path, work, device=device, num_ranks=num_ranks, steps_ahead=steps_ahead)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -13,6 +13,7 @@ from rl.checkpoint import PublishedWeights
 from rl.faults import ActorLost, DeadlineExceeded
 from rl.handover import HandOver, ask_all
 from rollout.engine.engine import EngineBroken, SwapTiming
+from rollout.weights.device_copy import DeviceCopy
 
 FAULTS = {
     "refuse": ValueError("a wrong checksum"),
@@ -129,6 +130,18 @@ def test_the_gravest_fault_is_told_and_only_after_all_engines_have_answered() ->
             )
         )  # fmt: skip
     assert slow.staged == 1
+
+
+def test_a_copy_on_the_learners_device_is_offered_to_all_once_and_no_more_where_a_swap_is_tried_again() -> None:
+    class Offered(SmallEngine):
+        def stage_weights(self, artefact: int, *, is_reswap: bool, copy: Any = None) -> None:
+            self.calls.append(copy)
+            super().stage_weights(artefact, is_reswap=is_reswap)
+
+    engines, copy, handover = [Offered(), Offered("", "fail")], cast("DeviceCopy", "where it is"), HandOver()
+    asyncio.run(handover.sync_weights(engines, weights(1), copy=copy))
+    calls = ["stage_weights", copy, "commit_weights", "stage_weights", None, "commit_weights"]
+    assert [engine.calls for engine in engines] == [calls] * 2
 
 
 def test_after_an_engine_was_exchanged_the_others_take_the_same_version_or_an_older_one_again() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -96,3 +97,47 @@ def test_each_method_has_the_deadline_that_the_documents_say() -> None:
         "add_old_logprobs": "update_seconds", "update": "update_seconds", "warm_up": "update_seconds",
         "publish_shared": "swap_seconds", "save": "save_seconds", "load": "save_seconds", "export": "save_seconds",
     }  # fmt: skip
+
+
+class Lending(Asked):
+    """One that keeps a copy, named after the version, where it is asked to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+
+    async def ask(self, method: str, *args: Any, setting: str, **kwargs: Any) -> Any:
+        self.asked.append(method)
+        return await super().ask(method, *args, setting=setting, **kwargs)
+
+    async def ask_shared(  # type: ignore[override]
+        self, method: str, version: int, *, before: str | None, setting: str, lends: bool
+    ) -> tuple[str, Changes]:
+        assert lends
+        if self.fault is not None:
+            raise self.fault
+        reference, found = await super().ask_shared(method, version, before=before, setting=setting)
+        copy: Any = f"copy of {version}"
+        return reference, replace(found, copy=copy)
+
+
+def test_a_copy_is_known_until_it_is_taken_back_or_the_next_version_is_published() -> None:
+    async def run() -> None:
+        asked = Lending()
+        learner = RemoteLearner(asked, lends=True)
+        await learner.take_back()
+        assert learner.copy is None and asked.asked == []
+        await learner.publish(1)
+        assert learner.copy == "copy of 1"
+        await learner.publish(2)
+        assert learner.copy == "copy of 2"
+        await learner.take_back()
+        await learner.take_back()
+        assert learner.copy is None and asked.asked == ["take_back"] and asked.settings["take_back"] == "swap_seconds"
+        await learner.publish(3)
+        asked.fault = ValueError("a parameter is not finite")
+        with pytest.raises(ValueError, match="not finite"):
+            await learner.publish(4)
+        assert learner.copy is None  # the one of version 3 may be freed already
+
+    asyncio.run(run())
