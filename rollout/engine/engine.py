@@ -165,9 +165,9 @@ class VLLMEngine:
         Raises:
             WeightsRefused: names the tensors that are missing, extra, of another shape or dtype, or corrupted.
         """
-        in_passing(lambda: self._stage(artefact, is_reswap=is_reswap))
+        in_passing(lambda: self._stage(artefact, copy, is_reswap=is_reswap))
 
-    def _stage(self, artefact: WeightArtefact, *, is_reswap: bool) -> None:
+    def _stage(self, artefact: WeightArtefact, copy: DeviceCopy | None, *, is_reswap: bool) -> None:
         assert self._expected is not None, "an engine that serves BF16 has no swap"
         after(self._state, Action.STAGE)
         current = self.weight_version if self.weight_version >= 0 else None

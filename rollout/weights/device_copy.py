@@ -6,9 +6,9 @@ buffer of its device, makes the artefact of that, and lends the buffer out (`Len
 (`borrow`) and its swap reads from there: nothing comes from the host. The kernel's layout is made on the device by
 vLLM's layerwise reload, as it is of tensors that come from the host.
 
-The laws are those of the artefact. The copy names the manifest that it belongs to. Its bytes are summed up where they
-lie and compared with the sum over the artefact's bytes in host memory. Where anything is against it - another device, a
-container without IPC, another sum - the engine takes the host's bytes, and the log says why, once.
+The laws are those of the artefact, which is made of the copy. The copy names the manifest that it belongs to. Its bytes
+are summed up where they lie, by who lends them and again by who opened them. Where anything is against it - another
+device, a container without IPC, another sum - the engine takes the host's bytes, and the log says why, once.
 
 How memory gets from one process to another is torch's: `reduce_tensor` on one side and what it names on the other, an
 IPC handle for a GPU, a name in shared memory for a CPU, which is how tests take the very same way. Two things of it
@@ -39,7 +39,6 @@ from torch import Tensor
 from torch.multiprocessing.reductions import rebuild_cuda_tensor, reduce_tensor
 
 from rollout.weights.contract import Manifest, WeightArtefact
-from rollout.weights.receiver import flat_bytes
 from rollout.weights.sender import build_artefact, offsets_of
 
 __all__ = ["DeviceCopy", "Lender", "Loan", "borrow", "word_sum"]
@@ -66,7 +65,7 @@ class DeviceCopy:
     device: str
     """On which it is: a GPU's UUID, or "cpu"."""
     checksum: int
-    """`word_sum` of the artefact's buffer."""
+    """`word_sum` of its bytes."""
     memory: bytes
     """What opens it in another process, pickled."""
 
@@ -94,8 +93,8 @@ class Lender:
         offsets, num_bytes = offsets_of([tensor.nbytes for _, tensor in waiting])
         try:
             flat = _new_segment(num_bytes, device)
-        except torch.OutOfMemoryError as error:
-            _tell(f"packed weights are not lent out, for want of device memory: {error}")
+        except (AttributeError, RuntimeError) as error:  # no room, or another torch
+            _tell(f"packed weights are not lent out: {type(error).__name__}: {error}")
             return build_artefact(waiting, version)
         views = []
         for offset in offsets:
@@ -117,7 +116,7 @@ class Lender:
         self._counter = arguments[_COUNTER] if rebuild is rebuild_cuda_tensor else None
         self.copy = DeviceCopy(
             version=artefact.manifest.version, manifest=_digest(artefact.manifest), device=_name(flat.device),
-            checksum=word_sum(flat_bytes(artefact)), memory=memory,
+            checksum=word_sum(flat), memory=memory,
         )  # fmt: skip
 
     def take_back(self) -> None:
@@ -165,7 +164,7 @@ def borrow(copy: DeviceCopy, manifest: Manifest, *, kind: str) -> Loan | None:
             flat = _opened(copy.memory, device)
             if flat.nbytes == manifest.total_bytes and word_sum(flat) == copy.checksum:
                 return Loan(flat)
-            reason = "its bytes are not those of the artefact in host memory"
+            reason = "its bytes are not those that were lent"
         except (OSError, RuntimeError) as error:
             reason = f"{type(error).__name__}: {error}"
     _tell(f"packed weights come from host memory, not from the learner's device: {reason}")
