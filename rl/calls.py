@@ -23,7 +23,7 @@ from configs.sections import ClusterConfig
 from rl.faults import ActorLost, DeadlineExceeded, HandedLost
 from rl.folders import Folders
 from rl.processes import Place
-from rollout.engine.engine import EngineBroken
+from rollout.engine.states import EngineBroken
 
 __all__ = ["Actor", "ShelfOf", "first_line"]
 

@@ -34,7 +34,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from rollout.quant.checkpoint import replace_folder
+from rollout.folders import replace_folder
 
 __all__ = ["PIECE_BYTES", "Folders", "Shelf", "listing"]
 

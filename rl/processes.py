@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from rollout.engine.device import DeviceProfile
+if TYPE_CHECKING:  # heavy, and what waits for a call needs it not
+    from rollout.engine.device import DeviceProfile
 
 __all__ = ["Place", "Process", "StartsProcesses"]
 

@@ -15,7 +15,6 @@ the grid). Either source gives the same bytes: `quantize` rounds a master to bfl
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,11 +24,12 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from rollout.folders import replace_folder
 from rollout.quant.grid import MAX_CODE, Packed, check_finite, quantize_packed
 from rollout.quant.scheme import QuantScheme
 from rollout.quant.views import ParameterViews, plain_views
 
-__all__ = ["has_finite_values", "in_order", "packed_tensors", "replace_folder", "write_model_folder"]
+__all__ = ["has_finite_values", "in_order", "packed_tensors", "write_model_folder"]
 
 _COPIED = (
     "tokenizer*",
@@ -151,17 +151,3 @@ def _copy_companions(source: Path, target: Path) -> None:
     for path in sorted({path for pattern in _COPIED for path in source.glob(pattern)}):
         if path.is_file():
             shutil.copyfile(path, target / path.name)
-
-
-def replace_folder(staging: Path, folder: Path) -> None:
-    """Put a finished folder in its place: at every moment `folder` is the old one, absent, or the new one."""
-    for path in staging.iterdir():
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
-    if folder.exists():
-        old = staging.with_suffix(".old")
-        folder.rename(old)
-        staging.rename(folder)
-        shutil.rmtree(old)
-    else:
-        staging.rename(folder)

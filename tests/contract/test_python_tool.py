@@ -24,7 +24,7 @@ def python(sandbox: Sandbox | None, **args: object) -> PythonTool:
 
 @pytest.fixture
 def episode(sandbox: Sandbox) -> Iterator[Episode]:
-    gym = python(sandbox, gym="arithmetic", cpu_seconds=1.0)
+    gym = python(sandbox, gym="arithmetic", cpu_seconds=0.4)
     begun = gym.start(gym.tasks("train")[0], seed=0)
     yield begun
     begun.close()

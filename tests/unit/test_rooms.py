@@ -110,7 +110,7 @@ def test_vllm_is_imported_in_one_package():
     assert offences(allowed) == []
 
 
-@pytest.mark.parametrize("module", ["configs.schema", "configs.load", "gyms.api"])
+@pytest.mark.parametrize("module", ["configs.schema", "configs.load", "gyms.api", "rl.placed"])
 def test_light_modules_import_without_torch_ray_or_vllm(module):
     code = f"import sys, {module}; print(*sorted({{'torch', 'ray', 'vllm'}} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)

@@ -136,11 +136,11 @@ class Obedient(Environment):
 
 
 class Impatient(Obedient):
-    needs = Needs(wall_seconds=1.5, processes=True, writes=("/",))
+    needs = Needs(wall_seconds=0.75, processes=True, writes=("/",))
 
 
 class Thrifty(Obedient):
-    needs = Needs(wall_seconds=120.0, cpu_seconds=0.5, processes=True, writes=("/",))
+    needs = Needs(wall_seconds=120.0, cpu_seconds=0.3, processes=True, writes=("/",))
 
 
 class Undeclared(Obedient):

@@ -45,7 +45,7 @@ def scorer() -> Iterator[Scorer]:
 @pytest.mark.parametrize(
     ("response", "status"),
     [
-        ("hang", Status.TIMEOUT),
+        ("sleep 600", Status.TIMEOUT),
         ("exit", Status.CRASHED),
         ("raise", Status.CRASHED),
         ("scribble", Status.CRASHED),
@@ -77,7 +77,7 @@ def test_what_an_earlier_response_spoilt_is_not_held_against_the_next() -> None:
         assert ask(fresh, task(), "fragile").value == 1.0
 
 
-@pytest.mark.parametrize("gold", ["hang", "exit", "float", "nothing 1", "bad"])
+@pytest.mark.parametrize("gold", ["sleep 600", "exit", "float", "nothing 1", "bad"])
 def test_the_gym_is_to_blame_where_the_gold_of_the_task_fails_too(scorer: Scorer, gold: str) -> None:
     asked = task(gold)
     score = ask(scorer, asked, "exit" if gold != "nothing 1" else "raise")
@@ -106,7 +106,7 @@ def test_the_first_response_of_all_is_held_until_another_one_is_scored(num_worke
 
     with Scorer([spec()], num_workers=num_workers) as fresh:
         assert set(asyncio.run(siblings(fresh, ["exit", "raise", "exit 1"]))) == {Status.VERIFIER_ERROR}
-        found = asyncio.run(siblings(fresh, ["hang", "exit", "well", "raise"]))
+        found = asyncio.run(siblings(fresh, ["sleep 600", "exit", "well", "raise"]))
         assert found == [Status.TIMEOUT, Status.CRASHED, Status.OK, Status.CRASHED]
         assert fresh.tally["gym"] == {"verifier_error": 3, "timeout": 1, "crashed": 2, "ok": 1, CONTROL_FLAG: 3}
 

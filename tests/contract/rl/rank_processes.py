@@ -13,6 +13,9 @@ from rl.learner import Learner, LearnerSettings
 from rl.ranks import Seat, open_store
 
 HOST = "127.0.0.1"
+_MODELS = [f"transformers.models.{kind}.modeling_{kind}" for kind in ("llama", "qwen3_moe")]
+PRELOAD = ["rl.learner", "rl.shards", *_MODELS]
+"""Imported once, not in every rank: of what a rank begins with, the modules of its model take the longest by far."""
 PATIENCE = 300.0
 """Seconds that a rank waits for the others; a test that meets it has failed."""
 
@@ -22,7 +25,7 @@ class RankProcesses:
 
     def __init__(self, settings: LearnerSettings, num_ranks: int) -> None:
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["rl.learner", "rl.shards", "transformers"])  # once, not in every rank
+        self._context.set_forkserver_preload(PRELOAD)
         self._settings, self._num_ranks = settings, num_ranks
         self._ranks: list[tuple[Any, Connection]] = []
 

@@ -13,7 +13,7 @@ import ray
 from ray.cluster_utils import Cluster as Nodes
 
 from configs.schema import Config
-from rl.actors import Actors
+from rl.actors import _OWN_CLUSTER, Actors
 from rl.calls import Actor
 from rl.cluster import Cluster
 from rl.faults import ActorLost, HandedLost
@@ -22,6 +22,8 @@ from rollout.engine.process import EngineProcess
 from tests.contract.rl.mortal import HandedEngine, MortalLearner
 
 STORE = {"object_store_memory": 100 << 20}
+LOOKS_OFTEN = {"health_check_initial_delay_ms": 100, "health_check_period_ms": 100}
+"""A node that is gone refuses at once to be looked at; one that is busy may take as long as ever to answer."""
 
 
 class LightActors(Actors):
@@ -40,7 +42,8 @@ class LightActors(Actors):
 @pytest.fixture
 def nodes() -> Iterator[Nodes]:
     """A head for the driver, and two nodes with room for a bundle each."""
-    made = Nodes(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **STORE})
+    system = {"_system_config": _OWN_CLUSTER | LOOKS_OFTEN}
+    made = Nodes(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **system, **STORE})
     for _ in range(2):
         made.add_node(num_cpus=2, **STORE)
     ray.init(address=made.address, log_to_driver=False)

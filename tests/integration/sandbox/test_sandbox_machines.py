@@ -141,7 +141,7 @@ def test_any_temporary_folder_will_do_and_nothing_is_left_when_the_caller_is_kil
     sleeping = TRY.replace("print(6 * 7)", "import time; time.sleep(987)")
     caller = subprocess.Popen([sys.executable, "-c", sleeping, tier, str(place / "usual")], cwd=ROOT)
     assert wait_for(lambda: len(descendants(caller.pid)) >= 3)
-    time.sleep(1.0)  # somewhere in the middle of the program
+    time.sleep(0.2)  # somewhere in the middle of the program
     started = {pid: start_of(pid) for pid in descendants(caller.pid)}
     caller.send_signal(signal.SIGKILL)
     caller.wait()

@@ -17,13 +17,12 @@ from gyms.sandbox import Ending, FileRefused, Sandbox, Session
 from tests.integration.sandbox.patience import PATIENT
 from tests.integration.sandbox.traces import Watch, wait_for
 
-SHORT = replace(PATIENT, cpu_seconds=1.0, wall_seconds=2.0)
+SHORT = replace(PATIENT, cpu_seconds=0.4, wall_seconds=0.6)
 
 
 @pytest.fixture
 def session(sandbox: Sandbox, watch: Watch) -> Iterator[Session]:
     """A session that answers as ever after the attack, and of which nothing is left."""
-    sandbox.open().close()
     before = watch.settled()
     opened = sandbox.open({"kept.txt": b"kept"}, limits=PATIENT)
     opened.python("x = 1")
