@@ -7,6 +7,7 @@ was added since the last `pip install -e .` is found, one that was removed is no
 from __future__ import annotations
 
 import re
+import sys
 import tomllib
 from functools import lru_cache
 from importlib.metadata import Distribution, EntryPoint, entry_points
@@ -45,14 +46,21 @@ def gym_names() -> dict[str, tuple[EntryPoint, ...]]:
     return {name: tuple(found[name]) for name in sorted(found)}
 
 
-def entry_points_of(group: str) -> list[EntryPoint]:
+def entry_points_of(group: str) -> tuple[EntryPoint, ...]:
     """All entry points of a group, those of this checkout from its own pyproject.toml."""
-    own = _own_entries()
-    found = [entry for entry in entry_points(group=group) if own is None or not _is_of(entry, _PROJECT)]
-    if own is not None:
-        dist = next((e.dist for e in entry_points(group=group) if _is_of(e, _PROJECT)), None) or _Checkout()
-        found += [_with_dist(EntryPoint(name, value, group), dist) for name, value in own.get(group, {}).items()]
-    return found
+    return _entries(group, tuple(sys.path))
+
+
+@lru_cache(maxsize=8)
+def _entries(group: str, path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
+    """The same, read once for every `sys.path`: a file for each installed package, 5 ms in all."""
+    own, installed = _own_entries(), entry_points(group=group)
+    if own is None:
+        return tuple(installed)
+    dist = next((entry.dist for entry in installed if _is_of(entry, _PROJECT)), None) or _Checkout()
+    others = (entry for entry in installed if not _is_of(entry, _PROJECT))
+    ours = (_with_dist(EntryPoint(name, value, group), dist) for name, value in own.get(group, {}).items())
+    return (*others, *ours)
 
 
 def entry_in(package: str, name: str) -> EntryPoint | None:

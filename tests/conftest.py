@@ -37,8 +37,9 @@ def seed_all(name: str) -> None:
     random.seed(seed)
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed(seed)
-    if "torch" in sys.modules:
-        sys.modules["torch"].manual_seed(seed)
+    if torch := sys.modules.get("torch"):
+        # torch.manual_seed writes down the stack for every kind of device that is not there: 0.3 ms a test
+        (torch if torch.cuda.is_available() else torch.default_generator).manual_seed(seed)
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,8 @@
 """How many tests run at a time: `python tests/workers.py [--memory]`. Standard library alone, as make asks first.
 
-One more than cores that this process may use, 4 at most: half of a worker's time passes in waiting, for processes that
-start and for limits that are met. With `--memory` each has 4 GB, since integration tests hold an engine and a learner.
+Unit tests hardly wait: a worker for each core that this process may use, 4 at most, as each collects all tests. With
+`--memory`, for all tests, one more, of 4 GB each: half of a worker's time passes in waiting, for processes that start
+and for limits that are met, and integration tests hold an engine and a learner.
 A container's limits count (its share of cores and its memory), where the kernel shows them.
 """
 
@@ -28,9 +29,9 @@ def num_workers(*, with_memory: bool, cores: int, root: Path = Path("/")) -> int
     quota = _words(group / "cpu.max")
     if len(quota) == 2 and quota[0].isdigit():
         cores = min(cores, math.ceil(int(quota[0]) / int(quota[1])))
-    most = min(cores + 1, MOST)
     if not with_memory:
-        return most
+        return min(cores, MOST)
+    most = min(cores + 1, MOST)
     words = _words(root / "proc/meminfo")
     rooms = [1024 * int(words[words.index("MemAvailable:") + 1])] if "MemAvailable:" in words else []
     limit, used = _words(group / "memory.max"), _words(group / "memory.current")

@@ -56,9 +56,6 @@ def read_call(tools: Sequence[Tool], *, call_id: str, tool: str, arguments: str 
 
 def check_tools(tools: Sequence[Tool]) -> None:
     """ValueError where tools are not what a host can show and check."""
-    from jsonschema import Draft202012Validator
-    from jsonschema.exceptions import SchemaError
-
     names = [tool.name for tool in tools]
     for tool in tools:
         if not _NAME.fullmatch(tool.name):
@@ -66,16 +63,11 @@ def check_tools(tools: Sequence[Tool]) -> None:
         if names.count(tool.name) > 1:
             raise ValueError(f"two tools have the name {tool.name!r}")
         try:
-            plain = json.loads(json.dumps(tool.parameters, allow_nan=False))
-            Draft202012Validator.check_schema(plain)
+            schema = json.dumps(tool.parameters, allow_nan=False)
         except (TypeError, ValueError, RecursionError) as error:
             raise ValueError(f"tool {tool.name!r}: its parameters are not plain JSON data: {error}") from None
-        except SchemaError as error:
-            raise ValueError(f"tool {tool.name!r}: its parameters are no JSON schema: {error.message}") from None
-        if plain.get("type") != "object":
-            raise ValueError(f"tool {tool.name!r}: its parameters have the type {plain.get('type')!r}, not 'object'")
         try:
-            _check_references(plain)
+            _check_schema(schema)
         except ValueError as error:
             raise ValueError(f"tool {tool.name!r}: {error}") from None
 
@@ -116,6 +108,24 @@ def _validator(schema: str) -> Any:
     from referencing import Registry
 
     return Draft202012Validator(json.loads(schema), registry=Registry())
+
+
+@lru_cache(maxsize=256)
+def _check_schema(text: str) -> None:
+    """ValueError where a schema, given as text, is none for a tool's parameters; tasks share theirs, so it is kept."""
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import SchemaError
+
+    try:
+        schema = json.loads(text)
+        Draft202012Validator.check_schema(schema)
+    except RecursionError as error:
+        raise ValueError(f"its parameters are not plain JSON data: {error}") from None
+    except SchemaError as error:
+        raise ValueError(f"its parameters are no JSON schema: {error.message}") from None
+    if schema.get("type") != "object":
+        raise ValueError(f"its parameters have the type {schema.get('type')!r}, not 'object'")
+    _check_references(schema)
 
 
 def _check_references(schema: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,11 +22,17 @@ MAX_FUNCTION_LINES = 80
 BANNED_NAMES = {"utils.py", "helpers.py", "common.py", "misc.py"}
 
 FILES = sorted(path.relative_to(ROOT) for room in ROOMS for path in (ROOT / room).rglob("*.py"))
+IN_ROOMS = frozenset(FILES)
 
 
-def imported_modules(source: str, *, package: tuple[str, ...]) -> Iterator[tuple[int, str]]:
+@functools.cache
+def nodes_of(file: Path) -> list[ast.AST]:
+    return list(ast.walk(ast.parse((ROOT / file).read_text())))
+
+
+def imported_modules(nodes: Iterable[ast.AST], *, package: tuple[str, ...]) -> Iterator[tuple[int, str]]:
     """(line, absolute dotted name) of every import; `package` is the one the file lies in, for relative imports."""
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes:
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -36,7 +42,7 @@ def imported_modules(source: str, *, package: tuple[str, ...]) -> Iterator[tuple
 
 @functools.cache
 def imports_of(file: Path) -> list[tuple[int, str]]:
-    return list(imported_modules((ROOT / file).read_text(), package=file.parent.parts))
+    return list(imported_modules(nodes_of(file), package=file.parent.parts))
 
 
 def offences(allowed) -> list[str]:
@@ -54,7 +60,7 @@ def test_the_import_reader_sees_every_form_of_import():
         "import a.b, c\nfrom d.e import f\nfrom . import g\nfrom .h import i\nfrom ..j import k\n"
         "def later():\n    import lazy\n"
     )
-    found = sorted(name for _, name in imported_modules(source, package=("rl", "sub")))
+    found = sorted(name for _, name in imported_modules(ast.walk(ast.parse(source)), package=("rl", "sub")))
     assert found == ["a.b", "c", "d.e", "lazy", "rl.j", "rl.sub", "rl.sub.h"]
 
 
@@ -73,7 +79,7 @@ def test_a_room_imports_only_itself_and_the_rooms_before_it():
 def imported_files(file: Path) -> set[Path]:
     """The files of the rooms that a file imports, from wherever in it."""
     found = set()
-    for node in ast.walk(ast.parse((ROOT / file).read_text())):
+    for node in nodes_of(file):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -81,7 +87,7 @@ def imported_files(file: Path) -> set[Path]:
         else:
             continue
         paths = [Path(*name.split(".")).with_suffix(".py") for name in names]
-        found |= {path for path in paths if path in FILES}
+        found |= IN_ROOMS.intersection(paths)
     return found
 
 
@@ -127,7 +133,7 @@ def test_no_file_is_too_long_to_read_at_once():
 def test_no_function_is_too_long_to_read_at_once():
     too_long = []
     for file in FILES:
-        for node in ast.walk(ast.parse((ROOT / file).read_text())):
+        for node in nodes_of(file):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 lines = (node.end_lineno or node.lineno) - node.lineno + 1
                 if lines > MAX_FUNCTION_LINES:

@@ -16,10 +16,12 @@ def machine(root: Path, files: dict[str, str]) -> Path:
     return root
 
 
-@pytest.mark.parametrize(("cores", "expected"), [(1, 2), (2, 3), (3, 4), (64, 4)])
-def test_there_is_one_worker_more_than_cores_and_four_at_most(tmp_path: Path, cores: int, expected: int) -> None:
-    assert num_workers(with_memory=False, cores=cores, root=tmp_path) == expected
-    assert num_workers(with_memory=True, cores=cores, root=tmp_path) == expected, "memory is not told"
+@pytest.mark.parametrize(("cores", "unit", "every"), [(1, 1, 2), (2, 2, 3), (3, 3, 4), (64, 4, 4)])
+def test_unit_tests_have_a_worker_a_core_and_all_tests_one_more_and_four_at_most(
+    tmp_path: Path, cores: int, unit: int, every: int
+) -> None:
+    assert num_workers(with_memory=False, cores=cores, root=tmp_path) == unit
+    assert num_workers(with_memory=True, cores=cores, root=tmp_path) == every, "memory is not told"
 
 
 @pytest.mark.parametrize(

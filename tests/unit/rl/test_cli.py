@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -33,7 +31,7 @@ def run_dir(tmp_path) -> str:
 
 @pytest.fixture(autouse=True)
 def quiet(monkeypatch) -> None:
-    """As in a process of its own, where progress bars are off before transformers is imported (last test)."""
+    """As in a process of its own, where progress bars are off before transformers is imported."""
     transformers.utils.logging.disable_progress_bar()
     monkeypatch.setattr(os, "environ", os.environ.copy())  # what main() sets for its process stays in this test
 
@@ -153,13 +151,13 @@ from gyms.api import Gym, Score, Status, Task, message
 
 
 class Odd(Gym):
-    """One prompt in 300 is long, and one holds a character that few terminals have."""
+    """One prompt in 300 is long."""
 
     def tasks(self, split):
         texts = [f"{i}+1=" for i in range(300)]
         if split == "train":
             texts[211] = "1" * 30
-        return [Task(id=f"{split}/\u4e2d/{i}", prompt=(message("user", f"{split}{t}"),)) for i, t in enumerate(texts)]
+        return [Task(id=f"{split}/{i}", prompt=(message("user", f"{split}{t}"),)) for i, t in enumerate(texts)]
 
     def score(self, task, response):
         return Score(status=Status.OK, value=0.0)
@@ -180,16 +178,6 @@ def test_a_long_prompt_is_refused_at_the_dry_run_and_dropped_where_that_is_asked
     note, ready = capsys.readouterr().out.splitlines()
     assert note.startswith("note: gyms.0 (odd): 1 of 300 train prompts are longer") and note.endswith(": dropped")
     assert ready.startswith("tiny_cpu: ready. ")
-
-
-def test_in_a_process_of_its_own_a_dry_run_says_what_it_must_in_what_the_terminal_can_show(run_dir, odd):
-    dropped = "rollout.long_prompts=drop"
-    command = [sys.executable, "-m", "rl.train", str(TINY), "--dry-run", *SMALL, run_dir, *odd, dropped]
-    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
-    done = subprocess.run(command, capture_output=True, text=True, cwd=TINY.parents[1], env=environment)
-    assert (done.returncode, without_progress(done.stderr)) == (0, [])
-    note, ready = done.stdout.splitlines()
-    assert "(task 'train/?/211'" in note and ready.startswith("tiny_cpu: ready. ")
 
 
 def test_a_dry_run_of_a_resume_says_what_the_start_says(capsys, run_dir, tmp_path):

@@ -18,7 +18,6 @@ from rl.sweep_plan import plan, values_of
 from rl.sweep_table import result_of, table_of
 from tests.run_folders import evaluation, response, siblings, write_run
 
-ROOT = Path(__file__).parents[3]
 TINY = """
 num_steps = 2
 [model]
@@ -115,17 +114,6 @@ def test_what_is_done_is_not_run_again_and_a_folder_of_other_settings_is_refused
     told = capsys.readouterr().err
     assert "base: seed: the run has 0, now it is 5" in told and "or give another --output" in told
     assert main([*command, "seed=5", "--table"]) == 0
-
-
-def test_a_run_that_fails_keeps_no_other_from_running(
-    files: list[Path], tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(ROOT)
-    wrong = ["model.source=folder", f"model.path={tmp_path / 'no_model'}", "report.wandb=off"]
-    assert main([str(files[0]), "seed=0,1", *wrong, "--output", str(tmp_path / "runs")]) == 1
-    told = capfd.readouterr().err
-    assert told.count("failed with exit status 2; going on with the next") == 2
-    assert told.splitlines()[-1] == "failed: base-seed0, base-seed1"
 
 
 def test_a_dry_run_shows_the_commands(files: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

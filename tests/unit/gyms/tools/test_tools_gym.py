@@ -48,7 +48,7 @@ def scored(gym: Tools, task: Task, turns: Sequence[Turn]) -> Score:
     ],
 )
 def test_it_keeps_the_contract(args: dict[str, object]) -> None:
-    check_gym(tools(**args), max_tasks=15, num_episodes=200)
+    check_gym(tools(**args), max_tasks=15, num_episodes=60)  # two a task
 
 
 def test_a_change_that_nobody_wanted_costs_the_reward() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 from pathlib import Path
@@ -24,46 +25,32 @@ def modules_of(room: str) -> list[str]:
     ]
 
 
-def loaded_by(modules: list[str]) -> set[str]:
-    """The libraries of extras that a fresh interpreter holds after importing these modules."""
-    code = f"import importlib, sys\nfor name in {modules!r}:\n    importlib.import_module(name)\nprint(*sys.modules)"
+def loaded_by(modules: list[str]) -> dict[str, set[str]]:
+    """Which of these modules brings which libraries of extras, imported one after another by a fresh interpreter."""
+    code = (
+        f"import importlib, sys\nheld = set()\nfor name in {modules!r}:\n    importlib.import_module(name)\n"
+        "    print(name, *sys.modules.keys() - held)\n    held |= sys.modules.keys()"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    return HEAVY & set(done.stdout.split())
+    lines = [line.split() for line in done.stdout.splitlines()]
+    return {name: heavy for name, *new in lines if (heavy := HEAVY & set(new))}
 
 
-@pytest.mark.parametrize("room", ["configs", "gyms", "reward"])
-def test_no_module_of_a_light_room_imports_what_an_extra_brings(room: str) -> None:
-    modules = modules_of(room)
-    assert len(modules) > 3
-    assert loaded_by(modules) == set()
-
-
-@pytest.mark.parametrize(
-    "module",
-    [
-        "rl.verbs",
-        "rl.cli",
-        "rl.train",
-        "rl.evaluate",
-        "rl.replay",
-        "rl.prepare",
-        "rl.report",
-        "rl.sweep",
-        "rl.export",
-        "rl.doctor",
-    ],
-)
-def test_the_commands_of_a_run_are_light_until_they_work(module: str) -> None:
-    assert loaded_by([module]) == set()
+def test_no_module_of_a_light_room_and_no_command_imports_what_an_extra_brings() -> None:
+    """A command of a run is light until it works."""
+    rooms = [modules_of(room) for room in ("configs", "gyms", "reward")]
+    assert min(map(len, rooms)) > 3
+    commands = ("verbs", "cli", "train", "evaluate", "replay", "prepare", "report", "sweep", "export", "doctor")
+    assert loaded_by([*itertools.chain(*rooms), *(f"rl.{name}" for name in commands)]) == {}
 
 
 def test_a_learner_or_an_engine_imports_nothing_of_the_loop_and_no_client_for_it() -> None:
     """Their processes are started anew after a loss, and everything in them waits for what they import."""
-    for module in ("rl.learner", "rollout.engine.process"):
-        assert loaded_by([module]) & {"httpx", "ray", "transformers", "vllm"} == set(), module
+    found = loaded_by(["rl.learner", "rollout.engine.process"])
+    assert set().union(*found.values()) & {"httpx", "ray", "transformers", "vllm"} == set(), found
 
 
 def test_the_check_would_see_a_heavy_import() -> None:
     pytest.importorskip("numpy")
-    assert loaded_by(["reward.ranking"]) == {"numpy"}
+    assert loaded_by(["gyms.api", "reward.ranking"]) == {"reward.ranking": {"numpy"}}
