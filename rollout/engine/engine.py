@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rollout.engine import tenants
-from rollout.engine.compat import adapt_marlin, check_version, prepare_environment, request_amx
+from rollout.engine.compat import check_version, prepare_environment, request_amx
 from rollout.engine.counts import PromptCounts
 from rollout.engine.device import this_device
 from rollout.engine.memory import DeviceMemory, device_memory
@@ -312,8 +312,6 @@ class VLLMEngine:
                 kv_connector_module_path="rollout.engine.shared_prompts",
                 kv_role="kv_both",
             )
-        if self._device.name == "cuda":
-            adapt_marlin()
         with threads_shared(self.settings.tensor_parallel):
             return LLMEngine.from_engine_args(EngineArgs(**arguments))
 
@@ -408,12 +406,14 @@ class VLLMEngine:
         if self._state is EngineState.SERVING or self._state is EngineState.LOADED:
             self._workers.ask("k2rl_keep", frozenset(self._expected))
         self._empty_prefix_cache()
-        self._memory.sleep(self._llm)
+        with self._workers.in_step():
+            self._memory.sleep(self._llm)
         self._state = state
 
     def _wake(self, tag: WakeTag) -> None:
         state = after(self._state, Action.WAKE_WEIGHTS if tag == "weights" else Action.WAKE_KV_CACHE)
-        self._memory.wake(self._llm, tag)
+        with self._workers.in_step():
+            self._memory.wake(self._llm, tag)
         if tag == "weights":
             self._workers.ask("k2rl_restore")
         else:

@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 
+from rollout.engine.states import EngineBroken
 from rollout.weights.contract import WeightArtefact
 from rollout.weights.receiver import tensors
 
@@ -69,6 +70,20 @@ class Workers:
         if failed := [f"worker {rank}: {one.error}" for rank, one in enumerate(answers) if one.error is not None]:
             raise RuntimeError("; ".join(failed))
         return [one.value for one in answers]
+
+    @contextlib.contextmanager
+    def in_step(self) -> Iterator[None]:
+        """Around calls of vLLM's own to all workers, which leave answers unread where one of several fails.
+
+        Raises:
+            EngineBroken: one of several failed: they no longer hold the same, and answers would be taken for others'.
+        """
+        try:
+            yield
+        except Exception as error:
+            if self.are_here:
+                raise
+            raise EngineBroken(f"not all {self._num} processes of the engine did as they were told: {error}") from error
 
     def hold(self, artefact: WeightArtefact) -> None:
         """Give workers elsewhere an artefact, to be loaded by `load_held`. Nothing that is served changes.
