@@ -16,6 +16,7 @@ that fails too, `EngineBroken` tells the owner to rebuild this engine.
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 import time
@@ -312,6 +313,8 @@ class VLLMEngine:
                 kv_connector_module_path="rollout.engine.shared_prompts",
                 kv_role="kv_both",
             )
+        if self._device.name == "cuda":  # to have asked whether there is a GPU already spoils a fork
+            os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "spawn"
         with threads_shared(self.settings.tensor_parallel):
             return LLMEngine.from_engine_args(EngineArgs(**arguments))
 
@@ -343,9 +346,11 @@ class VLLMEngine:
             try:
                 future.set_result(command())
             except BaseException as error:  # the caller gets it; only EngineBroken ends the thread
+                if self._workers.is_one_lost:
+                    error = EngineBroken(f"a process of the engine died: {error}")
                 future.set_exception(error)
                 if isinstance(error, EngineBroken):
-                    raise
+                    raise error
             block = not self._llm.has_unfinished_requests()
 
     def _add(self, request: SampleRequest) -> None:

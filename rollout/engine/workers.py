@@ -57,6 +57,11 @@ class Workers:
         """Whether the one worker lives in this process: live tensors may be handed back and forth."""
         return self._num == 1
 
+    @property
+    def is_one_lost(self) -> bool:
+        """Whether a worker elsewhere has died. vLLM then ends the others, and whoever waits for an answer."""
+        return not self.are_here and self._llm.engine_core.engine_core.model_executor.is_failed
+
     def ask(self, method: Any, *args: Any) -> list[Any]:
         """Call a method of vLLM's worker, or of `SwapExtension`, in every worker; their answers, by rank.
 

@@ -239,20 +239,25 @@ def pid_of(worker: Any) -> int:
     return os.getpid()
 
 
-@pytest.mark.parametrize("is_idle", [True, False], ids=["idle", "decoding"])
-def test_an_engine_that_loses_a_process_says_so_and_leaves_none_behind(settings, versions, is_idle: bool) -> None:
+@pytest.mark.parametrize("asked", ["decode", "submit", "stage_weights"])
+def test_an_engine_that_loses_a_process_says_so_and_leaves_none_behind(settings, versions, asked: str) -> None:
+    """While it decodes, or as soon as it is asked for something."""
     engine = VLLMEngine(settings)
     pids = engine.on_workers(pid_of)
     try:
         serve(engine, versions[0])
-        if not is_idle:
+        if asked == "decode":
             engine.submit([replace(request(i), budget=100) for i in range(16)])
         os.kill(pids[1], signal.SIGKILL)
-        if is_idle:
-            engine.submit(REQUESTS)
-        with pytest.raises(EngineBroken, match="thread has ended"):
+        with pytest.raises(EngineBroken, match=r"thread has ended|a process of the engine died"):
+            if asked == "stage_weights":
+                engine.stage_weights(versions[1])
+            elif asked == "submit":
+                engine.submit(REQUESTS)
             for _ in range(100):
                 engine.finished(wait_seconds=1.0)
+        with pytest.raises(EngineBroken, match="thread has ended"):
+            engine.submit(REQUESTS)
     finally:
         engine.close()
     assert not {child.pid for child in multiprocessing.active_children()} & set(pids)
