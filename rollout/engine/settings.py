@@ -107,6 +107,9 @@ def free_and_total(num: int) -> list[tuple[int, int]]:
     if num == 1:
         return [torch.cuda.mem_get_info()]
     from vllm.platforms import current_platform
+    from vllm.third_party import pynvml
 
-    totals = [current_platform.get_device_total_memory(i) for i in range(num)]
-    return [(total - torch.cuda.device_memory_used(i), total) for i, total in enumerate(totals)]
+    pynvml.nvmlInit()
+    gpus = [current_platform.device_id_to_physical_device_id(i) for i in range(num)]
+    found = [pynvml.nvmlDeviceGetMemoryInfo(pynvml.nvmlDeviceGetHandleByIndex(gpu)) for gpu in gpus]
+    return [(int(one.free), int(one.total)) for one in found]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -72,6 +74,18 @@ def free_bytes(worker: Any) -> int:
 def test_each_process_has_a_gpu_of_its_own_and_captured_graphs(engine: VLLMEngine) -> None:
     assert engine.on_workers(device_of) == list(range(SIZE))
     assert engine.on_workers(graphs_are_on) == [True] * SIZE
+
+
+def test_the_engines_own_process_leaves_the_gpus_to_others(folder: Path) -> None:
+    """In a process of its own: this one does not."""
+    asks = (
+        "import sys; from dataclasses import replace; from pathlib import Path; import torch; "
+        "from rollout.engine.engine import VLLMEngine; from tests.gpu.policies import settings; "
+        f"engine = VLLMEngine(replace(settings(Path(sys.argv[1])), tensor_parallel={SIZE})); "
+        "print(torch.cuda.is_initialized()); engine.close()"
+    )
+    told = subprocess.run([sys.executable, "-c", asks, str(folder)], capture_output=True, text=True, timeout=600)
+    assert "False" in told.stdout.split(), told.stdout + told.stderr
 
 
 @pytest.mark.parametrize("version", [0, 1])
