@@ -290,8 +290,8 @@ class EngineConfig(Section):
     max_num_seqs: Positive = 128
     """Most responses that decode at the same time on one engine."""
     tensor_parallel: Positive = 1
-    """Processes among which an engine's matrices are cut, by rows or by columns; they share its bundle. More than 1 is
-    for CPUs: an engine has one GPU at most (docs/scale.md)."""
+    """Processes among which an engine's matrices are cut, by rows or by columns; they share its bundle. On GPUs each
+    has one of the same node; it has not run there (docs/scale.md)."""
 
 
 class RewardConfig(Section):

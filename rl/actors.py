@@ -2,8 +2,10 @@
 
 Bundle i is one engine's share of the devices, and rank i of the learner lives in it beside that engine (colocated). The
 two take turns: each asks Ray for half of the bundle, and uses all of it. With more ranks than engines, or fewer, some
-bundles have one of the two. How large a bundle is, is in rl/bundles.py. With `rl/calls.py` this is all that knows
-how processes live on Ray; learner and engines are plain classes.
+bundles have one of the two. A bundle of several GPUs has an engine on all of them and a rank on each, which ask Ray for
+nothing of it: they are told which GPUs they have (`CUDA_VISIBLE_DEVICES`) by a task that asked for all.
+How large a bundle is, is in rl/bundles.py. With `rl/calls.py` this is all that knows how processes live on Ray; learner
+and engines are plain classes.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -101,12 +104,12 @@ class Actors:
         self._ray.close()
 
     async def _reserve(self) -> None:
-        """One bundle for an engine and a rank, or for each: its share of the CPUs, and a GPU where there is any."""
+        """One bundle for an engine and its ranks, or for each: its share of the CPUs, and GPUs where there are any."""
         self._nodes = _nodes()
         is_alone = _address(self.config) is None and len(self._nodes) == 1
         whose = "this machine" if is_alone else "the Ray cluster"
         self._bundle = bundle_of(self.config, self._nodes, whose=whose)
-        bundle, (_, num) = self._bundle.resources, num_bundles(self.config)
+        bundle, (_, num) = self._bundle.resources, num_bundles(self.config, self.device)
         group = placement_group([bundle] * num, strategy="PACK")
         try:
             await asyncio.wait_for(asyncio.wrap_future(group.ready().future()), self.config.cluster.start_seconds)
@@ -133,20 +136,27 @@ class Actors:
         self._folders = ShelfOf(shelf, node=here, seconds=max(limits.start_seconds, limits.save_seconds))
 
     def start(
-        self, kind: type, *args: Any, name: str, bundle: int, environment: Mapping[str, str], max_concurrency: int = 1
-    ) -> Actor:
+        self, kind: type, *args: Any, name: str, bundle: int, device: int | None = None,
+        environment: Mapping[str, str], max_concurrency: int = 1,
+    ) -> Actor:  # fmt: skip
         assert self._group is not None
-        num_residents = 1 if self.config.cluster.separate else 2
+        where = PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=bundle)
+        share, num_threads, visible = 1 if self.config.cluster.separate else 2, self._bundle.num_cpus, None
+        if (num_gpus := self._bundle.num_gpus) > 1:  # Ray halves one GPU but not several, so it is asked for nothing
+            share = math.inf
+            asks = ray.remote(_visible).options(num_cpus=0, num_gpus=num_gpus, scheduling_strategy=where)
+            visible = asks.remote(device)
+            num_threads = num_threads if device is None else max(num_threads // num_gpus, 1)
         options = {
-            "num_cpus": self._bundle.num_cpus / num_residents,
-            "num_gpus": self._bundle.num_gpus / num_residents,
+            "num_cpus": self._bundle.num_cpus / share,
+            "num_gpus": num_gpus / share,
             "max_concurrency": max_concurrency,
             "max_restarts": 0,
-            "scheduling_strategy": PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=bundle),
+            "scheduling_strategy": where,
             "runtime_env": {
                 "env_vars": {
                     **ALLOCATOR,
-                    "OMP_NUM_THREADS": str(self._bundle.num_cpus),
+                    "OMP_NUM_THREADS": str(num_threads),
                     "GOMP_SPINCOUNT": SPIN_COUNT,
                     "TOKENIZERS_PARALLELISM": "false",
                     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
@@ -156,7 +166,7 @@ class Actors:
             },
         }
         log = None if self._logs is None else self._logs / f"{name.replace(' ', '_')}.log"
-        handle = ray.remote(placed(kind, log=log)).options(**options).remote(self._folders, *args)
+        handle = ray.remote(placed(kind, log=log)).options(**options).remote(self._folders, visible, *args)
         actor = Actor(
             name, handle, limits=self.config.cluster, place=self.place, lack=partial(self._lack, self._group, bundle)
         )
@@ -218,6 +228,12 @@ def nodes_of_running_cluster(config: Config) -> list[Node]:
 
 def _nodes() -> list[Node]:
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def _visible(device: int | None) -> str:
+    """In a task that has all GPUs of a bundle: what `CUDA_VISIBLE_DEVICES` is for all of them, or for one."""
+    gpus = sorted(os.environ["CUDA_VISIBLE_DEVICES"].split(","))
+    return ",".join(gpus if device is None else [gpus[device]])
 
 
 def _address(config: Config) -> str | None:

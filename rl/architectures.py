@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rollout.engine.device import DeviceProfile
-
 __all__ = ["check_architecture", "check_tensor_parallel", "read_facts"]
 
 _CAPS = ("attn_logit_softcapping", "final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap")
@@ -92,13 +90,12 @@ def check_architecture(facts: Any, *, context_length: int, model_folder: Path, o
             )
 
 
-def check_tensor_parallel(facts: Any, size: int, device: DeviceProfile) -> Mapping[str, str]:
-    """Refuse models that cannot be cut into slices here, and devices on which slices are not proven.
+def check_tensor_parallel(facts: Any, size: int) -> Mapping[str, str]:
+    """Refuse models that cannot be cut into slices here.
 
     Args:
         facts: transformers' config of the language model.
         size: `engine.tensor_parallel`, above 1.
-        device: what engines run on.
 
     Returns:
         Which layer is cut how, as `rollout.quant.slices.cut_of` takes it.
@@ -107,8 +104,6 @@ def check_tensor_parallel(facts: Any, size: int, device: DeviceProfile) -> Mappi
         ValueError: the first reason.
     """
     told, kind = f"engine.tensor_parallel = {size}", getattr(facts, "model_type", None)
-    if device.name != "cpu":
-        raise ValueError(f"{told}: an engine has one GPU here, since slices were proven on CPUs alone; set it to 1")
     plan = getattr(facts, "base_model_tp_plan", None)
     if not plan or _has_experts(facts):
         raise ValueError(f"{told} is for dense models whose layers transformers tells how to cut, not for {kind}")

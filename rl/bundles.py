@@ -1,5 +1,8 @@
 """Each engine's share of a cluster: what kind of devices it has, how large a bundle is. From its nodes, not their sum.
 
+An engine of several GPUs (`engine.tensor_parallel`) has them in one bundle, which lies on one node; as many ranks of
+the learner live in that bundle, one on each. On CPUs an engine's processes share them, and a bundle has one rank.
+
 Two things go wrong where a cluster is taken for one large machine. The command may run on a head node without a GPU,
 beside workers that have some: what counts is what the nodes of the bundles have. And a bundle lies on one node: half of
 the CPUs of a head with 64 and a worker with 16 is 40, which the worker with the GPU never has.
@@ -9,13 +12,15 @@ Pure functions of a list of nodes; rl/actors.py asks Ray for it.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from configs.schema import Config
 from rollout.engine.device import CPU, CUDA, DeviceProfile
 
-__all__ = ["Bundle", "Node", "bundle_of", "bundle_of_rank", "check_processes", "device_of", "num_bundles"]
+__all__ = ["Bundle", "Node", "Spot", "bundle_of", "check_processes", "device_of", "num_bundles", "spots_of_ranks"]
 
 Node = Mapping[str, float]
 """What a node has, by Ray's names: CPU, GPU, ..."""
@@ -28,7 +33,7 @@ class Bundle:
     num_cpus: int
     """Of one node."""
     num_gpus: int
-    """1, or 0 where the cluster has none."""
+    """Of the same node: `engine.tensor_parallel`, or 0 where the cluster has none."""
 
     @property
     def resources(self) -> dict[str, float]:
@@ -41,17 +46,31 @@ def device_of(nodes: Sequence[Node]) -> DeviceProfile:
     return CUDA if any(node.get("GPU", 0) >= 1 for node in nodes) else CPU
 
 
-def num_bundles(config: Config) -> tuple[str, int]:
+def num_bundles(config: Config, device: DeviceProfile) -> tuple[str, int]:
     """The setting that says how many bundles there are, and how many."""
-    numbers = {"engine.num_engines": config.engine.num_engines, "learner.num_ranks": config.learner.num_ranks}
+    num_ranks = -(-config.learner.num_ranks // _ranks_of_bundle(config, device))
+    numbers = {"engine.num_engines": config.engine.num_engines, "learner.num_ranks": num_ranks}
     if config.cluster.separate:
         return " + ".join(numbers), sum(numbers.values())
     return max(numbers.items(), key=lambda item: item[1])
 
 
-def bundle_of_rank(config: Config, rank: int) -> int:
-    """Number of the bundle of a rank of the learner; engine i has bundle i."""
-    return rank + (config.engine.num_engines if config.cluster.separate else 0)
+class Spot(NamedTuple):
+    """Where a rank of the learner lives; engine i has bundle i, and all its devices."""
+
+    bundle: int
+    device: int
+    """Number of the one that it has of the bundle's."""
+
+
+def spots_of_ranks(config: Config, device: DeviceProfile) -> list[Spot]:
+    """Every rank's, side by side: they exchange most with their neighbours, and a bundle lies on one node."""
+    first, each = config.engine.num_engines if config.cluster.separate else 0, _ranks_of_bundle(config, device)
+    return [Spot(first + rank // each, rank % each) for rank in range(config.learner.num_ranks)]
+
+
+def _ranks_of_bundle(config: Config, device: DeviceProfile) -> int:
+    return config.engine.tensor_parallel if device.name == "cuda" else 1
 
 
 def bundle_of(config: Config, nodes: Sequence[Node], *, whose: str = "the Ray cluster") -> Bundle:
@@ -66,9 +85,11 @@ def bundle_of(config: Config, nodes: Sequence[Node], *, whose: str = "the Ray cl
         ValueError: the nodes have GPUs, but fewer than bundles; or too few CPUs beside them, or for the processes of an
             engine.
     """
-    key, num = num_bundles(config)
+    key, num = num_bundles(config, device_of(nodes))
     num_gpus = sum(int(node.get("GPU", 0)) for node in nodes)
-    if 0 < num_gpus < num:
+    if num_gpus and config.engine.tensor_parallel > 1:
+        _check_room(config, nodes, num, whose)
+    elif 0 < num_gpus < num:
         what = {"engine.num_engines": "engines", "learner.num_ranks": "ranks of the learner"}.get(key, "processes")
         lower = f"set {key} to {num_gpus} or less"
         if config.cluster.separate:
@@ -77,17 +98,18 @@ def bundle_of(config: Config, nodes: Sequence[Node], *, whose: str = "the Ray cl
             f"{whose} has {num_gpus} GPU(s), and {key} = {num} {what} need one each; "
             f"{lower}, or join a cluster with {num} (cluster.address)"
         )
+    each = config.engine.tensor_parallel if num_gpus else 0
     used = [node for node in nodes if node.get("GPU", 0) >= 1] if num_gpus else nodes
     wanted = config.cluster.cpus_per_bundle
     largest = max((int(node.get("CPU", 0)) for node in used), default=0)
     for num_cpus in range(wanted or largest, 0, -1):
-        if (room := _room(used, num_cpus)) >= num:
+        if (room := _room(used, num_cpus, each)) >= num:
             check_processes(config, num_cpus)
-            return Bundle(num_cpus=num_cpus, num_gpus=min(num_gpus, 1))
+            return Bundle(num_cpus=num_cpus, num_gpus=each)
         if wanted:
             break
     else:
-        num_cpus, room = 1, _room(used, 1)
+        num_cpus, room = 1, _room(used, 1, each)
     cpus = " + ".join(f"{node.get('CPU', 0):g}" for node in used) or "no"
     where = " on its nodes with GPUs" if len(used) < len(nodes) else " on its nodes" if len(nodes) > 1 else ""
     raise ValueError(
@@ -110,7 +132,22 @@ def check_processes(config: Config, num_cpus: int) -> None:
         )
 
 
-def _room(nodes: Sequence[Node], num_cpus: int) -> int:
+def _check_room(config: Config, nodes: Sequence[Node], num: int, whose: str) -> None:
+    """Nodes have GPUs for so many bundles of several."""
+    size = config.engine.tensor_parallel
+    gpus = [int(node["GPU"]) for node in nodes if node.get("GPU", 0) >= 1]
+    if (room := sum(each // size for each in gpus)) < num:
+        raise ValueError(
+            f"{whose} has {' + '.join(map(str, gpus))} GPU(s), room for {room} bundles of engine.tensor_parallel = "
+            f"{size} (an engine's lie on one node), and {num} are needed (engine.num_engines = "
+            f"{config.engine.num_engines}; learner.num_ranks = {config.learner.num_ranks}, {size} to a bundle); lower "
+            "one of the three, or join a cluster with more (cluster.address)"
+        )
+
+
+def _room(nodes: Sequence[Node], num_cpus: int, num_gpus: int) -> int:
     """Bundles that fit on nodes."""
-    fits = ((int(node.get("CPU", 0)) // num_cpus, node.get("GPU")) for node in nodes)
-    return sum(by_cpu if gpus is None else min(by_cpu, int(gpus)) for by_cpu, gpus in fits)
+    return sum(
+        min(int(node.get("CPU", 0)) // num_cpus, int(node.get("GPU", 0)) // num_gpus if num_gpus else sys.maxsize)
+        for node in nodes
+    )

@@ -27,7 +27,7 @@ from typing import Any
 from configs.schema import Config
 from rl.actors import Actors
 from rl.ahead import Ahead, Drawn
-from rl.bundles import bundle_of_rank
+from rl.bundles import spots_of_ranks
 from rl.checkpoint import PublishedWeights
 from rl.faults import HandedLost, PhaseError
 from rl.handover import HandOver, settled
@@ -116,7 +116,7 @@ class Cluster:
         self._learner = start_learner(
             self._processes,
             learner_settings(self.config, self.model_folder),
-            bundles=[bundle_of_rank(self.config, rank) for rank in range(self.config.learner.num_ranks)],
+            spots=spots_of_ranks(self.config, self._processes.device),
             limits=self.config.cluster,
         )
         lends = self.is_tight and self.config.learner.num_ranks == 1

@@ -37,6 +37,7 @@ from rl.run_folder import RunFolder
 from rl.sample_rows import minibatches_of
 from rl.settings import learner_settings, learning_rate, ptx_batch
 from rl.update import UpdateMetrics
+from rollout.engine.device import this_device
 
 __all__ = ["Replay", "config_of", "model_folder_of", "replay"]
 
@@ -85,7 +86,8 @@ def replay(
     check_objective(wanted)
     checkpoint, logged = _start(folder, step)
     ptx = _curated(config if config.ptx.coef else wanted, folder, Replayed.before(checkpoint.fingerprint))
-    torch.set_num_threads(config.cluster.cpus_per_bundle or max((os.cpu_count() or 1) // num_bundles(config)[1], 1))
+    num = num_bundles(config, this_device())[1]
+    torch.set_num_threads(config.cluster.cpus_per_bundle or max((os.cpu_count() or 1) // num, 1))
     learner = Learner(learner_settings(config, model_folder_of(config, folder)))
     learner.load(checkpoint.folder)
     for now in range(checkpoint.step, step):

@@ -8,6 +8,7 @@ itself knows of neither.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,8 @@ __all__ = ["placed"]
 
 
 def placed(kind: type, *, log: Path | None) -> type:
-    """`kind`, with one more argument in front: what gives its process the driver's folders.
+    """`kind`, with two more arguments in front: what gives its process the driver's folders, and which GPUs it sees, or
+    None, where Ray has seen to that.
 
     Args:
         kind: a learner or an engine.
@@ -28,7 +30,9 @@ def placed(kind: type, *, log: Path | None) -> type:
     """
 
     class Placed(kind):
-        def __init__(self, folders: Callable[[], Folders], *args: Any) -> None:
+        def __init__(self, folders: Callable[[], Folders], visible: str | None, *args: Any) -> None:
+            if visible is not None:
+                os.environ["CUDA_VISIBLE_DEVICES"] = visible  # nothing has initialised CUDA yet
             self._folders, self._held = folders(), contextlib.ExitStack()
             if log is not None:
                 redirect(log, self._folders, self._held)

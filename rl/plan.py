@@ -138,7 +138,7 @@ def _attention(facts: Mapping[str, Any]) -> tuple[int, int, int]:
 def plan(
     size: ModelSize, gpu: Gpu, *, num_gpus: int, group_size: int, kv_cache_bytes: float, num_samples: int,
     num_tokens: float, max_num_seqs: int, num_sampled: float | None = None, use: float = 0.35,
-    num_learner_gpus: int | None = None, is_ahead: bool = False,
+    num_learner_gpus: int | None = None, is_ahead: bool = False, num_engine_gpus: int | None = None,
 ) -> dict[str, float]:  # fmt: skip
     """Bytes and seconds of one GPU and one step.
 
@@ -152,13 +152,14 @@ def plan(
         use: fraction of peak operations that learning reaches, and of peak bandwidth that decoding does.
         num_learner_gpus: of `num_gpus`, those that only learn; engines have the others, and nobody gives memory away.
         is_ahead: engines draw the next step while this one is learned.
+        num_engine_gpus: of an engine (`engine.tensor_parallel`); None: as few as hold it.
     """
     learn_on = generate_on = num_gpus
     if num_learner_gpus is not None:
         learn_on, generate_on = num_learner_gpus, num_gpus - num_learner_gpus
     packed = size.packed_bytes(group_size)
     need = max(1, -(-int(packed * 1.1 + kv_cache_bytes) // int(gpu.memory_bytes * 0.9)))
-    ranks_of_engine = 1 << (need - 1).bit_length()  # a power of two: heads are shared out among them
+    ranks_of_engine = num_engine_gpus or 1 << (need - 1).bit_length()  # a power of two: heads are shared out among them
     num_engines = max(1, generate_on // ranks_of_engine)
     of_learner = size.total * (LEARNER_BYTES + packed / size.total) / learn_on
     leaves = of_learner if num_learner_gpus is None else 0.0
@@ -262,7 +263,7 @@ def _read(given: Sequence[str], num_gpus: int) -> tuple[Mapping[str, Any], dict[
     if given[0].endswith(".json"):
         return _facts(Path(given[0])), {
             "group_size": 32, "kv_cache_bytes": 20e9, "num_samples": 1024, "num_tokens": 4096.0, "max_num_seqs": 256,
-            "num_learner_gpus": None, "is_ahead": False,
+            "num_learner_gpus": None, "is_ahead": False, "num_engine_gpus": None,
         }  # fmt: skip
     from configs.load import load_config
 
@@ -270,7 +271,7 @@ def _read(given: Sequence[str], num_gpus: int) -> tuple[Mapping[str, Any], dict[
     if config.model.path is None:
         raise ValueError('model.source = "tiny" builds a model that needs no plan; give a config with model.path')
     rollout, ranks = config.rollout, config.learner.num_ranks
-    share = num_gpus * ranks / (ranks + config.engine.num_engines)
+    share = num_gpus * ranks / (ranks + config.engine.num_engines * config.engine.tensor_parallel)
     return _facts(config.model.path / "config.json"), {
         "group_size": config.quant.group_size,
         "kv_cache_bytes": float(config.engine.kv_cache_bytes),
@@ -279,6 +280,7 @@ def _read(given: Sequence[str], num_gpus: int) -> tuple[Mapping[str, Any], dict[
         "max_num_seqs": config.engine.max_num_seqs,
         "num_learner_gpus": max(1, min(num_gpus - 1, round(share))) if config.cluster.separate else None,
         "is_ahead": bool(rollout.steps_ahead),
+        "num_engine_gpus": config.engine.tensor_parallel,
     }
 
 
@@ -299,7 +301,8 @@ def _table(size: ModelSize, found: Mapping[str, float], gpu: Gpu, where: str) ->
         ("packed", f"{found['packed_bytes'] / 1e9:.2f} GB, an engine on {found['ranks_of_an_engine']:.0f} GPUs"),
         ("generating", f"{found['generating_bytes'] / 1e9:.1f} of {gpu.memory_bytes / 1e9:.0f} GB a GPU"),
         ("learning", f"{found['learning_bytes'] / 1e9:.1f} of {gpu.memory_bytes / 1e9:.0f} GB a GPU, and activations"),
-        ("host", f"{found['host_bytes'] / 1e9:.1f} GB a GPU, and two versions of the packed weights a node"),
+        ("host", f"{found['host_bytes'] / 1e9:.1f} GB a GPU, and two versions of the packed weights a node"
+         + (", one more a GPU until it is loaded" if found["ranks_of_an_engine"] > 1 else "")),
         ("learner to host", f"{found['offload_seconds']:.2f} s, and as long back"),
         ("swap", f"{found['swap_seconds']:.2f} s"),
         ("rollout", f"{found['rollout_seconds']:.1f} s"),

@@ -317,7 +317,7 @@ def check_cut(model: Any, scheme: QuantScheme | None, size: int, device: DeviceP
     from rollout.quant.views import quantized_views
 
     if size > 1:
-        plan = check_tensor_parallel(model.config.get_text_config(), size, device)
+        plan = check_tensor_parallel(model.config.get_text_config(), size)
         if scheme is not None:
             check_slices(quantized_views(model, scheme), scheme.group_size, device.kernel, plan=plan, size=size)
 

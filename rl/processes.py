@@ -79,13 +79,15 @@ class StartsProcesses(Protocol):
     async def __aexit__(self, *error: object) -> None: ...
 
     def start(
-        self, kind: type, *args: Any, name: str, bundle: int, environment: Mapping[str, str], max_concurrency: int = 1
-    ) -> Process:
+        self, kind: type, *args: Any, name: str, bundle: int, device: int | None = None,
+        environment: Mapping[str, str], max_concurrency: int = 1,
+    ) -> Process:  # fmt: skip
         """Start `kind(*args)` in a process of its own; returns at once (`ask("__ray_ready__")` waits for it).
 
         Args:
             name: in errors.
             bundle: number of the bundle whose devices it has, or shares.
+            device: number of the one that it has of them, where they are several; None: all.
             environment: variables that it needs before it imports anything.
             max_concurrency: calls that it serves at the same time, on threads.
         """

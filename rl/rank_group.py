@@ -12,6 +12,7 @@ from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from configs.sections import ClusterConfig
+from rl.bundles import Spot
 from rl.handover import gravest
 from rl.learner import Learner, LearnerSettings
 from rl.processes import Process, StartsProcesses
@@ -24,12 +25,13 @@ GRACE_SECONDS = 20.0
 
 
 def start_learner(
-    processes: StartsProcesses, settings: LearnerSettings, *, bundles: Sequence[int], limits: ClusterConfig
+    processes: StartsProcesses, settings: LearnerSettings, *, spots: Sequence[Spot], limits: ClusterConfig
 ) -> Process:
-    """A learner in one process, or in one for each rank, each in the bundle of that number."""
-    environment, num_ranks = processes.device.learner_environment, len(bundles)
+    """A learner in one process, or in one for each rank, each on a device of a bundle."""
+    environment, num_ranks = processes.device.learner_environment, len(spots)
     if num_ranks == 1:
-        return processes.start(Learner, settings, name="learner", bundle=bundles[0], environment=environment)
+        bundle, device = spots[0]
+        return processes.start(Learner, settings, name="learner", bundle=bundle, device=device, environment=environment)
     seconds = max(limits.start_seconds, limits.update_seconds, limits.swap_seconds, limits.save_seconds)
     store = open_store(processes.host, seconds)
     seats = [
@@ -38,9 +40,15 @@ def start_learner(
     ]
     started = [
         processes.start(
-            Learner, settings, seat, name=f"learner rank {seat.rank}", bundle=bundle, environment=environment
+            Learner,
+            settings,
+            seat,
+            name=f"learner rank {seat.rank}",
+            bundle=bundle,
+            device=device,
+            environment=environment,
         )
-        for seat, bundle in zip(seats, bundles, strict=True)
+        for seat, (bundle, device) in zip(seats, spots, strict=True)
     ]
     return RankGroup(started, store)
 

@@ -41,6 +41,8 @@ ENVIRONMENT = {
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # learner and engine share the cores in turns
     "VLLM_USE_FLASHINFER_SAMPLER": "0",  # it cannot draw with a seed per request, and 0.26 imports it unasked
     "VLLM_USE_DEEP_GEMM": "0",  # kernels for FP8, of which there is none here, and a library of their own
+    "VLLM_ALLREDUCE_USE_SYMM_MEM": "0",  # GPUs of one engine add up by NCCL alone: one way, whatever the size
+    "VLLM_ALLREDUCE_USE_FLASHINFER": "0",
     "TORCHDYNAMO_DISABLE": "1",  # compile nothing: vLLM's helpers would want a C++ compiler at the first sample
     "VLLM_NO_USAGE_STATS": "1",
     "VLLM_DO_NOT_TRACK": "1",

@@ -17,6 +17,7 @@ this engine's device, a swap through vLLM's reload reads that instead of the hos
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 import time
@@ -26,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from rollout.engine import tenants
-from rollout.engine.compat import adapt_marlin, check_version, prepare_environment, request_amx
+from rollout.engine.compat import check_version, prepare_environment, request_amx
 from rollout.engine.counts import PromptCounts
 from rollout.engine.device import this_device
 from rollout.engine.memory import DeviceMemory, device_memory
@@ -307,8 +308,8 @@ class VLLMEngine:
                 kv_connector_module_path="rollout.engine.shared_prompts",
                 kv_role="kv_both",
             )
-        if self._device.name == "cuda":
-            adapt_marlin()
+        if self._device.name == "cuda":  # to have asked whether there is a GPU already spoils a fork
+            os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "spawn"
         with threads_shared(self.settings.tensor_parallel):
             return LLMEngine.from_engine_args(EngineArgs(**arguments))
 
@@ -340,9 +341,11 @@ class VLLMEngine:
             try:
                 future.set_result(command())
             except BaseException as error:  # the caller gets it; only EngineBroken ends the thread
+                if self._workers.is_one_lost:
+                    error = EngineBroken(f"a process of the engine died: {error}")
                 future.set_exception(error)
                 if isinstance(error, EngineBroken):
-                    raise
+                    raise error
             block = not self._llm.has_unfinished_requests()
 
     def _add(self, request: SampleRequest) -> None:
@@ -407,12 +410,14 @@ class VLLMEngine:
         if self._staged is not None and self._staged.loan is not None:
             self._staged = None  # memory that the learner is to have back
         self._empty_prefix_cache()
-        self._memory.sleep(self._llm)
+        with self._workers.in_step():
+            self._memory.sleep(self._llm)
         self._state = state
 
     def _wake(self, tag: WakeTag) -> None:
         state = after(self._state, Action.WAKE_WEIGHTS if tag == "weights" else Action.WAKE_KV_CACHE)
-        self._memory.wake(self._llm, tag)
+        with self._workers.in_step():
+            self._memory.wake(self._llm, tag)
         if tag == "weights":
             self._workers.ask("k2rl_restore")
         else:

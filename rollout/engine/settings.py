@@ -34,7 +34,7 @@ class EngineSettings:
     stages: bool = True
     """Whether swaps copy weights that were made in the engine's layout beforehand, where that is proven exact."""
     tensor_parallel: int = 1
-    """Processes that share the matrices among them, on CPUs alone."""
+    """Processes that share the matrices among them, on GPUs each with one of its own."""
     returns_routing: bool = False
     """Whether samples carry the experts that their tokens were routed to; on CPUs alone."""
     device: DeviceProfile | None = None
@@ -53,12 +53,11 @@ def vllm_arguments(settings: EngineSettings, device: DeviceProfile) -> dict[str,
             f"engine.block_size = {s.block_size} is no multiple of {device.block_size}, the smallest KV block of a "
             f"{device.name} engine; change it"
         )
-    if s.tensor_parallel > 1 and device.name != "cpu":
-        raise ValueError(
-            f"engine.tensor_parallel = {s.tensor_parallel} on {device.name}: an engine has one GPU here, since slices "
-            "were proven on CPUs alone; set it to 1"
-        )
-    slices = {"tensor_parallel_size": s.tensor_parallel, "distributed_executor_backend": "mp"}
+    slices = {
+        "tensor_parallel_size": s.tensor_parallel,
+        "distributed_executor_backend": "mp",
+        "disable_custom_all_reduce": True,  # NCCL alone adds up: one way for every size, with or without NVLink
+    }
     longest = 0 if device.is_prefill_chunked else s.context_length
     graphs = {"enforce_eager": True} if device.is_eager else {"compilation_config": dict(device.graphs)}
     sleep = {"enable_sleep_mode": True} if device.sleeps else {}
@@ -88,11 +87,29 @@ def vllm_arguments(settings: EngineSettings, device: DeviceProfile) -> dict[str,
 def _memory(settings: EngineSettings, device: DeviceProfile) -> dict[str, float]:
     if device.name != "cuda":
         return {}
+    num = settings.tensor_parallel
+    weights = sum(file.stat().st_size for file in settings.model_folder.glob("*.safetensors")) // num
+    kv_cache = settings.kv_cache_bytes // num
+    fractions = [
+        memory_fraction(weight_bytes=weights, kv_cache_bytes=kv_cache, total_bytes=total, free_bytes=free)
+        for free, total in free_and_total(num)
+    ]
+    return {"gpu_memory_utilization": max(fractions)}
+
+
+def free_and_total(num: int) -> list[tuple[int, int]]:
+    """Bytes of each of the first GPUs that this process sees.
+
+    Where other processes compute on them, the driver is asked without CUDA, whose context here would stay on every GPU.
+    """
     import torch
 
-    free, total = torch.cuda.mem_get_info()
-    weights = sum(file.stat().st_size for file in settings.model_folder.glob("*.safetensors"))
-    fraction = memory_fraction(
-        weight_bytes=weights, kv_cache_bytes=settings.kv_cache_bytes, total_bytes=total, free_bytes=free
-    )
-    return {"gpu_memory_utilization": fraction}
+    if num == 1:
+        return [torch.cuda.mem_get_info()]
+    from vllm.platforms import current_platform
+    from vllm.third_party import pynvml
+
+    pynvml.nvmlInit()
+    gpus = [current_platform.device_id_to_physical_device_id(i) for i in range(num)]
+    found = [pynvml.nvmlDeviceGetMemoryInfo(pynvml.nvmlDeviceGetHandleByIndex(gpu)) for gpu in gpus]
+    return [(int(one.free), int(one.total)) for one in found]

@@ -35,7 +35,7 @@ from vllm.model_executor.model_loader.reload import layerwise
 
 from rollout.engine import cpu_experts, cpu_layout
 from rollout.engine.addresses import Homes
-from rollout.engine.compat import is_deferred_attention, request_amx
+from rollout.engine.compat import adapt_marlin, is_deferred_attention, request_amx
 from rollout.engine.cpu_linear import is_tied_head, refresh_cpu_linears
 from rollout.engine.cpu_rotary import use_exact_rotary
 from rollout.engine.kept import Kept, clear_kv_cache
@@ -48,6 +48,8 @@ from rollout.weights.receiver import ExpectedTensors, check_bytes, tensors
 __all__ = ["IncompleteSwap", "SwapExtension", "effective_weights"]
 
 request_amx()  # here too: with tensor parallelism a worker is a process of its own, which imports this first
+if torch.cuda.is_available():
+    adapt_marlin()
 
 
 class IncompleteSwap(RuntimeError):
@@ -78,6 +80,15 @@ def require_complete(model: torch.nn.Module) -> None:
             missing.append(f"{name} ({info.load_numel} of {info.load_numel_total} elements)")
     if missing:
         raise IncompleteSwap(f"{len(missing)} layers are incomplete: {', '.join(missing[:4])}")
+
+
+def clear_padding(model: torch.nn.Module) -> None:
+    """Zeros where a process has nothing of a small vocabulary but rows that pad it, as when it was loaded: a reload
+    gives such a layer no tensor and leaves what it finds, which after a sleep is garbage."""
+    for module in model.modules():
+        if isinstance(module, VocabParallelEmbedding) and not module.shard_indices.num_org_elements:
+            for parameter in module.parameters(recurse=False):
+                parameter.zero_()
 
 
 def restore(model: torch.nn.Module) -> None:
@@ -131,6 +142,7 @@ class SwapExtension:
                 require_complete(model)
                 layerwise.finalize_layerwise_reload(model, self.model_config)
                 homes.bring_back()
+                clear_padding(model)
             except BaseException:
                 restore(model)
                 raise
@@ -190,9 +202,10 @@ class SwapExtension:
         return dict(getattr(self.model_runner.get_model(), "packed_modules_mapping", {}))
 
     def k2rl_effective_weights(self: Any) -> dict[str, torch.Tensor]:
-        """Every linear layer's weight as the kernel really applies it: bf16 [out, in] by engine module name."""
+        """Every linear layer's weight as the kernel really applies it: bf16 [out, in] by engine module name, on the
+        host, so that it may be asked of other processes."""
         with set_current_vllm_config(self.vllm_config), torch.no_grad():
-            return effective_weights(self.model_runner.get_model())
+            return {name: weight.cpu() for name, weight in effective_weights(self.model_runner.get_model()).items()}
 
 
 def _input_dtype(layer: Any) -> torch.dtype:

@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 
+from rollout.engine.states import EngineBroken
 from rollout.weights.contract import WeightArtefact
 from rollout.weights.device_copy import Loan
 from rollout.weights.receiver import tensors
@@ -57,6 +58,11 @@ class Workers:
         """Whether the one worker lives in this process: live tensors may be handed back and forth."""
         return self._num == 1
 
+    @property
+    def is_one_lost(self) -> bool:
+        """Whether a worker elsewhere has died. vLLM then ends the others, and whoever waits for an answer."""
+        return not self.are_here and self._llm.engine_core.engine_core.model_executor.is_failed
+
     def ask(self, method: Any, *args: Any) -> list[Any]:
         """Call a method of vLLM's worker, or of `SwapExtension`, in every worker; their answers, by rank.
 
@@ -70,6 +76,20 @@ class Workers:
         if failed := [f"worker {rank}: {one.error}" for rank, one in enumerate(answers) if one.error is not None]:
             raise RuntimeError("; ".join(failed))
         return [one.value for one in answers]
+
+    @contextlib.contextmanager
+    def in_step(self) -> Iterator[None]:
+        """Around calls of vLLM's own to all workers, which leave answers unread where one of several fails.
+
+        Raises:
+            EngineBroken: one of several failed: they no longer hold the same, and answers would be taken for others'.
+        """
+        try:
+            yield
+        except Exception as error:
+            if self.are_here:
+                raise
+            raise EngineBroken(f"not all {self._num} processes of the engine did as they were told: {error}") from error
 
     def hold(self, artefact: WeightArtefact) -> None:
         """Give workers elsewhere an artefact, to be loaded by `load_held`. Nothing that is served changes.

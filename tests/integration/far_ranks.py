@@ -11,6 +11,7 @@ from pathlib import Path
 
 from configs.load import load_config
 from rl.actors import Actors
+from rl.bundles import Spot
 from rl.rank_group import start_learner
 from rl.settings import learner_settings
 from rl.tiny_model import build_tiny_model
@@ -26,7 +27,7 @@ async def main(folder: Path) -> None:
     build_tiny_model(folder / "base", model.tiny, context_length=model.context_length, seed=config.seed)
     async with Actors(config, logs=folder / "logs") as actors:
         settings = learner_settings(config, folder / "base")
-        learner = start_learner(actors, settings, bundles=[0, 1], limits=config.cluster)
+        learner = start_learner(actors, settings, spots=[Spot(0, 0), Spot(1, 0)], limits=config.cluster)
         await learner.ask("export", folder / "int4", setting="start_seconds")
         for name in ("first", "second"):
             (folder / name).mkdir()

@@ -22,7 +22,7 @@ class Forgetful:
         self.num_forgotten = 0
 
     def sleep(self, llm: Any) -> None:
-        self.num_forgotten = llm.collective_rpc(forget)[0]
+        self.num_forgotten = min(llm.collective_rpc(forget))  # in each process
 
     def wake(self, llm: Any, tag: str) -> None:
         """The memory is back, and holds what it holds."""

@@ -179,8 +179,9 @@ class ProcessesHere:
                 stack.callback(self.stop, process)
 
     def start(
-        self, kind: type, *args: Any, name: str, bundle: int, environment: Mapping[str, str], max_concurrency: int = 1
-    ) -> ProcessHere:
+        self, kind: type, *args: Any, name: str, bundle: int, device: int | None = None,
+        environment: Mapping[str, str], max_concurrency: int = 1,
+    ) -> ProcessHere:  # fmt: skip
         process = ProcessHere(kind, *args, name=name, num_threads=max_concurrency, limit_seconds=self.limit_seconds)
         self._started.append(process)
         return process

@@ -1,7 +1,12 @@
-"""Two processes of one engine, each with a slice of every matrix: a swap is exact in both, or in neither."""
+"""Two processes of one engine, each with a slice of every matrix: a swap is exact in both, or in neither; a night is
+exact in both, on a device that forgets in each; and without one of them there is no engine.
+"""
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,14 +18,17 @@ import torch
 from transformers import AutoConfig
 
 from rl.learner import Learner
-from rollout.engine.engine import EngineSettings, VLLMEngine
+from rollout.engine.engine import EngineBroken, EngineSettings, VLLMEngine
+from rollout.engine.states import EngineState, WrongState
 from rollout.quant.grid import dequantize
 from rollout.quant.pack import unpack_int4
 from rollout.quant.slices import cut_of, slice_of
 from rollout.weights.contract import WeightArtefact
 from rollout.weights.receiver import tensors
+from tests.integration.forgetful import Forgetful
 from tests.integration.harness import new_learner
-from tests.integration.test_engine import draw, request, serve
+from tests.integration.test_engine import addresses, draw, request, serve
+from tests.integration.test_sleep import contents, woken
 
 SIZE = 2
 FUSED = {"qkv_proj": ("q_proj", "k_proj", "v_proj"), "gate_up_proj": ("gate_proj", "up_proj")}
@@ -44,20 +52,24 @@ def versions(learner: Learner) -> list[WeightArtefact]:
 
 
 @pytest.fixture(scope="module")
-def engine(learner: Learner, versions, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VLLMEngine]:
+def settings(learner: Learner, tmp_path_factory: pytest.TempPathFactory) -> EngineSettings:
     folder = tmp_path_factory.mktemp("int4") / "model"
     learner.export(folder)
-    settings = EngineSettings(
+    return EngineSettings(
         model_folder=folder, context_length=128, max_num_seqs=16, kv_cache_bytes=1 << 26, block_size=32,
         stop_token_ids=(0,), tensor_parallel=SIZE,
     )  # fmt: skip
-    engine = VLLMEngine(settings)
+
+
+@pytest.fixture(scope="module")
+def engine(settings: EngineSettings) -> Iterator[VLLMEngine]:
+    engine = VLLMEngine(settings, memory=Forgetful())
     yield engine
     engine.close()
 
 
 def expected_slices(artefact: WeightArtefact, plan: dict[str, str], rank: int) -> dict[str, torch.Tensor]:
-    """Dequantised from a rank's slices of the packed bytes, each matrix for itself."""
+    """Dequantised from a rank's slices of the packed bytes, each matrix for itself; and the biases of rows."""
     packed, found = dict(tensors(artefact)), {}
     for name, codes in packed.items():
         if name.endswith(".weight_packed"):
@@ -66,7 +78,9 @@ def expected_slices(artefact: WeightArtefact, plan: dict[str, str], rank: int) -
             assert cut != "whole", module
             mine = slice_of(codes, cut, rank=rank, size=SIZE).contiguous()
             scales = slice_of(packed[f"{module}.weight_scale"], cut, rank=rank, size=SIZE)
-            found[module] = dequantize(unpack_int4(mine), scales.contiguous())
+            found[f"{module}.weight"] = dequantize(unpack_int4(mine), scales.contiguous())
+            if (bias := packed.get(f"{module}.bias")) is not None:
+                found[f"{module}.bias"] = slice_of(bias, cut, rank=rank, size=SIZE)
     return found
 
 
@@ -74,21 +88,22 @@ def applied_slices(engine: VLLMEngine) -> list[dict[str, torch.Tensor]]:
     return engine.on_workers("k2rl_effective_weights")
 
 
-def check_law(engine: VLLMEngine, artefact: WeightArtefact, plan: dict[str, str]) -> None:
+def check_law(engine: VLLMEngine, artefact: WeightArtefact, plan: dict[str, str], *, num_layers: int = 2) -> None:
     """What each process applies is, bit for bit, its slice of the packed bytes; joined, they are the whole."""
     applied = applied_slices(engine)
     assert len(applied) == SIZE
     num = 0
     for rank in range(SIZE):
         slices = expected_slices(artefact, plan, rank)
-        for layer, weight in applied[rank].items():
-            parent, last = layer.removesuffix(".weight").rpartition(".")[::2]
-            parts = [f"{parent}.{part}" for part in FUSED.get(last, (last,))]
+        for layer, tensor in applied[rank].items():
+            module, _, kind = layer.rpartition(".")
+            parent, _, last = module.rpartition(".")
+            parts = [f"{parent}.{part}.{kind}" for part in FUSED.get(last, (last,))]
             if all(part in slices for part in parts):
-                assert torch.equal(weight, torch.cat([slices.pop(part) for part in parts])), (rank, layer)
-                num += 1
+                assert torch.equal(tensor, torch.cat([slices.pop(part) for part in parts])), (rank, layer)
+                num += kind == "weight"
         assert not slices, "no layer of the engine applies them"
-    assert num == SIZE * 4 * 2  # qkv, o, gate_up and down of two layers
+    assert num == SIZE * 4 * num_layers  # qkv, o, gate_up and down
 
 
 @pytest.fixture(scope="module")
@@ -159,3 +174,90 @@ def test_bytes_damaged_on_the_way_to_a_process_change_nothing(engine, versions, 
     with pytest.raises(RuntimeError, match=r"worker 0: WeightsRefused: .*wrong checksum.*; worker 1: WeightsRefused"):
         engine._call(lambda: engine._workers.hold(damaged))
     check_law(engine, versions[0], plan)
+
+
+def test_a_night_changes_no_bit_in_either_process(engine, versions, plan) -> None:
+    serve(engine, versions[0])
+    before, held, at = draw(engine, REQUESTS), engine.on_workers(contents), engine.on_workers(addresses)
+    engine.sleep()
+    for had, ruined in zip(held, engine.on_workers(contents), strict=True):
+        assert not [path for path in had if torch.equal(had[path], ruined[path])], "the device forgot nothing here"
+    woken(engine, versions[0])
+    for had, has in zip(held, engine.on_workers(contents), strict=True):
+        assert has.keys() == had.keys()
+        assert [path for path in had if not torch.equal(had[path], has[path])] == []
+    assert engine.on_workers(addresses) == at
+    assert draw(engine, REQUESTS) == before
+    engine.sleep()
+    woken(engine, versions[1])
+    check_law(engine, versions[1], plan)
+
+
+def test_a_woken_engine_whose_second_process_cannot_load_serves_nobody(engine, versions, plan) -> None:
+    """One process has the new weights by then, the other garbage; so both are given the version before, and wait."""
+    serve(engine, versions[0])
+    before = draw(engine, REQUESTS)
+    engine.sleep()
+    engine.wake("weights")
+    engine.stage_weights(versions[1])
+    engine.on_workers(fail_in_the_second)
+    with pytest.raises(RuntimeError, match="swap to version 1 failed, version 0 is "):
+        engine.commit_weights(1)
+    check_law(engine, versions[0], plan)
+    with pytest.raises(WrongState, match="cannot sample"):
+        engine.submit(REQUESTS)
+    serve(engine, versions[0])
+    engine.wake("kv_cache")
+    assert draw(engine, REQUESTS) == before
+
+
+class WakesOne(Forgetful):
+    """A device whose second process does not get its memory back, as on a GPU where somebody else has it."""
+
+    def wake(self, llm: Any, tag: str) -> None:
+        llm.collective_rpc(raise_in_the_second)
+
+
+def raise_in_the_second(worker: Any) -> None:
+    if worker.rank == 1:
+        raise MemoryError("out of memory")
+
+
+def test_an_engine_of_which_one_process_does_not_wake_is_broken_and_not_merely_refused(settings, versions) -> None:
+    engine = VLLMEngine(settings, memory=WakesOne())
+    try:
+        serve(engine, versions[0])
+        engine.sleep()
+        with pytest.raises(EngineBroken, match=r"not all 2 processes of the engine .*out of memory"):
+            engine.wake("weights")
+        assert engine.state is EngineState.ASLEEP
+    finally:
+        engine.close()
+
+
+def pid_of(worker: Any) -> int:
+    return os.getpid()
+
+
+@pytest.mark.parametrize("asked", ["decode", "submit", "stage_weights"])
+def test_an_engine_that_loses_a_process_says_so_and_leaves_none_behind(settings, versions, asked: str) -> None:
+    """While it decodes, or as soon as it is asked for something."""
+    engine = VLLMEngine(settings)
+    pids = engine.on_workers(pid_of)
+    try:
+        serve(engine, versions[0])
+        if asked == "decode":
+            engine.submit([replace(request(i), budget=100) for i in range(16)])
+        os.kill(pids[1], signal.SIGKILL)
+        with pytest.raises(EngineBroken, match=r"thread has ended|a process of the engine died"):
+            if asked == "stage_weights":
+                engine.stage_weights(versions[1])
+            elif asked == "submit":
+                engine.submit(REQUESTS)
+            for _ in range(100):
+                engine.finished(wait_seconds=1.0)
+        with pytest.raises(EngineBroken, match="thread has ended"):
+            engine.submit(REQUESTS)
+    finally:
+        engine.close()
+    assert not {child.pid for child in multiprocessing.active_children()} & set(pids)

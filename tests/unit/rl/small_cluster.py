@@ -168,8 +168,9 @@ class InThisProcess:
         self.running = {}
 
     def start(
-        self, kind: type, *args: Any, name: str, bundle: int, environment: Mapping[str, str], max_concurrency: int = 1
-    ) -> Here:
+        self, kind: type, *args: Any, name: str, bundle: int, device: int | None = None,
+        environment: Mapping[str, str], max_concurrency: int = 1,
+    ) -> Here:  # fmt: skip
         small = {Learner: SmallLearner, EngineProcess: SmallEngine}[kind]
         self.started.append(name)
         self.running[name] = Here(name, small(*args), self._check)

@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 
 from configs.schema import Config
-from rl.bundles import Bundle, Node, bundle_of, bundle_of_rank, device_of
+from rl.bundles import Bundle, Node, Spot, bundle_of, device_of, num_bundles, spots_of_ranks
 from rollout.engine.device import CPU, CUDA
 
 HEAD: Node = {"CPU": 64.0, "memory": 1e12, "node:__internal_head__": 1.0}
@@ -100,7 +100,44 @@ def test_engines_and_ranks_with_bundles_of_their_own_need_as_many_as_both() -> N
     shared = with_engines(3, num_ranks=2)
     apart = shared.model_copy(update={"cluster": shared.cluster.model_copy(update={"separate": True})})
     assert bundle_of(shared, [{"CPU": 15.0}]).num_cpus == 5 and bundle_of(apart, [{"CPU": 15.0}]).num_cpus == 3
-    assert [bundle_of_rank(shared, rank) for rank in range(2)] == [0, 1]
-    assert [bundle_of_rank(apart, rank) for rank in range(2)] == [3, 4]
+    assert spots_of_ranks(shared, CPU) == spots_of_ranks(shared, CUDA) == [Spot(0, 0), Spot(1, 0)]
+    assert spots_of_ranks(apart, CPU) == spots_of_ranks(apart, CUDA) == [Spot(3, 0), Spot(4, 0)]
     with pytest.raises(ValueError, match=r"4 GPU\(s\), and engine.num_engines \+ learner.num_ranks = 5 processes"):
         bundle_of(apart, [{"CPU": 15.0, "GPU": 4.0}])
+
+
+def of_two_gpus(*, num_ranks: int = 1, separate: bool = False) -> Config:
+    """Two engines of two processes."""
+    config = with_engines(2, num_ranks=num_ranks)
+    engine = config.engine.model_copy(update={"tensor_parallel": 2})
+    return config.model_copy(
+        update={"engine": engine, "cluster": config.cluster.model_copy(update={"separate": separate})}
+    )
+
+
+def test_an_engine_of_several_gpus_has_them_in_one_bundle_with_a_rank_on_each() -> None:
+    config = of_two_gpus(num_ranks=3)
+    bundle = bundle_of(config, [HEAD, WORKER])
+    assert bundle == Bundle(num_cpus=8, num_gpus=2) and bundle.resources == {"CPU": 8.0, "GPU": 2.0}
+    assert spots_of_ranks(config, CUDA) == [Spot(0, 0), Spot(0, 1), Spot(1, 0)]
+    assert num_bundles(of_two_gpus(num_ranks=7), CUDA) == ("learner.num_ranks", 4)
+    assert num_bundles(of_two_gpus(num_ranks=4), CUDA) == ("engine.num_engines", 2)
+    apart = of_two_gpus(num_ranks=3, separate=True)
+    assert num_bundles(apart, CUDA)[1] == 4 and bundle_of(apart, [WORKER]).num_cpus == 4
+    assert spots_of_ranks(apart, CUDA) == [Spot(2, 0), Spot(2, 1), Spot(3, 0)]
+
+
+def test_on_a_cpu_the_processes_of_an_engine_share_a_bundle_with_one_rank() -> None:
+    config = of_two_gpus(num_ranks=3)
+    assert bundle_of(config, [{"CPU": 12.0}]) == Bundle(num_cpus=4, num_gpus=0)
+    assert spots_of_ranks(config, CPU) == [Spot(0, 0), Spot(1, 0), Spot(2, 0)]
+
+
+def test_gpus_of_several_nodes_are_no_bundle_of_one() -> None:
+    assert bundle_of(of_two_gpus(), [{"CPU": 8.0, "GPU": 2.0}] * 2).num_gpus == 2
+    told = (
+        r"^the Ray cluster has 3 \+ 1 GPU\(s\), room for 1 bundles of engine\.tensor_parallel = 2 \(.* one node\), and "
+        r"2 are needed \(engine\.num_engines = 2; learner\.num_ranks = 1, "
+    )
+    with pytest.raises(ValueError, match=told):
+        bundle_of(of_two_gpus(), [HEAD, {"CPU": 8.0, "GPU": 3.0}, {"CPU": 8.0, "GPU": 1.0}])

@@ -326,7 +326,7 @@ def test_a_class_that_knows_of_no_nodes_reads_saves_loads_and_exports_on_one_tha
     (away.at(RUN / "base") / "model").write_text("theta")
     away.at(RUN / "step").mkdir()
     settings = Settings(model_folder=RUN / "base", word="my ")
-    made: Any = placed(Learner, log=None)(lambda: Folders(away), settings, "seat")
+    made: Any = placed(Learner, log=None)(lambda: Folders(away), None, settings, "seat")
     assert isinstance(made, Learner) and type(made).__name__ == "Learner" and made.seat == "seat"
     assert not hasattr(made, "begin")  # as the class has none
     made.save(RUN / "step")

@@ -173,6 +173,25 @@ def test_an_engine_has_a_power_of_two_of_gpus() -> None:
     assert [one["ranks_of_an_engine"] for one in found] == [4, 8]  # 464 and 564 GB, 127 of which a GPU takes
 
 
+def test_an_engine_has_as_many_gpus_as_the_config_gives_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """On two GPUs it holds half of weights and cache on each, reads both in half the time, and half as many engines."""
+    size, gpu = model_size(QWEN3_30B), GPUS["h100"]
+    one, two = (plan(size, gpu, num_gpus=8, **WORK, num_engine_gpus=n) for n in (1, 2))
+    assert (one["ranks_of_an_engine"], two["ranks_of_an_engine"]) == (1, 2)
+    assert two["generating_bytes"] == one["generating_bytes"] / 2
+    assert two["swap_seconds"] == one["swap_seconds"] / 2
+    (tmp_path / "config.json").write_text(json.dumps(KIMI_K2))
+    config = tmp_path / "run.toml"
+    config.write_text(f'model.path = "{tmp_path}"\n[[gyms]]\nname = "arithmetic"\nbudget = 4\n')
+    wanted = [str(config), "cluster.separate=true", "learner.num_ranks=448", "engine.num_engines=8", "--gpus", "512"]
+    assert main([*wanted, "--gpu", "h200"]) == 1  # 544 GB on one GPU
+    assert "an engine on 1 GPUs" in capsys.readouterr().out
+    assert main([str(config), "engine.tensor_parallel=8", *wanted[1:], "--gpu", "h200"]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "an engine on 8 GPUs" in told and "448 GPUs learn and 64 generate" in told
+    assert "packed weights a node, one more a GPU until it is loaded" in told
+
+
 def test_the_command_prints_a_plan_with_its_assumptions_and_says_by_its_status_whether_it_fits(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

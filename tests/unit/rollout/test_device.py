@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from rollout.engine import settings
 from rollout.engine.device import CPU, CUDA, GRAPH_BYTES, memory_fraction, this_device
 from rollout.engine.settings import EngineSettings, vllm_arguments
 
@@ -34,6 +35,24 @@ def test_the_processes_of_an_engine_share_its_kv_cache_among_them() -> None:
     of_three = vllm_arguments(replace(SETTINGS, tensor_parallel=3), CPU)
     assert of_three["kv_cache_memory_bytes"] == (1 << 30) // 3
     assert (of_three["tensor_parallel_size"], of_three["distributed_executor_backend"]) == (3, "mp")
+
+
+def test_an_engine_of_several_gpus_asks_each_for_its_part_and_adds_up_in_one_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """8 GiB of weights and 1 of KV cache in two parts; the second GPU is the smaller one."""
+    with (tmp_path / "model.safetensors").open("wb") as file:
+        file.truncate(8 * GIB)
+    of_two = replace(SETTINGS, model_folder=tmp_path, tensor_parallel=2)
+    need = 5 * GIB + GIB // 2 + GRAPH_BYTES
+    monkeypatch.setattr(settings, "free_and_total", lambda num: [(20 * GIB, 80 * GIB), (20 * GIB, 40 * GIB)][:num])
+    arguments = vllm_arguments(of_two, CUDA)
+    assert arguments["gpu_memory_utilization"] == need / (40 * GIB)
+    assert arguments["kv_cache_memory_bytes"] == GIB // 2 and arguments["enable_sleep_mode"]
+    assert arguments["disable_custom_all_reduce"]
+    monkeypatch.setattr(settings, "free_and_total", lambda num: [(20 * GIB, 80 * GIB), (6 * GIB, 80 * GIB)])
+    with pytest.raises(ValueError, match=r"needs 6\.5 GiB of its device .*6\.0 of 80\.0 GiB are free"):
+        vllm_arguments(of_two, CUDA)
 
 
 def test_a_blocks_size_must_suit_the_device() -> None:

@@ -7,7 +7,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from rollout.quant.grid import dequantize, quantize
-from rollout.quant.kernels import CPU_WNA16
+from rollout.quant.kernels import CPU_WNA16, MARLIN
 from rollout.quant.pack import pack_int4, unpack_int4
 from rollout.quant.scheme import QuantScheme
 from rollout.quant.slices import Cut, check_slices, cut_of, slice_of
@@ -72,3 +72,12 @@ def test_every_matrix_of_a_dense_model_is_cut_and_its_slices_are_checked_against
         match=r"= 2 cannot share out .*mlp\.down_proj \[out=128, in=192\]: it does not divide its 3 groups; lower",
     ):
         check_slices(table, 64, CPU_WNA16, plan=plan, size=2)
+
+
+def test_marlin_pads_a_slice_but_takes_whole_groups_alone() -> None:
+    """[48, 128] is no tile of Marlin's and is padded to one; half of three groups is no group of any."""
+    table, plan = table_of()
+    check_slices(table, 32, MARLIN, plan=plan, size=2)
+    check_slices(*table_of(intermediate_size=256)[:1], 32, MARLIN, plan=plan, size=4)
+    with pytest.raises(ValueError, match=r"= 2 cannot share out .*mlp\.down_proj .* does not divide its 3 groups"):
+        check_slices(table, 64, MARLIN, plan=plan, size=2)
