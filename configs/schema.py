@@ -226,6 +226,20 @@ class Config(Section):
             raise ValueError(f"rollout.steps_ahead = 1 does not go together with {what}; remove one of them")
         return self
 
+    @model_validator(mode="after")
+    def _what_is_borrowed_is_on_the_same_device(self) -> Config:
+        refused = {
+            "cluster.separate": self.cluster.separate,
+            f"learner.num_ranks = {self.learner.num_ranks}": self.learner.num_ranks > 1,
+            f"engine.tensor_parallel = {self.engine.tensor_parallel}": self.engine.tensor_parallel > 1,
+        }
+        for what in (name for name, is_set in refused.items() if is_set and self.engine.borrow_weights):
+            raise ValueError(
+                "engine.borrow_weights has an engine read the learner's memory, which must be whole and on the engine's own "
+                f"device; {what} forbids that: remove one of them"
+            )
+        return self
+
     @property
     def temperature_schedule(self) -> tuple[float, float, int, str, int]:
         """`rollout.temperature`, resolved: arguments of `rl.schedule.temperature_at`."""

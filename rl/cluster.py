@@ -119,7 +119,7 @@ class Cluster:
             spots=spots_of_ranks(self.config, self._processes.device),
             limits=self.config.cluster,
         )
-        lends = self.is_tight and self.config.learner.num_ranks == 1
+        lends = self.is_tight and self.config.engine.borrow_weights
         self.learner = RemoteLearner(self._learner, lends=lends)
         self._create_engines()
         if not (self.initial_int4 / "config.json").is_file():
@@ -242,10 +242,8 @@ class Cluster:
             await self._start_engines(self.initial_int4)
             if await self._residents.engines_return(self._all_engines):
                 self.handover.forget()
-            try:
-                await self.handover.sync_weights(self._all_engines, weights, copy=self.learner.copy)
-            finally:
-                await self.learner.take_back()
+            await self.handover.sync_weights(self._all_engines, weights, copy=self.learner.copy)
+            await self.learner.take_back()  # not after a fault: somebody may read it still
             await self._residents.engines_are_whole(self._all_engines)
             async with self._policy() as policy:
                 yield policy

@@ -163,7 +163,6 @@ def plan(
     num_engines = max(1, generate_on // ranks_of_engine)
     of_learner = size.total * (LEARNER_BYTES + packed / size.total) / learn_on
     leaves = of_learner if num_learner_gpus is None else 0.0
-    lent = packed if num_gpus == 1 else 0.0  # the learner's copy, before the KV cache is awake
     layer = 2 * size.total / size.num_layers
     together = min(max_num_seqs, max(1.0, num_samples / num_engines))
     weights_read = min(packed, packed * size.active / size.total * together)
@@ -177,7 +176,7 @@ def plan(
     return {
         "ranks_of_an_engine": ranks_of_engine,
         "packed_bytes": packed,
-        "generating_bytes": packed * 1.1 / ranks_of_engine + max(kv_cache_bytes / ranks_of_engine, lent),
+        "generating_bytes": packed * 1.1 / ranks_of_engine + kv_cache_bytes / ranks_of_engine,
         "learning_bytes": of_learner + 2 * layer,
         "host_bytes": leaves,
         "offload_seconds": leaves / gpu.host_bytes_per_second,

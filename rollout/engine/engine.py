@@ -11,8 +11,7 @@ log-probabilities "processed", i.e. of the distribution drawn from, temperature 
 Swap: `stage_weights` checks an artefact against what the engine serves, makes its bytes in the engine's memory layout
 where that is known (rollout/engine/staging.py), and touches nothing; `commit_weights` swaps it in. If that fails, the
 previous artefact is swapped in again, so that the engine serves the old version or the new one, never a mixture; if
-that fails too, `EngineBroken` tells the owner to rebuild this engine. Where the learner has a copy of the artefact on
-this engine's device, a swap through vLLM's reload reads that instead of the host's (rollout/weights/device_copy.py).
+that fails too, `EngineBroken` tells the owner to rebuild this engine. What is lent: rollout/weights/device_copy.py.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ import os
 import queue
 import threading
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -389,6 +389,7 @@ class VLLMEngine:
         )
 
     def _put_back(self, cause: Exception) -> None:
+        traceback.clear_frames(cause.__traceback__)  # which would keep what was borrowed open
         if self._served is None:
             raise EngineBroken(f"the first swap failed and there is no version to go back to: {cause}") from cause
         try:

@@ -30,7 +30,6 @@ import pickle
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
 from multiprocessing.reduction import ForkingPickler
 
 import torch
@@ -44,6 +43,7 @@ from rollout.weights.sender import build_artefact, offsets_of
 __all__ = ["DeviceCopy", "Lender", "Loan", "borrow", "word_sum"]
 
 _log = logging.getLogger(__name__)
+_told: set[str] = set()
 
 _CHUNK_WORDS = {"cpu": 1 << 18, "cuda": 1 << 22}
 """Summed up at a time: 2 MiB, which stay in a cache; 32 MiB, and as much for their products, in few kernels."""
@@ -58,8 +58,6 @@ _DEVICE, _COUNTER = 6, slice(11, 13)
 class DeviceCopy:
     """Where a copy of an artefact's buffer is; small, and pickled."""
 
-    version: int
-    """Of the artefact."""
     manifest: str
     """Digest of the artefact's manifest."""
     device: str
@@ -94,7 +92,7 @@ class Lender:
         try:
             flat = _new_segment(num_bytes, device)
         except (AttributeError, RuntimeError) as error:  # no room, or another torch
-            _tell(f"packed weights are not lent out: {type(error).__name__}: {error}")
+            _tell("room", f"packed weights are not lent out: {type(error).__name__}: {error}")
             return build_artefact(waiting, version)
         views = []
         for offset in offsets:
@@ -106,18 +104,21 @@ class Lender:
         return artefact
 
     def _lend(self, flat: Tensor, artefact: WeightArtefact) -> None:
+        counter = None
         try:
             rebuild, arguments = reduce_tensor(flat)
-            memory = bytes(ForkingPickler.dumps((rebuild, arguments)))
+            counter = arguments[_COUNTER] if rebuild is rebuild_cuda_tensor else None
+            copy = DeviceCopy(
+                manifest=_digest(artefact.manifest), device=_name(flat.device), checksum=word_sum(flat),
+                memory=bytes(ForkingPickler.dumps((rebuild, arguments))),
+            )  # fmt: skip
         except (OSError, RuntimeError) as error:
-            _tell(f"packed weights cannot be lent out: {type(error).__name__}: {error}")
+            _tell("lend", f"packed weights cannot be lent out: {type(error).__name__}: {error}")
+            if counter is not None:
+                torch.UntypedStorage._release_ipc_counter_cuda(*counter)  # nobody will open it
+                torch.cuda.ipc_collect()
             return
-        self._flat = flat
-        self._counter = arguments[_COUNTER] if rebuild is rebuild_cuda_tensor else None
-        self.copy = DeviceCopy(
-            version=artefact.manifest.version, manifest=_digest(artefact.manifest), device=_name(flat.device),
-            checksum=word_sum(flat), memory=memory,
-        )  # fmt: skip
+        self.copy, self._flat, self._counter = copy, flat, counter
 
     def take_back(self) -> None:
         """Give the copy's memory back to the device. Nobody may read it any more, or open it."""
@@ -167,7 +168,7 @@ def borrow(copy: DeviceCopy, manifest: Manifest, *, kind: str) -> Loan | None:
             reason = "its bytes are not those that were lent"
         except (OSError, RuntimeError) as error:
             reason = f"{type(error).__name__}: {error}"
-    _tell(f"packed weights come from host memory, not from the learner's device: {reason}")
+    _tell("borrow", f"packed weights come from host memory, not from the learner's device: {reason}")
     return None
 
 
@@ -217,14 +218,16 @@ def _new_segment(num_bytes: int, device: torch.device) -> Tensor:
 @contextlib.contextmanager
 def _plain_segments(device: torch.device) -> Iterator[None]:
     """What is allocated within lies outside expandable segments (`DeviceProfile.learner_environment` asks for them)."""
-    if device.type != "cuda" or "expandable_segments:True" not in os.environ.get("PYTORCH_CUDA_ALLOC_CONF", ""):
+    options = os.environ.get("PYTORCH_ALLOC_CONF") or os.environ.get("PYTORCH_CUDA_ALLOC_CONF", "")
+    if device.type != "cuda" or "expandable_segments:True" not in options:
         yield
         return
-    torch._C._accelerator_setAllocatorSettings("expandable_segments:False")
+    change = torch._C._accelerator_setAllocatorSettings  # options that are not named are reset
+    change(options.replace("expandable_segments:True", "expandable_segments:False"))
     try:
         yield
     finally:
-        torch._C._accelerator_setAllocatorSettings("expandable_segments:True")
+        change(options)
 
 
 def _opened(memory: bytes, device: torch.device) -> Tensor:
@@ -242,7 +245,8 @@ def _name(device: torch.device) -> str:
     return str(torch.cuda.get_device_properties(device).uuid) if device.type == "cuda" else device.type
 
 
-@cache
-def _tell(reason: str) -> None:
-    """Once a process."""
-    _log.warning("%s", reason)
+def _tell(kind: str, reason: str) -> None:
+    """Once a process for each kind of reason, whose text may hold numbers."""
+    if kind not in _told:
+        _told.add(kind)
+        _log.warning("%s", reason)

@@ -39,13 +39,8 @@ ONE_THREAD = "cluster.cpus_per_bundle=1"
 """What a run on Ray is told that must equal one here, bit for bit: sums are in the order of one thread."""
 
 
-def run_here(
-    run_dir: Path, overrides: Sequence[str] = (), *, config: str = "tiny_cpu.toml", said: io.StringIO | None = None
-) -> str:
+def run_here(run_dir: Path, overrides: Sequence[str] = (), *, config: str = "tiny_cpu.toml") -> str:
     """What `Runs.finish` does, here; returns what it told people.
-
-    Args:
-        said: what it tells people, also where it raises.
 
     Raises:
         Exception: whatever ended the run, such as an alarm's `RunStopped`.
@@ -54,7 +49,7 @@ def run_here(
     files = [Path(item) for item in arguments if "=" not in item]
     checked = check(load_config(files, [item for item in arguments if "=" in item]))
     EngineProcess()  # imports vLLM: threads that import the same modules at once may meet a half of one
-    said = said or io.StringIO()
+    said = io.StringIO()
     report = Report(checked.config, checked.folder.path, view_of("auto", Console(file=said, soft_wrap=True)))
     for note in checked.notes:
         report.say(note)

@@ -39,7 +39,8 @@ class LendingProcess:
         self.folder = folder
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.integration.lending", str(folder), str(model), dtype],
-            cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **environment},
+            cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env={**os.environ, "TMPDIR": "/tmp", **environment},  # a socket below a long one would not fit
         )  # fmt: skip
         self._wait_for("ready")
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
+import subprocess
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rl.faults import RunStopped
-from tests.integration.harness import Runs, as_of, assert_same_run
+from tests.integration.harness import PATIENCE, Runs, as_of, assert_same_run
 from tests.integration.here import ONE_THREAD, run_elsewhere, run_here
 
 GYMS = """
@@ -104,20 +103,24 @@ def test_a_judged_run_goes_on_from_a_checkpoint_with_its_pool_and_gate_and_equal
 
 
 def test_below_its_threshold_rubric_rewards_are_masked_before_and_after_an_alarm_that_stops_the_run_with_a_checkpoint(
-    joint: Path, tmp_path: Path
+    runs: Runs, joint: Path, tmp_path: Path
 ) -> None:
-    """The alarm looks at the gyms without a judge: they are learned from all the same."""
+    """One run for both, which begins on Ray. The alarm looks at the gyms without a judge: they are learned from all the
+    same."""
     run_dir = tmp_path / "run"
     settings = (
         str(joint), "judge.calibration.min_accuracy=1.0", "judge.calibration.num_pairs=24", "num_steps=2",
         "eval.num_tasks=4", "learner.drop_zero_spread=false",
     )  # fmt: skip
-    said = io.StringIO()
-    with pytest.raises(RunStopped, match=r"more than alarm\.max_gap = 1e-06") as stopped:
-        run_here(run_dir, (*settings, "alarm.max_gap=1e-6"), said=said)
+    command = runs.command(run_dir, (*settings, "alarm.max_gap=1e-6"))
+    done = subprocess.run(
+        command, text=True, capture_output=True, env=runs.environment(), timeout=PATIENCE, check=False
+    )
+    last = done.stderr.strip().splitlines()[-1]
+    assert done.returncode == 1 and "more than alarm.max_gap = 1e-06" in last
+    assert "rubric rewards are masked since the calibration of step 0" in done.stdout + done.stderr
     (row,) = Runs.rows(run_dir)
-    assert str(run_dir / "checkpoints" / "step_000001") in str(stopped.value) and row["rollout/logprob_gap_mean"] > 1e-6
-    assert "rubric rewards are masked since the calibration of step 0" in said.getvalue()
+    assert str(run_dir / "checkpoints" / "step_000001") in last and row["rollout/logprob_gap_mean"] > 1e-6
     assert "at step 1" in run_here(run_dir, (*settings, "alarm.max_gap=none"))
     assert len(Runs.rows(run_dir)) == 2
     samples = judged_samples(run_dir, 2)

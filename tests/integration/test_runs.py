@@ -83,7 +83,7 @@ def test_without_a_learning_rate_the_export_is_the_initial_model_and_long_prompt
 def test_evaluating_model_folders_by_themselves_finds_what_the_run_found_of_the_same_weights(
     runs: Runs, straight_run: Path
 ) -> None:
-    models = [str(straight_run / name) for name in ("base", "export")]
+    models = [str(straight_run / name) for name in ("base", "initial_int4", "export")]
     config = str(ROOT / "configs" / "tiny_cpu.toml")
     command = [sys.executable, "-m", "rl.evaluate", *models, config, *SHORT, "--max-tokens", "2,5", "--json"]
     done = subprocess.run(
@@ -92,13 +92,13 @@ def test_evaluating_model_folders_by_themselves_finds_what_the_run_found_of_the_
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)["results"]
     asked = [(row["model"], row["weights"], row["gyms"]["arithmetic"].pop("max_tokens")) for row in found]
-    weights = zip(models, ("BF16", "INT4"), strict=True)
+    weights = zip(models, ("BF16", "INT4", "INT4"), strict=True)
     assert asked == [(*one, length) for one in weights for length in (2, 5)]
     compared = [row["gyms"]["arithmetic"].pop("difference") for row in found]
     assert compared[:2] == [None, None] and all(one["num"] == 16 for one in compared[2:])
     of = {(Path(model).name, length): row["gyms"] for (model, _, length), row in zip(asked, found, strict=True)}
     evals = {row["stage"]: row["gyms"] for row in Runs.rows(straight_run, "evals.jsonl")}
-    assert of["export", 5] == evals["after RL"]
+    assert of["initial_int4", 5] == evals["rounded to INT4"] and of["export", 5] == evals["after RL"]
     short = of["export", 2]["arithmetic"]  # a sum of two numbers and its end take three tokens
     assert short["greedy"]["mean"] == 0.0 and short["length_mean"] <= 2.0
 

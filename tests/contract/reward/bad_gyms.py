@@ -216,7 +216,7 @@ class HangsInBuild(Obedient):
 class Impatient(Obedient):
     """For what is asked to hang: the deadline that the test waits for."""
 
-    needs = Needs(wall_seconds=0.75, processes=True, writes=(ANYWHERE,))
+    needs = Needs(wall_seconds=1.5, processes=True, writes=(ANYWHERE,))
 
 
 class NoDeadline(Obedient):
@@ -321,7 +321,7 @@ class Groups(Obedient):
 class HasGold(Obedient):
     """Has a known answer to every task but those of its held-out split, and one of its own to what it must survive."""
 
-    needs = Needs(wall_seconds=1.0, processes=True, writes=(ANYWHERE,))
+    needs = Needs(wall_seconds=2.0, processes=True, writes=(ANYWHERE,))
 
     def gold(self, task: Task) -> str | None:
         return str(task.data["gold"]) if "gold" in task.data else None

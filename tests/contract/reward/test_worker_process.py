@@ -12,11 +12,35 @@ from gyms.load import GymSpec
 from reward.process import Request, WorkerProcess
 from tests.contract.reward.processes import children, wait_until
 
+FILE = Path(__file__).with_name("bad_environments.py")
+
+
+def asked(response: str) -> Request:
+    """For the score of one response."""
+    task = Task(id="t", prompt=(message("user", "?"),))
+    return Request(kind="one", payload=pickle.dumps((task, [response])), num_responses=1)
+
+
+def test_an_answer_that_came_in_time_counts_also_where_the_host_was_held_up_past_the_deadline(
+    nothing_left: None,
+) -> None:
+    worker = WorkerProcess(GymSpec(name="impatient", reference=f"{FILE}:Impatient"), start_seconds=120.0)
+
+    def held_up() -> bool:
+        """Longer than the gym may take, whenever it is asked whether to stop."""
+        time.sleep(2.0)
+        return False
+
+    try:
+        assert worker.score(asked("well"), lambda: False)[0].value == 1.0  # it is started now
+        assert worker.score(asked("well"), held_up)[0].value == 1.0
+    finally:
+        worker.kill()
+
 
 def test_a_worker_outlives_the_thread_that_started_it(nothing_left: None) -> None:
-    file, asked = Path(__file__).with_name("bad_environments.py"), Task(id="t", prompt=(message("user", "?"),))
-    worker = WorkerProcess(GymSpec(name="obedient", reference=f"{file}:Obedient"), start_seconds=120.0)
-    request = Request(kind="one", payload=pickle.dumps((asked, ["well"])), num_responses=1)
+    worker = WorkerProcess(GymSpec(name="obedient", reference=f"{FILE}:Obedient"), start_seconds=120.0)
+    request = asked("well")
 
     def ask() -> None:
         assert worker.score(request, lambda: False)[0].value == 1.0

@@ -94,7 +94,7 @@ class MortalLearner(Mortal):
     """Learns nothing; publishes a megabyte, as large things are that stay in the store of their node."""
 
     def publish_shared(self, version: int, *, before: Any = None) -> tuple[np.ndarray, Any]:
-        return np.full(1 << 17, version), SimpleNamespace(num_bytes=1 << 20, code_flip_frac=None)
+        return np.full(1 << 17, version), SimpleNamespace(num_bytes=1 << 20, code_flip_frac=None, copy=None)
 
     def export(self, folder: Any) -> None:
         self.meet_fate("export")

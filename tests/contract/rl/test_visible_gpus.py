@@ -19,10 +19,12 @@ NUM_GPUS = 4
 @pytest.fixture(scope="module", autouse=True)
 def cluster_of_ray() -> Iterator[None]:
     """Ray believes what it is told of GPUs."""
-    ray.init(
-        address="local", num_cpus=4, num_gpus=NUM_GPUS, include_dashboard=False, log_to_driver=False,
-        object_store_memory=100 << 20,
-    )  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("CUDA_VISIBLE_DEVICES", raising=False)  # it would be believed in their place
+        ray.init(
+            address="local", num_cpus=4, num_gpus=NUM_GPUS, include_dashboard=False, log_to_driver=False,
+            object_store_memory=100 << 20,
+        )  # fmt: skip
     yield
     ray.shutdown()
 

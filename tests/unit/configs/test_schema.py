@@ -204,3 +204,15 @@ def test_a_context_that_is_rewritten_has_a_limit_below_the_episodes() -> None:
     assert "less than episode_tokens = 5000" in refusal(gyms=[{**env, **rule, "context_tokens": 5000}])
     assert "the budget of one turn, 16" in refusal(gyms=[{**env, **rule, "context_tokens": 15}])
     assert "gyms.0.context_tokens = 4000" in refusal(gyms=[{**env, **rule, "context_tokens": 4000}])
+
+
+@pytest.mark.parametrize(
+    ("section", "apart"),
+    [("cluster", {"separate": True}), ("learner", {"num_ranks": 2}), ("engine", {"tensor_parallel": 2})],
+)
+def test_weights_are_borrowed_from_a_learner_that_is_whole_and_on_the_same_device(
+    section: str, apart: dict[str, Any]
+) -> None:
+    config = make(engine={"borrow_weights": True}).model_dump(mode="json")
+    config[section] |= apart
+    assert "engine.borrow_weights has an engine read" in refusal(**config)

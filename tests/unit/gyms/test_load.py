@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -66,6 +67,15 @@ def test_an_entry_point_is_found_by_its_name(site: Path) -> None:
     write(site / "plug_one.py", GYM_SOURCE)
     distribute(site, dist="plug-one", name="tiny", value="plug_one:Tiny")
     assert resolve("tiny").__name__ == "Tiny"
+
+
+def test_a_package_that_is_installed_while_others_look_is_found_and_gone_when_it_is_removed(site: Path) -> None:
+    assert "tiny" not in gym_names()
+    write(site / "plug_late.py", GYM_SOURCE)
+    distribute(site, dist="plug-late", name="tiny", value="plug_late:Tiny")
+    assert resolve("tiny").__name__ == "Tiny"
+    shutil.rmtree(site / "plug_late-1.0.dist-info")
+    assert "tiny" not in gym_names()
 
 
 def test_names_are_listed_without_importing_the_plugin(site: Path) -> None:

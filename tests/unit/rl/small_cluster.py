@@ -205,13 +205,14 @@ def on_a_cluster(
     device: DeviceProfile = CPU,
     num_ranks: int = 1,
     steps_ahead: int = 0,
+    borrows: bool = False,
 ) -> Any:
     """What `work` returns, in a cluster of `NUM_ENGINES` engines."""
     config = Config.model_validate(
         {
             "model": {"source": "tiny"},
             "gyms": [{"name": "arithmetic"}],
-            "engine": {"num_engines": NUM_ENGINES},
+            "engine": {"num_engines": NUM_ENGINES, "borrow_weights": borrows},
             "learner": {"num_ranks": num_ranks},
             "cluster": {"separate": steps_ahead > 0},
             "rollout": {"steps_ahead": steps_ahead},

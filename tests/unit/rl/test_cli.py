@@ -11,7 +11,6 @@ import transformers
 from configs.load import from_json, load_config, to_json
 from rl.checkpoint import staging_folder, write_manifest
 from rl.cli import main
-from rl.faults import RunStopped
 from rl.preflight import check
 from rl.run_folder import RunFolder
 
@@ -209,17 +208,6 @@ def test_a_dry_run_of_a_resume_says_what_the_start_says(capsys, run_dir, tmp_pat
     assert "chat_template has changed since the checkpoint" in refused(capsys, run_dir)
     assert "chat_template has changed since the checkpoint" in refused(capsys, run_dir, "--dry-run")
     assert children() <= before
-
-
-def test_why_a_run_ended_is_its_last_line_and_the_trace_is_in_a_file(capsys, run_dir, tmp_path, monkeypatch):
-    async def rings(run):
-        raise RunStopped("gap 0.5 is more than\nalarm.max_gap = 0.1")
-
-    monkeypatch.setattr("rl.train.train", rings)
-    assert main([str(TINY), *SMALL, run_dir]) == 1
-    *_, last = capsys.readouterr().err.splitlines()
-    assert last == "run failed: RunStopped: gap 0.5 is more than alarm.max_gap = 0.1"
-    assert "in rings" in (tmp_path / "run" / "error.log").read_text()
 
 
 def test_a_run_is_shown_in_one_way_at_a_time(capsys: pytest.CaptureFixture[str]) -> None:

@@ -267,16 +267,14 @@ def test_on_gpus_engines_that_wake_are_offered_the_learners_copy_and_it_is_freed
         async with cluster.generating(weights):  # the same weights once more: they come from the host
             assert here.versions() == [2] * NUM_ENGINES and offered() == [None] * NUM_ENGINES
 
-    on_a_cluster(tmp_path, work, device=CUDA)
+    on_a_cluster(tmp_path, work, device=CUDA, borrows=True)
 
 
-@pytest.mark.parametrize(("device", "num_ranks", "steps_ahead"), [(CPU, 1, 0), (CUDA, 2, 0), (CUDA, 1, 1)])
-def test_where_nobody_could_take_it_no_copy_is_made(
-    tmp_path: Path, device: DeviceProfile, num_ranks: int, steps_ahead: int
-) -> None:
+@pytest.mark.parametrize(("device", "borrows"), [(CPU, True), (CUDA, False)])
+def test_where_nobody_would_take_it_no_copy_is_made(tmp_path: Path, device: DeviceProfile, borrows: bool) -> None:
     async def work(cluster: Cluster, here: InThisProcess) -> None:
         async with cluster.keeping() as learner:
             await learner.publish(0)
             assert learner.copy is None and not learner.lends
 
-    on_a_cluster(tmp_path, work, device=device, num_ranks=num_ranks, steps_ahead=steps_ahead)
+    on_a_cluster(tmp_path, work, device=device, borrows=borrows)

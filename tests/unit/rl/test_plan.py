@@ -216,11 +216,3 @@ def test_a_model_folder_that_is_not_there_is_told_with_what_a_plan_needs(
     listed.write_text("[]")
     assert main([str(listed)]) == 2
     assert "list.json holds no JSON object" in capsys.readouterr().err
-
-
-def test_an_engine_with_a_small_kv_cache_needs_room_for_the_weights_that_are_lent_to_it() -> None:
-    size = model_size(SMOLLM2)
-    packed = size.packed_bytes(32)
-    for kv_cache_bytes, num_gpus, beside in ((1e6, 1, packed), (20e9, 1, 20e9), (1e6, 2, 1e6)):
-        found = plan(size, GPUS["h100"], num_gpus=num_gpus, **WORK | {"kv_cache_bytes": kv_cache_bytes})
-        assert found["generating_bytes"] == pytest.approx(1.1 * packed + beside)

@@ -27,10 +27,10 @@ def num_threads() -> int:
     return len(list(Path("/proc/self/task").iterdir()))
 
 
-def settled(wanted: int) -> int:
-    """Their number, once it is the one wanted, or will not be: a thread is gone a moment after it was joined."""
+def settled(most: int) -> int:
+    """Their number, once it is at most that, or will not be: a thread is gone a moment after it was joined."""
     for _ in range(1000):
-        if num_threads() == wanted:
+        if num_threads() <= most:
             break
         time.sleep(0.01)
     return num_threads()
@@ -45,14 +45,15 @@ def test_a_call_in_passing_answers_and_its_team_is_gone_with_it() -> None:
     assert computed() == 1 << 20  # this thread has its own team from here on
     before = num_threads()
     assert in_passing(computed) == 1 << 20
-    assert settled(before) == before
+    assert settled(before) <= before
     done, end = threading.Event(), threading.Event()
     stays = threading.Thread(target=lambda: (computed(), done.set(), end.wait()))
     stays.start()
     done.wait()
-    assert num_threads() == before + 2, "control: a thread that stays keeps its team"
+    while_it_stays = num_threads()
     end.set()
     stays.join()
+    assert settled(while_it_stays - 2) <= while_it_stays - 2, "control: a thread that stays keeps its team"
 
 
 def test_what_a_call_in_passing_raises_is_raised() -> None:
