@@ -235,8 +235,8 @@ class Config(Section):
         }
         for what in (name for name, is_set in refused.items() if is_set and self.engine.borrow_weights):
             raise ValueError(
-                "engine.borrow_weights has an engine read the learner's memory, which must be whole and on the engine's own "
-                f"device; {what} forbids that: remove one of them"
+                "engine.borrow_weights has an engine read the learner's memory, which must be whole and on its device; "
+                f"{what} forbids that: remove one of them"
             )
         return self
 

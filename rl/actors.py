@@ -144,7 +144,9 @@ class Actors:
         share, num_threads, visible = 1 if self.config.cluster.separate else 2, self._bundle.num_cpus, None
         if (num_gpus := self._bundle.num_gpus) > 1:  # Ray halves one GPU but not several, so it is asked for nothing
             share = math.inf
-            asks = ray.remote(_visible).options(num_cpus=0, num_gpus=num_gpus, scheduling_strategy=where)
+            asks = ray.remote(_visible).options(
+                num_cpus=0, num_gpus=num_gpus, max_retries=-1, scheduling_strategy=where
+            )
             visible = asks.remote(device)
             num_threads = num_threads if device is None else max(num_threads // num_gpus, 1)
         options = {
@@ -232,7 +234,7 @@ def _nodes() -> list[Node]:
 
 def _visible(device: int | None) -> str:
     """In a task that has all GPUs of a bundle: what `CUDA_VISIBLE_DEVICES` is for all of them, or for one."""
-    gpus = sorted(os.environ["CUDA_VISIBLE_DEVICES"].split(","))
+    gpus = sorted(map(str, ray.get_gpu_ids()))  # the variable itself, some nodes are told not to set
     return ",".join(gpus if device is None else [gpus[device]])
 
 

@@ -114,7 +114,7 @@ def bundle_of(config: Config, nodes: Sequence[Node], *, whose: str = "the Ray cl
     where = " on its nodes with GPUs" if len(used) < len(nodes) else " on its nodes" if len(nodes) > 1 else ""
     raise ValueError(
         f"{whose} has {cpus} CPUs{where}, room for {room} bundles of {num_cpus} (cluster.cpus_per_bundle; a bundle "
-        f"lies on one node), and {key} = {num} needs as many; lower one of them"
+        f"lies on one node), and {key} needs {num}; lower one of them"
     )
 
 

@@ -269,15 +269,16 @@ def _read(given: Sequence[str], num_gpus: int) -> tuple[Mapping[str, Any], dict[
     config = load_config([Path(part) for part in given if "=" not in part], [part for part in given if "=" in part])
     if config.model.path is None:
         raise ValueError('model.source = "tiny" builds a model that needs no plan; give a config with model.path')
-    rollout, ranks = config.rollout, config.learner.num_ranks
-    share = num_gpus * ranks / (ranks + config.engine.num_engines * config.engine.tensor_parallel)
+    rollout, each = config.rollout, config.engine.tensor_parallel  # GPUs of a bundle (rl/bundles.py)
+    learn, bundles = -(-config.learner.num_ranks // each), num_gpus // each
+    share = bundles * learn / (learn + config.engine.num_engines)
     return _facts(config.model.path / "config.json"), {
         "group_size": config.quant.group_size,
         "kv_cache_bytes": float(config.engine.kv_cache_bytes),
         "num_samples": rollout.prompts_per_step * rollout.samples_per_prompt,
         "num_tokens": config.model.context_length / 2,
         "max_num_seqs": config.engine.max_num_seqs,
-        "num_learner_gpus": max(1, min(num_gpus - 1, round(share))) if config.cluster.separate else None,
+        "num_learner_gpus": each * max(1, min(bundles - 1, round(share))) if config.cluster.separate else None,
         "is_ahead": bool(rollout.steps_ahead),
         "num_engine_gpus": config.engine.tensor_parallel,
     }

@@ -80,8 +80,12 @@ CUDA = DeviceProfile(
     shares_prompts=False,
     kernel=MARLIN,
     sleeps=True,
-    engine_environment={"PYTORCH_CUDA_ALLOC_CONF": ""},  # CuMem's pools refuse expandable segments
-    learner_environment={"PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True"},  # offloading leaves no fragments
+    engine_environment={  # CuMem's pools refuse expandable segments
+        "PYTORCH_CUDA_ALLOC_CONF": "", "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+    },
+    learner_environment={  # offloading leaves no fragments
+        "PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True", "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+    },
 )
 
 

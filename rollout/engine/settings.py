@@ -90,11 +90,18 @@ def _memory(settings: EngineSettings, device: DeviceProfile) -> dict[str, float]
     num = settings.tensor_parallel
     weights = sum(file.stat().st_size for file in settings.model_folder.glob("*.safetensors")) // num
     kv_cache = settings.kv_cache_bytes // num
-    fractions = [
+    gpus = free_and_total(num)
+    fraction = max(
         memory_fraction(weight_bytes=weights, kv_cache_bytes=kv_cache, total_bytes=total, free_bytes=free)
-        for free, total in free_and_total(num)
-    ]
-    return {"gpu_memory_utilization": max(fractions)}
+        for free, total in gpus
+    )
+    if short := [(free, total) for free, total in gpus if fraction * total > free]:
+        free, total = short[0]
+        raise ValueError(
+            f"vLLM wants the same fraction of all GPUs of an engine free, {fraction:.2f} for the smallest; of another "
+            f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB are: a bundle wants GPUs of one size (engine.tensor_parallel)"
+        )
+    return {"gpu_memory_utilization": fraction}
 
 
 def free_and_total(num: int) -> list[tuple[int, int]]:

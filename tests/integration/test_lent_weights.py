@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.multiprocessing.reductions import StorageWeakRef
 
 from rollout.engine.engine import EngineBroken, EngineSettings, SwapTiming, VLLMEngine
 from rollout.weights.contract import WeightArtefact, WeightsRefused
@@ -75,11 +76,13 @@ def test_a_swap_from_lent_memory_that_dies_halfway_goes_back_to_the_artefact_bef
     artefact, _, copy = learner.publish(1)
     broken, entries = failing(artefact, 1)
     engine.stage_weights(broken, copy=copy)
-    assert engine._staged is not None and engine._staged.loan is not None
+    assert engine._staged is not None and engine._staged.loan is not None and engine._staged.loan.flat is not None
+    opened = StorageWeakRef(engine._staged.loan.flat.untyped_storage())
     make_commit_fail(engine, entries)
     with pytest.raises(RuntimeError, match="version 0 is serving"):
         engine.commit_weights(1)
     assert equal(weights(engine), before)
+    assert opened.expired(), "what the fault holds on to is open still, and its lender frees it"
 
 
 def test_an_artefact_that_no_engine_has_read_is_checked_before_a_failed_swap_goes_back_to_it(

@@ -30,13 +30,10 @@ def cluster_of_ray() -> Iterator[None]:
 
 
 class Resident:
-    """What a learner's rank or an engine finds when its constructor runs."""
-
-    def __init__(self) -> None:
-        self.found = os.environ["CUDA_VISIBLE_DEVICES"].split(","), int(os.environ["OMP_NUM_THREADS"])
+    """What an engine finds when it begins."""
 
     def seen(self) -> tuple[list[str], int]:
-        return self.found
+        return os.environ["CUDA_VISIBLE_DEVICES"].split(","), int(os.environ["OMP_NUM_THREADS"])
 
 
 def seen(*, num_engines: int, num_ranks: int, size: int, separate: bool = False) -> dict[str, tuple[list[str], int]]:

@@ -164,6 +164,11 @@ def test_the_command_divides_gpus_as_the_config_does_and_says_who_has_which(
     assert "5 GPUs learn and 3 generate, one step ahead" in told["--learner-gpus 5"]
     assert main([str(config), "learner.num_ranks=7", "engine.num_engines=1", "--gpus", "2"]) == 0
     assert "1 GPUs learn and 1 generate" in " ".join(capsys.readouterr().out.split())
+    of_four = [str(config), "engine.num_engines=1", "engine.tensor_parallel=4", "--gpus"]
+    assert main([*of_four, "5"]) == 1, "a rank has a bundle of its own, of four as the engine's"
+    capsys.readouterr()
+    assert main([*of_four, "8"]) == 0
+    assert "4 GPUs learn and 4 generate" in " ".join(capsys.readouterr().out.split())
     assert main([str(config), "--gpus", "1"]) == 2
     assert "1 of 1 GPUs learn, for --learner-gpus or cluster.separate; want 1 or more" in capsys.readouterr().err
 

@@ -329,8 +329,8 @@ def test_too_little_memory_is_refused_with_what_would_need_less(configured):
 @pytest.mark.parametrize(
     ("overrides", "told"),
     [
-        (["cluster.separate=true"], r"engine.num_engines \+ learner.num_ranks = 2 needs as many"),
-        (["engine.num_engines=2"], "engine.num_engines = 2 needs as many"),
+        (["cluster.separate=true"], r"engine.num_engines \+ learner.num_ranks needs 2;"),
+        (["engine.num_engines=2"], "engine.num_engines needs 2;"),
         (["cluster.cpus_per_bundle=2"], "room for 0 bundles of 2"),
     ],
 )
