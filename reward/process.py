@@ -326,7 +326,7 @@ class WorkerProcess:
             if self._cpu_deadline is not None and cpu_seconds(self._worker_pid) > self._cpu_deadline:
                 raise _CpuUsedUp("no CPU time left")
             was_dead = self._is_dead()  # asked before the poll: what it wrote before it died is still read
-            if poll.poll(0 if was_dead else 1000 * min(seconds, _POLL_SECONDS)):
+            if poll.poll(0 if was_dead else 1000 * max(0.0, min(seconds, _POLL_SECONDS))):
                 return
             if was_dead:
                 raise WorkerFault(self._death())
