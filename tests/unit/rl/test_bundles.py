@@ -60,7 +60,7 @@ def test_cpus_are_shared_out_among_the_engines_and_too_few_are_refused() -> None
     told = r"^this machine has 5 CPUs, room for 1 bundles of 3 .* engine\.num_engines needs 2; lower"
     with pytest.raises(ValueError, match=told):
         bundle_of(with_engines(2, cpus=3), [{"CPU": 5.0}], whose="this machine")
-    told = r"^the Ray cluster has 1 \+ 1 CPUs on its nodes, room for 2 bundles of 1 .*num_engines = 3 "
+    told = r"^the Ray cluster has 1 \+ 1 CPUs on its nodes, room for 2 bundles of 1 .*num_engines needs 3;"
     with pytest.raises(ValueError, match=told):
         bundle_of(with_engines(3), [{"CPU": 1.0}, {"CPU": 1.0}])
     with pytest.raises(ValueError, match="has no CPUs, room"):
