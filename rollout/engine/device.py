@@ -81,10 +81,12 @@ CUDA = DeviceProfile(
     kernel=MARLIN,
     sleeps=True,
     engine_environment={  # CuMem's pools refuse expandable segments
-        "PYTORCH_CUDA_ALLOC_CONF": "", "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+        "PYTORCH_CUDA_ALLOC_CONF": "",
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
     },
     learner_environment={  # offloading leaves no fragments
-        "PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True", "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+        "PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True",
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
     },
 )
 

@@ -99,7 +99,7 @@ def _memory(settings: EngineSettings, device: DeviceProfile) -> dict[str, float]
         free, total = short[0]
         raise ValueError(
             f"vLLM wants the same fraction of all GPUs of an engine free, {fraction:.2f} for the smallest; of another "
-            f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB are: a bundle wants GPUs of one size (engine.tensor_parallel)"
+            f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB are: want GPUs of one size (engine.tensor_parallel)"
         )
     return {"gpu_memory_utilization": fraction}
 

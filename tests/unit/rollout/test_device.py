@@ -54,7 +54,7 @@ def test_an_engine_of_several_gpus_asks_each_for_its_part_and_adds_up_in_one_way
     with pytest.raises(ValueError, match=r"needs 6\.5 GiB of its device .*6\.0 of 80\.0 GiB are free"):
         vllm_arguments(of_two, CUDA)
     monkeypatch.setattr(settings, "free_and_total", lambda num: [(12 * GIB, 80 * GIB), (20 * GIB, 40 * GIB)])
-    with pytest.raises(ValueError, match=r"0\.16 for the smallest; of another 12\.0 of 80\.0 GiB are: a bundle wants"):
+    with pytest.raises(ValueError, match=r"0\.16 for the smallest; of another 12\.0 of 80\.0 GiB are: want GPUs"):
         vllm_arguments(of_two, CUDA)
 
 
