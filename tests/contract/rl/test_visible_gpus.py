@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Iterator
 
 import pytest
 import ray
 
 from configs.schema import Config
-from rl.actors import Actors
+from rl.actors import _OWN_CLUSTER, Actors
 from rl.bundles import spots_of_ranks
+from tests.contract.rl.resident import Resident
 
 NUM_GPUS = 4
 
@@ -23,17 +23,10 @@ def cluster_of_ray() -> Iterator[None]:
         patch.delenv("CUDA_VISIBLE_DEVICES", raising=False)  # it would be believed in their place
         ray.init(
             address="local", num_cpus=4, num_gpus=NUM_GPUS, include_dashboard=False, log_to_driver=False,
-            object_store_memory=100 << 20,
+            object_store_memory=100 << 20, _system_config=_OWN_CLUSTER,
         )  # fmt: skip
     yield
     ray.shutdown()
-
-
-class Resident:
-    """What an engine finds when it begins."""
-
-    def seen(self) -> tuple[list[str], int]:
-        return os.environ["CUDA_VISIBLE_DEVICES"].split(","), int(os.environ["OMP_NUM_THREADS"])
 
 
 def seen(*, num_engines: int, num_ranks: int, size: int, separate: bool = False) -> dict[str, tuple[list[str], int]]:

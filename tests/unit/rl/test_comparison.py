@@ -80,7 +80,7 @@ def test_engines_that_this_machine_has_no_room_for_are_refused_before_anything_s
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     told = refused(capsys, str(tiny_folder), "engine.num_engines=3")
-    assert told.startswith("this machine has 2 CPUs, room for 2 bundles of 1 ") and "engine.num_engines = 3" in told
+    assert told.startswith("this machine has 2 CPUs, room for 2 bundles of 1 ") and "engine.num_engines needs 3" in told
     found = plan(load_config([TINY], ["learner.num_ranks=9", "cluster.separate=true"]), [str(tiny_folder)], ())
     assert found.config.learner.num_ranks == 1 and not found.config.cluster.separate
 

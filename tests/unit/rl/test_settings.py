@@ -29,7 +29,7 @@ READ_ELSEWHERE = {
         "reference_kl",  # its two settings become two fields
         "scale_by_std",
     },
-    "engine": {"num_engines"},
+    "engine": {"num_engines", "borrow_weights"},
 }
 """Settings that batches, schedules and the cluster read, and no process is started with."""
 

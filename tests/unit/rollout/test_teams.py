@@ -22,18 +22,18 @@ def two_threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def num_threads() -> int:
-    """Of this process, as the kernel counts them."""
-    return len(list(Path("/proc/self/task").iterdir()))
+def threads() -> set[str]:
+    """Of this process, as the kernel numbers them."""
+    return {path.name for path in Path("/proc/self/task").iterdir()}
 
 
-def settled(most: int) -> int:
-    """Their number, once it is at most that, or will not be: a thread is gone a moment after it was joined."""
+def left(before: set[str]) -> set[str]:
+    """Threads that were not there before, once there are none, or will be: one is gone a moment after it was joined."""
     for _ in range(1000):
-        if num_threads() <= most:
+        if not threads() - before:
             break
         time.sleep(0.01)
-    return num_threads()
+    return threads() - before
 
 
 def computed() -> float:
@@ -43,17 +43,16 @@ def computed() -> float:
 
 def test_a_call_in_passing_answers_and_its_team_is_gone_with_it() -> None:
     assert computed() == 1 << 20  # this thread has its own team from here on
-    before = num_threads()
+    before = threads()
     assert in_passing(computed) == 1 << 20
-    assert settled(before) <= before
+    assert not left(before)
     done, end = threading.Event(), threading.Event()
-    stays = threading.Thread(target=lambda: (computed(), done.set(), end.wait()))
+    stays = threading.Thread(target=lambda: (computed(), done.set(), end.wait()), daemon=True)
     stays.start()
     done.wait()
-    while_it_stays = num_threads()
+    assert len(threads() - before) >= 2, "control: a thread that stays keeps its team"
     end.set()
     stays.join()
-    assert settled(while_it_stays - 2) <= while_it_stays - 2, "control: a thread that stays keeps its team"
 
 
 def test_what_a_call_in_passing_raises_is_raised() -> None:
