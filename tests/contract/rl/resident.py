@@ -1,4 +1,4 @@
-"""What stands for a learner's rank or an engine where only its surroundings are asked for; light, as many are started."""
+"""What stands for a rank or an engine where only its surroundings are asked for; light, as many are started."""
 
 from __future__ import annotations
 
