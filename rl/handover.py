@@ -106,8 +106,8 @@ class HandOver:
     async def _stage_and_commit(
         self, engines: Sequence[Process], weights: PublishedWeights, copy: DeviceCopy | None
     ) -> list[SwapTiming]:
-        how = {"is_reswap": self._is_repeat} | ({} if copy is None else {"copy": copy})
-        await ask_all(engines, "stage_weights", weights.handle, setting="swap_seconds", **how)
+        is_reswap = self._is_repeat
+        await ask_all(engines, "stage_weights", weights.handle, copy=copy, is_reswap=is_reswap, setting="swap_seconds")
         self.forget()  # until all have answered
         return await ask_all(engines, "commit_weights", weights.version, setting="swap_seconds")
 

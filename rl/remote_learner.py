@@ -72,9 +72,9 @@ class RemoteLearner:
         """Packed weights for the engines: an immutable artefact in the object store, one copy a node, and none here."""
         await self.saved()
         self.copy = None  # the one before is freed
-        started, asked = time.perf_counter(), {"lends": True} if self.lends else {}
+        started = time.perf_counter()
         handle, found = await self.process.ask_shared(
-            "publish_shared", version, before=self._published, setting="swap_seconds", **asked
+            "publish_shared", version, before=self._published, lends=self.lends, setting="swap_seconds"
         )
         self._published, self.copy = handle, found.copy
         return PublishedWeights(

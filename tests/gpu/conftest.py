@@ -7,7 +7,25 @@ from pathlib import Path
 import pytest
 import torch
 
+from rl.learner import Learner
+from tests.gpu.policies import build_learner
+
 HERE = Path(__file__).parent
+CASES = [("llama", 32), ("qwen2", 32), ("llama", 128)]
+"""Marlin; Marlin with biases, which it permutes; Machete on Hopper."""
+
+
+@pytest.fixture(scope="module", params=CASES, ids=lambda case: f"{case[0]}-g{case[1]}")
+def learner(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Learner:
+    kind, group_size = request.param
+    return build_learner(tmp_path_factory.mktemp("policy"), kind=kind, group_size=group_size)
+
+
+@pytest.fixture(scope="module")
+def folder(learner: Learner, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("int4") / "model"
+    learner.export(folder)
+    return folder
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

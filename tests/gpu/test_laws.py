@@ -15,27 +15,12 @@ from rollout.engine.device import CUDA
 from rollout.engine.engine import VLLMEngine
 from rollout.engine.states import WrongState
 from rollout.weights.contract import WeightArtefact
-from tests.gpu.policies import Version, build_learner, differing, settings, two_versions
+from tests.gpu.policies import Version, differing, settings, two_versions
 from tests.integration.test_engine import addresses, draw, request, serve
 
 REQUESTS = [replace(request(i, budget=24), prompt_ids=tuple(2 + (i * 7 + j * 3) % 90 for j in range(3 + i % 9)))
             for i in range(48)]  # fmt: skip
 NUM_TURNS = 20
-CASES = [("llama", 32), ("qwen2", 32), ("llama", 128)]
-"""Marlin; Marlin with biases, which it permutes; Machete on Hopper."""
-
-
-@pytest.fixture(scope="module", params=CASES, ids=lambda case: f"{case[0]}-g{case[1]}")
-def learner(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Learner:
-    kind, group_size = request.param
-    return build_learner(tmp_path_factory.mktemp("policy"), kind=kind, group_size=group_size)
-
-
-@pytest.fixture(scope="module")
-def folder(learner: Learner, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("int4") / "model"
-    learner.export(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")

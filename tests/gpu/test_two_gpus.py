@@ -16,8 +16,8 @@ from rl.learner import Learner
 from rollout.engine.engine import VLLMEngine
 from rollout.engine.states import WrongState
 from rollout.weights.contract import WeightArtefact
-from tests.gpu.policies import SHAPE, build_learner, settings, two_versions
-from tests.gpu.test_laws import CASES, NUM_TURNS, REQUESTS, graphs_are_on, night
+from tests.gpu.policies import SHAPE, settings, two_versions
+from tests.gpu.test_laws import NUM_TURNS, REQUESTS, graphs_are_on, night
 from tests.integration.test_engine import addresses, draw, serve
 from tests.integration.test_tensor_parallel import SIZE, check_law
 
@@ -27,22 +27,9 @@ pytestmark = pytest.mark.skipif(
 NUM_LAYERS = int(SHAPE["num_hidden_layers"] or 0)
 
 
-@pytest.fixture(scope="module", params=CASES, ids=lambda case: f"{case[0]}-g{case[1]}")
-def learner(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Learner:
-    kind, group_size = request.param
-    return build_learner(tmp_path_factory.mktemp("policy"), kind=kind, group_size=group_size)
-
-
 @pytest.fixture(scope="module")
 def plan(learner: Learner) -> dict[str, str]:
     return dict(learner.model.config.base_model_tp_plan)
-
-
-@pytest.fixture(scope="module")
-def folder(learner: Learner, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("int4") / "model"
-    learner.export(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")

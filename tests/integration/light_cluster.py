@@ -35,7 +35,9 @@ class PublishingLearner(MortalLearner):
         super().__init__()
         self.num_bytes = num_bytes
 
-    def publish_shared(self, version: int, *, before: WeightArtefact | None) -> tuple[WeightArtefact, Changes]:
+    def publish_shared(
+        self, version: int, *, before: WeightArtefact | None, lends: bool
+    ) -> tuple[WeightArtefact, Changes]:
         words = np.random.default_rng(version).integers(0, 2**31, (self.num_bytes // 32, 8), dtype=np.int32)
         artefact = build_artefact([("layer.weight_packed", torch.from_numpy(words))], version)
         return artefact, changes(before, artefact)
@@ -44,7 +46,7 @@ class PublishingLearner(MortalLearner):
 class TakingEngine(MortalEngine):
     """Checks every byte of what it is handed."""
 
-    def stage_weights(self, artefact: WeightArtefact, *, is_reswap: bool) -> None:  # type: ignore[override]
+    def stage_weights(self, artefact: WeightArtefact, *, copy: Any, is_reswap: bool) -> None:  # type: ignore[override]
         check_bytes(artefact)
         super().stage_weights(artefact.manifest.version, is_reswap=is_reswap)
 

@@ -47,7 +47,7 @@ class MortalEngine(Mortal):
     def begin(self, settings: Any) -> None:
         self.meet_fate("begin")
 
-    def stage_weights(self, version: int, *, is_reswap: bool) -> None:
+    def stage_weights(self, version: int, *, copy: Any, is_reswap: bool) -> None:
         self.meet_fate("stage_weights")
         if version <= self.version and not is_reswap:
             raise ValueError(f"version {version} is not newer than {self.version}")
@@ -86,14 +86,14 @@ class MortalEngine(Mortal):
 class HandedEngine(MortalEngine):
     """Takes what a `MortalLearner` has published."""
 
-    def stage_weights(self, artefact: np.ndarray, *, is_reswap: bool) -> None:
-        super().stage_weights(int(artefact[-1]), is_reswap=is_reswap)
+    def stage_weights(self, artefact: np.ndarray, *, copy: Any, is_reswap: bool) -> None:
+        super().stage_weights(int(artefact[-1]), copy=copy, is_reswap=is_reswap)
 
 
 class MortalLearner(Mortal):
     """Learns nothing; publishes a megabyte, as large things are that stay in the store of their node."""
 
-    def publish_shared(self, version: int, *, before: Any = None) -> tuple[np.ndarray, Any]:
+    def publish_shared(self, version: int, *, before: Any = None, lends: bool) -> tuple[np.ndarray, Any]:
         return np.full(1 << 17, version), SimpleNamespace(num_bytes=1 << 20, code_flip_frac=None, copy=None)
 
     def export(self, folder: Any) -> None:

@@ -46,7 +46,7 @@ class SmallEngine:
             raise FAULTS[fault]
         return answer
 
-    def stage_weights(self, artefact: int, *, is_reswap: bool) -> None:
+    def stage_weights(self, artefact: int, *, copy: Any, is_reswap: bool) -> None:
         if artefact <= self.version and not is_reswap:
             raise ValueError(f"version {artefact} is not newer than {self.version}")
         self.staged = artefact
@@ -126,7 +126,7 @@ def test_the_gravest_fault_is_told_and_only_after_all_engines_have_answered() ->
         asyncio.run(
             ask_all(
                 [SmallEngine("fail"), SmallEngine("die"), SmallEngine("break"), slow],
-                "stage_weights", 1, is_reswap=False, setting="swap_seconds",
+                "stage_weights", 1, copy=None, is_reswap=False, setting="swap_seconds",
             )
         )  # fmt: skip
     assert slow.staged == 1
@@ -134,9 +134,9 @@ def test_the_gravest_fault_is_told_and_only_after_all_engines_have_answered() ->
 
 def test_a_copy_on_the_learners_device_is_offered_to_all_once_and_no_more_where_a_swap_is_tried_again() -> None:
     class Offered(SmallEngine):
-        def stage_weights(self, artefact: int, *, is_reswap: bool, copy: Any = None) -> None:
+        def stage_weights(self, artefact: int, *, copy: Any, is_reswap: bool) -> None:
             self.calls.append(copy)
-            super().stage_weights(artefact, is_reswap=is_reswap)
+            super().stage_weights(artefact, copy=copy, is_reswap=is_reswap)
 
     engines, copy, handover = [Offered(), Offered("", "fail")], cast("DeviceCopy", "where it is"), HandOver()
     asyncio.run(handover.sync_weights(engines, weights(1), copy=copy))

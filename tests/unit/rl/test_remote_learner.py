@@ -36,7 +36,9 @@ class Asked:
             raise self.fault
         return method
 
-    async def ask_shared(self, method: str, version: int, *, before: str | None, setting: str) -> tuple[str, Changes]:
+    async def ask_shared(
+        self, method: str, version: int, *, before: str | None, setting: str, lends: bool
+    ) -> tuple[str, Changes]:
         self.settings[method] = setting
         words = torch.zeros(8, 2, dtype=torch.int32)  # 128 codes in 64 bytes
         words.view(-1)[:version] = 1  # one code each
@@ -116,7 +118,7 @@ class Lending(Asked):
         assert lends
         if self.fault is not None:
             raise self.fault
-        reference, found = await super().ask_shared(method, version, before=before, setting=setting)
+        reference, found = await super().ask_shared(method, version, before=before, setting=setting, lends=lends)
         copy: Any = f"copy of {version}"
         return reference, replace(found, copy=copy)
 

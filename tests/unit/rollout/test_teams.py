@@ -14,11 +14,7 @@ import os, threading, time
 import torch
 from rollout.engine.teams import in_passing
 
-def num_threads(most=0):  # a thread is gone a moment after it was joined
-    for _ in range(1000):
-        if len(os.listdir("/proc/self/task")) <= most: break
-        if not most: break
-        time.sleep(0.01)
+def num_threads():
     return len(os.listdir("/proc/self/task"))
 
 def computed():
@@ -28,7 +24,10 @@ def computed():
 computed()  # this thread has its own team from here on
 before = num_threads()
 answer = in_passing(computed)
-after = num_threads(before)
+for _ in range(1000):  # a thread is gone a moment after it was joined
+    if num_threads() <= before: break
+    time.sleep(0.01)
+after = num_threads()
 done, end = threading.Event(), threading.Event()
 threading.Thread(target=lambda: (computed(), done.set(), end.wait()), daemon=True).start()
 done.wait()
