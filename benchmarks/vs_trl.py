@@ -7,8 +7,8 @@ its own, built by this script from the same index as ours, with the same torch a
 transformers in BF16 (vLLM inside TRL needs a GPU) and trains fp32 weights under BF16 autocast. What differs is what is
 compared: INT4 rollouts in vLLM, a learner that computes a prompt once for its siblings, K1.5's loss.
 
-Evaluations take no part in either time. One run of each after the other, on quiet cores; medians over steps, without
-the first, which starts things.
+Evaluations, and what is loaded before the first step, take no part in either time. One run of each after the other, on
+quiet cores; medians over steps, without the first, which starts things.
 
     python -m benchmarks.vs_trl --folder FOLDER [--config configs/smollm2_cpu.toml] [--steps 20] [--eval-every 5]
                                 [--seeds 0 1 2] [--json] [key.path=value ...]
@@ -128,7 +128,10 @@ def ours(folder: Path, model: Path, options: argparse.Namespace, seed: int) -> d
     (gym,) = evals[0]["gyms"]
     return {
         "seconds": [
-            row["phase/generate_seconds"] + row["phase/learn_seconds"] - row.get("phase/eval_seconds", 0.0)
+            row["phase/generate_seconds"]
+            + row["phase/learn_seconds"]
+            - row.get("phase/eval_seconds", 0.0)
+            - row.get("phase/start_seconds", 0.0)
             for row in steps
         ],
         "tokens": [row["rollout/num_tokens"] for row in steps],

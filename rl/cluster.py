@@ -148,6 +148,7 @@ class Cluster:
         self._create_engines()
         if not self._spare:
             return
+        started = time.perf_counter()
         if self._learner is not None:
             await self.learner.take_back()  # engines begin with KV caches: there may be no room for both
         self.handover.forget()
@@ -163,6 +164,7 @@ class Cluster:
             for i in [i for i, engine in self._spare.items() if not engine.failure]:
                 self._processes.stop(self._spare.pop(i))
             raise
+        self.on_phase("start", time.perf_counter() - started)
 
     def _stop_engines(self) -> None:
         for engine in self._engines.values():

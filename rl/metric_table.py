@@ -218,6 +218,7 @@ METRICS: tuple[Metric, ...] = (
 
 PHASES: Mapping[str, str] = {
     "generate": "the engines' turn: start of the engines where needed, swap, evaluation, rollout",
+    "start": "within it: engines that were missing read the model and begin; in a run's first step, and after a loss",
     "rollout": "within it: from the first request to the last score; of what was drawn ahead, the wait for its end",
     "ahead": "beside the learner's turn before: from the first request to the last score of this step's samples",
     "eval": "within it: an evaluation",

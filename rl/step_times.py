@@ -11,7 +11,7 @@ from rl.metric_table import PHASES
 
 __all__ = ["WITHIN", "own_seconds", "seconds_left", "seconds_of"]
 
-WITHIN = {"generate": ("rollout", "eval", "calibrate"), "learn": ("old_logprobs", "update", "pack")}
+WITHIN = {"generate": ("start", "rollout", "eval", "calibrate"), "learn": ("old_logprobs", "update", "pack")}
 """Phases that hold others (docs/metrics.md): what is left of them is shown as their own."""
 WINDOW = 5
 """Steps whose times say how long the next ones take."""
@@ -36,8 +36,8 @@ def seconds_of(row: Mapping[str, Any]) -> float:
 def seconds_left(rows: Sequence[Mapping[str, Any]], *, num_left: int, num_evals_left: int) -> float | None:
     """An estimate for the steps and evaluations that are to come; None where no step says anything yet.
 
-    The first step also holds the start of the engines and a warm-up: it counts only while it is alone, and without what
-    the two turns are beside rollout and updates.
+    Engines start once: that counts for none. The first step also holds a warm-up: it counts only while it is alone, and
+    without what the two turns are beside rollout and updates.
 
     Args:
         rows: of the steps that this process did, in order.
@@ -45,7 +45,7 @@ def seconds_left(rows: Sequence[Mapping[str, Any]], *, num_left: int, num_evals_
     own = [own_seconds(row) for row in rows]
     if not own:
         return None
-    left_out = ("eval",) if len(own) > 1 else ("eval", "generate", "learn")
+    left_out = ("eval", "start") if len(own) > 1 else ("eval", "start", "generate", "learn")
     evals = [one["eval"] for one in own if one["eval"]]
     step = median(
         math.fsum(value for name, value in one.items() if name not in left_out) for one in own[1:][-WINDOW:] or own

@@ -62,7 +62,7 @@ MAX_CODE = 7
 _BLOCK_WEIGHTS = 1 << 19
 """Weights of one block on a CPU: few enough for its scratch (10 bytes a weight) to stay in a cache, and so many that
 the calls into torch cost little beside the work."""
-_COMPILED_WEIGHTS = 1 << 17
+_COMPILED_WEIGHTS = 1 << 16
 """From so many weights on, a matrix in a CPU's memory is quantised by the compiled pass; small models need no numba."""
 _SMALLEST_NORMAL = torch.finfo(torch.bfloat16).smallest_normal
 

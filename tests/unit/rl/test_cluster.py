@@ -54,6 +54,18 @@ def test_engines_are_there_when_the_learner_starts_and_begin_with_the_first_gene
     on_a_cluster(tmp_path, work)
 
 
+def test_the_start_of_engines_is_a_part_of_the_turn_in_which_they_were_missing_and_of_no_other(tmp_path: Path) -> None:
+    async def work(cluster: Cluster, here: InThisProcess) -> None:
+        told: list[tuple[str, float]] = []
+        cluster.on_phase = lambda name, seconds: told.append((name, seconds))
+        await generate(cluster, 0)
+        await generate(cluster, 1)
+        names, seconds = zip(*told, strict=True)
+        assert names == ("start", "generate", "generate") and 0.0 < seconds[0] < seconds[1]
+
+    on_a_cluster(tmp_path, work)
+
+
 def test_an_engine_that_is_lost_before_it_begins_is_started_anew_alone(tmp_path: Path) -> None:
     async def work(cluster: Cluster, here: InThisProcess) -> None:
         here.running["engine 1"].fault = ActorLost("engine 1.begin: the process died")
