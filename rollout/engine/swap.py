@@ -35,7 +35,7 @@ from vllm.model_executor.model_loader.reload import layerwise
 
 from rollout.engine import cpu_experts, cpu_layout
 from rollout.engine.addresses import Homes
-from rollout.engine.compat import adapt_marlin, is_deferred_attention, request_amx
+from rollout.engine.compat import adapt_marlin, is_deferred_attention, request_amx, skip_ranks
 from rollout.engine.cpu_linear import is_tied_head, refresh_cpu_linears
 from rollout.engine.cpu_rotary import use_exact_rotary
 from rollout.engine.kept import Kept, clear_kv_cache
@@ -48,6 +48,7 @@ from rollout.weights.receiver import ExpectedTensors, check_bytes, tensors
 __all__ = ["IncompleteSwap", "SwapExtension", "effective_weights"]
 
 request_amx()  # here too: with tensor parallelism a worker is a process of its own, which imports this first
+skip_ranks()
 if torch.cuda.is_available():
     adapt_marlin()
 

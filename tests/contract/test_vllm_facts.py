@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rollout.engine import cpu_experts
-from rollout.engine.compat import ENVIRONMENT, prepare_environment
+from rollout.engine.compat import ENVIRONMENT, prepare_environment, skip_ranks
 from rollout.engine.device import CPU, CUDA
 from rollout.engine.settings import EngineSettings, vllm_arguments
 from rollout.quant.kernels import MARLIN
@@ -35,6 +35,19 @@ def test_it_knows_every_variable_that_is_set_for_it_and_takes_the_runner_that_is
     theirs = {name for name in ENVIRONMENT if name.startswith("VLLM_")}
     assert theirs - envs.environment_variables.keys() == set()
     assert envs.VLLM_USE_V2_MODEL_RUNNER is False
+
+
+def test_its_sampler_finds_log_probabilities_by_token_and_counts_no_ranks(monkeypatch) -> None:
+    import torch
+    from vllm.v1.sample import sampler
+
+    monkeypatch.setattr(sampler, "batched_count_greater_than", sampler.batched_count_greater_than)  # put back after
+    skip_ranks()
+    logprobs = torch.tensor([[0.2, 0.5, 0.3], [0.7, 0.1, 0.2]]).log()
+    found = sampler.Sampler.gather_logprobs(logprobs, 1, torch.tensor([2, 0]))
+    assert found.logprob_token_ids.tolist() == [[2, 1], [0, 0]], "the sampled one, then the likeliest"
+    assert torch.equal(found.logprobs.exp(), torch.tensor([[0.3, 0.5], [0.7, 0.7]]).log().exp())
+    assert found.selected_token_ranks.tolist() == [0, 0], "vLLM itself counts 2 and 1"
 
 
 def test_it_takes_the_arguments_of_both_devices() -> None:
