@@ -66,6 +66,7 @@ def _step(what: str, *settings: str, rollout: str = "the rollout", quick: tuple[
             Figure(path="rollout_seconds", meaning=f"of it {rollout}"),
             Figure(path="update_seconds", meaning="of it the update"),
             Figure(path="tokens_per_second", meaning="sampled tokens a second while drawn"),
+            Figure(path="over_limit", meaning="the step over its matrix products at this machine's fastest", high=2.0),
             Figure(path="idle_share", meaning="of the step, what no part of it accounts for", high=0.02),
             Figure(path="peak_gib", meaning="memory of all processes, GiB"),
         ),

@@ -9,6 +9,7 @@ The first runs a config for some steps and takes medians of its metrics without 
     rollout    from the first request to the last score; update, old_logprobs, pack, swap
     idle       of the step, what none of these is: hand-over of turns, bookkeeping
     tokens/s   sampled tokens over the rollout's seconds
+    limit      what the step's matrix products alone would take (`benchmarks.limit`)
     peak       memory of the run's processes together (`benchmarks.vs_trl.watched`)
 
 The second does that for a small model that is built (configs/tiny_cpu.toml), along four axes, each with all else as in
@@ -28,6 +29,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.limit import fastest_product, limit_seconds
 from benchmarks.machine import machine
 from benchmarks.vs_trl import watched
 
@@ -69,7 +71,9 @@ def figures(command_line: Sequence[str]) -> dict[str, float]:
         if status:
             raise RuntimeError(f"the run ended with status {status}: rl.train {' '.join(command_line)}")
         rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()][1:]
-    return medians(rows) | {"peak_gib": peak / 2**30}
+        found = medians(rows) | {"peak_gib": peak / 2**30}
+        limit = limit_seconds(run, [row["step"] for row in rows], speed=fastest_product())
+    return found | {"limit_seconds": limit, "over_limit": found["step_seconds"] / limit}
 
 
 def medians(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:

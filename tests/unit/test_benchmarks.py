@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import random
 
 import pytest
@@ -11,6 +12,7 @@ import torch
 from benchmarks import gpu
 from benchmarks.__main__ import BENCHMARKS, page, value_at
 from benchmarks.heavy_tail import MAX_TURNS, Walks, num_turns
+from benchmarks.limit import limit_seconds, operations
 from benchmarks.step import medians
 from benchmarks.vs_trl import compare, spent_to
 from gyms.api import Services
@@ -63,6 +65,22 @@ def test_the_share_that_no_part_accounts_for_is_idle():
     found = medians([row, row])
     assert found["step_seconds"] == 10.0 and found["swap_seconds"] == 0.5
     assert found["idle_share"] == pytest.approx(1.0 - (5.0 + 3.0 + 0.25 + 0.5) / 10.0)
+
+
+def test_the_products_of_a_step_are_eight_operations_a_weight_and_token_and_prompts_miss_the_head(tmp_path):
+    facts = {
+        "vocab_size": 10, "hidden_size": 4, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 8,
+        "tie_word_embeddings": True,
+    }  # fmt: skip
+    layers, head = 2 * (4 * 4 * 4 + 3 * 4 * 8), 10 * 4
+    wanted = 8 * ((layers + head) * 5 + layers * 3)
+    assert operations(facts, num_prompt_tokens=3, num_sampled_tokens=5) == wanted
+    rows = [{"prompt_ids": [1, 2, 3], "token_ids": [4, 5]}, {"prompt_ids": [1, 2, 3], "token_ids": [4, 5, 6]}]
+    for name in ("initial_int4/config.json", "rollouts/step_000001.jsonl"):
+        (tmp_path / name).parent.mkdir()
+    (tmp_path / "initial_int4" / "config.json").write_text(json.dumps(facts))
+    (tmp_path / "rollouts" / "step_000001.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert limit_seconds(tmp_path, [1], speed=2.0) == wanted / 2.0, "siblings share their prompt"
 
 
 def test_time_to_an_accuracy_counts_the_steps_before_its_evaluation():
