@@ -1,6 +1,7 @@
 """Runs submitted programs where they can do no harm: what a program is, the tiers of isolation, their probes."""
 
-from gyms.sandbox.open import open_sandbox
+from typing import TYPE_CHECKING, Any
+
 from gyms.sandbox.program import (
     Call,
     Cell,
@@ -17,6 +18,9 @@ from gyms.sandbox.program import (
     SandboxError,
     Session,
 )
+
+if TYPE_CHECKING:
+    from gyms.sandbox.open import open_sandbox
 
 __all__ = [
     "Call",
@@ -35,3 +39,12 @@ __all__ = [
     "Session",
     "open_sandbox",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`open_sandbox`, imported when it is asked for: a scoring worker that runs no code starts sooner without."""
+    if name != "open_sandbox":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from gyms.sandbox.open import open_sandbox
+
+    return open_sandbox

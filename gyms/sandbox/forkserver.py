@@ -197,7 +197,11 @@ class ForkServer:
         is_worn = self._num_jobs >= JOBS_PER_ZYGOTE and not self._num_sessions  # which would end with it
         if not is_alive or is_worn:
             self._stop()
-            self._start()
+            try:
+                self._start()
+            except BaseException:
+                self._folders.close()  # what was made before it failed
+                raise
 
     def _start(self) -> None:
         if not self.profile.has_namespaces:

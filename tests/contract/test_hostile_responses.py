@@ -81,7 +81,7 @@ def gym_args(tmp_path: Path) -> dict[str, dict[str, Any]]:
         ]
         (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
     files = {"train_file": str(tmp_path / "train.jsonl"), "heldout_file": str(tmp_path / "test.jsonl")}
-    small = {"cpu_seconds": 1.0, "wall_seconds": 20.0, "memory_mb": 256}
+    small = {"cpu_seconds": 0.3, "wall_seconds": 20.0, "memory_mb": 256}
     styles = {f"critic {style}": {"style": style} for style in get_args(PromptStyle)}
     return {"gsm8k": files, "code": small, **styles}
 

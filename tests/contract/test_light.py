@@ -60,6 +60,11 @@ def test_a_learner_or_an_engine_imports_nothing_of_the_loop_and_no_client_for_it
     assert set().union(*found.values()) & {"httpx", "ray", "transformers", "vllm"} == set(), found
 
 
+def test_a_scoring_worker_that_runs_no_code_imports_nothing_that_opens_a_sandbox() -> None:
+    code = "import sys\nimport reward.worker\nprint('gyms.sandbox.open' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True).stdout == "False\n"
+
+
 def test_the_check_would_see_a_heavy_import() -> None:
     pytest.importorskip("numpy")
     assert loaded_by(["gyms.api", "reward.ranking"]) == {"reward.ranking": {"numpy"}}

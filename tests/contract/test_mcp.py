@@ -63,10 +63,20 @@ server.run()
 """
 
 
-@pytest.fixture
-def gym(tmp_path: Path) -> Mcp:
-    (tmp_path / "server.py").write_text(SERVER)
-    return mcp(tmp_path)
+def written(folder: Path) -> Path:
+    (folder / "server.py").write_text(SERVER)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return written(tmp_path_factory.mktemp("mcp"))
+
+
+@pytest.fixture(scope="module")
+def gym(folder: Path) -> Mcp:
+    """It keeps the tools that its server has listed, and nothing else: every episode starts a server."""
+    return mcp(folder)
 
 
 def mcp(folder: Path, **args: object) -> Mcp:
@@ -91,9 +101,9 @@ def said(reply: Reply) -> list[str]:
     return [message["content"] for message in reply.messages]
 
 
-def test_an_episode_is_replayed_and_the_gold_one_scores(tmp_path: Path, gym: Mcp) -> None:
+def test_an_episode_is_replayed_and_the_gold_one_scores(folder: Path) -> None:
     """As `check_gym` would see it, with few of the servers that it would start."""
-    gym = mcp(tmp_path, tools=["write", "divide"])
+    gym = mcp(folder, tools=["write", "divide"])
     task = gym.tasks("train")[0]
     assert play(gym, task, gym.gold_turns(task) or ()).score.value == 1.0
     (turns,) = some_episodes(gym, task, num=2)[1:]
@@ -123,8 +133,8 @@ def test_an_episode_has_a_server_of_its_own_and_the_other_gym_scores_its_last_tu
     second.close()
 
 
-def test_a_server_that_ends_or_hangs_costs_its_state(tmp_path: Path, gym: Mcp) -> None:
-    short = mcp(tmp_path, call_seconds=5.0)
+def test_a_server_that_ends_or_hangs_costs_its_state(folder: Path) -> None:
+    short = mcp(folder, call_seconds=5.0)
     episode = short.start(short.tasks("train")[0], 0)
     episode.step(turn(("write", {"text": "a"})))
     for call, end in ((("crash", {}), "failed ("), (("sleep", {"seconds": 600}), "took over 5 s.")):
@@ -134,7 +144,8 @@ def test_a_server_that_ends_or_hangs_costs_its_state(tmp_path: Path, gym: Mcp) -
     episode.close()
 
 
-def test_a_server_that_cannot_be_started_has_failed(tmp_path: Path, gym: Mcp) -> None:
+def test_a_server_that_cannot_be_started_has_failed(tmp_path: Path) -> None:
+    gym = mcp(written(tmp_path))
     episode = gym.start(gym.tasks("train")[0], 0)
     assert said(episode.step(turn(("twice", {"text": "a"}), ("crash", {}))))[0] == "aa"
     with pytest.raises(ServiceFailed, match=r"server\.py.*: the server does not start"):
@@ -151,9 +162,9 @@ def test_calls_that_cannot_be_read_and_too_many_calls_are_answered(episode: Epis
     assert many[-2] == f"{MAX_CALLS_A_TURN} notes" and many[-1].startswith("Error: not run.")
 
 
-def test_settings_that_do_not_fit_are_refused(tmp_path: Path, gym: Mcp) -> None:
-    wrong = mcp(tmp_path, tools=["nope"])
+def test_settings_that_do_not_fit_are_refused(folder: Path) -> None:
+    wrong = mcp(folder, tools=["nope"])
     with pytest.raises(ValueError, match="the server has no tool 'nope'; it has write, divide, crash, sleep, twice"):
         wrong.tools(wrong.tasks("train")[0])
     with pytest.raises(ValueError, match="is an environment of many turns"):
-        mcp(tmp_path, gym="tools", args={})
+        mcp(folder, gym="tools", args={})

@@ -18,7 +18,7 @@ from gyms.code.gym import Code, CodeSettings
 from gyms.sandbox import Ending, Program, Run, Sandbox
 from gyms.sandbox.inside.remote import Link
 from gyms.sandbox.inside.values import encode
-from tests.contract.code.test_verdict import HUMANEVAL, PYTEST, STDIN, fenced
+from tests.contract.code.test_verdict import HUMANEVAL, STDIN, fenced
 
 HUGE = 10**5000
 ENDINGS = st.sampled_from([ending for ending in Ending if ending is not Ending.COMPILE_FAILED])
@@ -136,9 +136,16 @@ ATTACKS = {
 }
 
 
+ASKED_ONCE: tuple[dict[str, Any], ...] = (
+    {**HUMANEVAL, "test": "def check(f):\n    for i in (1,):\n        assert f(i, shift(i)) == 3\n"},
+    {"tests": [{"pytest": "from solution import add\ndef test_a():\n    assert add(1, 2) == 3\n", "ids": ["test_a"]}]},
+)
+"""Every further call would take as long again."""
+
+
 @pytest.mark.parametrize("name", ATTACKS)
 def test_tests_that_are_brought_down_by_an_answer_are_the_models_fault(sandbox: Sandbox, name: str) -> None:
-    for data in (HUMANEVAL, PYTEST):
+    for data in ASKED_ONCE:
         score = scored(sandbox, data, fenced(ATTACKS[name]))
         assert not score.value, score
 

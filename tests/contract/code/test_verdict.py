@@ -178,7 +178,7 @@ def test_partial_credit_is_a_setting_and_the_fraction_is_always_told(sandbox: Sa
 
 
 def test_faults_of_the_program_have_their_status(sandbox: Sandbox) -> None:
-    quick = {**ADD, "limits": {"cpu_seconds": 0.5, "wall_seconds": 2}}
+    quick = {**ADD, "limits": {"cpu_seconds": 0.2, "wall_seconds": 1}}
     assert score(sandbox, quick, fenced("while True: pass")).status is Status.TIMEOUT
     assert score(sandbox, quick, fenced("def add(a, b):\n    while True: pass")).status is Status.TIMEOUT
     assert score(sandbox, quick, fenced("import time\ntime.sleep(99)")).status is Status.TIMEOUT

@@ -136,7 +136,7 @@ class Obedient(Environment):
 
 
 class Impatient(Obedient):
-    needs = Needs(wall_seconds=1.5, processes=True, writes=("/",))
+    needs = Needs(wall_seconds=1.0, processes=True, writes=("/",))
 
 
 class Thrifty(Obedient):

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import ctypes
 import os
 import random
 import socket
-import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -216,7 +214,7 @@ class HangsInBuild(Obedient):
 class Impatient(Obedient):
     """For what is asked to hang: the deadline that the test waits for."""
 
-    needs = Needs(wall_seconds=1.5, processes=True, writes=(ANYWHERE,))
+    needs = Needs(wall_seconds=1.0, processes=True, writes=(ANYWHERE,))
 
 
 class NoDeadline(Obedient):
@@ -294,6 +292,8 @@ class DeclaresNothing(Obedient):
 
     def do_local(self, argument: str) -> Score:
         """What is neither: a pair of sockets, one of them by name, a file, a loop of events."""
+        import asyncio  # here: each worker of each gym of this file would import it for nothing
+
         one, other = socket.socketpair()
         with one, other:
             one.sendall(b"x")
@@ -321,7 +321,7 @@ class Groups(Obedient):
 class HasGold(Obedient):
     """Has a known answer to every task but those of its held-out split, and one of its own to what it must survive."""
 
-    needs = Needs(wall_seconds=2.0, processes=True, writes=(ANYWHERE,))
+    needs = Needs(wall_seconds=1.0, processes=True, writes=(ANYWHERE,))
 
     def gold(self, task: Task) -> str | None:
         return str(task.data["gold"]) if "gold" in task.data else None
@@ -371,6 +371,8 @@ class Writes(Gym):
     def score(self, task: Task, response: str) -> Score:
         how, _, path = response.partition(" ")
         if how == "sql":
+            import sqlite3
+
             with sqlite3.connect(":memory:") as database:
                 database.execute(f"ATTACH DATABASE '{path}' AS other")
                 database.execute("CREATE TABLE other.t (x)")

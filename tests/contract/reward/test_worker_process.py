@@ -28,7 +28,7 @@ def test_an_answer_that_came_in_time_counts_also_where_the_host_was_held_up_past
 
     def held_up() -> bool:
         """Longer than the gym may take, whenever it is asked whether to stop."""
-        time.sleep(2.0)
+        time.sleep(1.2)
         return False
 
     try:

@@ -1,4 +1,7 @@
-"""Real Ray nodes: one dies with the learner, an engine, and the only copy of what the learner has published."""
+"""Real Ray nodes: one dies with the learner, an engine, and the only copy of what the learner has published.
+
+What is made of each fault, tests/unit/rl/test_calls.py and test_cluster.py show; here, that Ray raises these.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,7 @@ from rl.learner import Learner
 from rollout.engine.process import EngineProcess
 from tests.contract.rl.mortal import HandedEngine, MortalLearner
 
+pytestmark = pytest.mark.slow
 STORE = {"object_store_memory": 100 << 20}
 LOOKS_OFTEN = {"health_check_initial_delay_ms": 100, "health_check_period_ms": 100}
 """A node that is gone refuses at once to be looked at; one that is busy may take as long as ever to answer."""

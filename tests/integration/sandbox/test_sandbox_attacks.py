@@ -23,11 +23,11 @@ from tests.integration.sandbox.traces import Watch, descendants, is_running, sta
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("clean")]
 
-BUSY = replace(PATIENT, cpu_seconds=0.4)
+BUSY = replace(PATIENT, cpu_seconds=0.2)
 """For what computes for ever: CPU time is what ends it."""
-IDLE = replace(PATIENT, wall_seconds=0.6)
+IDLE = replace(PATIENT, wall_seconds=0.3)
 """For what waits for ever."""
-SHORT = replace(BUSY, wall_seconds=1.5)
+SHORT = replace(BUSY, wall_seconds=1.0)
 """For what may do either, and nothing that has to succeed."""
 
 

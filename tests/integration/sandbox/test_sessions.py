@@ -14,8 +14,8 @@ from gyms.sandbox.apart import SandboxApart
 from tests.integration.sandbox.patience import PATIENT
 from tests.integration.sandbox.traces import Watch, wait_for
 
-BUSY = replace(PATIENT, cpu_seconds=0.4)
-IDLE = replace(PATIENT, wall_seconds=0.6)
+BUSY = replace(PATIENT, cpu_seconds=0.2)
+IDLE = replace(PATIENT, wall_seconds=0.3)
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_each_cell_has_its_own_limits_and_overrunning_them_costs_the_names(sessi
         gone = session.python("'x' in dir()")
         assert gone.output == "False\n" and not gone.is_new, "that they are gone was said when it happened"
         session.python("x = 1")
-    half = "import time\nend = time.process_time() + 0.2\nwhile time.process_time() < end: pass"
+    half = "import time\nend = time.process_time() + 0.1\nwhile time.process_time() < end: pass"
     for _ in range(3):
         assert session.python(half, limits=BUSY).ending is Ending.EXITED, "what earlier cells used is not counted"
 
@@ -162,12 +162,12 @@ def test_a_session_can_be_used_from_a_thread_that_did_not_open_the_sandbox(sandb
         apart.close()
 
 
-@pytest.mark.parametrize("path", ["", "/etc/passwd", "../f", "a/../f", "a//f", ".", "a/.", "f\0", "x" * 2000, "\ud900"])
-def test_a_path_that_is_none_below_the_folder_is_refused(session: Session, path: str) -> None:
-    with pytest.raises(FileRefused, match="expected a path below the folder"):
-        session.read(path)
-    with pytest.raises(FileRefused, match="expected a path below the folder"):
-        session.write(path, b"")
+def test_a_path_that_is_none_below_the_folder_is_refused(session: Session) -> None:
+    for path in ("", "/etc/passwd", "../f", "a/../f", "a//f", ".", "a/.", "f\0", "x" * 2000, "\ud900"):
+        with pytest.raises(FileRefused, match="expected a path below the folder"):
+            session.read(path)
+        with pytest.raises(FileRefused, match="expected a path below the folder"):
+            session.write(path, b"")
 
 
 def test_what_is_no_file_is_refused_with_the_reason(session: Session) -> None:

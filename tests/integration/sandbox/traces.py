@@ -14,7 +14,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 __all__ = ["Traces", "Watch", "descendants", "is_running", "own_temporary_folder", "start_of", "wait_for"]
@@ -31,12 +31,13 @@ class Watch:
     """The traces of sandboxes that are opened after this."""
 
     def __init__(self) -> None:
-        self._others = _children(os.getpid())
+        self._others = {pid for pid, parent in _parents().items() if parent == os.getpid()}
         self._known: set[Traces] = set()
 
     def processes(self) -> set[int]:
         """What descends from children that this process did not have before, zombies included."""
-        return {pid for child in _children(os.getpid()) - self._others for pid in descendants(child)}
+        parents = _parents()
+        return _below({pid for pid in parents if parents[pid] == os.getpid()} - self._others, parents)
 
     def traces(self) -> Traces:
         folder = tempfile.gettempdir()
@@ -85,11 +86,7 @@ def wait_for(condition: Callable[[], bool]) -> bool:
 
 def descendants(root: int) -> set[int]:
     """A process and all below it, zombies included."""
-    parents = {pid: facts[1] for pid, facts in _processes().items()}
-    below = {root}
-    while new := {pid for pid, parent in parents.items() if parent in below and pid not in below}:
-        below |= new
-    return below
+    return _below({root}, _parents())
 
 
 def is_running(pid: int, started: str) -> bool:
@@ -104,13 +101,18 @@ def start_of(pid: int) -> str:
     return facts[2] if facts else ""
 
 
-def _children(pid: int) -> set[int]:
-    return {child for child, facts in _processes().items() if facts[1] == pid}
+def _below(roots: set[int], parents: Mapping[int, int]) -> set[int]:
+    """These and all below them."""
+    below = set(roots)
+    while new := {pid for pid, parent in parents.items() if parent in below and pid not in below}:
+        below |= new
+    return below
 
 
-def _processes() -> dict[int, tuple[str, int, str]]:
+def _parents() -> dict[int, int]:
+    """The parent of every process."""
     found = {int(path.name): _facts(path) for path in Path("/proc").iterdir() if path.name.isdigit()}
-    return {pid: facts for pid, facts in found.items() if facts is not None}
+    return {pid: facts[1] for pid, facts in found.items() if facts is not None}
 
 
 def _facts(folder: Path) -> tuple[str, int, str] | None:
