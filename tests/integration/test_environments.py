@@ -19,7 +19,7 @@ GYMS = """gyms=[
 ]"""
 FEW = (
     GYMS.replace("\n", ""), "num_steps=3", "checkpoint.every=1", "checkpoint.keep=3", "warmup.num_steps=60",
-    "eval.num_tasks=8", "ptx.source.gym=['adder', 'arithmetic']", "rollout.segment_tokens=2",
+    "warmup.batch_size=8", "eval.num_tasks=8", "ptx.source.gym=['adder', 'arithmetic']", "rollout.segment_tokens=2",
     "learner.drop_zero_spread=false",
 )  # fmt: skip
 
