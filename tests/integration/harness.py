@@ -26,9 +26,10 @@ PATIENCE = 900.0
 SHORT = (
     "num_steps=6", "warmup.num_steps=20", "warmup.batch_size=32", "rollout.prompts_per_step=8", "eval.num_tasks=16",
     "rollout.samples_per_prompt=4", "checkpoint.every=3", "report.wandb=off", "report.show_samples=0",
-    "engine.max_num_seqs=32", "learner.lr_ramp_steps=1",
+    "engine.max_num_seqs=32", "learner.lr_ramp_steps=1", "cluster.cpus_per_bundle=1",
 )  # fmt: skip
-"""configs/tiny_cpu.toml, shortened."""
+"""configs/tiny_cpu.toml, shortened. On one thread: a run on Ray and one here sum in one order, and no thread of a small
+model waits for another whose core a neighbour has."""
 
 
 def new_learner(folder: Path, **changes: Any) -> Learner:

@@ -35,9 +35,6 @@ from rollout.engine.device import this_device
 from rollout.engine.process import EngineProcess
 from tests.integration.harness import PATIENCE, ROOT, SHORT, Runs
 
-ONE_THREAD = "cluster.cpus_per_bundle=1"
-"""What a run on Ray is told that must equal one here, bit for bit: sums are in the order of one thread."""
-
 
 def run_here(run_dir: Path, overrides: Sequence[str] = (), *, config: str = "tiny_cpu.toml") -> str:
     """What `Runs.finish` does, here; returns what it told people.

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.integration.harness import Runs, as_of, assert_same_run
-from tests.integration.here import ONE_THREAD, run_here
+from tests.integration.here import run_here
 
 ONE_STEP_OFF = (
     "cluster.separate=true", "rollout.steps_ahead=1", "num_steps=5", "checkpoint.every=1", "checkpoint.keep=9",
-    ONE_THREAD,
 )  # fmt: skip
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -54,7 +56,14 @@ def engine(
         model_folder=folder, context_length=128, max_num_seqs=16, kv_cache_bytes=1 << 26, block_size=32,
         stop_token_ids=(0,), stages=request.param,
     )  # fmt: skip
+    gc.disable()  # only what vLLM asks for
+    cycle: list[Any] = [torch.nn.Identity()]
+    cycle.append(cycle)
+    before = weakref.ref(cycle[0])
+    del cycle
     engine = VLLMEngine(settings)
+    gc.enable()
+    assert before() is not None, "its start looked for garbage among all that was there before it"
     yield engine
     engine.close()
 

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from tests.integration.harness import PATIENCE, ROOT, Runs, as_of, without_times
-from tests.integration.here import ONE_THREAD, run_elsewhere, run_here
+from tests.integration.here import run_elsewhere, run_here
 
 GYMS = """gyms=[
     {name="adder", budget=16, episode_tokens=120, max_turns=7, args={style="bare", min_operand=10, num_operands=3}},
@@ -19,8 +19,8 @@ GYMS = """gyms=[
 ]"""
 FEW = (
     GYMS.replace("\n", ""), "num_steps=3", "checkpoint.every=1", "checkpoint.keep=3", "warmup.num_steps=60",
-    "eval.num_tasks=8", "ptx.source.gym=['adder', 'arithmetic']", "rollout.segment_tokens=2",
-    "learner.drop_zero_spread=false", ONE_THREAD,
+    "warmup.batch_size=8", "eval.num_tasks=8", "ptx.source.gym=['adder', 'arithmetic']", "rollout.segment_tokens=2",
+    "learner.drop_zero_spread=false",
 )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.harness import PATIENCE, Runs, as_of, assert_same_run
-from tests.integration.here import ONE_THREAD, run_elsewhere, run_here
+from tests.integration.here import run_elsewhere, run_here
 
 GYMS = """
 [[gyms]]
@@ -70,7 +70,6 @@ JUDGED = (
     "num_steps=3",
     "checkpoint.every=1",
     "checkpoint.keep=3",
-    ONE_THREAD,
 )
 
 

@@ -130,8 +130,9 @@ GYM = str(Path(__file__).with_name("asking_gym.py"))
 FEW = (
     f'gyms=[{{name="asking", gym="{GYM}", budget=16, episode_tokens=120, max_turns=7, '
     'args={style="bare", min_operand=10, num_operands=3}}]',
-    "num_steps=3", "checkpoint.every=1", "checkpoint.keep=3", "warmup.num_steps=60", "eval.num_tasks=8",
-    "ptx.source.gym=asking", "rollout.segment_tokens=2", "learner.drop_zero_spread=false", "persona.max_tokens=4",
+    "num_steps=3", "checkpoint.every=1", "checkpoint.keep=3", "warmup.num_steps=60", "warmup.batch_size=8",
+    "eval.num_tasks=8", "ptx.source.gym=asking", "rollout.segment_tokens=2", "learner.drop_zero_spread=false",
+    "persona.max_tokens=4",
 )  # fmt: skip
 
 

@@ -239,7 +239,7 @@ def pid_of(worker: Any) -> int:
     return os.getpid()
 
 
-@pytest.mark.parametrize("asked", ["decode", "submit", "stage_weights"])
+@pytest.mark.parametrize("asked", ["decode", "stage_weights"])
 def test_an_engine_that_loses_a_process_says_so_and_leaves_none_behind(settings, versions, asked: str) -> None:
     """While it decodes, or as soon as it is asked for something."""
     engine = VLLMEngine(settings)
@@ -252,8 +252,6 @@ def test_an_engine_that_loses_a_process_says_so_and_leaves_none_behind(settings,
         with pytest.raises(EngineBroken, match=r"thread has ended|a process of the engine died"):
             if asked == "stage_weights":
                 engine.stage_weights(versions[1])
-            elif asked == "submit":
-                engine.submit(REQUESTS)
             for _ in range(100):
                 engine.finished(wait_seconds=1.0)
         with pytest.raises(EngineBroken, match="thread has ended"):
