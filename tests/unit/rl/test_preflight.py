@@ -429,20 +429,20 @@ def test_weights_are_not_loaded(configured, folder_model):
     check(configured(*overrides))
 
 
-def test_rates_and_overlaps_decide_what_is_asked_and_are_told(with_file, tmp_path):
-    plain = check(with_file())
+def test_rates_and_overlaps_decide_what_is_asked_and_are_told(configured, tmp_path):
+    plain = check(configured())
     tasks = plain.gyms[0].gym.tasks("train")
     rates, bench = tmp_path / "rates.jsonl", tmp_path / "bench.jsonl"
     rates.write_text("".join(f'{{"gym": "sums", "task": "{t.id}", "rate": {i % 2}}}\n' for i, t in enumerate(tasks)))
-    config = with_file(f"rollout.prompts.rates={rates}", "rollout.prompts.max_rate=0.5", "reward.toggle.period=2")
+    config = configured(f"rollout.prompts.rates={rates}", "rollout.prompts.max_rate=0.5", "reward.toggle.period=2")
     checked = check(config)
     asked = {draw.task.id for step in range(50) for draw in checked.sampler.draws(step, {})}
     assert asked == {task.id for task in tasks[::2]} and "rates" in checked.fingerprint
     question = tasks[0].prompt[-1]["content"]
     bench.write_text(f'{{"question": "{question}"}}\n')
-    dropping = check(with_file(f'overlap.files=["{bench}"]', "overlap.rule=drop"))
+    dropping = check(configured(f'overlap.files=["{bench}"]', "overlap.rule=drop"))
     assert any("stand in other data too" in note and note.endswith(": dropped") for note in dropping.notes)
     asked = {draw.task.id for step in range(50) for draw in dropping.sampler.draws(step, {})}
     assert asked == {task.id for task in tasks[1:]} and dropping.fingerprint["overlap"] != plain.fingerprint["gyms"]
-    assert "set overlap.rule" in refusal(with_file(f'overlap.files=["{bench}"]', "overlap.rule=refuse"))
-    assert "rollout.prompts.rates" in refusal(with_file("rollout.prompts.rates=/nowhere.jsonl"))
+    assert "set overlap.rule" in refusal(configured(f'overlap.files=["{bench}"]', "overlap.rule=refuse"))
+    assert "rollout.prompts.rates" in refusal(configured("rollout.prompts.rates=/nowhere.jsonl"))
