@@ -47,10 +47,16 @@ def seeded(request: pytest.FixtureRequest) -> None:
     seed_all(request.node.nodeid)
 
 
-def pytest_collection_finish() -> None:
-    """What was imported stays: a search for garbage, for which many tests ask, need not look through all of it."""
-    gc.collect()
-    gc.freeze()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """What is imported stays: no search for garbage, for which many tests ask too, need look through all of it."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_sessionfinish() -> None:

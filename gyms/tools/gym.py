@@ -221,6 +221,7 @@ def _drawn(
 ) -> tuple[str, dict[str, Any]] | None:
     """Prompt and data of a task; None where the draw was of no use."""
     state = first = world.begin(draw)
+    facts = first_facts = world.facts(first)
     errands: list[Errand] = []
     for _ in range(_MAX_ERRAND_DRAWS):
         errand = world.errand(draw, state)
@@ -229,13 +230,13 @@ def _drawn(
         behind = state
         for name, arguments in errand.calls:
             behind = world.call(behind, name, arguments).state
-        if not distance(world.facts(behind), world.facts(state)):
+        if (facts_behind := world.facts(behind)) == facts:
             continue
-        state = behind
+        state, facts = behind, facts_behind
         errands.append(errand)
         if len(errands) == num_errands:
             break
-    if len(errands) < num_errands or not distance(world.facts(state), world.facts(first)):
+    if len(errands) < num_errands or facts == first_facts:
         return None
     data = {
         "world": world.name,

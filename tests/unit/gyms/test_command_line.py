@@ -43,10 +43,11 @@ def test_validate_checks_the_gym_with_the_given_settings(capsys: pytest.CaptureF
 def test_an_environment_is_shown_and_validated_with_its_turns(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["info", "gyms.adder.gym:Adder"]) == 0
     assert "An environment of at most 32 turns" in capsys.readouterr().out
-    assert main(["validate", "gyms.adder.gym:Adder", "--max-tasks", "3", "--episodes", "50", "--json"]) == 0
+    validate = ["validate", "gyms.adder.gym:Adder", "--args", '{"num_train": 500}', "--max-tasks", "3"]
+    assert main([*validate, "--episodes", "50", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert (facts["is_valid"], facts["num_episodes"], facts["tools"]) == (True, 50, ["add"])
-    assert main(["validate", "gyms.adder.gym:Adder", "--max-tasks", "3", "--episodes", "50"]) == 0
+    assert main([*validate, "--episodes", "50"]) == 0
     assert "Gold episodes scored 1, and 50 of random turns were survived. Tools: add." in capsys.readouterr().out
     assert main(["info", "gyms.arithmetic.gym:Arithmetic", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["max_turns"] == 1

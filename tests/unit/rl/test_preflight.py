@@ -90,6 +90,7 @@ tiny = {{ hidden_size = 32, num_layers = 1, num_heads = 1, intermediate_size = 3
 [[gyms]]
 name = "sums"
 gym = "{gym}"
+args = {args}
 budget = 8
 
 [rollout]
@@ -125,15 +126,21 @@ def gym_file(tmp_path) -> Path:
 
 
 @pytest.fixture
-def configured(tmp_path, gym_file):
-    """The config above with overrides; its run folder lies in tmp_path."""
-    file = tmp_path / "mine.toml"
-    file.write_text(TOML.format(gym=f"{gym_file}:Sums"))
+def configured(tmp_path):
+    """The config above with overrides; its run folder lies in tmp_path. Of a gym of ours no other process is asked."""
+    return configs_of(tmp_path, gym="arithmetic", args='{ style = "bare", max_operand = 9 }')
 
-    def make(*overrides: str):
-        return load_config([file], [f"run_dir={tmp_path / 'run'}", *overrides])
 
-    return make
+@pytest.fixture
+def with_file(tmp_path, gym_file):
+    """The same with a gym of the file above."""
+    return configs_of(tmp_path, gym=f"{gym_file}:Sums", args="{}")
+
+
+def configs_of(folder: Path, **gym: str):
+    file = folder / "mine.toml"
+    file.write_text(TOML.format(**gym))
+    return lambda *overrides: load_config([file], [f"run_dir={folder / 'run'}", *overrides])
 
 
 def refusal(config) -> str:
@@ -151,8 +158,8 @@ def folder_model(tiny_folder, tmp_path):
     return folder, ('model.source="folder"', f"model.path={folder}")
 
 
-def test_a_config_that_is_right_gives_the_run_all_that_was_built_for_checking(configured, tmp_path):
-    checked = check(configured("ptx.source.gym=sums", "ptx.coef=0.1"))
+def test_a_config_that_is_right_gives_the_run_all_that_was_built_for_checking(with_file, tmp_path):
+    checked = check(with_file("ptx.source.gym=sums", "ptx.coef=0.1"))
     assert [entry.name for entry in checked.gyms] == ["sums"] and checked.specs[0].build().gold is not None
     assert checked.folder.path == tmp_path / "run"
     assert checked.model_folder == tmp_path / "run" / "base"
@@ -192,14 +199,14 @@ def test_a_gym_that_cannot_be_imported_is_refused_with_the_cause(configured, tmp
         ("Raises", "gyms.0 (sums) raised KeyError: 'no such answer'; run `python -m gyms validate sums`"),
     ],
 )
-def test_a_gym_that_would_teach_nonsense_is_refused(configured, gym_file, name, expected):
-    assert expected in refusal(configured(f"gyms.sums.gym={gym_file}:{name}"))
+def test_a_gym_that_would_teach_nonsense_is_refused(with_file, gym_file, name, expected):
+    assert expected in refusal(with_file(f"gyms.sums.gym={gym_file}:{name}"))
 
 
-def test_a_gym_whose_tasks_differ_between_processes_is_refused(configured, gym_file):
-    message = refusal(configured(f"gyms.sums.gym={gym_file}:Shuffled"))
+def test_a_gym_whose_tasks_differ_between_processes_is_refused(with_file, gym_file):
+    message = refusal(with_file(f"gyms.sums.gym={gym_file}:Shuffled"))
     assert message.startswith(f"the tasks of gym 'sums' ({gym_file}:Shuffled) differ in another process; ")
-    message = refusal(configured(f"gyms.sums.gym={gym_file}:ForParents"))
+    message = refusal(with_file(f"gyms.sums.gym={gym_file}:ForParents"))
     assert "cannot be built in another process" in message
 
 
@@ -210,15 +217,15 @@ def test_a_gym_without_worked_answers_passes(configured):
     check_gold(gym, 0, GymSpec(name="sums", reference="arithmetic"))
 
 
-def test_changed_tasks_change_the_fingerprint_of_a_gym(configured, tmp_path):
-    (entry,) = check(configured()).gyms
-    before = gym_fingerprint(entry.gym)
-    assert before["train"]["num"] == 50 and before == gym_fingerprint(entry.gym)
-    tasks = entry.gym.tasks
-    entry.gym.tasks = lambda split: tasks(split)[:-1]
-    assert gym_fingerprint(entry.gym)["train"]["num"] == 49
-    entry.gym.tasks = lambda split: tasks("train")
-    assert gym_fingerprint(entry.gym)["heldout"] == before["train"] != before["heldout"]
+def test_changed_tasks_change_the_fingerprint_of_a_gym(gym_file):
+    gym = GymSpec(name="sums", reference=f"{gym_file}:Sums").build()
+    before = gym_fingerprint(gym)
+    assert before["train"]["num"] == 50 and before == gym_fingerprint(gym)
+    tasks = gym.tasks
+    gym.tasks = lambda split: tasks(split)[:-1]
+    assert gym_fingerprint(gym)["train"]["num"] == 49
+    gym.tasks = lambda split: tasks("train")
+    assert gym_fingerprint(gym)["heldout"] == before["train"] != before["heldout"]
 
 
 # -- model ------------------------------------------------------------------------------------------------------------

@@ -7,7 +7,8 @@ import logging
 import pickle
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,11 +29,14 @@ import pickle, sys
 from rollout.weights.device_copy import borrow
 from rollout.weights.receiver import tensors
 copy, artefact = pickle.load(open(sys.argv[1], "rb"))
-loan = borrow(copy, artefact.manifest, kind="cpu")
-found = None if loan is None else {name: tensor.clone() for name, tensor in tensors(artefact, loan.flat)}
-pickle.dump(found, open(sys.argv[2], "wb"))
+for file in map(str.strip, sys.stdin):
+    loan = borrow(copy, artefact.manifest, kind="cpu")
+    found = None if loan is None else {name: tensor.clone() for name, tensor in tensors(artefact, loan.flat)}
+    with open(file, "wb") as out:
+        pickle.dump(found, out)
+    print("read", flush=True)
 """
-"""Another process, which this one has not started through torch: an engine's."""
+"""Another process, which this one has not started through torch: an engine's. It reads anew for each line on stdin."""
 
 
 @pytest.fixture(autouse=True)
@@ -63,12 +67,23 @@ def lent(version: int = 3) -> tuple[Lender, WeightArtefact, DeviceCopy]:
     return lender, artefact, lender.copy
 
 
-def read_elsewhere(copy: DeviceCopy, artefact: WeightArtefact, folder: Path) -> dict[str, torch.Tensor] | None:
-    """What another process makes of a copy; None: it does not take it."""
+@contextmanager
+def read_elsewhere(
+    copy: DeviceCopy, artefact: WeightArtefact, folder: Path
+) -> Iterator[Callable[[], dict[str, torch.Tensor] | None]]:
+    """What another process makes of a copy, at each call; None: it does not take it."""
     given, found = folder / "given", folder / "found"
     given.write_bytes(pickle.dumps((copy, artefact)))
-    subprocess.run([sys.executable, "-c", READER, given, found], check=True, timeout=600)
-    return pickle.loads(found.read_bytes())
+    command = [sys.executable, "-c", READER, given]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as reader:
+        assert reader.stdin is not None and reader.stdout is not None
+
+        def read() -> dict[str, torch.Tensor] | None:
+            print(found, file=reader.stdin, flush=True)
+            assert reader.stdout.readline() == "read\n"
+            return pickle.loads(found.read_bytes())
+
+        yield read
 
 
 def plain_sum(words: np.ndarray) -> int:
@@ -115,13 +130,14 @@ def test_an_artefact_that_has_a_copy_is_the_one_that_is_built_without() -> None:
 
 def test_another_process_reads_the_lenders_memory_and_finds_every_bit(tmp_path: Path) -> None:
     lender, artefact, copy = lent()
-    found = read_elsewhere(copy, artefact, tmp_path)
-    assert found is not None and list(found) == [name for name, _ in some_tensors()]
-    for name, tensor in some_tensors():
-        assert found[name].dtype == tensor.dtype and torch.equal(found[name], tensor)
-    assert lender._flat is not None
-    lender._flat[77] ^= 1  # it is the same memory, so this is damage on the way
-    assert read_elsewhere(copy, artefact, tmp_path) is None
+    with read_elsewhere(copy, artefact, tmp_path) as read:
+        found = read()
+        assert found is not None and list(found) == [name for name, _ in some_tensors()]
+        for name, tensor in some_tensors():
+            assert found[name].dtype == tensor.dtype and torch.equal(found[name], tensor)
+        assert lender._flat is not None
+        lender._flat[77] ^= 1  # it is the same memory, so this is damage on the way
+        assert read() is None
 
 
 def test_a_copy_is_taken_on_its_own_device_and_for_its_own_manifest_alone() -> None:

@@ -20,6 +20,7 @@ from typing import Any, get_args
 import pytest
 from pydantic import ValidationError
 
+from gyms.constraints.arguments import Args
 from gyms.constraints.conflicts import contradiction
 from gyms.constraints.item import Contradiction, read_item
 from gyms.constraints.registry import BUILT_IN
@@ -70,26 +71,20 @@ def drawn(rng: random.Random, name: str, kind: Any, subject: str, number: int) -
 
 
 @lru_cache(maxsize=4096)
-def arguments(name: str, draw: int) -> tuple[dict[str, Any], ...]:
+def arguments(name: str, draw: int) -> tuple[Args, ...]:
     """The arguments of an id in one draw: those of an example, or new ones about the draw's subject, if any fit."""
-    rng = random.Random(f"{SEED}/{name}/{draw}")
+    made, rng = BUILT_IN[name].args, random.Random(f"{SEED}/{name}/{draw}")
     subject, number = SUBJECTS[draw % len(SUBJECTS)], NUMBERS[draw // len(SUBJECTS)]
     if draw == 0 or rng.random() < SHARE_OF_EXAMPLES:
-        return (rng.choice([kwargs for case, kwargs, _good, _bad in CASES if case == name]),)
-    fields = BUILT_IN[name].args.model_fields
+        kwargs = rng.choice([kwargs for case, kwargs, _good, _bad in CASES if case == name])
+        return (made.model_validate({key: value for key, value in kwargs.items() if value is not None}),)
     for _ in range(20):
-        given = {key: drawn(rng, key, field.annotation, subject, number) for key, field in fields.items()}
+        given = {key: drawn(rng, key, field.annotation, subject, number) for key, field in made.model_fields.items()}
         try:
-            BUILT_IN[name].args.model_validate(given)
+            return (made.model_validate(given),)
         except ValidationError:
             continue
-        return (given,)
     return ()
-
-
-def instruction(constraint: Constraint, given: dict[str, Any]) -> Instruction:
-    given = {key: value for key, value in given.items() if value is not None}
-    return Instruction(constraint=constraint, args=constraint.args.model_validate(given))
 
 
 def as_json(value: Any) -> str:
@@ -136,7 +131,8 @@ def witness(one: Instruction, other: Instruction) -> str | None:
 
 @lru_cache(maxsize=8192)
 def _is_refused_alone(name: str, draw: int) -> bool:
-    return any(contradiction(_item(instruction(BUILT_IN[name], given))) for given in arguments(name, draw))
+    drawn_ones = (Instruction(constraint=BUILT_IN[name], args=args) for args in arguments(name, draw))
+    return any(contradiction(_item(one)) for one in drawn_ones)
 
 
 def _item(*instructions: Instruction) -> Item:
@@ -149,7 +145,7 @@ def false_contradiction(one: Constraint, other: Constraint) -> tuple[str, str] |
         if one.id != other.id and (_is_refused_alone(one.id, draw) or _is_refused_alone(other.id, draw)):
             continue
         for left, right in product(arguments(one.id, draw), arguments(other.id, draw)):
-            pair = (instruction(one, left), instruction(other, right))
+            pair = (Instruction(constraint=one, args=left), Instruction(constraint=other, args=right))
             proof = contradiction(_item(*pair))
             if proof and not proof.startswith(BY_MEANING) and (text := witness(*pair)) is not None:
                 return proof, text

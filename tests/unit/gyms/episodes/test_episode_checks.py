@@ -219,7 +219,7 @@ def build(env: type[Environment]) -> Environment:
 
 
 def test_a_good_environment_passes() -> None:
-    check_gym(build(Good))
+    check_gym(build(Good), num_episodes=100)
 
 
 @pytest.mark.parametrize(

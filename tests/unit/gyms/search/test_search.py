@@ -19,7 +19,7 @@ from gyms.testing import check_gym
 
 
 def search(**args: object) -> Search:
-    gym = load_gym("search", "gyms.search.gym:Search", {"num_documents": 200, **args})
+    gym = load_gym("search", "gyms.search.gym:Search", {"num_documents": 200, "num_train": 2000, **args})
     assert isinstance(gym, Search)
     return gym
 

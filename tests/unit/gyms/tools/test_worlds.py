@@ -14,7 +14,7 @@ import pytest
 from gyms.episodes.arguments import check_tools, read_call
 from gyms.episodes.random_turns import random_turns
 from gyms.tools.bank import Bank
-from gyms.tools.calendar import Calendar
+from gyms.tools.calendar import FIRST, LAST, STEP, Calendar, _clock, _free
 from gyms.tools.dialect import DIALECTS, canonical, spelled, spelled_arguments
 from gyms.tools.files import Files
 from gyms.tools.gym import WORLDS
@@ -90,6 +90,17 @@ def test_the_calendar_does_what_is_asked_or_says_why_not(
         assert not now
     else:
         assert any(facts in fact for fact in now - Calendar().facts(CALENDAR))
+
+
+@pytest.mark.parametrize("minutes", [30, 60, 120])
+def test_a_start_is_free_where_an_event_can_be_created(minutes: int) -> None:
+    new = {"title": "New", "day": "Monday", "minutes": minutes, "guests": []}
+    wanted = [
+        start
+        for start in range(FIRST, LAST, STEP)
+        if called(Calendar(), CALENDAR, "create_event", start=_clock(start), **new).state != CALENDAR
+    ]
+    assert _free(CALENDAR["events"], "Monday", minutes) == wanted != _free(CALENDAR["events"], "Friday", minutes)
 
 
 def test_the_calendar_lists_a_day_in_order() -> None:
