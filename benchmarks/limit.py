@@ -1,8 +1,9 @@
 """The least that a step can take on this machine: its matrix products, at the speed of the fastest product there is.
 
-A rollout takes every prompt through the layers once and every sampled token through layers and head; an update takes
-the same tokens forward, and twice as many operations back. Attention, norms, sampling and the optimiser are left out,
-and a product of the model's own shapes is slower than the large one that is timed: no step comes near this.
+A rollout takes what prompts begin with through the layers once, and every sampled token but the last of its response;
+the head sees what predicts a sampled token. An update takes the same forward, and twice as many operations back.
+Attention, norms, sampling and the optimiser are left out, and a product of the model's own shapes is slower than the
+large one that is timed: no step comes near this.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from rl.plan import model_size
@@ -21,21 +23,24 @@ SIDE = 2048
 """Of the square matrices that are multiplied, 8 MB each."""
 
 
-def operations(facts: Mapping[str, Any], *, num_prompt_tokens: int, num_sampled_tokens: int) -> float:
+def operations(facts: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> float:
     """Multiplications and additions of a step's matrix products.
 
     Args:
         facts: the model's config.json.
-        num_prompt_tokens: of the step's distinct prompts.
-        num_sampled_tokens: of all responses.
+        rows: of the step's samples, as a run writes them: `prompt_ids`, `token_ids`, `num_tokens`.
     """
+    facts = facts.get("text_config") or facts
     head = facts["vocab_size"] * facts["hidden_size"]
-    active = model_size(facts).active
-    return (2 + 6) * (active * num_sampled_tokens + (active - head) * num_prompt_tokens)
+    layers = model_size(facts).active - head
+    prompts = {tuple(row["prompt_ids"]) for row in rows}
+    read = len({prompt[: i + 1] for prompt in prompts for i in range(len(prompt))})
+    read += sum(len(row["token_ids"]) - 1 for row in rows)
+    return (2 + 6) * (layers * read + head * sum(row["num_tokens"] for row in rows))
 
 
 def fastest_product(rounds: int = 20) -> float:
-    """Operations a second of a BF16 product of large matrices, on torch's threads: the fastest of the rounds."""
+    """Operations a second of a BF16 product of large matrices on this CPU, on torch's threads: the fastest of all."""
     import torch
 
     a, b = torch.randn(2, SIDE, SIDE, generator=torch.Generator().manual_seed(0)).bfloat16()
@@ -48,15 +53,11 @@ def fastest_product(rounds: int = 20) -> float:
 
 
 def limit_seconds(run: Path, steps: Sequence[int], *, speed: float) -> float:
-    """Mean over some steps of a run, from its folder: its model's config.json and the rows of its samples.
+    """Median over some steps of a run, from its folder.
 
     Args:
         speed: operations a second, as `fastest_product` finds.
     """
-    facts, ops = json.loads((run / "initial_int4" / "config.json").read_text()), []
-    for step in steps:
-        rows = [json.loads(row) for row in (run / "rollouts" / f"step_{step:06d}.jsonl").read_text().splitlines()]
-        prompts = {tuple(row["prompt_ids"]) for row in rows}
-        sampled = sum(len(row["token_ids"]) for row in rows)
-        ops.append(operations(facts, num_prompt_tokens=sum(map(len, prompts)), num_sampled_tokens=sampled))
-    return sum(ops) / len(ops) / speed
+    facts = json.loads((run / "initial_int4" / "config.json").read_text())
+    texts = [(run / "rollouts" / f"step_{step:06d}.jsonl").read_text() for step in steps]
+    return median(operations(facts, [json.loads(row) for row in text.splitlines()]) for text in texts) / speed

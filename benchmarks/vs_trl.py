@@ -131,8 +131,8 @@ def ours(folder: Path, model: Path, options: argparse.Namespace, seed: int) -> d
             row["phase/generate_seconds"]
             + row["phase/learn_seconds"]
             - row.get("phase/eval_seconds", 0.0)
-            - row.get("phase/start_seconds", 0.0)
-            for row in steps
+            - (0.0 if number else row["phase/start_seconds"])
+            for number, row in enumerate(steps)
         ],
         "tokens": [row["rollout/num_tokens"] for row in steps],
         "accuracy": {row["step"]: row["gyms"][gym]["greedy"]["mean"] for row in evals},

@@ -164,7 +164,8 @@ class Cluster:
             for i in [i for i, engine in self._spare.items() if not engine.failure]:
                 self._processes.stop(self._spare.pop(i))
             raise
-        self.on_phase("start", time.perf_counter() - started)
+        finally:
+            self.on_phase("start", time.perf_counter() - started)
 
     def _stop_engines(self) -> None:
         for engine in self._engines.values():

@@ -200,7 +200,8 @@ class ForkServer:
             try:
                 self._start()
             except BaseException:
-                self._folders.close()  # what was made before it failed
+                self._folders.close()  # before `_stop`, which forgets them where nothing was started yet
+                self._stop()
                 raise
 
     def _start(self) -> None:

@@ -83,7 +83,7 @@ PHASES = {
     "eval": "evaluation",
     "calibrate": "calibration",
     "start": "engines: start",
-    "generate": "engines: swap",
+    "generate": "engines: the rest",
     "old_logprobs": "old log-probs",
     "update": "update",
     "pack": "pack",

@@ -16,7 +16,6 @@ that fails too, `EngineBroken` tells the owner to rebuild this engine. What is l
 
 from __future__ import annotations
 
-import gc
 import os
 import queue
 import threading
@@ -304,11 +303,13 @@ class VLLMEngine:
         cpu_experts.install()
         arguments = vllm_arguments(self.settings, self._device)
         if self._device.shares_prompts:
-            ours = {"kv_connector": "SharedPrompts", "kv_connector_module_path": "rollout.engine.shared_prompts"}
-            arguments["kv_transfer_config"] = KVTransferConfig(**ours, kv_role="kv_both")
+            arguments["kv_transfer_config"] = KVTransferConfig(
+                kv_connector="SharedPrompts",
+                kv_connector_module_path="rollout.engine.shared_prompts",
+                kv_role="kv_both",
+            )
         if self._device.name == "cuda":  # to have asked whether there is a GPU already spoils a fork
             os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "spawn"
-        gc.freeze()  # vLLM does so when it has started; before, it would look for garbage three times in all imports
         with threads_shared(self.settings.tensor_parallel):
             return LLMEngine.from_engine_args(EngineArgs(**arguments))
 

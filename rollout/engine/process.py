@@ -24,6 +24,7 @@ class EngineProcess(VLLMEngine):
         try:
             import vllm.v1.engine.llm_engine  # noqa: F401
         finally:
+            gc.freeze()  # nor will vLLM look among them, as it does three times while it starts
             gc.enable()
         self._has_begun = False
 

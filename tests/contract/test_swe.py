@@ -85,7 +85,7 @@ def test_every_built_in_repository_has_a_bug_that_its_gold_patch_mends(gym: Swe,
 
 
 def test_it_keeps_the_contract(gym: Swe, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gyms.episodes.checks.NUM_REPLAYED", 4)  # the gold episode of both tasks, and a drawn one
+    monkeypatch.setattr("gyms.episodes.checks.NUM_REPLAYED", 4)  # the gold episode of both tasks, and two drawn ones
     check_gym(gym, max_tasks=1, num_episodes=4)
 
 

@@ -31,6 +31,9 @@ SHORT = (
 """configs/tiny_cpu.toml, shortened. On one thread: a run on Ray and one here sum in one order, and no thread of a small
 model waits for another whose core a neighbour has."""
 
+ALL_CORES = ("cluster.cpus_per_bundle=none",)
+"""For runs that show that sums are split over threads the same way each time."""
+
 
 def new_learner(folder: Path, **changes: Any) -> Learner:
     settings: dict[str, Any] = {

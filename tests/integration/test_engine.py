@@ -18,6 +18,7 @@ import torch
 import rollout.engine.engine
 from rl.learner import Learner
 from rollout.engine.engine import EngineBroken, EngineSettings, SwapTiming, VLLMEngine
+from rollout.engine.process import EngineProcess
 from rollout.repetition import Repetition, first_repetition
 from rollout.types import FinishReason, Sample, SampleRequest
 from rollout.weights.contract import Manifest, TensorEntry, WeightArtefact, WeightsRefused
@@ -56,14 +57,7 @@ def engine(
         model_folder=folder, context_length=128, max_num_seqs=16, kv_cache_bytes=1 << 26, block_size=32,
         stop_token_ids=(0,), stages=request.param,
     )  # fmt: skip
-    gc.disable()  # only what vLLM asks for
-    cycle: list[Any] = [torch.nn.Identity()]
-    cycle.append(cycle)
-    before = weakref.ref(cycle[0])
-    del cycle
     engine = VLLMEngine(settings)
-    gc.enable()
-    assert before() is not None, "its start looked for garbage among all that was there before it"
     yield engine
     engine.close()
 
@@ -395,3 +389,16 @@ def test_scales_of_attention_that_vllm_keeps_as_parameters_are_no_obstacle_to_a_
                 module.register_buffer("_k_scale", scale)
 
     assert engine.on_worker(with_parameters)
+
+
+def test_an_engines_process_hides_what_it_has_imported_from_searches_for_garbage() -> None:
+    cycle: list[Any] = [torch.nn.Identity()]
+    cycle.append(cycle)
+    found = weakref.ref(cycle[0])
+    del cycle
+    EngineProcess()
+    gc.collect()
+    assert found() is not None
+    gc.unfreeze()
+    gc.collect()
+    assert found() is None

@@ -15,7 +15,16 @@ from safetensors.torch import load_file
 from rl import cli
 from rl.offline import replay
 from rl.page.content import Source
-from tests.integration.harness import PATIENCE, ROOT, SHORT, Runs, assert_same_run, children_named, wait_for_rows
+from tests.integration.harness import (
+    ALL_CORES,
+    PATIENCE,
+    ROOT,
+    SHORT,
+    Runs,
+    assert_same_run,
+    children_named,
+    wait_for_rows,
+)
 from tests.integration.here import run_here
 
 
@@ -28,13 +37,13 @@ def test_a_run_that_lost_its_engine_was_stopped_and_then_killed_equals_one_that_
     kill(runs, run_dir)
     last = max(int(folder.name.removeprefix("step_")) for folder in (run_dir / "checkpoints").glob("step_*"))
     assert last < 6
-    assert f"at step {last}" in runs.finish(run_dir)
+    assert f"at step {last}" in runs.finish(run_dir, ALL_CORES)
     assert_same_run(runs, run_dir, straight_run, num_steps=6)
 
 
 def lose_the_engine_and_stop(runs: Runs, run_dir: Path) -> None:
     """SIGKILL to the engine, which is rebuilt; then Ctrl-C, which writes a checkpoint."""
-    process = runs.start(run_dir)
+    process = runs.start(run_dir, ALL_CORES)
     wait_for_rows(process, runs, run_dir, 1)
     (engine,) = children_named(process.pid, "ray::EngineProcess")
     os.kill(engine, signal.SIGKILL)
@@ -49,7 +58,7 @@ def lose_the_engine_and_stop(runs: Runs, run_dir: Path) -> None:
 def kill(runs: Runs, run_dir: Path) -> None:
     """Start it again, and SIGKILL it a step after its last checkpoint: that step is to be done anew."""
     before = len(runs.rows(run_dir))
-    process = runs.start(run_dir)
+    process = runs.start(run_dir, ALL_CORES)
     wait_for_rows(process, runs, run_dir, max(before + 1, 4))  # past the checkpoint of step 3, before that of step 6
     process.send_signal(signal.SIGKILL)
     process.communicate()
@@ -85,7 +94,8 @@ def test_evaluating_model_folders_by_themselves_finds_what_the_run_found_of_the_
 ) -> None:
     models = [str(straight_run / name) for name in ("base", "initial_int4", "export")]
     config = str(ROOT / "configs" / "tiny_cpu.toml")
-    command = [sys.executable, "-m", "rl.evaluate", *models, config, *SHORT, "--max-tokens", "2,5", "--json"]
+    settings = (*SHORT, *ALL_CORES, "--max-tokens", "2,5", "--json")
+    command = [sys.executable, "-m", "rl.evaluate", *models, config, *settings]
     done = subprocess.run(
         command, cwd=ROOT, text=True, capture_output=True, env=runs.environment(), timeout=PATIENCE, check=False
     )

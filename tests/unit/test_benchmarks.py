@@ -67,20 +67,25 @@ def test_the_share_that_no_part_accounts_for_is_idle():
     assert found["idle_share"] == pytest.approx(1.0 - (5.0 + 3.0 + 0.25 + 0.5) / 10.0)
 
 
-def test_the_products_of_a_step_are_eight_operations_a_weight_and_token_and_prompts_miss_the_head(tmp_path):
+def test_the_products_of_a_step_are_eight_operations_for_a_weight_and_each_token_that_it_sees(tmp_path):
     facts = {
         "vocab_size": 10, "hidden_size": 4, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 8,
         "tie_word_embeddings": True,
     }  # fmt: skip
     layers, head = 2 * (4 * 4 * 4 + 3 * 4 * 8), 10 * 4
-    wanted = 8 * ((layers + head) * 5 + layers * 3)
-    assert operations(facts, num_prompt_tokens=3, num_sampled_tokens=5) == wanted
-    rows = [{"prompt_ids": [1, 2, 3], "token_ids": [4, 5]}, {"prompt_ids": [1, 2, 3], "token_ids": [4, 5, 6]}]
+    rows = [
+        {"prompt_ids": [1, 2, 3], "token_ids": [4, 5], "num_tokens": 2},
+        {"prompt_ids": [1, 2, 3], "token_ids": [4, 5, 6], "num_tokens": 2},  # of which one is a tool's
+        {"prompt_ids": [1, 2, 7, 8], "token_ids": [4], "num_tokens": 1},
+    ]
+    # prompts: 1, 2 and 3 once, then 7 and 8; of responses all but the last token; what was sampled passed the head
+    wanted = 8 * (layers * (5 + 1 + 2 + 0) + head * 5)
+    assert operations(facts, rows) == operations({"text_config": facts}, rows) == wanted
     for name in ("initial_int4/config.json", "rollouts/step_000001.jsonl"):
         (tmp_path / name).parent.mkdir()
     (tmp_path / "initial_int4" / "config.json").write_text(json.dumps(facts))
     (tmp_path / "rollouts" / "step_000001.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert limit_seconds(tmp_path, [1], speed=2.0) == wanted / 2.0, "siblings share their prompt"
+    assert limit_seconds(tmp_path, [1], speed=2.0) == wanted / 2.0
 
 
 def test_time_to_an_accuracy_counts_the_steps_before_its_evaluation():

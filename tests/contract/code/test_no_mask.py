@@ -18,7 +18,7 @@ from gyms.code.gym import Code, CodeSettings
 from gyms.sandbox import Ending, Program, Run, Sandbox
 from gyms.sandbox.inside.remote import Link
 from gyms.sandbox.inside.values import encode
-from tests.contract.code.test_verdict import HUMANEVAL, STDIN, fenced
+from tests.contract.code.test_verdict import HUMANEVAL, RIGHT, STDIN, fenced
 
 HUGE = 10**5000
 ENDINGS = st.sampled_from([ending for ending in Ending if ending is not Ending.COMPILE_FAILED])
@@ -141,6 +141,10 @@ ASKED_ONCE: tuple[dict[str, Any], ...] = (
     {"tests": [{"pytest": "from solution import add\ndef test_a():\n    assert add(1, 2) == 3\n", "ids": ["test_a"]}]},
 )
 """Every further call would take as long again."""
+
+
+def test_a_right_answer_is_worth_a_point_where_it_is_asked_once(sandbox: Sandbox) -> None:
+    assert [scored(sandbox, data, fenced(RIGHT)).value for data in ASKED_ONCE] == [1.0, 1.0]
 
 
 @pytest.mark.parametrize("name", ATTACKS)

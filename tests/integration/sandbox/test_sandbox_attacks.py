@@ -137,7 +137,8 @@ BOMBS = {
     "crashes the interpreter": "import ctypes\nctypes.string_at(0)",
     "deeply nested source": "eval('(' * 10**6)",
     "strange files": (
-        "import os\nos.mkfifo('fifo')\nos.symlink('/etc/passwd', 'link')\nos.mkdir('d')\nopen('d/x', 'w').close()\n"
+        "import contextlib, os\nwith contextlib.suppress(OSError): os.mkfifo('fifo')\n"  # one tier refuses it
+        "os.symlink('/etc/passwd', 'link')\nos.mkdir('d')\nopen('d/x', 'w').close()\n"
         "os.chmod('d/x', 0)\nos.chmod('d', 0)\nos.makedirs('/'.join(['n'] * 200))"
     ),
     "closes everything": "import os\nos.closerange(0, 200)",

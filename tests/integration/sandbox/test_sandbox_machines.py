@@ -23,22 +23,22 @@ pytestmark = pytest.mark.integration
 ROOT = Path(__file__).parents[3]
 TIERS = ("zygote", "bwrap", "landlock")
 TRY = """
-import sys
+import contextlib, sys
 from gyms.sandbox import *
 from gyms.sandbox import places
 places._USUAL = (sys.argv[1],)
 for tier in sys.argv[2:]:
+    said = []
     try:
-        box = open_sandbox(tier)
-        run = box.run(Program(source="print(6 * 7)"))
-        said = "WORKS" if run.stdout == b"42\\n" else str(run)
-        if not box.refusal("cpp"):
-            run = box.run(Program(source='#include <cstdio>\\nint main() { puts("43"); }', language="cpp"))
-            said += " COMPILES" if run.stdout == b"43\\n" else str(run)
-        box.close()
+        with contextlib.closing(open_sandbox(tier)) as box:
+            run = box.run(Program(source="print(6 * 7)"))
+            said.append("WORKS" if run.stdout == b"42\\n" else str(run))
+            if not box.refusal("cpp"):
+                run = box.run(Program(source='#include <cstdio>\\nint main() { puts("43"); }', language="cpp"))
+                said.append("COMPILES" if run.stdout == b"43\\n" else str(run))
     except SandboxError as error:
-        said = "REFUSED " + str(error).replace("\\n", "|")
-    print(said)
+        said.append("REFUSED " + str(error).replace("\\n", "|"))
+    print(*said)
 """
 REFUSE = """
 import resource

@@ -26,10 +26,10 @@ try:
     started = time.monotonic()
     run = box.run(Program(source=source.format(started=started), limits=limits))
     passed = time.monotonic() - started
+    asleep = box.run(Program(source="import time\\ntime.sleep(60)", limits=Limits(wall_seconds=0.5)))
 finally:
     rival.kill()
     rival.wait()
-asleep = box.run(Program(source="import time\\ntime.sleep(60)", limits=Limits(wall_seconds=0.5)))
 box.close()
 # Of x seconds that pass at least half are waited: what counts is less than 3/4 of them, unless the host wastes as many
 print(run.ending, float(run.stdout or 0) > limits.wall_seconds, run.wall_seconds < 0.75 * passed, asleep.ending)

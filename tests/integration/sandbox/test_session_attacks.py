@@ -17,7 +17,7 @@ from gyms.sandbox import Ending, FileRefused, Sandbox, Session
 from tests.integration.sandbox.patience import PATIENT
 from tests.integration.sandbox.traces import Watch, wait_for
 
-SHORT = replace(PATIENT, cpu_seconds=0.2, wall_seconds=0.3)
+SHORT = replace(PATIENT, cpu_seconds=0.4, wall_seconds=0.6)
 
 
 @pytest.fixture

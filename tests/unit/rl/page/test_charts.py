@@ -68,7 +68,7 @@ def test_phases_add_up_to_the_step(tmp_path):
     }  # fmt: skip
     figure = figures(write_run(tmp_path / "run", [[plain(1.0)]], rows={0: seconds}))["Seconds per step"]
     assert {series.name: series.y for series in figure.series} == {
-        "rollout": [6.0], "evaluation": [3.0], "engines: swap": [1.0], "update": [2.0], "pack": [1.0],
+        "rollout": [6.0], "evaluation": [3.0], "engines: the rest": [1.0], "update": [2.0], "pack": [1.0],
         "learner: the rest": [2.0], "checkpoint": [0.5],
     }  # fmt: skip
 
