@@ -247,6 +247,7 @@ class Learner:
             num_samples=len(minibatch.samples),
             old_logprobs=merged(self.ranks.gather(old_logprobs)),
             seconds=time.perf_counter() - started,
+            num_threads=torch.get_num_threads(),
         )
 
     def warm_up(self, batches: Sequence[Sequence[PtxSample]], *, lrs: Sequence[float]) -> list[UpdateMetrics]:
@@ -261,7 +262,7 @@ class Learner:
                     policy_loss=0.0, ptx_loss=loss, grad_norm=grad_norm, learning_rate=lr, update_size=update_size,
                     log_ratio_mean=0.0, log_ratio_std=0.0, clipped_frac=0.0,
                     weight_sum=0.0, weight_square_sum=0.0, num_dropped=0, num_tokens=0, num_samples=0,
-                    seconds=time.perf_counter() - started,
+                    seconds=time.perf_counter() - started, num_threads=torch.get_num_threads(),
                 )
             )  # fmt: skip
         return metrics

@@ -122,7 +122,7 @@ METRICS: tuple[Metric, ...] = (
     *_rows(
         "rl.metrics:learner_metrics",
         ("learner/policy_loss", "reward x nats",
-         "policy loss; mean over the step's updates, as are all `learner/` values but the last three"),
+         "policy loss; mean over the step's updates, as are all `learner/` values of which nothing else is said"),
         ("learner/ptx_loss", "nats/token", "mean negative log-likelihood of the PTX batches; 0 without PTX"),
         ("learner/ptx_coef", "-", "weight of the PTX loss (`ptx.coef`, `.coef_end_frac`); 0 without"),
         ("learner/ptx_heldout_loss", "nats/token",
@@ -154,6 +154,8 @@ METRICS: tuple[Metric, ...] = (
          "(token, layer) pairs for which the learner's router would have chosen other experts than the engine, which "
          "`learner.replay_routing` replays; null without"),
         ("learner/num_samples", "samples", "samples that carried a gradient, all minibatches together"),
+        ("learner/num_threads", "threads",
+         "CPU threads of the learner, or of its first rank, in the last update: `rl.replay` takes as many"),
     ),
     *_rows(
         "rl.metrics:step_metrics",

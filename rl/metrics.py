@@ -161,6 +161,7 @@ def learner_metrics(updates: Sequence[UpdateMetrics]) -> Row:
         "learner/router_aux": _mean([u.router_aux for u in updates if u.router_aux is not None]),
         "learner/routing_flip_frac": _frac(sum(u.num_flipped for u in updates), sum(u.num_replayed for u in updates)),
         "learner/num_samples": sum(update.num_samples for update in updates),
+        "learner/num_threads": updates[-1].num_threads if updates else None,
     }
 
 

@@ -12,7 +12,6 @@ samples? What was decided before (which samples, rewards, advantages, minibatche
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -25,7 +24,6 @@ from configs.load import ConfigError, diff, from_json
 from configs.schema import Config
 from gyms.load import load_gym
 from gyms.mixture import GymEntry
-from rl.bundles import num_bundles
 from rl.checkpoint import Checkpoint, complete_checkpoints
 from rl.curated import Curated
 from rl.golds import Replayed
@@ -37,7 +35,6 @@ from rl.run_folder import RunFolder
 from rl.sample_rows import minibatches_of
 from rl.settings import learner_settings, learning_rate, ptx_batch
 from rl.update import UpdateMetrics
-from rollout.engine.device import this_device
 
 __all__ = ["Replay", "config_of", "model_folder_of", "replay"]
 
@@ -86,15 +83,13 @@ def replay(
     check_objective(wanted)
     checkpoint, logged = _start(folder, step)
     ptx = _curated(config if config.ptx.coef else wanted, folder, Replayed.before(checkpoint.fingerprint))
-    num = num_bundles(config, this_device())[1]
-    torch.set_num_threads(config.cluster.cpus_per_bundle or max((os.cpu_count() or 1) // num, 1))
     learner = Learner(learner_settings(config, model_folder_of(config, folder)))
     learner.load(checkpoint.folder)
     for now in range(checkpoint.step, step):
         say(f"step {now}, on the way from {checkpoint.folder.name}")
         _do(learner, config, folder, now, logged[now], ptx)
     learner.settings = learner_settings(wanted, learner.settings.model_folder)
-    updates = _do(learner, wanted, folder, step, logged[step] if wanted == config else None, ptx)
+    updates = _do(learner, wanted, folder, step, logged[step], ptx, keeps_lr=wanted == config)
     return Replay(
         step=step,
         checkpoint=checkpoint.folder,
@@ -165,9 +160,16 @@ def _curated(config: Config, folder: RunFolder, golds: Replayed) -> Curated | No
 
 
 def _do(
-    learner: Learner, config: Config, folder: RunFolder, step: int, logged: dict[str, Any] | None, ptx: Curated | None
-) -> list[UpdateMetrics]:
-    """All updates of a step; `logged`, if given, has the learning rate where the run's length changed afterwards."""
+    learner: Learner, config: Config, folder: RunFolder, step: int, logged: dict[str, Any], ptx: Curated | None, *,
+    keeps_lr: bool = True,
+) -> list[UpdateMetrics]:  # fmt: skip
+    """All updates of a step, on as many threads as its row of metrics.jsonl says (older rows do not).
+
+    Args:
+        keeps_lr: the row's learning rate counts where the config has another: the run's length may have changed.
+    """
+    if num_threads := logged.get("learner/num_threads"):
+        torch.set_num_threads(num_threads)
     try:
         rows = folder.rows(folder.rollouts_of(step))
         version = None
@@ -177,7 +179,7 @@ def _do(
     except (ValueError, KeyError) as error:
         raise ValueError(f"step {step} cannot be replayed from {folder.rollouts_of(step)}: {error}") from error
     lr = learning_rate(config, step)
-    if logged is not None and not math.isclose(lr, logged["learner/learning_rate"], rel_tol=1e-6):
+    if keeps_lr and not math.isclose(lr, logged["learner/learning_rate"], rel_tol=1e-6):
         lr = logged["learner/learning_rate"]
     return [
         learner.update(minibatch, ptx_batch(config, ptx, step=step, minibatch=minibatch.index), lr=lr)

@@ -40,6 +40,8 @@ class UpdateMetrics:
     """Samples that carried a gradient."""
     seconds: float
     """Wall clock of the update."""
+    num_threads: int
+    """Of the CPU, among which a sum is split: a replay takes as many (`rl.offline`)."""
     ptx_coef: float = 0.0
     """Weight of the PTX loss in this update."""
     ptx_heldout_loss: float | None = None

@@ -6,8 +6,10 @@ not left to the caller's shell: no environment variable changes the algorithm.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -20,6 +22,7 @@ __all__ = [
     "adapt_marlin",
     "check_version",
     "is_deferred_attention",
+    "keeps_set_num_threads",
     "prepare_environment",
     "request_amx",
     "skip_ranks",
@@ -104,6 +107,21 @@ def request_amx() -> None:
 
     if torch.cpu._is_amx_tile_supported():
         torch.cpu._init_amx()
+
+
+@contextlib.contextmanager
+def keeps_set_num_threads() -> Iterator[None]:
+    """Give `torch.set_num_threads` back after vLLM was started within: on a CPU it leaves one that does nothing.
+
+    It wants its threads to stay bound to their cores, which ours are not (`VLLM_CPU_OMP_THREADS_BIND`). A learner in
+    the same process would compute on a number of threads that nobody set, and its sums differ by that number.
+    """
+    import torch
+
+    try:
+        yield
+    finally:
+        vars(torch)["set_num_threads"] = torch._C.set_num_threads
 
 
 def skip_ranks() -> None:

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from rollout.engine import tenants
-from rollout.engine.compat import check_version, prepare_environment, request_amx
+from rollout.engine.compat import check_version, keeps_set_num_threads, prepare_environment, request_amx
 from rollout.engine.counts import PromptCounts
 from rollout.engine.device import this_device
 from rollout.engine.memory import DeviceMemory, device_memory
@@ -310,7 +310,7 @@ class VLLMEngine:
             )
         if self._device.name == "cuda":  # to have asked whether there is a GPU already spoils a fork
             os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "spawn"
-        with threads_shared(self.settings.tensor_parallel):
+        with threads_shared(self.settings.tensor_parallel), keeps_set_num_threads():
             return LLMEngine.from_engine_args(EngineArgs(**arguments))
 
     def _prepare(self) -> None:

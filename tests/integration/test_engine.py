@@ -104,6 +104,16 @@ def test_a_sample_is_a_function_of_its_request_whatever_else_is_in_the_batch(eng
         assert draw(engine, [lone]) == {lone.id: straight[lone.id]}
 
 
+def test_a_started_engine_leaves_its_process_free_to_choose_its_threads(engine: VLLMEngine) -> None:
+    """Whoever learns or replays in the process of an engine: sums differ by the number of threads."""
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(before + 1)
+        assert torch.get_num_threads() == before + 1
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_logprobs_are_those_of_the_distribution_drawn_from(engine: VLLMEngine, tiny_folder: Path) -> None:
     reference = new_learner(tiny_folder)  # policy A
     for temperature in (0.5, 2.0):

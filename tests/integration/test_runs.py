@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from rl import cli
@@ -116,7 +117,7 @@ def test_evaluating_model_folders_by_themselves_finds_what_the_run_found_of_the_
 def test_a_stored_step_goes_through_the_learner_again_to_the_numbers_that_the_run_logged(
     runs: Runs, straight_run: Path
 ) -> None:
-    """Checkpoints of steps 3 and 6 are left: step 5 is reached over 3 and 4."""
+    """Step 5 is reached from the checkpoint of step 3; this process had another number of threads."""
     rows = runs.rows(straight_run)
     command = [sys.executable, "-m", "rl.replay", str(straight_run), "3", "--json"]
     done = subprocess.run(
@@ -127,7 +128,9 @@ def test_a_stored_step_goes_through_the_learner_again_to_the_numbers_that_the_ru
     assert said["checkpoint"].endswith("step_000003")
     names = [f"learner/{name}" for name in said["learner"]]
     assert [pair["replayed"] for pair in said["learner"].values()] == [rows[3][name] for name in names]
+    torch.set_num_threads(1)
     found = replay(straight_run, 5)
+    assert torch.get_num_threads() == rows[5]["learner/num_threads"]
     assert found.checkpoint.name == "step_000003"
     assert [found.found[name] for name in names] == [rows[5][name] for name in names]
 

@@ -49,6 +49,7 @@ def update(**changes) -> UpdateMetrics:
         "num_tokens": 10,
         "num_samples": 4,
         "seconds": 1.0,
+        "num_threads": 2,
     }
     return UpdateMetrics(**facts | changes)
 
@@ -145,6 +146,7 @@ def test_learner_metrics_are_means_over_the_updates_and_samples_are_summed(group
     row = row_of(groups)
     assert row["learner/grad_norm"] == 2.0 and row["learner/log_ratio_std"] == 0.25
     assert row["learner/num_samples"] == 8 and row["learner/learning_rate"] == 1e-4
+    assert row["learner/num_threads"] == 2
 
 
 def test_times_and_bytes_are_passed_on(groups):
