@@ -44,7 +44,8 @@ MICROBATCH = 32
 def watched(command: Sequence[str]) -> tuple[int, int]:
     """Run a command; its exit status, and the largest memory of it and all its descendants together, in bytes.
 
-    Memory is proportional set size, read twice a second: what several processes share counts once.
+    Memory is what each process has for itself, and the most that one of them shares, twice a second. Their proportional
+    sizes would be exact, but to add one up the kernel walks all pages, and the step that is measured waits for it.
     """
     import psutil
 
@@ -54,13 +55,14 @@ def watched(command: Sequence[str]) -> tuple[int, int]:
     def watch() -> None:
         nonlocal peak
         while not done.wait(0.5):
-            total = 0
+            own, shared = 0, 0
             for one in [process, *process.children(recursive=True)]:
                 try:
-                    total += one.memory_full_info().pss
+                    memory = one.memory_info()
                 except psutil.Error:
                     continue
-            peak = max(peak, total)
+                own, shared = own + memory.rss - memory.shared, max(shared, memory.shared)
+            peak = max(peak, own + shared)
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
