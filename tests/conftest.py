@@ -31,6 +31,11 @@ settings.register_profile("house-ci", derandomize=True, database=None, **SHARED)
 settings.load_profile("house-ci" if os.environ.get("CI") == "true" else "house")
 
 
+NUM_HIDDEN = pytest.StashKey[int]()
+MANY = 200
+"""Modules that make it worth a search through all of them: torch is 1,100, vLLM 3,600 more."""
+
+
 def seed_all(name: str) -> None:
     """Seed the shared generators from a name. What is not imported is not drawn from, and stays unimported."""
     seed = zlib.crc32(name.encode())
@@ -48,15 +53,28 @@ def seeded(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_collection() -> Iterator[None]:
-    """What is imported stays: no search for garbage, for which many tests ask too, need look through all of it."""
+def pytest_collection(session: pytest.Session) -> Iterator[None]:
     gc.disable()
     try:
         return (yield)
     finally:
-        gc.collect()
-        gc.freeze()
+        hide_imports(session)
         gc.enable()
+
+
+def hide_imports(session: pytest.Session) -> None:
+    """What is imported stays: no search for garbage, for which many tests ask too, need look through all of it."""
+    gc.collect()
+    gc.freeze()
+    session.stash[NUM_HIDDEN] = len(sys.modules)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def imports_are_hidden(request: pytest.FixtureRequest) -> None:
+    """Also what a file before has imported, such as vLLM, whose engines show all again when they are closed."""
+    num_new = len(sys.modules) - request.session.stash[NUM_HIDDEN]
+    if num_new > MANY or gc.get_freeze_count() == 0:
+        hide_imports(request.session)
 
 
 def pytest_sessionfinish() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from pathlib import Path
 
 import pytest
@@ -16,12 +15,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "tests/integration" in str(item.path):
             item.add_marker(pytest.mark.integration)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def imports() -> None:
-    """An engine's process hides what it has imported from vLLM's searches for garbage (rollout/engine/process.py)."""
-    gc.freeze()
 
 
 @pytest.fixture(scope="session")
