@@ -239,18 +239,15 @@ def pid_of(worker: Any) -> int:
     return os.getpid()
 
 
-@pytest.mark.parametrize("asked", ["decode", "stage_weights"])
-def test_an_engine_that_loses_a_process_says_so_and_leaves_none_behind(settings, versions, asked: str) -> None:
-    """While it decodes, or as soon as it is asked for something."""
-    engine = VLLMEngine(settings)
+def check_loss(engine: VLLMEngine, versions: list[WeightArtefact], *, decodes: bool) -> None:
     pids = engine.on_workers(pid_of)
     try:
         serve(engine, versions[0])
-        if asked == "decode":
+        if decodes:
             engine.submit([replace(request(i), budget=100) for i in range(16)])
         os.kill(pids[1], signal.SIGKILL)
         with pytest.raises(EngineBroken, match=r"thread has ended|a process of the engine died"):
-            if asked == "stage_weights":
+            if not decodes:
                 engine.stage_weights(versions[1])
             for _ in range(100):
                 engine.finished(wait_seconds=1.0)
@@ -259,3 +256,12 @@ def test_an_engine_that_loses_a_process_says_so_and_leaves_none_behind(settings,
     finally:
         engine.close()
     assert not {child.pid for child in multiprocessing.active_children()} & set(pids)
+
+
+def test_an_engine_that_lost_a_process_says_so_when_it_is_asked_and_leaves_none_behind(settings, versions) -> None:
+    check_loss(VLLMEngine(settings), versions, decodes=False)
+
+
+def test_an_engine_that_loses_a_process_while_it_decodes_says_so_and_leaves_none_behind(engine, versions) -> None:
+    """The last test of the file: it ends the engine that the others share."""
+    check_loss(engine, versions, decodes=True)
