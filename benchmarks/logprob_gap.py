@@ -148,14 +148,17 @@ def _in_child(job: str, arguments: tuple[Any, ...]) -> Any:
 
 
 def _engine(folder: Path, *, quantised: bool):
-    from rollout.engine.engine import EngineSettings, VLLMEngine
+    from rollout.engine.engine import EngineSettings
+    from rollout.engine.process import EngineProcess
 
-    return VLLMEngine(
+    engine = EngineProcess()
+    engine.begin(
         EngineSettings(
             model_folder=folder, context_length=CONTEXT_LENGTH, max_num_seqs=128, kv_cache_bytes=1 << 28,
             block_size=32, stop_token_ids=(2,), quantised=quantised,
         )
     )  # fmt: skip
+    return engine
 
 
 def serve_int4(

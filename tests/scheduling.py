@@ -48,6 +48,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Give each worker a folder of its own below the one that temporary files go to."""
     os.environ.setdefault("RAY_TMPDIR", "/tmp")  # paths of Ray's sockets do not fit below a long TMPDIR
+    os.environ.setdefault("GOMP_SPINCOUNT", "20000")  # as in a run (rl/actors.py): another test has the core waited for
     if hasattr(config, "workerinput"):
         folder = tempfile.mkdtemp(prefix="w")
         Path(folder).chmod(0o711)  # one tier of the sandbox enters it as another user
