@@ -240,6 +240,7 @@ def pid_of(worker: Any) -> int:
 
 
 def check_loss(engine: VLLMEngine, versions: list[WeightArtefact], *, decodes: bool) -> None:
+    """Kill its second process, while it decodes or before it is asked for something: it says so, and both are gone."""
     pids = engine.on_workers(pid_of)
     try:
         serve(engine, versions[0])
