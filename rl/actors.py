@@ -15,6 +15,7 @@ import contextlib
 import logging
 import math
 import os
+import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -54,6 +55,8 @@ _OWN_CLUSTER = {
     "worker_niceness": 0,  # Ray's 15 would starve the engines beside their own driver
     "prestart_worker_first_driver": False,  # a process for each CPU, of which a run's actors, with variables, use none
 }
+_LISTEN_SECONDS = 10.0
+"""Within which a running cluster's head takes a connection: its kernel does, however busy the head is."""
 
 
 class Actors:
@@ -200,7 +203,7 @@ def on_ray(config: Config) -> Iterator[None]:
         return
     try:
         if (address := _address(config)) is not None:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+            _join(address)
         else:
             _start_ray(config)
         yield
@@ -215,13 +218,7 @@ def nodes_of_running_cluster(config: Config) -> list[Node]:
     Raises:
         ValueError: no cluster answers at the address.
     """
-    address = _address(config) or "auto"
-    try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise ValueError(
-            f"no Ray cluster answers at {address} (cluster.address, or RAY_ADDRESS): {first_line(error)}"
-        ) from error
+    _join(_address(config) or "auto")
     try:
         return _nodes()
     finally:
@@ -240,6 +237,22 @@ def _visible(device: int | None) -> str:
 
 def _address(config: Config) -> str | None:
     return config.cluster.address or os.environ.get("RAY_ADDRESS")
+
+
+def _join(address: str) -> None:
+    """Connect to a running cluster.
+
+    Its port is asked first: where nobody listens, Ray prints warnings for minutes before it gives up.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        if port.isdigit():
+            socket.create_connection((host.strip("[]"), int(port)), timeout=_LISTEN_SECONDS).close()
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"no Ray cluster answers at {address} (cluster.address, or RAY_ADDRESS): {first_line(error)}"
+        ) from error
 
 
 def _start_ray(config: Config) -> None:

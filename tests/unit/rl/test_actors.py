@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
 import pytest
 import ray
 
 from configs.schema import Config
-from rl.actors import Actors, _start_ray, on_ray
+from rl.actors import Actors, _start_ray, nodes_of_running_cluster, on_ray
 from rl.faults import DeadlineExceeded
 
 SLOW = "The current node timed out during startup. This could happen because the raylet failed to startup"
@@ -85,3 +86,20 @@ def test_one_ray_serves_clusters_one_after_another(monkeypatch: pytest.MonkeyPat
                 assert calls == ["init"]
         assert calls == ["init"]
     assert calls == ["init", "shutdown"]
+
+
+def test_a_cluster_is_asked_for_its_port_before_ray_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = ray_that([], monkeypatch)
+    with socket.socket() as bound:  # and does not listen: connections to it are refused
+        bound.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{bound.getsockname()[1]}"
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        refused = rf"^no Ray cluster answers at {address} \(cluster\.address, or RAY_ADDRESS\): .*[Rr]efused"
+        with pytest.raises(ValueError, match=refused):
+            nodes_of_running_cluster(starting(300.0))
+        with pytest.raises(ValueError, match=refused), on_ray(starting(300.0)):
+            pass
+        assert calls == []
+        bound.listen()
+        with on_ray(starting(300.0)):
+            assert calls == ["init"]
