@@ -14,8 +14,10 @@ Works it, the verifier, the task and the machine are fine, and the response is t
 nobody can tell (flag `NO_CONTROL`): the desk holds the request until the gym has scored anything, and the fault is ours
 where the gym comes to rest before.
 
-Nothing is paid where nothing faults. Under a storm the faulting responses of one task share one control: whoever comes
-while it runs waits for it, and its result is kept for a while. The first rule is a function of task and gym alone, so a
+Nothing is paid where nothing faults. A control that works says that nothing else is broken *now*: it serves responses
+that broke the gym before it began, and no later one, which an outage may have broken. Under a storm the faulting
+responses of one task wait for the control that runs, and share the next. One that fails is kept for a while. The first
+rule is a function of task and gym alone, so a
 resumed run comes to the same verdict; the second needs a request that this process has scored before, so there a
 resumed run may come to another.
 
@@ -60,6 +62,7 @@ __all__ = [
     "blamed",
     "control_of",
     "is_suspect",
+    "lasts",
     "not_blamed",
 ]
 
@@ -68,7 +71,7 @@ CONTROL_FLAG = "broke_verifier"
 NO_CONTROL = "no_control"
 """On a fault of which nobody could tell whose it is."""
 KEPT_SECONDS = 300.0
-"""How long a control's result serves the next faults of the same task."""
+"""How long a control that did not work serves the next faults of the same task."""
 _MAX_EARLIER = 16
 """Requests scored without a fault that are remembered for each gym."""
 _SUSPECT = frozenset({Status.VERIFIER_ERROR, Status.BAD_TASK})
@@ -82,6 +85,11 @@ class Control:
     works: bool
     told: str
     """Which sample it was and how it ended, in one line."""
+
+
+def lasts(control: Control | None) -> bool:
+    """Whether a control speaks of what happens after it, too: one that works does not."""
+    return control is None or not control.works
 
 
 def is_suspect(score: Score) -> bool:
@@ -156,7 +164,7 @@ class Controls:
         self._pool = pool
         self._lock = threading.Lock()
         self._earlier: dict[str, deque[Request]] = {}
-        self._kept: Kept[Control | None] = Kept(seconds=KEPT_SECONDS)
+        self._kept: Kept[Control | None] = Kept(seconds=KEPT_SECONDS, lasts=lasts)
 
     def remember(self, gym: str, request: Request) -> None:
         """A request that was scored without a fault."""

@@ -204,9 +204,9 @@ def _attempt(worker: WorkerProcess, ticket: Ticket, is_stopped: Callable[[], boo
     except GarbageReply as garbage:
         worker.kill()
         cause = f"its worker sent {garbage}"
-    except Exception as error:
+    except Exception as error:  # ours: no worker could be started, ...
         worker.kill()
-        cause = f"{type(error).__name__}: {error}"
+        cause, flags = f"{type(error).__name__}: {error}", frozenset({NOT_THE_RESPONSE})
     fault = Score(status=Status.VERIFIER_ERROR, detail=f"gym {ticket.gym!r}: {cause}"[:4000], flags=flags)
     return [fault] * ticket.request.num_responses
 

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from gyms.api import Score, Task, Turn
 from gyms.load import GymSpec
 from reward import episode_calls
-from reward.control import KEPT_SECONDS, Control, Trial, control_of
+from reward.control import KEPT_SECONDS, Control, Trial, control_of, lasts
 from reward.kept import Kept
 from reward.pool import WorkerPool
 from reward.process import IsStopped, Stopped, WorkerProcess
@@ -37,7 +37,7 @@ class EpisodeControls:
         self._pool = pool
         self._lock = threading.Lock()
         self._earlier: dict[str, deque[_Episode]] = {}
-        self._kept: Kept[Control | None] = Kept(seconds=KEPT_SECONDS)
+        self._kept: Kept[Control | None] = Kept(seconds=KEPT_SECONDS, lasts=lasts)
 
     def remember(self, gym: str, task: Task, seed: int, turns: Sequence[Turn]) -> None:
         """An episode that was scored without a fault."""

@@ -1,17 +1,20 @@
-"""One run for all who want its result at the same time, kept for a while for those who come later.
+"""One run for all who wait for its result; some results are kept for a while for those who come later.
 
-Under a storm of faults the faulting responses of one task share one control sample: whoever comes while it runs waits
-for it. Who runs it may give up; then the next one runs it anew.
+Under a storm of faults the faulting responses of one task share control samples. Who comes while one runs waits for its
+end: it began before he came, and may have nothing to say of what has happened since. All who came meanwhile then share
+the next. Who runs it may give up; then the next one runs it anew.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 __all__ = ["Kept"]
@@ -26,62 +29,76 @@ class _GaveUp(Exception):
     """Who ran it left without a result."""
 
 
-class Kept(Generic[_Result]):
-    """Results by key. Thread-safe."""
+@dataclass(eq=False, slots=True)
+class _Run(Generic[_Result]):
+    began: float
+    """On the monotonic clock, as the next."""
+    until: float = math.inf
+    """When its result serves nobody any more; infinite while it runs."""
+    result: Future[_Result] = field(default_factory=Future)
 
-    def __init__(self, *, seconds: float) -> None:
-        """Args:
-        seconds: how long a result serves.
-        """
-        self._seconds = seconds
+
+class Kept(Generic[_Result]):
+    """Results by key. Thread-safe.
+
+    Args:
+        seconds: how long a result that lasts serves.
+        lasts: whether a result serves who comes after its run began, too.
+    """
+
+    def __init__(self, *, seconds: float, lasts: Callable[[_Result], bool] = lambda result: True) -> None:
+        self._seconds, self._lasts = seconds, lasts
         self._lock = threading.Lock()
-        self._known: OrderedDict[Hashable, tuple[float, Future[_Result]]] = OrderedDict()
+        self._runs: OrderedDict[Hashable, _Run[_Result]] = OrderedDict()
 
     def get(self, key: Hashable, run: Callable[[], _Result], check: Callable[[], None]) -> _Result:
-        """The kept result, or that of `run`, in this thread or in the one that runs it already.
+        """A result that serves who comes now: a kept one, or that of `run`, in this thread or in another.
 
         Args:
             check: called while waiting for another thread; raises where the caller gave up.
         """
+        came = time.monotonic()
         while True:
-            found, is_mine = self._entry(key)
+            found, is_mine = self._run_of(key, came)
             if is_mine:
                 try:
                     result = run()
                 except BaseException:
-                    self._drop(key)
-                    found.set_exception(_GaveUp())
+                    self._drop(key, found)
+                    found.result.set_exception(_GaveUp())
                     raise
-                self._keep(key, found)
-                found.set_result(result)
+                found.until = time.monotonic() + self._seconds
+                found.result.set_result(result)
                 return result
             while True:
                 check()
                 try:
-                    return found.result(_POLL_SECONDS)
+                    result = found.result.result(_POLL_SECONDS)
                 except NotYet:
                     continue
                 except _GaveUp:
                     break  # it is run anew
+                if self._serves(found, came):
+                    return result
+                break  # so is what is out of date
 
-    def _entry(self, key: Hashable) -> tuple[Future[_Result], bool]:
-        """The future of a result, and whether the caller has to run it."""
+    def _run_of(self, key: Hashable, came: float) -> tuple[_Run[_Result], bool]:
+        """A run that is under way or may serve, and whether it is a new one, which the caller does."""
         with self._lock:
-            until, found = self._known.get(key, (0.0, Future()))
-            if key in self._known and time.monotonic() < until:
-                return found, False
-            fresh: Future[_Result] = Future()
-            self._known[key] = (float("inf"), fresh)
-            self._known.move_to_end(key)
-            while len(self._known) > _MAX_KEPT:
-                self._known.popitem(last=False)
+            now, known = time.monotonic(), self._runs.get(key)
+            if known is not None and now < known.until and (not known.result.done() or self._serves(known, came)):
+                return known, False
+            fresh: _Run[_Result] = _Run(now)
+            self._runs[key] = fresh
+            self._runs.move_to_end(key)
+            while len(self._runs) > _MAX_KEPT:
+                self._runs.popitem(last=False)
             return fresh, True
 
-    def _drop(self, key: Hashable) -> None:
-        with self._lock:
-            self._known.pop(key, None)
+    def _serves(self, run: _Run[_Result], came: float) -> bool:
+        return run.began >= came or self._lasts(run.result.result())
 
-    def _keep(self, key: Hashable, future: Future[_Result]) -> None:
+    def _drop(self, key: Hashable, run: _Run[_Result]) -> None:
         with self._lock:
-            if key in self._known:
-                self._known[key] = (time.monotonic() + self._seconds, future)
+            if self._runs.get(key) is run:
+                del self._runs[key]

@@ -373,7 +373,8 @@ class WorkerProcess:
             return "its process is gone"
         if result.si_code == os.CLD_EXITED:
             return f"its process exited with status {result.si_status}"
-        return f"its process was killed by {signal.Signals(result.si_status).name}"
+        names = {number.value: number.name for number in signal.Signals}  # without most of the real-time ones
+        return f"its process was killed by {names.get(result.si_status, f'signal {result.si_status}')}"
 
 
 class _DeadlinePassed(WorkerFault):

@@ -182,7 +182,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any] | None:
         source = stack.enter_context(_source(options.input))
         output = stack.enter_context(_output(options.output, options.input))
         # What a worker reported is in the row's detail; a million rows must not log a million lines.
-        logging.getLogger("reward.scorer").setLevel(logging.ERROR)
+        logging.getLogger("reward").setLevel(logging.ERROR)
         scorer = stack.enter_context(Scorer([], num_workers=workers, start_seconds=options.start_seconds))
         summary = Summary()
         is_whole = _follow(rescore(source, output, scorer), summary, output)

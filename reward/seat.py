@@ -4,7 +4,9 @@
 each of its calls an episode is brought in, where the worker does not hold it: started, and its turns replayed. That is
 how it is opened, how it comes back after its worker was killed (for its own fault or a neighbour's), and how it goes on
 in a resumed run. A replayed turn must be answered as it was before: an environment that answers otherwise is no
-function of its turns, which is a fault of ours (`verifier_error` with the flag REPLAY_DIFFERS).
+function of its turns, which is a fault of ours (`verifier_error`). Where turns are code that is run (`needs.sandbox`),
+they may ask the clock: a mask would pay for that, so what was answered stands, and the episode goes on. Either way its
+score has the flag REPLAY_DIFFERS.
 
 *Whose fault?* A call that breaks the environment is tried once more, in an episode that is replayed for it in a fresh
 worker, where no neighbour can have spoilt anything. Breaks that too, a control (reward/episode_control.py) says whether
@@ -83,6 +85,8 @@ class Lease:
     """Turns and what they were answered."""
     fault: Score | None = None
     """What ended it before its time."""
+    flags: frozenset[str] = frozenset()
+    """Of its score, beside those that the environment gives."""
     seconds: float = 0.0
     """Wall clock of its calls."""
     is_counted: bool = False
@@ -156,7 +160,7 @@ class Seat:
         if not lease.is_counted:
             lease.is_counted = True
             self._floor.count(self._gym, [score])
-        return replace(score, seconds=lease.seconds)
+        return replace(score, seconds=lease.seconds, flags=score.flags | lease.flags)
 
     def close(self, lease: Lease, *, is_last: bool) -> None:
         """End the episode; with the last one the worker goes back to rest."""
@@ -246,7 +250,12 @@ class Seat:
             episode_calls.start(worker, lease.number, lease.task, lease.seed, stopped)
             for place, (turn, known) in enumerate(lease.history):
                 again = episode_calls.step(worker, lease.number, turn, stopped)
-                if again != known:
+                if again == known:
+                    continue
+                assert worker.built is not None  # a call builds first
+                if worker.built.has_sandbox and again.is_done == known.is_done:
+                    lease.flags |= {REPLAY_DIFFERS}
+                else:
                     raise WorkerFault(
                         f"turn {place} was answered differently when it was replayed, {again!r:.300} instead of "
                         f"{known!r:.300}; an episode must be a function of (task, seed, turns)",

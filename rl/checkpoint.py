@@ -83,8 +83,8 @@ class RunState:
         self.step += 1
         self.weights, self.carried, self.ahead = weights, carried, None
 
-    def state_dict(self) -> dict[str, Any]:
-        """Plain facts for the manifest."""
+    def state_dict(self, entries: Sequence[GymEntry]) -> dict[str, Any]:
+        """Plain facts for the manifest; `entries` are the run's gyms."""
         return {
             "step": self.step,
             "weight_version": self.weights.version,
@@ -92,7 +92,7 @@ class RunState:
             "num_evals": self.num_evals,
             "rates": self.rates,
             "budgets": self.budgets,
-            "carried": [group.state_dict() for group in self.carried],
+            "carried": [group.state_dict(entries) for group in self.carried],
             "ahead": None if self.ahead is None else self.ahead.facts(),
         }
 

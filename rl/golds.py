@@ -166,13 +166,16 @@ def _run(spec: GymSpec, missing: Mapping[str, tuple[Task, str]]) -> Iterator[tup
             else:
                 yield key, score
         for key in again:
-            yield from _scored(scorer, spec.name, {key: missing[key]})
+            yield from _scored(scorer, spec.name, {key: missing[key]}, asked="again")
 
 
-def _scored(scorer: Scorer, name: str, golds: Mapping[str, tuple[Task, str]]) -> Iterator[tuple[str, Score]]:
+def _scored(
+    scorer: Scorer, name: str, golds: Mapping[str, tuple[Task, str]], *, asked: str = "first"
+) -> Iterator[tuple[str, Score]]:
+    """`asked` is part of the requests' ids: what was asked by an id is not run once more, but remembered."""
     waiting: deque[tuple[str, Future[list[Score]]]] = deque()
     for key, (task, gold) in golds.items():
-        waiting.append((key, scorer.submit(f"gold/{task.id}", name, task, gold)))
+        waiting.append((key, scorer.submit(f"gold/{asked}/{task.id}", name, task, gold)))
         if len(waiting) >= MAX_AHEAD:
             first, scores = waiting.popleft()
             yield first, scores.result()[0]

@@ -48,14 +48,23 @@ class PartialGroup:
         """Siblings that go on."""
         return sum(sample.is_paused for sample, _ in self.siblings)
 
-    def state_dict(self) -> dict[str, Any]:
-        """Plain data; of the draw its number and its task's place, from which its gym makes it again."""
+    def state_dict(self, entries: Sequence[GymEntry] = ()) -> dict[str, Any]:
+        """Plain data; of the draw its number and its task's place, from which its gym makes it again.
+
+        Args:
+            entries: the gyms whose tasks may have changed since; what is gone from one of them is kept whole.
+        """
+        task = self.draw.task
+        is_gone = any(
+            entry.name == self.draw.gym and _found(entry, task.id, self.draw.place) is None for entry in entries
+        )
         return {
             "step": self.step,
             "draw": self.draw.index,
             "gym": self.draw.gym,
             "place": self.draw.place,
-            "task": self.draw.task.id,
+            "task": task.id,
+            "content": [list(map(dict, task.prompt)), dict(task.data)] if is_gone else None,
             "num_dropped": self.draw.num_dropped,
             "is_ungated": self.draw.is_ungated,
             "siblings": [
@@ -83,23 +92,25 @@ class PartialGroup:
             entries: the gyms of the run.
         """
         (entry,) = (entry for entry in entries if entry.name == state["gym"])
+        if state.get("content"):
+            prompt, data = state["content"]
+            task: Task | None = Task(id=state["task"], prompt=tuple(prompt), data=data)
+        else:
+            task = _found(entry, state["task"], state["place"])
+        if task is None:
+            raise ValueError(
+                f"gym {entry.name!r} has no task {state['task']!r} any more, of which a carried group goes on"
+            )
         draw = entry.draw(
-            state["draw"], _task_of(entry, state["task"], state["place"]), place=state["place"],
+            state["draw"], task, place=state["place"],
             num_dropped=state["num_dropped"], is_ungated=state["is_ungated"],
         )  # fmt: skip
         return cls(draw=draw, step=state["step"], siblings=tuple(map(_sibling, state["siblings"])))
 
 
-def _task_of(entry: GymEntry, name: str, place: int) -> Task:
-    """The task of that id, which is at that place unless its gym's tasks have changed since (the critic's do).
-
-    Raises:
-        ValueError: the gym has it no more.
-    """
-    found = find_tasks(entry.gym.tasks("train"), {name: place})
-    if not found:
-        raise ValueError(f"gym {entry.name!r} has no task {name!r} any more, of which a carried group goes on")
-    return found[name]
+def _found(entry: GymEntry, name: str, place: int | None) -> Task | None:
+    """The train task of that id, which is at that place unless its gym's tasks have changed since (the critic's do)."""
+    return find_tasks(entry.gym.tasks("train"), {name: place}).get(name)
 
 
 def _sibling(state: dict[str, Any]) -> Scored:

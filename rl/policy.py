@@ -122,11 +122,10 @@ class ServedPolicy:
             group: name of what shares its prompt: one engine draws all of it (rl/dispatch.py).
 
         Raises:
-            ActorLost, DeadlineExceeded, EngineBroken: of the group's engine; at once where it failed before. A group
-                that no engine has begun fails with any of them.
+            ActorLost, DeadlineExceeded, EngineBroken: of the engine that draws it, or of any that failed before: the
+                phase is over then, and nothing more is sent.
         """
-        begun = self._dispatch.engine_of.get(group)
-        for link in self._links if begun is None else [self._links[begun]]:
+        for link in self._links:
             if link.failure is not None:
                 raise link.failure
         future = self._futures[request.id] = asyncio.get_running_loop().create_future()

@@ -172,7 +172,9 @@ class Recoverable:
             try:
                 is_rewound = await self.cluster.start_anew() or is_rewound
                 if is_rewound:
-                    await self._restore(latest_checkpoint(self.folder.checkpoints))  # there is one since the warm-up
+                    checkpoint = latest_checkpoint(self.folder.checkpoints)
+                    assert checkpoint is not None, "there is one since the warm-up"
+                    await self._restore(checkpoint)
                     self.cluster.learner.has_moved = False
                 return
             except _LOSSES as another:
@@ -209,7 +211,7 @@ class Recoverable:
         """Write a checkpoint, unless it is there: learner first, manifest last, one rename.
 
         Where there is memory for it, the learner writes while engines sample; what it would be asked next waits. A kill
-        before its end leaves the checkpoint before.
+        before its end leaves the checkpoint before. The first one is waited for: there is none to rewind to yet.
 
         Args:
             is_leaving: the run ends, as it does after Ctrl-C.
@@ -219,13 +221,13 @@ class Recoverable:
         """
         await self.cluster.learner.saved()
         await self._hold_what_is_drawn_ahead(is_leaving=is_leaving or self._is_stopping)
-        facts = {**self.state.state_dict(), "judging": self.judging.state_dict()}
+        facts = {**self.state.state_dict(self.checked.gyms), "judging": self.judging.state_dict()}
         latest = latest_checkpoint(self.folder.checkpoints)
         if latest is not None and latest.holds(facts, self.checked.fingerprint):
             return
         facts = json.loads(json.dumps(facts))  # of now, whatever the run does until they are written
         staging = staging_folder(self.folder.checkpoints, self.state.step)
-        if self.config.checkpoint.meanwhile and not self.cluster.is_tight:
+        if self.config.checkpoint.meanwhile and not self.cluster.is_tight and latest is not None:
             then = partial(self._complete, staging, facts, self.state.ahead)
             self.cluster.learner.save_meanwhile(staging, then=then)
             return

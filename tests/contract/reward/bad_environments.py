@@ -135,6 +135,10 @@ class Obedient(Environment):
         return None if gold is None else [Turn(text=text) for text in gold]
 
 
+class RunsCode(Obedient):
+    needs = Needs(wall_seconds=120.0, processes=True, writes=("/",), sandbox=True)
+
+
 class Impatient(Obedient):
     needs = Needs(wall_seconds=1.0, processes=True, writes=("/",))
 

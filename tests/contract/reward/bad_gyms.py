@@ -73,6 +73,12 @@ class Obedient(Gym):
     def do_raise(self, argument: str) -> Score:
         raise KeyError("lost\nkey")
 
+    def do_down(self, argument: str) -> Score:
+        """Raises while there is such a file."""
+        if Path(argument).exists():
+            raise OSError("no such device")
+        return self.do_well("")
+
     def do_unserved(self, argument: str) -> Score:
         raise ServiceFailed("status 503")
 
@@ -172,8 +178,8 @@ class Obedient(Gym):
         return Score(status=Status.OK, value=1.0, answer="".join({"a", "b", "c", "d", "e"}))
 
     def do_kill(self, argument: str) -> Score:
-        """Kills its keeper."""
-        os.kill(os.getppid(), 9)
+        """Kills its keeper, by a signal."""
+        os.kill(os.getppid(), int(argument or 9))
         time.sleep(60)
         raise AssertionError("not killed")
 

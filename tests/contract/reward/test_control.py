@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -148,17 +147,22 @@ def test_no_control_runs_where_nothing_faults(tmp_path: Path) -> None:
     assert not calls.exists()
 
 
-def test_a_storm_of_faults_on_one_task_shares_one_control(tmp_path: Path) -> None:
-    calls = tmp_path / "calls"
+def test_a_control_that_worked_before_an_outage_does_not_speak_of_what_the_outage_breaks(tmp_path: Path) -> None:
+    outage = tmp_path / "outage"
+    asked = task(f"down {outage}")
+    with Scorer([spec()]) as fresh:
+        assert ask(fresh, asked, "raise").status is Status.CRASHED
+        outage.touch()
+        score = ask(fresh, asked, f"down {outage}")
+    assert score.status is Status.VERIFIER_ERROR and "the task's gold response fails too" in score.detail
 
-    async def storm(scorer: Scorer) -> list[Score]:
-        asked = [scorer.score(f"s{i}", "gym", task(f"count {calls}"), f"raise {i}") for i in range(6)]
-        return await asyncio.gather(*asked)
 
-    with Scorer([spec()], num_workers=2) as fresh:
-        scores = asyncio.run(storm(fresh))
-    assert Counter(score.status for score in scores) == {Status.CRASHED: 6}
-    assert calls.read_text() == "x"
+def test_a_control_that_fails_serves_the_next_faults_of_its_task(tmp_path: Path) -> None:
+    tries = tmp_path / "tries"
+    with Scorer([spec()]) as fresh:
+        scores = [ask(fresh, task(f"crash {tries}"), f"raise {i}") for i in range(3)]
+    assert [score.status for score in scores] == [Status.VERIFIER_ERROR] * 3
+    assert tries.read_text() == "x"
 
 
 def test_of_a_group_only_the_responses_that_break_the_gym_are_blamed() -> None:

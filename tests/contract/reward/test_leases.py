@@ -35,7 +35,7 @@ def task(**data: Any) -> Task:
 
 @pytest.fixture(scope="module")
 def shared(others: frozenset[int]) -> Iterator[Scorer]:
-    specs = [spec(name) for name in ("Obedient", "Impatient", "Thrifty", "Undeclared")]
+    specs = [spec(name) for name in ("Obedient", "Impatient", "Thrifty", "Undeclared", "RunsCode")]
     specs.append(GymSpec(name="sums", reference="gyms.arithmetic.gym:Arithmetic"))
     with Scorer(specs, num_workers=1) as scorer:
         yield scorer
@@ -261,6 +261,21 @@ def test_an_environment_that_answers_a_replay_otherwise_is_to_blame(shared: Scor
     assert replies[2] == Reply(is_done=True)
     assert score.status is Status.VERIFIER_ERROR and REPLAY_DIFFERS in score.flags
     assert "turn 0 was answered differently when it was replayed" in score.detail
+
+
+def test_where_turns_are_code_what_they_were_answered_stands_and_the_episode_goes_on(
+    shared: Scorer, others: frozenset[int]
+) -> None:
+    """Code may ask the clock; a mask would pay for it."""
+    replies, score = play(
+        shared,
+        ["pid", "well", "a"],
+        TASK,
+        "RunsCode",
+        before=lambda place: kill_workers(others) if place == 2 else None,
+    )
+    assert replies[1:] == answers("pid", "well", "a")[1:]
+    assert (score.status, score.value, score.flags) == (Status.OK, 1.0, {REPLAY_DIFFERS})
 
 
 def test_a_turn_that_was_answered_and_breaks_when_it_is_replayed_is_not_held_against_the_model(

@@ -63,6 +63,7 @@ def ask(scorer: Scorer, response: str, gym: str = "gym") -> Score:
         ("none", "score returned NoneType, expected gyms.api.Score"),
         ("inf", "must be a number in [0, 1]"),
         ("kill", "its process was killed by SIGKILL"),
+        ("kill 40", "its process was killed by signal 40"),
     ],
 )
 def test_what_is_no_score_is_held_against_the_response_that_led_to_it(

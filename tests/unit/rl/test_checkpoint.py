@@ -107,10 +107,10 @@ def test_run_state_comes_back_from_its_plain_facts():
     state.budgets = {"sums": {"b": 7}}
     state.advance(weights(1))
     facts = {"step": 1, "weight_version": 1, "is_warm": True, "num_evals": 3, "carried": [], "ahead": None}
-    assert state.state_dict() == {**facts, "rates": {"sums": {"a": 0.1}}, "budgets": {"sums": {"b": 7}}}
+    assert state.state_dict(()) == {**facts, "rates": {"sums": {"a": 0.1}}, "budgets": {"sums": {"b": 7}}}
     restored, now = RunState(num_steps=5, weights=weights(0)), weights(1)
-    restored.load_state_dict(state.state_dict(), now, ())
-    assert restored.state_dict() == state.state_dict() and restored.weights is now
+    restored.load_state_dict(state.state_dict(()), now, ())
+    assert restored.state_dict(()) == state.state_dict(()) and restored.weights is now
 
 
 def test_a_run_goes_on_until_its_last_step_or_until_it_is_stopped():

@@ -40,8 +40,12 @@ class Sums(Gym):
 
 
 def replayed(monkeypatch: pytest.MonkeyPatch, folder: Path, scores: Callable[[str, int], Score]) -> tuple[Any, Counter]:
-    """With a scorer that answers by the task's id and how often it was asked before; and how often each was asked."""
+    """With a scorer that answers by the task's id and how often it was run before; and how often each was run.
+
+    It remembers what it answered to a request's id, as the real one does.
+    """
     asked: Counter = Counter()
+    remembered: dict[str, Future] = {}
 
     class Scripted:
         def __init__(self, specs, *, num_workers):
@@ -54,10 +58,11 @@ def replayed(monkeypatch: pytest.MonkeyPatch, folder: Path, scores: Callable[[st
             pass
 
         def submit(self, key, name, task, gold):
-            done: Future = Future()
-            done.set_result([scores(task.id, asked[task.id])])
-            asked[task.id] += 1
-            return done
+            if key not in remembered:
+                remembered[key] = Future()
+                remembered[key].set_result([scores(task.id, asked[task.id])])
+                asked[task.id] += 1
+            return remembered[key]
 
     monkeypatch.setattr(golds, "Scorer", Scripted)
     entry = GymEntry(name="sums", gym=Sums(GymSettings(), Services()), share=1.0, budget=8)

@@ -248,6 +248,20 @@ def test_a_carried_group_finds_its_task_where_its_gym_has_moved_it():
         PartialGroup.from_state({**state, "task": "gone"}, [moved])
 
 
+def test_a_carried_group_whose_task_is_gone_from_its_gym_goes_on_with_it_from_a_checkpoint():
+    """The critic's tasks do: its pool takes over from the sums, and drops the oldest pairs."""
+    (group,) = step(0, Scorer(), new=(0, 1))[0].carried[1:]
+
+    class Changed(Tasks):
+        def tasks(self, split):
+            return [one for one in super().tasks(split) if one.id != group.draw.task.id]
+
+    changed = GymEntry(name="g", gym=Changed(GymSettings(), Services()), share=1.0, budget=BUDGET)
+    assert group.state_dict([ENTRY])["content"] is None, "its gym makes it again"
+    stored = json.loads(json.dumps(group.state_dict([changed])))
+    assert PartialGroup.from_state(stored, [changed]) == group
+
+
 class Stuck(Policy):
     """Says a script, token by token, to its end (0) or its budget; its engine looks for no loop."""
 

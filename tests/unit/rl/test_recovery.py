@@ -157,6 +157,26 @@ def test_a_lost_learner_rewinds_the_run_to_its_newest_checkpoint(
     assert go(tmp_path, device=device, in_update=in_update, at_end=expect_a_whole_run) == [0, 1, 2, 3, 2, 3, 4, 5]
 
 
+def test_the_first_checkpoint_is_waited_for_as_a_lost_learner_has_no_other_to_go_back_to(tmp_path: Path) -> None:
+    async def loop() -> None:
+        here = InThisProcess(CPU)
+        async with run_of(tmp_path, here) as run:
+            learner = here.running["learner"]
+            for step in (0, 2):
+                run.state.step = step
+                learner.busy_until.clear()
+                saving = asyncio.create_task(run.save())
+                for _ in range(50):
+                    await asyncio.sleep(0)
+                assert saving.done() == (step > 0), "later ones are written while engines sample"
+                learner.busy_until.set()
+                await saving
+                if step == 0:
+                    assert [found.step for found in complete_checkpoints(run.folder.checkpoints)] == [0]
+
+    asyncio.run(loop())
+
+
 def test_a_learner_that_died_with_an_engine_while_sampling_rewinds_the_run(tmp_path: Path) -> None:
     """One node had both; only the engine was asked, and the learner had not been updated."""
     fall = ActorLost("engine 1.finished: the process died")
