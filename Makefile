@@ -208,7 +208,7 @@ model: venv
 	@$(PY) -m rl.prepare smollm2 --output $(MODEL)
 
 .PHONY: demo
-demo: model  ## INT4 reinforcement learning of SmolLM2-135M-Instruct (about 7 minutes on 2 quiet cores)
+demo: model  ## INT4 reinforcement learning of SmolLM2-135M-Instruct (3 to 7 minutes on 2 quiet cores)
 	$(PY) -m rl.train configs/smollm2_cpu.toml
 
 .PHONY: tiny

@@ -28,7 +28,7 @@ disturbed."""
 EPILOG = """\
 examples:
   k2rl export runs/smollm2_cpu                               the newest checkpoint, into runs/smollm2_cpu/export_step_20
-  k2rl export runs/smollm2_cpu --step 10 --output /tmp/ten   another one, elsewhere
+  k2rl export runs/tiny_cpu --step 50 --output /tmp/fifty    another one, elsewhere
   k2rl export runs/smollm2_cpu --bf16                        not rounded, into runs/smollm2_cpu/export_bf16_step_20
   python -m vllm.entrypoints.openai.api_server --model runs/smollm2_cpu/export_step_20 --enforce-eager
 

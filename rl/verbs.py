@@ -67,7 +67,7 @@ VERBS: Mapping[str, Verb] = {
     "export": Verb(
         module="rl.export",
         help="a checkpoint's weights as a folder that vLLM and transformers open, INT4 or BF16",
-        example="k2rl export runs/smollm2_cpu --step 10",
+        example="k2rl export runs/tiny_cpu --step 50",
     ),
     "replay": Verb(
         module="rl.replay",

@@ -2,8 +2,9 @@
 
 Workers take whole files (`--dist=loadfile`) in the order of collection, so files that mostly wait for processes of
 their own go first and the many short ones fill what is left. Each worker has its own folder for temporary files: tests
-of the sandbox look at what is left there, and must not see their neighbours'. Torch computes on one thread in unit
-tests, where matrices are small and several workers run; elsewhere it keeps what the machine has.
+of the sandbox look at what is left there, and must not see their neighbours'. A worker computes on its share of the
+cores, one thread at least: threads that wait for each other while another worker has the core cost more than they give.
+Unit tests have one thread, as their matrices are small. Actors of a run have what its config says.
 """
 
 from __future__ import annotations
@@ -48,8 +49,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Give each worker a folder of its own below the one that temporary files go to."""
     os.environ.setdefault("RAY_TMPDIR", "/tmp")  # paths of Ray's sockets do not fit below a long TMPDIR
-    os.environ.setdefault("GOMP_SPINCOUNT", "20000")  # as in a run (rl/actors.py): another test has the core waited for
     if hasattr(config, "workerinput"):
+        os.environ["OMP_NUM_THREADS"] = str(num_threads())
         folder = tempfile.mkdtemp(prefix="w")
         Path(folder).chmod(0o711)  # one tier of the sandbox enters it as another user
         os.environ["TMPDIR"] = tempfile.tempdir = folder
@@ -71,15 +72,15 @@ def rank(item: pytest.Item) -> int:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     torch = sys.modules.get("torch")
     if torch is not None:
-        torch.set_num_threads(1 if item.path.is_relative_to(ROOT / "unit") else num_cores())
+        torch.set_num_threads(1 if item.path.is_relative_to(ROOT / "unit") else num_threads())
     tier = getattr(item, "callspec", None) and item.callspec.params.get("sandbox")  # type: ignore[attr-defined]
     if tier:
         item.user_properties.append((TIER, tier))
 
 
-def num_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0))
+def num_threads() -> int:
+    """Of this worker, or of the only process where there are none."""
+    return max(len(os.sched_getaffinity(0)) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")), 1)
 
 
 @pytest.hookimpl(trylast=True)

@@ -1,4 +1,4 @@
-"""From a judge's name on a command line or in a config to a judge.
+"""From a judge's name on the command line of `reward.calibrate` to a judge.
 
     longer | first | random:SEED          baselines
     human:FILE                            labels of people, looked up

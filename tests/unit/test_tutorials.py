@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -40,10 +39,24 @@ def test_the_config_of_the_tutorial_makes_a_run_with_that_gym(
     assert [gym.gym for gym in config.gyms] == ["my_shop.py"] and config.gyms[0].max_turns == 6
 
 
-def test_the_settings_that_the_data_tutorial_shows_are_settings() -> None:
-    for text in blocks(TUTORIALS / "own_data.md", "toml"):
-        data = tomllib.loads(text)
-        assert set(data) <= {"gyms", "ptx"}
+def test_the_configs_of_the_data_tutorial_lie_over_the_shipped_one(tmp_path: Path) -> None:
+    texts = blocks(TUTORIALS / "own_data.md", "toml")
+    (whole,) = [text for text in texts if "[model]" in text]
+    mine, other = tmp_path / "mine.toml", tmp_path / "other.toml"
+    mine.write_text(whole)
+    for text in texts:
+        other.write_text(text)
+        load_config([ROOT / "configs" / "smollm2_cpu.toml", mine, other])
+    config = load_config([ROOT / "configs" / "smollm2_cpu.toml", mine])
+    assert [gym.name for gym in config.gyms] == ["questions"] and config.ptx.source is not None
+
+
+def test_the_config_for_another_model_lies_over_the_shipped_one(tmp_path: Path) -> None:
+    (text,) = blocks(ROOT / "docs" / "from_trl_verl.md", "toml")
+    file = tmp_path / "qwen.toml"
+    file.write_text(text)
+    config = load_config([ROOT / "configs" / "smollm2_cpu.toml", file])
+    assert [gym.gym for gym in config.gyms] == ["gsm8k"] and config.model.system_prompt is None
 
 
 def test_the_gym_with_a_leak_is_found_out_by_the_audit_and_its_strict_twin_is_clean(
