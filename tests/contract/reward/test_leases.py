@@ -254,28 +254,20 @@ def test_without_gold_turns_an_earlier_episode_is_the_control() -> None:
         }
 
 
-def test_an_environment_that_answers_a_replay_otherwise_is_to_blame(shared: Scorer, others: frozenset[int]) -> None:
-    replies, score = play(
-        shared, ["pid", "well", "well"], before=lambda place: kill_workers(others) if place == 2 else None
-    )
-    assert replies[2] == Reply(is_done=True)
-    assert score.status is Status.VERIFIER_ERROR and REPLAY_DIFFERS in score.flags
-    assert "turn 0 was answered differently when it was replayed" in score.detail
-
-
-def test_where_turns_are_code_what_they_were_answered_stands_and_the_episode_goes_on(
+def test_an_environment_that_answers_a_replay_otherwise_is_to_blame_unless_it_runs_code(
     shared: Scorer, others: frozenset[int]
 ) -> None:
-    """Code may ask the clock; a mask would pay for it."""
-    replies, score = play(
-        shared,
-        ["pid", "well", "a"],
-        TASK,
-        "RunsCode",
-        before=lambda place: kill_workers(others) if place == 2 else None,
-    )
-    assert replies[1:] == answers("pid", "well", "a")[1:]
-    assert (score.status, score.value, score.flags) == (Status.OK, 1.0, {REPLAY_DIFFERS})
+    """Code may ask the clock, and a mask would pay for it: what was answered stands, and the episode goes on."""
+    for gym, status in (("Obedient", Status.VERIFIER_ERROR), ("RunsCode", Status.OK)):
+        replies, score = play(
+            shared, ["pid", "well", "well"], TASK, gym, lambda place: kill_workers(others) if place == 2 else None
+        )
+        assert score.status is status and REPLAY_DIFFERS in score.flags
+        if status is Status.OK:
+            assert replies[2] == answers("pid", "well", "well")[2] and score.value == 1.0
+        else:
+            assert replies[2] == Reply(is_done=True)
+            assert "turn 0 was answered differently when it was replayed" in score.detail
 
 
 def test_a_turn_that_was_answered_and_breaks_when_it_is_replayed_is_not_held_against_the_model(
