@@ -22,13 +22,13 @@ from typing import Any
 from gyms.sandbox.bundle import BOOTSTRAP, bundle
 from gyms.sandbox.forkserver import Launch, Profile, spec_of
 from gyms.sandbox.line import Line, ready
+from gyms.sandbox.patience import START_SECONDS
 from gyms.sandbox.program import Ending, Limits, Run, SandboxError
 from gyms.sandbox.pump import Job, drive
 from gyms.sandbox.view import Interpreter, view
 
 __all__ = ["BubblewrapRunner"]
 
-START_SECONDS = 60.0
 _DEVICES = ("null", "zero", "full", "random", "urandom")
 
 

@@ -27,13 +27,13 @@ from gyms.sandbox import places
 from gyms.sandbox.bundle import BOOTSTRAP, bundle
 from gyms.sandbox.inside.job import remove_folder
 from gyms.sandbox.line import Line, ready
+from gyms.sandbox.patience import START_SECONDS
 from gyms.sandbox.program import Limits, Run, SandboxError
 from gyms.sandbox.pump import Job, drive
 from gyms.sandbox.view import Interpreter
 
 __all__ = ["ForkServer", "Launch", "Profile", "spec_of", "tasks_beside_session"]
 
-START_SECONDS = 60.0
 JOBS_PER_ZYGOTE = 4000
 _serials = itertools.count()
 _ROOM_FOR_NEIGHBOURS = 64
