@@ -13,10 +13,12 @@ from pydantic import BaseModel
 from gyms.code.gym import CodeSettings
 from gyms.code.limits import MAX_LIMITS
 from gyms.episodes.calling import MAX_CALLS_A_TURN
-from gyms.load import MAX_WALL_SECONDS, resolve
+from gyms.load import MAX_WALL_SECONDS, gym_names, resolve
 from gyms.python_tool.gym import PythonToolSettings
 from gyms.sandbox.patience import MAX_STRETCH, START_SECONDS, longest_seconds
 from gyms.sandbox.programs import COMPILE_LIMITS, EXAM_EXTRA_SECONDS
+from gyms.swe.gym import FILE_SECONDS, TURN_SECONDS, WALL_PER_CPU, SweSettings
+from gyms.swe.judge import LIMITS
 
 
 def most(settings: type[BaseModel], field: str) -> float:
@@ -39,7 +41,23 @@ def python() -> float:
     return max(opening + turn, code())
 
 
-LONGEST: dict[str, Callable[[], float]] = {"code": code, "python": python}
+def swe() -> float:
+    """Whichever is longer: a turn, the verdict on what was submitted, the two verdicts before a task is asked.
+
+    A turn ends with a call that began just before its time was over. An edit lists, reads and writes.
+    """
+    opening, file = 3 * START_SECONDS, longest_seconds(WALL_PER_CPU * FILE_SECONDS)
+    call = max(3 * file, longest_seconds(WALL_PER_CPU * most(SweSettings, "cpu_seconds")))
+    turn = max(opening + file, MAX_STRETCH * TURN_SECONDS) + call
+    verdict = opening + 2 * longest_seconds(LIMITS.wall_seconds)
+    return max(turn, 2 * file + verdict, 2 * verdict)
+
+
+LONGEST: dict[str, Callable[[], float]] = {"code": code, "python": python, "swe": swe}
+
+
+def test_every_gym_with_a_sandbox_is_looked_at() -> None:
+    assert {name for name in gym_names() if resolve(name).needs.sandbox} == LONGEST.keys()
 
 
 @pytest.mark.parametrize("name", LONGEST)
