@@ -19,11 +19,15 @@ from typing import Any
 from gyms.sandbox.patience import BACKSTOP_SECONDS, END_SECONDS, MAX_STRETCH
 from gyms.sandbox.program import Ending, Limits, Run, SandboxError
 
-__all__ = ["Job", "drive"]
+__all__ = ["Job", "NeverEnded", "drive"]
 
 _CHUNK = 1 << 16
 _STATUS_BYTES = 1 << 16
 _INCOMING = ("stdout", "stderr", "results", "status")
+
+
+class NeverEnded(SandboxError):
+    """A job did not end when it was killed, however long it was waited for: a second try would wait as long again."""
 
 
 class Job:
@@ -174,7 +178,7 @@ class Job:
 
 
 def drive(jobs: Sequence[Job]) -> None:
-    """Fill and drain until every job has ended, or was ended at its backstop; SandboxError where even that fails."""
+    """Fill and drain until every job has ended, or was ended at its backstop; NeverEnded where even that fails."""
     poller = select.poll()
     registered: dict[int, int] = {}
     owners: dict[int, Job] = {}
@@ -190,7 +194,7 @@ def drive(jobs: Sequence[Job]) -> None:
         now = time.monotonic()
         deadline = min(job.started + job.backstop_seconds for job in waiting)
         if now > deadline + END_SECONDS:
-            raise SandboxError("a job did not end when it was killed")
+            raise NeverEnded("a job did not end when it was killed")
         for fd, _ in poller.poll(1000 * max(0.05, min(1.0, deadline - now))):
             if fd in owners[fd].fds:
                 owners[fd].handle(fd)
