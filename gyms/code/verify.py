@@ -14,7 +14,7 @@ from gyms.api import CaseResult, Status
 from gyms.code.checks import InputTest
 from gyms.code.compare import outputs_match
 from gyms.code.plan import Plan, PytestTest
-from gyms.sandbox.patience import Budget
+from gyms.sandbox.patience import SharedTime
 from gyms.sandbox.program import Ending, Exam, Program, Run, Sandbox, SandboxError
 from gyms.sandbox.results import has_begun, read_last_line, read_results, told
 
@@ -50,7 +50,7 @@ def verify(plan: Plan, source: str, sandbox: Sandbox, max_seconds: float, has_nu
         max_seconds: wall clock of all runs together; no further one is begun after it.
     """
     parts: list[ProgramCheck] = []
-    budget = Budget(max_seconds)
+    shared = SharedTime(max_seconds)
     program = Program(
         source=source,
         language=plan.language,
@@ -60,11 +60,11 @@ def verify(plan: Plan, source: str, sandbox: Sandbox, max_seconds: float, has_nu
         has_numpy=has_numpy,
     )
     if plan.calls:
-        parts.append(_verify_calls(plan, program, sandbox, budget))
+        parts.append(_verify_calls(plan, program, sandbox, shared))
     if plan.inputs:
-        parts.append(_verify_inputs(plan.inputs, program, sandbox, budget))
-    parts += [_verify_exam(exam, program, sandbox, budget) for exam in plan.exams]
-    parts += [_verify_pytest(test, program, sandbox, budget) for test in plan.pytests]
+        parts.append(_verify_inputs(plan.inputs, program, sandbox, shared))
+    parts += [_verify_exam(exam, program, sandbox, shared) for exam in plan.exams]
+    parts += [_verify_pytest(test, program, sandbox, shared) for test in plan.pytests]
     worst = max(parts, key=lambda part: _WEIGHT.get(part.fault, 0))
     cases = tuple(case for part in parts for case in part.cases)
     is_syntax = any(part.is_syntax for part in parts)
@@ -74,10 +74,10 @@ def verify(plan: Plan, source: str, sandbox: Sandbox, max_seconds: float, has_nu
 _WEIGHT = {Status.OK: 0, Status.CRASHED: 1, Status.TIMEOUT: 2, Status.INVALID_ANSWER: 3, Status.BAD_TASK: 4}
 
 
-def _verify_calls(plan: Plan, program: Program, sandbox: Sandbox, budget: Budget) -> ProgramCheck:
+def _verify_calls(plan: Plan, program: Program, sandbox: Sandbox, shared: SharedTime) -> ProgramCheck:
     calls = tuple(test.call for test in plan.calls)
     run = sandbox.run(replace(program, calls=calls))
-    budget.use(run.wall_seconds)
+    shared.use(run.wall_seconds)
     loaded = read_results(run.results, len(calls))
     fault, detail = _fault(run)
     if not loaded.is_loaded and fault is Status.OK:
@@ -107,13 +107,13 @@ def _shown(value: object) -> str:
         return f"a {type(value).__name__}"
 
 
-def _verify_inputs(tests: Sequence[InputTest], program: Program, sandbox: Sandbox, budget: Budget) -> ProgramCheck:
-    if budget.is_spent:
+def _verify_inputs(tests: Sequence[InputTest], program: Program, sandbox: Sandbox, shared: SharedTime) -> ProgramCheck:
+    if shared.is_spent:
         return _not_tried(test.id for test in tests)
 
     def stop(runs: list[Run]) -> bool:
-        budget.use(runs[-1].wall_seconds)
-        return sum(run.ending in _LIMITS for run in runs) >= MAX_LIMITED_RUNS or budget.is_spent
+        shared.use(runs[-1].wall_seconds)
+        return sum(run.ending in _LIMITS for run in runs) >= MAX_LIMITED_RUNS or shared.is_spent
 
     program = replace(program, prelude=(), setup=())  # as `python main.py` runs it
     runs = sandbox.run_all(program, [test.stdin for test in tests], stop)
@@ -153,11 +153,11 @@ def _last_line(stderr: bytes) -> str:
     return lines[-1][:300]
 
 
-def _verify_exam(exam: Exam, program: Program, sandbox: Sandbox, budget: Budget) -> ProgramCheck:
-    if budget.is_spent:
+def _verify_exam(exam: Exam, program: Program, sandbox: Sandbox, shared: SharedTime) -> ProgramCheck:
+    if shared.is_spent:
         return _not_tried(["tests"])
     subject, tests = sandbox.examine(program, exam)
-    budget.use(max(subject.wall_seconds, tests.wall_seconds))
+    shared.use(max(subject.wall_seconds, tests.wall_seconds))
     report, checked = _exam_report(subject, tests)
     if checked is not None:
         return checked
@@ -175,11 +175,11 @@ def _verify_exam(exam: Exam, program: Program, sandbox: Sandbox, budget: Budget)
     return ProgramCheck(cases=cases, fault=Status.OK if all(case.passed for case in cases) else fault, detail=detail)
 
 
-def _verify_pytest(test: PytestTest, program: Program, sandbox: Sandbox, budget: Budget) -> ProgramCheck:
-    if budget.is_spent:
+def _verify_pytest(test: PytestTest, program: Program, sandbox: Sandbox, shared: SharedTime) -> ProgramCheck:
+    if shared.is_spent:
         return _not_tried(test.ids)
     subject, tests = sandbox.examine(program, test.exam)
-    budget.use(max(subject.wall_seconds, tests.wall_seconds))
+    shared.use(max(subject.wall_seconds, tests.wall_seconds))
     report, checked = _exam_report(subject, tests)
     if checked is not None:
         missing = tuple(CaseResult(id=name, passed=False, reason=checked.detail) for name in test.ids)

@@ -13,7 +13,7 @@ import time
 
 from gyms.sandbox.inside.job import MAX_STRETCH
 
-__all__ = ["BACKSTOP_SECONDS", "END_SECONDS", "MAX_STRETCH", "START_SECONDS", "Budget", "longest_seconds"]
+__all__ = ["BACKSTOP_SECONDS", "END_SECONDS", "MAX_STRETCH", "START_SECONDS", "SharedTime", "longest_seconds"]
 
 START_SECONDS = 60.0
 """How long a zygote, a bubblewrap or a session's supervisor gets for each answer while something is started."""
@@ -29,13 +29,13 @@ def longest_seconds(wall_seconds: float) -> float:
     return MAX_STRETCH * wall_seconds + BACKSTOP_SECONDS + END_SECONDS
 
 
-class Budget:
+class SharedTime:
     """Wall clock of several runs together, counted as that of one: without waiting, at most MAX_STRETCH times in all.
 
     Example:
-        budget = Budget(120.0)
-        budget.use(run.wall_seconds)
-        budget.is_spent
+        shared = SharedTime(120.0)
+        shared.use(run.wall_seconds)
+        shared.is_spent
     """
 
     def __init__(self, seconds: float) -> None:

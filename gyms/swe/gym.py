@@ -45,7 +45,7 @@ from gyms.api import (
 from gyms.episodes.calling import MAX_CALLS_A_TURN, Calling
 from gyms.episodes.episode import Unplayable
 from gyms.heldout import is_heldout
-from gyms.sandbox.patience import Budget
+from gyms.sandbox.patience import SharedTime
 from gyms.sandbox.program import Ending, FileRefused, Limits, Run, Sandbox, Session
 from gyms.sandbox.told import shortened, without_addresses
 from gyms.sandbox.view import LIBRARIES
@@ -240,17 +240,17 @@ class _Repair(Calling):
         self._sandbox = sandbox
         self._settings = settings
         self._session: Session | None = None
-        self._budget = Budget(TURN_SECONDS)
+        self._shared = SharedTime(TURN_SECONDS)
         self._score: Score | None = None
 
     def step(self, turn: Turn) -> Reply:
         self._score = None
-        self._budget = Budget(TURN_SECONDS)
+        self._shared = SharedTime(TURN_SECONDS)
         return super().step(turn)
 
     def run(self, call: Call) -> str:
         assert call.arguments is not None
-        if self._budget.is_spent:
+        if self._shared.is_spent:
             return "Error: not run. The calls before it took the time of a turn; call again."
         try:
             told = getattr(self, f"_{call.tool}")(self._opened(), **call.arguments)
@@ -324,7 +324,7 @@ class _Repair(Calling):
             run = session.run(["grep", "-rnIF", "-e", text, "."])
         except ValueError as error:
             return f"Error: {error}"
-        self._budget.use(run.wall_seconds)
+        self._shared.use(run.wall_seconds)
         lines = sorted(_text(run.stdout).splitlines(), key=_place)
         return "\n".join(line.removeprefix("./") for line in lines) or "Nothing was found."
 
@@ -334,7 +334,7 @@ class _Repair(Calling):
             run = session.run(["sh", "-c", f"{_FIRST}exec 2>&1\n{command}"], limits=limits)
         except ValueError as error:
             return f"Error: {error}"
-        self._budget.use(run.wall_seconds)
+        self._shared.use(run.wall_seconds)
         return _shown(run)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gyms.sandbox import patience
-from gyms.sandbox.patience import MAX_STRETCH, Budget, longest_seconds
+from gyms.sandbox.patience import MAX_STRETCH, SharedTime, longest_seconds
 from gyms.sandbox.program import Limits
 from gyms.sandbox.pump import Job
 
@@ -15,20 +15,20 @@ def test_waiting_for_a_core_is_not_counted_and_stretches_the_time_of_all_runs_so
 ) -> None:
     now = 0.0
     monkeypatch.setattr(patience.time, "monotonic", lambda: now)
-    budget = Budget(10.0)
-    budget.use(9.0)
+    shared = SharedTime(10.0)
+    shared.use(9.0)
     now = 10.0 * MAX_STRETCH - 1.0
-    assert not budget.is_spent
+    assert not shared.is_spent
     now += 2.0
-    assert budget.is_spent, "however little of it was the program's own"
+    assert shared.is_spent, "however little of it was the program's own"
 
 
 def test_runs_that_used_the_time_up_themselves_end_it_at_once() -> None:
-    budget = Budget(600.0)
-    budget.use(599.0)
-    assert not budget.is_spent
-    budget.use(2.0)
-    assert budget.is_spent
+    shared = SharedTime(600.0)
+    shared.use(599.0)
+    assert not shared.is_spent
+    shared.use(2.0)
+    assert shared.is_spent
 
 
 def test_no_run_is_waited_for_longer_than_is_said() -> None:
