@@ -215,10 +215,15 @@ class WorkerProcess:
         self._worker_pid = int(reply["pid"])  # said before any code of the gym has run
 
     def _spawn(self, stderr: IO[bytes]) -> None:
-        request_read, request_write = os.pipe()
-        reply_read, reply_write = os.pipe()
-        scratch = tempfile.mkdtemp(prefix="scoring-worker-")
-        try:
+        with contextlib.ExitStack() as on_failure, contextlib.ExitStack() as theirs:
+            scratch = tempfile.mkdtemp(prefix="scoring-worker-")
+            on_failure.callback(shutil.rmtree, scratch)
+            request_read, request_write = os.pipe()
+            theirs.callback(os.close, request_read)
+            on_failure.callback(os.close, request_write)
+            reply_read, reply_write = os.pipe()
+            theirs.callback(os.close, reply_write)
+            on_failure.callback(os.close, reply_read)
             self._process = subprocess.Popen(
                 [
                     *(sys.executable, "-P", "-m", "reward.worker"),
@@ -235,14 +240,7 @@ class WorkerProcess:
                     "PYTHONHASHSEED": "0",  # the order of a set must not differ between two workers
                 },
             )
-        except OSError:
-            os.close(request_write)
-            os.close(reply_read)
-            shutil.rmtree(scratch)
-            raise
-        finally:
-            os.close(request_read)
-            os.close(reply_write)
+            on_failure.pop_all()
         os.set_blocking(request_write, False)
         os.set_blocking(reply_read, False)
         self._request_fd, self._reply_fd, self._scratch = request_write, reply_read, scratch

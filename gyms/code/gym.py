@@ -77,7 +77,8 @@ class CodeSettings(RowSettings):
     """True: programs may import numpy, as in the harnesses of LiveCodeBench and EvalPlus, where the sandbox's tier can
     show it (not `landlock`). Those of tasks whose tests import it may in any case."""
     total_seconds: float = Field(default=120.0, gt=0.0, le=120.0)
-    """Wall clock of all runs of one response; inputs after it are not tried, and failed."""
+    """Wall clock of all runs of one response, in seconds, counted as that of one; tests after it are not tried, and
+    failed."""
     suffix: str = "\n\nAnswer with one code block that holds the whole program."
     """Appended to every prompt."""
 
@@ -102,7 +103,7 @@ class Code(RowGym):
         ),
     )  # fmt: skip
     file_setting, share_setting = "path", "heldout_fraction"
-    needs = Needs(wall_seconds=300.0, sandbox=True)
+    needs = Needs(wall_seconds=1100.0, sandbox=True)  # all runs, and the last one, on a busy machine
     components: Mapping[str, str] = {"fraction": "fraction of the tests that passed"}  # type: ignore[misc]
 
     def __init__(self, settings: CodeSettings, services: Services) -> None:

@@ -7,13 +7,14 @@ data, with this process's own operators. A process that ends early has failed th
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from gyms.api import CaseResult, Status
 from gyms.code.checks import InputTest
 from gyms.code.compare import outputs_match
 from gyms.code.plan import Plan, PytestTest
+from gyms.sandbox.patience import SharedTime
 from gyms.sandbox.program import Ending, Exam, Program, Run, Sandbox, SandboxError
 from gyms.sandbox.results import has_begun, read_last_line, read_results, told
 
@@ -43,8 +44,13 @@ class ProgramCheck:
 
 
 def verify(plan: Plan, source: str, sandbox: Sandbox, max_seconds: float, has_numpy: bool = False) -> ProgramCheck:
-    """Run a submission against a plan; SandboxError where the sandbox itself fails."""
+    """Run a submission against a plan; SandboxError where the sandbox itself fails.
+
+    Args:
+        max_seconds: wall clock of all runs together; no further one is begun after it.
+    """
     parts: list[ProgramCheck] = []
+    shared = SharedTime(max_seconds)
     program = Program(
         source=source,
         language=plan.language,
@@ -54,11 +60,11 @@ def verify(plan: Plan, source: str, sandbox: Sandbox, max_seconds: float, has_nu
         has_numpy=has_numpy,
     )
     if plan.calls:
-        parts.append(_verify_calls(plan, program, sandbox))
+        parts.append(_verify_calls(plan, program, sandbox, shared))
     if plan.inputs:
-        parts.append(_verify_inputs(plan.inputs, program, sandbox, max_seconds))
-    parts += [_verify_exam(exam, program, sandbox) for exam in plan.exams]
-    parts += [_verify_pytest(test, program, sandbox) for test in plan.pytests]
+        parts.append(_verify_inputs(plan.inputs, program, sandbox, shared))
+    parts += [_verify_exam(exam, program, sandbox, shared) for exam in plan.exams]
+    parts += [_verify_pytest(test, program, sandbox, shared) for test in plan.pytests]
     worst = max(parts, key=lambda part: _WEIGHT.get(part.fault, 0))
     cases = tuple(case for part in parts for case in part.cases)
     is_syntax = any(part.is_syntax for part in parts)
@@ -68,9 +74,10 @@ def verify(plan: Plan, source: str, sandbox: Sandbox, max_seconds: float, has_nu
 _WEIGHT = {Status.OK: 0, Status.CRASHED: 1, Status.TIMEOUT: 2, Status.INVALID_ANSWER: 3, Status.BAD_TASK: 4}
 
 
-def _verify_calls(plan: Plan, program: Program, sandbox: Sandbox) -> ProgramCheck:
+def _verify_calls(plan: Plan, program: Program, sandbox: Sandbox, shared: SharedTime) -> ProgramCheck:
     calls = tuple(test.call for test in plan.calls)
     run = sandbox.run(replace(program, calls=calls))
+    shared.use(run.wall_seconds)
     loaded = read_results(run.results, len(calls))
     fault, detail = _fault(run)
     if not loaded.is_loaded and fault is Status.OK:
@@ -100,10 +107,13 @@ def _shown(value: object) -> str:
         return f"a {type(value).__name__}"
 
 
-def _verify_inputs(tests: Sequence[InputTest], program: Program, sandbox: Sandbox, max_seconds: float) -> ProgramCheck:
+def _verify_inputs(tests: Sequence[InputTest], program: Program, sandbox: Sandbox, shared: SharedTime) -> ProgramCheck:
+    if shared.is_spent:
+        return _not_tried(test.id for test in tests)
+
     def stop(runs: list[Run]) -> bool:
-        limited = sum(run.ending in _LIMITS for run in runs)
-        return limited >= MAX_LIMITED_RUNS or sum(run.wall_seconds for run in runs) > max_seconds
+        shared.use(runs[-1].wall_seconds)
+        return sum(run.ending in _LIMITS for run in runs) >= MAX_LIMITED_RUNS or shared.is_spent
 
     program = replace(program, prelude=(), setup=())  # as `python main.py` runs it
     runs = sandbox.run_all(program, [test.stdin for test in tests], stop)
@@ -112,11 +122,7 @@ def _verify_inputs(tests: Sequence[InputTest], program: Program, sandbox: Sandbo
         cases = tuple(CaseResult(id=test.id, passed=False, reason=reason) for test in tests)
         return ProgramCheck(cases=cases, fault=Status.INVALID_ANSWER, detail=reason, is_syntax=True)
     cases_found, fault, detail = [], Status.OK, ""
-    for place, test in enumerate(tests):
-        if place >= len(runs):
-            cases_found.append(CaseResult(id=test.id, passed=False, reason="was not tried after earlier failures"))
-            continue
-        run = runs[place]
+    for test, run in zip(tests, runs, strict=False):
         run_fault, reason = _fault(run)
         if run_fault is Status.OK and run.exit_status != 0:
             run_fault, reason = Status.CRASHED, f"exit status {run.exit_status}: {_last_line(run.stderr)}"
@@ -132,7 +138,14 @@ def _verify_inputs(tests: Sequence[InputTest], program: Program, sandbox: Sandbo
         and _last_line(run.stderr).startswith(("SyntaxError", "IndentationError"))
         for run in runs
     )
-    return ProgramCheck(cases=tuple(cases_found), fault=fault, detail=detail, is_syntax=is_syntax)
+    untried = _not_tried(test.id for test in tests[len(runs) :]).cases
+    return ProgramCheck(cases=(*cases_found, *untried), fault=fault, detail=detail, is_syntax=is_syntax)
+
+
+def _not_tried(ids: Iterable[str]) -> ProgramCheck:
+    """Tests behind too many runs that met a limit, or behind the time of all runs."""
+    reason = "was not tried, for earlier ones took too much"
+    return ProgramCheck(cases=tuple(CaseResult(id=one, passed=False, reason=reason) for one in ids))
 
 
 def _last_line(stderr: bytes) -> str:
@@ -140,8 +153,11 @@ def _last_line(stderr: bytes) -> str:
     return lines[-1][:300]
 
 
-def _verify_exam(exam: Exam, program: Program, sandbox: Sandbox) -> ProgramCheck:
+def _verify_exam(exam: Exam, program: Program, sandbox: Sandbox, shared: SharedTime) -> ProgramCheck:
+    if shared.is_spent:
+        return _not_tried(["tests"])
     subject, tests = sandbox.examine(program, exam)
+    shared.use(max(subject.wall_seconds, tests.wall_seconds))
     report, checked = _exam_report(subject, tests)
     if checked is not None:
         return checked
@@ -159,8 +175,11 @@ def _verify_exam(exam: Exam, program: Program, sandbox: Sandbox) -> ProgramCheck
     return ProgramCheck(cases=cases, fault=Status.OK if all(case.passed for case in cases) else fault, detail=detail)
 
 
-def _verify_pytest(test: PytestTest, program: Program, sandbox: Sandbox) -> ProgramCheck:
+def _verify_pytest(test: PytestTest, program: Program, sandbox: Sandbox, shared: SharedTime) -> ProgramCheck:
+    if shared.is_spent:
+        return _not_tried(test.ids)
     subject, tests = sandbox.examine(program, test.exam)
+    shared.use(max(subject.wall_seconds, tests.wall_seconds))
     report, checked = _exam_report(subject, tests)
     if checked is not None:
         missing = tuple(CaseResult(id=name, passed=False, reason=checked.detail) for name in test.ids)

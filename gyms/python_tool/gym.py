@@ -84,7 +84,7 @@ class PythonTool(Environment):
     """Asks the tasks of another gym and offers a Python interpreter whose state lives over calls (docs/gyms.md)."""
 
     Settings = PythonToolSettings
-    needs = Needs(wall_seconds=900.0, sandbox=True)
+    needs = Needs(wall_seconds=1400.0, sandbox=True)  # all calls of a turn, on a busy machine
     max_turns = 100
     settings: PythonToolSettings
     components: Mapping[str, str] = {  # type: ignore[misc]

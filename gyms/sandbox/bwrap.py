@@ -22,13 +22,13 @@ from typing import Any
 from gyms.sandbox.bundle import BOOTSTRAP, bundle
 from gyms.sandbox.forkserver import Launch, Profile, spec_of
 from gyms.sandbox.line import Line, ready
+from gyms.sandbox.patience import START_SECONDS
 from gyms.sandbox.program import Ending, Limits, Run, SandboxError
 from gyms.sandbox.pump import Job, drive
 from gyms.sandbox.view import Interpreter, view
 
 __all__ = ["BubblewrapRunner"]
 
-START_SECONDS = 60.0
 _DEVICES = ("null", "zero", "full", "random", "urandom")
 
 
@@ -111,33 +111,37 @@ class BubblewrapRunner:
         """Start bubblewrap; it, and a handle on its process 1."""
         spec = spec_of(launch, "/tmp", self.profile) | facts
         spec |= {"fds": fds, "profile": self.profile.as_json()}
-        streams = [bundle(), json.dumps(spec).encode()]
-        pipes = [os.pipe() for _ in range(4)]
-        (bundle_end, _), (spec_end, _), (args_end, _), (info_ours, info_theirs) = pipes
-        arguments = [*self._arguments(launch), "--info-fd", str(info_theirs)]
-        streams.append(b"\0".join(argument.encode() for argument in arguments) + b"\0")
-        command = [self._bwrap, "--args", str(args_end), self.interpreter.executable, "-S", "-s", "-P", "-B"]
-        command += ["-X", "utf8", "-c", BOOTSTRAP, str(bundle_end), "once", str(spec_end)]
         user: dict[str, Any] = {}
         if self.profile.uid:
             user = {"user": self.profile.uid, "group": self.profile.uid, "extra_groups": []}
-        try:
-            process: subprocess.Popen[bytes] = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                cwd="/",
-                env={},
-                pass_fds=(*fds, bundle_end, spec_end, args_end, info_theirs),
-                **user,
+        with contextlib.ExitStack() as on_failure, contextlib.ExitStack() as theirs:
+            (bundle_end, bundle_ours), (spec_end, spec_ours), (args_end, args_ours) = (
+                _pipe(theirs, on_failure) for _ in range(3)
             )
-        except OSError as error:
-            raise SandboxError(f"cannot start {self._bwrap}: {error}") from error
-        finally:
-            for theirs in (bundle_end, spec_end, args_end, info_theirs):
-                os.close(theirs)
-        for stream, (_, ours) in reversed(list(zip(streams, pipes, strict=False))):  # bubblewrap's own arguments first
+            info_ours, info_end = _pipe(on_failure, theirs)
+            arguments = [*self._arguments(launch), "--info-fd", str(info_end)]
+            command = [self._bwrap, "--args", str(args_end), self.interpreter.executable, "-S", "-s", "-P", "-B"]
+            command += ["-X", "utf8", "-c", BOOTSTRAP, str(bundle_end), "once", str(spec_end)]
+            streams = {  # bubblewrap's own arguments first
+                args_ours: b"\0".join(argument.encode() for argument in arguments) + b"\0",
+                spec_ours: json.dumps(spec).encode(),
+                bundle_ours: bundle(),
+            }
+            try:
+                process: subprocess.Popen[bytes] = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    cwd="/",
+                    env={},
+                    pass_fds=(*fds, bundle_end, spec_end, args_end, info_end),
+                    **user,
+                )
+            except OSError as error:
+                raise SandboxError(f"cannot start {self._bwrap}: {error}") from error
+            on_failure.pop_all()
+        for ours, stream in streams.items():
             with contextlib.suppress(BrokenPipeError), os.fdopen(ours, "wb") as pipe:
                 pipe.write(stream)
         with os.fdopen(info_ours, "rb") as info:
@@ -162,6 +166,14 @@ class BubblewrapRunner:
             found += ["--dev-bind", f"/dev/{name}", f"/dev/{name}"]
         found += ["--symlink", "/proc/self/fd", "/dev/fd", "--symlink", "/tmp", "/dev/shm"]
         return [*found, "--proc", "/proc", "--size", size, "--tmpfs", "/tmp", "--chdir", "/tmp", "--remount-ro", "/"]
+
+
+def _pipe(readers: contextlib.ExitStack, writers: contextlib.ExitStack) -> tuple[int, int]:
+    """A pipe's two ends, each of them closed by a stack."""
+    read, write = os.pipe()
+    readers.callback(os.close, read)
+    writers.callback(os.close, write)
+    return read, write
 
 
 def _child_pid(info: Any) -> int:

@@ -4,7 +4,7 @@ Three tiers run this way and differ in what a job is wrapped in: `zygote` (names
 `landlock` (Landlock and seccomp, where namespaces are refused) and `insecure` (limits alone).
 
 The zygote is started when it is first needed, again after every few thousand jobs, and again where it died; a run that
-met a dead zygote is tried once more on a new one.
+met a dead zygote is tried once more on a new one. An answer that came too late for whoever asked is passed over.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from gyms.sandbox import places
 from gyms.sandbox.bundle import BOOTSTRAP, bundle
 from gyms.sandbox.inside.job import remove_folder
 from gyms.sandbox.line import Line, ready
+from gyms.sandbox.patience import START_SECONDS
 from gyms.sandbox.program import Limits, Run, SandboxError
-from gyms.sandbox.pump import Job, drive
+from gyms.sandbox.pump import Job, NeverEnded, drive
 from gyms.sandbox.view import Interpreter
 
 __all__ = ["ForkServer", "Launch", "Profile", "spec_of", "tasks_beside_session"]
 
-START_SECONDS = 60.0
 JOBS_PER_ZYGOTE = 4000
 _serials = itertools.count()
 _ROOM_FOR_NEIGHBOURS = 64
@@ -95,6 +95,9 @@ class ForkServer:
                 try:
                     self._ensure()
                     return self._run(launches, linked)
+                except NeverEnded:
+                    self._stop()
+                    raise
                 except (SandboxError, OSError) as error:
                     self._stop()
                     if is_last:
@@ -183,12 +186,14 @@ class ForkServer:
         assert self._control is not None
         serial = next(_serials)
         socket.send_fds(self._control, [json.dumps({"serial": serial, **spec}).encode()], ends)
-        reply, fds = _receive(self._control, START_SECONDS)
-        if reply.get("started") != serial or len(fds) != 1:
+        while True:
+            reply, fds = _receive(self._control, START_SECONDS)
+            if reply.get("started") == serial and len(fds) == 1:
+                return fds[0]
             for fd in fds:
                 os.close(fd)
-            raise SandboxError(f"the zygote answered {reply!r}, expected the start of job {serial}")
-        return fds[0]
+            if reply.get("started", serial) >= serial:  # not the answer to a session that was given up
+                raise SandboxError(f"the zygote answered {reply!r}, expected the start of job {serial}")
 
     def _ensure(self) -> None:
         if self._owner != os.getpid():

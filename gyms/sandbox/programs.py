@@ -22,8 +22,9 @@ from gyms.sandbox.view import LIBRARIES, NUMPY, Interpreter, test_libraries, too
 __all__ = ["ProgramSandbox", "Runner"]
 
 MAX_SOURCE_BYTES = 1 << 20
-_COMPILE_LIMITS = Limits(cpu_seconds=20.0, wall_seconds=60.0, memory_bytes=1 << 30, processes=16, file_bytes=64 << 20)
-_EXAM_EXTRA_SECONDS = 3.0
+COMPILE_LIMITS = Limits(cpu_seconds=20.0, wall_seconds=60.0, memory_bytes=1 << 30, processes=16, file_bytes=64 << 20)
+EXAM_EXTRA_SECONDS = 3.0
+"""What trusted tests get beyond the submission that they call."""
 _ENVIRONMENT = {"PATH": "/usr/bin:/bin", "HOME": "/tmp", "TMPDIR": ".", "LANG": "C.UTF-8"}
 _TOOLS = {"cpp": "g++", "javascript": "node"}
 
@@ -109,8 +110,8 @@ class ProgramSandbox:
         submission = Launch(body={**python_body(program), "mode": "serve"}, limits=program.limits)
         limits = replace(
             program.limits,
-            cpu_seconds=program.limits.cpu_seconds + _EXAM_EXTRA_SECONDS,
-            wall_seconds=program.limits.wall_seconds + _EXAM_EXTRA_SECONDS,
+            cpu_seconds=program.limits.cpu_seconds + EXAM_EXTRA_SECONDS,
+            wall_seconds=program.limits.wall_seconds + EXAM_EXTRA_SECONDS,
             output_bytes=max(1 << 20, program.limits.output_bytes),
         )
         subject, tests = self._runner.run(
@@ -154,7 +155,7 @@ def _compiled(runner: Runner, source: str) -> Run:
         "environment": _ENVIRONMENT,
         "files": {},
     }
-    return runner.run([Launch(body=body, limits=_COMPILE_LIMITS, results_bytes=32 << 20)])[0]
+    return runner.run([Launch(body=body, limits=COMPILE_LIMITS, results_bytes=32 << 20)])[0]
 
 
 def python_body(program: Program) -> dict[str, Any]:

@@ -16,19 +16,18 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gyms.sandbox.inside.job import MAX_STRETCH
+from gyms.sandbox.patience import BACKSTOP_SECONDS, END_SECONDS, MAX_STRETCH
 from gyms.sandbox.program import Ending, Limits, Run, SandboxError
 
-__all__ = ["Job", "drive"]
+__all__ = ["Job", "NeverEnded", "drive"]
 
-_BACKSTOP_SECONDS = 3.0
-"""The job's own init ends it at its wall limit, stretched at most; this much later the host does."""
-_END_SECONDS = 60.0
-"""How long the host then waits. A bomb of forks keeps the cores from whoever kills it, on a busy machine for many
-seconds: that is the program's doing, and must not be taken for a fault of the sandbox."""
 _CHUNK = 1 << 16
 _STATUS_BYTES = 1 << 16
 _INCOMING = ("stdout", "stderr", "results", "status")
+
+
+class NeverEnded(SandboxError):
+    """A job did not end when it was killed, however long it was waited for: a second try would wait as long again."""
 
 
 class Job:
@@ -51,7 +50,7 @@ class Job:
         self._caps = dict.fromkeys(_INCOMING, limits.output_bytes) | {"status": _STATUS_BYTES}
         if results_bytes:
             self._caps["results"] = results_bytes
-        self.backstop_seconds = MAX_STRETCH * limits.wall_seconds + _BACKSTOP_SECONDS
+        self.backstop_seconds = MAX_STRETCH * limits.wall_seconds + BACKSTOP_SECONDS
         """From the start of the job to when the host ends it, should its init not have done so."""
         self.child_ends: list[int] = []
         for content in (body, stdin):
@@ -179,7 +178,7 @@ class Job:
 
 
 def drive(jobs: Sequence[Job]) -> None:
-    """Fill and drain until every job has ended, or was ended at its backstop; SandboxError where even that fails."""
+    """Fill and drain until every job has ended, or was ended at its backstop; NeverEnded where even that fails."""
     poller = select.poll()
     registered: dict[int, int] = {}
     owners: dict[int, Job] = {}
@@ -194,8 +193,8 @@ def drive(jobs: Sequence[Job]) -> None:
             owners = {fd: job for job in waiting for fd in job.fds}
         now = time.monotonic()
         deadline = min(job.started + job.backstop_seconds for job in waiting)
-        if now > deadline + _END_SECONDS:
-            raise SandboxError("a job did not end when it was killed")
+        if now > deadline + END_SECONDS:
+            raise NeverEnded("a job did not end when it was killed")
         for fd, _ in poller.poll(1000 * max(0.05, min(1.0, deadline - now))):
             if fd in owners[fd].fds:
                 owners[fd].handle(fd)

@@ -45,6 +45,7 @@ from gyms.api import (
 from gyms.episodes.calling import MAX_CALLS_A_TURN, Calling
 from gyms.episodes.episode import Unplayable
 from gyms.heldout import is_heldout
+from gyms.sandbox.patience import SharedTime
 from gyms.sandbox.program import Ending, FileRefused, Limits, Run, Sandbox, Session
 from gyms.sandbox.told import shortened, without_addresses
 from gyms.sandbox.view import LIBRARIES
@@ -55,6 +56,12 @@ __all__ = ["TOOLS", "Swe", "SweSettings"]
 
 MAX_LISTED = 200
 """Paths of the snapshot that the prompt lists."""
+TURN_SECONDS = 240.0
+"""Wall clock of the calls of one turn together, counted as that of one: no further call is begun after it."""
+FILE_SECONDS = 20.0
+"""CPU time of reading, writing or searching files, whatever a command may use."""
+WALL_PER_CPU = 3.0
+"""Wall clock of a command, or of a search, for each second of CPU time that it may use."""
 _ASKED = (
     "This repository has a problem. Mend its source files so that the problem is gone and everything else works as "
     "before; changes of tests and settings do not count. End with a turn that calls no tool.\n\n{issue}\n\n"
@@ -112,8 +119,8 @@ class SweSettings(GymSettings):
     """Fraction of the repositories that is held out."""
     split_seed: int = 0
     """Seed of the split; keep it over a project, or held-out problems become train problems."""
-    cpu_seconds: float = Field(default=20.0, gt=0.0, le=300.0)
-    """CPU time of one call, in seconds. Three times as much wall clock, waiting for a core not counted."""
+    cpu_seconds: float = Field(default=20.0, gt=0.0, le=200.0)
+    """CPU time of one command, in seconds. Three times as much wall clock, waiting for a core not counted."""
     memory_mb: int = Field(default=512, ge=64, le=16_384)
     """Memory of one call, in MiB."""
     file_mb: int = Field(default=64, ge=1, le=1024)
@@ -132,7 +139,7 @@ class Swe(Environment):
     """Asks for mended repositories; hidden tests judge them in a second sandbox (docs/gyms.md)."""
 
     Settings = SweSettings
-    needs = Needs(wall_seconds=1800.0, sandbox=True)
+    needs = Needs(wall_seconds=3600.0, sandbox=True)  # a turn, a start or a verdict, on a busy machine
     components: ClassVar[Mapping[str, str]] = {
         "fail_to_pass": "fraction of the tests that failed before and pass now",
         "pass_to_pass": "fraction of the tests that passed before and pass now",
@@ -233,14 +240,18 @@ class _Repair(Calling):
         self._sandbox = sandbox
         self._settings = settings
         self._session: Session | None = None
+        self._shared = SharedTime(TURN_SECONDS)
         self._score: Score | None = None
 
     def step(self, turn: Turn) -> Reply:
         self._score = None
+        self._shared = SharedTime(TURN_SECONDS)
         return super().step(turn)
 
     def run(self, call: Call) -> str:
         assert call.arguments is not None
+        if self._shared.is_spent:
+            return "Error: not run. The calls before it took the time of a turn; call again."
         try:
             told = getattr(self, f"_{call.tool}")(self._opened(), **call.arguments)
         except FileRefused as error:
@@ -270,16 +281,18 @@ class _Repair(Calling):
 
     def _opened(self) -> Session:
         if self._session is None:
-            settings = self._settings
-            limits = Limits(
-                cpu_seconds=settings.cpu_seconds,
-                wall_seconds=3.0 * settings.cpu_seconds,
-                memory_bytes=settings.memory_mb << 20,
-                file_bytes=settings.file_mb << 20,
-            )
             files = {path: text.encode() for path, text in self._instance.files.items()}
-            self._session = self._sandbox.open(files, limits=limits)
+            self._session = self._sandbox.open(files, limits=self._limits(FILE_SECONDS))
         return self._session
+
+    def _limits(self, cpu_seconds: float) -> Limits:
+        settings = self._settings
+        return Limits(
+            cpu_seconds=cpu_seconds,
+            wall_seconds=WALL_PER_CPU * cpu_seconds,
+            memory_bytes=settings.memory_mb << 20,
+            file_bytes=settings.file_mb << 20,
+        )
 
     def _read(self, session: Session, path: str, first: float = 1, last: float | None = None) -> str:
         lines = _text(session.read(path)).splitlines()
@@ -311,14 +324,17 @@ class _Repair(Calling):
             run = session.run(["grep", "-rnIF", "-e", text, "."])
         except ValueError as error:
             return f"Error: {error}"
+        self._shared.use(run.wall_seconds)
         lines = sorted(_text(run.stdout).splitlines(), key=_place)
         return "\n".join(line.removeprefix("./") for line in lines) or "Nothing was found."
 
     def _run(self, session: Session, command: str) -> str:
+        limits = self._limits(self._settings.cpu_seconds)
         try:
-            run = session.run(["sh", "-c", f"{_FIRST}exec 2>&1\n{command}"])
+            run = session.run(["sh", "-c", f"{_FIRST}exec 2>&1\n{command}"], limits=limits)
         except ValueError as error:
             return f"Error: {error}"
+        self._shared.use(run.wall_seconds)
         return _shown(run)
 
 

@@ -12,8 +12,8 @@ from gyms.api import Call, Episode, Reply, Score, Services, Status, Task, Turn
 from gyms.episodes.calling import MAX_CALLS_A_TURN
 from gyms.load import GymSpec, load_gym
 from gyms.mixture import check_disjoint
-from gyms.sandbox import Sandbox
-from gyms.swe.gym import Swe, what_is_wrong
+from gyms.sandbox import Ending, Limits, Run, Sandbox
+from gyms.swe.gym import Swe, SweSettings, _Repair, what_is_wrong
 from gyms.swe.instances import built_in, published
 from gyms.swe.judge import Verdict, is_source, judge, submitted
 from gyms.testing import check_gym
@@ -147,6 +147,28 @@ def test_what_goes_wrong_is_told_to_the_model(episode: Episode) -> None:
     assert answers[5].startswith("Error: ") and answers[6] == "(no such lines; the file has 0)"
     many = said(episode.step(calls(*[("run", {"command": "true"})] * (MAX_CALLS_A_TURN + 1))))
     assert many[-1].startswith("Error: not run.") and many[-2] == "(no output)"
+
+
+class Asleep:
+    """A sandbox, and its session, whose commands all sleep past their limit."""
+
+    def open(self, files: object, *, limits: Limits) -> Asleep:
+        return self
+
+    def run(self, argv: object, *, limits: Limits) -> Run:
+        return Run(ending=Ending.WALL_LIMIT, exit_status=-9, wall_seconds=limits.wall_seconds)
+
+
+@pytest.mark.parametrize(("cpu_seconds", "num_run"), [(200.0, 1), (30.0, 3), (1.0, MAX_CALLS_A_TURN)])
+def test_calls_behind_the_time_of_a_turn_are_not_run_and_the_next_turn_has_its_own(
+    cpu_seconds: float, num_run: int
+) -> None:
+    episode = _Repair(INSTANCE, Asleep(), SweSettings(cpu_seconds=cpu_seconds))  # type: ignore[arg-type]
+    turn = calls(*[("run", {"command": "sleep 2000"})] * MAX_CALLS_A_TURN)
+    for _ in range(2):
+        told = said(episode.step(turn))
+        assert all(answer.startswith("Error: it took longer than a call may") for answer in told[:num_run])
+        assert all(answer.startswith("Error: not run. The calls before it took") for answer in told[num_run:])
 
 
 PLANTED = {

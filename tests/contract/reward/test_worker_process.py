@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import pickle
+import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
+
+import pytest
 
 from gyms.api import Task, message
 from gyms.load import GymSpec
@@ -57,3 +61,19 @@ def test_a_worker_outlives_the_thread_that_started_it(nothing_left: None) -> Non
         assert children() - before == {keeper}
     finally:
         worker.kill()
+
+
+@pytest.mark.parametrize("lacking", ["room for its folder", "its interpreter"])
+def test_a_worker_that_cannot_be_started_leaves_no_descriptor_and_no_folder(
+    lacking: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = WorkerProcess(GymSpec(name="obedient", reference=f"{FILE}:Obedient"), start_seconds=120.0)
+    if lacking == "its interpreter":
+        monkeypatch.setattr(sys, "executable", str(tmp_path / "nowhere"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path if lacking == "its interpreter" else tmp_path / "nowhere"))
+    with Path("/dev/null").open("rb") as stderr:
+        num_fds = len(list(Path("/proc/self/fd").iterdir()))
+        with pytest.raises(FileNotFoundError, match="nowhere"):
+            worker._spawn(stderr)
+        assert len(list(Path("/proc/self/fd").iterdir())) == num_fds
+    assert not list(tmp_path.iterdir())

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from gyms.sandbox.program import Ending, Limits, SandboxError
-from gyms.sandbox.pump import Job, drive
+from gyms.sandbox.program import Ending, Limits
+from gyms.sandbox.pump import Job, NeverEnded, drive
 
 
 @pytest.fixture
@@ -35,5 +35,5 @@ def test_a_job_that_takes_the_cores_from_whoever_kills_it_was_ended_at_its_limit
 def test_a_job_that_no_signal_ends_is_a_fault(job: Job) -> None:
     job.killer = lambda: None
     job.started = time.monotonic() - job.backstop_seconds - 1000.0
-    with pytest.raises(SandboxError, match="did not end when it was killed"):
+    with pytest.raises(NeverEnded, match="did not end when it was killed"):
         drive([job])
