@@ -125,7 +125,8 @@ class Trial(NamedTuple):
 
 
 def control_of(pool: WorkerPool, worker: WorkerProcess, gym: str, trials: Sequence[Trial]) -> Control | None:
-    """What the first trial tells that there is a sample for, or None without any; the worker goes back to its pool.
+    """What the first trial tells that there is a sample for, or None without any; the worker goes back to its pool,
+    which keeps it where it has no other.
 
     Raises:
         Stopped: the caller gave up.
@@ -145,7 +146,7 @@ def control_of(pool: WorkerPool, worker: WorkerProcess, gym: str, trials: Sequen
         _log.info("gym %r: its control sample fails too: %s", gym, error)
         return Control(works=False, told=f"{what} fails too: {error}"[:500])
     finally:
-        pool.put_back(worker)
+        pool.put_back(worker, is_spare=True)
 
 
 def _told_by(gym: str, what: str, scores: Sequence[Score], wanted: float | None) -> Control:

@@ -41,13 +41,20 @@ class WorkerPool:
             self._taken.add(worker)
         return worker
 
-    def put_back(self, worker: WorkerProcess) -> None:
-        """Rest it for the next request."""
+    def put_back(self, worker: WorkerProcess, *, is_spare: bool = False) -> None:
+        """Rest it for the next request.
+
+        Args:
+            is_spare: end it where another one of its gym runs and is at rest.
+        """
         with self._lock:
             self._taken.discard(worker)
-            self._idle.append(worker)
-            surplus = self._idle[: -self._max_idle]
-            del self._idle[: len(surplus)]
+            if is_spare and any(one.spec is worker.spec and one.is_running for one in self._idle):
+                surplus = [worker]
+            else:
+                self._idle.append(worker)
+                surplus = self._idle[: -self._max_idle]
+                del self._idle[: len(surplus)]
         for old in surplus:
             old.retire()
 

@@ -179,6 +179,11 @@ class WorkerProcess:
         self._is_built = self._has_episodes = False
         self._num_served = 0
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started, and not killed since."""
+        return self._process is not None
+
     def has_died(self) -> bool:
         """Whether it was started and has ended since, without being asked to."""
         if self._process is None:

@@ -14,8 +14,9 @@ from tests.integration.sandbox.traces import Watch, own_temporary_folder, wait_f
 
 
 @pytest.fixture(scope="module")
-def folder() -> Iterator[Path]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Where the sandboxes of a module, and those alone, keep their files."""
+    tmp_path_factory.getbasetemp()  # not within: files that follow use it too
     with own_temporary_folder() as path:
         yield path
 
