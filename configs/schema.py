@@ -206,6 +206,12 @@ class Config(Section):
                 f"rollout.prompts.max_refills = {self.rollout.prompts.max_refills} draws others in the place of groups "
                 "without spread, but learner.drop_zero_spread = false learns from those groups; remove one"
             )
+        if self.rollout.prompts.max_refills and self.learner.advantage:
+            raise ValueError(
+                f"rollout.prompts.max_refills = {self.rollout.prompts.max_refills} draws others in the place of groups "
+                f"whose rewards are equal, but learner.advantage = {self.learner.advantage!r} may learn from those; "
+                "remove one"
+            )
         return self
 
     @model_validator(mode="after")

@@ -12,12 +12,15 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-__all__ = ["Baseline", "GroupAdvantages", "group_advantages"]
+__all__ = ["MIN_SPREAD", "Baseline", "GroupAdvantages", "group_advantages"]
 
 Baseline = Literal["mean", "leave_one_out", "log_mean_exp"]
 """`mean`: of all siblings, itself included (Kimi K1.5/K2, GRPO). `leave_one_out`: of the others (RLOO, arXiv
 2402.14740). `log_mean_exp`: tau log mean_j exp(r_j / tau), of which the mean is the limit for large tau (K1.5, 2.3.2).
 """
+
+MIN_SPREAD = 1e-9
+"""Rewards that differ by no more are equal: gyms add up parts in floats, and .1 + .2 is not .3."""
 
 
 class GroupAdvantages(NamedTuple):
@@ -59,7 +62,7 @@ def group_advantages(
     num_P1 = np.maximum(kept_PK.sum(axis=1, keepdims=True), 1)
     highest_P = np.where(kept_PK, rewards_PK, -np.inf).max(axis=1)
     lowest_P = np.where(kept_PK, rewards_PK, np.inf).min(axis=1)
-    has_spread_P = highest_P > lowest_P
+    has_spread_P = highest_P - lowest_P > MIN_SPREAD
     centred_PK = np.where(kept_PK, rewards_PK - rewards_PK.sum(axis=1, keepdims=True) / num_P1, 0.0)
     match baseline:
         case "mean":
@@ -75,4 +78,5 @@ def group_advantages(
     if scale_by_std:
         std_P1 = np.sqrt(np.square(centred_PK).sum(axis=1, keepdims=True) / np.maximum(num_P1 - 1, 1))
         advantages_PK = advantages_PK / np.where(has_spread_P[:, None], std_P1, 1.0)
+    advantages_PK = np.where(has_spread_P[:, None], advantages_PK, 0.0)
     return GroupAdvantages(advantages_PK, kept_PK, has_spread_P)

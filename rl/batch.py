@@ -183,7 +183,14 @@ def learning_batch(
             minibatch_of[p] = index
         counted = [(int(p), int(k)) for p in sorted(chosen) for k in np.flatnonzero(advantages.is_counted_PK[p])]
         found |= {p * num_samples + k: float(advantages.advantages_PK[p, k]) for p, k in counted}
-        learned = [(p, k) for p, k in counted if advantages.has_spread_P[p] or not drop_zero_spread]
+        num_tokens = {
+            (p, k): sum(_loss_mask(groups[p].samples[k].sample.segments, learned_version)) for p, k in counted
+        }
+        learned = [
+            (p, k)
+            for p, k in counted
+            if num_tokens[p, k] and (advantages.has_spread_P[p] or not drop_zero_spread)  # all of it may be stale
+        ]
         minibatches.append(
             Minibatch(
                 index=index,
@@ -200,9 +207,7 @@ def learning_batch(
                     )
                 ),
                 num_samples=len(counted),
-                num_tokens=sum(
-                    sum(_loss_mask(groups[p].samples[k].sample.segments, learned_version)) for p, k in counted
-                ),
+                num_tokens=sum(num_tokens.values()),
             )
         )
     return LearningBatch(

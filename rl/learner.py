@@ -307,7 +307,7 @@ class Learner:
         apart = ReferenceKL(torch.zeros(()), torch.zeros(()))
         if reference_NT is not None:
             apart = reference_kl(
-                logprobs_NT, reference_NT, mask_NT, estimator=s.reference_estimator, num_tokens=whole.num_tokens
+                logprobs_NT, reference_NT, mask_NT, estimator=s.reference_estimator, num_tokens=num_learned
             )
         router_aux = torch.zeros(())
         if self.routing is not None and load_LE is not None:

@@ -44,13 +44,13 @@ class ReferenceKL(NamedTuple):
 def reference_kl(
     logprobs_NT: Tensor, reference_NT: Tensor, mask_NT: Tensor, *, estimator: Estimator, num_tokens: int
 ) -> ReferenceKL:
-    """The divergence from the reference, as a part of the minibatch's mean over tokens.
+    """The divergence from the reference, as a part of the minibatch's mean over the tokens that are learned from.
 
     Args:
         logprobs_NT: [N, T] log pi_theta, with gradient.
         reference_NT: [N, T] log pi_ref, without.
         mask_NT: [N, T] 1 for tokens that are learned from.
-        num_tokens: of the whole minibatch.
+        num_tokens: that are learned from in the whole minibatch.
     """
     mask_NT = mask_NT.to(logprobs_NT.dtype)
     log_ratio_NT = (reference_NT - logprobs_NT) * mask_NT

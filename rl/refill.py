@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gyms.mixture import Draw
+from rl.advantage import MIN_SPREAD
 from rl.batch import Group
 from rl.collect import Collected, Policy, ScoresResponses, collect
 from rl.partial import PartialGroup
@@ -40,7 +41,8 @@ class Refill:
 
 def has_spread(group: Group) -> bool:
     """The rewards of its unmasked samples are not all equal."""
-    return len({s.reward.total for s in group.samples if not s.reward.is_masked}) > 1
+    rewards = [s.reward.total for s in group.samples if not s.reward.is_masked]
+    return bool(rewards) and max(rewards) - min(rewards) > MIN_SPREAD
 
 
 async def collect_filled(

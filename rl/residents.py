@@ -4,8 +4,10 @@
     the learner's turn   engines sleep -> learner onloads
 
 An engine that slept has forgotten its weights and holds garbage where they were, so the hand-over in the middle is
-never left out, whichever version it served before. What each process holds is noted when it has answered, one by one:
-after a fault, those that live are taken from where they are, and one that was started anew has its memory.
+never left out, whichever version it served before. What each process holds is noted one by one: after a fault, those
+that live are taken from where they are, and one that was started anew has its memory. A Ctrl-C while the engines' turn
+begins leaves this in the middle of a call, which the process goes on with: so what it was asked for is noted before it
+answers, and taken back only where it fails.
 """
 
 from __future__ import annotations
@@ -36,8 +38,12 @@ class Residents:
     async def learner_leaves(self, learner: Process | None) -> None:
         """The devices are free for engines, also for those that are yet to be started."""
         if self._is_tight and learner is not None and learner not in self._offloaded:
-            await learner.ask("offload", setting="swap_seconds")
             self._offloaded.add(learner)
+            try:
+                await learner.ask("offload", setting="swap_seconds")
+            except Exception:
+                self._offloaded.discard(learner)
+                raise
 
     async def engines_return(self, engines: Sequence[Process]) -> bool:
         """Engines have memory for weights.
@@ -62,9 +68,14 @@ class Residents:
             self._offloaded.discard(learner)
 
     async def _wake_weights(self, engine: Process) -> None:
-        await engine.ask("wake", "weights", setting="swap_seconds")
         self._asleep.discard(engine)
         self._half_awake.add(engine)
+        try:
+            await engine.ask("wake", "weights", setting="swap_seconds")
+        except Exception:
+            self._half_awake.discard(engine)
+            self._asleep.add(engine)
+            raise
 
     async def _wake_kv_cache(self, engine: Process) -> None:
         await engine.ask("wake", "kv_cache", setting="swap_seconds")

@@ -126,6 +126,10 @@ class Here:
         self.busy_until.set()
 
     async def ask(self, method: str, *args: Any, setting: str, **kwargs: Any) -> Any:
+        """Who asked may be cancelled; the process does what it was asked all the same."""
+        return await asyncio.shield(self._do(method, *args, **kwargs))
+
+    async def _do(self, method: str, *args: Any, **kwargs: Any) -> Any:
         await asyncio.sleep(0)
         await self.busy_until.wait()
         if self.fault is not None:

@@ -88,6 +88,8 @@ def test_an_engine_that_has_not_begun_when_the_user_stops_is_stopped_and_those_t
         turn = asyncio.create_task(generate(cluster, 0))
         while [here.running[f"engine {i}"].inside.folder for i in (0, 2)] != [tmp_path / "int4"] * 2:
             await asyncio.sleep(0)
+        for _ in range(20):  # who asked them hears of it
+            await asyncio.sleep(0)
         turn.cancel()
         with pytest.raises(asyncio.CancelledError):
             await turn

@@ -53,9 +53,11 @@ def mine(tmp_path, monkeypatch) -> str:
     return name
 
 
-def config_of(**learner) -> Config:
+def config_of(*, rollout: dict | None = None, **learner) -> Config:
     gyms = ({"name": "sums", "gym": "arithmetic"},)
-    return Config.model_validate({"model": {"source": "tiny"}, "gyms": gyms, "learner": learner})
+    return Config.model_validate(
+        {"model": {"source": "tiny"}, "gyms": gyms, "learner": learner, "rollout": rollout or {}}
+    )
 
 
 def test_it_is_found_as_module_and_function_and_by_the_name_that_a_package_offers(mine):
@@ -63,6 +65,11 @@ def test_it_is_found_as_module_and_function_and_by_the_name_that_a_package_offer
         assert LearnerConfig(advantage=name).advantage == name
         check_objective(config_of(advantage=name, max_microbatch_tokens=4096))
         assert advantage_of(name).__name__ == "as_kimi"
+
+
+def test_groups_that_it_may_learn_from_are_not_replaced_by_others(mine):
+    with pytest.raises(ValueError, match=rf"max_refills = 4 .* learner\.advantage = '{mine}:as_kimi' may learn"):
+        config_of(advantage=f"{mine}:as_kimi", rollout={"prompts": {"max_refills": 4}})
 
 
 def test_what_kimi_does_can_be_said_from_outside(mine, group, scored):

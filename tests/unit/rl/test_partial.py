@@ -195,7 +195,7 @@ def test_the_loss_of_a_sample_that_spans_three_versions_is_that_of_the_hand():
     old = torch.tensor([sample.engine_logprobs])
     for stale, learned in (("learn", 7), ("mask", 1)):
         (minibatch,) = batch_of_last_step(stale_tokens=stale).minibatches
-        sample = minibatch.samples[1]
+        (sample,) = [one for one in minibatch.samples if one.number == 1]
         assert sum(sample.loss_mask) == learned
         result = k2_seq(
             LossInputs(
@@ -212,6 +212,15 @@ def test_the_loss_of_a_sample_that_spans_three_versions_is_that_of_the_hand():
 def test_masked_stale_tokens_are_out_of_the_denominators_too():
     assert batch_of_last_step().minibatches[0].num_tokens == 2 + 7 + 3 + 8
     assert batch_of_last_step(stale_tokens="mask").minibatches[0].num_tokens == 1 + 2
+
+
+def test_a_sample_all_of_whose_tokens_are_stale_is_counted_and_not_learned_from():
+    """A minibatch of such samples alone would divide by no token."""
+    (minibatch,) = batch_of_last_step(stale_tokens="mask").minibatches
+    assert [sample.number for sample in minibatch.samples] == [1, 3] and minibatch.num_samples == 4
+    for number, counted in ((1, 1), (3, 2)):
+        (sample,) = [one for one in minibatch.samples if one.number == number]
+        assert sum(sample.loss_mask) == counted
 
 
 def test_the_gap_is_measured_on_tokens_of_the_served_weights_alone():

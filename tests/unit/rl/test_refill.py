@@ -119,3 +119,10 @@ def test_refills_and_learning_from_groups_without_spread_exclude_each_other():
     given = ('model={source="tiny"}', 'gyms=[{name="arithmetic"}]', "learner.max_microbatch_tokens=4096")
     with pytest.raises(ConfigError, match=r"rollout.prompts.max_refills = 4 .* learner.drop_zero_spread"):
         load_config([], (*given, "rollout.prompts.max_refills=4", "learner.drop_zero_spread=false"))
+
+
+def test_rewards_that_differ_by_the_rounding_of_a_sum_have_no_spread(group):
+    equal, other = group(0, 0.1 + 0.2, 0.3), group(1, 0.3, 0.3 + 1e-6)
+    assert 0.1 + 0.2 != 0.3 and not has_spread(equal) and has_spread(other)
+    batch = learning_batch([equal, other], step=0, seed=0, num_minibatches=1, drop_zero_spread=True, scale_by_std=True)
+    assert {sample.group for minibatch in batch.minibatches for sample in minibatch.samples} == {1}

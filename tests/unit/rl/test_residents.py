@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,30 @@ def test_an_engine_that_is_started_anew_starts_on_a_device_that_the_learner_has_
         assert not await cluster.start_anew()
         await generate(cluster, 0)
         assert here.versions() == [0] * NUM_ENGINES
+
+    on_a_cluster(tmp_path, work, device=CUDA)
+
+
+@pytest.mark.parametrize("busy", ["learner", "engine 1"])
+def test_who_stops_a_run_while_memory_changes_hands_saves_a_learner_that_has_its_own(tmp_path: Path, busy: str) -> None:
+    """The process does to its end what it was asked, though nobody waits for it any more."""
+
+    async def work(cluster: Cluster, here: InThisProcess) -> None:
+        await generate(cluster, 0)
+        async with cluster.learning() as learner:
+            weights = await learner.publish(1)
+        here.running[busy].busy_until.clear()
+        going = asyncio.create_task(turn(cluster, here, "generate", weights))
+        for _ in range(100):
+            await asyncio.sleep(0)
+        going.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await going
+        here.running[busy].busy_until.set()
+        async with asyncio.timeout(60), cluster.keeping() as learner:
+            await learner.save(tmp_path)
+        assert {here.running[name].inside.state for name in ENGINES} == {EngineState.ASLEEP}
+        await turn(cluster, here, "generate", weights)
 
     on_a_cluster(tmp_path, work, device=CUDA)
 
