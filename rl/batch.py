@@ -183,14 +183,9 @@ def learning_batch(
             minibatch_of[p] = index
         counted = [(int(p), int(k)) for p in sorted(chosen) for k in np.flatnonzero(advantages.is_counted_PK[p])]
         found |= {p * num_samples + k: float(advantages.advantages_PK[p, k]) for p, k in counted}
-        num_tokens = {
-            (p, k): sum(_loss_mask(groups[p].samples[k].sample.segments, learned_version)) for p, k in counted
-        }
-        learned = [
-            (p, k)
-            for p, k in counted
-            if num_tokens[p, k] and (advantages.has_spread_P[p] or not drop_zero_spread)  # all of it may be stale
-        ]
+        masks = {(p, k): _loss_mask(groups[p].samples[k].sample.segments, learned_version) for p, k in counted}
+        spread = [(p, k) for p, k in counted if advantages.has_spread_P[p] or not drop_zero_spread]
+        learned = [(p, k) for p, k in spread if any(masks[p, k])]  # where stale tokens are left out, there may be none
         minibatches.append(
             Minibatch(
                 index=index,
@@ -207,7 +202,7 @@ def learning_batch(
                     )
                 ),
                 num_samples=len(counted),
-                num_tokens=sum(num_tokens.values()),
+                num_tokens=sum(map(sum, masks.values())),
             )
         )
     return LearningBatch(

@@ -215,8 +215,10 @@ class Learner:
         use_ptx = bool(ptx) and coef > 0
         ptx_loss = self._backward_ptx(ptx, coef=coef) if use_ptx else 0.0
         qk_max_logit = None if self.qk_clip is None else self.qk_clip.max_logit()
-        grad_norm, update_size = self._optimizer_step(lr) if minibatch.samples or use_ptx else (0.0, 0.0)
-        self.kept.updated()
+        grad_norm, update_size = 0.0, 0.0
+        if minibatch.samples or use_ptx:
+            grad_norm, update_size = self._optimizer_step(lr)
+            self.kept.updated()
         count = len(minibatch.samples) if objective(self.settings.loss).counts_samples else num_tokens
         total = Sums(*self.ranks.add_up(sums(parts)))
         old_logprobs = {
@@ -424,7 +426,7 @@ class Learner:
             tensors_in(
                 [
                     *self.masters.images().values(), *self.model.buffers(),
-                    self.masters.parameters, self.masters.packed, self.optimizer.state_dict(), self.kept.tensors(),
+                    self.masters.tensors(), self.optimizer.state_dict(), self.kept.tensors(),
                 ]
             )
         )  # fmt: skip

@@ -23,7 +23,7 @@ Shape letters: O out, I in, R rank.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -98,6 +98,10 @@ class LoraMasters(Masters):
                     self.packed[name] = quantize_packed(master, self.scheme.group_size, values=view, out=known)
                 else:
                     view.copy_(master.to(torch.bfloat16))
+
+    def tensors(self) -> list[Mapping[str, object]]:
+        """As of `Masters`, and the base."""
+        return [*super().tensors(), self._base]
 
     def merged(self, name: str) -> Tensor:
         """[O, I] fp32: the matrix of this checkpoint name before it is quantised, base and product."""

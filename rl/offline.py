@@ -89,7 +89,7 @@ def replay(
         say(f"step {now}, on the way from {checkpoint.folder.name}")
         _do(learner, config, folder, now, logged[now], ptx)
     learner.settings = learner_settings(wanted, learner.settings.model_folder)
-    updates = _do(learner, wanted, folder, step, logged[step], ptx, keeps_lr=wanted == config)
+    updates = _do(learner, wanted, folder, step, logged[step], ptx, keeps_schedules=wanted == config)
     return Replay(
         step=step,
         checkpoint=checkpoint.folder,
@@ -161,27 +161,37 @@ def _curated(config: Config, folder: RunFolder, golds: Replayed) -> Curated | No
 
 def _do(
     learner: Learner, config: Config, folder: RunFolder, step: int, logged: dict[str, Any], ptx: Curated | None, *,
-    keeps_lr: bool = True,
+    keeps_schedules: bool = True,
 ) -> list[UpdateMetrics]:  # fmt: skip
     """All updates of a step, on as many threads as its row of metrics.jsonl says (older rows do not).
 
     Args:
-        keeps_lr: the row's learning rate counts where the config has another: the run's length may have changed.
+        keeps_schedules: the row's learning rate and PTX weight count where the config has others: the run's length may
+            have changed.
     """
     if num_threads := logged.get("learner/num_threads"):
         torch.set_num_threads(num_threads)
     try:
+        if not folder.rollouts_of(step).is_file():
+            raise ValueError("there is no such file")
         rows = folder.rows(folder.rollouts_of(step))
         version = None
         if config.rollout.stale_tokens == "mask":  # every group has a sibling that ended in this step
             version = max((part["weight_version"] for row in rows for part in row["segments"]), default=None)
-        minibatches = minibatches_of(rows, version=version)
+        minibatches = minibatches_of(rows, num_minibatches=config.learner.num_minibatches, version=version)
     except (ValueError, KeyError) as error:
         raise ValueError(f"step {step} cannot be replayed from {folder.rollouts_of(step)}: {error}") from error
     lr = learning_rate(config, step)
-    if keeps_lr and not math.isclose(lr, logged["learner/learning_rate"], rel_tol=1e-6):
+    if keeps_schedules and not math.isclose(lr, logged["learner/learning_rate"], rel_tol=1e-6):
         lr = logged["learner/learning_rate"]
-    return [
-        learner.update(minibatch, ptx_batch(config, ptx, step=step, minibatch=minibatch.index), lr=lr)
-        for minibatch in minibatches
-    ]
+    updates = []
+    for minibatch in minibatches:
+        curated = ptx_batch(config, ptx, step=step, minibatch=minibatch.index)
+        if (
+            keeps_schedules
+            and curated
+            and not math.isclose(config.ptx.coef * curated.scale, logged["learner/ptx_coef"], rel_tol=1e-6)
+        ):
+            curated.scale = logged["learner/ptx_coef"] / config.ptx.coef
+        updates.append(learner.update(minibatch, curated, lr=lr))
+    return updates

@@ -52,7 +52,8 @@ class Optimizer:
         add_up: Callable[[Sequence[float]], Sequence[float]] | None = None,
     ) -> None:
         self._masters, self._add_up = masters, add_up
-        self._cuts = _muon_matrices(model) if kind == "muon" else {}
+        cuts = _muon_matrices(model) if kind == "muon" else {}
+        self._cuts = {name: parts for name, parts in cuts.items() if name in masters}  # frozen ones have no master
         others = {name: master for name, master in masters.items() if name not in self._cuts}
         self._adamw = torch.optim.AdamW(
             [
@@ -65,7 +66,7 @@ class Optimizer:
             name: [part.of(masters[name]).detach() for part in parts] for name, parts in self._cuts.items()
         }
         self._muon: torch.optim.Muon | None = None
-        if kind == "muon":
+        if self._cuts:
             self._muon = torch.optim.Muon(
                 [matrix for matrices in self._matrices.values() for matrix in matrices],
                 lr=0.0, weight_decay=weight_decay, momentum=momentum, nesterov=False, adjust_lr_fn="match_rms_adamw",

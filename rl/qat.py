@@ -19,7 +19,7 @@ is made once, and neither gradient nor moments are kept for it.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -128,6 +128,10 @@ class Masters:
             parameter.grad = None
 
         return collect
+
+    def tensors(self) -> list[Mapping[str, object]]:
+        """All that it holds beside the model, by name."""
+        return [self.parameters, self.packed]
 
     def images(self) -> dict[str, Tensor]:
         """What the model computes with, by parameter name."""

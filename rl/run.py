@@ -296,7 +296,7 @@ class Run(Recoverable):
     async def export(self) -> None:
         """Write the final INT4 model, and the average of the weights where there is one, which is evaluated too."""
         await self.cluster.export(self.folder.export)
-        if self.config.learner.ema_decay is not None:
+        if self.config.learner.ema_decay is not None and self.folder.export_ema.is_dir():  # none without an update
             async with self.cluster.serving(self.folder.export_ema, quantised=True) as policy:
                 await self.evaluate(policy, "after RL, averaged")
 

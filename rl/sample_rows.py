@@ -108,24 +108,27 @@ def _episode(sample: Sample) -> Row:
     }
 
 
-def minibatches_of(rows: Sequence[Mapping[str, Any]], *, version: int | None = None) -> tuple[Minibatch, ...]:
+def minibatches_of(
+    rows: Sequence[Mapping[str, Any]], *, num_minibatches: int, version: int | None = None
+) -> tuple[Minibatch, ...]:
     """The minibatches that the update of a step saw, log pi_old included, from all rows of the step, in draw order.
 
     Args:
+        num_minibatches: of the step; the last ones may have no rows, and still be updates by curated conversations.
         version: of the weights whose tokens alone were learned from (`rollout.stale_tokens = "mask"`); None: all.
 
     Raises:
         ValueError: the rows do not say what the update made of them.
     """
-    if not rows or any(row.get("minibatch") is None for row in rows):
+    if any(row.get("minibatch") is None for row in rows):
         raise ValueError(
             "its rows do not say what the update made of the samples: the step was not finished, or an older version "
             "wrote them"
         )
     places = {draw: p for p, draw in enumerate(dict.fromkeys(row["draw"] for row in rows))}
-    num_siblings = 1 + max(row["k"] for row in rows)
+    num_siblings = 1 + max((row["k"] for row in rows), default=0)
     found = []
-    for index in range(1 + max(row["minibatch"] for row in rows)):
+    for index in range(num_minibatches):
         counted = [row for row in rows if row["minibatch"] == index and row["advantage"] is not None]
         found.append(
             Minibatch(

@@ -19,7 +19,7 @@ Left out: a rank reads the whole model before it keeps its rows, so a host needs
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -109,6 +109,10 @@ class RankMasters:
                     view.of(self.parameters[line.parameter_name]), self.scheme.group_size,
                     values=view.of(images[line.parameter_name]), out=self.packed.get(line.name),
                 )  # fmt: skip
+
+    def tensors(self) -> list[Mapping[str, object]]:
+        """As of `rl.qat.Masters`."""
+        return [self.parameters, self.packed]
 
     def images(self) -> dict[str, Tensor]:
         """This rank's rows of what the model computes with, by parameter name; nothing is gathered any more."""

@@ -294,7 +294,7 @@ def test_the_loss_falls_on_each_sampled_token_once_whatever_was_rewritten(env):
     old = {p.number: tuple(-p.number - t / 3 for t in range(len(p.token_ids))) for p in minibatch.samples}
     rows = json.loads(json.dumps(sample_rows(5, [group], batch=batch, old_logprobs=old)))
     assert [row["context"] for row in rows] == [None, "room"]
-    (again,) = minibatches_of(rows)
+    (again,) = minibatches_of(rows, num_minibatches=1)
     assert again.samples == tuple(replace(p, old_logprobs=old[p.number]) for p in minibatch.samples)
     assert (again.num_samples, again.num_tokens) == (minibatch.num_samples, minibatch.num_tokens)
 

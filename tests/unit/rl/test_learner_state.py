@@ -86,6 +86,9 @@ def test_the_reference_and_the_average_begin_after_the_warm_up_and_come_back_fro
     assert learner.update(batch, (), lr=1e-2).reference_kl == 0.0
     for name, master in learner.masters.parameters.items():
         torch.testing.assert_close(learner.kept.average.weights[name], (begun[name] + master) / 2)
+    averaged = {name: weights.clone() for name, weights in learner.kept.average.weights.items()}
+    learner.update(Minibatch(index=0, samples=(), num_samples=0, num_tokens=0), (), lr=1e-2)  # no optimiser step
+    assert all(torch.equal(learner.kept.average.weights[name], weights) for name, weights in averaged.items())
     learner.save(tmp_path)
     restored.load(tmp_path)
     found, again = (dataclasses.replace(one.update(batch, (), lr=1e-2), seconds=0.0) for one in (learner, restored))

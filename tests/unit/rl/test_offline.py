@@ -45,7 +45,8 @@ def run(tiny_folder, group, scored, tmp_path_factory) -> Path:
     write_manifest(staging, folder.checkpoints, run={"step": 3}, fingerprint={})
     data = _ptx(config, folder)
     for step in STEPS:
-        groups = [group(step * 4 + p, *_samples(scored, step, p)) for p in range(4)]
+        num_groups = 1 if step == STEPS[1] else 4  # the second minibatch of that step has conversations alone
+        groups = [group(step * 4 + p, *_samples(scored, step, p)) for p in range(num_groups)]
         batch = learning_batch(groups, step=step, seed=0, num_minibatches=2, drop_zero_spread=True)
         first, second = batch.minibatches
         updates = [

@@ -11,6 +11,7 @@ import torch
 
 from configs.schema import Config
 from rl.learner import Learner
+from rl.lora import LoraSettings
 from rl.offload import Offload, tensors_in
 from rl.ptx import PtxSample
 from rl.settings import learner_settings
@@ -54,19 +55,20 @@ def test_tensors_are_found_in_everything_that_holds_some() -> None:
     assert [tensor.numel() for tensor in found] == [1, 2, 3]
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+@pytest.mark.parametrize(("optimizer", "rank"), [("adamw", 0), ("muon", 0), ("adamw", 2)])
 def test_a_learner_that_gave_its_memory_up_between_two_updates_learns_and_publishes_the_same_bits(
-    tiny_folder: Path, optimizer: Literal["adamw", "muon"]
+    tiny_folder: Path, optimizer: Literal["adamw", "muon"], rank: int
 ) -> None:
     config = Config.model_validate({"model": {"source": "tiny"}, "gyms": [{"name": "arithmetic"}]})
-    settings = dataclasses.replace(learner_settings(config, tiny_folder), optimizer=optimizer)
+    lora = LoraSettings(rank=rank, alpha=4.0) if rank else None
+    settings = dataclasses.replace(learner_settings(config, tiny_folder), optimizer=optimizer, lora=lora)
     stays, leaves = Learner(settings), Learner(settings)
     published = []
     for learner in (stays, leaves):
         first = learner.warm_up(BATCHES[:1], lrs=[1e-3])
         if learner is leaves:
             learner.offload()
-            held = [*learner.model.parameters(), *tensors_in([learner.masters.parameters, learner.masters.packed])]
+            held = [*learner.model.parameters(), *tensors_in([vars(learner.masters)])]
             moments = list(tensors_in(learner.optimizer.state_dict()))
             assert moments and num_bytes([*held, *moments]) == 0
             learner.onload()

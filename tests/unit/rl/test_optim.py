@@ -129,6 +129,16 @@ def test_a_master_without_a_gradient_stays_where_it_is():
     assert {name for name, master in masters.items() if torch.equal(master, before[name])} == idle
 
 
+def test_matrices_without_a_master_are_left_out_also_where_no_other_is_left():
+    """`learner.frozen` takes masters away."""
+    model = dense()
+    for pattern in ("layers.0", "layers"):
+        masters = {name: master for name, master in masters_of(model).items() if pattern not in name}
+        before = {name: master.clone() for name, master in masters.items()}
+        assert optimizer(masters, model).step(0.02) > 0.0
+        assert not any(torch.equal(master, before[name]) for name, master in masters.items())
+
+
 @pytest.mark.parametrize("kind", ["adamw", "muon"])
 def test_the_size_of_an_update_is_its_norm_over_that_of_the_masters(kind):
     model = dense()

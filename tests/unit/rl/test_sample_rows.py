@@ -103,7 +103,7 @@ def test_the_minibatches_of_a_step_come_back_from_its_rows_to_the_last_digit(
         for s in m.samples
     }
     rows = json.loads(json.dumps(sample_rows(step, groups, batch=batch, old_logprobs=old)))
-    assert minibatches_of(rows) == tuple(
+    assert minibatches_of(rows, num_minibatches=num_minibatches) == tuple(
         dataclasses.replace(m, samples=tuple(dataclasses.replace(s, old_logprobs=old[s.number]) for s in m.samples))
         for m in batch.minibatches
     )
@@ -120,6 +120,14 @@ def test_masked_samples_have_no_advantage_and_dropped_ones_no_old_log_probabilit
 
 def test_rows_of_a_step_that_was_not_finished_are_refused(group):
     with pytest.raises(ValueError, match="do not say what the update made of the samples"):
-        minibatches_of(sample_rows(0, [group(0, 1.0, 0.0)]))
-    with pytest.raises(ValueError, match="do not say"):
-        minibatches_of([])
+        minibatches_of(sample_rows(0, [group(0, 1.0, 0.0)]), num_minibatches=1)
+
+
+def test_minibatches_without_a_group_come_back_too_as_curated_conversations_are_learned_from_in_them(group):
+    groups = [group(0, 1.0, 0.0)]
+    batch = learning_batch(groups, step=0, seed=0, num_minibatches=3, drop_zero_spread=True)
+    old = {0: (-1.0,) * 3, 1: (-2.0,) * 3}
+    rows = sample_rows(0, groups, batch=batch, old_logprobs=old)
+    found = minibatches_of(rows, num_minibatches=3)
+    assert [(one.index, len(one.samples)) for one in found] == [(0, 2), (1, 0), (2, 0)]
+    assert [(one.index, one.samples) for one in minibatches_of([], num_minibatches=2)] == [(0, ()), (1, ())]
