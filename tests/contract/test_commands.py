@@ -49,6 +49,8 @@ NOT_RUN: Mapping[str, str] = {
     "gyms.cli.main validate word": "of an installed package; tests/contract/test_plugins.py",
     "tensorboard *": "a program of others",
     "wandb *": "a program of others, and a key",
+    "hf download *": "a program of others, and the hub",
+    "rl.* qwen.toml *": "takes a model of the hub; tests/unit/test_tutorials.py loads the config",
     "benchmarks.ablations *--steps *": MEASURES,
     "benchmarks.ablations --write *": MEASURES,
     "benchmarks.gpu*": "takes a GPU; tests/gpu/test_benchmarks.py",
