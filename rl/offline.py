@@ -184,14 +184,10 @@ def _do(
     lr = learning_rate(config, step)
     if keeps_schedules and not math.isclose(lr, logged["learner/learning_rate"], rel_tol=1e-6):
         lr = logged["learner/learning_rate"]
-    updates = []
+    updates, coef = [], logged.get("learner/ptx_coef") if keeps_schedules else None
     for minibatch in minibatches:
         curated = ptx_batch(config, ptx, step=step, minibatch=minibatch.index)
-        if (
-            keeps_schedules
-            and curated
-            and not math.isclose(config.ptx.coef * curated.scale, logged["learner/ptx_coef"], rel_tol=1e-6)
-        ):
-            curated.scale = logged["learner/ptx_coef"] / config.ptx.coef
+        if curated and coef is not None and not math.isclose(config.ptx.coef * curated.scale, coef, rel_tol=1e-6):
+            curated.scale = coef / config.ptx.coef
         updates.append(learner.update(minibatch, curated, lr=lr))
     return updates

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,17 @@ def test_a_step_is_done_again_with_the_numbers_of_the_run_also_on_the_way_from_a
     found = replay(run, step, say=said.append)
     assert found.checkpoint.name == "step_000003" and len(said) == step - 3
     assert len(found.updates) == 2 and found.changed == ()
+    assert {name: found.logged[name] for name in found.found} == found.found
+
+
+def test_the_weight_of_curated_conversations_is_that_of_the_row_where_the_schedule_has_become_another(run, tmp_path):
+    """As it does where num_steps is raised."""
+    later = RunFolder(tmp_path / "run")
+    shutil.copytree(run, later.path)
+    config = json.loads(later.config.read_text())
+    config["ptx"]["coef_end_frac"] = 0.1
+    later.config.write_text(json.dumps(config))
+    found = replay(later.path, 4)
     assert {name: found.logged[name] for name in found.found} == found.found
 
 
