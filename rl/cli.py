@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from configs.load import ConfigError, load_config, to_json
+from gyms.cli.show import clean
 from gyms.extras import EXTRAS, check_installed
 
 if TYPE_CHECKING:
     from rl.console import Mode
 
-__all__ = ["main", "quiet"]
+__all__ = ["last_words", "main", "quiet"]
 
 DESCRIPTION = """\
 Reinforcement learning of a language model that is served in INT4: sample with vLLM, score with verifiable gyms, learn
@@ -101,7 +102,7 @@ def _train(checked, *, mode: Mode) -> int:
     except Exception as error:  # the process ends here: the trace goes to a file, the reason to the last line
         log = checked.folder.path / "error.log"
         log.write_text(traceback.format_exc(), encoding="utf-8")
-        print(f"trace: {log}\nrun failed: {type(error).__name__}: {_last_words(error)}", file=sys.stderr)
+        print(f"trace: {log}\nrun failed: {type(error).__name__}: {last_words(error)}", file=sys.stderr)
         return 1
     finally:
         report.close()
@@ -111,12 +112,14 @@ def _train(checked, *, mode: Mode) -> int:
 
 
 def _refuse(error: ValueError) -> int:
-    print(f"not started: {error}", file=sys.stderr)
+    told = clean(str(error), keep="\n")
+    print(f"not started: {told}", file=sys.stderr)
     return 2
 
 
-def _last_words(error: BaseException) -> str:
-    return " ".join(str(error).split())[:2000]
+def last_words(error: BaseException) -> str:
+    """An error as one line of bounded length, whatever it quotes."""
+    return clean(" ".join(str(error).split())[:2000])
 
 
 def quiet() -> None:

@@ -24,6 +24,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from gyms.cli.show import clean
 from rl.step_times import own_seconds, seconds_left, seconds_of
 
 __all__ = ["JsonView", "LiveView", "Mode", "PlainView", "QuietView", "Standing", "View", "step_line", "view_of"]
@@ -153,7 +154,8 @@ class PlainView:
         self._started = time.perf_counter()
 
     def say(self, text: str) -> None:
-        self.console.print(Text(f"[{time.perf_counter() - self._started:6.0f}s] {text}"))
+        told = clean(text, keep="\n")  # it may quote verifiers and models
+        self.console.print(Text(f"[{time.perf_counter() - self._started:6.0f}s] {told}"))
 
     def event(self, kind: str, facts: Mapping[str, Any], lines: Sequence[Text]) -> None:
         for line in lines:

@@ -23,7 +23,7 @@ from configs.load import load_config
 from gyms.extras import EXTRAS, check_installed
 from gyms.mixture import Draw, Fits, GymEntry
 from gyms.permutation import permute
-from rl.cli import quiet
+from rl.cli import last_words, quiet
 from rl.toggle import right_lengths
 
 __all__ = ["Job", "main", "rate_row", "train_draws"]
@@ -145,7 +145,7 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m rl.di
         print("stopped; the same command goes on", file=sys.stderr)
         return 130
     except Exception as error:  # the process ends here: the reason is the last line
-        print(f"estimate failed: {type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"estimate failed: {type(error).__name__}: {last_words(error)}", file=sys.stderr)
         return 1
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from configs.load import load_config
 from gyms.extras import EXTRAS, check_installed
-from rl.cli import quiet
+from rl.cli import last_words, quiet
 
 __all__ = ["main"]
 
@@ -74,7 +74,7 @@ def _compare(chosen, *, is_json: bool) -> int:
         print("stopped", file=sys.stderr)
         return 130
     except Exception as error:  # the process ends here: the reason is the last line
-        print(f"evaluation failed: {type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"evaluation failed: {type(error).__name__}: {last_words(error)}", file=sys.stderr)
         return 1
     finally:
         report.close()

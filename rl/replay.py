@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gyms.extras import EXTRAS, check_installed
-from rl.cli import quiet
+from rl.cli import last_words, quiet
 
 __all__ = ["main"]
 
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m rl.re
         print(f"not replayed: {error}", file=sys.stderr)
         return 2
     except RuntimeError as error:
-        print(f"replay failed: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"replay failed: {last_words(error)}", file=sys.stderr)
         return 1
     numbers = {
         name: {"replayed": found.found[f"learner/{name}"], "logged": found.logged.get(f"learner/{name}")}

@@ -22,6 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from configs.schema import Config
+from gyms.cli.show import clean
 from rl.console import Standing, View, view_of
 from rl.trackers import Tracker, sample_table
 
@@ -174,7 +175,7 @@ def _median(values: Sequence[float]) -> float:
 
 
 def _one_line(text: str, width: int = 100) -> str:
-    line = " ".join(text.split())
+    line = clean(" ".join(text.split()))
     return line if len(line) <= width else line[: width - 3] + "..."
 
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from typing import IO, Any
 
-__all__ = ["Block", "Grid", "listed", "show", "stdout_to_stderr"]
+__all__ = ["Block", "Grid", "clean", "listed", "show", "stdout_to_stderr"]
 
 _MIN_NAME_WIDTH = 20
 _COLOURS = {"ok": "green", "note": "yellow", "failed": "bold red"}
@@ -49,12 +49,17 @@ def show(blocks: Iterable[Block], stream: IO[str] | None = None) -> None:
     for number, block in enumerate(blocks):
         if number:
             console.print()
-        console.print(_clean(block, keep="\n") if isinstance(block, str) else _framed(block))
+        console.print(clean(block, keep="\n") if isinstance(block, str) else _framed(block))
 
 
 def listed(items: Iterable[str], *, none: str) -> str:
     """`a, b, c`, or what stands for nothing."""
     return ", ".join(items) or none
+
+
+def clean(text: str, *, keep: str = "") -> str:
+    """Foreign text without what a terminal would obey: of what is not printable, space is a space, all else U+FFFD."""
+    return "".join(c if c in keep or c.isprintable() else " " if c.isspace() else "\ufffd" for c in text)
 
 
 @contextmanager
@@ -76,13 +81,13 @@ def _framed(grid: Grid) -> Any:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=_clean(grid.title) or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    table = Table(title=clean(grid.title) or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     table.show_header = any(grid.columns)
     for number, column in enumerate(grid.columns):
         least = min(_MIN_NAME_WIDTH, _widest(grid, 0)) if number == 0 else None  # names are to be read and copied
         table.add_column(column, overflow="fold", min_width=least)
     for row in grid.rows:
-        table.add_row(*(Text(_clean(cell, keep="\n"), style=_COLOURS.get(cell, "")) for cell in row))
+        table.add_row(*(Text(clean(cell, keep="\n"), style=_COLOURS.get(cell, "")) for cell in row))
     return table
 
 
@@ -92,12 +97,8 @@ def _widest(grid: Grid, column: int) -> int:
 
 def _plain(block: Block) -> str:
     if isinstance(block, str):
-        return _clean(block, keep="\n") + "\n"
-    cells = [[" ".join(_clean(cell).split()) for cell in row] for row in (block.columns, *block.rows) if any(row)]
+        return clean(block, keep="\n") + "\n"
+    cells = [[" ".join(clean(cell).split()) for cell in row] for row in (block.columns, *block.rows) if any(row)]
     widths = [max((len(row[number]) for row in cells), default=0) for number in range(len(block.columns))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
-    return "\n".join([*([_clean(block.title)] if block.title else []), *lines]) + "\n"
-
-
-def _clean(text: str, *, keep: str = "") -> str:
-    return "".join(c if c in keep or c.isprintable() else " " if c.isspace() else "\ufffd" for c in text)
+    return "\n".join([*([clean(block.title)] if block.title else []), *lines]) + "\n"

@@ -10,7 +10,7 @@ import transformers
 
 from configs.load import from_json, load_config, to_json
 from rl.checkpoint import staging_folder, write_manifest
-from rl.cli import main
+from rl.cli import last_words, main
 from rl.preflight import check
 from rl.run_folder import RunFolder
 
@@ -100,6 +100,12 @@ def test_a_relative_run_folder_is_refused_in_a_ray_job(capsys, monkeypatch):
     monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
     assert "run_dir = runs/tiny_cpu is relative" in refused(capsys)
     assert "run_dir = here is relative" in refused(capsys, "run_dir=here")
+
+
+def test_the_last_line_of_a_command_holds_nothing_that_a_terminal_obeys(capsys):
+    assert last_words(RuntimeError("a verifier\nsaid \x1b[2J\x9b")) == "a verifier said \ufffd[2J\ufffd"
+    assert main(["\x1b[2J.toml"]) == 2
+    assert "\x1b" not in capsys.readouterr().err
 
 
 def test_print_shows_a_config_that_reads_back_as_the_same(capsys):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from rich.text import Text
 
 from configs.schema import Config
 from gyms.api import Status, Task, message
@@ -64,6 +65,22 @@ def test_samples_are_shown_every_few_steps_the_best_and_the_worst_of_a_group_wit
     assert "sums: What is [bold]1+2[/bold]?" in question
     assert "1.00  three indeed" in high
     assert "0.00 (no_answer)  [red]xxx" in low and low.endswith("x...") and len(low) < 140
+
+
+@pytest.mark.parametrize("is_terminal", [False, True], ids=["log", "terminal"])
+def test_nothing_that_a_model_or_a_task_wrote_is_obeyed_by_the_terminal(report, group, scored, is_terminal):
+    console = Console(file=StringIO(), width=160, highlight=False, soft_wrap=True, force_terminal=is_terminal)
+    view = view_of("auto", console)
+    report = Report(report.config, report.folder, view)
+    hostile = "\x1b]52;c;ZXZpbA==\x07 \x1b[2J \x9b2J \u202e"
+    task = Task(id="t", prompt=(message("user", f"prompt {hostile}"),))
+    report.step(0, {}, [group(0, scored(1.0, text=f"response {hostile}"), task=task)])
+    report.say(f"note {hostile}\nof two lines")
+    told = Text.from_ansi(shown(console)).plain if is_terminal else shown(console)
+    safe = "\ufffd]52;c;ZXZpbA==\ufffd \ufffd[2J \ufffd2J \ufffd"
+    for what in ("prompt", "response", "note"):
+        assert f"{what} {safe}\n" in told
+    assert not set("\x07\x9b\u202e") & set(shown(console))
 
 
 def test_in_a_log_progress_is_one_line_at_the_end(report, console):
