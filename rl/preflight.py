@@ -434,12 +434,15 @@ def available_memory(root: Path = Path("/")) -> int:
 
 
 def _container_memory(root: Path) -> list[int]:
-    """What control groups, version 2 or 1, leave to this container; endless where none has a limit."""
+    """What control groups, version 2 or 1, leave to this container, inactive cached files with it; else endless."""
     free = [sys.maxsize]
-    for limit, used in (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")):
+    v1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+    for limit, used, cached in (("memory.max", "memory.current", "inactive_file"), v1):
         for folder in (root / "sys/fs/cgroup", root / "sys/fs/cgroup/memory"):
             if (folder / limit).is_file() and (folder / used).is_file():
                 most = (folder / limit).read_text().strip()
                 if most != "max":
-                    free.append(max(int(most) - int((folder / used).read_text()), 0))
+                    stat = folder / "memory.stat"  # not every emulated kernel has it
+                    facts = dict(line.split() for line in stat.read_text().splitlines()) if stat.is_file() else {}
+                    free.append(max(int(most) - int((folder / used).read_text()) + int(facts.get(cached, 0)), 0))
     return free

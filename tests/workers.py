@@ -34,9 +34,10 @@ def num_workers(*, with_memory: bool, cores: int, root: Path = Path("/")) -> int
     most = min(cores + 1, MOST)
     words = _words(root / "proc/meminfo")
     rooms = [1024 * int(words[words.index("MemAvailable:") + 1])] if "MemAvailable:" in words else []
-    limit, used = _words(group / "memory.max"), _words(group / "memory.current")
+    limit, used, stat = (_words(group / f"memory.{name}") for name in ("max", "current", "stat"))
     if limit and used and limit[0].isdigit():
-        rooms.append(int(limit[0]) - int(used[0]))
+        cached = int(stat[stat.index("inactive_file") + 1]) if "inactive_file" in stat else 0  # is given back
+        rooms.append(int(limit[0]) - int(used[0]) + cached)
     return max(1, min([most, *(room // BYTES for room in rooms)]))
 
 

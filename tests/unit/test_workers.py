@@ -33,6 +33,8 @@ def test_unit_tests_have_a_worker_a_core_and_all_tests_one_more_and_four_at_most
         ({"sys/fs/cgroup/cpu.max": "max 100000\n"}, 4),
         ({"proc/meminfo": "MemAvailable: 99000000 kB\n", "sys/fs/cgroup/memory.max": "9000000000\n",
           "sys/fs/cgroup/memory.current": "500000000\n"}, 2),
+        ({"sys/fs/cgroup/memory.max": "9000000000\n", "sys/fs/cgroup/memory.current": "8900000000\n",
+          "sys/fs/cgroup/memory.stat": "anon 500000000\ninactive_file 8400000000\nactive_file 0\n"}, 2),
         ({"sys/fs/cgroup/memory.max": "max\n", "sys/fs/cgroup/memory.current": "5\n"}, 4),
     ],
 )  # fmt: skip
