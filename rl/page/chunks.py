@@ -128,8 +128,8 @@ def advantages_of(groups: Sequence[Group], config: Mapping[str, Any]) -> list[fl
 
 
 def compressed(data: Any) -> str:
-    """JSON as `compressed_text`."""
-    return compressed_text(json.dumps(data, separators=(",", ":")))
+    """JSON as `compressed_text`; a browser reads none with NaN or Infinity."""
+    return compressed_text(json.dumps(data, separators=(",", ":"), allow_nan=False))
 
 
 def compressed_text(text: str) -> str:

@@ -5,6 +5,7 @@ Files are read one step at a time. `--follow` keeps what a file of samples becam
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -197,14 +198,14 @@ def _accuracies(result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _settings(value: Any, key: str = "") -> list[tuple[str, Any]]:
-    """Every setting by its full key, lists of plain values as one."""
+    """Every setting by its full key, lists of plain values as one; what JSON has no number for (inf, nan) as text."""
     if isinstance(value, Mapping) and value:
         return [
             pair for name, inner in value.items() for pair in _settings(inner, f"{key}.{name}" if key else str(name))
         ]
     if isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
         return [pair for i, item in enumerate(value) for pair in _settings(item, f"{key}.{i}")]
-    return [(key, value)] if key else []
+    return [(key, json.loads(json.dumps(value), parse_constant=str))] if key else []
 
 
 def _stamp(file: Path) -> tuple[int, int]:

@@ -179,8 +179,8 @@ def _tables(value: Any) -> list[Mapping[str, Any]]:
 
 
 def _numbers(value: Any) -> tuple[float, ...]:
-    """All of them, or none."""
-    if not isinstance(value, list) or not all(isinstance(item, int | float) for item in value):
+    """All of them, or none where one is no finite number."""
+    if not isinstance(value, list) or not all(number(item) is not None for item in value):
         return ()
     return tuple(value)
 

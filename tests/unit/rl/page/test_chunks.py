@@ -125,6 +125,11 @@ def test_the_same_data_are_the_same_bytes_and_hold_no_markup():
     assert not set(text) - set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=")
 
 
+def test_what_a_browser_could_not_read_is_never_stored():
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        compressed({"x": float("inf")})
+
+
 def test_single_tokens_have_the_text_that_they_add(tiny_folder):
     from tokenizers import Tokenizer
 

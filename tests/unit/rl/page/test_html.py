@@ -81,3 +81,10 @@ def test_settings_are_listed_by_their_full_keys(folder):
     settings = blob(page(folder), "facts")["runs"][0]["settings"]
     assert settings["gyms.0.budget"] == CONFIG["gyms"][0]["budget"] and settings["learner.baseline"] == "mean"
     assert settings["model.path"] is None
+
+
+def test_settings_that_json_has_no_number_for_are_shown_as_text(tmp_path):
+    gym = {"name": "sums", "args": {"most": float("inf"), "steps": [1, float("nan")]}}
+    folder = write_run(tmp_path / "run", [[siblings(0, response("3"))]], config={**CONFIG, "gyms": [gym]})
+    settings = blob(page(folder), "facts")["runs"][0]["settings"]
+    assert settings["gyms.0.args.most"] == "Infinity" and settings["gyms.0.args.steps"] == [1, "NaN"]

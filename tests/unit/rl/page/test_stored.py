@@ -49,6 +49,13 @@ def test_lists_that_are_not_as_long_as_the_tokens_are_not_theirs(tmp_path):
     assert (sample.old_logprobs, sample.stretches) == ((), ())
 
 
+@pytest.mark.parametrize("column", ["token_ids", "logprobs", "old_logprobs"])
+@pytest.mark.parametrize("odd", [float("nan"), float("-inf"), 10**400], ids=["nan", "inf", "huge"])
+def test_a_list_with_a_number_that_is_not_finite_is_empty(tmp_path, column, odd):
+    sample = stored(tmp_path, **{column: [1, odd, 2]})
+    assert getattr(sample, column) == () and sample.response == "abc"
+
+
 def test_an_episode_has_its_turns_and_says_who_wrote_which_tokens(tmp_path):
     call = {"id": "call_0_0", "tool": "add", "arguments": {"a": 1, "b": 2}}
     unread = {"id": "call_1_0", "tool": "add", "arguments": None, "problem": "no number"}
