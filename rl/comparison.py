@@ -159,6 +159,11 @@ def plan(
     for (name, folder, weights), chat in zip(folders, chats, strict=True):
         fits.append(_fits(golds, Askable.of(config, chat, by_name)))
         chosen = heldout(entries, config.eval.num_tasks, config.seed, fits=fits[-1])
+        if missing := by_name.keys() - {draw.gym for draw in chosen}:
+            raise ValueError(
+                f"no held-out task of {', '.join(sorted(missing))} can be asked of {name} (its chat template, "
+                f"rollout.max_prompt_tokens = {config.rollout.max_prompt_tokens}); leave out the gym or the model"
+            )
         contenders.append(Contender(name=name, folder=folder, weights=weights, chat=chat, draws=chosen))
     return Plan(
         config=config, specs=specs, gyms=tuple(entries), fits=tuple(fits), contenders=tuple(contenders),

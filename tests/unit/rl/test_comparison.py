@@ -6,6 +6,7 @@ import io
 import json
 import math
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,16 @@ def test_a_length_beyond_the_context_names_the_setting_that_raises_it(capsys, ti
     assert "--max-tokens 128" in line and line.endswith("add model.context_length=144")
     line = refused(capsys, str(tiny_folder), "model.context_length=4096")
     assert "exceeds what the model knows (max_position_embeddings = 128" in line
+
+
+def test_a_gym_of_which_a_model_can_be_asked_nothing_is_refused_before_anything_is_sampled(tiny_folder):
+    args = 'style="bare", operation="add", min_operand'
+    gyms = [f'{{name="short",gym="arithmetic",budget=9,args={{{args}=10,max_operand=99}}}}',
+            f'{{name="long",gym="arithmetic",budget=9,args={{{args}=10000000,max_operand=99999999}}}}']  # fmt: skip
+    overrides = [f"gyms=[{','.join(gyms)}]", "ptx.source.gym=short", "rollout.long_prompts=drop"]
+    told = f"no held-out task of long can be asked of {re.escape(str(tiny_folder))} .*max_prompt_tokens = 16"
+    with pytest.raises(ValueError, match=told):
+        plan(load_config([TINY], overrides), [str(tiny_folder)], ())
 
 
 def test_processes_of_an_engine_must_be_able_to_share_each_model(capsys, tiny_folder, tmp_path, monkeypatch):
