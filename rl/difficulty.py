@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import hashlib
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,13 +22,14 @@ from pathlib import Path
 from typing import Any
 
 from configs.load import load_config
+from configs.schema import Config
 from gyms.extras import EXTRAS, check_installed
 from gyms.mixture import Draw, Fits, GymEntry
 from gyms.permutation import permute
 from rl.cli import last_words, quiet
 from rl.toggle import right_lengths
 
-__all__ = ["Job", "main", "rate_row", "train_draws"]
+__all__ = ["Job", "main", "rate_row", "settings_and_weights", "train_draws"]
 
 CHUNK = 32
 """Tasks that are asked together, and lost together in a kill."""
@@ -53,13 +56,24 @@ class Job:
     num_samples: int
     """Responses a task."""
     temperature: float
+    settings_and_weights: str
+    """A digest of what else the rates depend on."""
     max_tasks: int | None
     """Most tasks a gym; None: all."""
 
     @property
     def facts(self) -> dict[str, Any]:
         """What the lines of one file have in common."""
-        return {"model": self.model, "num_samples": self.num_samples, "temperature": self.temperature}
+        names = ("model", "num_samples", "temperature", "settings_and_weights")
+        return {name: getattr(self, name) for name in names}
+
+
+def settings_and_weights(config: Config, model: str) -> str:
+    """A digest of the settings that rates depend on, and of the model's weight files as a folder lists them."""
+    files = sorted(Path(model).expanduser().glob("*.safetensors"))
+    weights = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    settings = config.model_dump(mode="json", include={"gyms", "model", "persona", "seed"})
+    return hashlib.sha256(json.dumps([settings, weights], sort_keys=True).encode()).hexdigest()[:16]
 
 
 def train_draws(entries: Sequence[GymEntry], *, max_tasks: int | None, seed: int, fits: Fits) -> Iterator[Draw]:
@@ -100,10 +114,10 @@ def done_before(job: Job) -> set[tuple[str, str]]:
     if not job.output.exists():
         return set()
     found = set()
-    lines = job.output.read_text(encoding="utf-8").splitlines(keepends=True)
-    if lines and not lines[-1].endswith("\n"):  # a kill cut it off: that task is done again
-        job.output.write_text("".join(lines[:-1]), encoding="utf-8")
-        lines.pop()
+    content = job.output.read_bytes()
+    lines = content.splitlines(keepends=True)
+    if lines and not lines[-1].endswith(b"\n"):  # a kill cut it off: that task is done again
+        os.truncate(job.output, len(content) - len(lines.pop()))
     for number, line in enumerate(lines, start=1):
         try:
             row = json.loads(line)
@@ -129,6 +143,7 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m rl.di
         job = Job(
             model=models[0], output=options.output, num_samples=options.samples, max_tasks=options.max_tasks,
             temperature=options.temperature or config.rollout.temperature.start,
+            settings_and_weights=settings_and_weights(config, models[0]),
         )  # fmt: skip
         known = done_before(job)
         quiet()
@@ -136,7 +151,7 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m rl.di
         from rl.comparison import plan
 
         chosen = plan(config, models, ())
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         print(f"not started: {error}", file=sys.stderr)
         return 2
     try:

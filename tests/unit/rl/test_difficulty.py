@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 
+from configs.load import load_config
 from gyms.api import Status
-from rl.difficulty import Job, done_before, main, rate_row, train_draws
+from rl.difficulty import Job, done_before, main, rate_row, settings_and_weights, train_draws
 from rl.rates import read_rates
 from tests.unit.rl.listed import entry, task
 
+TINY = Path(__file__).parents[3] / "configs" / "tiny_cpu.toml"
 TASKS = [task(f"t{i}") for i in range(10)]
 
 
 def job(tmp_path, **changes) -> Job:
-    given = {"model": "m", "output": tmp_path / "rates.jsonl", "num_samples": 4, "temperature": 1.0, "max_tasks": None}
+    given = {"model": "m", "output": tmp_path / "rates.jsonl", "num_samples": 4, "temperature": 1.0, "max_tasks": None,
+             "settings_and_weights": "abc"}  # fmt: skip
     return Job(**{**given, **changes})
 
 
@@ -38,6 +43,7 @@ def test_a_line_says_how_often_the_task_was_solved_and_is_read_back(tmp_path, gr
     assert row == {
         "gym": "sums", "task": "sums/1", "rate": 0.5, "right_lengths": [3], "num_scored": 3, "tokens_mean": 3.0,
         "truncated_frac": pytest.approx(1 / 3), "model": "m", "num_samples": 4, "temperature": 1.0,
+        "settings_and_weights": "abc",
     }  # fmt: skip
     assert rate_row(group(3, scored(status=Status.JUDGE_FAILED)), job(tmp_path)) is None
     job(tmp_path).output.write_text(json.dumps(row) + "\n")
@@ -49,18 +55,39 @@ def test_a_command_goes_on_behind_whole_lines_of_the_same_settings(tmp_path):
     one = job(tmp_path)
     assert done_before(one) == set()
     line = json.dumps({"gym": "a", "task": "t1", "rate": 0.0, **one.facts})
-    one.output.write_text(f"{line}\n{line[:20]}")
+    one.output.write_bytes(f"{line}\n{line[:20]}".encode() + b"\xff")  # a kill may leave any bytes
     assert done_before(one) == {("a", "t1")} and one.output.read_text() == f"{line}\n"
     with pytest.raises(ValueError, match=r"holds what .*'num_samples': 4.* did, now it is .*'num_samples': 8"):
         done_before(job(tmp_path, num_samples=8))
+    with pytest.raises(ValueError, match=r"holds what .*'abc'.* did, now it is .*'other'"):
+        done_before(job(tmp_path, settings_and_weights="other"))
     one.output.write_text("{}\n")
     with pytest.raises(ValueError, match="line 1, is no line of this command"):
         done_before(one)
 
 
+def test_gyms_seed_prompt_and_weights_that_change_rates_are_told_apart_and_nothing_else(tmp_path):
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(b"weights")
+
+    def digest(*overrides: str) -> str:
+        return settings_and_weights(load_config([TINY], [*overrides]), str(tmp_path))
+
+    first = digest()
+    assert digest("learner.lr=1e-5", "name=another") == first
+    chat = "model.chat_template=true"
+    others = [digest(one) for one in ("seed=7", "gyms.0.budget=9", "gyms.0.args.max_operand=88", chat)]
+    others.append(digest(chat, "model.system_prompt=x"))
+    stat = weights.stat()
+    os.utime(weights, ns=(stat.st_atime_ns, stat.st_mtime_ns + 2 * 10**9))  # trained on: as many bytes
+    assert len({first, *others, digest()}) == 7
+
+
 def test_wrong_use_is_told_before_anything_starts(tmp_path, capsys):
     assert main([str(tmp_path), "--output", str(tmp_path / "x")]) == 2
     assert "wanted one model folder and a config" in capsys.readouterr().err
+    assert main(["m", str(TINY), "--output", str(tmp_path)]) == 2
+    assert "Is a directory" in capsys.readouterr().err
     for wrong in (["--samples", "0"], ["--temperature", "9"]):
         with pytest.raises(SystemExit, match="2"):
             main(["m", "c.toml", "--output", "x", *wrong])
