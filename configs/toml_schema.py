@@ -86,7 +86,11 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m confi
         print(f"{options.check} is stale; run: {prog} --output {options.check}", file=sys.stderr)
         return 1
     if options.output is not None:
-        options.output.write_text(text, encoding="utf-8")
+        try:
+            options.output.write_text(text, encoding="utf-8")
+        except OSError as error:
+            print(f"{prog}: --output: {error}", file=sys.stderr)
+            return 2
     else:
         sys.stdout.write(text)
     return 0

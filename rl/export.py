@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m rl.ex
         quiet()
         check_installed(EXTRAS, user="an export", extra="cpu")
         folder = export(options.run, options.step, options.output, is_bf16=options.bf16, say=_say)
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         print(f"not exported: {error}", file=sys.stderr)
         return 2
     print(folder)

@@ -10,6 +10,7 @@ Left out: network between nodes, pipeline parallelism, and what others do on the
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -90,13 +91,13 @@ def model_size(facts: Mapping[str, Any]) -> ModelSize:
     try:
         width, layers, vocabulary = facts["hidden_size"], facts["num_hidden_layers"], facts["vocab_size"]
         attention, attention_plain, kv_width = _attention(facts)
+        experts = facts.get("n_routed_experts") or facts.get("num_local_experts") or facts.get("num_experts") or 0
+        dense_layers = min(layers, facts.get("first_k_dense_replace") or 0) if experts else layers
+        dense = 3 * width * facts["intermediate_size"] * dense_layers if dense_layers else 0
     except KeyError as error:
         raise ValueError(f"config.json has no {error.args[0]!r}, which the count of parameters needs") from None
-    experts = facts.get("n_routed_experts") or facts.get("num_local_experts") or facts.get("num_experts") or 0
-    dense_layers = min(layers, facts.get("first_k_dense_replace", 0)) if experts else layers
-    per_expert = 3 * width * facts.get("moe_intermediate_size", facts.get("intermediate_size", 0))
+    per_expert = 3 * width * (facts.get("moe_intermediate_size") or facts.get("intermediate_size") or 0)
     shared = (facts.get("n_shared_experts") or 0) * per_expert
-    dense = 3 * width * facts["intermediate_size"] * dense_layers
     sparse = layers - dense_layers
     tables = 1 if facts.get("tie_word_embeddings") else 2
     plain = tables * vocabulary * width + layers * (attention_plain + 2 * width) + width + sparse * width * experts
@@ -224,8 +225,11 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m rl.pl
         help="of them, those that only learn, while the others draw the next step (default: with cluster.separate, the "
         "share of learner.num_ranks; else none, and all take turns)",
     )  # fmt: skip
-    parser.add_argument("--tokens", type=float, help="mean of a prompt and its response (default: half the context)")
-    parser.add_argument("--sampled", type=float, help="how many of those the policy samples itself (default: all)")
+    parser.add_argument(
+        "--tokens", type=_tokens,
+        help="mean of a prompt and its response (default: half the context of a config; of a config.json 4096)",
+    )  # fmt: skip
+    parser.add_argument("--sampled", type=_tokens, help="how many of those the policy samples itself (default: all)")
     options = parser.parse_args(arguments)
     try:
         facts, work = _read(options.config, options.gpus)
@@ -255,6 +259,16 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m rl.pl
     print("\n".join([*_table(size, found, GPUS[options.gpu], f"{options.gpus} x {options.gpu}"), _assumed(who)]))
     fits = max(found["learning_bytes"], found["generating_bytes"]) <= GPUS[options.gpu].memory_bytes
     return 0 if fits and found["ranks_of_an_engine"] <= options.gpus - (learn or 0) else 1
+
+
+def _tokens(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"got {text!r}, wanted a number above 0")
+    return value
 
 
 def _read(given: Sequence[str], num_gpus: int) -> tuple[Mapping[str, Any], dict[str, Any]]:

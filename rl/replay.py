@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m rl.re
         from rl.offline import replay
 
         found = replay(options.run, options.step, options.overrides, say=lambda text: print(text, file=sys.stderr))
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         print(f"not replayed: {error}", file=sys.stderr)
         return 2
     except RuntimeError as error:

@@ -59,4 +59,6 @@ def test_the_file_beside_the_configs_is_todays(tmp_path: Path, capsys: pytest.Ca
     assert main(["--check", str(tmp_path / "no.json")]) == 1 and "is stale; run: " in capsys.readouterr().err
     assert main(["--output", str(tmp_path / "new.json")]) == 0
     assert (tmp_path / "new.json").read_bytes() == (FOLDER / "config.schema.json").read_bytes()
+    assert main(["--output", str(tmp_path / "no" / "new.json")]) == 2
+    assert "--output: [Errno 2] No such file or directory" in capsys.readouterr().err
     assert main([]) == 0 and capsys.readouterr().out == (tmp_path / "new.json").read_text()

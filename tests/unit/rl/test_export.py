@@ -84,6 +84,7 @@ def test_what_cannot_be_exported_is_one_line(run: Path, tmp_path: Path, capsys: 
     bare.config.write_text((run / "config.json").read_text())
     for arguments, told in (
         ([str(tmp_path)], "is no run folder: it has no config.json"),
+        (["x" * 300], "File name too long"),
         ([str(bare.path)], "has no checkpoint yet"),
         ([str(run), "--step", "3"], "has no checkpoint of step 3; it has: 2, 4"),
         ([str(run), "--output", str(taken)], "is there already"),

@@ -128,6 +128,8 @@ def test_what_cannot_be_replayed_says_what_can(run, capsys, tmp_path):
     assert "step 2 of" in line and "steps 3 to 5 can" in line
     assert "steps 3 to 5 can" in refused(capsys, str(run), "6")
     assert "no run folder" in refused(capsys, str(tmp_path), "0")
+    assert main(["x" * 300, "0"]) == 2
+    assert "not replayed: [Errno 36] File name too long" in capsys.readouterr().err
 
 
 def test_a_setting_that_decided_before_the_update_cannot_change(run, capsys):

@@ -210,6 +210,26 @@ def test_the_command_prints_a_plan_with_its_assumptions_and_says_by_its_status_w
     assert "config.json has no 'num_hidden_layers'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("option", ["--tokens", "--sampled"])
+@pytest.mark.parametrize("given", ["nan", "inf", "-5", "0", "many"])
+def test_tokens_are_a_number_above_zero(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, given: str
+) -> None:
+    (tmp_path / "small.json").write_text(json.dumps(SMOLLM2))
+    with pytest.raises(SystemExit) as caught:
+        main([str(tmp_path / "small.json"), f"{option}={given}"])
+    assert caught.value.code == 2 and f"got '{given}', wanted a number above 0" in capsys.readouterr().err
+
+
+def test_what_only_dense_layers_have_is_needed_where_there_are_some_and_null_is_nothing() -> None:
+    without = {key: value for key, value in QWEN3_30B.items() if key != "intermediate_size"}
+    assert model_size(without) == model_size(QWEN3_30B) == model_size(QWEN3_30B | {"first_k_dense_replace": None})
+    with pytest.raises(ValueError, match="no 'intermediate_size', which the count"):
+        model_size(without | {"first_k_dense_replace": 1})
+    with pytest.raises(ValueError, match="no 'intermediate_size', which the count"):
+        model_size({key: value for key, value in SMOLLM2.items() if key != "intermediate_size"})
+
+
 def test_a_model_folder_that_is_not_there_is_told_with_what_a_plan_needs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
