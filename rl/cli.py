@@ -85,14 +85,15 @@ def _train(checked, *, mode: Mode) -> int:
     from rl.trackers import start_trackers
     from rl.train import train
 
-    checked.folder.create()
-    first_step = None if checked.checkpoint is None else checked.checkpoint.step
-    checked.folder.append(checked.folder.starts, start_facts(step=first_step or 0))
-    trackers = start_trackers(checked.config, checked.folder.path, first_step=first_step)
-    report = Report(checked.config, checked.folder.path, view_of(mode), trackers)
-    for note in checked.notes:
-        report.say(note)
+    report: Report | None = None
     try:
+        checked.folder.create()
+        first_step = None if checked.checkpoint is None else checked.checkpoint.step
+        checked.folder.append(checked.folder.starts, start_facts(step=first_step or 0))
+        trackers = start_trackers(checked.config, checked.folder.path, first_step=first_step)
+        report = Report(checked.config, checked.folder.path, view_of(mode), trackers)
+        for note in checked.notes:
+            report.say(note)
         is_done = asyncio.run(train(Run(checked, report)))
     except (KeyboardInterrupt, asyncio.CancelledError):
         print("stopped without a checkpoint; run the same command to go on from the last one", file=sys.stderr)
@@ -100,15 +101,25 @@ def _train(checked, *, mode: Mode) -> int:
     except ConfigError as error:  # the folder holds another run
         return _refuse(error)
     except Exception as error:  # the process ends here: the trace goes to a file, the reason to the last line
-        log = checked.folder.path / "error.log"
-        log.write_text(traceback.format_exc(), encoding="utf-8")
-        print(f"trace: {log}\nrun failed: {type(error).__name__}: {last_words(error)}", file=sys.stderr)
+        kept = _keep_trace(checked.folder.path / "error.log")
+        print(f"{kept}\nrun failed: {type(error).__name__}: {last_words(error)}", file=sys.stderr)
         return 1
     finally:
-        report.close()
+        if report is not None:
+            report.close()
     if not is_done:
         print("stopped with a checkpoint; run the same command to go on", file=sys.stderr)
     return 0 if is_done else 130
+
+
+def _keep_trace(log: Path) -> str:
+    """Write the trace of the error at hand; where it is, or the trace itself where the file cannot be written."""
+    trace = traceback.format_exc()
+    try:
+        log.write_text(trace, encoding="utf-8", errors="backslashreplace")
+    except OSError:
+        return clean(trace, keep="\n")
+    return f"trace: {log}"
 
 
 def _refuse(error: ValueError) -> int:

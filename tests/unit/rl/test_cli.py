@@ -10,7 +10,7 @@ import transformers
 
 from configs.load import from_json, load_config, to_json
 from rl.checkpoint import staging_folder, write_manifest
-from rl.cli import last_words, main
+from rl.cli import _keep_trace, last_words, main
 from rl.preflight import check
 from rl.run_folder import RunFolder
 
@@ -106,6 +106,25 @@ def test_the_last_line_of_a_command_holds_nothing_that_a_terminal_obeys(capsys):
     assert last_words(RuntimeError("a verifier\nsaid \x1b[2J\x9b")) == "a verifier said \ufffd[2J\ufffd"
     assert main(["\x1b[2J.toml"]) == 2
     assert "\x1b" not in capsys.readouterr().err
+
+
+def test_a_run_that_fails_before_its_first_step_leaves_a_trace_and_a_last_line_too(capsys, run_dir, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "rollouts").touch()
+    assert main([str(TINY), *SMALL, run_dir]) == 1
+    *_, trace, last = capsys.readouterr().err.splitlines()
+    log = tmp_path / "run" / "error.log"
+    assert trace == f"trace: {log}" and last.startswith("run failed: FileExistsError: ")
+    assert "FileExistsError" in log.read_text()
+
+
+def test_a_trace_is_kept_whatever_it_quotes_and_told_where_its_file_cannot_be_written(tmp_path):
+    try:
+        raise RuntimeError("half \ud800")
+    except RuntimeError:
+        assert _keep_trace(tmp_path / "error.log") == f"trace: {tmp_path / 'error.log'}"
+        assert _keep_trace(tmp_path / "none" / "error.log").endswith("RuntimeError: half \ufffd\n")
+    assert "half \\ud800" in (tmp_path / "error.log").read_text()
 
 
 def test_print_shows_a_config_that_reads_back_as_the_same(capsys):
