@@ -358,23 +358,11 @@ def test_ranks_that_each_read_the_model_need_memory_for_that_many_of_it(configur
         ({}, 8 << 30),
         ({"memory.max": "max", "memory.current": "5"}, 8 << 30),
         ({"memory.max": str(3 << 30), "memory.current": str(1 << 30)}, 2 << 30),
-        (
-            {"memory.max": str(4 << 30), "memory.current": str(4 << 30),
-             "memory.stat": f"anon {1 << 30}\nfile {3 << 30}\ninactive_file {2 << 30}\nactive_file {1 << 30}"},
-            2 << 30,
-        ),
-        (
-            {"memory/memory.limit_in_bytes": str(4 << 30), "memory/memory.usage_in_bytes": str(5 << 30),
-             "memory/memory.stat": "inactive_file 7\ntotal_inactive_file 0"},
-            0,
-        ),
-        (
-            {"memory/memory.limit_in_bytes": str(4 << 30), "memory/memory.usage_in_bytes": str(4 << 30),
-             "memory/memory.stat": f"inactive_file 7\ntotal_inactive_file {1 << 30}"},
-            1 << 30,
-        ),
+        ({"memory/memory.limit_in_bytes": str(4 << 30), "memory/memory.usage_in_bytes": str(5 << 30)}, 0),
+        ({"memory.max": "9", "memory.current": "9", "memory.stat": "file 5\ninactive_file 3\nactive_file 2"}, 3),
+        ({"memory.limit_in_bytes": "9", "memory.usage_in_bytes": "9", "memory.stat": "total_inactive_file 4"}, 4),
     ],
-)  # fmt: skip
+)
 def test_a_container_limit_counts_as_memory_and_cached_files_that_nobody_reads_are_free(files, expected, tmp_path):
     (tmp_path / "proc").mkdir()
     (tmp_path / "proc/meminfo").write_text(f"MemTotal: 99 kB\nMemAvailable: {8 << 20} kB\n")
