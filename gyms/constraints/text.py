@@ -1,9 +1,9 @@
 r"""How a response is read: words, sentences, lines and paragraphs, without any downloaded model.
 
-*Preparing.* `prepared` removes what a reader cannot see (zero-width characters, direction marks, tags) and writes all
-line ends as `\n`, so that "c<zero width space>at" is the word "cat". Latin look-alikes of Cyrillic and Greek inside a
-word that also has Latin letters are read as Latin for the same reason, and so are Latin letters and digits in fancy
-dress: full-width, mathematical, circled, bracketed, squared, raised, small capitals (docs/constraints.md has them all).
+*Preparing.* `prepared` removes what a reader cannot see (gyms/invisible.py) and writes all line ends as `\n`, so that
+"c<zero width space>at" is the word "cat". Latin look-alikes of Cyrillic and Greek inside a word that also has Latin
+letters are read as Latin for the same reason, and so are Latin letters and digits in fancy dress: full-width,
+mathematical, circled, bracketed, squared, raised, small capitals (docs/constraints.md has them all).
 A rule about what a program reads (JSON, CSV, HTML) gets the response as it was written, but for line ends: no parser
 takes dressed letters for plain ones (`Constraint.is_parsed`).
 
@@ -28,6 +28,7 @@ import emoji
 
 from gyms.constraints import marks
 from gyms.constraints.wordlists import ABBREVIATIONS, NEVER_LAST, SENTENCE_STARTERS
+from gyms.invisible import visible
 
 __all__ = [
     "NO_SPACES",
@@ -45,7 +46,6 @@ __all__ = [
     "stripped",
     "times",
     "tokens",
-    "visible",
     "whole_word",
     "with_line_ends",
     "without_accents",
@@ -53,10 +53,6 @@ __all__ = [
     "word_tokens",
 ]
 
-_INVISIBLE = re.compile(
-    "[\u200b\u2060-\u2064\ufeff\u00ad\u180e\u200e\u200f\u202a-\u202e\u2066-\u2069\U000e0000-\U000e007f]"
-)
-_LATIN_JOINERS = re.compile("(?<=[A-Za-z])[\u200c\u200d]+(?=[A-Za-z])")
 _OTHER_ALPHABET = re.compile("[\u0370-\u03ff\u0400-\u04ff]")
 _LATIN = re.compile("[A-Za-z]")
 _LOOK_ALIKES = str.maketrans(
@@ -126,11 +122,6 @@ def prepared(text: str) -> str:
 def with_line_ends(text: str) -> str:
     r"""The text with `\n` at the end of its lines."""
     return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def visible(text: str) -> str:
-    """The text without what cannot be seen."""
-    return _LATIN_JOINERS.sub("", _INVISIBLE.sub("", text))
 
 
 def _unsquared(match: re.Match[str]) -> str:

@@ -15,9 +15,9 @@ from gyms.constraints.text import (
     plain_words,
     sentences,
     tokens,
-    visible,
     word_tokens,
 )
+from gyms.invisible import visible
 
 RULES = Rules()
 ifeval, ifbench, training = (RULES.of(source) for source in ("IFEval", "IFBench", "open-instruct"))
