@@ -1,6 +1,7 @@
-r"""Combining marks, for regular expressions: accents, vowel signs, tone marks.
+r"""Combining marks: accents, vowel signs, tone marks.
 
-Python's `\w` takes none of them, so that a pattern of words cuts Hindi, Tamil or Thai at each vowel, or loses it.
+A letter and its mark may be written as one character or as two (`composed`). In regular expressions `\w` takes no mark,
+so that a pattern of words cuts Hindi, Tamil or Thai at each vowel, or loses it (`MARKS`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import unicodedata
 
 from gyms.invisible import INVISIBLE
 
-__all__ = ["MARKS"]
+__all__ = ["MARKS", "composed"]
 
 
 def _ranges() -> str:
@@ -27,3 +28,12 @@ def _ranges() -> str:
 
 MARKS = _ranges()
 """All that Unicode calls a mark and that is seen, as ranges of a regular expression."""
+
+_MOST = 30
+"""Marks in a row that are read, as in Unicode's stream-safe texts: sorting more would take quadratic time."""
+_TOO_MANY = re.compile(f"([{MARKS}]{{{_MOST}}})[{MARKS}]+")
+
+
+def composed(text: str) -> str:
+    """The text with each letter and its marks as one character, where there is one (NFC)."""
+    return text if text.isascii() else unicodedata.normalize("NFC", _TOO_MANY.sub(r"\1", text))

@@ -3,9 +3,9 @@ r"""How a response is read: words, sentences, lines and paragraphs, without any 
 *Preparing.* `prepared` removes what a reader cannot see (gyms/invisible.py) and writes all line ends as `\n`, so that
 "c<zero width space>at" is the word "cat". Latin look-alikes of Cyrillic and Greek inside a word that also has Latin
 letters are read as Latin for the same reason, and so are Latin letters and digits in fancy dress: full-width,
-mathematical, circled, bracketed, squared, raised, small capitals (docs/constraints.md has them all).
-A rule about what a program reads (JSON, CSV, HTML) gets the response as it was written, but for line ends: no parser
-takes dressed letters for plain ones (`Constraint.is_parsed`).
+mathematical, circled, bracketed, squared, raised, small capitals (docs/constraints.md has them all). A letter and its
+accent are one character. A rule about what a program reads (JSON, CSV, HTML) gets the response as it was written, but
+for line ends: no parser takes dressed letters for plain ones (`Constraint.is_parsed`).
 
 *Sentences.* A sentence ends at `.`, `!`, `?` or their relatives in other scripts, with closing quotes and an emoji that
 follow, and at an empty line. Abbreviations, initials and numbers (`3.14`) do not end one. What holds no word is no
@@ -26,6 +26,7 @@ from itertools import pairwise
 
 import emoji
 
+from gyms.combining import composed
 from gyms.constraints import marks
 from gyms.constraints.wordlists import ABBREVIATIONS, NEVER_LAST, SENTENCE_STARTERS
 from gyms.invisible import visible
@@ -109,14 +110,14 @@ _WIDE_STOPS_OUT = dict.fromkeys(map(ord, marks.WIDE_ENDS + "\u300d\u300f"), " ")
 
 
 def prepared(text: str) -> str:
-    r"""The text as a reader sees it: no invisible characters, `\n` line ends, plain letters for look-alikes."""
+    r"""The text as a reader sees it: nothing invisible, `\n` line ends, plain letters for look-alikes, NFC."""
     text = visible(with_line_ends(text))
     if text.isascii():
         return text
     text = _SQUARES.sub(_unsquared, text).translate(_PLAIN_BUT_SQUARES)
     if _OTHER_ALPHABET.search(text):
         text = _WORD_RUN.sub(_as_latin, text)
-    return text
+    return composed(text)
 
 
 def with_line_ends(text: str) -> str:

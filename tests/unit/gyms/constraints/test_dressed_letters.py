@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unicodedata import normalize
+
 import pytest
 
 from gyms.constraints.hacks import hack_flags
@@ -69,6 +71,19 @@ def test_what_joins_emoji_stays_and_what_other_scripts_use_is_not_hidden() -> No
     words = "\u0645\u06cc\u200c\u0631\u0648\u0645 \u0915\u094d\u200d\u0937 \u05d0\u200e \u8fbb\U000e0100 \u1820\u180b"
     for text in (words, "\u2764\ufe0f\u200d\U0001f525", "ok\u200e\n\u200f\u05d0"):
         assert "hidden_text" not in hack_flags(Item(prompt="", instructions=()), text, ())
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize("asked", ["NFC", "NFD"])
+def test_a_letter_and_its_accent_are_one_however_they_are_written(form: str, asked: str) -> None:
+    response = normalize(form, "One caf\u00e9 ol\u00e9.")
+    word, letter = normalize(asked, "caf\u00e9"), normalize(asked, "\u00e9")
+    assert not accepts("keywords:forbidden_words", response, forbidden_words=[word])
+    assert accepts("keywords:existence", response, keywords=[word])
+    for count, holds in ((2, True), (3, False)):
+        args = {"letter": letter, "let_frequency": count, "let_relation": "at least"}
+        assert accepts("keywords:letter_frequency", response, **args) is holds
+    assert accepts("keywords:forbidden_words", response, forbidden_words=["cafe"])
 
 
 def test_what_is_no_dressed_letter_stays() -> None:
