@@ -26,7 +26,7 @@ from itertools import pairwise
 
 import emoji
 
-from gyms.combining import composed
+from gyms.combining import MARKS, composed
 from gyms.constraints import marks
 from gyms.constraints.wordlists import ABBREVIATIONS, NEVER_LAST, SENTENCE_STARTERS
 from gyms.invisible import visible
@@ -95,13 +95,15 @@ def _plain_letters() -> dict[int, str]:
 _PLAIN_LETTERS = _plain_letters()
 _PLAIN_BUT_SQUARES = {code: to for code, to in _PLAIN_LETTERS.items() if chr(code) not in _SQUARED_EMOJI}
 _WORD_RUN = re.compile(r"\w+")
-NO_SPACES = "\u0e00-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
-"""Thai, Lao, Khmer, Japanese and Chinese, as a range of a regular expression: no spaces between their words."""
+NO_SPACES = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
+"""Thai, Lao, Burmese, Khmer, Japanese and Chinese, as ranges of a regular expression: no spaces between words."""
 
+_VOWEL_SIGNS = re.compile("[\u0590-\U0010ffff]")
+"""Of scripts whose letters go on in marks; in Latin, Greek and Cyrillic, an accent at its edge hides no word."""
 _PUNCTUATION_OUT = str.maketrans("", "", marks.PUNCTUATION)
 _TOKEN_EDGE = marks.PUNCTUATION + " \t\u00a0\ufe0f"
 
-_WORD = re.compile(rf"\w+(?:[{marks.APOSTROPHES}{re.escape(marks.HYPHENS)}]\w+)*")
+_WORD = re.compile(rf"\w[\w{MARKS}]*(?:[{marks.APOSTROPHES}{re.escape(marks.HYPHENS)}]\w[\w{MARKS}]*)*")
 _BLANK_LINES = re.compile(r"\n[^\S\n]*\n\s*")
 _STOP = re.compile(f"[{''.join(marks.END_MARKS)}]+")
 _CLOSERS = frozenset(marks.DOUBLE_QUOTES + marks.SINGLE_QUOTES + ")]}*_\u300d\u300f")
@@ -165,13 +167,15 @@ def whole_word(word: str, *, ends: bool = True) -> re.Pattern[str]:
     """A word or phrase by itself, whatever its case; works for `C++` too, where `\\b` does not.
 
     An underscore that hugs it is emphasis (_cat_), between letters it joins them (snake_cat). A script without spaces
-    has no edges to look for: such a word is found wherever it stands.
+    has no edges to look for: such a word is found wherever it stands. A vowel sign is a letter.
 
     Args:
         ends: False also takes a longer word that starts with it (cats for cat).
     """
     word = word.strip()
     letter = rf"(?-i:[^\W_{NO_SPACES}])"  # has no case; told so, it is compiled in a third of the time
+    if _VOWEL_SIGNS.search(word):
+        letter = rf"(?-i:[^\W_{NO_SPACES}]|(?![{NO_SPACES}])[{MARKS}])"
     before = "" if re.match(f"[{NO_SPACES}]", word) else f"(?<!{letter})(?<!{letter}_)"
     after = "" if not ends or re.search(f"[{NO_SPACES}]\\Z", word) else f"(?!_?{letter})"
     return re.compile(f"{before}{re.escape(word)}{after}", re.IGNORECASE)
