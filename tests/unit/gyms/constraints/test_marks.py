@@ -113,3 +113,9 @@ def test_a_mark_hides_no_word_of_latin_letters_or_of_a_script_without_spaces() -
     for before, word, after in (("", "cat", "\u0337"), ("", "caf\u00e9", "\u0337"), ("\u102d", burmese, "\u1000")):
         response = before + word + after
         assert not accepts("keywords:forbidden_words", response, forbidden_words=[word])
+
+
+def test_emphasis_is_seen_in_a_text_without_spaces() -> None:
+    chinese, korean = "\u6211\u60f3\u8bf4**\u91cd\u8981**\u7684\u4e8b", "**\uc911\uc694**\ud55c \uc77c"
+    for response, holds in ((chinese, True), (korean, True), ("So 2*3*4, a*b*c.", False), ("So \\*\u91cd*", False)):
+        assert accepts("detectable_format:number_highlighted_sections", response, num_highlights=1) is holds
