@@ -8,8 +8,9 @@ accent are one character. A rule about what a program reads (JSON, CSV, HTML) ge
 for line ends: no parser takes dressed letters for plain ones (`Constraint.is_parsed`).
 
 *Sentences.* A sentence ends at `.`, `!`, `?` or their relatives in other scripts, with closing quotes and an emoji that
-follow, and at an empty line. Abbreviations, initials and numbers (`3.14`) do not end one. What holds no word is no
-sentence of its own. Left out: a trained splitter; it needs data files, and differs from this mostly in abbreviations.
+follow, and at an empty line. Abbreviations, initials, numbers (`3.14`) and the number of a list's item do not end one.
+What holds no word is no sentence of its own. Left out: a trained splitter; it needs data files, and differs from this
+mostly in abbreviations.
 
 Every function takes time linear in the text: the patterns have one quantifier between two different anchors, or the
 scan is written as a loop.
@@ -104,6 +105,7 @@ _PUNCTUATION_OUT = str.maketrans("", "", marks.PUNCTUATION)
 _TOKEN_EDGE = marks.PUNCTUATION + " \t\u00a0\ufe0f"
 
 _WORD = re.compile(rf"\w[\w{MARKS}]*(?:[{marks.APOSTROPHES}{re.escape(marks.HYPHENS)}]\w[\w{MARKS}]*)*")
+_LIST_NUMBER = re.compile(r"^[^\S\n]*\d{1,3}(?=\.[^\S\n])", re.M)
 _BLANK_LINES = re.compile(r"\n[^\S\n]*\n\s*")
 _STOP = re.compile(f"[{''.join(marks.END_MARKS)}]+")
 _CLOSERS = frozenset(marks.DOUBLE_QUOTES + marks.SINGLE_QUOTES + ")]}*_\u300d\u300f")
@@ -258,8 +260,9 @@ def sentences(text: str) -> list[str]:
 def _sentences_of(paragraph: str) -> list[str]:
     found: list[list[str]] = []
     start = 0
+    list_dots = {number.end() for number in _LIST_NUMBER.finditer(paragraph)}
     for stop in _STOP.finditer(paragraph):
-        end = _end_of_sentence(paragraph, stop)
+        end = None if stop.start() in list_dots else _end_of_sentence(paragraph, stop)
         if end is None or end <= start:
             continue
         part = paragraph[start:end].strip()

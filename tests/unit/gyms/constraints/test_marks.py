@@ -85,6 +85,13 @@ def test_sentences_end_at_marks_of_any_script_and_width() -> None:
     assert accepts("ratio:sentence_type", "\u0646\u0639\u0645. \u0644\u0627. \u0645\u0646\u061f")
 
 
+def test_the_number_of_a_list_item_is_no_sentence() -> None:
+    listed = "1. Eat food.\n 2) Sleep well. Dream.\n\n10. Run\n"
+    assert sentences(listed) == ["1. Eat food.", "2) Sleep well.", "Dream.", "10. Run"]
+    for end_of_line in ("It has 3. That is all.", "It was\n1990. That is all.", "The answer is\n7.\nThat is all."):
+        assert len(sentences(end_of_line)) == 2
+
+
 def test_a_hyphen_that_does_not_break_joins_as_a_plain_one() -> None:
     assert tokens("well\u2011known") == ["well\u2011known"]
     assert accepts("detectable_format:sentence_hyphens", "It rains.\u2011We stay.")
