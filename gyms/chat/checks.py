@@ -93,6 +93,7 @@ def has_content(text: str) -> bool:
     Example:
         [has_content(text) for text in ("", ":", "Thought process:", "Solution", "Paris.")] == [False] * 4 + [True]
     """
+    text = visible(text)
     if len(text) <= 400:
         bare = re.sub(r"[^\w\s']+", " ", text.replace("_", " ").replace("\u2019", "'")).strip()
         bare = " ".join(bare.split())

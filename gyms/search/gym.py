@@ -43,6 +43,7 @@ from gyms.combining import MARKS
 from gyms.episodes.calling import Calling
 from gyms.episodes.episode import Unplayable
 from gyms.heldout import is_heldout
+from gyms.invisible import visible
 from gyms.lazy import DrawnSettings, DrawnTasks
 from gyms.search.corpus import MAX_ID_CHARS, Document, read_corpus, world
 from gyms.search.index import Index, missing_engine
@@ -295,13 +296,13 @@ def _is_known(text: str, answers: Iterable[str]) -> bool:
 
 
 def _plain(text: str) -> str:
-    """Case, punctuation, articles and white space taken out.
+    """Case, punctuation, articles, white space and what nobody sees taken out.
 
     Left in are signs that say what is meant: those of a number (-5, 1/2, 2.5, x\u00b2), a `+`, `#` or `-` that ends a
     word (C++, C#, O-), the marks of a letter. An article stands before another word: Vitamin A has none. Where nothing
     else is left, the text stays as it is.
     """
-    folded = unicodedata.normalize("NFKC", _RAISED.sub(r"^\g<0>", text)).translate(_SIGNS).casefold().strip()
+    folded = unicodedata.normalize("NFKC", _RAISED.sub(r"^\g<0>", visible(text))).translate(_SIGNS).casefold().strip()
     words = _WORD.findall(folded)
     kept = [word for word in words[:-1] if word not in _ARTICLES] + words[-1:]
     return " ".join(words if _ARTICLES.issuperset(kept) else kept) or folded

@@ -13,7 +13,8 @@ from gyms.chat.checks import CHECKS, has_content, num_words
     "text",
     ["", " \n\t", ":", ".", "...", "Solution", "solution:", "Thought process:", "\u89e3", "**Answer:**", "---", "_",
      "Let's solve this problem step by step.", "Let\u2019s think step by step:", "Sure!", "\U0001f600\U0001f600",
-     "The answer is:", "Here is my answer:", "\u7b54\u6848\uff1a", "\u200b\u200b", "$", "#### "],
+     "The answer is:", "Here is my answer:", "\u7b54\u6848\uff1a", "\u200b\u200b", "$", "#### ", "Sol\u200bution",
+     "\u200b" * 400 + "Sure!"],
 )  # fmt: skip
 def test_openers_and_marks_have_no_content(text: str) -> None:
     assert not has_content(text)
