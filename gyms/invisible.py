@@ -23,10 +23,12 @@ _EMOJI = (
 )
 """Symbols that may be emoji, without letters in circles and squares."""
 _SQUARES = "\U0001f170-\U0001f189"
+"""Letters on black squares; some are emoji where no other letter stands behind them."""
 _UNSEEN = re.compile(
     rf"([{_EMOJI}](?:\ufe0f(?:\u200d(?=[{_EMOJI}]))?|\u200d(?=[{_EMOJI}]))|[{_SQUARES}]\ufe0f(?![\w{_SQUARES}])"
     rf"|[0-9#*]\ufe0f(?=\u20e3))|[{INVISIBLE}]+"
 )
+"""Group 1 is of an emoji, and stays."""
 
 
 def visible(text: str) -> str:

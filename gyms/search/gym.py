@@ -299,10 +299,10 @@ def _plain(text: str) -> str:
     """Case, punctuation, articles, white space and what nobody sees taken out.
 
     Left in are signs that say what is meant: those of a number (-5, 1/2, 2.5, x\u00b2), a `+`, `#` or `-` that ends a
-    word (C++, C#, O-), the marks of a letter. An article stands before another word: Vitamin A has none. Where nothing
-    else is left, the text stays as it is.
+    word (C++, C#, O-), the marks of a letter. An `a` with nothing behind it is a letter (Vitamin A). Where nothing else
+    is left, articles stay (The The), and so do signs.
     """
     folded = unicodedata.normalize("NFKC", _RAISED.sub(r"^\g<0>", visible(text))).translate(_SIGNS).casefold().strip()
     words = _WORD.findall(folded)
-    kept = [word for word in words[:-1] if word not in _ARTICLES] + words[-1:]
-    return " ".join(words if _ARTICLES.issuperset(kept) else kept) or folded
+    kept = [word for word in words if word not in _ARTICLES] + [word for word in words[-1:] if word == "a"]
+    return " ".join(kept or words) or folded

@@ -127,7 +127,8 @@ def test_another_word_sign_or_letter_is_another_answer(said: str, known: str) ->
         *[("a", "A"), ("the the.", "The The"), ('"C++".', "C++"), ("C\u266f", "C#"), ("\u00bd", "1/2")],
         *[("(O-)", "O\u2212"), ("An Eiffel tower!", "The Eiffel Tower")],
         *[("\u201cJean\u2010Paul Sartre\u201d", "Jean-Paul Sartre"), ("x^2", "x\u00b2"), ("+", "+")],
-        *[("cafe\u0301.", "caf\u00e9"), ("Pa\u00adris\u200b", "Paris"), ("\u0915\u093f\u0964", "\u0915\u093f")],
+        *[("cafe\u0301.", "caf\u00e9"), ("Pa\u00adris\u200b", "Paris"), ("Beatles, The", "The Beatles")],
+        *[("\u0915\u093f\u0964", "\u0915\u093f")],
     ],
 )
 def test_a_full_stop_quotes_and_spellings_of_a_sign_change_no_answer(said: str, known: str) -> None:
