@@ -16,6 +16,7 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import NamedTuple
 
+from gyms.math.alphabets import LETTER, changes_number
 from gyms.math.tree import Node, num, words
 
 __all__ = [
@@ -150,7 +151,7 @@ _SCALES = words(
     "dozen dozens gross half halves quarter quarters lakh lakhs crore crores percent squared cubed factorial"
 )
 _OWN_SCALES = words("percent")
-_NEXT_WORD = re.compile(r"[ -]?(?:and an? )?([A-Za-z]+)")
+_NEXT_WORD = re.compile(rf"[ -]?(?:and an? )?([{LETTER}]+)")
 _FILLERS = words("more extra additional other different whole full total separate distinct complete new fewer less")
 """Words before a unit that do not change what is counted."""
 _TAIL_FILLERS = words("each left remaining altogether overall more fewer less extra ago later apart away total")
@@ -159,7 +160,7 @@ _TAIL_PHRASES = re.compile(r"[ ]+(?:in[ ]total|in[ ]all|per[ ]person|left[ ]over
 _TON = re.compile(r"\b(metric|US|U\.S\.|short|long)[ -]+tons?\b", re.I)
 _TEMPERATURE = re.compile(r"\bdeg(?:ree)?s?[ ]+(?:(C)(?:elsius)?|(F)(?:ahrenheit)?)\b", re.I)
 _ONE = Unit(Fraction(1), ())
-_PIECE = re.compile(r"([A-Za-z]+)|(\^)\s*\{?\s*(-?\s*\d)\s*\}?|([/*]|\\cdot|\\times)|(\s+|-|\.)")
+_PIECE = re.compile(rf"([{LETTER}]+)|(\^)\s*\{{?\s*(-?\s*\d)\s*\}}?|([/*]|\\cdot|\\times)|(\s+|-|\.)")
 _PREFIX_POWERS = {"square": 2, "sq": 2, "cubic": 3, "cu": 3}
 _SUFFIX_POWERS = {"squared": 2, "cubed": 3}
 MAX_LABEL_WORDS = 4
@@ -184,7 +185,8 @@ def label(words: list[str]) -> Unit | None:
     """A label of some plain words, singular and plural alike; None where a word would change the value."""
     names = [word.casefold() for word in words]
     nouns = [name for place, name in enumerate(names) if name != "and" or place in (0, len(names) - 1)]
-    if not 0 < len(names) <= MAX_LABEL_WORDS or any(len(name) < 2 or changes_value(name) for name in nouns):
+    is_variable = any(len(name) < 2 and name.isascii() for name in nouns)
+    if not 0 < len(names) <= MAX_LABEL_WORDS or is_variable or any(map(changes_value, nouns)):
         return None
     singular = " ".join(name[:-1] if name.endswith("s") and not name.endswith("ss") else name for name in names)
     return Unit(Fraction(1), ((f"label:{singular}", 1),))
@@ -192,12 +194,12 @@ def label(words: list[str]) -> Unit | None:
 
 def changes_value(word: str) -> bool:
     """True for a word in lower case that makes another value of the number before it, or doubts it: no unit's noun."""
-    return word in _NOT_LABELS or _NUMBER_WORD.fullmatch(word) is not None
+    return word in _NOT_LABELS or _NUMBER_WORD.fullmatch(word) is not None or changes_number(word)
 
 
 def _is_number_word(word: str) -> bool:
     """True for a word in lower case that is a number, a share or a scale: seven, sixths, hundred, dozen, half."""
-    return _NUMBER_WORD.fullmatch(word) is not None or word in _SCALES
+    return _NUMBER_WORD.fullmatch(word) is not None or word in _SCALES or changes_number(word)
 
 
 def scaled(text: str, place: int) -> bool:
