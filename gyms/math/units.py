@@ -300,7 +300,7 @@ def _from_table(pieces: list[str]) -> Unit | None:
 
 # --- measures in several units
 
-_PART = r"(\d{1,12}(?:\.\d{1,6})?)[ ]*(?:\\text[ ]*\{[ ]*)?([A-Za-z]{2,12})[ ]*\}?"
+_PART = r"(\d{1,12}(?:\.\d{1,6})?)[ ]*(?:\\text[ ]*\{[ ]*)?([A-Za-z]{2,12}|[hs])[ ]*\}?"
 _AND = r"[ ]*(and[ ]+|\\text[ ]*\{[ ]*and[ ]*\}[ ]*)?"
 _COMPOUND = re.compile(rf"{_PART}{_AND}{_PART}(?:{_AND}{_PART})?")
 _ANGLE = re.compile(
@@ -328,7 +328,7 @@ def read_compound(plain: str) -> Node | None:
         return None
     amounts = [Fraction(text) for text in (match[1], match[4], match[7]) if text]
     names = [name for name in (match[2], match[5], match[8]) if name]
-    found = [parse_unit(name) for name in names if known(name)]
+    found = [parse_unit(name) for name in names if known(name) or name in ("h", "s")]
     units = [unit for unit in found if unit is not None]
     if len(units) < len(names) or len({unit.dimensions for unit in units}) != 1:
         return None
