@@ -72,7 +72,7 @@ class PromptSettings:
 
     def __post_init__(self) -> None:
         for name in ("max_tokens", "max_in_flight", "max_question_chars", "max_answer_chars", "deadline_seconds"):
-            if getattr(self, name) <= 0:
+            if not getattr(self, name) > 0:  # nor NaN
                 raise ValueError(f"judge.{name} must be above 0, got {getattr(self, name)!r}")
         if self.num_retries < 0 or self.temperature < 0.0:
             raise ValueError("judge.num_retries and judge.temperature must not be negative")
