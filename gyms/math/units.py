@@ -232,6 +232,9 @@ def parse_unit(text: str) -> Unit | None:
 
 
 def _label_of(pieces: list[str]) -> Unit | None:
+    """The label that the pieces name; one of another language may be squared or cubed, for it may be a unit's."""
+    if pieces[1:] in (["^2"], ["^3"]) and not pieces[0].isascii() and label(pieces[:1]) is not None:
+        return label(["".join(pieces)])
     return label(pieces) if all(piece.isalpha() for piece in pieces) else None
 
 
