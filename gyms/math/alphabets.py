@@ -21,14 +21,14 @@ LETTER = (
 )
 """Letters of words, as the inside of a class of a regular expression."""
 _LATIN = (
-    r"mill?(?:ion|iard|ier|ió|yo|ya|joe|jo|ja|h[ãõ]|on)\w* mille mil mln mld mrd mio tys\w* tis[ií]c\w* tausend\w* "
-    r"tusen duizend hundert\w* cien(?:to)?s? cent(?:aines?)? dutzend\w* douzaines? docenas? d[úu]zias? triệu nghìn "
-    r"ngàn t[ỷỉ] nửa rưỡi"
+    r"(?:m|b|tr|quadr)ill?ion(?!air)\w* mill?(?:iard|ier|ioan|ió|yo|ya|joe|jo|ja|h[ãõ]|on)\w* mille mil mln mld mrd "
+    r"mio tys\w* tis[ií]c\w* tausend\w* tusen duizend hundert\w* cien(?:to)?s? cent(?:aines?)? dutzend\w* douzaines? "
+    r"docenas? d[úu]zias? triệu nghìn ngàn t[ỷỉ] nửa rưỡi pro[zc]ent\w* oder ou nicht"
 )
 _CYRILLIC = (
     "тыс тис хил млн млрд трлн миллион миллиард мільй мільяр мили трилл биль сотен сотн сто$ десят дюжин пол$ полов "
     "полтор четверт трет (?:втор|пят|шест|седьм|восьм|девят)(?:ых|ая|ой)$ процент квадрат(?!н) куб(?!и) степен корен "
-    "корн не$ нет$ или$ ни$ без$ около пример прибл больш меньш боле[ей] мене[ей] почти минус плюс ноль нул чем$ "
+    "корн не$ нет$ или$ ни$ без$ около пример прибл больш меньш боле[ей] мене[ей] почти минус плюс ноль нул отриц чем$ "
     "[абхуик]{1,2}$"  # variables, "and", and thousands
 )
 _HAN_AND_KANA = (
