@@ -137,6 +137,8 @@ def test_a_stored_episode_is_scored_by_replay(tmp_path: Path) -> None:
             episode("one turn", {"text": "42"}, **SUM),
             episode("breaks", {"text": "exit"}, gym=f"{BAD_ENVIRONMENTS}:Obedient"),
             episode("no turns", turns="42"),
+            episode("not a number", {"text": "", "calls": [{**call, "arguments": {"a": "x"}}]}, {"text": "42"}),
+            episode("no tool", {"text": "", "calls": [{**call, "tool": "subtract"}]}, {"text": "42"}),
         ],
     )
     found = {line["id"]: (line["status"], line["reward"], line["components"].get("num_calls")) for line in rows}
@@ -151,6 +153,8 @@ def test_a_stored_episode_is_scored_by_replay(tmp_path: Path) -> None:
         "one turn": ("ok", 1.0, None),
         "breaks": ("crashed", 0.0, None),
         "no turns": ("bad_task", 0.0, None),
+        "not a number": ("ok", 1.0, 0.0),
+        "no tool": ("ok", 1.0, 0.0),
     }
     details = {line["id"]: line["detail"] for line in rows}
     assert details["no turn"] == "line 5: turns: expected a turn's text, got None"
