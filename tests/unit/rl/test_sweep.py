@@ -13,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from configs.load import ConfigError, to_json
+from rl.page.stored import AVERAGED
 from rl.provenance import git_state, start_facts
 from rl.sweep import MAX_SILENT, STOPPED, _failure, _follow, _kills, _run_all, _wait, main
 from rl.sweep_jobs import Job, check_files, job_of
@@ -76,7 +77,7 @@ def test_what_cannot_be_a_sweep_is_refused_with_the_run_that_is_wrong(files: lis
 
 def done(folder: Path, run, right: int, reward: float) -> None:
     groups = [siblings(0, response("3", reward))]
-    written = write_run(folder, [groups, groups], evals=[evaluation("after RL", 2, right)])
+    written = write_run(folder, [groups, groups], evals=[evaluation("after RL", 2, right), evaluation(AVERAGED, 2, 0)])
     written.config.write_text(to_json(run.config))
 
 
