@@ -234,9 +234,7 @@ def test_a_kill_of_the_sweep_kills_its_run(tmp_path: Path) -> None:
         os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
-def test_a_kill_of_the_sweep_stops_its_job(
-    files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_kill_of_the_sweep_stops_its_job(files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ray = f'echo "$2" >> {tmp_path}/asked\n[ "$2" = stop ] || {{ sleep 1; kill -TERM $PPID; exec sleep 600; }}\n'
     (tmp_path / "ray").write_text(f"#!/bin/sh\n{ray}")
     (tmp_path / "ray").chmod(0o755)
