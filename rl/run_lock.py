@@ -25,12 +25,16 @@ def only_run_in(folder: Path) -> Iterator[None]:
     """Hold the lock of a run folder, which is made if it is missing; where nothing came into it, it goes in the end.
 
     Raises:
-        ValueError: another process holds it.
+        ValueError: another process holds it, or nothing can be written there.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     file = folder / ".lock"
     while True:
-        with file.open("a+", encoding="utf-8") as lock:  # programs that the run starts do not inherit it
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            opened = file.open("a+", encoding="utf-8")  # programs that the run starts do not inherit it
+        except OSError as error:
+            raise ValueError(f"run_dir = {folder}: no run can be written there: {error.strerror}") from error
+        with opened as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:

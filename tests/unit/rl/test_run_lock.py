@@ -66,3 +66,9 @@ def test_a_file_system_without_locks_keeps_no_run_from_starting(tmp_path: Path, 
     monkeypatch.setattr(fcntl, "flock", flock)
     with only_run_in(tmp_path):
         assert (tmp_path / ".lock").is_file()
+
+
+def test_a_place_where_no_folder_can_be_is_told_by_its_setting(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match=rf"^run_dir = {tmp_path}/file: no run can be written there: File exists"):
+        only_run_in(tmp_path / "file").__enter__()
