@@ -45,6 +45,8 @@ MAY_CHANGE_ON_RESUME: Mapping[str, str] = {
     "ptx.long_conversations": "may change while no conversation was left out",
     "learner.gradient_checkpointing": "layers that are computed twice give the same numbers",
     "learner.num_ranks": "ranks add the same numbers up in another order: equal up to rounding, not bit for bit",
+    "reward.max_masked_frac": "how many masked samples stop a run changes nothing that it computes",
+    "reward.num_workers": "a sample's score does not depend on how many are verified at one time",
     "eval.*": "evaluation reads the policy and never changes it",
     "alarm.*": "an alarm stops a run and changes nothing that it computes",
     "checkpoint.*": "when a run is saved does not change what it computes",

@@ -178,15 +178,17 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _ptx_has_a_source_where_it_is_used(self) -> Config:
-        named = {name for source in self.ptx.sources for name in source.gyms}
-        if unknown := named - {gym.name for gym in self.gyms}:
-            raise ValueError(
-                f"ptx.source.gym = {min(unknown)!r} is none of this config's gyms: "
-                f"{', '.join(gym.name for gym in self.gyms)}"
-            )
+        names = [gym.name for gym in self.gyms]
+        for place, source in enumerate(self.ptx.sources):
+            if unknown := set(source.gyms) - set(names):
+                key = f"ptx.more.{place - 1}.gym" if place else "ptx.source.gym"
+                raise ValueError(f"{key} = {min(unknown)!r} is none of this config's gyms: {', '.join(names)}")
         if not self.ptx.source.is_set:
-            used = [key for key, on in (("ptx.coef", self.ptx.coef), ("warmup.num_steps", self.warmup.num_steps)) if on]
-            if used:
+            given = {
+                "ptx.coef": self.ptx.coef, "ptx.num_heldout": self.ptx.num_heldout,
+                "warmup.num_steps": self.warmup.num_steps,
+            }  # fmt: skip
+            if used := [key for key, on in given.items() if on]:
                 raise ValueError(f"{used[0]} is set, but ptx.source is not; set ptx.source.gym, .jsonl or .dataset")
         return self
 

@@ -13,9 +13,10 @@ part of the answer; neither is anything where thinking was begun behind it and n
 (None), however right it looks. So `<think>#### 17</think> #### 18` says 18, and `<think>so #### 18` says nothing. A
 closing mark alone ends thoughts that the prompt opened.
 
-*Dress.* A byte order mark, zero-width characters and the many ends of a line (CRLF, CR, NEL, U+2028, U+2029, form feed)
-say nothing: `plain` drops the first two and makes `\n` of the last. It is for gyms that read values; a gym that judges
-how a text is written, or that runs it, takes `after_thoughts` alone, and `plain_starts` where it looks for fences.
+*Dress.* Characters that nobody sees (gyms/invisible.py) and the many ends of a line (CRLF, CR, NEL, U+2028, U+2029,
+form feed) say nothing: `plain` drops the former and makes `\n` of the latter. It is for gyms that read values; a gym
+that judges how a text is written, or that runs it, takes `after_thoughts` alone, and `plain_starts` where it looks for
+fences.
 *Fences.* `without_fences` takes fenced code out, for gyms whose answers stand in prose.
 
 Left out: quotes and comments around a mark. A model that quotes `<think>` in its answer opens thoughts, as it would
@@ -28,6 +29,8 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
+
+from gyms.invisible import INVISIBLE, visible
 
 __all__ = [
     "THOUGHT_MARKS",
@@ -59,8 +62,7 @@ THOUGHT_MARKS: tuple[Marks, ...] = (
 )
 """The marks in use, upper or lower case; `<think>` first, which most models write."""
 
-_INVISIBLE = re.compile("[\u00ad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]")
-_LINE_START = re.compile(rf"^{_INVISIBLE.pattern}+", re.M)
+_LINE_START = re.compile(f"^[{INVISIBLE}]+", re.M)
 _LINE_END = re.compile("\r\n?|[\u0085\u2028\u2029\x0b\x0c]")
 _FENCE = re.compile(r"^([ \t]*)(```+|~~~+)", re.M)
 _MOST_INDENT = 3
@@ -137,10 +139,10 @@ def marks_of_template(template: str | None) -> tuple[Marks, ...]:
 
 
 def plain(text: str) -> str:
-    """The text without byte order marks and zero-width characters, its lines ended by `\\n`."""
+    """The text without characters that nobody sees, its lines ended by `\\n`."""
     if text.isascii() and not any(end in text for end in "\r\x0b\x0c"):
         return text
-    return _LINE_END.sub("\n", _INVISIBLE.sub("", text))
+    return _LINE_END.sub("\n", visible(text))
 
 
 def plain_starts(text: str) -> str:

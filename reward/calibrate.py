@@ -60,8 +60,11 @@ class RememberingJudge:
         self.name = judge.name
         self.cost = judge.cost
         self.num_remembered = 0
-        self._known = dict(_stored(path))
-        self._file = _opened_at_a_line_start(path)
+        try:
+            self._known = dict(_stored(path))
+            self._file = _opened_at_a_line_start(path)
+        except OSError as error:
+            raise ValueError(f"--resume {path}: verdicts cannot be stored there: {error.strerror}") from None
 
     async def compare(self, pair: Pair) -> Comparison:
         """The stored verdict, or the judge's, which is then stored."""

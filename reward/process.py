@@ -59,7 +59,7 @@ NOT_THE_RESPONSE = "not_the_response"
 """Flag of a fault that no response can be blamed for."""
 
 _POLL_SECONDS = 0.02
-_EXIT_SECONDS = 0.5
+_EXIT_SECONDS = 5.0
 """How long a worker that closed its pipe gets to finish dying, so that its exit status can be told."""
 _KILL_SECONDS = 2.0
 """How long a keeper gets to end what is below it, before the host does so itself."""

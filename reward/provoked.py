@@ -22,7 +22,7 @@ from reward.rubric import Rubric
 
 __all__ = ["provokers", "without"]
 
-OF_A_TEXT: frozenset[Cause] = frozenset({"refused", "too_long"})
+OF_A_TEXT: frozenset[Cause] = frozenset({"refused", "too_long", "unquotable"})
 """Why a judge takes no pair, whenever it is asked, for what stands in it."""
 HARMLESS = ("I do not know.", "That is hard to say.")
 """They pass every check of gyms/chat/checks.py: code decides no control."""

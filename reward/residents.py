@@ -9,15 +9,20 @@
 | `gold_turns` | task | `gold_turns`: turns, or null |
 
 An episode lives here until it is closed, whatever becomes of its calls; when the host closes the pipe all are closed.
+Calls are read here again, by the tools of the episode's task: those of a stored episode nobody has read before.
 """
 
 from __future__ import annotations
 
 import contextlib
 import pickle
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from gyms.api import Environment, Episode, Gym, Reply, Score, Turn
+from gyms.api import Call, Environment, Episode, Gym, Reply, Score, Task, Tool, Turn
+from gyms.episodes.arguments import read_call
+from gyms.episodes.episode import Unplayable
 from gyms.episodes.turns import turn_as_json
 from reward.wire import MAX_OBSERVED_CHARS, score_as_json
 
@@ -31,6 +36,7 @@ class Residents:
 
     def __init__(self) -> None:
         self._episodes: dict[int, Episode] = {}
+        self._tasks: dict[int, Task] = {}
 
     def answer(self, gym: Gym, kind: str, payload: bytes) -> dict[str, Any]:
         """The reply to a request; what the gym raises goes through."""
@@ -42,17 +48,21 @@ class Residents:
             episode = gym.start(task, seed)
             if not isinstance(episode, Episode):
                 return _failed(f"start returned {type(episode).__name__}, expected gyms.api.Episode")
-            self._episodes[number] = episode
+            self._episodes[number], self._tasks[number] = episode, task
             return {"kind": "opened"}
         if kind == "step":
             number, turn = content
-            return _stepped(self._episodes[number].step(turn))
+            episode = self._episodes[number]
+            if turn.calls and isinstance(gym, Environment) and not isinstance(episode, Unplayable):
+                turn = _read(turn, gym.tools(self._tasks[number]))
+            return _stepped(episode.step(turn))
         if kind == "assess":
             score = self._episodes[content].score()
             if not isinstance(score, Score):
                 return _failed(f"score returned {type(score).__name__}, expected gyms.api.Score")
             return {"kind": "scored", "scores": [score_as_json(score)]}
         if content in self._episodes:  # not there: it could not be opened, or lived in a worker that died
+            del self._tasks[content]
             self._episodes.pop(content).close()
         return {"kind": "closed"}
 
@@ -61,6 +71,18 @@ class Residents:
         while self._episodes:
             with contextlib.suppress(Exception):
                 self._episodes.popitem()[1].close()
+
+
+def _read(turn: Turn, tools: Sequence[Tool]) -> Turn:
+    """The turn with calls that the tools take; the others say why they are none."""
+
+    def read(call: Call) -> Call:
+        if call.arguments is None:
+            return call
+        made = read_call(tools, call_id=call.id, tool=call.tool, arguments=call.arguments)
+        return replace(made, heard=call.heard)
+
+    return replace(turn, calls=tuple(map(read, turn.calls)))
 
 
 def _stepped(reply: object) -> dict[str, Any]:

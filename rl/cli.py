@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import io
 import os
 import sys
@@ -57,24 +58,32 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m rl.tr
         print(to_json(config), end="")
         return 0
     quiet()
-    try:
-        check_installed(EXTRAS, user="a run", extra="cpu")  # a run's gyms and judges may need any of them
-        from rl.preflight import check
+    with contextlib.ExitStack() as to_the_end:
+        try:
+            check_installed(EXTRAS, user="a run", extra="cpu")  # a run's gyms and judges may need any of them
+            from rl.preflight import check, resolve_run_folder
+            from rl.run_lock import only_run_in
 
-        checked = check(config, say=lambda text: print(text, file=sys.stderr))
-    except ValueError as error:
-        return _refuse(error)
-    if options.dry_run:
-        for note in checked.notes:
-            print(f"note: {note}")
-        onward = "" if checked.checkpoint is None else f"goes on from step {checked.checkpoint.step}, "
-        print(
-            f"{config.name}: ready. {onward}{checked.num_parameters / 1e6:.1f} M parameters from "
-            f"{checked.model_folder}, {', '.join(entry.name for entry in checked.gyms)}, run folder "
-            f"{checked.folder.path}"
-        )
-        return 0
-    return _train(checked, mode="json" if options.json else "quiet" if options.quiet else "auto")
+            if not options.dry_run:
+                to_the_end.enter_context(only_run_in(resolve_run_folder(config).path))
+            checked = check(config, say=lambda text: print(text, file=sys.stderr))
+        except ValueError as error:
+            return _refuse(error)
+        if options.dry_run:
+            _show_dry_run(checked)
+            return 0
+        return _train(checked, mode="json" if options.json else "quiet" if options.quiet else "auto")
+
+
+def _show_dry_run(checked) -> None:
+    for note in checked.notes:
+        print(f"note: {note}")
+    onward = "" if checked.checkpoint is None else f"goes on from step {checked.checkpoint.step}, "
+    print(
+        f"{checked.config.name}: ready. {onward}{checked.num_parameters / 1e6:.1f} M parameters from "
+        f"{checked.model_folder}, {', '.join(entry.name for entry in checked.gyms)}, run folder "
+        f"{checked.folder.path}"
+    )
 
 
 def _train(checked, *, mode: Mode) -> int:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -103,12 +104,14 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m rl.cu
     )
     options = parser.parse_args(arguments)
     try:
+        if not options.output.exists() and not os.access(options.output.parent, os.W_OK | os.X_OK):
+            raise ValueError(f"--output {options.output}: no file can be made in {options.output.parent}")
         kept = {"min_value": options.min_value, "per_task": options.per_task}
         found = _conversations(options.run, tool_format=options.tool_format, **kept)
-    except ValueError as error:
+        options.output.write_text("".join(json.dumps(line) + "\n" for line in found.lines), encoding="utf-8")
+    except (OSError, ValueError) as error:
         print(f"nothing written: {error}", file=sys.stderr)
         return 2
-    options.output.write_text("".join(json.dumps(line) + "\n" for line in found.lines), encoding="utf-8")
     print(f"{len(found.lines)} conversations in {options.output}; read them with ptx.source.jsonl={options.output}")
     if found.num_gone:
         print(f"{found.num_gone} episodes were left out: their gyms no longer have their tasks", file=sys.stderr)
@@ -127,6 +130,10 @@ class _Found(NamedTuple):
 
 
 def _conversations(run: Path, *, tool_format: str | None, min_value: float, per_task: int) -> _Found:
+    if not 0.0 <= min_value <= 1.0:
+        raise ValueError(f"--min-value {min_value:g}: expected a number from 0 to 1")
+    if per_task < 1:
+        raise ValueError(f"--per-task {per_task}: expected at least 1")
     folder = RunFolder(run)
     if not folder.config.is_file():
         raise ValueError(f"{run} is no run folder: it has no config.json")

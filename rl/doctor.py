@@ -84,7 +84,7 @@ def ray() -> Iterator[Finding]:
     from rl.machine import check_programs, check_ray_folder
 
     for name, check, matters in (
-        ("programs", lambda: check_programs(on_cpu=True), "bash and lscpu: Ray's workers and vLLM's engine call them"),
+        ("programs", lambda: check_programs(on_cpu=_on_cpu()), "bash for Ray's workers, lscpu for engines on a CPU"),
         ("Ray's folder", lambda: check_ray_folder(os.environ, pid=os.getpid()), "sockets and logs of a local cluster"),
     ):
         try:
@@ -95,6 +95,16 @@ def ray() -> Iterator[Finding]:
             yield _finding(name, "ok", "fine", matters)
     address = os.environ.get("RAY_ADDRESS")
     yield _finding("cluster", "ok", address or "a run starts its own", "RAY_ADDRESS, or cluster.address of a config")
+
+
+def _on_cpu() -> bool:
+    try:
+        check_installed(["torch"], user="a run")
+    except ValueError:
+        return True
+    import torch
+
+    return not torch.cuda.is_available()
 
 
 def tracking() -> Iterator[Finding]:

@@ -36,7 +36,7 @@ from typing import IO, Any
 
 from rollout.folders import replace_folder
 
-__all__ = ["PIECE_BYTES", "Folders", "Shelf", "listing"]
+__all__ = ["PIECE_BYTES", "Folders", "Shelf", "is_there", "listing"]
 
 PIECE_BYTES = 32 << 20
 """Of a file in one answer: what a copy takes of the memory of both ends."""
@@ -249,7 +249,7 @@ class Folders:
                 lock = file.open("a+b")  # NFS lends a lock that is shared to readers alone
             with lock:
                 fcntl.flock(lock, how)
-                if _is_there(file, lock):  # whoever held it may have deleted it: the next one's is another
+                if is_there(file, lock):  # whoever held it may have deleted it: the next one's is another
                     yield
                     return
 
@@ -318,7 +318,7 @@ def _told_if_full(what: Path, place: Path, remedy: str) -> Iterator[None]:
         ) from error
 
 
-def _is_there(file: Path, opened: IO[bytes]) -> bool:
+def is_there(file: Path, opened: IO[Any]) -> bool:
     """Whether a file is the one that was opened. NFS renames what is deleted while it is open."""
     try:
         return os.path.samestat(os.fstat(opened.fileno()), file.stat())

@@ -350,7 +350,7 @@ class Learner:
         """Clip, step, put the model back on the grid; the gradient's norm before clipping, and the update's size."""
         norm = self.masters.clip_grad_norm(self.settings.max_grad_norm)
         if not torch.isfinite(norm):
-            raise RuntimeError("the gradient is not finite; lower learner.lr or learner.max_grad_norm")
+            raise RuntimeError("the gradient is not finite; start a new run_dir with a lower learner.lr")
         update_size = self.optimizer.step(lr)
         if self.qk_clip is not None:
             self.qk_clip.clip(self.masters.parameters)

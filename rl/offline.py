@@ -89,13 +89,14 @@ def replay(
         say(f"step {now}, on the way from {checkpoint.folder.name}")
         _do(learner, config, folder, now, logged[now], ptx)
     learner.settings = learner_settings(wanted, learner.settings.model_folder)
-    updates = _do(learner, wanted, folder, step, logged[step], ptx, keeps_schedules=wanted == config)
+    changed = diff(config, wanted)
+    updates = _do(learner, wanted, folder, step, logged[step], ptx, changed=changed)
     return Replay(
         step=step,
         checkpoint=checkpoint.folder,
         updates=tuple(updates),
         logged=logged[step],
-        changed=tuple(diff(config, wanted)),
+        changed=tuple(changed),
     )
 
 
@@ -161,13 +162,13 @@ def _curated(config: Config, folder: RunFolder, golds: Replayed) -> Curated | No
 
 def _do(
     learner: Learner, config: Config, folder: RunFolder, step: int, logged: dict[str, Any], ptx: Curated | None, *,
-    keeps_schedules: bool = True,
+    changed: Sequence[str] = (),
 ) -> list[UpdateMetrics]:  # fmt: skip
     """All updates of a step, on as many threads as its row of metrics.jsonl says (older rows do not).
 
     Args:
-        keeps_schedules: the row's learning rate and PTX weight count where the config has others: the run's length may
-            have changed.
+        changed: settings that the run did not have. The row's learning rate and PTX weight count, whatever the config
+            makes of the run's length, which may have changed; but not those that are asked for anew.
     """
     if num_threads := logged.get("learner/num_threads"):
         torch.set_num_threads(num_threads)
@@ -182,9 +183,10 @@ def _do(
     except (ValueError, KeyError) as error:
         raise ValueError(f"step {step} cannot be replayed from {folder.rollouts_of(step)}: {error}") from error
     lr = learning_rate(config, step)
-    if keeps_schedules and not math.isclose(lr, logged["learner/learning_rate"], rel_tol=1e-6):
+    is_logged_lr = not any(key.startswith("learner.lr") for key in changed)
+    if is_logged_lr and not math.isclose(lr, logged["learner/learning_rate"], rel_tol=1e-6):
         lr = logged["learner/learning_rate"]
-    updates, coef = [], logged.get("learner/ptx_coef") if keeps_schedules else None
+    updates, coef = [], None if "ptx.coef" in changed else logged.get("learner/ptx_coef")
     for minibatch in minibatches:
         curated = ptx_batch(config, ptx, step=step, minibatch=minibatch.index)
         if curated and coef is not None and not math.isclose(config.ptx.coef * curated.scale, coef, rel_tol=1e-6):

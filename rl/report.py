@@ -24,6 +24,7 @@ from rich.text import Text
 from configs.schema import Config
 from gyms.cli.show import clean
 from rl.console import Standing, View, view_of
+from rl.page.stored import of_policy
 from rl.trackers import Tracker, sample_table
 
 if TYPE_CHECKING:  # the page's command starts here, and needs no learner
@@ -117,12 +118,13 @@ class Report:
     def final(self, evals: Sequence[Mapping[str, Any]], metrics: Sequence[Mapping[str, Any]]) -> None:
         """The last page: accuracy, a few numbers, and what to do next.
 
-        The last evaluation has no step's row to stand in: the trackers get it by itself.
+        The policy's last evaluation has no step's row to stand in: the trackers get it by itself.
         """
         from rl.accuracy import eval_metrics  # the page's command starts in this module, and needs no learner
 
         for tracker in self._trackers if evals else ():
-            tracker.log(eval_metrics(evals[-1]), evals[-1]["step"])
+            last = of_policy(evals)[-1]
+            tracker.log(eval_metrics(last), last["step"])
         for name in evals[-1]["gyms"] if evals else ():
             self.view.table(self._table(name, evals))
         facts = {"folder": str(self.folder), "num_steps": self.config.num_steps, "evals": list(evals)}

@@ -21,6 +21,7 @@ from rl.batch import Group, LearningBatch, learning_batch
 from rl.checkpoint import PublishedWeights
 from rl.metrics import fault_causes, step_metrics
 from rl.own_advantage import advantage_of
+from rl.page.stored import AVERAGED
 from rl.partial import PartialGroup
 from rl.policy import ServedPolicy
 from rl.preflight import Checked
@@ -298,7 +299,7 @@ class Run(Recoverable):
         await self.cluster.export(self.folder.export)
         if self.config.learner.ema_decay is not None and self.folder.export_ema.is_dir():  # none without an update
             async with self.cluster.serving(self.folder.export_ema, quantised=True) as policy:
-                await self.evaluate(policy, "after RL, averaged")
+                await self.evaluate(policy, AVERAGED)
 
     def final_table(self) -> None:
         """Show the table and write final.json, which says that the run is done."""

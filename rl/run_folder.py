@@ -6,6 +6,7 @@
     initial_int4/      what the engines start from     export/         the final INT4 folder
     final.json         written last, when the run is done
     starts.jsonl       one row a start: commit, versions, machine, command
+    .lock              while a run goes on, who runs it (rl/run_lock.py)
 
 Rows of steps that a resumed or rewound run will do again are dropped before it goes on, so every step has one row.
 

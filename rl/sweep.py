@@ -5,7 +5,8 @@ Every run is a process of its own, `python -m rl.train FILE ...`, or with `--sub
 is left out and what was interrupted goes on, so the same command goes on with a sweep. A folder that holds a run of
 other settings is refused before anything starts. A run that fails does not keep the others from running.
 
-Exit status: 0 all runs are done; 1 one failed; 2 a config is not right, nothing was started; 130 Ctrl-C.
+Exit status: 0 all runs are done; 1 one failed; 2 a config is not right, nothing was started; 130 Ctrl-C. A kill
+ends the run, too.
 """
 
 from __future__ import annotations
@@ -74,7 +75,8 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m rl.sw
             command = _train(run) if options.submit is None else job_of(run, options.submit).command
             print(f"{result_of(run).state:<10} {shlex.join(command)}")
         return 0
-    status = 0 if options.table else _run_all(runs, submit=options.submit)
+    with _kills():
+        status = 0 if options.table else _run_all(runs, submit=options.submit)
     _show([result_of(run) for run in runs], is_json=options.json)
     return status
 
@@ -102,10 +104,15 @@ def _run_all(runs: Sequence[SweepRun], *, submit: str | None) -> int:
         job = None if submit is None else job_of(run, submit)
         command = _train(run) if job is None else job.command
         print(f"{what}: {shlex.join(command)}", file=sys.stderr)
-        code, is_interrupted = _wait(command) if job is None else _follow(job, what)
-        if is_interrupted and job is not None and not job.stop():
-            print(f"{what}: job {job.id} may still run: ray job stop --address {submit} {job.id}", file=sys.stderr)
-        if code in (STOPPED, -signal.SIGINT) or (is_interrupted and job is not None):
+        try:
+            code, is_interrupted = _wait(command) if job is None else _follow(job, what)
+        except SystemExit:  # of a kill
+            if job is not None:
+                _stop(job, what)
+            raise
+        if is_interrupted and job is not None:
+            _stop(job, what)
+        if is_interrupted or code in (STOPPED, -signal.SIGINT):
             print("stopped; run the same command to go on", file=sys.stderr)
             return STOPPED
         if reason := _failure(run, code, is_job=job is not None):
@@ -114,6 +121,12 @@ def _run_all(runs: Sequence[SweepRun], *, submit: str | None) -> int:
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _stop(job: Job, what: str) -> None:
+    if not job.stop():
+        told = f"{what}: job {job.id} may still run: ray job stop"
+        print(f"{told} --address {job.address} {job.id}", file=sys.stderr)
 
 
 def _failure(run: SweepRun, code: int, *, is_job: bool) -> str:
@@ -152,6 +165,22 @@ def _follow(job: Job, what: str, *, pause_seconds: float = PAUSE_SECONDS) -> tup
             if status:
                 _, is_interrupted = _wait(job.follow)
     return code, True
+
+
+@contextlib.contextmanager
+def _kills() -> Iterator[None]:
+    """A kill, or a terminal that is closed, leaves by an exception: then `subprocess.run` kills what it waits for."""
+
+    def leave(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    caught = [one for one in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) != signal.SIG_IGN]  # nohup
+    before = {one: signal.signal(one, leave) for one in caught}
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
 
 
 @contextlib.contextmanager

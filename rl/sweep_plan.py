@@ -53,11 +53,14 @@ def plan(files: Sequence[Path], overrides: Sequence[str], *, output: Path) -> li
         output: folder of the run folders.
 
     Raises:
-        ConfigError: a run's config is not right (it is named), or two runs would share a folder.
+        ConfigError: a run's config is not right (it is named), a key is given twice, or two runs would share a folder.
     """
     axes = [(key, values_of(text)) for key, _, text in (item.partition("=") for item in overrides)]
     if reserved := {key for key, _ in axes} & {"name", "run_dir"}:
         raise ConfigError(f"{min(reserved)} cannot be set in a sweep: each run has its own; --output is where they lie")
+    keys = [key for key, _ in axes]
+    if doubled := [key for key in keys if keys.count(key) > 1]:
+        raise ConfigError(f"{doubled[0]} is given twice: list all its values once, {doubled[0]}=value,value")
     found: list[SweepRun] = []
     for file in files:
         for chosen in itertools.product(*(values for _, values in axes)):

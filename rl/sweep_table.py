@@ -12,7 +12,7 @@ from typing import Any
 from rich.table import Table
 
 from rl.page.folder import NotARun, RunRecord, read_run
-from rl.page.stored import number
+from rl.page.stored import number, of_policy
 from rl.step_times import seconds_of
 from rl.sweep_plan import SweepRun
 
@@ -38,7 +38,7 @@ class Result:
     reward: float | None
     """Mean of reward/mean over the last `WINDOW` steps."""
     accuracy: dict[str, float]
-    """Greedy held-out accuracy of the last evaluation, by gym."""
+    """Greedy held-out accuracy of the policy's last evaluation, by gym."""
     minutes: float
     """Of the steps' phases."""
     error: str
@@ -107,6 +107,7 @@ def _last_reward(record: RunRecord) -> float | None:
 
 
 def _accuracy(record: RunRecord) -> dict[str, float]:
-    found = record.evals[-1]["gyms"] if record.evals else {}
+    evals = of_policy(record.evals)
+    found = evals[-1]["gyms"] if evals else {}
     means = {gym: number(result["greedy"]["mean"]) for gym, result in found.items()}
     return {gym: mean for gym, mean in means.items() if mean is not None}

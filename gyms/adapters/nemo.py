@@ -48,6 +48,7 @@ from gyms.api import (
 from gyms.episodes.calling import MAX_CALLS_A_TURN, Calling
 from gyms.episodes.episode import Unplayable
 from gyms.heldout import is_heldout
+from gyms.rows import make_all, read_file
 from gyms.sandbox.told import shortened
 
 __all__ = ["NemoGym", "NemoGymSettings"]
@@ -120,16 +121,10 @@ class NemoGym(Environment):
         return {split: tuple(tasks) for split, tasks in found.items()}
 
     def _all(self) -> tuple[Task, ...]:
-        path = self.settings.rows
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-        except OSError as error:
-            raise ValueError(f"rows = {path}: cannot be read: {error}") from error
-        return tuple(
-            _task(line, where=f"rows = {path}, line {number}")
-            for number, line in enumerate(lines, start=1)
-            if line.strip()
-        )
+            return tuple(make_all(read_file(self.settings.rows), _task, skip_malformed=None)[0])
+        except ValueError as error:
+            raise ValueError(f"rows: {error}") from error
 
 
 class _Session(Calling):
@@ -202,17 +197,17 @@ class _Session(Calling):
         return object_of(answer, where)
 
 
-def _task(line: str, *, where: str) -> Task:
-    try:
-        row = json.loads(line)
-        asked = row[_PARAMS]["input"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{where}: expected a JSON object with {_PARAMS}.input ({error!r})") from error
+def _task(row: Mapping[str, Any], where: str) -> Task:
+    given = row.get(_PARAMS)
+    params = given if isinstance(given, Mapping) else {}
+    asked = params.get("input")
+    if not asked or not isinstance(asked, str | list):
+        raise ValueError(f"{where}: expected {_PARAMS}.input, a text or messages that are not empty; got {asked!r:.60}")
     told = [{"role": "user", "content": asked}] if isinstance(asked, str) else asked
-    if instructions := row[_PARAMS].get("instructions"):
+    if instructions := params.get("instructions"):
         told = [{"role": "system", "content": instructions}, *told]
     prompt = tuple(_message(said, where=where) for said in told)
-    return Task(id=where.rpartition(" ")[2], prompt=prompt, data=row)
+    return Task(id=where.rpartition(":")[2], prompt=prompt, data=row)
 
 
 def _message(said: Any, *, where: str) -> Message:

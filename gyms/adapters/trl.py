@@ -29,6 +29,9 @@ from gyms.rows import make_all, read_file
 
 __all__ = ["RewardFunction", "RewardFunctionSettings", "gym_of_function"]
 
+_OWN = frozenset({"prompt", "prompts", "completions"})
+"""Arguments of the function that are no columns."""
+
 
 class RewardFunctionSettings(GymSettings):
     """How the function is called, and where the tasks come from."""
@@ -75,7 +78,7 @@ class RewardFunction(Gym):
 
     def score_group(self, task: Task, responses: Sequence[str]) -> Sequence[Score]:
         count = len(responses)
-        columns = {name: [value] * count for name, value in task.data.items() if name not in ("prompt", "prompts")}
+        columns = {name: [value] * count for name, value in task.data.items() if name not in _OWN}
         prompt: Any = (
             [dict(m) for m in task.prompt] if self.settings.chat else "\n".join(m["content"] for m in task.prompt)
         )

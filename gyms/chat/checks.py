@@ -2,8 +2,8 @@
 
 A judge may come to like answers that are not better. Where a rubric asks for something that can be counted ("under 30
 words", "no opening praise"), these functions count it. They are deliberately simple: patterns over plain English, for
-measuring a trend and for criteria that name a check; they are no judge of quality. Each takes the answer's text and
-says whether the property holds. An answer without content holds none of them.
+measuring a trend and for criteria that name a check; they are no judge of quality. Each takes the answer's text, reads
+it without what nobody sees, and says whether the property holds. An answer without content holds none of them.
 """
 
 from __future__ import annotations
@@ -11,12 +11,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
+from gyms.combining import MARKS
+from gyms.constraints.marks import END_MARKS, EXCLAMATIONS
+from gyms.invisible import visible
+
 __all__ = ["CHECKS", "has_content", "num_words"]
 
 MAX_CHARS = 100_000
 """Longest answer that is looked at; a longer one holds no property."""
 
-_WORD = re.compile(r"\w+(?:['\u2019-]\w+)*")
+_LETTERS = rf"[^\W_]+(?:[{MARKS}]+[^\W_]*)*"
+_WORD = re.compile(rf"{_LETTERS}(?:['\u2019]{_LETTERS})?")
 _CONTENT = re.compile(r"[^\W_]")
 _EMPTY_OPENERS = (
     r"thought process|thoughts?|thinking|reasoning|solution|answer|the answer is|final answer|response|output",
@@ -65,14 +70,19 @@ _META = re.compile(
     re.IGNORECASE,
 )
 _LIST_ITEM = re.compile(r"^[ \t]*(?:[-*\u2022]|\d{1,3}[.)])[ \t]+", re.MULTILINE)
+_EMOJI = re.compile(
+    "[\U0001f000-\U0001f0ff\U0001f170-\U0001faff\u231a\u231b\u23e9-\u23f3\u2600-\u27bf\u2b1b\u2b1c\u2b50\u2b55"
+    "\ufe0f\u20e3]"
+)
+"""What is drawn as a picture by itself, and what makes a picture of the sign before it."""
 _OPENING_MARKS = " \t\r\n*_#>\"'\u201c\u2018`~!-"
 
 
 def num_words(text: str) -> int:
-    """Words of a text: runs of letters and digits, with inner apostrophes and hyphens.
+    """Words of a text: runs of letters and digits, with one apostrophe inside; joining them makes them no fewer.
 
     Example:
-        num_words("It's a well-known fact.") == 4
+        num_words("It's a well-known fact.") == 5
     """
     return sum(1 for _ in _WORD.finditer(text))
 
@@ -83,6 +93,7 @@ def has_content(text: str) -> bool:
     Example:
         [has_content(text) for text in ("", ":", "Thought process:", "Solution", "Paris.")] == [False] * 4 + [True]
     """
+    text = visible(text)
     if len(text) <= 400:
         bare = re.sub(r"[^\w\s']+", " ", text.replace("_", " ").replace("\u2019", "'")).strip()
         bare = " ".join(bare.split())
@@ -127,7 +138,7 @@ def _plain(text: str) -> str:
 
 
 CHECKS: Mapping[str, Callable[[str], bool]] = {
-    name: (lambda text, check=check: len(text) <= MAX_CHARS and has_content(text) and bool(check(text)))
+    name: (lambda text, check=check: len(text) <= MAX_CHARS and has_content(text) and bool(check(visible(text))))
     for name, check in {
         "under_15_words": _under(15),
         "under_30_words": _under(30),
@@ -137,9 +148,9 @@ CHECKS: Mapping[str, Callable[[str], bool]] = {
         "no_self_justification": lambda text: _SELF_JUSTIFICATION.search(_plain(text)) is None,
         "no_meta_talk": lambda text: _META.search(_plain(text)) is None,
         "no_list": lambda text: _LIST_ITEM.search(text) is None,
-        "no_emoji": lambda text: re.search(r"[\U0001f300-\U0001faff\u2600-\u27bf]", text) is None,
-        "no_exclamation": lambda text: "!" not in text,
-        "no_question_back": lambda text: "?" not in text and "\uff1f" not in text,
+        "no_emoji": lambda text: _EMOJI.search(text) is None,
+        "no_exclamation": lambda text: not set(EXCLAMATIONS) & set(text),
+        "no_question_back": lambda text: not any(END_MARKS.get(mark) == "?" for mark in text),
         "one_paragraph": lambda text: re.search(r"\n\s*\n", text.strip()) is None,
         "one_sentence": lambda text: len(re.findall(r"[.!?\u3002](?=\s|$)", text.strip())) <= 1,
     }.items()

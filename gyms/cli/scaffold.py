@@ -11,6 +11,7 @@ from string import Template
 from typing import Any
 
 from gyms.cli.show import Block
+from gyms.plugins import gym_names
 
 __all__ = ["new", "show_new"]
 
@@ -142,6 +143,8 @@ def new(options: argparse.Namespace) -> dict[str, Any]:
     name = options.name
     if not _LEGAL.fullmatch(name) or keyword.iskeyword(name):
         raise ValueError(f"NAME = {name!r}: expected lower-case letters, digits and _, a letter first, at most 50")
+    if name in gym_names():
+        raise ValueError(f"NAME = {name!r}: a gym of that name is installed; choose another")
     stem = name if name.endswith("_gym") else f"{name}_gym"
     words = {
         "name": name,
@@ -150,17 +153,21 @@ def new(options: argparse.Namespace) -> dict[str, Any]:
         "cls": "".join(part.capitalize() for part in stem.split("_")),
     }
     folder = Path(options.into) / words["dist"]
-    if folder.exists():
-        raise ValueError(f"{folder} exists already; choose another name, or another place with --into")
     files = {
         folder / "pyproject.toml": _PYPROJECT,
         folder / f"{stem}.py": _GYM,
         folder / "tests" / f"test_{stem}.py": _TEST,
         folder / "README.md": _README,
     }
-    (folder / "tests").mkdir(parents=True)
-    for path, template in files.items():
-        path.write_text(Template(template).substitute(words), encoding="utf-8")
+    try:
+        folder.mkdir(parents=True)
+        (folder / "tests").mkdir()
+        for path, template in files.items():
+            path.write_text(Template(template).substitute(words), encoding="utf-8")
+    except FileExistsError:
+        raise ValueError(f"{folder} exists already; choose another name, or another place with --into") from None
+    except OSError as error:
+        raise ValueError(f"--into {options.into}: {folder} cannot be written: {error.strerror}") from None
     return {
         "folder": str(folder),
         "files": [str(path) for path in files],

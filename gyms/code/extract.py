@@ -21,11 +21,15 @@ __all__ = ["LANGUAGES", "Extracted", "extract"]
 
 LANGUAGES = {
     "python": frozenset({"python", "python3", "py", "py3"}),
-    "cpp": frozenset({"cpp", "c++", "cc", "cxx", "c++17", "cpp17"}),
+    "cpp": frozenset({"cpp", "c++", "cc", "cxx", "c++17", "cpp17", "gnu++"}),
     "javascript": frozenset({"javascript", "js", "node", "nodejs", "mjs", "cjs"}),
 }
 """Names of each language, in fences and in tasks."""
 _FENCE = re.compile(r"([ \t]*)(`{3,}|~{3,})[ \t]*([^\n`]*)\s*")
+_NAME_END = re.compile(r"[\s:,;{]")
+"""What parts a language from a file's name or an option: `python:main.py`, `python,linenos`."""
+_VERSION = re.compile(r"(?<=[ny])3(?:\.\d{1,2}){0,2}$|(?<=[+p])[0-2][0-9abxyz]$")
+"""Of Python 3, and of a C++ standard: another version is another language."""
 _CLOSING = re.compile(r"([ \t]*)(`{3,}|~{3,})\s*")
 _ITEM = re.compile(r"([ \t]*)(?:[-*+]|\d{1,9}[.)])([ \t]+)(?=\S)")
 _MOST_INDENT = 3
@@ -117,8 +121,8 @@ def _opening(line: str, item: int | None) -> _Fence | None:
     match = _FENCE.fullmatch(line)
     if match is None or (item is not None and _width(match.group(1)) > item + _MOST_INDENT):
         return None
-    language = match.group(3).strip().strip("{}").lstrip(".").split(" ")[0].lower()
-    return _Fence(_width(match.group(1)), match.group(2), language)
+    name = _NAME_END.split(match.group(3).strip().strip("{}").lstrip("."), maxsplit=1)[0].lower()
+    return _Fence(_width(match.group(1)), match.group(2), _VERSION.sub("", name))
 
 
 def _width(space: str) -> int:

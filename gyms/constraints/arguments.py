@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, create_model, model_validator
 
+from gyms.combining import composed
 from gyms.constraints.language import LANGUAGES
 from gyms.constraints.text import prepared
 
@@ -75,6 +76,11 @@ def _word_of(value: Any) -> Any:
     return _filled(value[0] if isinstance(value, list) and len(value) == 1 else value)
 
 
+def _letter_of(value: Any) -> Any:
+    """With its accent one character."""
+    return composed(_filled(value)) if isinstance(value, str) else value
+
+
 def _known(language: str) -> str:
     if language.lower() not in LANGUAGES:
         raise ValueError("expected the code of a language that can be detected, e.g. 'en', 'de', 'hi'")
@@ -90,6 +96,6 @@ Text = Annotated[AsGiven, AfterValidator(prepared)]
 Word = Annotated[str, BeforeValidator(_word_of), Field(strict=True, max_length=1000), AfterValidator(prepared)]
 Words = Annotated[list[Text], Field(min_length=1, max_length=200)]
 Relation = Literal["less than", "at least"]
-_Letter = Annotated[str, BeforeValidator(_filled), Field(strict=True, min_length=1, max_length=1)]
+_Letter = Annotated[str, BeforeValidator(_letter_of), Field(strict=True, min_length=1, max_length=1)]
 Letter = Annotated[_Letter, AfterValidator(prepared)]
 Language = Annotated[Text, AfterValidator(_known)]

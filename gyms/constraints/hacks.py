@@ -27,6 +27,7 @@ from gyms.constraints.marks import DOUBLE_QUOTES, SINGLE_QUOTES
 from gyms.constraints.rule import Instruction, Item
 from gyms.constraints.text import NO_SPACES, plain_words, prepared, sentences
 from gyms.constraints.wordlists import STOP_WORDS
+from gyms.invisible import INVISIBLE
 
 __all__ = ["HACK_FLAGS", "hack_flags"]
 
@@ -63,7 +64,11 @@ _CLAIMS = re.compile(
     r"fulfils|fulfills)|as (?:requested|instructed|required|you asked)|exactly as (?:asked|requested))\b",
     re.IGNORECASE,
 )
-_HIDDEN = re.compile("[\u200b\u2060-\u2064\ufeff\u00ad\u202a-\u202e\u2066-\u2069\U000e0000-\U000e007f]")
+_USED = "\u061c\u115f\u1160\u180b-\u180f\u200c-\u200f\ufe00-\ufe0f\U000e0100-\U000e01ef"
+"""What cannot be seen and is of use: joiners, direction marks, selectors of a glyph, fillers of a syllable."""
+_ALPHABETS = "A-Za-z\u00c0-\u052f"
+"""Latin, Greek and Cyrillic, which use none of it between two letters."""
+_HIDDEN = re.compile(rf"(?![{_USED}])[{INVISIBLE}]|(?<=[{_ALPHABETS}])[{INVISIBLE}]+(?=[{_ALPHABETS}])")
 _MIXED = re.compile("[A-Za-z][\u0370-\u03ff\u0400-\u04ff]|[\u0370-\u03ff\u0400-\u04ff][A-Za-z]")
 _NO_SPACES = re.compile(f"[{NO_SPACES}]")
 _COMMENT = re.compile(r"<!--(?:(?!-->).)*(?:-->|\Z)", re.DOTALL)

@@ -1,15 +1,16 @@
 r"""How a response is read: words, sentences, lines and paragraphs, without any downloaded model.
 
-*Preparing.* `prepared` removes what a reader cannot see (zero-width characters, direction marks, tags) and writes all
-line ends as `\n`, so that "c<zero width space>at" is the word "cat". Latin look-alikes of Cyrillic and Greek inside a
-word that also has Latin letters are read as Latin for the same reason, and so are Latin letters and digits in fancy
-dress: full-width, mathematical, circled, bracketed, squared, raised, small capitals (docs/constraints.md has them all).
-A rule about what a program reads (JSON, CSV, HTML) gets the response as it was written, but for line ends: no parser
-takes dressed letters for plain ones (`Constraint.is_parsed`).
+*Preparing.* `prepared` removes what a reader cannot see (gyms/invisible.py) and writes all line ends as `\n`, so that
+"c<zero width space>at" is the word "cat". Latin look-alikes of Cyrillic and Greek inside a word that also has Latin
+letters are read as Latin for the same reason, and so are Latin letters and digits in fancy dress: full-width,
+mathematical, circled, bracketed, squared, raised, small capitals (docs/constraints.md has them all). A letter and its
+accent are one character. A rule about what a program reads (JSON, CSV, HTML) gets the response as it was written, but
+for line ends: no parser takes dressed letters for plain ones (`Constraint.is_parsed`).
 
 *Sentences.* A sentence ends at `.`, `!`, `?` or their relatives in other scripts, with closing quotes and an emoji that
-follow, and at an empty line. Abbreviations, initials and numbers (`3.14`) do not end one. What holds no word is no
-sentence of its own. Left out: a trained splitter; it needs data files, and differs from this mostly in abbreviations.
+follow, and at an empty line. Abbreviations, initials, numbers (`3.14`) and the number of a list's item do not end one.
+What holds no word is no sentence of its own. Left out: a trained splitter; it needs data files, and differs from this
+mostly in abbreviations.
 
 Every function takes time linear in the text: the patterns have one quantifier between two different anchors, or the
 scan is written as a loop.
@@ -26,8 +27,10 @@ from itertools import pairwise
 
 import emoji
 
+from gyms.combining import MARKS, composed
 from gyms.constraints import marks
 from gyms.constraints.wordlists import ABBREVIATIONS, NEVER_LAST, SENTENCE_STARTERS
+from gyms.invisible import visible
 
 __all__ = [
     "NO_SPACES",
@@ -45,7 +48,6 @@ __all__ = [
     "stripped",
     "times",
     "tokens",
-    "visible",
     "whole_word",
     "with_line_ends",
     "without_accents",
@@ -53,10 +55,6 @@ __all__ = [
     "word_tokens",
 ]
 
-_INVISIBLE = re.compile(
-    "[\u200b\u2060-\u2064\ufeff\u00ad\u180e\u200e\u200f\u202a-\u202e\u2066-\u2069\U000e0000-\U000e007f]"
-)
-_LATIN_JOINERS = re.compile("(?<=[A-Za-z])[\u200c\u200d]+(?=[A-Za-z])")
 _OTHER_ALPHABET = re.compile("[\u0370-\u03ff\u0400-\u04ff]")
 _LATIN = re.compile("[A-Za-z]")
 _LOOK_ALIKES = str.maketrans(
@@ -98,13 +96,16 @@ def _plain_letters() -> dict[int, str]:
 _PLAIN_LETTERS = _plain_letters()
 _PLAIN_BUT_SQUARES = {code: to for code, to in _PLAIN_LETTERS.items() if chr(code) not in _SQUARED_EMOJI}
 _WORD_RUN = re.compile(r"\w+")
-NO_SPACES = "\u0e00-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
-"""Thai, Lao, Khmer, Japanese and Chinese, as a range of a regular expression: no spaces between their words."""
+NO_SPACES = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
+"""Thai, Lao, Burmese, Khmer, Japanese and Chinese, as ranges of a regular expression: no spaces between words."""
 
+_VOWEL_SIGNS = re.compile("[\u0590-\U0010ffff]")
+"""Of scripts whose letters go on in marks; in Latin, Greek and Cyrillic, an accent at its edge hides no word."""
 _PUNCTUATION_OUT = str.maketrans("", "", marks.PUNCTUATION)
 _TOKEN_EDGE = marks.PUNCTUATION + " \t\u00a0\ufe0f"
 
-_WORD = re.compile(rf"\w+(?:[{marks.APOSTROPHES}{re.escape(marks.HYPHENS)}]\w+)*")
+_WORD = re.compile(rf"\w[\w{MARKS}]*(?:[{marks.APOSTROPHES}{re.escape(marks.HYPHENS)}]\w[\w{MARKS}]*)*")
+_LIST_NUMBER = re.compile(r"^[^\S\n]*\d{1,3}(?=\.[^\S\n])", re.M)
 _BLANK_LINES = re.compile(r"\n[^\S\n]*\n\s*")
 _STOP = re.compile(f"[{''.join(marks.END_MARKS)}]+")
 _CLOSERS = frozenset(marks.DOUBLE_QUOTES + marks.SINGLE_QUOTES + ")]}*_\u300d\u300f")
@@ -113,24 +114,19 @@ _WIDE_STOPS_OUT = dict.fromkeys(map(ord, marks.WIDE_ENDS + "\u300d\u300f"), " ")
 
 
 def prepared(text: str) -> str:
-    r"""The text as a reader sees it: no invisible characters, `\n` line ends, plain letters for look-alikes."""
+    r"""The text as a reader sees it: nothing invisible, `\n` line ends, plain letters for look-alikes, NFC."""
     text = visible(with_line_ends(text))
     if text.isascii():
         return text
     text = _SQUARES.sub(_unsquared, text).translate(_PLAIN_BUT_SQUARES)
     if _OTHER_ALPHABET.search(text):
         text = _WORD_RUN.sub(_as_latin, text)
-    return text
+    return composed(text)
 
 
 def with_line_ends(text: str) -> str:
     r"""The text with `\n` at the end of its lines."""
     return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def visible(text: str) -> str:
-    """The text without what cannot be seen."""
-    return _LATIN_JOINERS.sub("", _INVISIBLE.sub("", text))
 
 
 def _unsquared(match: re.Match[str]) -> str:
@@ -173,13 +169,15 @@ def whole_word(word: str, *, ends: bool = True) -> re.Pattern[str]:
     """A word or phrase by itself, whatever its case; works for `C++` too, where `\\b` does not.
 
     An underscore that hugs it is emphasis (_cat_), between letters it joins them (snake_cat). A script without spaces
-    has no edges to look for: such a word is found wherever it stands.
+    has no edges to look for: such a word is found wherever it stands. A vowel sign is a letter.
 
     Args:
         ends: False also takes a longer word that starts with it (cats for cat).
     """
     word = word.strip()
     letter = rf"(?-i:[^\W_{NO_SPACES}])"  # has no case; told so, it is compiled in a third of the time
+    if _VOWEL_SIGNS.search(word):
+        letter = rf"(?-i:[^\W_{NO_SPACES}]|(?![{NO_SPACES}])[{MARKS}])"
     before = "" if re.match(f"[{NO_SPACES}]", word) else f"(?<!{letter})(?<!{letter}_)"
     after = "" if not ends or re.search(f"[{NO_SPACES}]\\Z", word) else f"(?!_?{letter})"
     return re.compile(f"{before}{re.escape(word)}{after}", re.IGNORECASE)
@@ -262,8 +260,9 @@ def sentences(text: str) -> list[str]:
 def _sentences_of(paragraph: str) -> list[str]:
     found: list[list[str]] = []
     start = 0
+    list_dots = {number.end() for number in _LIST_NUMBER.finditer(paragraph)}
     for stop in _STOP.finditer(paragraph):
-        end = _end_of_sentence(paragraph, stop)
+        end = None if stop.start() in list_dots else _end_of_sentence(paragraph, stop)
         if end is None or end <= start:
             continue
         part = paragraph[start:end].strip()

@@ -87,9 +87,9 @@ class VerdictForm:
             raise ValueError(f"a verdict needs different keys, none of them {REASON_KEY!r}; got {keys}")
         if not self.is_json and (len(self.compared) != 1 or self.mandatory):
             raise ValueError("a bare verdict answers one comparison and nothing else")
-        words = {*self.labels, TIE, NEITHER, BOTH}
-        if len(words) < 5 or not all(self.labels):
-            raise ValueError(f"labels must be two different words, none of them tie, neither, both; got {self.labels}")
+        said = (*self.choices, *((NEITHER, BOTH) if self.mandatory else ()))
+        if len(set(said)) < len(said) or not all(self.labels):
+            raise ValueError(f"labels must be two different words, none of them of {said[2:]}; got {self.labels}")
 
     @property
     def choices(self) -> tuple[str, ...]:

@@ -77,8 +77,8 @@ _BARE_NUMBERS = re.compile(r"[-\s0-9.,;$]*")
 """A response of numbers alone, one after another."""
 MAX_GUESS_CHARS = 80
 """How far before the last number a list of guesses is looked for."""
-_LONG = re.compile(rf"[0-9,.]{{{MAX_NUMBER_CHARS + 1}}}")
-_ASCII_DIGIT = re.compile("[0-9\u00bc-\u00be]")
+_LONG = re.compile(rf"[0-9\uff10-\uff19,.]{{{MAX_NUMBER_CHARS + 1}}}")
+_DIGIT = re.compile("[0-9\uff10-\uff19\u00bc-\u00be]")
 _CURRENCY = re.compile(rf"^\\(?:{'|'.join(CURRENCIES)})[ ]*(?=[0-9])")
 _TEXT = re.compile(r"\\text[ ]*\{[ ]*([^{}]*?)[ ]*\}")
 _ASKS_PERCENT = r"per ?cent|%"
@@ -199,7 +199,7 @@ def parse_number(text: str, *, is_percent_bare: bool = True) -> Fraction | None:
     18% is 18 where `is_percent_bare`, and 18/100 otherwise.
     """
     text = text if len(text) > MAX_MARKED_CHARS else in_digits(text.strip()) or text.strip()
-    if len(text) > MAX_MARKED_CHARS or _LONG.search(text) or "--" in text or not _ASCII_DIGIT.search(text):
+    if len(text) > MAX_MARKED_CHARS or _LONG.search(text) or "--" in text or not _DIGIT.search(text):
         return None
     text = text[1:-1] if text[0] == "[" and text[-1] == "]" else text  # a prompt's "[number]", filled in
     node = _said(text)

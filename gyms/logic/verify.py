@@ -164,11 +164,11 @@ def _unwrapped(answer: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Lines without trailing space and without doubled space; of a list also without quotes and inner space."""
+    """Lines without trailing space and without doubled space; of a list also without quotes, and space around items."""
     lines = [re.sub(r"[ \t]+", " ", line).strip() for line in text.strip().splitlines()]
     plain = "\n".join(lines)
     if plain.startswith("[") and plain.endswith("]"):
-        plain = re.sub(r"[\s'\"]", "", plain)
+        plain = re.sub(r" ?([\[\](){},:]) ?", r"\1", " ".join(re.sub("['\"]", "", plain).split()))
     return re.sub(r" ?, ?", ",", plain)
 
 

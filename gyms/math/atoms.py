@@ -221,13 +221,14 @@ class AtomParser(BracketParser):
     def _text(self, token: Token) -> Node:
         """Upright letters inside a formula: `\\text{e}`, `\\mathrm{ABC}`; words are no part of a formula."""
         name = token.text.strip()
-        if not name.isalpha() or len(name) > 2:
+        if not name.isalpha() or not name.isascii() or len(name) > 2:
             raise Unreadable(f"the words {token.text[:20]!r} stand in a formula")
         self.skip()
         return sym(name) if len(name) == 1 else self._letters(name)
 
     def _letters(self, name: str) -> Node:
-        if len(name) > MAX_LETTERS or name in ENGLISH or (name.istitle() and name.lower() in ENGLISH):
+        is_word = name in ENGLISH or (name.istitle() and name.lower() in ENGLISH) or not name.isascii()
+        if len(name) > MAX_LETTERS or is_word:
             raise Unreadable(f"the word {name[:20]!r} stands in a formula")
         parts = tuple(sym(letter) for letter in name)
         self.num_nodes += len(parts)

@@ -60,8 +60,24 @@ _CONNECTORS = re.compile(
     r"|\b(?:and|or|maybe|perhaps|possibly|for|part)\b|\([a-d1-4]\))*"
 )
 _AFTER_BOX = re.compile(
-    r"[ ]{0,9}\$?[ ]{0,9}(\\?%|percent\b|per cent\b|pct\b|\\text\{[ ]{0,9}percent[ ]{0,9}\}|\^\{?\\circ\}?|\u00b0)"
+    r"(?:[ ~]|\\[ ,]){0,9}\$?[ ]{0,9}(?:(?P<percent>\\?%|percent\b|per cent\b|pct\b|\\text\{[ ]{0,9}percent[ ]{0,9}\})"
+    r"|(?P<degree>\^\{?\\circ\}?|\u00b0)"
+    r"|(?P<power>\\(?:times|cdot)[ ]?10[ ]?\^[ ]?(?:\{[ ]?-?\d{1,5}[ ]?\}|\d))"
+    r"|(?:\\text\{[ ]?)?(?P<scale>(?:hundred|thousand|[a-z]{1,9}illion|dozen|lakh|crore)s?\b(?!-)"
+    r"|[万萬亿億만억]|千(?![克米瓦])|тыс|млн|млрд|милли(?:он|ард)))"
 )
+"""What stands right behind a box and makes another number of what it holds."""
+_BEFORE_BOX = re.compile(
+    r"(?:^|\n|[=:#\u2248]|(?<![\w)}\]])\$|\\[(\[]|\\approx|\b(?:is|are|be|equals))[ ]?\(?"
+    r"(?:(?P<minus>[-\u2212])|\\pm[ ]?|\u00b1)\$?$"
+)
+"""A sign that begins the expression: in `20 -\boxed{2}` it does not, and behind the mark of a list stands a space."""
+_DENIED = re.compile(
+    r"(?:(?:\b(?<!or )(?:not|cannot|never)|n't)(?:[ ](?:be|equal(?:[ ]to)?))?|\\neq?|\\not[ ]?=|!=|\u2260|不是?)"
+    r"[ $*]{0,5}$"
+)
+MAX_BEFORE_BOX = 30
+"""How far before a box its sign and its denial are looked for."""
 _CHECK = re.compile(r"\b(?:check|verify|test|checking|verifying)[ ]+(?:our|the|this|my|your)[ ]+$", re.I)
 _SENTENCE_END = re.compile(r"[.!?](?=[\s*\"']|$)(?<!\b[A-J]\.)(?<!\bsq\.)(?<!\bcu\.)(?<!\bi\.e\.)|\n|(?:<\|)|$")
 _BECAUSE = re.compile(
@@ -254,7 +270,7 @@ def _is_heading(text: str) -> bool:
 
 
 def _boxes(segment: str) -> tuple[list[_Final], tuple[int, str] | None]:
-    """Outermost boxes, and where the last box stands if it is empty or never closed."""
+    """Outermost boxes, and where the last box stands if it is empty or never closed. A denied box claims nothing."""
     boxes: list[_Final] = []
     problem: tuple[int, str] | None = None
     starts = sorted((*_last(_BOX, "boxed", segment), *_last(_BOX, "fbox", segment)), key=lambda match: match.start())
@@ -263,19 +279,32 @@ def _boxes(segment: str) -> tuple[list[_Final], tuple[int, str] | None]:
             continue  # inside the box before: nested
         place = match.end()
         is_loose = not match.group().startswith("\\boxed")
-        if segment[place : place + 1] == "{":
+        before = segment[max(0, match.start() - MAX_BEFORE_BOX) : match.start()]
+        if _DENIED.search(before):
+            problem = problem or (-1, "the final box is denied")
+        elif segment[place : place + 1] == "{":
             end = _closing_brace(segment, place)
             if end is None:
                 is_long = len(segment) > place + MAX_BOX_CHARS
                 problem = (match.start(), TOO_LONG if is_long else "the final box is never closed")
             else:
-                boxes.append(_Final(match.start(), end + 1, _unwrapped(segment[place + 1 : end]), True, is_loose))
+                text = _signed(before, _unwrapped(segment[place + 1 : end]))
+                boxes.append(_Final(match.start(), end + 1, text, True, is_loose))
         else:
             bare = _BARE.match(segment, place)
             if bare is not None and _is_claim(bare.group(), segment[bare.end() : bare.end() + 1]):
-                boxes.append(_Final(match.start(), bare.end(), bare.group().rstrip(".,;:!?)"), True, True))
+                text = _signed(before, bare.group().rstrip(".,;:!?)"))
+                boxes.append(_Final(match.start(), bare.end(), text, True, True))
     last = max((place for place, box in enumerate(boxes) if box.text), default=0)
     return [box for place, box in enumerate(boxes) if box.text or place > last], problem
+
+
+def _signed(before: str, text: str) -> str:
+    """The content of a box with the sign that stands before it."""
+    sign = _BEFORE_BOX.search(before)
+    if sign is None or not text:
+        return text
+    return ("-" if sign["minus"] else r"\pm ") + (f"({text})" if re.search(r"[-+]", text) else text)
 
 
 def _is_claim(bare: str, after: str) -> bool:
@@ -308,7 +337,7 @@ def _unwrapped(text: str) -> str:
 
 
 def _joined(segment: str, boxes: list[_Final]) -> list[_Final]:
-    """Boxes with only connecting words between them as one list; a percent sign or degree mark behind it is its own."""
+    """Boxes with only connecting words between them as one list; what stands behind it is read with it: %, million."""
     groups: list[list[_Final]] = []
     for box in boxes:
         between = segment[groups[-1][-1].end : box.start] if groups else ""
@@ -322,10 +351,13 @@ def _joined(segment: str, boxes: list[_Final]) -> list[_Final]:
         text = texts[0] if len(texts) == 1 else ", ".join(texts)
         if any(not item for item in texts):
             text = ""
-        after = _AFTER_BOX.match(segment, group[-1].end)
+        end = group[-1].end
+        after = _AFTER_BOX.match(segment, end)
         if after is not None and text and "%" not in text:
-            text += r"\%" if ("c" in after[1] and "circ" not in after[1]) or "%" in after[1] else r"^\circ"
-        finals.append(_Final(group[0].start, group[-1].end, text, True, any(box.is_loose for box in group), True))
+            kind = str(after.lastgroup)
+            text += {"percent": r"\%", "degree": r"^\circ"}.get(kind, f" {after[kind]}")
+            end = after.end()
+        finals.append(_Final(group[0].start, end, text, True, any(box.is_loose for box in group), True))
     return finals
 
 

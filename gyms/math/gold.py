@@ -21,7 +21,7 @@ from gyms.math.read import read_labelled
 from gyms.math.relations import FalseEquation
 from gyms.math.scalars import Rules
 from gyms.math.tree import Node, TooComplex, Unreadable, check_text, walk, words
-from gyms.math.units import parse_unit
+from gyms.math.units import parse_unit, scaled
 
 __all__ = ["ANSWER_TYPES", "BadGold", "Gold", "read_gold"]
 
@@ -30,7 +30,8 @@ ANSWER_TYPES = words(
 )
 """What a task may say its answer is; `auto`: as the gold answer is written."""
 _COMMAND = re.compile(r"\\(?!text|mbox|mathrm)[A-Za-z]+|\\(?:text|mbox|mathrm)[a-z]*")
-_WORDS = re.compile(r"[A-Za-z]{3}")
+_DIGIT = re.compile(r"\d")
+_WORDS = re.compile(r"[A-Za-z]{3}|[^\W\d_\x00-\x7f]")
 
 
 class BadGold(ValueError):
@@ -124,12 +125,17 @@ def _read_answer(text: str, answer_type: str, *, unit_hint: bool) -> Node:
     except TooComplex:
         raise
     except Unreadable:
-        if not _WORDS.search(_COMMAND.sub(" ", text)):
+        if not _WORDS.search(_COMMAND.sub(" ", text)) or (not text.isascii() and _is_scaled(text)):
             raise
         return Node("text", (), literal(text))  # a sentence: the same words answer it
     if not equivalent(node, node, Rules()):
         raise Unreadable("it does not equal itself: it mixes what cannot be compared")
     return node
+
+
+def _is_scaled(text: str) -> bool:
+    """True for `18万`: to answer a number that cannot be read by the same words alone would refuse 180000."""
+    return any(scaled(text, digit.end()) for digit in _DIGIT.finditer(text))
 
 
 def _with_units(node: Node, units: Any) -> Node:

@@ -140,6 +140,8 @@ _UNIT_IN_BRACKETS = re.compile(
     r"(?<=[\d}])[ ]*(?:\\text\{[ ]*)?\([ ]*(?:\\text\{)?[ ]*([A-Za-z]{3,20}(?:[ ][a-z]{2,20})?)[ ]*\}?[ ]*\)[ ]*\}?$"
 )
 _UNICODE_ROOT = re.compile("([\u221a\u221b])[ ]*(\\d+(?:\\.\\d+)?)")
+_CHEERS = re.compile("[\u2705\u2713\u2714\ufe0f\U0001f389\U0001f44d\U0001f600-\U0001f644]")
+"""Ticks, thumbs up and faces: they say nothing of the value."""
 _DASH_SIGN = re.compile("^[ ]*[\u2013\u2014](?=[ ]*[\\d.\\\\(])")
 
 
@@ -358,6 +360,7 @@ def _ends_in_factorial(text: str) -> bool:
 
 
 def _to_ascii(text: str) -> str:
+    text = unicodedata.normalize("NFC", _CHEERS.sub(" ", text))
     text = _DASH_SIGN.sub("-", text)
     text = _UNICODE_ROOT.sub(r"\1{\2}", text)
     text = _SUPER_RUN.sub(lambda run: "^{" + run.group().translate(_SUPERSCRIPTS) + "}", text)

@@ -336,7 +336,8 @@ def _is_unit_here(tokens: list[Token], start: int, unit: Unit, *, unit_hint: boo
     if token.kind == "text":
         return True
     if unit.is_label:
-        return token.spaced and len(token.text) > 2 and _is_number(tokens[:start])
+        is_word = (token.spaced and len(token.text) > 2) or not token.text.isascii()
+        return is_word and _is_number(tokens[:start])
     if token.text.lower() in ("square", "sq", "cubic", "cu") or known(token.text):
         return True
     is_compound = any(part.kind in ("/", "word") for part in tokens[start + 1 :])

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from fractions import Fraction
 from typing import Any, NamedTuple
 
+from gyms.math.alphabets import LETTER
 from gyms.math.normal import GROUP
 from gyms.math.tree import MAX_EXPONENT, MAX_NESTING, MAX_NODES, Node, TooComplex, Unreadable, Written, num
 
@@ -37,7 +38,8 @@ _REPEATING = re.compile(r"(\d*)\.(\d*)(?:\\overline|\\bar)[ ]?\{(\d+)\}")
 _SCIENCE = re.compile(r"[eE]([+-]?\d+)(?![\d.])")
 _TOKEN = re.compile(
     rf"(?P<space>[ ]+)|(?P<num>{_NUMBER})|\\text[ ]*\{{(?P<text>[^{{}}]*)\}}|(?P<row>\\\\(?:\[[^\]]{{0,40}}\])?)"
-    r"|(?P<command>\\(?:[A-Za-z]+|[{}|]))|(?P<word>[A-Za-z]+)"
+    r"|(?P<command>\\(?:[A-Za-z]+|[{}|]))"
+    rf"|(?P<word>[{LETTER}]+)"
     r"|(?P<sign>\*\*|<=|>=|(?<!\d)!=|==|=<|=>|<>|[-+*/^_{}()\[\]|=<>,;:!%&'])"
 )
 _OPEN = frozenset(["(", "[", "{", "\\{"])

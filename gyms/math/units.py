@@ -16,6 +16,7 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import NamedTuple
 
+from gyms.math.alphabets import LETTER, changes_number
 from gyms.math.tree import Node, num, words
 
 __all__ = [
@@ -150,7 +151,7 @@ _SCALES = words(
     "dozen dozens gross half halves quarter quarters lakh lakhs crore crores percent squared cubed factorial"
 )
 _OWN_SCALES = words("percent")
-_NEXT_WORD = re.compile(r"[ -]?(?:and an? )?([A-Za-z]+)")
+_NEXT_WORD = re.compile(rf"[ -]?(?:and an? )?([{LETTER}]+)")
 _FILLERS = words("more extra additional other different whole full total separate distinct complete new fewer less")
 """Words before a unit that do not change what is counted."""
 _TAIL_FILLERS = words("each left remaining altogether overall more fewer less extra ago later apart away total")
@@ -159,7 +160,7 @@ _TAIL_PHRASES = re.compile(r"[ ]+(?:in[ ]total|in[ ]all|per[ ]person|left[ ]over
 _TON = re.compile(r"\b(metric|US|U\.S\.|short|long)[ -]+tons?\b", re.I)
 _TEMPERATURE = re.compile(r"\bdeg(?:ree)?s?[ ]+(?:(C)(?:elsius)?|(F)(?:ahrenheit)?)\b", re.I)
 _ONE = Unit(Fraction(1), ())
-_PIECE = re.compile(r"([A-Za-z]+)|(\^)\s*\{?\s*(-?\s*\d)\s*\}?|([/*]|\\cdot|\\times)|(\s+|-|\.)")
+_PIECE = re.compile(rf"([{LETTER}]+)|(\^)\s*\{{?\s*(-?\s*\d)\s*\}}?|([/*]|\\cdot|\\times)|(\s+|-|\.)")
 _PREFIX_POWERS = {"square": 2, "sq": 2, "cubic": 3, "cu": 3}
 _SUFFIX_POWERS = {"squared": 2, "cubed": 3}
 MAX_LABEL_WORDS = 4
@@ -184,7 +185,8 @@ def label(words: list[str]) -> Unit | None:
     """A label of some plain words, singular and plural alike; None where a word would change the value."""
     names = [word.casefold() for word in words]
     nouns = [name for place, name in enumerate(names) if name != "and" or place in (0, len(names) - 1)]
-    if not 0 < len(names) <= MAX_LABEL_WORDS or any(len(name) < 2 or changes_value(name) for name in nouns):
+    is_variable = any(len(name) < 2 and name.isascii() for name in nouns)
+    if not 0 < len(names) <= MAX_LABEL_WORDS or is_variable or any(map(changes_value, nouns)):
         return None
     singular = " ".join(name[:-1] if name.endswith("s") and not name.endswith("ss") else name for name in names)
     return Unit(Fraction(1), ((f"label:{singular}", 1),))
@@ -192,12 +194,12 @@ def label(words: list[str]) -> Unit | None:
 
 def changes_value(word: str) -> bool:
     """True for a word in lower case that makes another value of the number before it, or doubts it: no unit's noun."""
-    return word in _NOT_LABELS or _NUMBER_WORD.fullmatch(word) is not None
+    return word in _NOT_LABELS or _NUMBER_WORD.fullmatch(word) is not None or changes_number(word)
 
 
 def _is_number_word(word: str) -> bool:
     """True for a word in lower case that is a number, a share or a scale: seven, sixths, hundred, dozen, half."""
-    return _NUMBER_WORD.fullmatch(word) is not None or word in _SCALES
+    return _NUMBER_WORD.fullmatch(word) is not None or word in _SCALES or changes_number(word)
 
 
 def scaled(text: str, place: int) -> bool:
@@ -230,6 +232,9 @@ def parse_unit(text: str) -> Unit | None:
 
 
 def _label_of(pieces: list[str]) -> Unit | None:
+    """The label that the pieces name; one of another language may be squared or cubed, for it may be a unit's."""
+    if pieces[1:] in (["^2"], ["^3"]) and not pieces[0].isascii() and label(pieces[:1]) is not None:
+        return label(["".join(pieces)])
     return label(pieces) if all(piece.isalpha() for piece in pieces) else None
 
 
@@ -298,7 +303,7 @@ def _from_table(pieces: list[str]) -> Unit | None:
 
 # --- measures in several units
 
-_PART = r"(\d{1,12}(?:\.\d{1,6})?)[ ]*(?:\\text[ ]*\{[ ]*)?([A-Za-z]{2,12})[ ]*\}?"
+_PART = r"(\d{1,12}(?:\.\d{1,6})?)[ ]*(?:\\text[ ]*\{[ ]*)?([A-Za-z]{2,12}|[hs])[ ]*\}?"
 _AND = r"[ ]*(and[ ]+|\\text[ ]*\{[ ]*and[ ]*\}[ ]*)?"
 _COMPOUND = re.compile(rf"{_PART}{_AND}{_PART}(?:{_AND}{_PART})?")
 _ANGLE = re.compile(
@@ -326,7 +331,7 @@ def read_compound(plain: str) -> Node | None:
         return None
     amounts = [Fraction(text) for text in (match[1], match[4], match[7]) if text]
     names = [name for name in (match[2], match[5], match[8]) if name]
-    found = [parse_unit(name) for name in names if known(name)]
+    found = [parse_unit(name) for name in names if known(name) or name in ("h", "s")]
     units = [unit for unit in found if unit is not None]
     if len(units) < len(names) or len({unit.dimensions for unit in units}) != 1:
         return None

@@ -28,7 +28,8 @@ _NUMBER = (
 )
 _NUMBERS = re.compile(rf"(?<![\w.\\^_]){_NUMBER}")
 _LEAD_IN = re.compile(
-    r"(?:\b(?:is|are|equals|be|get|gives|have|that|answer|thus|so|therefore|hence)\b|[:=\u2248]|\\approx)", re.I
+    r"(?:\b(?:is|are|equals|be|get|gives|have|that|answer|thus|so|therefore|hence)\b|[:=\u2248]|\\approx|答案[是为])",
+    re.I,
 )
 _ANSWER_LABEL = re.compile(r"^\**(?:A|[Aa]ns\.?|ANS)\**[ ]{0,9}:[ ]{0,9}\**[ ]{0,9}(?=[-\d$\\])")
 _BARE_NUMBER = re.compile(rf"[\s*$]{{0,9}}(?:{_NUMBER})?[\s*$.]{{0,9}}")
@@ -38,7 +39,9 @@ _MONEY = re.compile(
 """What a sum of money comes to, at the end of a sentence: the signs before it are no formula's."""
 _LISTED = re.compile(r"[\s,.]*(?:and|or|,)[\s,]*")
 _DISPLAY = re.compile(r"\\\[[^\[\]]{0,300}\\\]|\$\$[^$]{0,300}\$\$")
-_HEDGE = re.compile(r"(?:[\d)}$]|\bor\b|\bor maybe\b|\band\b|\bnot\b|n't\b|[,/;])[ $]*$", re.I)
+_HEDGE = re.compile(
+    r"(?:[\d)}$]|\bor\b|\bor maybe\b|\band\b|\bnot\b|n't\b|\b\u043d\u0435\b|[不非]是?|[,/;])[ $]*$", re.I
+)
 
 
 def unmarked(segment: str) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ among the evidence: a lucky guess, and what was known by heart, is worth nothing
 and only what this episode was shown counts, so naming everything does not help.
 
 *An answer is right* where it equals one of the known ones after case, punctuation, articles and white space are taken
-out. Nothing more is forgiven: "1820 or 1821" is wrong.
+out, but for signs that make it another one (C++, O-, 1/2). Nothing more is forgiven: "1820 or 1821" is wrong.
 
 *Tasks.* Without files they are generated (gyms/search/corpus.py, questions.py): a pure function of (seed, split,
 index), and train and held-out questions have corpora of their own, without a common name. With `corpus` and `questions`
@@ -20,7 +20,7 @@ from __future__ import annotations
 import random
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -39,9 +39,11 @@ from gyms.api import (
     Turn,
     message,
 )
+from gyms.combining import MARKS
 from gyms.episodes.calling import Calling
 from gyms.episodes.episode import Unplayable
 from gyms.heldout import is_heldout
+from gyms.invisible import visible
 from gyms.lazy import DrawnSettings, DrawnTasks
 from gyms.search.corpus import MAX_ID_CHARS, Document, read_corpus, world
 from gyms.search.index import Index, missing_engine
@@ -58,6 +60,9 @@ _ASKED = (
 )
 _EVIDENCE = {"type": "array", "items": {"type": "string", "maxLength": MAX_ID_CHARS}, "maxItems": 64}
 _ARTICLES = frozenset({"a", "an", "the"})
+_RAISED = re.compile("[\u00b2\u00b3\u00b9\u2070\u2074-\u207b]+")
+_SIGNS = str.maketrans("\u2212\u2044\u266f", "-/#")
+_WORD = re.compile(rf"(?:\^?-?\d+(?:[.,/]\d+)*|[^\W_](?:[^\W_]|[{MARKS}])*)(?:[+#]+|-(?!\w))?")
 
 
 def _tool(name: str, description: str, required: Sequence[str], **properties: object) -> Tool:
@@ -220,7 +225,7 @@ class _Hunt(Calling):
         text, given = self._answer
         needed = set(self._data["evidence"])
         counted = set(given) & self._shown if len(set(given)) <= self._settings.max_evidence else set()
-        is_right = _plain(text) in {_plain(str(answer)) for answer in self._data["answers"]}
+        is_right = _is_known(text, map(str, self._data["answers"]))
         evidence = len(needed & counted) / len(needed) if needed else 1.0
         return Score(
             status=Status.OK,
@@ -284,8 +289,20 @@ def _task(task_id: str, question: Question, corpus: str) -> Task:
     return Task(id=task_id, prompt=(message("user", _ASKED.format(question.text)),), data=data)
 
 
+def _is_known(text: str, answers: Iterable[str]) -> bool:
+    """Does an answer equal one of the known ones; one that says nothing equals none."""
+    plain = _plain(text)
+    return plain != "" and plain in map(_plain, answers)
+
+
 def _plain(text: str) -> str:
-    """Case, punctuation, articles and white space taken out; a sign and a decimal point are no punctuation."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    words = re.findall(r"-?\d+(?:[.,]\d+)*|[^\W_]+", folded)
-    return " ".join(word for word in words if word not in _ARTICLES)
+    """Case, punctuation, articles, white space and what nobody sees taken out.
+
+    Left in are signs that say what is meant: those of a number (-5, 1/2, 2.5, x\u00b2), a `+`, `#` or `-` that ends a
+    word (C++, C#, O-), the marks of a letter. An `a` with nothing behind it is a letter (Vitamin A). Where nothing else
+    is left, articles stay (The The), and so do signs.
+    """
+    folded = unicodedata.normalize("NFKC", _RAISED.sub(r"^\g<0>", visible(text))).translate(_SIGNS).casefold().strip()
+    words = _WORD.findall(folded)
+    kept = [word for word in words if word not in _ARTICLES] + [word for word in words[-1:] if word == "a"]
+    return " ".join(kept or words) or folded

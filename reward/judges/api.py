@@ -33,10 +33,12 @@ __all__ = [
     "Pair",
 ]
 
-Cause = Literal["unreadable", "truncated", "timeout", "refused", "too_long", "no_room", "unavailable", "no_label"]
-"""Why there is no reply, or no verdict. `too_long`: a text is longer than a setting of the judge's allows. `no_room`:
-request and reply are longer than the model's context. `unavailable`: the endpoint could not be reached or answered with
-an error."""
+Cause = Literal[
+    "unreadable", "truncated", "timeout", "refused", "too_long", "unquotable", "no_room", "unavailable", "no_label"
+]
+"""Why there is no reply, or no verdict. `too_long`: a text is longer than a setting of the judge's allows.
+`unquotable`: an answer cannot be named by repeating it (style `quote`). `no_room`: request and reply are longer than
+the model's context. `unavailable`: the endpoint could not be reached or answered with an error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -72,7 +72,7 @@ class PromptSettings:
 
     def __post_init__(self) -> None:
         for name in ("max_tokens", "max_in_flight", "max_question_chars", "max_answer_chars", "deadline_seconds"):
-            if getattr(self, name) <= 0:
+            if not getattr(self, name) > 0:  # nor NaN
                 raise ValueError(f"judge.{name} must be above 0, got {getattr(self, name)!r}")
         if self.num_retries < 0 or self.temperature < 0.0:
             raise ValueError("judge.num_retries and judge.temperature must not be negative")
@@ -129,7 +129,7 @@ class PromptedJudge:
         try:
             if prompt.is_cut and (settings.too_long == "fail" or settings.style == "quote"):
                 raise JudgeFailed("too_long", "a text is longer than judge.max_answer_chars or max_question_chars")
-            verdict = await self._verdict(pair, prompt, _form_for(prompt, pair.rubric, settings))
+            verdict = await self._verdict(pair, prompt)
         except JudgeFailed as failure:
             self.cost.failures[failure.cause] += 1
             raise
@@ -140,7 +140,10 @@ class PromptedJudge:
         if self._close is not None:
             await self._close()
 
-    async def _verdict(self, pair: Pair, prompt: PairPrompt, form: VerdictForm) -> Verdict:
+    async def _verdict(self, pair: Pair, prompt: PairPrompt) -> Verdict:
+        if prompt.labels[0] == prompt.labels[1]:  # `quote` alone: the answers are the labels, and look alike
+            return Verdict(better={WINNER: Outcome.TIE})
+        form = _form_for(prompt, pair.rubric, self.settings)
         max_tokens = self.settings.max_tokens
         messages = prompt.messages(form)
         failure = JudgeFailed("unreadable", "no reply")
@@ -203,9 +206,12 @@ class PromptedJudge:
 
 def _form_for(prompt: PairPrompt, rubric: Rubric | None, settings: PromptSettings) -> VerdictForm:
     try:
-        return verdict_form(rubric, settings, labels=prompt.labels)
-    except ValueError as error:  # `quote` alone: the answers are the labels
-        raise JudgeFailed("unreadable", f"the answers cannot be told apart as they are shown: {error}") from None
+        form = verdict_form(rubric, settings, labels=prompt.labels)
+        for label in form.labels if settings.style == "quote" else ():
+            form.parse(label)
+        return form
+    except ValueError as error:  # an answer is nothing as it is shown, the word for a tie, or a mark of thoughts
+        raise JudgeFailed("unquotable", f"an answer cannot be named by repeating it: {error}") from None
 
 
 def verdict_form(

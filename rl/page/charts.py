@@ -14,7 +14,7 @@ from typing import Any, Literal
 from gyms.api import Status
 from rl.page.bands import Band, accuracy_band
 from rl.page.folder import RunRecord
-from rl.page.stored import number, step_of
+from rl.page.stored import number, of_policy, step_of
 from rl.page.summary import GATE_CLOSED, StepSummary
 from rl.step_times import own_seconds
 
@@ -156,11 +156,11 @@ def _heldout(runs: Sequence[RunRecord]) -> Iterable[Figure]:
         series = []
         for r, run in enumerate(runs):
             rows = [row for row in run.evals if isinstance(row["gyms"].get(gym), dict)]
-            last = {step_of(row): row for row in rows}  # of several stages at one step the line takes the last
-            trained, early = list(last.values()), [row for row in rows if last[step_of(row)] is not row]
+            last = {step_of(row): row for row in of_policy(rows)}  # of several stages at a step the line takes the last
+            trained, others = list(last.values()), [row for row in rows if last.get(step_of(row)) is not row]
             for key, name, dash in kinds:
                 series += _accuracies(r, name, trained, gym, key, dash)
-            series += _accuracies(r, "greedy, earlier stages", early, gym, "greedy", "points")
+            series += _accuracies(r, "greedy, other stages", others, gym, "greedy", "points")
         yield Figure(
             section="learning", title=f"Held-out accuracy: {gym}", unit="fraction right", series=series, axis="rate",
             caption="The same unseen tasks every time.", band="95 % interval over tasks",

@@ -17,7 +17,7 @@ from rl.page.bands import accuracy_band
 from rl.page.charts import SECTIONS, figures_of
 from rl.page.chunks import Part, index_of, parts_of, spaced
 from rl.page.folder import RunRecord, labels_of, read_run
-from rl.page.stored import number, read_samples, step_of
+from rl.page.stored import number, of_policy, read_samples, step_of
 from rl.page.summary import StepSummary, groups_of, summary_of
 from rl.page.vocabulary import open_tokenizer, pieces_of
 
@@ -185,7 +185,7 @@ def _facts(label: str, run: RunRecord, notes: Sequence[str]) -> dict[str, Any]:
 def _evaluation(row: Mapping[str, Any]) -> dict[str, Any]:
     gyms = {name: _accuracies(result) for name, result in row["gyms"].items() if isinstance(result, Mapping)}
     words = {key: str(row.get(key, "")) for key in ("stage", "weights")}
-    return {**words, "step": step_of(row), "gyms": gyms}
+    return {**words, "step": step_of(row), "gyms": gyms, "is_policy": bool(of_policy([row]))}
 
 
 def _accuracies(result: Mapping[str, Any]) -> dict[str, Any]:

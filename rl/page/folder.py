@@ -67,7 +67,7 @@ def read_run(path: Path) -> RunRecord:
     ]
     rollouts = sorted(file for file in folder.rollouts.glob("step_*.jsonl") if file.stem[5:].isdigit())
     final = _table(folder.final, notes) if folder.final.is_file() else None
-    state, error = _state(folder, final, num_steps=len(steps))
+    state, error = _state(folder, final, num_steps=len(steps), wanted_steps=number(config.get("num_steps")) or 0)
     written = [file.stat().st_mtime for file in (folder.metrics, *rollouts[-1:]) if file.is_file()]
     return RunRecord(
         path=folder.path,
@@ -110,9 +110,13 @@ def _no_run(path: Path) -> str:
     return f"{path} is no run: it has neither config.json nor metrics.jsonl{hint}; {wanted}"
 
 
-def _state(folder: RunFolder, final: Mapping[str, Any] | None, *, num_steps: int) -> tuple[State, str]:
-    if final is not None and num_steps >= (number(final.get("num_steps")) or 0):
-        return "done", ""
+def _state(
+    folder: RunFolder, final: Mapping[str, Any] | None, *, num_steps: int, wanted_steps: float
+) -> tuple[State, str]:
+    if final is not None:
+        last = number(final.get("num_steps")) or 0
+        if num_steps >= last >= wanted_steps:  # else the run was made longer, and goes on
+            return "done", ""
     log = folder.path / "error.log"
     if log.is_file() and not (folder.metrics.is_file() and folder.metrics.stat().st_mtime > log.stat().st_mtime):
         lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]

@@ -8,12 +8,25 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-__all__ = ["PlayedTurn", "StoredSample", "Stretch", "lines_of", "number", "read_samples", "step_of"]
+__all__ = [
+    "AVERAGED",
+    "PlayedTurn",
+    "StoredSample",
+    "Stretch",
+    "lines_of",
+    "number",
+    "of_policy",
+    "read_samples",
+    "step_of",
+]
+
+AVERAGED = "after RL, averaged"
+"""The stage in evals.jsonl of the average of the weights, which comes after the policy's at the same step."""
 
 MAX_TURNS = 200
 """Of an episode; a row of more is cut."""
@@ -26,6 +39,11 @@ class Stretch(NamedTuple):
     is_sampled: bool
     """False: an observation of an episode, which nobody learns from."""
     weight_version: int | None
+
+
+def of_policy(evals: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Rows of evals.jsonl but those of the average of the weights: the last says how good the policy is now."""
+    return [row for row in evals if row.get("stage") != AVERAGED]
 
 
 class PlayedTurn(NamedTuple):

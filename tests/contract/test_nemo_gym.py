@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
@@ -92,7 +91,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         try:
             urlopen(f"{address}/openapi.json", timeout=10).close()
             break
-        except URLError:
+        except OSError:
             assert process.poll() is None and time.monotonic() < deadline, "the server does not start"
             time.sleep(0.2)
     yield address

@@ -119,6 +119,10 @@ def test_a_new_gym_is_installable_and_its_tests_pass(tmp_path: Path, capsys: pyt
     capsys.readouterr()
     assert main(["new", "my_sums", "--into", str(tmp_path)]) == 2
     assert main(["new", "No/Name", "--into", str(tmp_path)]) == 2
+    assert main(["new", "math", "--into", str(tmp_path)]) == 2
+    (tmp_path / "file").write_text("")
+    assert main(["new", "others", "--into", str(tmp_path / "file")]) == 2
+    assert main(["new", "others", "--into", "/proc/no"]) == 2
 
 
 @pytest.mark.parametrize(("gym", "status"), [(str(WORD_GYM), 0), ("gyms.testing:check_gym", 1)])

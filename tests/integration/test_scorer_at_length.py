@@ -72,8 +72,8 @@ async def num_objects(scorer: Scorer, name: str) -> dict[str, int]:
     return found
 
 
-def num_mounts() -> int:
-    return len(Path("/proc/self/mounts").read_text().splitlines())
+def mounts_below(folder: Path) -> list[str]:
+    return [line for line in Path("/proc/self/mounts").read_text().splitlines() if str(folder) in line]
 
 
 async def score_all(scorer: Scorer, numbers: range, *, half: str) -> list[str]:
@@ -103,7 +103,7 @@ def test_ten_thousand_scores_are_right_and_leave_nothing(tmp_path: Path, monkeyp
     specs.append(GymSpec(name="math", reference="math"))
     half = range(NUM_SCORES // 2)
     asyncio.run(asyncio.sleep(0))  # what asyncio keeps for itself is there before the count
-    threads, fds, children, mounts = threading.active_count(), own("fd"), children_of(os.getpid()), num_mounts()
+    threads, fds, children = threading.active_count(), own("fd"), children_of(os.getpid())
     with Scorer(specs, num_workers=2) as scorer:
         wrong = asyncio.run(score_all(scorer, half, half="first"))  # all of them wait at one time
         workers = workers_below(os.getpid())
@@ -116,8 +116,8 @@ def test_ten_thousand_scores_are_right_and_leave_nothing(tmp_path: Path, monkeyp
     assert tally == {"arithmetic": NUM_SCORES // 2 + 2 * NUM_COUNTS, "math": NUM_SCORES // 2}
     grown = {process: after[process] - before[process] for process in before.keys() & after.keys()}
     assert len(grown) >= 2 and max(grown.values()) < MAX_NEW_OBJECTS, grown
-    assert threading.active_count() == threads
-    assert own("fd") == fds
-    assert children_of(os.getpid()) == children
-    assert num_mounts() == mounts
+    assert threading.active_count() <= threads
+    assert own("fd") <= fds
+    assert set(children_of(os.getpid())) <= set(children)
+    assert mounts_below(tmp_path) == []
     assert {path.name for path in tmp_path.iterdir()} <= {"counting.py", "__pycache__"}

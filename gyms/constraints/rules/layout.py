@@ -7,6 +7,7 @@ import re
 from gyms.constraints.arguments import Positive, Text, Whole, Word
 from gyms.constraints.rule import Rules, at_least, exactly, once
 from gyms.constraints.text import (
+    NO_SPACES,
     blank_line_paragraphs,
     has_paragraphs,
     has_word,
@@ -15,9 +16,9 @@ from gyms.constraints.text import (
     plain_words,
     sentences,
     tokens,
-    visible,
     word_tokens,
 )
+from gyms.invisible import visible
 
 RULES = Rules()
 ifeval, ifbench, training = (RULES.of(source) for source in ("IFEval", "IFBench", "open-instruct"))
@@ -241,7 +242,9 @@ def no_whitespace(text: str) -> bool:
 
 
 _PLACEHOLDER = re.compile(r"\[([^\[\]\n]*)\]")
-_EMPHASIS = re.compile(r"(?<![*\\\w])(\*{1,3})(?=[^\s*])([^*\n]+)(?<=[^\s*\\])\1(?![*\w])")
+_LETTER = rf"[^\W{NO_SPACES}\uac00-\ud7a3]"
+"""At which no emphasis begins or ends: of a script with spaces (2*3*4), but for Korean, where particles follow it."""
+_EMPHASIS = re.compile(rf"(?<![*\\])(?<!{_LETTER})(\*{{1,3}})(?=[^\s*])([^*\n]+)(?<=[^\s*\\])\1(?!\*|{_LETTER})")
 _TITLE = re.compile(r"<<([^<>\n]+)>>")
 _BIGRAM = re.compile(r"<<\s*([^\s<>]+)\s+([^\s<>]+)\s*>>[.,!?;:]*\s*")
 _SINGLE = re.compile(r"<<\s*[^\s<>]+\s*>>[.,!?;:]*\s*")

@@ -19,10 +19,10 @@ from gyms.constraints.text import (
     low_words,
     sentences,
     stripped,
-    visible,
     without_accents,
 )
 from gyms.constraints.wordlists import AFRICAN_COUNTRIES, EUROPEAN_CAPITALS
+from gyms.invisible import visible
 
 RULES = Rules()
 ifeval, ifbench = RULES.of("IFEval"), RULES.of("IFBench")

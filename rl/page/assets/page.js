@@ -37,7 +37,7 @@ function runCard(run, r) {
   const numbers = [];
   const last = run.evals[run.evals.length - 1];
   for (const gym of Object.keys(last?.gyms ?? {})) {
-    const seen = run.evals.filter((row) => row.gyms[gym]?.greedy);
+    const seen = run.evals.filter((row) => row.is_policy && row.gyms[gym]?.greedy);
     if (!seen.length) continue;
     const before = seen.findLast((row) => row.step === 0) ?? seen[0]; // what RL began with
     const now = seen[seen.length - 1];

@@ -12,10 +12,10 @@ from tests.contract.reward.processes import children
 
 @pytest.fixture
 def nothing_left() -> Iterator[None]:
-    """Processes and descriptors are the same after the test as before it."""
+    """After the test there is no process and no descriptor that was not there before it."""
     processes, num_fds = children(), len(list(Path("/proc/self/fd").iterdir()))
     yield
-    assert children() == processes
+    assert children() <= processes
     assert len(list(Path("/proc/self/fd").iterdir())) <= num_fds
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -136,6 +137,8 @@ def test_a_stored_episode_is_scored_by_replay(tmp_path: Path) -> None:
             episode("one turn", {"text": "42"}, **SUM),
             episode("breaks", {"text": "exit"}, gym=f"{BAD_ENVIRONMENTS}:Obedient"),
             episode("no turns", turns="42"),
+            episode("not a number", {"text": "", "calls": [{**call, "arguments": {"a": "x"}}]}, {"text": "42"}),
+            episode("no tool", {"text": "", "calls": [{**call, "tool": "subtract"}]}, {"text": "42"}),
         ],
     )
     found = {line["id"]: (line["status"], line["reward"], line["components"].get("num_calls")) for line in rows}
@@ -150,6 +153,8 @@ def test_a_stored_episode_is_scored_by_replay(tmp_path: Path) -> None:
         "one turn": ("ok", 1.0, None),
         "breaks": ("crashed", 0.0, None),
         "no turns": ("bad_task", 0.0, None),
+        "not a number": ("ok", 1.0, 0.0),
+        "no tool": ("ok", 1.0, 0.0),
     }
     details = {line["id"]: line["detail"] for line in rows}
     assert details["no turn"] == "line 5: turns: expected a turn's text, got None"
@@ -210,8 +215,10 @@ def test_rows_come_from_stdin_and_go_to_stdout() -> None:
 
 def test_ctrl_c_keeps_whole_rows_and_leaves_no_process(tmp_path: Path) -> None:
     source, output = tmp_path / "rows.jsonl", tmp_path / "scores.jsonl"
-    slow = [row(id=i, gym=f"{BAD_GYMS}:Obedient", response="sleep 0.2") for i in range(200)]
-    source.write_text("\n".join(slow))
+    mark = tmp_path / "mark"
+    quick = [row(id=i, gym=f"{BAD_GYMS}:HasGold", response="well") for i in range(600)]  # more than are read ahead
+    slow = [row(id=i, gym=f"{BAD_GYMS}:HasGold", response=f"waitmark {mark}") for i in range(600, 700)]
+    source.write_text("\n".join([*quick, *slow]))
     command = [sys.executable, "-m", "gyms", "score", "--input", str(source), "--output", str(output)]
     process = subprocess.Popen(
         command,
@@ -221,16 +228,15 @@ def test_ctrl_c_keeps_whole_rows_and_leaves_no_process(tmp_path: Path) -> None:
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
     )
     deadline = time.monotonic() + 300
-    while not list(tmp_path.glob("scoring-worker-*")):
+    while not mark.exists():
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.05)
-    time.sleep(0.5)
     process.send_signal(signal.SIGINT)
     assert process.wait(300) == 130, process.stderr.read()
-    assert b"stopped:" in process.stderr.read()
+    (told,) = re.findall(rb"stopped: (\d+) whole rows", process.stderr.read())
     process.stderr.close()
-    for line in output.read_text().splitlines():
-        json.loads(line)
+    rows = [json.loads(line) for line in output.read_text().splitlines()]
+    assert [one["id"] for one in rows] == list(range(int(told))) and rows
     assert not list(tmp_path.glob("scoring-worker-*"))
 
 

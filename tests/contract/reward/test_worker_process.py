@@ -75,5 +75,5 @@ def test_a_worker_that_cannot_be_started_leaves_no_descriptor_and_no_folder(
         num_fds = len(list(Path("/proc/self/fd").iterdir()))
         with pytest.raises(FileNotFoundError, match="nowhere"):
             worker._spawn(stderr)
-        assert len(list(Path("/proc/self/fd").iterdir())) == num_fds
+        assert len(list(Path("/proc/self/fd").iterdir())) <= num_fds
     assert not list(tmp_path.iterdir())

@@ -50,10 +50,15 @@ def shown(folder: Path) -> dict[str, tuple[dict[str, str], float]]:
 
 def wait_for(folder: Path, is_there: Callable[[dict[str, tuple[dict[str, str], float]]], bool]) -> dict:
     deadline = time.monotonic() + PATIENCE
-    while not is_there(found := shown(folder)):
+    while True:
+        try:
+            if is_there(found := shown(folder)):
+                return found
+        except OSError as error:  # Ray's agent does not listen yet, or is busy
+            found = {"unanswered": ({}, 0.0)}
+            print(error)
         assert time.monotonic() < deadline, found
         time.sleep(0.1)
-    return found
 
 
 def test_every_row_of_the_table_has_a_gauge_of_its_own() -> None:

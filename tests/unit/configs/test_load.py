@@ -235,6 +235,8 @@ def test_a_resumed_run_may_change_what_is_listed_and_every_entry_exists() -> Non
         "rollout.long_prompts=drop",
         "ptx.long_conversations=drop",
         "learner.gradient_checkpointing=true",
+        "reward.max_masked_frac=0.9",
+        "reward.num_workers=1",
         "eval.every=1",
         "alarm.max_gap=none",
         "checkpoint.keep=9",

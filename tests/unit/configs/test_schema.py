@@ -156,7 +156,12 @@ def test_a_ptx_gym_is_one_of_this_configs_gyms() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "key"), [({"ptx": {"coef": 0.1}}, "ptx.coef"), ({"warmup": {"num_steps": 5}}, "warmup.num_steps")]
+    ("settings", "key"),
+    [
+        ({"ptx": {"coef": 0.1}}, "ptx.coef"),
+        ({"ptx": {"num_heldout": 8}}, "ptx.num_heldout"),
+        ({"warmup": {"num_steps": 5}}, "warmup.num_steps"),
+    ],
 )
 def test_curated_data_that_is_used_has_a_source(settings: dict[str, Any], key: str) -> None:
     assert f"{key} is set, but ptx.source is not" in refusal(**settings)

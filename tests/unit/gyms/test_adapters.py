@@ -46,6 +46,12 @@ def test_a_trl_function_scores_one_completion_and_a_group(file: Path) -> None:
     assert gym.score(TASK, "7").components == {"raw": 2.0}
 
 
+def test_a_column_with_the_name_of_an_argument_of_a_trl_function_is_left_out(file: Path) -> None:
+    columns = {"answer": "7", "prompt": "?", "prompts": ["?"], "completions": ["8"]}
+    gym = load_gym("r", f"trl:{file}:right", {"max_value": 2.0})
+    assert gym.score(Task(id="t", prompt=TASK.prompt, data=columns), "7").value == 1.0
+
+
 def test_a_trl_function_of_chat_data_gets_messages(file: Path) -> None:
     assert load_gym("r", f"trl:{file}:chatty", {"chat": True}).score(TASK, "7").value == 1.0
 

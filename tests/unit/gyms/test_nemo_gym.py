@@ -15,7 +15,8 @@ from tests.answering import Answering, answering, break_off, drip_body, endless,
 
 def rows(folder: Path, *lines: object) -> Path:
     file = folder / "rows.jsonl"
-    file.write_text("".join(f"{line if isinstance(line, str) else json.dumps(line)}\n" for line in lines))
+    text = "".join(f"{line if isinstance(line, str) else json.dumps(line)}\n" for line in lines)
+    file.write_text(text, encoding="utf-8")
     return file
 
 
@@ -59,15 +60,24 @@ def test_rows_of_nemo_gym_become_tasks_with_their_tools(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("{", "line 2: expected a JSON object with responses_create_params.input"),
-        ([1], "line 2: expected a JSON object"),
-        (asked([{"type": "function_call", "name": "f"}]), "line 2: .* is no message of text"),
-        (asked([{"role": "user", "content": [{"type": "input_image"}]}]), "line 2: .* is no message of text"),
+        ("{", "not a line of JSON"),
+        ([1], "expected a JSON object"),
+        ({"input": "hi"}, "expected responses_create_params.input"),
+        *((asked(given), "expected responses_create_params.input") for given in (5, None, "", [], {"role": "user"})),
+        (asked([{"type": "function_call", "name": "f"}]), ".* is no message of text"),
+        (asked([{"role": "user", "content": [{"type": "input_image"}]}]), ".* is no message of text"),
     ],
 )
 def test_a_row_that_is_none_is_told_with_its_line(tmp_path: Path, line: object, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=f"rows: .*rows.jsonl:2: {message}"):
         gym(rows(tmp_path, asked("hi"), line)).tasks("train")
+
+
+def test_rows_end_at_newlines_alone_and_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    lines = [json.dumps(asked(text), ensure_ascii=False) for text in ("a\u2028b", "a\u0085b")]
+    env = gym(rows(tmp_path, "\ufeff" + lines[0], lines[1]))
+    tasks = {task.id: task for split in ("train", "heldout") for task in env.tasks(split)}
+    assert [tasks[number].prompt[0]["content"] for number in ("1", "2")] == ["a\u2028b", "a\u0085b"]
 
 
 def test_a_server_that_is_not_there_is_our_fault_and_a_task_of_another_kind_is_masked(tmp_path: Path) -> None:
@@ -78,7 +88,7 @@ def test_a_server_that_is_not_there_is_our_fault_and_a_task_of_another_kind_is_m
     assert episode.score().status is Status.BAD_TASK
     with pytest.raises(ValueError, match="expected http://HOST:PORT"):
         gym(tmp_path, url="localhost:8000")
-    with pytest.raises(ValueError, match="cannot be read"):
+    with pytest.raises(ValueError, match="rows: there is no file"):
         gym(tmp_path / "no").tasks("train")
 
 

@@ -90,7 +90,7 @@ def test_every_end_of_a_line_is_one(end: str) -> None:
     assert plain(f"a{end}{end}b") == "a\n\nb"
 
 
-@pytest.mark.parametrize("mark", ["\ufeff", "\u200b", "\u200c", "\u200d", "\u2060", "\u00ad", "\u202a", "\u200e"])
+@pytest.mark.parametrize("mark", "\ufeff\u200b\u200c\u200d\u2060\u00ad\u202a\u200e\u034f")
 def test_what_nobody_sees_says_nothing(mark: str) -> None:
     assert plain(f"{mark}1{mark}2{mark}") == "12"
     assert final_text(f"{mark}<think>3</th{mark}ink>4{mark}") == "4"

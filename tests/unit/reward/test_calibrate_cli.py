@@ -129,6 +129,12 @@ def test_a_key_that_is_not_set_is_named_and_bad_arguments_end_with_2(
     assert main(["--pairs", path, "--judge", "openai:m@http://localhost:1", "--key-env", "NO_SUCH_KEY"]) == 2
     assert "NO_SUCH_KEY is not set" in capsys.readouterr().err
     assert main(["--pairs", path, "--judge", "longer", "--rubric", "no_such"]) == 2
+    capsys.readouterr()
+    assert main(["--pairs", path, "--judge", "longer", "--deadline", "nan"]) == 2
+    assert "deadline_seconds must be above 0, got nan" in capsys.readouterr().err
+    for resume in (f"{path}/verdicts", str(tmp_path)):
+        assert main(["--pairs", path, "--judge", "longer", "--resume", resume]) == 2
+        assert f"--resume {resume}: verdicts cannot be stored there" in capsys.readouterr().err
     for arguments in (["--limit", "0"], ["--limit", "x"], ["--concurrency", "-1"]):
         with pytest.raises(SystemExit, match="2"):
             main(["--pairs", path, "--judge", "longer", *arguments])

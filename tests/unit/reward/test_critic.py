@@ -195,11 +195,17 @@ def test_a_very_small_model_repeats_the_better_answer() -> None:
     assert (found[0] or 0) > 0.8 > (found[1] or 0)
 
 
-@pytest.mark.parametrize("answers", [["same", "same?"], ["x" * 50, "y"], ["tie", "no"]])
-def test_answers_that_cannot_be_quoted_have_no_verdict(answers: list[str]) -> None:
-    prompt = PromptSettings(style="quote", max_answer_chars=20, allow_tie=False)
-    scores = judged(Scripted(lambda request: JudgeFailed("refused", "must not be asked")), answers, prompt=prompt)
-    assert [score.status for score in scores] == [Status.JUDGE_FAILED] * 2
+@pytest.mark.parametrize("word", ["tie", "both", "neither"])
+def test_where_no_tie_is_said_the_words_of_a_verdict_are_answers_like_others_to_who_quotes(word: str) -> None:
+    prompt = PromptSettings(style="quote", allow_tie=False)
+    scores = judged(Scripted(lambda request: min(request.choices, key=len)), [word, "You are kind."], prompt=prompt)
+    assert [score.status for score in scores] == [Status.OK] * 2 and (scores[0].value or 0) > (scores[1].value or 0)
+
+
+def test_answers_that_look_alike_to_who_quotes_are_a_tie() -> None:
+    prompt = PromptSettings(style="quote", allow_tie=False)
+    scores = judged(Scripted(lambda request: JudgeFailed("refused", "not asked")), ["same", "same?"], prompt=prompt)
+    assert [(score.status, score.value) for score in scores] == [(Status.OK, 0.5)] * 2
 
 
 def test_a_judge_may_weigh_the_criteria_itself() -> None:

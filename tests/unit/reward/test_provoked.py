@@ -130,6 +130,16 @@ def test_an_answer_that_is_too_long_for_a_judge_that_cuts_none_is_worth_0() -> N
     assert [score.status for score in scores[1:]] == [Status.OK] * 2 and (scores[2].value or 0) > (scores[1].value or 0)
 
 
+@pytest.mark.parametrize("answer", ["tie", "<thinking>no", "x" * 99])
+def test_an_answer_that_cannot_be_named_by_repeating_it_is_worth_0_where_a_verdict_does(answer: str) -> None:
+    """As it is shown it is the word for a tie, thoughts without an end, or cut; the control's can be repeated."""
+    prompt = PromptSettings(style="quote", max_answer_chars=30)
+    judge = Scripted(lambda request: min(request.choices[:2], key=len))
+    scores = judged(judge, [answer, "no", "maybe"], prompt=prompt)
+    assert (scores[0].status, scores[0].value, scores[0].flags) == (Status.OK, 0.0, {"barred"})
+    assert [score.status for score in scores[1:]] == [Status.OK] * 2 and (scores[1].value or 0) > (scores[2].value or 0)
+
+
 def test_a_verdict_that_is_cut_off_and_has_no_room_for_twice_the_tokens_masks() -> None:
     """The judge's reply is its own: what it could not be told again is no fault of the answers."""
 

@@ -96,8 +96,14 @@ def test_a_task_brings_its_own_criteria() -> None:
     task = Task(id="t", prompt=(), data={"rubric": "brief", "criteria": (row,)})
     assert rubric_for(task).label == "brief@1+task"
     assert rubric_for(Task(id="t", prompt=())).label == "core@1+prescriptive@1"
-    for data in ({"rubric": 3}, {"criteria": "x"}, {"criteria": [{"id": "x"}]}, {"criteria": [3]}, {"rubric": "no"}):
-        with pytest.raises(ValueError, match=r"task 't'|rubric"):
+    for data, told in (
+        ({"rubric": 3}, r"^task 't': data\['rubric'\] must be a string"),
+        ({"criteria": "x"}, r"^task 't': .*data\['criteria'\] a list of tables"),
+        ({"criteria": [{"id": "x"}]}, r"^task 't': criteria\.0: text: Field required"),
+        ({"criteria": [3]}, r"^task 't': criteria\.0: expected a table, got int"),
+        ({"rubric": "no"}, r"^rubric 'no': there is no rubric pack 'no'"),
+    ):
+        with pytest.raises(ValueError, match=told):
             rubric_for(Task(id="t", prompt=(), data=data))
 
 

@@ -13,6 +13,7 @@ from rl.checkpoint import staging_folder, write_manifest
 from rl.cli import _keep_trace, last_words, main
 from rl.preflight import check
 from rl.run_folder import RunFolder
+from rl.run_lock import only_run_in
 
 TINY = Path(__file__).parents[3] / "configs" / "tiny_cpu.toml"
 SMALL = (
@@ -153,6 +154,14 @@ def test_a_dry_run_says_that_all_is_ready_and_starts_nothing(capsys, run_dir, tm
     assert out.startswith("tiny_cpu: ready. ") and f"run folder {tmp_path / 'run'}" in out and "arithmetic" in out
     assert children() <= before
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["base"]
+
+
+def test_a_second_start_in_a_folder_where_a_run_goes_on_is_refused_and_a_dry_run_is_not(capsys, run_dir, tmp_path):
+    with only_run_in(tmp_path / "run"):
+        line = refused(capsys, run_dir)
+        assert f"a run is going on in {tmp_path / 'run'} (process {os.getpid()} on " in line
+        assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [".lock"]
+        assert main([str(TINY), *SMALL, run_dir, "--dry-run"]) == 0
 
 
 @pytest.mark.parametrize("arguments", [[], ["--no-such-option"]])

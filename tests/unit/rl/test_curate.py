@@ -131,6 +131,21 @@ def test_what_cannot_be_written_is_told(run: Path, tmp_path: Path, capsys) -> No
         rollouts.unlink()
     assert main([str(run), "--output", str(tmp_path / "x")]) == 2
     assert "has a value of 1" in capsys.readouterr().err
+    for name, value in (("--per-task", "0"), ("--min-value", "nan"), ("--min-value", "2")):
+        assert main([str(run), "--output", str(tmp_path / "x"), name, value]) == 2
+        assert f"nothing written: {name} {value}: expected" in capsys.readouterr().err
+
+
+def test_a_file_that_cannot_be_written_is_told_before_the_work(tmp_path: Path, capsys) -> None:
+    (tmp_path / "file").write_text("")
+    for output in (tmp_path / "no" / "x", tmp_path / "file" / "x"):
+        assert main([str(tmp_path / "no run"), "--output", str(output)]) == 2
+        assert f"nothing written: --output {output}" in capsys.readouterr().err
+
+
+def test_a_folder_as_the_file_is_told(run: Path, tmp_path: Path, capsys) -> None:
+    assert main([str(run), "--output", str(tmp_path), "--tool-format", "hermes"]) == 2
+    assert "Is a directory" in capsys.readouterr().err
 
 
 def test_what_is_left_out_for_its_context_is_counted(run: Path, tmp_path: Path, capsys) -> None:

@@ -91,7 +91,7 @@ def test_settings_that_do_not_go_together_are_refused():
 
     assert "each of them must name one of" in refused("ptx.more=[{weight=2.0}]")
     assert "give each gym as a source of its own" in refused('ptx.source.gym=["a","b"]', "ptx.num_heldout=3")
-    assert "'c' is none of this config's gyms" in refused('ptx.more=[{gym="c"}]')
+    assert "ptx.more.1.gym = 'c' is none of this config's gyms" in refused('ptx.more=[{gym="b"},{gym="c"}]')
     assert (
         load_config([], (*GIVEN, 'ptx.more=[{gym="b",weight=0.5}]', "ptx.num_heldout=3")).ptx.sources[1].weight == 0.5
     )

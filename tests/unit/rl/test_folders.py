@@ -239,6 +239,7 @@ def test_what_a_process_left_that_was_killed_is_deleted_by_who_fetches_next(away
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("fork").Process(target=_hold, args=(away, str(tmp_path / "temp"), theirs))
     process.start()
+    theirs.close()  # or nobody would hear that it died
     copy, scratch = ours.recv()
     with Folders(away).read(RUN / "other"):
         assert copy.is_dir() and scratch.is_dir()  # a living process's
@@ -256,6 +257,7 @@ def test_a_scratch_folder_of_a_process_that_was_killed_makes_room_for_the_next_o
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("fork").Process(target=_hold, args=(away, str(tmp_path / "temp"), theirs))
     process.start()
+    theirs.close()  # or nobody would hear that it died
     copy, scratch = ours.recv()
     with Folders(away).scratch():
         assert scratch.is_dir()  # a living process's

@@ -98,6 +98,25 @@ def test_the_weight_of_curated_conversations_is_that_of_the_row_where_the_schedu
     assert {name: found.logged[name] for name in found.found} == found.found
 
 
+@pytest.mark.parametrize(
+    ("override", "kept"),
+    [
+        ("learner.tau=0.5", {"learner/learning_rate", "learner/ptx_coef"}),
+        ("ptx.coef=0.25", {"learner/learning_rate"}),
+        ("learner.lr=0.02", {"learner/ptx_coef"}),
+    ],
+)
+def test_what_is_asked_for_anew_leaves_the_other_schedules_as_the_row_has_them(run, tmp_path, override, kept):
+    later = RunFolder(tmp_path / "run")
+    shutil.copytree(run, later.path)
+    config = json.loads(later.config.read_text())
+    config["ptx"]["coef_end_frac"], config["learner"]["lr_ramp_steps"] = 0.1, 9
+    later.config.write_text(json.dumps(config))
+    found = replay(later.path, 3, [override])
+    same = {name for name in ("learner/learning_rate", "learner/ptx_coef") if found.found[name] == found.logged[name]}
+    assert same == kept
+
+
 def test_another_loss_sees_the_same_samples_and_the_steps_on_the_way_keep_the_runs_own(run):
     own = replay(run, 4)
     other = replay(run, 4, ["learner.loss=grpo", "learner.mismatch.correction=none"])

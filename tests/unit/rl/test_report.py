@@ -13,6 +13,7 @@ from rich.text import Text
 from configs.schema import Config
 from gyms.api import Status, Task, message
 from rl.console import view_of
+from rl.page.stored import AVERAGED
 from rl.report import Report
 from rl.trackers import SAMPLE_COLUMNS
 
@@ -185,7 +186,8 @@ def test_trackers_get_every_row_samples_now_and_then_and_the_last_evaluation(rep
     for step in range(6):
         report.step(step, {"reward/mean": step / 10}, [group(0, 1.0, scored(0.0, text="half \ud800"))])
     last = {**evaluation("after RL", 0.9, 0.85), "step": 6}
-    report.final([evaluation("rounded to INT4", 0.0, 0.01), last], [])
+    averaged = {**evaluation(AVERAGED, 0.5, 0.5), "step": 6}
+    report.final([evaluation("rounded to INT4", 0.0, 0.01), last, averaged], [])
     report.close()
     assert kept.rows[:6] == [(step, {"reward/mean": step / 10}) for step in range(6)]
     assert kept.rows[6:] == [(6, {"eval/sums/greedy_accuracy": 0.9, "eval/sums/sampled_accuracy": 0.85})]

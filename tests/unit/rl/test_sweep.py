@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 from io import StringIO
 from pathlib import Path
@@ -11,8 +13,9 @@ import pytest
 from rich.console import Console
 
 from configs.load import ConfigError, to_json
+from rl.page.stored import AVERAGED
 from rl.provenance import git_state, start_facts
-from rl.sweep import MAX_SILENT, _failure, _follow, _wait, main
+from rl.sweep import MAX_SILENT, STOPPED, _failure, _follow, _kills, _run_all, _wait, main
 from rl.sweep_jobs import Job, check_files, job_of
 from rl.sweep_plan import plan, values_of
 from rl.sweep_table import result_of, table_of
@@ -64,6 +67,7 @@ def test_every_file_runs_with_every_combination_in_a_folder_of_its_own(files: li
 def test_what_cannot_be_a_sweep_is_refused_with_the_run_that_is_wrong(files: list[Path], tmp_path: Path) -> None:
     for overrides, told in (
         (["name=x"], "name cannot be set in a sweep"),
+        (["seed=0,1", "seed=2"], "seed is given twice"),
         (["seed=0,0"], "two runs would be called base-seed0"),
         (["learner.lr=fast"], f"{files[0]}: learner.lr: got"),
     ):
@@ -73,7 +77,7 @@ def test_what_cannot_be_a_sweep_is_refused_with_the_run_that_is_wrong(files: lis
 
 def done(folder: Path, run, right: int, reward: float) -> None:
     groups = [siblings(0, response("3", reward))]
-    written = write_run(folder, [groups, groups], evals=[evaluation("after RL", 2, right)])
+    written = write_run(folder, [groups, groups], evals=[evaluation("after RL", 2, right), evaluation(AVERAGED, 2, 0)])
     written.config.write_text(to_json(run.config))
 
 
@@ -210,6 +214,46 @@ def test_ctrl_c_is_told_and_left_to_the_command() -> None:
     press = "import os, signal, sys; os.kill(os.getppid(), signal.SIGINT); sys.exit(3)"
     assert _wait([sys.executable, "-c", press]) == (3, True)
     assert _wait([sys.executable, "-c", ""]) == (0, False)
+
+
+KILLED = """
+import os, signal, sys, time
+from pathlib import Path
+Path(sys.argv[1]).write_text(str(os.getpid()))
+time.sleep(1)  # until whoever started this waits for it
+os.kill(os.getppid(), signal.SIGTERM)
+time.sleep(600)
+"""
+
+
+def test_a_kill_of_the_sweep_kills_its_run(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as caught, _kills():
+        _wait([sys.executable, "-c", KILLED, str(tmp_path / "pid")])
+    assert caught.value.code == 128 + signal.SIGTERM
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def test_a_kill_of_the_sweep_stops_its_job(files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = f'echo "$2" >> {tmp_path}/asked\n[ "$2" = stop ] || {{ sleep 1; kill -TERM $PPID; exec sleep 600; }}\n'
+    (tmp_path / "ray").write_text(f"#!/bin/sh\n{ray}")
+    (tmp_path / "ray").chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit), _kills():
+        _run_all(plan(files, [], output=tmp_path / "runs"), submit="http://head:8265")
+    assert (tmp_path / "asked").read_text().split() == ["submit", "stop"]
+
+
+def test_ctrl_c_ends_the_sweep_whatever_its_run_made_of_it(
+    files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "python"
+    program.write_text(f"#!/bin/sh\necho started >> {tmp_path}/asked\nkill -INT $PPID\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    assert _run_all(plan(files, [], output=tmp_path / "runs"), submit=None) == STOPPED
+    assert (tmp_path / "asked").read_text().split() == ["started"]
 
 
 def test_a_start_says_what_it_was_made_with(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """From a model to the bytes of its INT4 checkpoint, and to a folder."""
 
 import json
-import threading
+import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -185,20 +186,23 @@ def test_a_failure_leaves_the_older_folder_and_no_partial_one(source, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["int4", "source"]
 
 
-def test_a_reader_never_sees_a_half_written_folder(model, source, tmp_path):
-    folder, seen, is_done = tmp_path / "int4", [], threading.Event()
+def test_a_reader_never_sees_a_half_written_folder(source, tmp_path, monkeypatch):
+    folder, seen, rename = tmp_path / "int4", [], os.rename
 
-    def watch():
-        while not is_done.is_set():
-            if folder.exists():
-                seen.append(sorted(path.name for path in folder.iterdir()))
+    def tensors():
+        for name in "ab":
+            assert not folder.exists()
+            yield name, torch.zeros(2)
 
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    write(model, folder, source)
-    is_done.set()
-    watcher.join()
-    assert all(names == sorted(path.name for path in folder.iterdir()) for names in seen)
+    def renamed(old, new, **where):
+        if str(new) == str(folder):
+            assert not folder.exists()
+            seen.append(sorted(path.name for path in Path(old).iterdir()))
+        return rename(old, new, **where)
+
+    monkeypatch.setattr(os, "rename", renamed)
+    write_model_folder(folder, tensors(), SCHEME, source)
+    assert seen == [sorted(path.name for path in folder.iterdir())] and "config.json" in seen[0]
 
 
 def test_a_source_without_a_config_is_refused(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from llvmlite.binding import ffi
 
 from rollout.quant import grid
 from rollout.quant.compiled_grid import quantize_rows
@@ -102,6 +103,7 @@ def test_what_it_cannot_read_goes_through_torch():
 
 def test_an_engine_in_the_same_process_can_look_at_what_modules_hold():
     """vLLM does, as here; llvmlite's handle took `__dict__` for a function of LLVM."""
+    assert hasattr(vars(ffi.lib), "get")
     for module in list(sys.modules.values()):
         for value in list(vars(module).values()) if hasattr(module, "__dict__") else ():
             if str(type(value).__module__).startswith(("llvmlite", "rollout")) and hasattr(value, "__dict__"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -84,7 +85,7 @@ def test_a_call_that_was_queued_behind_the_fall_hears_of_it_too():
 
     def fall() -> None:
         is_running.set()
-        may_fall.wait()
+        assert may_fall.wait(300)
         raise EngineBroken("gone")
 
     def ask(command) -> None:
@@ -93,15 +94,17 @@ def test_a_call_that_was_queued_behind_the_fall_hears_of_it_too():
         except EngineBroken as error:
             told.append(str(error))
 
-    callers = [threading.Thread(target=ask, args=(fall,))]
+    callers = [threading.Thread(target=ask, args=(fall,), daemon=True)]
     callers[0].start()
-    is_running.wait()
-    callers += [threading.Thread(target=ask, args=(lambda: 1,)) for _ in range(4)]
+    assert is_running.wait(300)
+    callers += [threading.Thread(target=ask, args=(lambda: 1,), daemon=True) for _ in range(4)]
     for caller in callers[1:]:
         caller.start()
+    while engine._inbox.qsize() < 4:
+        time.sleep(0.001)
     may_fall.set()
     for caller in callers:
-        caller.join()
+        caller.join(300)
     assert len(told) == 5 and all("gone" in text for text in told)
 
 

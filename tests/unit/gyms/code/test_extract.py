@@ -93,6 +93,21 @@ def test_each_language_has_its_own_fences() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("language", "names"),
+    [
+        ("python", "python3 python3.11 python3.12.1 py3 python:main.py python,linenos python;x {.python python{1,2}"),
+        ("cpp", "c++ c++17 c++20 c++2a c++0x cpp20 gnu++ gnu++17 C++23 cpp:main.cpp"),
+        ("javascript", "js node:main.js javascript,linenos"),
+    ],
+)
+def test_a_fence_may_name_a_version_a_file_and_options_behind_its_language(language: str, names: str) -> None:
+    for name in names.split():
+        assert extract(fence("x", name), language) == Extracted("x", has_fence=True), name
+    for name in ("python2", "python2.7", "pytorch3", "text:python", "c", "c3", "json,python", "cpython3d"):
+        assert extract(fence("x", name), language) is None, name
+
+
 @given(st.text(alphabet="`~ \n\rpython<think>/{}", max_size=300))
 def test_any_text_has_a_program_or_none(text: str) -> None:
     found = extract(text, "python")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from unicodedata import normalize
+
 import pytest
 
+from gyms.constraints.hacks import hack_flags
 from gyms.constraints.item import read_item
+from gyms.constraints.rule import Item
 from gyms.constraints.text import prepared
 
 
@@ -43,6 +47,43 @@ def test_letters_of_every_dress_are_read_as_plain_ones() -> None:
     for first in (0x1F150, 0x1F170):
         assert prepared("".join(map(chr, range(first, first + 26)))) == "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
     assert prepared("\u1d04\u1d00\u1d18\ua731 \u1d2c\u1d2e \u2090\u2071\u207f") == "caps AB ain"
+
+
+UNSEEN = "\u00ad\u034f\u061c\u115f\u17b4\u180b\u180e\u200b\u200c\u200d\u200e\u2065\u206a\u3164\ufe00\ufe0f\uffa0\ufff0"
+UNSEEN += "\U0001d173\U000e0041\U000e0101\U000e0fff"
+
+
+@pytest.mark.parametrize("unseen", UNSEEN)
+def test_what_nobody_sees_hides_no_forbidden_word(unseen: str) -> None:
+    for word in ("cat", "\u24d2at", "\u043a\u043e\u0442", "\u0645\u06cc", "C++"):
+        response = f"A {unseen.join(word)} sat."
+        assert not accepts("keywords:forbidden_words", response, forbidden_words=[word]), word
+        assert accepts("keywords:existence", response, keywords=[unseen.join(word)]), word
+    squared = f"\U0001f172{unseen}\U0001f170{unseen}\U0001f183"
+    assert prepared(squared) == "CAT"
+    for response in (f"A c{unseen}at sat.", f"A \u043a{unseen}\u043e\u0442 sat."):
+        assert "hidden_text" in hack_flags(Item(prompt="", instructions=()), response, ())
+
+
+def test_what_joins_emoji_stays_and_what_other_scripts_use_is_not_hidden() -> None:
+    for text in ("\u2764\ufe0f\u200d\U0001f525", "\U0001f469\U0001f3fd\u200d\U0001f680", "1\ufe0f\u20e3 \u00a9\ufe0f"):
+        assert prepared(text) == text
+    words = "\u0645\u06cc\u200c\u0631\u0648\u0645 \u0915\u094d\u200d\u0937 \u05d0\u200e \u8fbb\U000e0100 \u1820\u180b"
+    for text in (words, "\u2764\ufe0f\u200d\U0001f525", "ok\u200e\n\u200f\u05d0"):
+        assert "hidden_text" not in hack_flags(Item(prompt="", instructions=()), text, ())
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize("asked", ["NFC", "NFD"])
+def test_a_letter_and_its_accent_are_one_however_they_are_written(form: str, asked: str) -> None:
+    response = normalize(form, "One caf\u00e9 ol\u00e9.")
+    word, letter = normalize(asked, "caf\u00e9"), normalize(asked, "\u00e9")
+    assert not accepts("keywords:forbidden_words", response, forbidden_words=[word])
+    assert accepts("keywords:existence", response, keywords=[word])
+    for count, holds in ((2, True), (3, False)):
+        args = {"letter": letter, "let_frequency": count, "let_relation": "at least"}
+        assert accepts("keywords:letter_frequency", response, **args) is holds
+    assert accepts("keywords:forbidden_words", response, forbidden_words=["cafe"])
 
 
 def test_what_is_no_dressed_letter_stays() -> None:

@@ -85,6 +85,13 @@ def test_sentences_end_at_marks_of_any_script_and_width() -> None:
     assert accepts("ratio:sentence_type", "\u0646\u0639\u0645. \u0644\u0627. \u0645\u0646\u061f")
 
 
+def test_the_number_of_a_list_item_is_no_sentence() -> None:
+    listed = "1. Eat food.\n 2) Sleep well. Dream.\n\n10. Run\n"
+    assert sentences(listed) == ["1. Eat food.", "2) Sleep well.", "Dream.", "10. Run"]
+    for end_of_line in ("It has 3. That is all.", "It was\n1990. That is all.", "The answer is\n7.\nThat is all."):
+        assert len(sentences(end_of_line)) == 2
+
+
 def test_a_hyphen_that_does_not_break_joins_as_a_plain_one() -> None:
     assert tokens("well\u2011known") == ["well\u2011known"]
     assert accepts("detectable_format:sentence_hyphens", "It rains.\u2011We stay.")
@@ -93,3 +100,29 @@ def test_a_hyphen_that_does_not_break_joins_as_a_plain_one() -> None:
 def test_a_word_is_found_behind_the_punctuation_of_any_language() -> None:
     assert accepts("first_word:first_word_answer", "\u201eHallo\u201c, sagte er.", first_word="Hallo")
     assert accepts("last_word:last_word_answer", "It is\u061f", last_word="is")
+
+
+def test_a_vowel_sign_is_part_of_its_word() -> None:
+    hindi, tamil = "\u0939\u093f\u0928\u094d\u0926\u0940", "\u0ba8\u0bbe\u0ba9\u0bcd"
+    assert tokens(f"{hindi} {tamil}") == [hindi, tamil]
+    first = {"num_paragraphs": 1, "nth_paragraph": 1}
+    for word in (hindi, tamil):
+        response = f"{word} \u0915\u0930."
+        assert accepts("length_constraints:nth_paragraph_first_word", response, first_word=word, **first)
+        assert not accepts("length_constraints:nth_paragraph_first_word", response, first_word=word[0], **first)
+    word = "\u0915\u0930"
+    for response, holds in ((f"{word}\u0947\u0902", True), (f"\u0915\u093f{word}", True), (f"({word}\u0964", False)):
+        assert accepts("keywords:forbidden_words", response, forbidden_words=[word]) is holds
+
+
+def test_a_mark_hides_no_word_of_latin_letters_or_of_a_script_without_spaces() -> None:
+    burmese = "\u1019\u103c\u1014\u103a\u1019\u102c"
+    for before, word, after in (("", "cat", "\u0337"), ("", "caf\u00e9", "\u0337"), ("\u102d", burmese, "\u1000")):
+        response = before + word + after
+        assert not accepts("keywords:forbidden_words", response, forbidden_words=[word])
+
+
+def test_emphasis_is_seen_in_a_text_without_spaces() -> None:
+    chinese, korean = "\u6211\u60f3\u8bf4**\u91cd\u8981**\u7684\u4e8b", "**\uc911\uc694**\ud55c \uc77c"
+    for response, holds in ((chinese, True), (korean, True), ("So 2*3*4, a*b*c.", False), ("So \\*\u91cd*", False)):
+        assert accepts("detectable_format:number_highlighted_sections", response, num_highlights=1) is holds

@@ -186,7 +186,7 @@ def test_surrogates_in_answers_do_not_break_the_pool() -> None:
 
 @pytest.mark.parametrize(
     "args",
-    [{"labels": ["A", "A"]}, {"labels": ["A", "tie"]}, {"sums": {"style": "chat"}}, {"sums": {"max": 3}},
+    [{"labels": ["A", "A"]}, {"labels": ["A", ""]}, {"sums": {"style": "chat"}}, {"sums": {"max": 3}},
      {"style": "x"}, {"min_pool": 0}],
 )  # fmt: skip
 def test_settings_that_cannot_be_are_refused(args: dict[str, Any]) -> None:

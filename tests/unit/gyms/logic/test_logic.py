@@ -188,6 +188,8 @@ def test_extraction_is_linear() -> None:
 def test_equality_forgives_dress_and_nothing_else() -> None:
     assert is_same(" ['a','b'] ", '["a", "b"]') and is_same("1,234", "1234") and is_same("1 2 \n3", "1 2\n3")
     assert not is_same("True", "False", ignore_case=True) and not is_same("", "") and not is_same("7 or 8", "7")
+    assert is_same("[ a b ,\n'c' ]", "['a b', 'c']") and is_same("[( 1, 2 ), {x : 3}]", "[(1,2),{'x': 3}]")
+    assert not is_same("['a b']", "['ab']") and not is_same("[12]", "[1 2]") and not is_same("[1,\n1 2]", "[1, 12]")
 
 
 @pytest.mark.parametrize(

@@ -235,7 +235,8 @@ def test_any_answer_gets_a_verdict_at_a_bounded_cost(answer: str, gold: str) -> 
 @given(wild)
 def test_any_gold_answer_that_can_be_read_verifies_itself(gold: str) -> None:
     verdict = verify(gold, gold if "boxed" in gold else rf"\boxed{{{gold}}}")
-    assert verdict.status is Status.BAD_TASK or not verdict.status.is_masked
+    is_open = verdict.status is Status.NO_ANSWER and gold.count("{") != gold.count("}")  # so the box is never closed
+    assert verdict.status is Status.BAD_TASK or verdict.is_right or is_open
 
 
 @settings(deadline=None, max_examples=100)

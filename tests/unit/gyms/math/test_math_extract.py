@@ -341,3 +341,40 @@ def test_a_fence_around_an_answer_is_its_dress_however_it_is_indented(indent: st
         assert verify("42", right).is_right, right
     guesses = "The answer is:\n" + fenced.format(indent, "", "41") + "or\n" + fenced.format(indent, "", "42")
     assert not verify("42", guesses).is_right
+
+
+@pytest.mark.parametrize(
+    ("gold", "response"),
+    [
+        *(("-18", text) for text in (r"-\boxed{18}", r"x=-\boxed{18}", r"$-\boxed{18}$", "x = \u2212\\boxed{18}")),
+        *(("-18", text) for text in (r"The answer is -\boxed{18}.", r"Answer: -$\boxed{18}$", r"x = (-\boxed{18})")),
+        ("-1-x", r"f = -\boxed{x+1}"),
+        (r"\pm 18", r"x = \pm\boxed{18}"),
+        *(("18000000", text) for text in (r"$\boxed{18}$ million", r"\boxed{18}\text{ million}")),
+        *(("18000", text) for text in (r"\boxed{18} thousand dollars", r"$\boxed{1.8}\times 10^{4}$")),
+        *(("18", text) for text in (r"20 - 2 = \boxed{18}", r"x = 20 -\boxed{18}", r"$20$-$\boxed{18}$")),
+        *(("18", text) for text in ("Answer:\n- \\boxed{18}", r"- $\boxed{18}$", r"Answer - \boxed{18}")),
+        *(("18", text) for text in (r"\boxed{18} million-dollar prizes", "\\boxed{18}\n\nThousand thanks")),
+        *(("18", text) for text in (r"\boxed{18} three-element sets", r"\boxed{18}\times 1", r"\boxed{18}千克")),
+        *(("18", text) for text in (r"It is \boxed{18}, not \boxed{17}.", r"Not 17 but \boxed{18}")),
+        *(("18", text) for text in (r"$x \ne \boxed{17}$, so $x = \boxed{18}$", "#### 18\nIt is not \\boxed{17}.")),
+        ("18", "whether it is odd or not\n\\boxed{18}"),
+    ],
+)
+def test_what_touches_a_box_is_read_with_it(gold: str, response: str) -> None:
+    assert verify(gold, response).is_right
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        *(r"-\boxed{18}", r"x = -\boxed{18}", r"$-\boxed{18}$", r"#### -\boxed{18}", r"x = \pm\boxed{18}"),
+        *(r"\boxed{18}\times10^3", r"$\boxed{18} \times 10^{3}$", r"\boxed{18} thousand", r"$\boxed{18}$ million"),
+        *(r"\boxed{18}\,\text{million}", r"\boxed{18} dozen", r"\boxed{18}万", r"$\boxed{18}$亿", r"\boxed{18} тысяч"),
+        *(r"x \ne \boxed{18}", "x \u2260 $\\boxed{18}$", r"The answer is not \boxed{18}", r"It isn't \boxed{18}."),
+        *(r"The answer cannot be \boxed{18}", r"It is not equal to $\boxed{18}$", r"答案不是\boxed{18}"),
+        *(r"It is \boxed{17}, not \boxed{18}.", r"\boxed{18} million. Or maybe 18."),
+    ],
+)
+def test_a_box_with_a_sign_a_power_of_ten_or_a_denial_beside_it_is_not_what_it_holds(response: str) -> None:
+    assert not verify("18", response).is_right

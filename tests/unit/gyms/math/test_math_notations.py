@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from gyms.api import Status
+from gyms.math.verify import verify
 from tests.unit.gyms.math.boxed import verdicts
 
 COUNTS = [  # gold, right answers, wrong answers
@@ -160,3 +162,59 @@ NOTATIONS = [
 def test_other_notations_of_the_same_answer_are_read(gold: str, right: list[str], wrong: list[str]) -> None:
     assert verdicts(gold, right) == dict.fromkeys(right, True)
     assert verdicts(gold, wrong) == dict.fromkeys(wrong, False)
+
+
+_COUNTED = (
+    "18个; 18\\text{个}; 18 元; 18\\text{ яблок}; 18 りんご; 18 사과; 18\\text{ élèves}; 18人; "
+    "18 millionaires; 18 Äpfel; 18 zł; 18 Kč; １８個; 18 千米/小时; 18千克; 18 平方米; 18 км/ч; "
+    "18\u0441м; 18 м; 18 см²; 18 м/с²; 18 조각; x = 18\\text{ 元}; 18 ✅; 18 e\u0301le\u0300ves"
+)
+_NOT_COUNTED = (
+    "18万; 18千; 18亿; 18\\text{万}; 18萬; 18億; 18万元; 18 千元; 18百; 18十; 18兆; 18\u3007; 18半; "
+    "18个半; 18分之一; 18折; 18成; 18打; 18又; 18以上; 18多; 18不是; 18的平方; 18平方; 18吗; 18或19; "
+    "不18; 约18; 至少18; 18点5; 18 ダース; 18割; 18分の1; 18未満; 18\\text{ тысяч}; 18 тыс.; 18 млн; "
+    "18 млрд; 18 миллионов; 18 половин; 18 дюжин; 18 или 19; 18 \u0441 половиной; не 18; около 18; "
+    "18 в квадрате; 18\u0445; 18 \u0445²; 18 元²元; 18万²; 18 \u0445\u0443; 18к; 18 десятков; 18만; "
+    "18천; 18 억; 18 만 원; 18 이상; 18 다스; 18 Millionen; 18 Billionen; 18 Prozent; 18 oder mehr; "
+    "18 millones; 18 milhões; 18 mln; 18 Mio.; 18 Mrd; 18 Tausend; 18 mil; 18 triệu; 18 nghìn; "
+    "18 tysięcy; 18 Dutzend; 18 ล้าน; 18 مليون; 18 लाख; 18 ❌; 18💯; 1😀8"
+)
+LANGUAGES = [  # gold, right answers, wrong answers
+    ("18", _COUNTED.split("; "), _NOT_COUNTED.split("; ")),
+    ("18元", ["18", "18元", r"18\text{ 元}"], ["18美元", "18万元", "19元", "元"]),
+    ("东", ["东", r"\text{东}", "东。"], ["西", "东北", "18"]),
+    ("星期一", ["星期一"], ["星期二", "星期"]),
+    ("无解", ["无解"], ["有解", "0"]),
+    ("是", ["是"], ["不是", "否"]),
+    ("élève", ["élève", "e\u0301le\u0300ve", r"\text{Élève}"], ["eleve", "élèves"]),
+    ("छात्र", ["छात्र"], ["छातर"]),
+]
+
+
+@pytest.mark.parametrize(("gold", "right", "wrong"), LANGUAGES)
+def test_words_of_other_languages_count_things_and_their_number_words_make_other_numbers(
+    gold: str, right: list[str], wrong: list[str]
+) -> None:
+    assert verdicts(gold, right) == dict.fromkeys(right, True)
+    assert verdicts(gold, wrong) == dict.fromkeys(wrong, False)
+
+
+@pytest.mark.parametrize("gold", ["18万", "3个半", "18 тысяч и"])
+def test_a_number_that_is_not_understood_is_no_gold_answer_in_words(gold: str) -> None:
+    assert verify(gold, r"\boxed{18}").status is Status.BAD_TASK
+
+
+def test_an_answer_in_chinese_stands_behind_its_lead_in_and_a_denied_one_is_none() -> None:
+    for right in ("答案是18。", "故答案为18。", "最终答案为 18", "因为9*2=18,所以答案是18个。", "答案\uff1a18"):
+        assert verify("18", right).is_right, right
+    wrongs = (
+        "答案不是18。",
+        "答案\uff1a不是18",
+        "答案是18万。",
+        "答案\uff1a18万",
+        "答案是18或19。",
+        "答案是18吗\uff1f是19。",
+        "答案是-18",
+    )
+    for wrong in (*wrongs, "答案是-18", "答案是1/18", "Ответ: не 18", "Ответ: 18 тысяч"):
+        assert not verify("18", wrong).is_right, wrong

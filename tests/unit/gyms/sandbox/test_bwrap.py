@@ -20,4 +20,4 @@ def test_a_bubblewrap_that_cannot_be_started_leaves_no_descriptor() -> None:
         runner.run([Launch(body={}, limits=Limits())])
     with pytest.raises(SandboxError, match="cannot start /nowhere/bwrap"):
         runner.open(Limits(), {})
-    assert len(list(Path("/proc/self/fd").iterdir())) == num_fds
+    assert len(list(Path("/proc/self/fd").iterdir())) <= num_fds

@@ -66,7 +66,7 @@ def test_an_answer_that_came_too_late_is_not_taken_for_the_next_ones(asked: tupl
     answer(zygote, late + 1)
     num_fds = len(list(Path("/proc/self/fd").iterdir()))
     os.close(server._ask({}, []))
-    assert len(list(Path("/proc/self/fd").iterdir())) == num_fds, "nothing that came is kept"
+    assert len(list(Path("/proc/self/fd").iterdir())) <= num_fds, "nothing that came is kept"
 
 
 def test_an_answer_that_nobody_asked_for_is_a_fault(asked: tuple[ForkServer, socket.socket]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -96,6 +97,42 @@ def test_answers_are_compared_without_case_articles_and_punctuation(files, said:
     assert score.value == value
     if value is None:
         assert score.status is Status.NO_ANSWER
+
+
+def value_of(said: str, known: str) -> float | None:
+    """What an answer is paid whose evidence is right."""
+    gym = search()
+    task = gym.tasks("train")[0]
+    *hunt, last = gym.gold_turns(task)
+    asked = dataclasses.replace(task, data={**task.data, "answers": [known]})
+    return scored(gym, asked, *hunt, called("answer", **{**last.calls[0].arguments, "answer": said})).value
+
+
+@pytest.mark.parametrize(
+    ("said", "known"),
+    [
+        *[("???", "A"), ("B", "A"), ("???", "The The"), ("the", "The The"), ("-", "+"), ("???", "+"), ("the", "!")],
+        *[("vitamin", "Vitamin A"), ("O", "O-"), ("O+", "O-"), ("C", "C++"), ("C#", "C"), ("C++", "C#")],
+        *[("1 2", "1/2"), ("12", "1/2"), ("x2", "x\u00b2"), ("5", "-5"), ("\u22125", "5"), ("10^3", "10\u207b\u00b3")],
+        *[("\u0915\u093f", "\u0915\u093e"), ("\u0e01\u0e49\u0e2d\u0e19", "\u0e01\u0e48\u0e2d\u0e19")],
+    ],
+)
+def test_another_word_sign_or_letter_is_another_answer(said: str, known: str) -> None:
+    assert value_of(said, known) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("said", "known"),
+    [
+        *[("a", "A"), ("the the.", "The The"), ('"C++".', "C++"), ("C\u266f", "C#"), ("\u00bd", "1/2")],
+        *[("(O-)", "O\u2212"), ("An Eiffel tower!", "The Eiffel Tower")],
+        *[("\u201cJean\u2010Paul Sartre\u201d", "Jean-Paul Sartre"), ("x^2", "x\u00b2"), ("+", "+")],
+        *[("cafe\u0301.", "caf\u00e9"), ("Pa\u00adris\u200b", "Paris"), ("Beatles, The", "The Beatles")],
+        *[("\u0915\u093f\u0964", "\u0915\u093f")],
+    ],
+)
+def test_a_full_stop_quotes_and_spellings_of_a_sign_change_no_answer(said: str, known: str) -> None:
+    assert value_of(said, known) == 1.0
 
 
 def test_what_was_not_said_by_the_tool_is_no_answer() -> None:

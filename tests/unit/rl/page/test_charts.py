@@ -9,7 +9,7 @@ from rl.metric_table import PHASES, metric_of
 from rl.page.charts import PHASES as CHART_PHASES
 from rl.page.charts import PLAIN, SECTIONS, figures_of
 from rl.page.folder import read_run
-from rl.page.stored import read_samples
+from rl.page.stored import AVERAGED, read_samples
 from rl.page.summary import groups_of, summary_of
 from tests.run_folders import evaluation, response, siblings, write_run
 
@@ -32,18 +32,20 @@ def plain(*values):
 
 
 def test_the_line_of_an_accuracy_takes_the_last_stage_of_each_step(tmp_path):
-    stages = (("rounded to INT4", 0, 0), ("after the warm-up", 0, 10), ("step 1", 1, 12), ("after RL", 2, 16))
+    stages = (("rounded to INT4", 0, 0), ("after the warm-up", 0, 10), ("step 1", 1, 12), ("after RL", 2, 16),
+              (AVERAGED, 2, 4))  # fmt: skip
     evals = [evaluation(*stage) for stage in stages]
     figure = figures(write_run(tmp_path / "run", [[plain(1.0)]] * 2, evals=evals))["Held-out accuracy: sums"]
     by_name = {series.name: series for series in figure.series}
-    greedy, early = by_name["greedy"], by_name["greedy, earlier stages"]
+    greedy, others = by_name["greedy"], by_name["greedy, other stages"]
     assert (greedy.x, greedy.y, greedy.words) == (
         [0, 1, 2],
         [0.5, 0.6, 0.8],
         ["after the warm-up", "step 1", "after RL"],
     )
     assert greedy.low[0] < 0.5 < greedy.high[0] and greedy.dash == "solid"
-    assert (early.x, early.y, early.words, early.dash) == ([0], [0.0], ["rounded to INT4"], "points")
+    assert (others.x, others.y, others.dash) == ([0, 2], [0.0, 0.2], "points")
+    assert others.words == ["rounded to INT4", AVERAGED]
 
 
 def test_a_gym_that_a_step_did_not_draw_leaves_a_gap(tmp_path):

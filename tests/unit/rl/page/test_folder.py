@@ -9,7 +9,7 @@ import pytest
 
 from rl.page.folder import NotARun, labels_of, read_run
 from rl.page.stored import read_samples
-from tests.run_folders import CONFIG, evaluation, response, siblings, write_run
+from tests.run_folders import CONFIG, evaluation, response, siblings, write_run, write_step
 
 
 def test_a_finished_run_is_read_back_as_it_was_written(tmp_path):
@@ -69,6 +69,17 @@ def test_the_last_words_of_a_shorter_run_do_not_end_a_longer_one(tmp_path):
     folder = write_run(tmp_path / "run", [[siblings(0, response("3"))]])
     folder.final.write_text(json.dumps({"num_steps": 5}))
     assert read_run(folder.path).state == "unfinished"
+
+
+def test_a_run_that_was_made_longer_and_goes_on_or_failed_is_not_done(tmp_path):
+    groups = [siblings(0, response("3"))]
+    folder = write_run(tmp_path / "run", [groups, groups])
+    folder.config.write_text(json.dumps(CONFIG | {"num_steps": 5}))
+    write_step(folder, 2, groups)
+    assert read_run(folder.path).state == "unfinished"
+    (folder.path / "error.log").write_text("TooManyFaults: 9 of 10 samples were masked\n")
+    os.utime(folder.metrics, (1000, 1000))
+    assert read_run(folder.path).state == "failed"
 
 
 def test_a_path_that_is_no_run_is_one_line_that_says_what_to_give(tmp_path):

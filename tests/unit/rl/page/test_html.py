@@ -11,6 +11,7 @@ import pytest
 
 from rl.page.content import Source
 from rl.page.html import page_of
+from rl.page.stored import AVERAGED
 from tests.run_folders import CONFIG, evaluation, response, siblings, write_run
 
 HOSTILE = "</script><img src=x onerror=alert(1)><script>alert(2)</script>"
@@ -48,6 +49,12 @@ def test_no_text_of_a_model_or_a_gym_is_markup(folder):
     (nonce,) = re.findall(r"script-src 'nonce-([0-9a-f]{32})'", text)
     executed = [tag for tag in re.findall(r"<script[^>]*>", text) if "text/plain" not in tag]
     assert executed == [f'<script nonce="{nonce}">']
+
+
+def test_a_card_is_told_which_evaluation_is_not_of_the_policy(tmp_path):
+    evals = [evaluation("after RL", 1, 9), evaluation(AVERAGED, 1, 3)]
+    facts = blob(page(write_run(tmp_path / "run", [[siblings(0, response("3"))]], evals=evals)), "facts")
+    assert [row["is_policy"] for row in facts["runs"][0]["evals"]] == [True, False]
 
 
 def test_the_same_folder_makes_the_same_page(folder):
