@@ -6,6 +6,7 @@ never end. How many milliseconds that is says `python -m benchmarks.math_scoring
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import threading
@@ -231,12 +232,20 @@ def test_any_answer_gets_a_verdict_at_a_bounded_cost(answer: str, gold: str) -> 
     assert verify(gold, rf"\boxed{{{answer}}}") == verdict
 
 
+def closes_what_it_opens(text: str) -> bool:
+    text = re.sub(r"\\.", "", text)  # an escaped brace is a character
+    depth = [text[:end].count("{") - text[:end].count("}") for end in range(len(text) + 1)]
+    return min(depth) == depth[-1] == 0
+
+
 @settings(deadline=None, max_examples=80)
 @given(wild)
 def test_any_gold_answer_that_can_be_read_verifies_itself(gold: str) -> None:
     verdict = verify(gold, gold if "boxed" in gold else rf"\boxed{{{gold}}}")
-    is_open = verdict.status is Status.NO_ANSWER and gold.count("{") != gold.count("}")  # so the box is never closed
-    assert verdict.status is Status.BAD_TASK or verdict.is_right or is_open
+    if closes_what_it_opens(gold):  # else the box around it ends elsewhere
+        assert verdict.status is Status.BAD_TASK or verdict.is_right
+    else:
+        assert not verdict.status.is_masked or verdict.status is Status.BAD_TASK
 
 
 @settings(deadline=None, max_examples=100)
