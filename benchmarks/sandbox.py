@@ -15,13 +15,14 @@ starts the interpreter), of each of ten further cells, of a program, and of clos
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import statistics
 import subprocess
-import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -113,22 +114,22 @@ def check_leaks(num_runs: int) -> dict[str, Any]:
 
 
 def _round(workers: list[Callable[[], bytes]], num_runs: int) -> tuple[float, list[float]]:
-    latencies: list[float] = []
+    """Seconds of `num_runs` runs by all workers together, and of each run."""
 
-    def work(run: Callable[[], bytes]) -> None:
-        for _ in range(num_runs // len(workers)):
+    def work(run: Callable[[], bytes], num: int) -> list[float]:
+        latencies = []
+        for _ in range(num):
             start = time.perf_counter()
             if run() != EXPECTED:
                 raise RuntimeError("a run gave another output")
             latencies.append(time.perf_counter() - start)
+        return latencies
 
-    threads = [threading.Thread(target=work, args=(run,)) for run in workers]
-    start = time.perf_counter()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return time.perf_counter() - start, latencies
+    shares = [len(range(number, num_runs, len(workers))) for number in range(len(workers))]
+    with ThreadPoolExecutor(len(workers)) as pool:
+        start = time.perf_counter()
+        found = list(pool.map(work, workers, shares))
+        return time.perf_counter() - start, list(itertools.chain(*found))
 
 
 def _bare() -> bytes:

@@ -9,7 +9,7 @@ import random
 import pytest
 import torch
 
-from benchmarks import gpu
+from benchmarks import gpu, sandbox
 from benchmarks.__main__ import BENCHMARKS, page, value_at
 from benchmarks.heavy_tail import MAX_TURNS, Walks, num_turns
 from benchmarks.limit import limit_seconds, operations
@@ -109,3 +109,16 @@ def test_the_tail_of_episodes_is_a_paretos_and_its_environment_keeps_the_contrac
     # P(more than n) = (4 / n)^1.2 / 2: .0827 behind 18, with a standard error of sqrt(.0827 * .9173 / 2000) = .0062
     assert sum(n > 18 for n in turns) / 2000 == pytest.approx((4 / 18) ** 1.2 / 2, abs=4 * 0.0062)
     check_gym(Walks(Walks.Settings(num_train=20, num_heldout=5), Services()))
+
+
+def test_a_round_of_the_sandbox_makes_all_of_its_runs_and_ends_with_one_that_goes_wrong():
+    made: list[int] = []
+
+    def right() -> bytes:
+        made.append(1)
+        return sandbox.EXPECTED
+
+    _, each = sandbox._round([right, right], 5)
+    assert len(each) == len(made) == 5, "a worker more than its neighbour: none is left out"
+    with pytest.raises(RuntimeError, match="another output"):
+        sandbox._round([right, lambda: b"something else\n"], 4)
