@@ -86,7 +86,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "growth": Benchmark(
         module="step", full=("--growth", "--steps", "4", "--plot", "docs/images/growth.svg"), quick=None,
         figures=tuple(
-            Figure(path=f"{axis}.growth.{key}", high=1.0, meaning=f"{what} against {axis}: costs over values")
+            Figure(path=f"{axis}.growth.{key}", high=1.0, meaning=f"{what} against {axis}: cost over cause")
             for axis in ("parameters", "samples", "length", "engines")
             for key, what in (("step_seconds", "seconds of a step"), ("peak_gib", "memory"))
         ),
@@ -206,9 +206,9 @@ def page(results: Mapping[str, Mapping[str, Any]]) -> str:
     lines = [
         "# Benchmarks",
         "",
-        "Written by `python -m benchmarks` from `docs/benchmarks.json`, which holds all figures. Medians; a goal that",
-        "was not reached is told. Load is that of the minute before a benchmark began, with what ran then: in a row of",
-        "benchmarks the one before it.",
+        "Written by `python -m benchmarks` from `docs/benchmarks.json`, which holds all figures. Medians, or what",
+        "a benchmark's `--help` says; a goal that was not reached is told. Load is that of the minute before a",
+        "benchmark began, with what ran then: in a row of benchmarks the one before it.",
     ]
     for name, found in results.items():
         shown = [(f, value_at(found, f.path)) for f in BENCHMARKS[name].figures]
@@ -219,7 +219,8 @@ def page(results: Mapping[str, Mapping[str, Any]]) -> str:
         if rows:
             lines += ["", "| figure | found | goal | reached |", "|---|--:|---|---|"]
         for figure, value in rows:
-            goals = [f"{sign} {goal:g}" for sign, goal in (("at least", figure.low), ("at most", figure.high)) if goal]
+            limits = (("at least", figure.low), ("at most", figure.high))
+            goals = [f"{sign} {goal:g}" for sign, goal in limits if goal is not None]
             met = (figure.low is None or value >= figure.low) and (figure.high is None or value <= figure.high)
             reached = "" if not goals else "yes" if met else "**no**"
             lines.append(f"| {figure.meaning} | {value:.3g} | {', '.join(goals)} | {reached} |")

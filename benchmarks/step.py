@@ -13,8 +13,9 @@ The first runs a config for some steps and takes medians of its metrics without 
     peak       memory of the run's processes together (`benchmarks.vs_trl.watched`)
 
 The second does that for a small model that is built (configs/tiny_cpu.toml), along four axes, each with all else as in
-the middle. `growth` is the cost at the largest value over that at the smallest, over the ratio of the values: at most 1
-where nothing grows faster than its cause.
+the middle. `growth` is the cost at the largest value over that at the smallest, over how much its cause grew: at most 1
+where nothing grows faster than that. An untrained model ends where chance has it, so the cause is what was sampled, not
+what was asked for: the tokens of a step, times the value where that is the model or the engines (of memory, the value).
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from benchmarks.limit import fastest_product, limit_seconds
 from benchmarks.machine import machine
 from benchmarks.vs_trl import watched
 
-__all__ = ["AXES", "figures", "growth"]
+__all__ = ["AXES", "figures", "growth", "growth_of", "medians"]
 
 QUIET = (
     "eval.every=0", "eval.num_tasks=1", "eval.num_untrained_tasks=1", "eval.compare_unquantised=false",
@@ -57,6 +58,8 @@ AXES: Mapping[str, Mapping[float, tuple[str, ...]]] = {
     "engines": {1: (), 2: ("engine.num_engines=2",)},
 }
 """Axis -> value -> settings; samples come four to a prompt."""
+OF_TOKENS = ("samples", "length")
+"""Axes whose value says how much is sampled."""
 
 
 def figures(command_line: Sequence[str]) -> dict[str, float]:
@@ -80,19 +83,22 @@ def medians(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """The figures of a step, of rows of metrics.jsonl."""
 
     def of(key: str) -> float:
-        return median([row.get(key) or 0.0 for row in rows])
+        return median([row[key] for row in rows])
 
-    parts = ("rollout", "old_logprobs", "update", "pack")
-    found = {f"{part}_seconds": of(f"phase/{part}_seconds") for part in parts}
-    swap = [max((row["weights/sync_seconds"] or 0.0) - (row.get("phase/pack_seconds") or 0.0), 0.0) for row in rows]
-    found["swap_seconds"] = median(swap)
+    named = ("rollout", "old_logprobs", "update", "pack")
+    rows = [{"phase/old_logprobs_seconds": 0.0, **row} for row in rows]  # none with one minibatch
+    parts = [{part: row[f"phase/{part}_seconds"] for part in named} for row in rows]
+    for row, one in zip(rows, parts, strict=True):
+        one["swap"] = max((row["weights/sync_seconds"] or 0.0) - one["pack"], 0.0)
     steps = [
         row["phase/generate_seconds"] + row["phase/learn_seconds"] - (row.get("phase/eval_seconds") or 0.0)
         for row in rows
     ]
-    found["step_seconds"] = median(steps)
-    found["idle_share"] = max(1.0 - sum(found[f"{part}_seconds"] for part in (*parts, "swap")) / median(steps), 0.0)
+    found = {f"{part}_seconds": median(one[part] for one in parts) for part in (*named, "swap")}
     return found | {
+        "step_seconds": median(steps),
+        "idle_share": median(1.0 - sum(one.values()) / step for one, step in zip(parts, steps, strict=True)),
+        "num_tokens": of("rollout/num_tokens"),
         "tokens_per_second": of("rollout/tokens_per_second"),
         "stall_seconds": of("weights/swap_stall_seconds"),
     }
@@ -106,11 +112,17 @@ def growth(steps: int) -> dict[str, Any]:
         for value, settings in values.items():
             print(f"{axis} = {value}", file=sys.stderr)
             rows.append({"value": value, **figures([GROWN, *MIDDLE, *settings, f"num_steps={steps}"])})
-        first, last = rows[0], rows[-1]
-        ratio = last["value"] / first["value"]
-        grows = {key: last[key] / first[key] / ratio for key in ("step_seconds", "peak_gib")}
-        found[axis] = {"rows": rows, "growth": grows}
+        found[axis] = {"rows": rows, "growth": growth_of(axis, rows[0], rows[-1])}
     return found
+
+
+def growth_of(axis: str, first: Mapping[str, float], last: Mapping[str, float]) -> dict[str, float]:
+    """How seconds of a step and memory grew from one row of an axis to another, over how much their cause grew."""
+    value, tokens = (last[key] / first[key] for key in ("value", "num_tokens"))
+    causes = {"step_seconds": tokens, "peak_gib": tokens}
+    if axis not in OF_TOKENS:
+        causes = {"step_seconds": tokens * value, "peak_gib": value}
+    return {key: last[key] / first[key] / cause for key, cause in causes.items()}
 
 
 def plot(found: Mapping[str, Any], file: Path) -> None:

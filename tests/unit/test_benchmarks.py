@@ -13,7 +13,7 @@ from benchmarks import gpu, sandbox
 from benchmarks.__main__ import BENCHMARKS, page, value_at
 from benchmarks.heavy_tail import MAX_TURNS, Walks, num_turns
 from benchmarks.limit import limit_seconds, operations
-from benchmarks.step import medians
+from benchmarks.step import AXES, OF_TOKENS, growth_of, medians
 from benchmarks.vs_trl import compare, spent_to
 from gyms.api import Services
 from gyms.testing import check_gym
@@ -61,10 +61,26 @@ def test_the_share_that_no_part_accounts_for_is_idle():
         "phase/generate_seconds": 7.0, "phase/learn_seconds": 4.0, "phase/eval_seconds": 1.0,
         "phase/rollout_seconds": 5.0, "phase/update_seconds": 3.0, "phase/pack_seconds": 0.25,
         "weights/sync_seconds": 0.75, "weights/swap_stall_seconds": 0.01, "rollout/tokens_per_second": 200.0,
+        "rollout/num_tokens": 1000,
     }  # fmt: skip
     found = medians([row, row])
-    assert found["step_seconds"] == 10.0 and found["swap_seconds"] == 0.5
+    assert found["step_seconds"] == 10.0 and found["swap_seconds"] == 0.5 and found["num_tokens"] == 1000
     assert found["idle_share"] == pytest.approx(1.0 - (5.0 + 3.0 + 0.25 + 0.5) / 10.0)
+    # each step has 1.25 s of nothing, whichever of its parts is long
+    long = row | {"phase/generate_seconds": 10.0, "phase/rollout_seconds": 8.0}
+    learns = row | {"phase/learn_seconds": 7.0, "phase/update_seconds": 6.0}
+    assert medians([row, long, learns])["idle_share"] == pytest.approx(1.25 / 13.0)
+    with pytest.raises(KeyError, match="update_seconds"):
+        medians([{key: value for key, value in row.items() if key != "phase/update_seconds"}])
+
+
+def test_a_cost_is_held_against_what_was_sampled_not_against_what_was_asked_for():
+    """16 times the length was allowed and twice the tokens came: 4 times the seconds are twice what they should be."""
+    first = {"value": 1, "num_tokens": 100, "step_seconds": 1.0, "peak_gib": 2.0}
+    last = {"value": 16, "num_tokens": 200, "step_seconds": 4.0, "peak_gib": 8.0}
+    assert growth_of("length", first, last) == {"step_seconds": 2.0, "peak_gib": 2.0}
+    assert growth_of("parameters", first, last) == {"step_seconds": 4.0 / 32, "peak_gib": 4.0 / 16}
+    assert set(OF_TOKENS) < set(AXES)
 
 
 def test_the_products_of_a_step_are_eight_operations_for_a_weight_and_each_token_that_it_sees(tmp_path):
