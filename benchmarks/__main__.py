@@ -240,7 +240,10 @@ def _parser(prog: str) -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m benchmarks") -> int:
     """Run what was asked for; the exit status."""
-    options = _parser(prog).parse_args(arguments)
+    parser = _parser(prog)
+    options = parser.parse_args(arguments)
+    if options.quick and (long := [name for name in options.only or () if BENCHMARKS[name].quick is None]):
+        parser.error(f"--quick: {', '.join(long)} takes minutes however small; leave out --quick")
     chosen = options.only or [name for name, one in BENCHMARKS.items() if not (options.quick and one.quick is None)]
     folder = Path(tempfile.mkdtemp()) if options.quick else RESULTS.parent
     results_file, page_file = folder / RESULTS.name, folder / PAGE.name

