@@ -126,7 +126,7 @@ def load_config(files: Sequence[Path], overrides: Sequence[str] = ()) -> Config:
     order) add up to."""
     data: dict[str, Any] = {"model": {}, "gyms": []}
     try:
-        read = [layer for file in files for layer in layers(Path(file))]
+        read = [layer for file in files for layer in layers(_no_setting(Path(file)))]
         for _, tables in read:
             data = merged(data, copy.deepcopy(tables))
         for override in overrides:
@@ -140,6 +140,13 @@ def load_config(files: Sequence[Path], overrides: Sequence[str] = ()) -> Config:
         raise ConfigError(*(placed(problem, read, overrides) for problem in error.problems)) from error
     except RecursionError as error:
         raise ConfigError(_TOO_DEEP) from error
+
+
+def _no_setting(file: Path) -> Path:
+    """The file, which is a setting whose `=` was forgotten where there is none of that name."""
+    if re.sub(r"^gyms\.[^.]+\.", "gyms.*.", str(file)) in _settings() and not file.exists():
+        raise ConfigError(f"{file} is a setting, and no file; to set it, write {file}=VALUE, without spaces")
+    return file
 
 
 def _refuse_deep(data: dict[str, Any]) -> None:

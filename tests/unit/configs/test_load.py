@@ -195,6 +195,12 @@ def test_a_syntax_error_names_file_and_line(tmp_path: Path) -> None:
     assert "at line 3, the end of the file" in refusal(files=(file,))
 
 
+@pytest.mark.parametrize("name", ["learner.lr", "seed", "gyms.0.budget", "gyms.math.budget"])
+def test_a_setting_whose_value_was_forgotten_is_no_missing_file(base: Path, name: str) -> None:
+    told = refusal(files=(base, Path(name)))
+    assert told == f"{name} is a setting, and no file; to set it, write {name}=VALUE, without spaces"
+
+
 def test_a_missing_file_names_the_nearest_one(base: Path) -> None:
     missing = base.with_name("bsae.toml")
     assert refusal(files=(missing,)) == f"{missing} does not exist; the nearest is {base}"
