@@ -75,7 +75,7 @@ def _step(what: str, *settings: str, rollout: str = "the rollout", quick: tuple[
 
 BENCHMARKS: Mapping[str, Benchmark] = {
     "step": _step(
-        "a step of configs/smollm2_cpu.toml",
+        "a step of configs/smollm2_cpu.toml that learns from all groups",
         quick=("configs/tiny_cpu.toml", "--steps", "2", "warmup.num_steps=0", "rollout.prompts_per_step=8"),
     ),
     "step_bf16": _step("a step with all layers but the first in BF16", BUT_THE_FIRST_IN_BF16),
