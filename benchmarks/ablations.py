@@ -264,9 +264,16 @@ def page(text: str, facts: Row) -> str:
     _, after = rest.split(MARK_END)
     if not facts["runs"]:
         return f"{before}{MARK_START}\n\n{NOTHING}\n\n{MARK_END}{after}"
-    machine_line = ", ".join(f"{key} {value}" for key, value in facts["machine"].items())
-    body = f"{table(grouped(facts))}\n{facts['steps']} steps each. Found on: {machine_line}.\n"
+    of_rows = [row.get("machine", facts["machine"]) for row in facts["runs"]]
+    others = [one for number, one in enumerate(of_rows) if one != facts["machine"] and one not in of_rows[:number]]
+    lines = [f"Found on: {_told_machine(facts['machine'])}."]
+    lines += [f"{of_rows.count(one)} of {len(of_rows)} runs on: {_told_machine(one)}." for one in others]
+    body = f"{table(grouped(facts))}\n{facts['steps']} steps each. {' '.join(lines)}\n"
     return f"{before}{MARK_START}\n\n{body}\n{MARK_END}{after}"
+
+
+def _told_machine(facts: Row) -> str:
+    return ", ".join(f"{key} {value}" for key, value in facts.items())
 
 
 def plot(results: Results, file: Path) -> None:
@@ -331,7 +338,7 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m bench
     stored = json.loads(output.read_text(encoding="utf-8")) if output.is_file() else {}
     steps = options.steps or stored.get("steps", STEPS)
     facts = {
-        "machine": stored["machine"] if options.table and stored else machine(),
+        "machine": stored.get("machine") or machine(),
         "steps": steps,
         "runs": stored.get("runs", []),
     }
@@ -364,7 +371,7 @@ def _run_missing(jobs: Sequence[Job], facts: dict[str, Any], *, folder: Path, ou
                 return 1
         rows, evals = (_rows(where / name) for name in ("metrics.jsonl", "evals.jsonl"))
         seconds = round(time.monotonic() - started)
-        facts["runs"].append({**job.key, "seconds": seconds, **summary(rows, evals)})
+        facts["runs"].append({**job.key, "seconds": seconds, **summary(rows, evals), "machine": machine()})
         write(facts, output)
     return 0
 

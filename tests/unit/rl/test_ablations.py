@@ -118,6 +118,21 @@ def test_the_table_has_standard_errors_over_seeds_and_pairs_differences_by_seed(
     assert not grouped({"steps": 8, "runs": runs})
 
 
+def test_a_run_that_is_added_changes_nothing_of_where_the_others_were_found(tmp_path):
+    file, job = tmp_path / "found.json", Job(study="qat", variant="no grid", seed=0, steps=7)
+    write({"machine": {"cpu": "x"}, "steps": 7, "runs": [row("qat", "grid")]}, file)
+    folder = job.folder(tmp_path)
+    folder.mkdir()
+    (folder / "final.json").touch()
+    metrics = {"step": 0, "reward/mean": 0.5, "rollout/num_tokens": 7, "rollout/logprob_gap_mean": 0.25}
+    evaluated = {"stage": "after RL", "step": 7, "gyms": {"arithmetic": {"greedy": {"mean": 0.5}}}}
+    for name, one in (("metrics.jsonl", metrics), ("evals.jsonl", evaluated)):
+        (folder / name).write_text(json.dumps(one) + "\n")
+    assert main(["--only", "qat", "--seeds", "0", "--folder", str(tmp_path), "--output", str(file)]) == 0
+    facts = json.loads(file.read_text())
+    assert facts["machine"] == {"cpu": "x"} and "commit" in facts["runs"][1]["machine"]
+
+
 def test_a_run_whose_row_is_there_is_not_run_again(tmp_path, capsys):
     file = tmp_path / "found.json"
     runs = [row("qat", "grid"), row("qat", "no grid", accuracy=0.25)]
@@ -137,6 +152,8 @@ def test_the_page_keeps_its_words_and_gets_the_table_that_its_numbers_give():
     assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
     assert "7 steps each. Found on: cpu x." in text and page(text, facts) == text
     assert NOTHING in page(text, facts | {"runs": []})
+    later = [row("qat", "grid"), {**row("qat", "no grid"), "machine": {"cpu": "y"}}]
+    assert "Found on: cpu x. 1 of 2 runs on: cpu y." in page(text, facts | {"runs": later})
 
 
 def test_the_page_of_the_project_is_written_from_its_numbers():
