@@ -100,6 +100,8 @@ def _read_toml(file: Path) -> dict[str, Any]:
         text = file.read_bytes().decode()
     except FileNotFoundError as error:
         raise ConfigError(f"{file} does not exist{_nearest_file(file)}") from error
+    except IsADirectoryError as error:
+        raise ConfigError(f"{file} is a folder; give files of it, as in {file / '*.toml'}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{file} is not UTF-8 text: {error.reason} at byte {error.start}") from error
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name

@@ -207,7 +207,7 @@ def test_a_missing_file_names_the_nearest_one(base: Path) -> None:
 
 
 def test_a_file_that_is_no_text_or_no_file_is_refused(tmp_path: Path) -> None:
-    assert "cannot be read" in refusal(files=(tmp_path,))
+    assert refusal(files=(tmp_path,)) == f"{tmp_path} is a folder; give files of it, as in {tmp_path}/*.toml"
     assert "cannot be read" in refusal(files=(Path("\0"),))
     (tmp_path / "x.toml").write_bytes(b"name = '\xff'")
     assert "is not UTF-8 text" in refusal(files=(tmp_path / "x.toml",))
