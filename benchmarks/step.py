@@ -5,9 +5,9 @@
 
 The first runs a config for some steps and takes medians of its metrics without the first step, which starts things:
 
-    step       the engines' turn and the learner's, without evaluations
+    step       from the samples of one step in the run folder to those of the next
     rollout    from the first request to the last score; update, old_logprobs, pack, swap
-    idle       of the step, what none of these is: hand-over of turns, bookkeeping
+    idle       of the step, what none of these is: hand-over of turns, bookkeeping between them
     tokens/s   sampled tokens over the rollout's seconds
     limit      what the step's matrix products alone would take (`benchmarks.limit`)
     peak       memory of the run's processes together (`benchmarks.vs_trl.watched`)
@@ -34,7 +34,7 @@ from benchmarks.limit import fastest_product, limit_seconds
 from benchmarks.machine import machine
 from benchmarks.vs_trl import watched
 
-__all__ = ["AXES", "figures", "growth", "growth_of", "medians"]
+__all__ = ["AXES", "figures", "growth", "growth_of", "medians", "steps_seconds"]
 
 QUIET = (
     "eval.every=0", "eval.num_tasks=1", "eval.num_untrained_tasks=1", "eval.compare_unquantised=false",
@@ -74,13 +74,22 @@ def figures(command_line: Sequence[str]) -> dict[str, float]:
         if status:
             raise RuntimeError(f"the run ended with status {status}: rl.train {' '.join(command_line)}")
         rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()][1:]
-        found = medians(rows) | {"peak_gib": peak / 2**30}
+        found = medians(rows, seconds=steps_seconds(run, [row["step"] for row in rows])) | {"peak_gib": peak / 2**30}
         limit = limit_seconds(run, [row["step"] for row in rows], speed=fastest_product())
     return found | {"limit_seconds": limit, "over_limit": found["step_seconds"] / limit}
 
 
-def medians(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """The figures of a step, of rows of metrics.jsonl."""
+def steps_seconds(run: Path, steps: Sequence[int]) -> list[float]:
+    """By the clock, from when the samples of the step before were written to when those of each step were."""
+
+    def written(step: int) -> float:
+        return (run / "rollouts" / f"step_{step:06d}.jsonl").stat().st_mtime
+
+    return [written(step) - written(step - 1) for step in steps]
+
+
+def medians(rows: Sequence[Mapping[str, Any]], *, seconds: Sequence[float]) -> dict[str, float]:
+    """The figures of a step, of rows of metrics.jsonl and the seconds of their steps."""
 
     def of(key: str) -> float:
         return median([row[key] for row in rows])
@@ -90,14 +99,10 @@ def medians(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     parts = [{part: row[f"phase/{part}_seconds"] for part in named} for row in rows]
     for row, one in zip(rows, parts, strict=True):
         one["swap"] = max((row["weights/sync_seconds"] or 0.0) - one["pack"], 0.0)
-    steps = [
-        row["phase/generate_seconds"] + row["phase/learn_seconds"] - (row.get("phase/eval_seconds") or 0.0)
-        for row in rows
-    ]
     found = {f"{part}_seconds": median(one[part] for one in parts) for part in (*named, "swap")}
     return found | {
-        "step_seconds": median(steps),
-        "idle_share": median(1.0 - sum(one.values()) / step for one, step in zip(parts, steps, strict=True)),
+        "step_seconds": median(seconds),
+        "idle_share": median(1.0 - sum(one.values()) / whole for one, whole in zip(parts, seconds, strict=True)),
         "num_tokens": of("rollout/num_tokens"),
         "tokens_per_second": of("rollout/tokens_per_second"),
         "stall_seconds": of("weights/swap_stall_seconds"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import random
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from benchmarks import gpu, machine, sandbox
 from benchmarks.__main__ import BENCHMARKS, main, page, value_at
 from benchmarks.heavy_tail import MAX_TURNS, Walks, num_turns
 from benchmarks.limit import limit_seconds, operations
-from benchmarks.step import AXES, OF_TOKENS, growth_of, medians
+from benchmarks.step import AXES, OF_TOKENS, growth_of, medians, steps_seconds
 from benchmarks.vs_trl import compare, measured, spent_to
 from gyms.api import Services
 from gyms.testing import check_gym
@@ -60,20 +61,28 @@ def test_a_path_that_leads_nowhere_has_no_value():
 
 def test_the_share_that_no_part_accounts_for_is_idle():
     row = {
-        "phase/generate_seconds": 7.0, "phase/learn_seconds": 4.0, "phase/eval_seconds": 1.0,
         "phase/rollout_seconds": 5.0, "phase/update_seconds": 3.0, "phase/pack_seconds": 0.25,
         "weights/sync_seconds": 0.75, "weights/swap_stall_seconds": 0.01, "rollout/tokens_per_second": 200.0,
         "rollout/num_tokens": 1000,
     }  # fmt: skip
-    found = medians([row, row])
+    found = medians([row, row], seconds=[10.0, 10.0])
     assert found["step_seconds"] == 10.0 and found["swap_seconds"] == 0.5 and found["num_tokens"] == 1000
     assert found["idle_share"] == pytest.approx(1.0 - (5.0 + 3.0 + 0.25 + 0.5) / 10.0)
     # each step has 1.25 s of nothing, whichever of its parts is long
-    long = row | {"phase/generate_seconds": 10.0, "phase/rollout_seconds": 8.0}
-    learns = row | {"phase/learn_seconds": 7.0, "phase/update_seconds": 6.0}
-    assert medians([row, long, learns])["idle_share"] == pytest.approx(1.25 / 13.0)
+    long, learns = row | {"phase/rollout_seconds": 8.0}, row | {"phase/update_seconds": 6.0}
+    found = medians([row, long, learns], seconds=[10.0, 13.0, 13.0])
+    assert found["idle_share"] == pytest.approx(1.25 / 13.0)
     with pytest.raises(KeyError, match="update_seconds"):
-        medians([{key: value for key, value in row.items() if key != "phase/update_seconds"}])
+        medians([{key: value for key, value in row.items() if key != "phase/update_seconds"}], seconds=[10.0])
+
+
+def test_a_step_takes_what_passes_between_the_samples_of_two_steps(tmp_path):
+    (tmp_path / "rollouts").mkdir()
+    for step, time in enumerate((100.0, 110.0, 121.5)):
+        file = tmp_path / "rollouts" / f"step_{step:06d}.jsonl"
+        file.touch()
+        os.utime(file, (time, time))
+    assert steps_seconds(tmp_path, [1, 2]) == [10.0, 11.5]
 
 
 def test_a_cost_is_held_against_what_was_sampled_not_against_what_was_asked_for():
