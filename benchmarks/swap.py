@@ -213,10 +213,11 @@ async def _handover(model_folder: Path, scratch: Path, rounds: int) -> dict[str,
                 times.append(time.perf_counter())
             sync = cluster.handover.take_times()
             if number:  # the first one starts the engine
+                assert sync is not None, "these weights were swapped in"
                 spans = [after - before for before, after in itertools.pairwise(times)]
                 for name, value in zip(
                     found,
-                    [spans[0], spans[1], sync.stall_seconds if sync else 0.0, spans[2], times[-1] - times[0]],
+                    [spans[0], spans[1], sync.stall_seconds, spans[2], times[-1] - times[0]],
                     strict=True,
                 ):
                     found[name].append(value)
