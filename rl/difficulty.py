@@ -34,6 +34,12 @@ __all__ = ["Job", "main", "rate_row", "settings_and_weights", "train_draws"]
 CHUNK = 32
 """Tasks that are asked together, and lost together in a kill."""
 
+MODEL_FILES = (
+    *("*.safetensors", "*.json", "*.jinja", "additional_chat_templates/*.jinja"),
+    *("*.model", "*.txt", "*.tiktoken", "*.py"),  # vocabularies, and tokenizers that are code
+)
+"""What of a model's folder decides its answers."""
+
 DESCRIPTION = """\
 Estimate how often a model, BF16 or packed INT4, solves each training task of a config's gyms, and write a line a task:
 success rates for rollout.prompts.rates (prioritised sampling, curriculum, leaving out what is too easy or too hard)."""
@@ -69,11 +75,27 @@ class Job:
 
 
 def settings_and_weights(config: Config, model: str) -> str:
-    """A digest of the settings that rates depend on, and of the model's weight files as a folder lists them."""
-    files = sorted(Path(model).expanduser().glob("*.safetensors"))
-    weights = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    """A digest of what rates depend on: settings, files that the gyms' arguments name, and the model's weights,
+    tokenizer, template and configuration; files by name, size and time."""
+    folder = Path(model).expanduser()
     settings = config.model_dump(mode="json", include={"gyms", "model", "persona", "seed"})
-    return hashlib.sha256(json.dumps([settings, weights], sort_keys=True).encode()).hexdigest()[:16]
+    files = sorted({file for pattern in MODEL_FILES for file in folder.glob(pattern)})
+    files += [Path(text).expanduser() for gym in settings["gyms"] for text in _texts(gym) if _is_file(text)]
+    listed = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    return hashlib.sha256(json.dumps([settings, listed], sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).expanduser().is_file()
+    except (OSError, ValueError, RuntimeError):  # too long for a name, a NUL in it, or a home of nobody
+        return False
+
+
+def _texts(data: Any) -> list[str]:
+    """The texts in plain data."""
+    parts = data.values() if isinstance(data, dict) else data if isinstance(data, list) else ()
+    return [data] if isinstance(data, str) else [text for part in parts for text in _texts(part)]
 
 
 def train_draws(entries: Sequence[GymEntry], *, max_tasks: int | None, seed: int, fits: Fits) -> Iterator[Draw]:

@@ -53,7 +53,10 @@ _SIGNS = {"add": "+", "sub": "-", "mul": "*"}
 _DIGITS = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)"
 _INTEGER = re.compile(rf"(?:(?<![\w)])-)?{_DIGITS}")
 _RESTATED = re.compile(rf"(?<![0-9])-?{_DIGITS}(?:[ \t]*(?:[-+*x]|\\times|\\cdot)[ \t]*-?{_DIGITS})+")
-_PLAIN_SIGNS = str.maketrans({"\u2212": "-", "\u00d7": "*", "\u00b7": "*"})
+_PLAIN_SIGNS = str.maketrans({"\u2212": "-", "\u2013": "-", "\u00d7": "*", "\u00b7": "*"})
+_SIGN_APART = re.compile(r"(?i:\b(?:minus|negative)[ ]+|(?<==)[ ]*-[ ]+|(?<=\bis)[ ]+-[ ]+)(?=[0-9])")
+"""A minus that is a word, or stands apart from its number."""
+_DECIMAL = re.compile(r"[0-9]\.[0-9]")
 
 
 class ArithmeticSettings(GymSettings):
@@ -262,13 +265,13 @@ def score_claim(response: str, expected: int, operands: Sequence[int]) -> Score:
     final = after_thoughts(response)
     if final is None:
         return Score(status=Status.NO_ANSWER, detail="the thinking is not closed")
-    text = final.translate(_PLAIN_SIGNS)
+    text = _SIGN_APART.sub(" -", final.translate(_PLAIN_SIGNS))
     if any(_num_digits(found) > MAX_DIGITS for found in _INTEGER.findall(text)):
         return Score(status=Status.TOO_COMPLEX, detail=f"an integer has over {MAX_DIGITS} digits")
     claimed = _claims(text, operands)
     if not claimed:
         return Score(status=Status.NO_ANSWER)
-    is_single = len(set(claimed)) == 1
+    is_single = len(set(claimed)) == 1 and _DECIMAL.search(text) is None  # 5.5 is no 5 said twice
     value = float(is_single and claimed[-1] == expected)
     flags = frozenset() if is_single else frozenset({"conflict"})
     return Score(status=Status.OK, value=value, answer=str(claimed[-1]), components={"correct": value}, flags=flags)

@@ -9,7 +9,8 @@ settings name; an answer without `####` must be one number. Local files are read
 and every other marked number must agree with it. A last marker that holds anything but one number (and perhaps its name
 and unit) is unreadable rather than passed over, so echoing the instruction earns nothing. Without a marker the last
 number of the text counts, unless it ends a list of guesses (flag `hedge`). A guess behind the answer ("Or maybe 18.")
-must have its value, in whatever form. Thoughts without an end have no answer.
+must have its value, in whatever form. Thoughts without an end have no answer. Boxes are found, and signs, scales and
+denials beside them and beside an unmarked number are read, by the math gym's code (gyms/math/extract.py).
 
 *What a number is.* The math gym's reader (gyms/math/read.py) reads it, by a narrower rule: one number as digits, a
 fraction of two, or a mixed number, with its dress: `2{,}450`, `y = 2450`, `24 \text{ pens}`, 24 euros, <24>; behind a
@@ -36,6 +37,7 @@ from pydantic import ConfigDict, Field, model_validator
 from gyms.api import Score, Services, Split, Status, Task, message
 from gyms.columns import Reads, RowSettings
 from gyms.math.exact import NotScalar, TooBig, exact
+from gyms.math.extract import MAX_BEFORE, boxed, is_denied, signed
 from gyms.math.guesses import guess_behind, restates
 from gyms.math.normal import normalise
 from gyms.math.read import read_labelled
@@ -64,10 +66,7 @@ _PERCENT = r"(?:[ ]?(?:\\?%|per ?cent\b))"
 _NUMBERS = re.compile(
     rf"(?<!\^)(?<!\^\{{)(?:(?<![\w)])-)?\$?{_NUMBER}{_PERCENT}?(?:[ -]?(?:hundred|thousand|[a-z]*illion|dozen)s?\b)?"
 )
-_MARKED = re.compile(
-    r"####(?:[ \t]*\n)?([^\n]*)|\\(?:boxed|fbox)[ ]?"
-    r"\{((?:[^{}\n]|\{(?:[^{}\n]|\{(?:[^{}\n]|\{[^{}\n]*\})*\})*\})*)\}"
-)
+_HASHES = re.compile(r"(?<!#)####(?!#)(?:[ \t]*\n)?([^\n]*)")
 _COUNTED = re.compile(r"([^A-Za-z]*[0-9][^A-Za-z]*?)[ -]([A-Za-z]+(?:[./-]?[ ]?[A-Za-z]+){0,7})\.?")
 """A number and words, of which none may change it."""
 _GUESSES = re.compile(
@@ -75,6 +74,8 @@ _GUESSES = re.compile(
 )
 _BARE_NUMBERS = re.compile(r"[-\s0-9.,;$]*")
 """A response of numbers alone, one after another."""
+_TOUCHING = re.compile(r"[kKMB](?![A-Za-z])|(?:\^|\*\*)(?=[0-9{])(?!\{?\\circ)")
+"""What makes another number of the last one: 18k, 18M, 18^2."""
 MAX_GUESS_CHARS = 80
 """How far before the last number a list of guesses is looked for."""
 _LONG = re.compile(rf"[0-9\uff10-\uff19,.]{{{MAX_NUMBER_CHARS + 1}}}")
@@ -248,23 +249,31 @@ def _is_number(node: Node) -> bool:
     return is_plain_number(node) and not is_scientific and node.op not in ("deg", "based")
 
 
+def _marks(said: str) -> tuple[list[tuple[int, int, str]], tuple[int, str] | None]:
+    """Start, end and text of the marked answers, in order; and where a box is never closed, or that all are denied."""
+    lines = [(match.start(), match.end(), match[1].strip()) for match in _HASHES.finditer(said)][-MAX_MARKS:]
+    boxes, problem = boxed(said)
+    free = [box[:3] for box in boxes if not any(start < box.start < end for start, end, _ in lines)]
+    return sorted([*lines, *free])[-MAX_MARKS:], problem
+
+
 def _score_response(response: str, gold: Fraction, *, asks_percent: bool) -> Score:
     said = final_text(response)
     if said is None:
         return Score(status=Status.NO_ANSWER, detail="thinking is never closed")
-    marks = list(_MARKED.finditer(said))
-    marked = [match[1] or match[2] or "" for match in marks]
-    if said.rfind("\\boxed{") >= (marks[-1].end() if marks else 0):
-        return Score(status=Status.NO_ANSWER, detail="the final box is never closed")
-    if marked:
-        guess = guess_behind(said, marks[-1].end())
-        values = [parse_number(text, is_percent_bare=asks_percent) for text in marked[-MAX_MARKS:]]
+    marks, problem = _marks(said)
+    if problem and (not marks or problem[0] >= marks[-1][1]):
+        return Score(status=Status.NO_ANSWER, detail=problem[1])
+    if marks:
+        claim = marks[-1][2]
+        guess = guess_behind(said, marks[-1][1])
+        values = [parse_number(text, is_percent_bare=asks_percent) for _, _, text in marks]
         if values[-1] is None:
-            answer = marked[-1].strip()[:MAX_NUMBER_CHARS]
+            answer = claim[:MAX_NUMBER_CHARS]
             return Score(status=Status.INVALID_ANSWER, answer=answer, detail="the marked answer is not one number")
-        is_sure = guess is None or not _contradicts(guess.text, marked[-1])
+        is_sure = guess is None or not _contradicts(guess.text, claim)
         flags = frozenset() if is_sure and set(values) <= {None, values[-1]} else frozenset({"conflict"})
-        return _verdict(marked[-1].strip(), values[-1], gold, flags)
+        return _verdict(claim, values[-1], gold, flags)
     numbers = list(_NUMBERS.finditer(said))
     if not numbers:
         return Score(status=Status.NO_ANSWER)
@@ -278,8 +287,13 @@ def _score_response(response: str, gold: Fraction, *, asks_percent: bool) -> Sco
     is_hedged = is_guess or (is_column and parse_number(said) is None)
     if is_hedged or _GUESSES.search(said, max(0, last.start() - MAX_GUESS_CHARS), last.start()):
         return _verdict(last.group(), None, gold, frozenset({"unmarked", "hedge"}))
-    number = parse_number(last.group(), is_percent_bare=asks_percent) if not scaled(said, last.end()) else None
-    return _verdict(last.group(), number, gold, frozenset({"unmarked"}))
+    said_before = said[max(0, last.start() - MAX_BEFORE) : last.start()]
+    if is_denied(said_before):
+        return _verdict(last.group(), None, gold, frozenset({"unmarked"}))
+    touching = _TOUCHING.match(said, last.end())
+    text = signed(said_before, last.group()) + (touching.group() if touching is not None else "")
+    number = parse_number(text, is_percent_bare=asks_percent) if not scaled(said, last.end()) else None
+    return _verdict(text, number, gold, frozenset({"unmarked"}))
 
 
 def _verdict(answer: str, number: Fraction | None, gold: Fraction, flags: frozenset[str]) -> Score:

@@ -24,7 +24,7 @@ from gyms.math.tree import MAX_NESTING
 from gyms.math.unmarked import CLAIM, MATH, MAX_UNMARKED_CHARS, is_number_word, unmarked
 from gyms.response import final_text, without_fences
 
-__all__ = ["MAX_DISTINCT_FINALS", "TOO_LONG", "Extracted", "extract"]
+__all__ = ["MAX_BEFORE", "MAX_DISTINCT_FINALS", "TOO_LONG", "Extracted", "boxed", "extract", "is_denied", "signed"]
 
 MAX_DISTINCT_FINALS = 8
 """More different finals than this are a conflict without a look at them."""
@@ -64,20 +64,23 @@ _AFTER_BOX = re.compile(
     r"|(?P<degree>\^\{?\\circ\}?|\u00b0)"
     r"|(?P<power>\\(?:times|cdot)[ ]?10[ ]?\^[ ]?(?:\{[ ]?-?\d{1,5}[ ]?\}|\d))"
     r"|(?:\\text\{[ ]?)?(?P<scale>(?:hundred|thousand|[a-z]{1,9}illion|dozen|lakh|crore)s?\b(?!-)"
+    r"|and an? (?:half|third|quarter)\b"
     r"|[万萬亿億만억]|千(?![克米瓦])|тыс|млн|млрд|милли(?:он|ард)))"
 )
 """What stands right behind a box and makes another number of what it holds."""
+_SIGN = r"(?:[-\u2212\u2013]|(?i:minus|negative)[ ]|\\pm[ ]?|\u00b1)"
+_LEADS = r"is|are|was|be|becomes?|equals|so|thus|hence|therefore|gets?|gives?|have|has|obtain|to"
 _BEFORE_BOX = re.compile(
-    r"(?:^|\n|[=:#\u2248]|(?<![\w)}\]])\$|\\[(\[]|\\approx|\b(?:is|are|be|equals))[ ]?\(?"
-    r"(?:(?P<minus>[-\u2212])|\\pm[ ]?|\u00b1)\$?$"
+    rf"(?:(?:^|\n|[:#])[ ]?\(?{_SIGN}"
+    rf"|(?:[=\u2248]|(?<![\w)}}\]])\$|\\[(\[]|\\approx|(?i:\b(?:{_LEADS})\b,?))[ ]?\(?{_SIGN}[ ]?)\$?$"
 )
 """A sign that begins the expression: in `20 -\boxed{2}` it does not, and behind the mark of a list stands a space."""
 _DENIED = re.compile(
     r"(?:(?:\b(?<!or )(?:not|cannot|never)|n't)(?:[ ](?:be|equal(?:[ ]to)?))?|\\neq?|\\not[ ]?=|!=|\u2260|不是?)"
     r"[ $*]{0,5}$"
 )
-MAX_BEFORE_BOX = 30
-"""How far before a box its sign and its denial are looked for."""
+MAX_BEFORE = 30
+"""How far before a value its sign and its denial are looked for."""
 _CHECK = re.compile(r"\b(?:check|verify|test|checking|verifying)[ ]+(?:our|the|this|my|your)[ ]+$", re.I)
 _SENTENCE_END = re.compile(r"[.!?](?=[\s*\"']|$)(?<!\b[A-J]\.)(?<!\bsq\.)(?<!\bcu\.)(?<!\bi\.e\.)|\n|(?:<\|)|$")
 _BECAUSE = re.compile(
@@ -269,8 +272,20 @@ def _is_heading(text: str) -> bool:
     return re.match(r"(?:Step|Part|Case|Solution|Section|Final|\d+[.)]\s+[A-Za-z])", text) is not None
 
 
+def boxed(segment: str) -> tuple[list[_Final], tuple[int, str] | None]:
+    """What the boxes of a text say with the signs and words that touch them, empty ones too, and `_boxes`' problem."""
+    boxes, problem = _all_boxes(segment)
+    return _joined(segment, boxes), problem
+
+
 def _boxes(segment: str) -> tuple[list[_Final], tuple[int, str] | None]:
     """Outermost boxes, and where the last box stands if it is empty or never closed. A denied box claims nothing."""
+    boxes, problem = _all_boxes(segment)
+    last = max((place for place, box in enumerate(boxes) if box.text), default=0)
+    return [box for place, box in enumerate(boxes) if box.text or place > last], problem
+
+
+def _all_boxes(segment: str) -> tuple[list[_Final], tuple[int, str] | None]:
     boxes: list[_Final] = []
     problem: tuple[int, str] | None = None
     starts = sorted((*_last(_BOX, "boxed", segment), *_last(_BOX, "fbox", segment)), key=lambda match: match.start())
@@ -279,8 +294,8 @@ def _boxes(segment: str) -> tuple[list[_Final], tuple[int, str] | None]:
             continue  # inside the box before: nested
         place = match.end()
         is_loose = not match.group().startswith("\\boxed")
-        before = segment[max(0, match.start() - MAX_BEFORE_BOX) : match.start()]
-        if _DENIED.search(before):
+        before = segment[max(0, match.start() - MAX_BEFORE) : match.start()]
+        if is_denied(before):
             problem = problem or (-1, "the final box is denied")
         elif segment[place : place + 1] == "{":
             end = _closing_brace(segment, place)
@@ -288,23 +303,28 @@ def _boxes(segment: str) -> tuple[list[_Final], tuple[int, str] | None]:
                 is_long = len(segment) > place + MAX_BOX_CHARS
                 problem = (match.start(), TOO_LONG if is_long else "the final box is never closed")
             else:
-                text = _signed(before, _unwrapped(segment[place + 1 : end]))
+                text = signed(before, _unwrapped(segment[place + 1 : end]))
                 boxes.append(_Final(match.start(), end + 1, text, True, is_loose))
         else:
             bare = _BARE.match(segment, place)
             if bare is not None and _is_claim(bare.group(), segment[bare.end() : bare.end() + 1]):
-                text = _signed(before, bare.group().rstrip(".,;:!?)"))
+                text = signed(before, bare.group().rstrip(".,;:!?)"))
                 boxes.append(_Final(match.start(), bare.end(), text, True, True))
-    last = max((place for place, box in enumerate(boxes) if box.text), default=0)
-    return [box for place, box in enumerate(boxes) if box.text or place > last], problem
+    return boxes, problem
 
 
-def _signed(before: str, text: str) -> str:
-    """The content of a box with the sign that stands before it."""
+def is_denied(before: str) -> bool:
+    """Whether what stands before a value says that this is not it."""
+    return _DENIED.search(before) is not None
+
+
+def signed(before: str, text: str) -> str:
+    """A value with the sign that stands before it, which may be a word."""
     sign = _BEFORE_BOX.search(before)
     if sign is None or not text:
         return text
-    return ("-" if sign["minus"] else r"\pm ") + (f"({text})" if re.search(r"[-+]", text) else text)
+    is_both = sign.group().rstrip("$ ").endswith(("\\pm", "\u00b1"))
+    return (r"\pm " if is_both else "-") + (f"({text})" if re.search(r"[-+]", text) else text)
 
 
 def _is_claim(bare: str, after: str) -> bool:

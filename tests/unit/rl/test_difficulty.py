@@ -83,6 +83,30 @@ def test_gyms_seed_prompt_and_weights_that_change_rates_are_told_apart_and_nothi
     assert len({first, *others, digest()}) == 7
 
 
+def test_a_tokenizer_a_template_or_a_file_of_rows_that_changed_is_told_apart_from_the_one_before(tmp_path):
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("{}\n")
+    args = f"gyms.0.args={{train_file = '{rows}', note = '{'x' * 5000}', home = '~nobody0/x'}}"
+    config = load_config([TINY], ["gyms.0.gym=gsm8k", args])
+    model = tmp_path / "model"
+    (model / "additional_chat_templates").mkdir(parents=True)
+
+    def digest() -> str:
+        return settings_and_weights(config, str(model))
+
+    digests = [digest()]
+    for name in (
+        "chat_template.jinja", "additional_chat_templates/tools.jinja", "tokenizer.json", "tokenizer_config.json",
+        "generation_config.json", "tiktoken.model", "merges.txt", "tokenization_kimi.py", "../rows.jsonl",
+    ):  # fmt: skip
+        for text in ("one", "another"):
+            (model / name).write_text(text)
+            digests.append(digest())
+    assert len(set(digests)) == len(digests)
+    (model / "README.md").write_text("Read me.")
+    assert digest() == digests[-1]
+
+
 def test_wrong_use_is_told_before_anything_starts(tmp_path, capsys):
     assert main([str(tmp_path), "--output", str(tmp_path / "x")]) == 2
     assert "wanted one model folder and a config" in capsys.readouterr().err

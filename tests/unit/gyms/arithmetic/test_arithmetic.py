@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gyms.api import Status, Task
-from gyms.arithmetic.gym import Arithmetic
+from gyms.arithmetic.gym import Arithmetic, score_claim
 from gyms.load import load_gym
 
 
@@ -214,3 +214,28 @@ def test_any_string_gets_a_score(response: str, a: int, b: int) -> None:
 @given(a=st.integers(0, 9999), b=st.integers(0, 9999), guess=st.integers(-9999, 99999))
 def test_exactly_the_right_number_scores(a: int, b: int, guess: int) -> None:
     assert SUMS.score(chat_task(a, b), f"{a} + {b} = {guess}").value == float(guess == a + b)
+
+
+@pytest.mark.parametrize(
+    "response",
+    ["-8", "\u22128", "\u20138", "minus 8", "It is negative 8.", "17 - 25 = - 8", "It is - 8", "17 minus 25 is -8"],
+)
+def test_a_minus_in_words_or_apart_from_its_number_is_its_sign(response: str) -> None:
+    assert score_claim(response, -8, [17, 25]).value == 1.0
+    assert score_claim(response, 8, [17, 25]).value == 0.0
+
+
+def test_a_minus_between_operands_or_before_an_item_is_no_sign() -> None:
+    for response in (
+        "25 minus 17 is 8",
+        "25 - 17 = 8",
+        "25 \u2013 17 = 8",
+        "- 8",
+        "Take 25 minus 17. The answer is 8.",
+    ):
+        assert score_claim(response, 8, [25, 17]).value == 1.0, response
+
+
+def test_a_decimal_is_no_integer_said_twice() -> None:
+    assert score_claim("5.5", 5, [2, 3]).value == score_claim("It is 5.05.", 5, [2, 3]).value == 0.0
+    assert score_claim("It is 5.", 5, [2, 3]).value == 1.0

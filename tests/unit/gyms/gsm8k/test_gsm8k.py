@@ -385,3 +385,37 @@ def test_a_marked_number_may_be_said_in_words() -> None:
         assert value(f"#### {said}", number) == 1.0
     for said, number in (("twelve dozen", "12"), ("five sixths", "5"), ("six or seven", "6")):
         assert value(f"#### {said}", number) != 1.0
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        *(r"-\boxed{18}", r"so -\boxed{18}", r"$x = -\boxed{18}$", r"It is \(-\boxed{18}\).", "x = \u2212\\boxed{18}"),
+        *(r"Negative \boxed{18}", r"It is minus $\boxed{18}$", r"= - \boxed{18}", "is \u2013\\boxed{18}"),
+        *(r"\boxed{18} thousand", r"$\boxed{18}$ million", r"\boxed{18}\text{ dozen}", r"\boxed{18} and a half"),
+        *(r"\boxed{18}\%", r"\boxed{18} \times 10^3", r"\boxed{18}万"),
+        *(r"not \boxed{18}", r"The answer isn't $\boxed{18}$.", r"x \ne \boxed{18}", r"It is 18, not \boxed{18}"),
+        *("It is not 18.", "It isn't 18", "It is - 18.", "It is minus 18", "Negative 18", "x = \u221218"),
+        *("It is 18k.", "That is 18^2", "$18^{2}$", "2 ** 18 is 18**2", "18K"),
+    ],
+)
+def test_a_number_with_a_sign_a_scale_or_a_denial_beside_it_is_not_that_number(response: str) -> None:
+    score = gym().score(task(), response)
+    assert not score.value and not score.status.is_masked
+
+
+@pytest.mark.parametrize(
+    ("number", "response"),
+    [
+        *(("-18", text) for text in (r"so -\boxed{18}", r"$-\boxed{18}$", r"minus \boxed{18}", "x = \u221218")),
+        ("-18", "x = - 18"),
+        *(("18000", text) for text in (r"\boxed{18} thousand", r"$\boxed{18}$ thousand dollars")),
+        *(("18", text) for text in (r"20 - 2 = \boxed{18}", r"20 -\boxed{18} = 2", "Answer:\n- \\boxed{18}", "- 18")),
+        *(("18", text) for text in (r"Not 17 but \boxed{18}", r"It is \boxed{18}, not \boxed{17}.", "Not 17 but 18")),
+        *(("18", text) for text in ("It takes 18h.", "It is 18m", "It is 18x as much", "18^\\circ", "**18**", "18!")),
+        *(("18", text) for text in ("\\boxed{\n18\n}", r"\boxed{{{{{{18}}}}}}", "#### 18\n##### Checked")),
+        ("18", r"I put it in \boxed{} as asked: \boxed{18}"),
+    ],
+)
+def test_what_touches_a_number_is_read_with_it(number: str, response: str) -> None:
+    assert value(response, number) == 1.0

@@ -348,6 +348,8 @@ def test_a_fence_around_an_answer_is_its_dress_however_it_is_indented(indent: st
     [
         *(("-18", text) for text in (r"-\boxed{18}", r"x=-\boxed{18}", r"$-\boxed{18}$", "x = \u2212\\boxed{18}")),
         *(("-18", text) for text in (r"The answer is -\boxed{18}.", r"Answer: -$\boxed{18}$", r"x = (-\boxed{18})")),
+        *(("-18", text) for text in (r"so -\boxed{18}", r"It is minus \boxed{18}", r"x = - \boxed{18}")),
+        *(("18", text) for text in (r"20 minus 2 = \boxed{18}", r"20 minus \boxed{18}", r"a so-called -\boxed{18}")),
         ("-1-x", r"f = -\boxed{x+1}"),
         (r"\pm 18", r"x = \pm\boxed{18}"),
         *(("18000000", text) for text in (r"$\boxed{18}$ million", r"\boxed{18}\text{ million}")),
@@ -369,6 +371,7 @@ def test_what_touches_a_box_is_read_with_it(gold: str, response: str) -> None:
     "response",
     [
         *(r"-\boxed{18}", r"x = -\boxed{18}", r"$-\boxed{18}$", r"#### -\boxed{18}", r"x = \pm\boxed{18}"),
+        *(r"so -\boxed{18}", r"negative \boxed{18}", r"We get minus $\boxed{18}$", r"\boxed{18} and a half"),
         *(r"\boxed{18}\times10^3", r"$\boxed{18} \times 10^{3}$", r"\boxed{18} thousand", r"$\boxed{18}$ million"),
         *(r"\boxed{18}\,\text{million}", r"\boxed{18} dozen", r"\boxed{18}万", r"$\boxed{18}$亿", r"\boxed{18} тысяч"),
         *(r"x \ne \boxed{18}", "x \u2260 $\\boxed{18}$", r"The answer is not \boxed{18}", r"It isn't \boxed{18}."),
