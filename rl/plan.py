@@ -199,12 +199,12 @@ def step_seconds(found: Mapping[str, float]) -> float:
 
 def _assumed(who: str) -> str:
     told = (
-        f"assumptions: {who}; twice the GPUs take half the time; masters, gradients and moments in fp32 are sharded "
-        "evenly (20 bytes a parameter with its image, 18 on a single GPU, and its packed codes); two gathered layers at a time; engines get 1.1 times the "
-        "packed bytes; the swap comes from pageable host memory; a sample decodes its tokens at 35% of the memory's "
-        "bandwidth, all of them unless --sampled says how many; what it only reads costs 2 operations a parameter and "
-        "token, learning 8 (forward, backward, the pass of old log-probabilities), at 35% of peak; attention's "
-        "products with itself are not counted."
+        f"assumptions: {who}; twice the GPUs take half the time; masters, gradients, moments and their image are "
+        "sharded evenly (20 bytes a parameter, 18 on a single GPU, and its packed codes); two gathered layers at a "
+        "time; engines get 1.1 times the packed bytes; the swap comes from pageable host memory; a sample decodes its "
+        "tokens at 35% of the memory's bandwidth, all of them unless --sampled says how many; what it only reads costs "
+        "2 operations a parameter and token, learning 8 (forward, backward, the pass of old log-probabilities), at 35% "
+        "of peak; attention's products with itself are not counted."
     )
     return textwrap.fill(told, 120)
 
