@@ -66,7 +66,8 @@ def export(
     Args:
         run: the run folder.
         step: of the checkpoint, the steps that are done; None: the newest.
-        output: must not exist, or be empty; None: `export_step_<n>` or `export_bf16_step_<n>` in the run folder.
+        output: must not exist, or be empty; as OUTPUT_ema, where the average of the weights goes. None:
+            `export_step_<n>` or `export_bf16_step_<n>` in the run folder.
         is_bf16: the masters, not their image on the grid.
         say: takes a line for people.
 
@@ -90,8 +91,10 @@ def export(
         steps = ", ".join(map(str, sorted(found)))
         raise ValueError(f"{folder.path} has no checkpoint of step {wanted}; it has: {steps}")
     target = output or folder.path / f"export{'_bf16' if is_bf16 else ''}_step_{wanted}"
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise ValueError(f"{target} is there already; remove it, or give another --output")
+    has_average = config.learner.ema_decay is not None and not is_bf16  # rl/kept.py writes it beside the target
+    for place in (target, target.with_name(f"{target.name}_ema")) if has_average else (target,):
+        if place.exists() and (not place.is_dir() or any(place.iterdir())):
+            raise ValueError(f"{place} is there already; remove it, or give another --output")
     say(f"step {wanted} of {folder.path}")
     settings = learner_settings(config, model_folder_of(config, folder))
     learner = Learner(replace(settings, fake_quantize=settings.fake_quantize and not is_bf16))

@@ -23,8 +23,10 @@ from rl.architectures import read_facts
 __all__ = ["GPUS", "Gpu", "ModelSize", "main", "model_size", "plan", "step_seconds"]
 
 BITS_OF_A_SCALE, BITS_OF_A_CODE = 16, 4
-LEARNER_BYTES = 4 + 4 + 8 + 2
-"""Of a parameter while it learns: fp32 master, gradient, two moments, bf16 image; packed codes come on top."""
+LEARNER_BYTES = 4 + 4 + 8
+"""Of a parameter while it learns: fp32 master, gradient, two moments; its image and packed codes come on top."""
+IMAGE_BYTES, IMAGE_BYTES_OF_RANKS = 2, 4
+"""Of a parameter: bf16 on one GPU, fp32 where it is sharded (rl/shards.py)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +164,8 @@ def plan(
     need = max(1, -(-int(packed * 1.1 + kv_cache_bytes) // int(gpu.memory_bytes * 0.9)))
     ranks_of_engine = num_engine_gpus or 1 << (need - 1).bit_length()  # a power of two: heads are shared out among them
     num_engines = max(1, generate_on // ranks_of_engine)
-    of_learner = size.total * (LEARNER_BYTES + packed / size.total) / learn_on
+    image = IMAGE_BYTES if learn_on == 1 else IMAGE_BYTES_OF_RANKS
+    of_learner = (size.total * (LEARNER_BYTES + image) + packed) / learn_on
     leaves = of_learner if num_learner_gpus is None else 0.0
     layer = 2 * size.total / size.num_layers
     together = min(max_num_seqs, max(1.0, num_samples / num_engines))
@@ -196,12 +199,12 @@ def step_seconds(found: Mapping[str, float]) -> float:
 
 def _assumed(who: str) -> str:
     told = (
-        f"assumptions: {who}; twice the GPUs take half the time; masters, gradients and moments in fp32 are sharded "
-        "evenly (18 bytes a parameter and its packed codes); two gathered layers at a time; engines get 1.1 times the "
-        "packed bytes; the swap comes from pageable host memory; a sample decodes its tokens at 35% of the memory's "
-        "bandwidth, all of them unless --sampled says how many; what it only reads costs 2 operations a parameter and "
-        "token, learning 8 (forward, backward, the pass of old log-probabilities), at 35% of peak; attention's "
-        "products with itself are not counted."
+        f"assumptions: {who}; twice the GPUs take half the time; masters, gradients, moments and their image are "
+        "sharded evenly (20 bytes a parameter, 18 on a single GPU, and its packed codes); two gathered layers at a "
+        "time; engines get 1.1 times the packed bytes; the swap comes from pageable host memory; a sample decodes its "
+        "tokens at 35% of the memory's bandwidth, all of them unless --sampled says how many; what it only reads costs "
+        "2 operations a parameter and token, learning 8 (forward, backward, the pass of old log-probabilities), at 35% "
+        "of peak; attention's products with itself are not counted."
     )
     return textwrap.fill(told, 120)
 

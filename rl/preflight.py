@@ -282,7 +282,7 @@ def check_model(config: Config, model_folder: Path, device: DeviceProfile) -> in
     """
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    from rollout.quant.views import check_shapes, quantized_views
+    from rollout.quant.views import check_ignored, check_shapes, quantized_views
 
     check_context(config, model_folder)
     whole = AutoConfig.from_pretrained(str(model_folder))
@@ -296,6 +296,7 @@ def check_model(config: Config, model_folder: Path, device: DeviceProfile) -> in
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(whole)
     scheme = QuantScheme(group_size=config.quant.group_size, ignore=config.quant.ignore)
+    check_ignored(model, scheme)
     check_shapes(quantized_views(model, scheme), config.quant.group_size, device.kernel)
     check_cut(model, scheme, config.engine.tensor_parallel, device)
     frozen_names(model, config.learner.frozen)

@@ -7,6 +7,7 @@ some groups, and does to each exactly what rollout/quant/grid.py does, rounding 
 - half-even rounding of a small number is adding and taking off 1.5 * 2**23, whose neighbours in fp32 are 1 apart;
 - bfloat16 is read, rounded to and written as bits: Triton's interpreter cuts off where a GPU rounds, and gets denormal
   numbers wrong;
+- the largest magnitude is that of the bits, among which NaN is above infinity: a GPU's `max` of numbers leaves NaN out;
 - the product of code and scale is exact in fp32, so narrowing it is the one rounding; code 0 gives +0.0.
 
 It is used on CUDA alone, and believed only once it has given every bit of the plain form on weights of all magnitudes
@@ -104,7 +105,9 @@ def _grid_kernel(
         wide_NG = _widened(read_NG.to(tl.uint16, bitcast=True).to(tl.uint32))
     else:
         wide_NG = _widened(_rounded(read_NG))
-    scale_N = _rounded(tl.div_rn(tl.max(tl.abs(wide_NG), axis=1), 7.0))
+    magnitude_NG = wide_NG.to(tl.int32, bitcast=True) & 0x7FFFFFFF
+    top_N = tl.cast(tl.max(magnitude_NG, axis=1), tl.float32, bitcast=True)
+    scale_N = _rounded(tl.div_rn(top_N, 7.0))
     step_N = _widened(scale_N)
     divisor_N = tl.where(step_N == 0.0, 1.0, step_N)
     quotient_NG = _widened(_rounded(tl.div_rn(wide_NG, tl.broadcast_to(divisor_N[:, None], (N, G)))))

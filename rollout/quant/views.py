@@ -25,9 +25,11 @@ import torch
 from torch import nn
 
 from rollout.quant.kernels import KernelRules
-from rollout.quant.scheme import QuantScheme, check_coverage
+from rollout.quant.scheme import DEFAULT_IGNORE, QuantScheme, check_coverage
 
-__all__ = ["ParameterViews", "View", "check_shapes", "linear_views", "plain_views", "quantized_views"]
+__all__ = [
+    "ParameterViews", "View", "check_ignored", "check_shapes", "linear_views", "plain_views", "quantized_views",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +153,27 @@ def linear_views(model: nn.Module) -> list[ParameterViews]:
         if parts is not None and id(parameter) not in found:
             found[id(parameter)] = ParameterViews(parameter_name=name, parameter=parameter, parts=tuple(parts))
     return list(found.values())
+
+
+def check_ignored(model: nn.Module, scheme: QuantScheme) -> None:
+    """Refuse names in `quant.ignore` that leave nothing out: a module that was meant would be quantised all the same.
+
+    Patterns may match nothing, and so may what is there by default: one list is for many models.
+
+    Raises:
+        ValueError: names the first.
+    """
+    renames, names = _renames(model), []
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        module_name = name.rpartition(".")[0]
+        parts = _linear_parts(name, parameter, model.get_submodule(module_name), renames)
+        names += [_renamed(module_name, renames), _renamed(name, renames)] if parts is None else [p.name for p in parts]
+    for entry in scheme.ignore:
+        if not entry.startswith("re:") and entry not in names and entry not in DEFAULT_IGNORE:
+            raise ValueError(
+                f"quant.ignore has {entry!r}, which names no layer of the model; names are those of the checkpoint, "
+                f"whole and without .weight, like {names[0]!r}, and a pattern begins with re:"
+            )
 
 
 def check_shapes(table: Sequence[ParameterViews], group_size: int, rules: KernelRules) -> None:

@@ -47,6 +47,11 @@ for name, each in (("rows-apart", hard(32, 96, torch.float32)[::2]), ("transpose
 in_place = weight.clone()
 quantize_into(in_place, 32, words=None, scale=None, values=in_place)
 say("in-place", (in_place.bfloat16() != fake_quantize(weight, 32)).sum())
+for dtype in (torch.float32, torch.bfloat16):
+    struck, scale = weight.to(dtype, copy=True), torch.empty(16, 3, dtype=torch.bfloat16)
+    struck[3, 40], struck[5, 70] = float("nan"), -float("inf")
+    quantize_into(struck, 32, words=None, scale=scale, values=None)
+    say(f"not-finite-{dtype}", (~scale.isfinite()).nonzero().tolist() != [[3, 1], [5, 2]])
 say("control", num_differences(weight, group_size=32) or is_supported(weight, 24) or is_supported(weight.double(), 32))
 """
 
@@ -59,7 +64,7 @@ def test_the_kernel_gives_every_bit_of_the_grid() -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     found = dict(line.rsplit(" ", 1) for line in done.stdout.splitlines())
-    assert len(found) == 13
+    assert len(found) == 15
     assert {name: wrong for name, wrong in found.items() if wrong != "0"} == {}
 
 
@@ -75,12 +80,25 @@ numbers = dict.fromkeys(("num_groups", "groups_of_row", "weight_stride", "values
 fixed = {"G": 32, "N": 128, "is_bf16": False, "has_words": True, "has_scale": True, "has_values": True}
 source = ASTSource(_grid_kernel, tensors | numbers | dict.fromkeys(fixed, "constexpr"), fixed)
 ptx = compile(source, target=GPUTarget("cuda", 90, 32)).asm["ptx"]
-print(*sorted(set(re.findall(r"(?:div|fma|add|sub|mul)[a-z.]*f32", ptx))))
+print(*sorted(set(re.findall(r"(?:div|fma|add|sub|mul|abs)[a-z.]*f32|max[.]s32", ptx))))
 """
 
 
-@pytest.mark.skipif(find_spec("triton") is None, reason="triton is not installed")
-def test_compiled_for_a_gpu_the_kernel_divides_as_ieee_does_and_fuses_nothing() -> None:
+@pytest.fixture(scope="module")
+def instructions() -> list[str]:
+    """The arithmetic of the kernel, compiled for sm_90."""
+    if find_spec("triton") is None:
+        pytest.skip("triton is not installed")
     done = subprocess.run([sys.executable, "-c", PTX], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["add.f32", "div.rn.f32", "mul.f32"]
+    return done.stdout.split()
+
+
+def test_compiled_for_a_gpu_the_kernel_divides_as_ieee_does_and_fuses_nothing(instructions: list[str]) -> None:
+    assert [name for name in instructions if name != "max.s32"] == ["add.f32", "div.rn.f32", "mul.f32"]
+
+
+def test_compiled_for_a_gpu_the_kernel_compares_magnitudes_as_bits_so_that_no_nan_hides(
+    instructions: list[str],
+) -> None:
+    assert "max.s32" in instructions  # max.f32 would give the other number of a NaN and a number

@@ -38,6 +38,7 @@ def make_run(path: Path, *overrides: str) -> tuple[Path, Learner]:
     for step in (2, 4):
         for master in learner.masters.parameters.values():
             master.add_(0.01 * step)
+        learner.kept.updated()
         learner.masters.refresh()
         staging = staging_folder(folder.checkpoints, step)
         learner.save(staging)
@@ -94,3 +95,16 @@ def test_what_cannot_be_exported_is_one_line(run: Path, tmp_path: Path, capsys: 
         assert captured.out == "" and captured.err.startswith("not exported: ") and told in captured.err
         assert captured.err.count("\n") == 1
     assert (taken / "file").read_text() == "mine"
+
+
+def test_the_average_of_the_weights_replaces_no_folder_of_its_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, _ = make_run(tmp_path / "run", "learner.ema_decay=0.5")
+    mine = tmp_path / "made_ema" / "file"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    assert main([str(run), "--output", str(tmp_path / "made")]) == 2
+    assert f"{mine.parent} is there already" in capsys.readouterr().err
+    assert mine.read_text() == "mine" and not (tmp_path / "made").exists()
+    assert main([str(run), "--output", str(tmp_path / "made"), "--bf16"]) == 0  # without the average

@@ -96,6 +96,15 @@ def test_a_count_is_that_of_the_model_that_transformers_builds(kind: str) -> Non
         assert size.quantised == sum(entry.parameter.numel() for entry in quantized_views(model, QuantScheme()))
 
 
+def test_a_sharded_learner_holds_its_image_in_fp32_and_a_lone_one_in_bf16() -> None:
+    size, gpu = model_size(QWEN3_30B), GPUS["h100"]
+    layers = 2 * 2 * size.total / size.num_layers
+    for num_gpus, num_bytes in ((1, 4 + 4 + 8 + 2), (8, 4 + 4 + 8 + 4)):
+        held = size.total * num_bytes + size.packed_bytes(32)  # docs/colocation.md, docs/ranks.md
+        found = plan(size, gpu, num_gpus=num_gpus, **WORK)
+        assert found["learning_bytes"] == pytest.approx(held / num_gpus + layers)
+
+
 def test_half_the_work_takes_half_the_time_and_twice_the_gpus_half_the_memory() -> None:
     size, gpu = model_size(QWEN3_30B), GPUS["h100"]
     one, two = plan(size, gpu, num_gpus=8, **WORK), plan(size, gpu, num_gpus=16, **WORK)

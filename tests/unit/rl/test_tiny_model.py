@@ -10,7 +10,9 @@ from transformers import AutoModelForCausalLM
 
 from configs.load import load_config
 from configs.schema import TinyModelConfig
+from rl.preflight import check_model
 from rl.tiny_model import MANIFEST_FILE, build_tiny_model
+from rollout.engine.device import CPU
 from rollout.quant.kernels import CPU_WNA16
 from rollout.quant.scheme import QuantScheme
 from rollout.quant.views import check_shapes, quantized_views
@@ -64,6 +66,16 @@ def test_with_experts_it_is_a_mixture_whose_experts_alone_the_shipped_config_qua
         for expert in range(8)
         for matrix in ("gate_proj", "up_proj", "down_proj")
     }
+
+
+def test_a_name_in_quant_ignore_that_names_no_layer_of_it_is_refused_before_a_run_starts(tmp_path: Path) -> None:
+    file = Path(__file__).parents[3] / "configs" / "tiny_cpu.toml"
+    ignore = 'quant.ignore=["lm_head", "re:.*embed.*", "re:.*norm.*", "{}layers.0.mlp.down_proj"]'
+    config = load_config([file], [ignore.format("model.")])
+    build_tiny_model(tmp_path, config.model.tiny, context_length=config.model.context_length, seed=0)
+    check_model(config, tmp_path, CPU)
+    with pytest.raises(ValueError, match=r"quant\.ignore has 'layers\.0\.mlp\.down_proj'.*like 'model\.embed_tokens'"):
+        check_model(load_config([file], [ignore.format("")]), tmp_path, CPU)
 
 
 def test_more_experts_a_token_than_there_are_is_refused() -> None:

@@ -31,7 +31,7 @@ from transformers.pytorch_utils import Conv1D
 from rollout.quant.grid import fake_quantize
 from rollout.quant.kernels import CPU_WNA16
 from rollout.quant.scheme import DEFAULT_IGNORE, QuantScheme
-from rollout.quant.views import check_shapes, plain_views, quantized_views
+from rollout.quant.views import check_ignored, check_shapes, plain_views, quantized_views
 from tests.rounding import rounding
 
 SCHEME = QuantScheme()
@@ -232,6 +232,17 @@ def test_half_ignored_experts_are_refused():
     ignore = (*DEFAULT_IGNORE, r"re:.*experts\.2\..*")
     with pytest.raises(ValueError, match=r"experts\.gate_up_proj: .*some of its 8 matrices .*experts\.2\.gate_proj"):
         quantized_views(build("qwen3_moe"), QuantScheme(ignore=ignore))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_an_ignored_name_that_names_no_layer_is_refused(name):
+    model = build(name)
+    linear = sorted(matrices(quantized_views(model, SCHEME)))
+    for known in (*linear, "lm_head", "model.norm", "model.embed_tokens", "re:.*vision.*"):
+        check_ignored(model, QuantScheme(ignore=(*DEFAULT_IGNORE, known)))
+    for typo in (f"{linear[0]}.weight", linear[0].removeprefix("model."), "model.layers.1.mlp", ".*o_proj", ""):
+        with pytest.raises(ValueError, match=r"names no layer of the model.*re:"):
+            check_ignored(model, QuantScheme(ignore=(*DEFAULT_IGNORE, typo)))
 
 
 def test_nothing_to_quantise_is_refused():
