@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import json
+import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
-__all__ = ["Answering", "answering", "break_off", "drip_body", "drip_headers", "endless", "said"]
+__all__ = ["Answering", "answering", "break_off", "drip_body", "drip_headers", "endless", "said", "server_process"]
 
 POLL_SECONDS = 0.01
 """How long a server that is told to stop goes on; half a second unless told, at the end of each test that has one."""
@@ -54,6 +58,24 @@ def answering(**answers: Saying) -> Iterator[Answering]:
         threading.Thread(target=server.serve_forever, args=(POLL_SECONDS,), daemon=True).start()
         yield found
         server.shutdown()
+
+
+@contextlib.contextmanager
+def server_process(script: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """A package's own server, in a process: its address, and the process, which ends with the context.
+
+    The script is told the descriptor of a socket that listens already. So there is no port that another program could
+    take meanwhile, and a question waits until it is answered, or fails where the process has ended.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        command = [sys.executable, str(script), str(listening.fileno())]
+        process = subprocess.Popen(command, pass_fds=[listening.fileno()], cwd=script.parent)
+        host, port = listening.getsockname()
+    try:
+        yield f"http://{host}:{port}", process
+    finally:
+        process.kill()
+        process.wait()
 
 
 def said(body: Any, *, status: int = 200, **headers: str) -> Saying:

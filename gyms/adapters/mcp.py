@@ -5,8 +5,9 @@ one episode does to it, no other sees. Tools are what the server lists, with its
 which calls nothing, is scored by the other gym (`gym`, `args`), exactly as it scores a response of its own.
 
 *An episode is a function of its turns* as far as the server is one: one that asks the clock or the network answers a
-replay otherwise, which is our fault and masks the episode. A call that takes longer than `call_seconds`, and one that
-ends the server, cost the server and its state; the model is told so. A server that cannot be started has failed: that
+replay otherwise, which is our fault and masks the episode. A call that the server refuses, with a result or with an
+error of the protocol, is told to the model. One that takes longer than `call_seconds`, and one that ends the server,
+cost the server and its state; the model is told so. A server that cannot be started has failed: that
 masks the episode, and no control sample makes it the model's fault.
 
 The server is trusted: it runs with the rights of the scoring worker. Left out: servers behind a URL, whose state is
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from pydantic import ConfigDict, Field
@@ -174,7 +175,12 @@ class _Server:
         from mcp.client.stdio import stdio_client
 
         program, *arguments = settings.command
-        parameters = StdioServerParameters(command=program, args=arguments, env=dict(settings.environment))
+        parameters = StdioServerParameters(
+            command=program,
+            args=arguments,
+            env=dict(settings.environment),
+            encoding_error_handler="replace",  # else a byte that is no UTF-8 ends the session
+        )
         self._stack = ExitStack()
         with ExitStack() as stack:
             silence = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123 - a device
@@ -205,11 +211,20 @@ class _Server:
 
     def call(self, name: str, arguments: Mapping[str, Any]) -> tuple[str, bool]:
         """What a tool says, and whether that is an error."""
-        result = self._portal.call(lambda: self._client.call_tool(name, dict(arguments)))
+        from mcp import MCPError
+        from mcp_types import CONNECTION_CLOSED, REQUEST_TIMEOUT
+
+        try:
+            result = self._portal.call(lambda: self._client.call_tool(name, dict(arguments)))
+        except MCPError as error:
+            if error.code in (CONNECTION_CLOSED, REQUEST_TIMEOUT):
+                raise
+            return f"Error: {error.message}", True  # the server's word for a call that it refuses
         parts = [part.text if part.type == "text" else f"({part.type}, not shown)" for part in result.content]
         text = "\n".join(parts) or "(no output)"
         return (f"Error: {text}" if result.is_error else text), bool(result.is_error)
 
     def close(self) -> None:
-        """Stop the process and the thread; again is fine."""
-        self._stack.close()
+        """Stop the process and the thread; again is fine. What broke the session was told by the call that it broke."""
+        with suppress(Exception):
+            self._stack.close()

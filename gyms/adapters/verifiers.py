@@ -15,9 +15,9 @@ answered here, and the environment does not hear of it.
 *Time.* An environment's own limit on a rollout is taken away: it would count the time that the policy takes to answer,
 which is the engines' affair. `needs` bounds what the environment does in each call.
 
-Left out: rubrics that score siblings together or ask a model as judge; environments that rewrite the prompt or what
-was said before, for those have no history that only grows (they raise, which masks); images. `verifiers` seeds nothing:
-an episode is a function of its turns as far as its environment is.
+Left out: groups of environments; rubrics that score siblings together or ask a model as judge; environments that
+rewrite the prompt or what was said before, for those have no history that only grows (they raise, which masks); images.
+`verifiers` seeds nothing: an episode is a function of its turns as far as its environment is.
 """
 
 from __future__ import annotations
@@ -89,6 +89,11 @@ class VerifiersEnvironment(Environment):
         library = _library()
         with _keeping_signal_handlers():
             self._env = library.load_environment(self.environment, **settings.env_args)
+        if isinstance(self._env, library.EnvGroup):
+            raise ValueError(
+                f"verifiers:{self.environment} is a group of environments, whose tools and rubrics are its members': "
+                "give each of them as a gym of its own"
+            )
         if getattr(self._env, "timeout_seconds", None) is not None:
             self._env.timeout_seconds = None
         limit = getattr(self._env, "max_turns", 0)
@@ -108,8 +113,8 @@ class VerifiersEnvironment(Environment):
 
     def tools(self, task: Task) -> Sequence[Tool]:
         info = task.data.get("info")
-        own = info.get("tool_defs") if isinstance(info, Mapping) else None
-        told = self._env.tool_defs if own is None else own
+        info = json.loads(info) if isinstance(info, str) else info or {}  # as the package reads it
+        told = info.get("tool_defs", self._env.tool_defs)
         return tuple(
             Tool(name=tool["name"], description=tool["description"], parameters=tool["parameters"])
             for tool in told or ()
@@ -251,12 +256,14 @@ def _library() -> Any:
         found = importlib.import_module("verifiers")
     except ImportError as error:
         raise ValueError(f"the package `verifiers` is not installed ({error}): pip install 'verifiers<0.2'") from error
-    if not hasattr(found, "load_environment"):
+    try:
+        found.load_environment  # noqa: B018 - imported when it is asked for
+    except (AttributeError, ImportError) as error:
         version = getattr(found, "__version__", "unknown")
         raise ValueError(
             f"the package `verifiers` of version {version} has no `load_environment`, by which its environments are "
-            "loaded: pip install 'verifiers<0.2'"
-        )
+            f"loaded ({error.__cause__ or error}): pip install 'verifiers<0.2'"
+        ) from error
     return found
 
 

@@ -50,7 +50,7 @@ from gyms.sandbox.program import Ending, FileRefused, Limits, Run, Sandbox, Sess
 from gyms.sandbox.told import shortened, without_addresses
 from gyms.sandbox.view import LIBRARIES
 from gyms.swe.instances import Instance, built_in, published
-from gyms.swe.judge import Verdict, judge, submitted
+from gyms.swe.judge import Verdict, counted, judge, submitted
 
 __all__ = ["TOOLS", "Swe", "SweSettings"]
 
@@ -217,7 +217,8 @@ class Swe(Environment):
 
 def what_is_wrong(sandbox: Sandbox, instance: Instance) -> str:
     """Why an instance cannot be asked: its gold patch does not pass, or nothing has to be done; empty where it can."""
-    gold = judge(sandbox, instance, {path: text.encode() for path, text in instance.mended().items()})
+    mended = {path: text.encode() for path, text in instance.mended().items()}
+    gold = judge(sandbox, instance, counted(mended, instance.files))  # as a submission of it would be
     if not gold.is_solved(instance):
         test, reason = next(iter(gold.reasons.items()), ("", ""))
         return f"its gold patch does not pass {test or 'its tests'}: {reason}"
@@ -325,6 +326,8 @@ class _Repair(Calling):
         except ValueError as error:
             return f"Error: {error}"
         self._shared.use(run.wall_seconds)
+        if run.ending in _REASONS:  # as of a command: what it had found by then is a matter of time
+            return f"Error: {_REASONS[run.ending]}."
         lines = sorted(_text(run.stdout).splitlines(), key=_place)
         return "\n".join(line.removeprefix("./") for line in lines) or "Nothing was found."
 

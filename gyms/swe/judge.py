@@ -32,12 +32,13 @@ from gyms.sandbox.view import LIBRARIES, test_libraries
 from gyms.swe.inside import RESULT
 from gyms.swe.instances import Instance
 
-__all__ = ["Verdict", "is_source", "judge", "submitted"]
+__all__ = ["Verdict", "counted", "is_source", "judge", "submitted"]
 
 SCRIPT = Path(__file__).with_name("inside.py")
 MAX_SOURCE_BYTES = 8 << 20
-"""Most bytes of source files that are taken from a submission."""
+"""Most bytes of source files that are taken from a submission, beside as many as its snapshot has."""
 MAX_SOURCE_FILES = 1000
+"""As MAX_SOURCE_BYTES, of files."""
 LIMITS = Limits(cpu_seconds=60.0, wall_seconds=180.0, memory_bytes=1 << 30, file_bytes=96 << 20, output_bytes=8 << 20)
 """Of one run of the hidden tests."""
 _TESTING = ("conftest.py", "test_*.py", "*_test.py", "pytest.ini", "tox.ini", "setup.cfg", "setup.py", "pyproject.toml",
@@ -89,13 +90,21 @@ def submitted(session: Session, snapshot: Mapping[str, str]) -> dict[str, bytes]
 
     None where the session holds more than can be taken, or what cannot be read.
     """
+    max_files = MAX_SOURCE_FILES + len(snapshot)
+    max_bytes = MAX_SOURCE_BYTES + sum(len(text.encode()) for text in snapshot.values())
     try:
         entries = [entry for entry in session.list() if entry.kind == "file" and is_source(entry.path)]
-        if len(entries) > MAX_SOURCE_FILES or sum(entry.num_bytes for entry in entries) > MAX_SOURCE_BYTES:
+        if len(entries) > max_files or sum(entry.num_bytes for entry in entries) > max_bytes:
             return None
         taken = {path: file.content for path, file in session.snapshot([entry.path for entry in entries]).items()}
     except FileRefused:
         return None
+    return counted(taken, snapshot)
+
+
+def counted(files: Mapping[str, bytes], snapshot: Mapping[str, str]) -> dict[str, bytes]:
+    """What is judged of these files of a repository: the sources; all else is the snapshot's."""
+    taken = {path: content for path, content in files.items() if is_source(path)}
     return taken | {path: text.encode() for path, text in snapshot.items() if not is_source(path)}
 
 

@@ -20,9 +20,11 @@ SERVER = """
 import os
 import time
 
+from mcp import MCPError
 from mcp.server.mcpserver import MCPServer
 
 server = MCPServer("notes")
+output = os.dup(1)  # run() takes 1 for itself
 notes: list[str] = []
 
 
@@ -57,6 +59,19 @@ def twice(text: str) -> str:
     "Says it twice, and then is gone."
     os.rename(__file__, __file__ + ".gone")
     return text + text
+
+
+@server.tool()
+def refuse(path: str) -> str:
+    "Takes no path at all."
+    raise MCPError(code=-32602, message=f"no such path: {path}")
+
+
+@server.tool()
+def garble() -> str:
+    "Prints what is no text."
+    os.write(output, b"\\xff\\n")
+    return "printed"
 
 
 server.run()
@@ -113,7 +128,7 @@ def test_an_episode_is_replayed_and_the_gold_one_scores(folder: Path) -> None:
 
 def test_tools_are_what_the_server_lists(gym: Mcp) -> None:
     tools = {tool.name: tool for tool in gym.tools(gym.tasks("train")[0])}
-    assert set(tools) == {"write", "divide", "crash", "sleep", "twice"}
+    assert set(tools) == {"write", "divide", "crash", "sleep", "twice", "refuse", "garble"}
     assert tools["write"].description == "Writes a note."
     assert tools["divide"].parameters["required"] == ["a", "b"]
 
@@ -144,6 +159,22 @@ def test_a_server_that_ends_or_hangs_costs_its_state(folder: Path) -> None:
     episode.close()
 
 
+def test_a_call_that_the_server_refuses_by_the_protocol_costs_no_state(episode: Episode) -> None:
+    note: tuple[str, dict[str, object]] = ("write", {"text": "a"})
+    told = said(episode.step(turn(note, ("refuse", {"path": "/x"}), note)))
+    assert told == ["1 notes", "Error: no such path: /x", "2 notes"]
+
+
+def test_a_server_that_prints_what_is_no_utf8_is_heard(episode: Episode) -> None:
+    assert said(episode.step(turn(("garble", {}), ("write", {"text": "a"})))) == ["printed", "1 notes"]
+
+
+def test_a_session_that_breaks_is_told_to_the_model(episode: Episode) -> None:
+    broken, after = said(episode.step(turn(("write", {"text": "\ud800"}), ("write", {"text": "a"}))))
+    assert broken.startswith("Error: the call failed (") and broken.endswith("what it kept is gone.")
+    assert after == "1 notes"
+
+
 def test_a_server_that_cannot_be_started_has_failed(tmp_path: Path) -> None:
     gym = mcp(written(tmp_path))
     episode = gym.start(gym.tasks("train")[0], 0)
@@ -164,7 +195,9 @@ def test_calls_that_cannot_be_read_and_too_many_calls_are_answered(episode: Epis
 
 def test_settings_that_do_not_fit_are_refused(folder: Path) -> None:
     wrong = mcp(folder, tools=["nope"])
-    with pytest.raises(ValueError, match="the server has no tool 'nope'; it has write, divide, crash, sleep, twice"):
+    with pytest.raises(
+        ValueError, match="the server has no tool 'nope'; it has write, divide, crash, sleep, twice, refuse, garble"
+    ):
         wrong.tools(wrong.tasks("train")[0])
     with pytest.raises(ValueError, match="is an environment of many turns"):
         mcp(folder, gym="tools", args={})

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import json
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.request import urlopen
 
 import pytest
 
 pytest.importorskip("nemo_gym", reason="the package `nemo-gym` is not installed (Python 3.12 or later)")
 
 from gyms.adapters.nemo import NemoGym, NemoGymSettings
+from gyms.adapters.served import Server
 from gyms.api import Call, Episode, Reply, Services, Status, Task, Turn
+from tests.answering import server_process
 
 SERVER = """
+import socket
 import sys
 
 import uvicorn
@@ -67,36 +65,29 @@ class Counter(SimpleResourcesServer):
         return BaseVerifyResponse(**body.model_dump(), reward=2.0 * is_right + 0.5 * bool(calls and not is_right))
 
 
-port = int(sys.argv[1])
-config = BaseResourcesServerConfig(host="127.0.0.1", port=port, entrypoint="", domain="other", name="counter")
+listening = socket.socket(fileno=int(sys.argv[1]))
+host, port = listening.getsockname()
+config = BaseResourcesServerConfig(host=host, port=port, entrypoint="", domain="other", name="counter")
 client = ServerClient.model_construct(head_server_config=None, global_config_dict=DictConfig({}))
-uvicorn.run(Counter(config=config, server_client=client).setup_webserver(), host="127.0.0.1", port=port)
+app = Counter(config=config, server_client=client).setup_webserver()
+uvicorn.Server(uvicorn.Config(app)).run(sockets=[listening])
 """
 COUNT = {
     "type": "function", "name": "count", "description": "Counts on.", "strict": True,
     "parameters": {"type": "object", "properties": {"step": {"type": "integer"}}, "required": ["step"]},
 }  # fmt: skip
 
+PATIENCE = 300.0
+"""Seconds for the server's start."""
+
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
     script = tmp_path_factory.mktemp("nemo") / "server.py"
     script.write_text(SERVER)
-    process = subprocess.Popen([sys.executable, str(script), str(port)], cwd=script.parent)
-    address, deadline = f"http://127.0.0.1:{port}", time.monotonic() + 300
-    while True:
-        try:
-            urlopen(f"{address}/openapi.json", timeout=10).close()
-            break
-        except OSError:
-            assert process.poll() is None and time.monotonic() < deadline, "the server does not start"
-            time.sleep(0.2)
-    yield address
-    process.kill()
-    process.wait()
+    with server_process(script) as (address, _):
+        assert Server(address, seconds=PATIENCE).get("openapi.json").status == 200
+        yield address
 
 
 @pytest.fixture

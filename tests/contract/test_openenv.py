@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.request import urlopen
 
 import pytest
 
 pytest.importorskip("openenv.core", reason="the extra `openenv` is not installed")
 
 from gyms.adapters.openenv import OpenEnv
+from gyms.adapters.served import Server
 from gyms.api import Call, Reply, ServiceFailed, Status, Task, Turn
 from gyms.episodes.calling import MAX_CALLS_A_TURN
 from gyms.load import load_gym
 from gyms.testing import check_gym
+from tests.answering import server_process
 
 SERVER = """
+import socket
 import sys
 
 import uvicorn
@@ -61,9 +60,12 @@ class Guessing(Environment):
         return State(step_count=self.count)
 
 
-uvicorn.run(create_fastapi_app(Guessing, Guess, Seen, max_concurrent_envs=16), port=int(sys.argv[1]), log_level="error")
+app = create_fastapi_app(Guessing, Guess, Seen, max_concurrent_envs=16)
+listening = socket.socket(fileno=int(sys.argv[1]))
+uvicorn.Server(uvicorn.Config(app, log_level="error")).run(sockets=[listening])
 """
 PATIENCE = 300.0
+"""Seconds for the server's start."""
 
 
 @pytest.fixture(scope="module")
@@ -76,21 +78,9 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def serving(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     file = folder / "server.py"
     file.write_text(SERVER)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    process = subprocess.Popen([sys.executable, str(file), str(port)])
-    found, deadline = f"http://127.0.0.1:{port}", time.monotonic() + PATIENCE
-    while True:
-        assert process.poll() is None and time.monotonic() < deadline, "the server does not start"
-        try:
-            with urlopen(f"{found}/health", timeout=5):
-                break
-        except OSError:
-            time.sleep(0.2)
-    yield found, process
-    process.terminate()
-    process.wait(30)
+    with server_process(file) as (found, process):
+        assert Server(found, seconds=PATIENCE).get("health").status == 200
+        yield found, process
 
 
 def openenv(url: str, **args: object) -> OpenEnv:

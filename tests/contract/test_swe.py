@@ -10,12 +10,13 @@ import pytest
 
 from gyms.api import Call, Episode, Reply, Score, Services, Status, Task, Turn
 from gyms.episodes.calling import MAX_CALLS_A_TURN
+from gyms.episodes.checks import play
 from gyms.load import GymSpec, load_gym
 from gyms.mixture import check_disjoint
 from gyms.sandbox import Ending, Limits, Run, Sandbox
 from gyms.swe.gym import Swe, SweSettings, _Repair, what_is_wrong
 from gyms.swe.instances import built_in, published
-from gyms.swe.judge import Verdict, is_source, judge, submitted
+from gyms.swe.judge import MAX_SOURCE_FILES, Verdict, is_source, judge, submitted
 from gyms.testing import check_gym
 
 INSTANCE = built_in()["interval_booking"]
@@ -354,6 +355,42 @@ def test_a_gold_patch_that_mends_nothing_is_a_bad_task(gym: Swe, rows: dict[str,
     assert episode.step(ran("ls")) == Reply(is_done=True)
     assert episode.score().status is Status.BAD_TASK
     assert "its gold patch does not pass tests/test_sums.py::test_one" in episode.score().detail
+
+
+def test_a_gold_patch_of_files_that_do_not_count_is_a_bad_task(gym: Swe, rows: dict[str, str]) -> None:
+    """As in `django/test/`: whoever mends it as the gold patch does would be judged by the snapshot."""
+    row = json.loads(Path(rows["rows"]).read_text())
+    folder = Path(rows["snapshots"], "someone__sums-1")
+    (folder / "lib" / "test").mkdir(parents=True)
+    (folder / "sums.py").rename(folder / "lib" / "test" / "sums.py")
+    tests = folder / "tests" / "test_sums.py"
+    tests.write_text(tests.read_text().replace("from sums", "from lib.test.sums"))
+    row["patch"] = row["patch"].replace("sums.py", "lib/test/sums.py")
+    row["test_patch"] = row["test_patch"].replace("from sums", "from lib.test.sums")
+    Path(rows["rows"]).write_text(json.dumps(row))
+    own = swe(gym._sandbox, **rows)
+    task = task_of(own, "someone__sums-1")
+    score = own.start(task, 0).score()
+    assert score.status is Status.BAD_TASK
+    assert "its gold patch does not pass tests/test_sums.py::test_one" in score.detail
+
+
+def test_a_repository_of_many_files_can_be_mended(gym: Swe, rows: dict[str, str]) -> None:
+    folder = Path(rows["snapshots"], "someone__sums-1", "more")
+    folder.mkdir()
+    for number in range(MAX_SOURCE_FILES + 1):
+        (folder / f"m{number}.py").touch()
+    own = swe(gym._sandbox, **rows)
+    task = task_of(own, "someone__sums-1")
+    assert play(own, task, own.gold_turns(task)).score.value == 1.0
+
+
+def test_a_search_that_was_cut_short_shows_nothing_of_what_it_found(gym: Swe) -> None:
+    episode = gym.start(task_of(gym, "interval_booking"), seed=0)
+    written = "python3 -c \"open('long.txt', 'w').write('needle and more of it\\n' * 400000)\""
+    _, found = said(episode.step(calls(("run", {"command": written}), ("search", {"text": "needle"}))))
+    assert found == "Error: it wrote more than a call may, and was ended."
+    episode.close()
 
 
 def test_settings_and_machines_that_do_not_fit_are_refused(rows: dict[str, str]) -> None:

@@ -17,6 +17,7 @@ from gyms.load import load_gym
 
 ENVIRONMENTS = '''
 import asyncio
+import json
 
 import verifiers as vf
 from datasets import Dataset
@@ -130,6 +131,13 @@ def load_environment(kind="one", **kwargs):
         return Guessing(**facts, max_turns=4, system_prompt="Guess.", rubric=vf.Rubric(funcs=[guessed]))
     if kind == "forgetful":
         return Forgetful(**facts, max_turns=4, rubric=vf.Rubric(funcs=[guessed]))
+    if kind == "group":
+        return vf.EnvGroup(envs=[load_environment("one"), load_environment("many")], env_names=["one", "many"])
+    if kind == "told":
+        tool = {"name": "add", "description": "This task's.", "parameters": {"type": "object", "properties": {}}}
+        info = json.dumps({"tool_defs": [tool]})
+        data = Dataset.from_list([{"question": "3 + 4?", "answer": "7", "info": info}])
+        return vf.ToolEnv(**{**facts, "dataset": data}, tools=[add], rubric=vf.Rubric(funcs=[right]))
     if kind == "tools":
         return vf.ToolEnv(**facts, tools=[add], max_turns=5, rubric=vf.Rubric(funcs=[right]))
     return Counter(**facts, max_turns=5, rubric=vf.Rubric(funcs=[counted]))
@@ -210,6 +218,19 @@ def test_tools_are_shown_called_and_answered_and_an_unreadable_call_is_told(gym_
     found = episode.score()
     assert found.value == 1.0 and found.components["total_tool_calls"] == 3.0
     episode.close()
+
+
+def test_tools_that_a_task_brings_as_text_are_shown(gym_of) -> None:
+    gym = gym_of("told")
+    task, episode = begun(gym)
+    assert [tool.description for tool in gym.tools(task)] == ["This task's."]
+    assert texts(episode.step(call(0, "add", a=3, b=4))) == ["7"]
+    episode.close()
+
+
+def test_a_group_of_environments_is_refused_before_anything_is_played(gym_of) -> None:
+    with pytest.raises(ValueError, match=r"is a group of environments.*give each of them as a gym of its own"):
+        gym_of("group")
 
 
 def test_a_state_that_tools_work_on_is_the_episodes_own(gym_of) -> None:

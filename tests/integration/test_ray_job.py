@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +18,8 @@ import pytest
 from tests.integration.harness import PATIENCE, ROOT, SHORT, Runs
 
 RAY = str(Path(sys.executable).with_name("ray"))
+DASHBOARD = re.compile(r"RAY_API_SERVER_ADDRESS='(http://127\.0\.0\.1:\d+)'")
+"""In what `ray start` says when it has started."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,12 +54,6 @@ class Head:
             time.sleep(1.0)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @pytest.fixture(scope="module")
 def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
     home = tmp_path_factory.mktemp("home")  # ray keeps its token under ~/.ray
@@ -65,35 +61,29 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
     caches = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")  # what vLLM knows of models already
     environment = Runs().environment() | {
         "RAY_AUTH_MODE": "token", "HOME": str(home), "XDG_CACHE_HOME": caches, "PATH": path,
+        "RAY_gcs_server_port_wait_time_s": str(int(PATIENCE)),  # half a minute unless told
     }  # fmt: skip
     subprocess.run(
         [RAY, "get-auth-token", "--generate"], env=environment, check=True, capture_output=True, timeout=PATIENCE
     )
-    dashboard = free_port()
     command = [
-        RAY, "start", "--head", "--block", f"--port={free_port()}", f"--dashboard-port={dashboard}",
-        # the agent's port is 52365 unless told: another test's Ray that has it leaves this head without one, for good
-        "--dashboard-host=127.0.0.1", f"--dashboard-agent-listen-port={free_port()}",
+        # each takes a port that is free, and tells it: one that is chosen here another program could take before
+        RAY, "start", "--head", "--block", "--port=0", "--dashboard-port=0", "--dashboard-agent-listen-port=0",
+        "--dashboard-host=127.0.0.1",
         "--num-cpus=2", f"--object-store-memory={300 << 20}", "--disable-usage-stats",
     ]  # fmt: skip
     log = (home / "head.log").open("w+")
     process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
     try:
         deadline = time.monotonic() + PATIENCE
-        while not is_listening(dashboard):
+        while (told := DASHBOARD.search((home / "head.log").read_text())) is None:
             assert process.poll() is None and time.monotonic() < deadline, (home / "head.log").read_text()
             time.sleep(0.5)
-        yield Head(address=f"http://127.0.0.1:{dashboard}", environment=environment)
+        yield Head(address=told[1], environment=environment)
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=PATIENCE)
         log.close()
-
-
-def is_listening(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(1.0)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_a_submitted_job_trains_and_leaves_its_run_folder(head: Head, tmp_path: Path) -> None:

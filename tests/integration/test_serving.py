@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
-import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import torch
 from transformers import AutoTokenizer
 
 from rl.learner import Learner
-from tests.integration.harness import ROOT, Runs, new_learner
+from tests.integration.harness import PATIENCE, ROOT, Runs, new_learner
 
 PROMPTS = ["12+34=", "7+8=", "90+9=", "1+1=", "55+44=", "31+13=", "66+7=", "20+5="]
 CLEAR_MARGIN = 1.0
@@ -52,15 +53,15 @@ def test_the_export_answers_over_the_openai_api_what_the_learner_would(tiny_fold
     expected = best_tokens(learner, AutoTokenizer.from_pretrained(tiny_folder))
     assert len(expected) >= 3, f"too few clear answers to compare: {expected}"
 
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    wanted = [re.sub(r"runs/\S+", str(export), part) for part in command()] + ["--port", str(port)]
+    # Not a port, which another program could take before the server does, and answer in its place.
+    folder = tempfile.mkdtemp(dir="/tmp")  # short: the path of a socket has 107 bytes at most
+    wanted = [re.sub(r"runs/\S+", str(export), part) for part in command()] + ["--uds", f"{folder}/http"]
     environment = {**Runs().environment(), "VLLM_CPU_KVCACHE_SPACE": "1"}
     with (tmp_path / "server.log").open("w") as log:
         server = subprocess.Popen(wanted, env=environment, stdout=log, stderr=log, start_new_session=True)
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60.0) as client:
+        transport = httpx.HTTPTransport(uds=f"{folder}/http")
+        with httpx.Client(base_url="http://127.0.0.1", transport=transport, timeout=PATIENCE) as client:
             wait_until_it_serves(client, server, tmp_path / "server.log")
             found = {
                 prompt: client.post(
@@ -71,7 +72,8 @@ def test_the_export_answers_over_the_openai_api_what_the_learner_would(tiny_fold
             }
     finally:
         os.killpg(server.pid, signal.SIGTERM)
-        server.wait(timeout=60)
+        server.wait(timeout=PATIENCE)
+        shutil.rmtree(folder)
     assert found == expected
 
 

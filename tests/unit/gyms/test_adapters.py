@@ -105,3 +105,14 @@ def test_a_verifiers_package_of_another_kind_is_told(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "verifiers", types.SimpleNamespace(__version__="0.4.0"))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"version 0\.4\.0 has no `load_environment`"):
         load_gym("r", "verifiers:gsm8k", {})
+
+
+def test_what_a_verifiers_package_lacks_to_load_environments_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lacking(name: str) -> object:
+        raise AttributeError(f"to use {name}, install more") from ModuleNotFoundError("No module named 'tenacity'")
+
+    module = types.ModuleType("verifiers")
+    module.__getattr__ = lacking  # type: ignore[method-assign]
+    monkeypatch.setitem(sys.modules, "verifiers", module)
+    with pytest.raises(ValueError, match=r"has no `load_environment`.*No module named 'tenacity'"):
+        load_gym("r", "verifiers:gsm8k", {})
