@@ -45,7 +45,7 @@ MAY_CHANGE_ON_RESUME: Mapping[str, str] = {
     "ptx.long_conversations": "may change while no conversation was left out",
     "learner.gradient_checkpointing": "layers that are computed twice give the same numbers",
     "learner.num_ranks": "ranks add the same numbers up in another order: equal up to rounding, not bit for bit",
-    "engine.num_engines": "a sample depends on its request alone, whichever engine draws it",
+    "engine.num_engines": "a sample depends on its request alone; bit for bit with cluster.cpus_per_bundle set",
     "engine.kv_cache_bytes": "a response that finds no room waits, or is computed again, and draws the same",
     "engine.max_num_seqs": "a sample does not depend on how many are drawn beside it",
     "engine.tensor_parallel": "processes round in other places: equal up to rounding, not bit for bit",
