@@ -99,7 +99,7 @@ def test_a_sweep_submits_its_runs_as_jobs_one_after_another_and_goes_on_where_so
     head: Head, tmp_path: Path
 ) -> None:
     assert head.submit("--help").returncode == 0  # from here on the head takes jobs
-    short = [item for item in SHORT if not item.startswith(("num_steps", "warmup.num_steps"))]
+    short = [item for item in SHORT if not item.startswith(("num_steps", "warmup.num_steps", "eval.num_tasks"))]
     command = [
         sys.executable, "-m", "rl.sweep", str(ROOT / "configs" / "exp" / "no_ptx.toml"), *short, "num_steps=1",
         "warmup.num_steps=0", "eval.num_tasks=4", "ptx.source={gym='arithmetic'}", "--output", str(tmp_path),
