@@ -48,7 +48,7 @@ class TakingEngine(MortalEngine):
 
     def stage_weights(self, artefact: WeightArtefact, *, copy: Any, is_reswap: bool) -> None:  # type: ignore[override]
         check_bytes(artefact)
-        super().stage_weights(artefact.manifest.version, is_reswap=is_reswap)
+        super().stage_weights(artefact.manifest.version, copy=copy, is_reswap=is_reswap)
 
 
 class LightActors(Actors):

@@ -53,7 +53,7 @@ def test_a_run_outlives_a_node_whose_place_another_takes(runs: Runs, cluster: No
     process = cluster.start("head", runs.command(tmp_path / "run", SETTINGS))
     wait_for_rows(process, runs, tmp_path / "run", 1)
     with_learner, other = sorted("ab", key=lambda name: "ray::Learner" not in cluster.actors(name))
-    assert cluster.actors(with_learner) == ["ray::Learner", "ray::EngineProcess"]
+    assert sorted(cluster.actors(with_learner)) == ["ray::EngineProcess", "ray::Learner"]
     assert cluster.actors(other) == ["ray::EngineProcess"]
     cluster.kill(other)
     cluster.add("c", num_cpus=1)
@@ -73,7 +73,7 @@ def test_a_run_outlives_the_node_that_has_all_of_it_but_the_driver(runs: Runs, c
     process = cluster.start("head", runs.command(tmp_path / "run", (*SETTINGS, "engine.num_engines=1")))
     wait_for_rows(process, runs, tmp_path / "run", 1)
     (used,) = (name for name in "ab" if cluster.actors(name))
-    assert cluster.actors(used) == ["ray::Learner", "ray::EngineProcess"]
+    assert sorted(cluster.actors(used)) == ["ray::EngineProcess", "ray::Learner"]
     cluster.kill(used)
     output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, output
