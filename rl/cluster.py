@@ -185,7 +185,9 @@ class Cluster:
             await self.learner.look()
         there = self._engines | self._spare
         lost = {i for i, engine in there.items() if engine.failure}
-        if not lost and not self.learner.is_lost:
+        if self.learner.is_lost:
+            lost |= set(self._spare)  # they hold nothing, and nobody has asked those that died with the learner's node
+        elif not lost:
             lost = set(self._engines)
         for i in lost:
             self._processes.stop(there[i])

@@ -152,6 +152,21 @@ def test_a_lost_learner_is_started_anew_and_must_be_restored_while_the_engines_l
     on_a_cluster(tmp_path, work)
 
 
+def test_engines_that_died_unasked_with_the_learner_before_they_began_are_started_anew_with_it(tmp_path: Path) -> None:
+    """A node that dies while they start costs one restart, not one for each of them."""
+
+    async def work(cluster: Cluster, here: InThisProcess) -> None:
+        for one in here.running.values():
+            one.fault = ActorLost(f"{one.name}: its node died")
+        with pytest.raises(ActorLost, match="learner: its node died"):
+            await cluster.learner.publish(0)
+        assert await cluster.start_anew()
+        await generate(cluster, 0)
+        assert here.versions() == [0] * NUM_ENGINES
+
+    on_a_cluster(tmp_path, work)
+
+
 @pytest.mark.parametrize("fault", [ActorLost("died with its node"), DeadlineExceeded("late")])
 def test_a_learner_that_died_unasked_while_engines_sampled_is_found_when_one_of_them_was_lost(
     tmp_path: Path, fault: Exception
