@@ -26,10 +26,11 @@ def machine() -> dict[str, str]:
 
 
 def _cpu_model() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return "unknown"
+    """By its name, and by its family and model too: machines in a cloud are called "AMD EPYC", fast or slow."""
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    first = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in reversed(lines))}
+    numbers = [f"{key.removeprefix('cpu ')} {first[key]}" for key in ("cpu family", "model") if key in first]
+    return " ".join([first.get("model name", "unknown"), *numbers])
 
 
 def _commit(root: Path) -> str:
