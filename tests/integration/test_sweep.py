@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 
 def sweep(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    short = [item for item in SHORT if not item.startswith(("num_steps", "warmup.num_steps"))]
+    short = [item for item in SHORT if not item.startswith(("num_steps", "warmup.num_steps", "eval.num_tasks"))]
     command = [sys.executable, "-m", "rl.verbs", "sweep", str(ROOT / "configs" / "exp" / "no_ptx.toml"), *short]
     command += ["warmup.num_steps=0", "eval.num_tasks=4", "--output", str(folder), *arguments]
     return subprocess.run(
