@@ -131,7 +131,7 @@ def test_gym_names_are_unique() -> None:
 
 def test_no_more_untrained_tasks_than_tasks() -> None:
     message = refusal(eval={"num_untrained_tasks": 301})
-    assert "num_untrained_tasks = 301 is more than num_tasks = 300; lower it" in message
+    assert "eval.num_untrained_tasks = 301 is more than eval.num_tasks = 300; lower it" in message
     assert make(eval={"num_untrained_tasks": 300}).eval.num_untrained_tasks == 300
 
 
