@@ -345,8 +345,8 @@ class EvalConfig(Section):
     def _untrained_tasks_are_some_of_all(self) -> EvalConfig:
         if self.num_untrained_tasks is not None and self.num_untrained_tasks > self.num_tasks:
             raise ValueError(
-                f"eval.num_untrained_tasks = {self.num_untrained_tasks} is more than eval.num_tasks = {self.num_tasks}; "
-                "lower it"
+                f"eval.num_untrained_tasks = {self.num_untrained_tasks} is more than eval.num_tasks = "
+                f"{self.num_tasks}; lower it"
             )
         return self
 
