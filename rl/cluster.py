@@ -8,8 +8,9 @@ the learner learns (rl/ahead.py).
 Where their processes live is in rl/actors.py, what a call to one may end in, in rl/calls.py; nothing here knows Ray.
 
 Whoever was lost is started anew, and nobody else: an engine from the initial INT4 folder and the current artefact, the
-learner from the source's weights, for `Run` to load its newest checkpoint into and to rewind. Steps are functions of
-(config, step), so repeating them changes nothing.
+learner from the source's weights, for `Run` to load its newest checkpoint into and to rewind; with it, engines that
+have not begun, which hold nothing and may have died with its node unasked. Steps are functions of (config, step), so
+repeating them changes nothing.
 
 Packed weights lie on the learner's node until engines take them. A node that dies while engines sample takes with it
 what an engine that is started anew would be handed, and nobody has asked the learner meanwhile: so after every loss it

@@ -113,8 +113,8 @@ class VerifiersEnvironment(Environment):
 
     def tools(self, task: Task) -> Sequence[Tool]:
         info = task.data.get("info")
-        info = json.loads(info) if isinstance(info, str) else info or {}  # as the package reads it
-        told = info.get("tool_defs", self._env.tool_defs)
+        info = json.loads(info) if isinstance(info, str) else info  # as the package reads it
+        told = info.get("tool_defs", self._env.tool_defs) if isinstance(info, Mapping) else self._env.tool_defs
         return tuple(
             Tool(name=tool["name"], description=tool["description"], parameters=tool["parameters"])
             for tool in told or ()
