@@ -292,6 +292,9 @@ class EngineConfig(Section):
     tensor_parallel: Positive = 1
     """Processes among which an engine's matrices are cut, by rows or by columns; they share its bundle. On GPUs each
     has one of the same node; it has not run there (docs/scale.md)."""
+    bf16_copy: bool = False
+    """On CPUs: multiply by a BF16 copy of the values of INT4 layers, made with every version; the experts of a layer
+    have none. Faster where the CPU has no AMX (docs/int4.md, On a CPU), and two bytes a weight more, in a swap four."""
     borrow_weights: bool = False
     """A swap reads the packed weights in the learner's memory, where both take turns on one GPU, and not in the host's
     (docs/gpu.md, From device to device). For one rank and engines of one GPU each; it has not run on a GPU."""

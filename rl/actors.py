@@ -42,8 +42,14 @@ from rollout.engine.device import DeviceProfile
 
 __all__ = ["ALLOCATOR", "SPIN_COUNT", "Actors", "nodes_of_running_cluster", "on_ray"]
 
-ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "1000000000000", "MALLOC_TOP_PAD_": "268435456"}
-"""glibc keeps freed memory instead of returning it: activations of every micro-batch would be faulted in again."""
+ALLOCATOR = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": "1000000000000",
+    "MALLOC_TOP_PAD_": "268435456",
+}
+"""glibc keeps freed memory instead of returning it: activations of every micro-batch would be faulted in again. It does
+so in its main heap alone, so all threads share that one: in heaps of their own, a swap faulted in 300 MB every time."""
 SPIN_COUNT = "20000"
 """How long a thread of libgomp spins at a barrier before it sleeps (GOMP_SPINCOUNT): about half a millisecond. The
 default, 300,000, collapses as soon as another process wants a core. On 2 cores of an AMD EPYC whose speed varies by a

@@ -287,12 +287,10 @@ def check_model(config: Config, model_folder: Path, device: DeviceProfile) -> in
     check_context(config, model_folder)
     whole = AutoConfig.from_pretrained(str(model_folder))
     facts = whole.get_text_config()  # where a model of several kinds of input keeps those of its language model
-    check_architecture(
-        facts,
-        context_length=config.model.context_length,
-        model_folder=model_folder,
-        on_cpu=device.name == "cpu",
-    )
+    on_cpu = device.name == "cpu"
+    check_architecture(facts, context_length=config.model.context_length, model_folder=model_folder, on_cpu=on_cpu)
+    if config.engine.bf16_copy and not on_cpu:
+        raise ValueError("engine.bf16_copy = true is for engines on CPUs, and these run on GPUs: leave it out")
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(whole)
     scheme = QuantScheme(group_size=config.quant.group_size, ignore=config.quant.ignore)
@@ -301,7 +299,7 @@ def check_model(config: Config, model_folder: Path, device: DeviceProfile) -> in
     check_cut(model, scheme, config.engine.tensor_parallel, device)
     frozen_names(model, config.learner.frozen)
     if config.learner.replay_routing:
-        check_replay(model, on_cpu=device.name == "cpu")
+        check_replay(model, on_cpu=on_cpu)
     return sum(parameter.numel() for parameter in model.parameters())
 
 

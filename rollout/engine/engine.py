@@ -39,7 +39,7 @@ from rollout.engine.teams import in_passing
 from rollout.engine.workers import Workers, threads_shared
 from rollout.types import Sample, SampleRequest
 from rollout.weights.contract import WeightArtefact
-from rollout.weights.device_copy import DeviceCopy, borrow
+from rollout.weights.device_copy import DeviceCopy, Loan, borrow
 from rollout.weights.receiver import check_bytes, expected_from_folder, tensors, validate
 
 __all__ = ["EngineBroken", "EngineSettings", "SwapTiming", "VLLMEngine", "WrongState"]
@@ -80,11 +80,8 @@ class VLLMEngine:
         self._ending = threading.Lock()  # between "is it dead? then queue" and "it is dead, fail what is queued"
         self.num_quantised_layers = 0
         self._expected = expected_from_folder(settings.model_folder) if settings.quantised else None
-        self._llm: Any = None
-        self._workers: Any = None
-        self._staging: Any = None
-        self._prompts: Any = None
-        self._routing: Any = None
+        not_yet: Any = None
+        self._llm = self._workers = self._staging = self._prompts = self._routing = not_yet
         started: Future[None] = Future()
         self._thread = threading.Thread(target=self._run, args=(started,), name="vllm-engine", daemon=True)
         self._thread.start()
@@ -166,22 +163,25 @@ class VLLMEngine:
         Raises:
             WeightsRefused: names the tensors that are missing, extra, of another shape or dtype, or corrupted.
         """
-        in_passing(lambda: self._stage(artefact, copy, is_reswap=is_reswap))
+        loan = in_passing(lambda: self._checked(artefact, copy, is_reswap=is_reswap))
+        with self._handing_over:
+            self._staged, made = None, None
+            if not self._workers.are_here:
+                self._call(lambda: self._workers.hold(artefact))
+            elif self._staging is not None:
+                make = in_passing if self._requests else self._call  # beside what decodes, or by the idle engine's team
+                made = make(lambda: self._staging.stage(tensors(artefact)))
+            self._staged = Ready(artefact, made, loan)
 
-    def _stage(self, artefact: WeightArtefact, copy: DeviceCopy | None, *, is_reswap: bool) -> None:
+    def _checked(self, artefact: WeightArtefact, copy: DeviceCopy | None, *, is_reswap: bool) -> Loan | None:
         assert self._expected is not None, "an engine that serves BF16 has no swap"
         after(self._state, Action.STAGE)
-        current = self.weight_version if self.weight_version >= 0 else None
+        old = self.weight_version if self.weight_version >= 0 else None
         takes = copy is not None and self._staging is None and self._workers.are_here
         loan = borrow(copy, artefact.manifest, kind=self._device.name) if takes else None
         flat = None if loan is None else loan.flat
-        validate(artefact, self._expected, current_version=current, is_repeat_allowed=is_reswap, flat=flat)
-        with self._handing_over:
-            self._staged = None
-            made = None if self._staging is None else self._staging.stage(tensors(artefact))
-            if not self._workers.are_here:
-                self._call(lambda: self._workers.hold(artefact))
-            self._staged = Ready(artefact, made, loan)
+        validate(artefact, self._expected, current_version=old, is_repeat_allowed=is_reswap, flat=flat)
+        return loan
 
     def commit_weights(self, version: int) -> SwapTiming:
         """Swap the staged artefact in; the prefix cache is emptied. All or nothing.
@@ -316,7 +316,7 @@ class VLLMEngine:
     def _prepare(self) -> None:
         """Make ready what is ours: staging, counts, routing."""
         workers = self._workers
-        self.num_quantised_layers = workers.ask("k2rl_prepare")[0]
+        self.num_quantised_layers = workers.ask("k2rl_prepare", self.settings.bf16_copy)[0]
         if self.settings.stages and self._expected is not None and workers.are_here:
             folder = Path(self.settings.model_folder)
             self._staging = workers.ask("k2rl_staging", folder, self._expected)[0]

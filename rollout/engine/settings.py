@@ -33,6 +33,8 @@ class EngineSettings:
     """False serves a BF16 folder (comparisons); its weights are never swapped."""
     stages: bool = True
     """Whether swaps copy weights that were made in the engine's layout beforehand, where that is proven exact."""
+    bf16_copy: bool = False
+    """On CPUs: whether INT4 layers are multiplied by with a BF16 copy of their values."""
     tensor_parallel: int = 1
     """Processes that share the matrices among them, on GPUs each with one of its own."""
     returns_routing: bool = False

@@ -4,8 +4,9 @@ vLLM's layerwise reload (rollout/engine/swap.py) takes any model and any kernel,
 wires up every layer while nobody can decode. Where the layout is known, all of that can be done before: `stage` turns
 a checkpoint's tensors into (live tensor, new bytes) pairs, and `Staged.commit` copies. Live tensors keep their
 addresses. What travels as it is (embeddings, norms) is copied straight from the artefact; codes and scales are made in
-buffers of their own, one packed copy of the model that stays; a BF16 layer's packed copy (rollout/engine/cpu_linear.py)
-is made anew and exchanged whole. Layers that share a weight share that copy.
+buffers of their own, one packed copy of the model that stays; the packed copy of a BF16 layer
+(rollout/engine/cpu_linear.py), or of an INT4 layer's values (rollout/engine/cpu_copy.py), is made anew and exchanged
+whole. Layers that share a weight share that copy.
 
 Which tensor goes where is read off the model once: a layer that vLLM fuses holds the rows of its parts one behind the
 other. That rule and the layout are believed only where they give, for the very folder that vLLM has just loaded, every
@@ -26,8 +27,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 from vllm.model_executor.layers.vocab_parallel_embedding import VocabParallelEmbedding
 
+from rollout.engine.cpu_copy import int4_values
 from rollout.engine.cpu_layout import kernel_layout
-from rollout.engine.cpu_linear import CPU_LINEAR_ROWS, packed_linear
+from rollout.engine.cpu_linear import input_width, packed_linear, random_rows
 from rollout.weights.receiver import ExpectedTensors
 
 __all__ = ["Staged", "Staging", "Unstageable", "checked_staging"]
@@ -49,7 +51,7 @@ class Staged:
     copies: list[tuple[Tensor, Tensor]]
     """(live tensor or some of its rows, its new values)."""
     linears: list[tuple[Any, Callable[..., Tensor]]]
-    """(BF16 layer, the function that multiplies by its new weight)."""
+    """(layer, the function that multiplies by its new weight): of BF16 layers, and of INT4 layers with a BF16 copy."""
 
     @torch.no_grad()
     def commit(self) -> None:
@@ -61,13 +63,12 @@ class Staged:
 
     @torch.no_grad()
     def num_differences(self) -> int:
-        """Tensors, and products with BF16 weights, that are not bit for bit what the engine has now."""
+        """Tensors, and products with packed copies, that are not bit for bit what the engine has now."""
         differing = sum(not torch.equal(_bytes(live), _bytes(new.to(live.dtype))) for live, new in self.copies)
-        generator = torch.Generator().manual_seed(0)
         for layer, linear in self.linears:
-            width = layer.embedding_dim if isinstance(layer, VocabParallelEmbedding) else layer.input_size_per_partition
-            x = torch.randn(CPU_LINEAR_ROWS, width, generator=generator).to(torch.bfloat16)
-            differing += not torch.equal(layer.cpu_linear(x, layer.weight, None), linear(x, layer.weight, None))
+            weight = getattr(layer, "weight", None)
+            x = random_rows(input_width(layer), weight)
+            differing += not torch.equal(layer.cpu_linear(x, weight, None), linear(x, weight, None))
         return differing
 
 
@@ -100,6 +101,7 @@ class Staging:
         self._scales: list[_Place] = []
         self._plain: list[_Place] = []
         self._linears: dict[tuple[str, ...], tuple[_Place, list[Any]]] = {}
+        self._copied: list[tuple[Any, tuple[str, ...]]] = []
         self._constant: set[str] = set()
         fused = getattr(model, "packed_modules_mapping", {})
         seen: dict[int, _Place] = {}
@@ -110,6 +112,8 @@ class Staging:
                 place = seen[id(live)]
                 if attribute == "weight" and hasattr(module, "cpu_linear"):
                     self._linears.setdefault(place.sources, (place, []))[1].append(module)
+                if attribute == "weight_packed" and hasattr(module, "cpu_linear"):
+                    self._copied.append((module, _parts(name, fused)))
         used = {source for place in seen.values() for source in place.sources}
         if unused := sorted(expected.keys() - used):
             raise Unstageable(f"{unused[0]} (and {len(unused) - 1} more) fills no tensor of the engine under its name")
@@ -180,6 +184,9 @@ class Staging:
         for place, layers in self._linears.values():
             linear = packed_linear(_whole(place, new))
             linears += [(layer, linear) for layer in layers]
+        for layer, parts in self._copied:
+            values = int4_values([(new[f"{part}.weight_packed"], new[f"{part}.weight_scale"]) for part in parts])
+            linears.append((layer, packed_linear(values)))
         return Staged(copies=copies, linears=linears)
 
 

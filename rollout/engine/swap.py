@@ -36,7 +36,8 @@ from vllm.model_executor.model_loader.reload import layerwise
 from rollout.engine import cpu_experts, cpu_layout
 from rollout.engine.addresses import Homes
 from rollout.engine.compat import adapt_marlin, is_deferred_attention, request_amx, skip_ranks
-from rollout.engine.cpu_linear import is_tied_head, refresh_cpu_linears
+from rollout.engine.cpu_copy import copy_int4_layers, refresh_copies
+from rollout.engine.cpu_linear import input_width, is_tied_head, refresh_cpu_linears
 from rollout.engine.cpu_rotary import use_exact_rotary
 from rollout.engine.kept import Kept, clear_kv_cache
 from rollout.engine.routing import RoutingTable
@@ -148,11 +149,15 @@ class SwapExtension:
                 restore(model)
                 raise
             refresh_cpu_linears(model)
+            refresh_copies(model)
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
-    def k2rl_prepare(self: Any) -> int:
+    def k2rl_prepare(self: Any, bf16_copy: bool) -> int:
         """Once after loading: make BF16 layers batch-invariant and return the number of INT4 layers.
+
+        Args:
+            bf16_copy: whether INT4 layers are multiplied by with a copy of their values (rollout/engine/cpu_copy.py).
 
         Raises:
             RuntimeError: an INT4 layer would quantise its activations.
@@ -166,6 +171,8 @@ class SwapExtension:
             cpu_layout.install(linears[0][1].scheme.kernel)
         if wrong := [name for name, module in linears if getattr(module, "use_w4a8", False)]:
             raise RuntimeError(f"{len(wrong)} layers compute with int8 activations, e.g. {wrong[0]}; W4A16 is required")
+        if bf16_copy:
+            copy_int4_layers(model)
         return len(linears)
 
     def k2rl_staging(self: Any, folder: Path, expected: ExpectedTensors) -> Staging | None:
@@ -235,11 +242,7 @@ def effective_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
         inside_linear.update(
             f"{name}.{p}" for p, _ in module.named_parameters() if p.startswith("weight") or p == "bias"
         )
-        if is_head:
-            width: Any = module.embedding_dim
-        else:  # replicated layers, such as a router, have no partition
-            width = getattr(module, "input_size_per_partition", None) or module.input_size
-        identity = torch.eye(width, dtype=_input_dtype(module), device=next(module.parameters()).device)
+        identity = torch.eye(input_width(module), dtype=_input_dtype(module), device=next(module.parameters()).device)
         assert module.quant_method is not None
         weights[f"{name}.weight"] = module.quant_method.apply(module, identity, bias=None).t().contiguous()
         if getattr(module, "bias", None) is not None:

@@ -113,12 +113,13 @@ def quantize(weight: torch.Tensor, group_size: int) -> Quantized:
 
 
 @torch.no_grad()
-def dequantize(codes: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+def dequantize(codes: torch.Tensor, scale: torch.Tensor, *, out: torch.Tensor | None = None) -> torch.Tensor:
     """bfloat16 [O, I]: code * scale, rounded once, as the engine's kernels compute it.
 
     Args:
         codes: int8 [O, I].
         scale: bfloat16 [O, S]; the group size is I / S.
+        out: bfloat16 [O, I], contiguous, to write into instead of a new tensor.
 
     Raises:
         ValueError: the shapes do not belong together or `scale` is not bfloat16.
@@ -130,8 +131,9 @@ def dequantize(codes: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
         )
     if scale.dtype != torch.bfloat16:
         raise ValueError(f"scale is {scale.dtype}; want torch.bfloat16, the precision in which it is stored")
-    codes_OSG = codes.to(torch.bfloat16).view(*scale.shape, -1)
-    return codes_OSG.mul_(scale[:, :, None]).view(codes.shape)
+    values = codes.to(torch.bfloat16) if out is None else out.copy_(codes)
+    values.view(*scale.shape, -1).mul_(scale[:, :, None])
+    return values
 
 
 @torch.no_grad()

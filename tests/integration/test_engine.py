@@ -46,16 +46,21 @@ def versions(learner: Learner) -> dict[int, tuple[WeightArtefact, dict[str, torc
     return found
 
 
-@pytest.fixture(scope="module", params=[True, False], ids=["copied", "reloaded"])
+@pytest.fixture(
+    scope="module",
+    params=[{"stages": True}, {"stages": False}, {"bf16_copy": True}],
+    ids=["copied", "reloaded", "multiplied in bf16"],
+)
 def engine(
     request: pytest.FixtureRequest, learner: Learner, versions, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[VLLMEngine]:
-    """Its swaps copy weights that were made beside it, or go through vLLM's reload: both ways obey the same laws."""
+    """Its swaps copy weights that were made beside it, or go through vLLM's reload, or INT4 layers have a BF16 copy:
+    all obey the same laws."""
     folder = tmp_path_factory.mktemp("int4") / "model"
     learner.export(folder)
     settings = EngineSettings(
         model_folder=folder, context_length=128, max_num_seqs=16, kv_cache_bytes=1 << 26, block_size=32,
-        stop_token_ids=(0,), stages=request.param,
+        stop_token_ids=(0,), **request.param,
     )  # fmt: skip
     engine = VLLMEngine(settings)
     yield engine
@@ -339,7 +344,9 @@ def test_staging_while_others_decode_changes_no_bit_of_their_samples(engine: VLL
     assert found == alone
 
 
-def test_weights_are_staged_on_a_thread_that_ends(engine: VLLMEngine, versions, monkeypatch) -> None:
+def test_weights_are_staged_by_an_idle_engines_thread_or_beside_a_busy_one_by_a_thread_that_ends(
+    engine: VLLMEngine, versions, monkeypatch
+) -> None:
     """One that stays would keep OpenMP threads, beside which the engine's no longer spin (rollout/engine/teams.py)."""
     threads = []
     for name in ("validate", "tensors"):
@@ -347,6 +354,12 @@ def test_weights_are_staged_on_a_thread_that_ends(engine: VLLMEngine, versions, 
         noting = lambda *args, real=real, **kwargs: threads.append(threading.current_thread()) or real(*args, **kwargs)  # noqa: E731
         monkeypatch.setattr(rollout.engine.engine, name, noting)
     engine.stage_weights(versions[0][0], is_reswap=True)
+    assert not threads[0].is_alive()
+    assert threads[1:] == ([] if engine._staging is None else [engine._thread])
+    del threads[:]
+    engine.submit([replace(request(0), budget=100)])
+    engine.stage_weights(versions[0][0], is_reswap=True)
+    engine.abort()
     assert len(threads) == (1 if engine._staging is None else 2)
     assert not any(thread.is_alive() for thread in threads)
 

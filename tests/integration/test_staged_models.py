@@ -47,13 +47,23 @@ def applied(engine: VLLMEngine) -> dict[str, torch.Tensor]:
     return engine.on_worker("k2rl_effective_weights")
 
 
+def num_copies(worker) -> int:
+    """INT4 layers that are multiplied by with a BF16 copy."""
+    layers = worker.model_runner.get_model().modules()
+    return sum(hasattr(layer, "weight_packed") and hasattr(layer, "cpu_linear") for layer in layers)
+
+
 @pytest.mark.parametrize(
-    ("kind", "tied", "ignored"),
-    [("qwen2", False, ("re:.*self_attn.*",)), ("qwen3", True, ())],
-    ids=["biases_and_bf16_attention_and_a_head_of_its_own", "norms_of_queries_and_keys"],
+    ("kind", "tied", "ignored", "bf16_copy"),
+    [
+        ("qwen2", False, ("re:.*self_attn.*",), False),
+        ("qwen3", True, (), False),
+        ("qwen2", True, ("re:.*down_proj.*",), True),
+    ],
+    ids=["biases_and_bf16_attention_and_a_head_of_its_own", "norms_of_queries_and_keys", "copies_of_biased_layers"],
 )
 def test_a_copied_swap_equals_a_reloaded_one(
-    tiny_folder: Path, tmp_path: Path, kind: str, tied: bool, ignored: tuple[str, ...]
+    tiny_folder: Path, tmp_path: Path, kind: str, tied: bool, ignored: tuple[str, ...], bf16_copy: bool
 ) -> None:
     build(tmp_path / "model", tiny_folder, kind, tied=tied)
     learner = new_learner(tmp_path / "model", scheme=QuantScheme(ignore=(*DEFAULT_IGNORE, *ignored)))
@@ -61,9 +71,10 @@ def test_a_copied_swap_equals_a_reloaded_one(
     engine = VLLMEngine(
         EngineSettings(
             model_folder=tmp_path / "int4", context_length=64, max_num_seqs=4, kv_cache_bytes=1 << 25,
-            block_size=32, stop_token_ids=(0,),
+            block_size=32, stop_token_ids=(0,), bf16_copy=bf16_copy,
         )
     )  # fmt: skip
+    assert engine.on_worker(num_copies) == (6 if bf16_copy else 0)  # of two layers: qkv, o and gate_up
     artefacts = [moved(learner, version) for version in (1, 2)]
     found = []
     for is_copy in (True, False):
