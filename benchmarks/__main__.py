@@ -78,6 +78,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         "a step of configs/smollm2_cpu.toml that learns from all groups",
         quick=("configs/tiny_cpu.toml", "--steps", "2", "warmup.num_steps=0", "rollout.prompts_per_step=8"),
     ),
+    "step_int4_kernel": _step("a step whose INT4 layers go through vLLM's kernel for CPUs", "engine.bf16_copy=false"),
     "step_bf16": _step("a step with all layers but the first in BF16", BUT_THE_FIRST_IN_BF16),
     "step_ahead": _step(
         "a step drawn ahead, half of the cores each", "cluster.separate=true", "rollout.steps_ahead=1",
@@ -112,6 +113,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         figures=(
             Figure(path="swap.copied_stall_over_copy", meaning="engine stall of a swap over a plain copy", high=2.0),
             Figure(path="handover.handover_seconds", meaning="update done to first decoded token, seconds", high=0.25),
+            Figure(path="handover.with_copy_handover_seconds", meaning="the same with engine.bf16_copy"),
             Figure(path="quantise.copy_bf16_over_quantise_and_pack", low=0.25,
                    meaning="quantise and pack, as a share of the speed of copying the BF16 weights"),
             Figure(path="qat.int4_over_bf16", meaning="an update through the grid over one without it", high=1.05),

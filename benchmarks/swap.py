@@ -4,7 +4,7 @@
     qat        an optimiser update of 4 micro-batches through the INT4 grid, against one without it
     swap       stall of one engine in this process: weights made beside it and copied, and vLLM's layerwise reload,
                against a plain copy of the engine's live tensors; what staging takes beside it
-    handover   a run's own actors: update done -> published -> swapped -> first token
+    handover   a run's own actors: update done -> published -> swapped -> first token; without and with engine.bf16_copy
 
 Each part runs in a process of its own, with the threads and the allocator of a run's actors. Figures are medians of the
 rounds; those of one part were taken in turns, so that what disturbs one disturbs all. Noise is read off `copy_seconds`:
@@ -184,16 +184,21 @@ def _move(learner: Learner) -> None:
 
 def handover(model_folder: Path, rounds: int) -> dict[str, float]:
     """Updates, and what follows each until a token is decoded, on the actors of a run."""
-    with tempfile.TemporaryDirectory() as scratch:
-        return asyncio.run(_handover(model_folder, Path(scratch), rounds))
+    found = {}
+    for bf16_copy, prefix in ((False, ""), (True, "with_copy_")):
+        with tempfile.TemporaryDirectory() as scratch:
+            of_one = asyncio.run(_handover(model_folder, Path(scratch), rounds, bf16_copy=bf16_copy))
+        found |= {f"{prefix}{name}": value for name, value in of_one.items()}
+    return found
 
 
-async def _handover(model_folder: Path, scratch: Path, rounds: int) -> dict[str, float]:
+async def _handover(model_folder: Path, scratch: Path, rounds: int, *, bf16_copy: bool) -> dict[str, float]:
     from configs.load import load_config
     from rl.cluster import Cluster
     from rollout.chat import ChatFormat
 
-    config = load_config([Path("configs/smollm2_cpu.toml")], [f"model.path={model_folder.absolute()}"])
+    settings = [f"model.path={model_folder.absolute()}", f"engine.bf16_copy={str(bf16_copy).lower()}"]
+    config = load_config([Path("configs/smollm2_cpu.toml")], settings)
     chat = ChatFormat(model_folder, use_template=True)
     batch = [PtxSample(prefix=PROMPT, token_ids=tuple(range(200, 216)), loss_mask=(True,) * 16)] * 4
     found: dict[str, list[float]] = {name: [] for name in ("publish", "swap", "stall", "first_token", "handover")}
