@@ -31,11 +31,12 @@ _COMPARED = re.compile(r"\bthan[ $*]{0,5}$", re.I)
 _NO = re.compile(r"\b(?:no|not|never|cannot)\b|n't\b", re.I)
 """Before "less than" it makes a bound: "no less than \boxed{18}"."""
 _EXPONENT = (
-    r"(?:-?[0-9]+|[A-Za-z](?![A-Za-z])"
-    r"|\{(?=[ ]?(?:[-+(0-9]|\\[dt]?frac|[A-Za-z][^A-Za-z]))(?:[^{}]|\{[^{}]{0,40}\}){1,40}\})"
+    r"(?:-?[0-9]+|[A-Za-np-z](?![A-Za-z])"
+    r"|\{(?=[ ]?(?:[-+(0-9]|\\[dt]?frac|[A-Za-np-z][^A-Za-z]))(?:[^{}]|\{[^{}]{0,40}\}){1,40}\})"
 )
+"""Not `^{th}`, and not `^o`, which is meant for degrees."""
 _BEHIND = re.compile(
-    r"(?:\$|\\\))?(?P<decimals>\.[0-9]+|(?:,[0-9]{3})+(?![0-9])|[\u00bc-\u00be])"
+    r"(?:\$|\\\))?(?P<decimals>\.[0-9]+|(?:,[0-9]{3})+(?![0-9])|[\u00bc-\u00be\u2150-\u215e])"
     r"|(?P<digits>[0-9]+|(?:[ ]|\\[ ,])?\\[dt]?frac(?:[ ]?[0-9]{2}|(?:\{[0-9]{1,9}\}){2}))"
     rf"|(?P<operation>/[0-9]+|(?:\^|\*\*(?=[0-9])){_EXPONENT}|[\u00b2\u00b3\u2074-\u2079]+|!(?=[ ]?(?:\$|\\[)\]])))"
 )

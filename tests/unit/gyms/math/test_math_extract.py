@@ -366,10 +366,8 @@ def test_a_fence_around_an_answer_is_its_dress_however_it_is_indented(indent: st
         *(("(x+1)^2", text) for text in (r"\boxed{x+1}^2", r"f(x) = $\boxed{x+1}^{2}$")),
         *(("18", text) for text in (r"\boxed{18}. 5 remain", r"\boxed{18}, 5 more", r"\boxed{18}!", r"$\boxed{18}.$")),
         *(("18", text) for text in (r"\boxed{18} m^2", r"\boxed{18}\text{ cm}^2", r"\boxed{18 \text{ cm}}^2")),
-        *(
-            ("18", text)
-            for text in (r"\boxed{18}/day", r"\boxed{18}^{th}", r"\boxed{18}^{\text{th}}", r"\boxed{18}$^2$")
-        ),
+        *(("18", text) for text in (r"\boxed{18}/day", r"\boxed{18}^{th}", r"\boxed{18}^{\text{th}}", r"\boxed{18}^o")),
+        ("18", r"\boxed{18}$^2$"),
         *(("18", text) for text in (r"x \le \boxed{18}", r"at most \boxed{18}", r"It can be no less than \boxed{18}.")),
         *(("18", text) for text in (r"17.5 is less than \boxed{19}. So \boxed{18}.", "#### 18\nIt is not #### 17")),
     ],
