@@ -32,7 +32,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from gyms.api import Gym, GymSettings, Score, Services, Split, Status, Task, message
 from gyms.lazy import LazyTasks
-from gyms.math.beside import continued, is_denied
+from gyms.math.beside import continued, is_compared, is_denied
 from gyms.math.units import scaled
 from gyms.permutation import permute
 from gyms.response import after_thoughts
@@ -314,8 +314,9 @@ def _claims(text: str, operands: Sequence[int]) -> list[re.Match[str]]:
 
 def _is_changed(claim: re.Match[str]) -> bool:
     """Whether what stands beside an integer denies it, or makes another number of it: "not 42", 42^2, "42 thousand"."""
-    text, end = claim.string, claim.end()
-    return is_denied(text, claim.start()) or continued("0", text, end)[1] > end or scaled(text, end)
+    text, start, end = claim.string, claim.start(), claim.end()
+    is_other = is_denied(text, start) or is_compared(text, start)
+    return is_other or continued("0", text, end)[1] > end or scaled(text, end)
 
 
 def _to_int(text: str) -> int:

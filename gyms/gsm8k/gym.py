@@ -37,7 +37,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from gyms.api import Score, Services, Split, Status, Task, message
 from gyms.columns import Reads, RowSettings
-from gyms.math.beside import continued, is_denied, signed
+from gyms.math.beside import continued, is_compared, is_denied, signed
 from gyms.math.exact import NotScalar, TooBig, exact
 from gyms.math.extract import boxed
 from gyms.math.guesses import guess_behind, restates
@@ -254,12 +254,12 @@ def _is_number(node: Node) -> bool:
 def _marks(said: str) -> tuple[list[tuple[int, int, str]], tuple[int, str] | None]:
     """Start, end and text of the marked answers, in order; and where a box is never closed, or that all are denied."""
     hashes = [(match.start(), match.end(), match[1].strip()) for match in _HASHES.finditer(said)][-MAX_MARKS:]
-    lines = [line for line in hashes if not is_denied(said, line[0])]
     boxes, problem = boxed(said)
-    if hashes and not lines:
+    free = [box[:3] for box in boxes if not any(start < box.start < end for start, end, _ in hashes)]
+    marks = [mark for mark in (*hashes, *free) if not (is_denied(said, mark[0]) or is_compared(said, mark[0]))]
+    if (hashes or free) and not marks:
         problem = problem or (-1, "the marked answer is denied")
-    free = [box[:3] for box in boxes if not any(start < box.start < end for start, end, _ in lines)]
-    return sorted([*lines, *free])[-MAX_MARKS:], problem
+    return sorted(marks)[-MAX_MARKS:], problem
 
 
 def _score_response(response: str, gold: Fraction, *, asks_percent: bool) -> Score:
@@ -292,7 +292,7 @@ def _score_response(response: str, gold: Fraction, *, asks_percent: bool) -> Sco
     is_hedged = is_guess or (is_column and parse_number(said) is None)
     if is_hedged or _GUESSES.search(said, max(0, last.start() - MAX_GUESS_CHARS), last.start()):
         return _verdict(last.group(), None, gold, frozenset({"unmarked", "hedge"}))
-    if is_denied(said, last.start()):
+    if is_denied(said, last.start()) or is_compared(said, last.start()):
         return _verdict(last.group(), None, gold, frozenset({"unmarked"}))
     text, end = continued(signed(last.group(), said, last.start()), said, last.end())
     is_scaled = scaled(said, end) or _SCALE.match(said, end) is not None

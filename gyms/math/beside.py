@@ -1,8 +1,9 @@
 r"""What touches a value and changes it: a sign or a denial before it, what goes on behind it.
 
-`-\boxed{18}`, "minus 18", "not 18" and "less than 18" are not 18, nor are `\boxed{18}.5`, `\boxed{18}^2`,
-`\boxed{18}/5` and 18½. Read is what stands directly beside the value: a unit between them ends it (`\boxed{18} m^2`),
-and a full stop, a remark or an exclamation mark outside of a formula is none of it.
+`-\boxed{18}`, "minus 18" and "not 18" are not 18, nor are `\boxed{18}.5`, `\boxed{18}^2`, `\boxed{18}/5` and 18½.
+Read is what stands directly beside the value: a unit between them ends it (`\boxed{18} m^2`), and a full stop, a
+remark or an exclamation mark outside of a formula is none of it. "Less than 18" is not 18 where a number is asked for
+(gsm8k, arithmetic); in mathematics it may be the bound that is asked for.
 
 Left out: what contains the value (`\frac{1}{\boxed{18}}`, `20 - \boxed{18}`), factors (`\boxed{18}\pi`, which may
 answer "for which k"), bounds ("at most \boxed{18}", which is a maximum), and denials in other words ("hardly 18").
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["continued", "is_denied", "signed"]
+__all__ = ["continued", "is_compared", "is_denied", "signed"]
 
 MAX_BEFORE = 30
 """How far before a value its sign and its denial are looked for."""
@@ -45,9 +46,12 @@ _BEHIND = re.compile(
 
 def is_denied(text: str, start: int) -> bool:
     """Whether what stands before a value says that this is not it."""
+    return _DENIED.search(text[max(0, start - MAX_BEFORE) : start]) is not None
+
+
+def is_compared(text: str, start: int) -> bool:
+    """Whether a value is said to be another than this: "less than 18". In mathematics it may be the bound asked for."""
     before = text[max(0, start - MAX_BEFORE) : start]
-    if _DENIED.search(before) is not None:
-        return True
     compared = _COMPARED.search(before)
     return compared is not None and _NO.search(before, 0, compared.start()) is None
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 
-from gyms.math.beside import is_denied
 from gyms.math.normal import normalise
 from gyms.math.remarks import spelled
 from gyms.math.units import scaled
@@ -102,8 +101,7 @@ def _sentence_candidates(sentence: str) -> list[str]:
         found.append(sentence[leads[-1].end() :].strip(" .,*"))
     if numbers:
         last_number = numbers[-1]
-        is_hedged = _HEDGE.search(sentence[: last_number.start()]) or is_denied(sentence, last_number.start())
-        if not is_hedged and not scaled(sentence, last_number.end()):
+        if not _HEDGE.search(sentence[: last_number.start()]) and not scaled(sentence, last_number.end()):
             found.append(last_number.group().strip(" .,"))
     elif not leads and len(sentence.split()) > 3:
         return []
