@@ -26,9 +26,9 @@ _BEFORE = re.compile(
 """A sign that begins the expression: in `20 -\boxed{2}` it does not, and behind the mark of a list stands a space."""
 _DENIED = re.compile(
     r"(?:(?:\b(?<!or )(?:not|cannot|never)|n't)(?:[ ](?:be|equal(?:[ ]to)?))?|\\neq?|\\not[ ]?=|!=|\u2260|不是?)"
-    r"[ $*]{0,5}$"
+    r"[ $*]{0,5}\Z"  # not `$`, which stands before a line's end too: "more of them than not" and a new line
 )
-_COMPARED = re.compile(r"\bthan[ $*]{0,5}$", re.I)
+_COMPARED = re.compile(r"\bthan[ $*]{0,5}\Z", re.I)
 _NO = re.compile(r"\b(?:no|not|never|cannot)\b|n't\b", re.I)
 """Before "less than" it makes a bound: "no less than \boxed{18}"."""
 _EXPONENT = (

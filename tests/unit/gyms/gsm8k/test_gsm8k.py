@@ -422,7 +422,7 @@ def test_a_number_with_a_sign_a_scale_or_a_denial_beside_it_is_not_that_number(r
         *(("18", text) for text in (r"\boxed{18} m^2", r"\boxed{18}\text{ cm}^2", r"\boxed{18 \text{ cm}}^2")),
         *(("18", text) for text in (r"\boxed{18}/day", r"\boxed{18}^{th}", r"$\boxed{18}^\circ$", r"\boxed{18}$^2$")),
         *(("18", text) for text in (r"no more than \boxed{18}", r"More than \boxed{17}: \boxed{18}")),
-        ("18", "Why not?\n#### 18"),
+        *(("18", text) for text in ("Why not?\n#### 18", "More are up than not\n#### 18", "up than not\n\\boxed{18}")),
         *(("18.5", text) for text in (r"\boxed{18}.5", r"\(\boxed{18}\).5", r"\boxed{18}\frac12", "\\boxed{18}\u00bd")),
         *(("18000", text) for text in (r"$\boxed{18}$,000", r"\boxed{18},000 dollars")),
     ],

@@ -360,7 +360,7 @@ def test_a_fence_around_an_answer_is_its_dress_however_it_is_indented(indent: st
         *(("18", text) for text in (r"\boxed{18} three-element sets", r"\boxed{18}\times 1", r"\boxed{18}千克")),
         *(("18", text) for text in (r"It is \boxed{18}, not \boxed{17}.", r"Not 17 but \boxed{18}")),
         *(("18", text) for text in (r"$x \ne \boxed{17}$, so $x = \boxed{18}$", "#### 18\nIt is not \\boxed{17}.")),
-        ("18", "whether it is odd or not\n\\boxed{18}"),
+        *(("18", text) for text in ("whether it is odd or not\n\\boxed{18}", "There are more than not\n\\boxed{18}")),
         *(("18.5", text) for text in (r"\boxed{18}.5", r"The answer is $\boxed{18}$.5.", r"\boxed{18}\frac{1}{2}")),
         *(("18500000", text) for text in (r"\boxed{18}.5 million", r"\boxed{18},500,000")),
         *(("(x+1)^2", text) for text in (r"\boxed{x+1}^2", r"f(x) = $\boxed{x+1}^{2}$")),
