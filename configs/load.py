@@ -32,6 +32,7 @@ __all__ = [
     "check_same_run",
     "diff",
     "from_json",
+    "kept_on_resume",
     "load_config",
     "setting_names",
     "to_json",
@@ -194,6 +195,13 @@ def check_same_run(old: Config, new: Config) -> None:
     if changed := [key for key in diff(old, new) if not any(fnmatchcase(key, may) for may in MAY_CHANGE_ON_RESUME)]:
         lines = (f"{key}: the run has {before.get(key, 'none')}, now it is {after.get(key, 'none')}" for key in changed)
         raise ConfigError("a resumed run keeps its settings; set these back, or start a new run:", *lines)
+
+
+def kept_on_resume(told: str) -> list[str]:
+    """The settings that a message names and that a resumed run keeps: whoever follows its advice should know."""
+    named = dict.fromkeys(re.findall(r"\b[a-z_]+(?:\.\w+)+", told))
+    known = [key for key in named if re.sub(r"^gyms\.[^.]+\.", "gyms.*.", key) in _settings()]
+    return [key for key in known if not any(fnmatchcase(key, may) for may in MAY_CHANGE_ON_RESUME)]
 
 
 def _values(section: Section, prefix: str = "") -> dict[str, str]:

@@ -2,8 +2,9 @@
 
 Accuracy is the mean score value; faults of the model and truncated responses count 0, and samples that failed through
 our own fault are left out. Scores come through the same gym and scorer as rewards. With k samples a task, `sampled` is
-avg@k and `best` is pass@k; a task is one observation of each, since its k samples are no independent tasks. `heavy` is
-what one more attempt gets that sees answers of the k (rl/heavy.py).
+avg@k and `best` is pass@k; a task is one observation of each, since its k samples are no independent tasks. pass@k is
+of tasks whose k samples all count: the best of fewer would be less than the best of k, and no estimate of it from fewer
+is without bias. `heavy` is what one more attempt gets that sees answers of the k (rl/heavy.py).
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ class GymResult:
     sampled: Accuracy
     """avg@k: the mean over tasks of the mean of their k samples."""
     best: Accuracy | None
-    """pass@k: the mean over tasks of the best of their k samples; None where k is 1, as it then is `sampled`."""
+    """pass@k: the mean over tasks of the best of their k samples, where all k count; None where k is 1, as it then is
+    `sampled`."""
     heavy: Accuracy | None
     """Of one attempt a task that saw the answers of several; None where there was none."""
     length_mean: float
@@ -103,12 +105,13 @@ def gym_results(greedy: Sequence[Group], sampled: Sequence[Group], heavy: Sequen
         cold = [g.samples[0] for g in greedy if g.draw.gym == name]
         ids = [g.draw.task.id for g in greedy if g.draw.gym == name]
         hot = [g.samples for g in sampled if g.draw.gym == name]
+        whole = [samples for samples in hot if not any(s.score.status.is_masked for s in samples)]
         last = [g.samples for g in heavy if g.draw.gym == name]
         everything = [*cold, *(s for samples in (*hot, *last) for s in samples)]
         results[name] = GymResult(
             greedy=accuracy([(s,) for s in cold]),
             sampled=accuracy(hot),
-            best=accuracy(hot, of=max) if max(map(len, hot)) > 1 else None,
+            best=accuracy(whole, of=max) if max(map(len, hot)) > 1 else None,
             heavy=accuracy(last) if last else None,
             length_mean=sum(s.sample.num_sampled for s in cold) / len(cold),
             truncated_frac=sum(s.sample.is_truncated for s in cold) / len(cold),

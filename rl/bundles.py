@@ -93,7 +93,8 @@ def bundle_of(config: Config, nodes: Sequence[Node], *, whose: str = "the Ray cl
         what = {"engine.num_engines": "engines", "learner.num_ranks": "ranks of the learner"}.get(key, "processes")
         lower = f"set {key} to {num_gpus} or less"
         if config.cluster.separate:
-            lower = "lower one of the two, or set cluster.separate = false and rollout.steps_ahead = 0"
+            ahead = " and rollout.steps_ahead = 0" if config.rollout.steps_ahead else ""
+            lower = f"lower one of the two, or set cluster.separate = false{ahead}"
         raise ValueError(
             f"{whose} has {num_gpus} GPU(s), and {key} = {num} {what} need one each; "
             f"{lower}, or join a cluster with {num} (cluster.address)"

@@ -17,12 +17,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from configs.load import ConfigError, load_config, to_json
+from configs.load import ConfigError, kept_on_resume, load_config, to_json
 from gyms.cli.show import clean
 from gyms.extras import EXTRAS, check_installed
 
 if TYPE_CHECKING:
     from rl.console import Mode
+    from rl.run_folder import RunFolder
 
 __all__ = ["last_words", "main", "quiet"]
 
@@ -58,17 +59,19 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m rl.tr
         print(to_json(config), end="")
         return 0
     quiet()
+    folder: RunFolder | None = None
     with contextlib.ExitStack() as to_the_end:
         try:
             check_installed(EXTRAS, user="a run", extra="cpu")  # a run's gyms and judges may need any of them
             from rl.preflight import check, resolve_run_folder
             from rl.run_lock import only_run_in
 
+            folder = resolve_run_folder(config)
             if not options.dry_run:
-                to_the_end.enter_context(only_run_in(resolve_run_folder(config).path))
+                to_the_end.enter_context(only_run_in(folder.path))
             checked = check(config, say=lambda text: print(text, file=sys.stderr))
         except ValueError as error:
-            return _refuse(error)
+            return _refuse(error, folder)
         if options.dry_run:
             _show_dry_run(checked)
             return 0
@@ -111,7 +114,8 @@ def _train(checked, *, mode: Mode) -> int:
         return _refuse(error)
     except Exception as error:  # the process ends here: the trace goes to a file, the reason to the last line
         kept = _keep_trace(checked.folder.path / "error.log")
-        print(f"{kept}\nrun failed: {type(error).__name__}: {last_words(error)}", file=sys.stderr)
+        told = f"{last_words(error)}{_unchanged(error, checked.folder)}"
+        print(f"{kept}\nrun failed: {type(error).__name__}: {told}", file=sys.stderr)
         return 1
     finally:
         if report is not None:
@@ -131,10 +135,19 @@ def _keep_trace(log: Path) -> str:
     return f"trace: {log}"
 
 
-def _refuse(error: ValueError) -> int:
+def _refuse(error: ValueError, folder: RunFolder | None = None) -> int:
     told = clean(str(error), keep="\n")
-    print(f"not started: {told}", file=sys.stderr)
+    print(f"not started: {told}{_unchanged(error, folder)}", file=sys.stderr)
     return 2
+
+
+def _unchanged(error: Exception, folder: RunFolder | None) -> str:
+    """What to add to a message that may advise to change what the run in the folder keeps when it goes on."""
+    is_told = isinstance(error, ConfigError) or "run_dir" in str(error)
+    if is_told or folder is None or not any(folder.checkpoints.glob("step_*")):
+        return ""
+    keys = ", ".join(kept_on_resume(str(error)))
+    return f"; the run in {folder.path} keeps its {keys}: to set another value, start a new run_dir" if keys else ""
 
 
 def last_words(error: BaseException) -> str:

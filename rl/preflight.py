@@ -46,6 +46,7 @@ from rollout.chat import ChatFormat
 from rollout.engine.compat import check_version
 from rollout.engine.device import DeviceProfile, this_device
 from rollout.quant.scheme import QuantScheme
+from rollout.template import notes_on
 
 __all__ = [
     "Checked",
@@ -74,7 +75,7 @@ class Checked:
     ptx: Curated | None
     num_parameters: int
     fingerprint: dict[str, Any]
-    """What must be the same when a run goes on: chat template and gyms' tasks."""
+    """What must be the same when a run goes on: chat template, tokenizer and gyms' tasks."""
     golds: Replayed
     """Which tasks' worked answers fail, so that they are not asked."""
     askable: Askable
@@ -146,7 +147,7 @@ def check(
         golds = replay_golds(config.gyms, gyms, specs, folder=folder.path.parent, say=say)
     by_name = {entry.name: entry.gym for entry in gyms}
     askable = Askable.of(config, chat, by_name)
-    notes = list(golds.notes)
+    notes = [*(notes_on(chat.tokenizer) if chat.use_template else ()), *golds.notes]
     for i, entry in enumerate(gyms):
         with gym_code(i, entry.name):
             notes += check_prompts(config, gyms, i, askable, say)
@@ -191,7 +192,7 @@ def fingerprint_of(
 ) -> dict[str, Any]:
     """What decides which tasks are asked and how, besides the settings."""
     found: dict[str, Any] = {
-        "chat_template": chat.template_hash,
+        **chat.fingerprint,
         "gyms": {entry.name: gym_fingerprint(entry.gym) for entry in gyms},
     }
     if known.rates:

@@ -1,10 +1,10 @@
 """Whether a command goes on with the run that its folder holds: the same answer for `--dry-run` and for the start.
 
-A run that goes on must equal one that never stopped. So its settings, chat template and tasks must be those that it
-began with, but for what `configs.load.MAY_CHANGE_ON_RESUME` lists. Some of that depends on what the run did so far: the
-limit of prompts, and what becomes of too long ones, may change only while they changed no draw. (The same rule for
-curated conversations needs no check: under "refuse" a run with one of no use never began, and from "drop" to "refuse"
-it does not go on.)
+A run that goes on must equal one that never stopped. So its settings, chat template, tokenizer and tasks must be those
+that it began with, but for what `configs.load.MAY_CHANGE_ON_RESUME` lists. Some of that depends on what the run did so
+far: the limit of prompts, and what becomes of too long ones, may change only while they changed no draw. (The same rule
+for curated conversations needs no check: under "refuse" a run with one of no use never began, and from "drop" to
+"refuse" it does not go on.)
 """
 
 from __future__ import annotations
@@ -53,13 +53,15 @@ def resumed(config: Config, folder: RunFolder) -> tuple[Config, Checkpoint] | No
 
 
 def check_fingerprint(checkpoint: Checkpoint, now: Mapping[str, Any]) -> None:
-    """Chat template and tasks are those of the checkpoint.
+    """Chat template, tokenizer and tasks are those of the checkpoint.
 
     Raises:
         ConfigError: they are not.
     """
     for key in dict.fromkeys((*now, *checkpoint.fingerprint)):  # one that is gone has changed, too
         before, value = checkpoint.fingerprint.get(key), now.get(key)
+        if key == "tokenizer" and before is None:
+            continue  # the checkpoint was written before tokenizers were named
         if before != value:
             raise ConfigError(
                 f"{key} has changed since the checkpoint {checkpoint.folder}: it was {before}, now it is {value}; "

@@ -1,8 +1,8 @@
 """How a task becomes token ids, which tokens end a response, and what stands between two turns of an episode.
 
 One object, made from the tokenizer of the model folder, used by the rollout, by PTX and by the evaluation alike, so
-that no two of them can render a prompt differently. The template's hash is stored in every checkpoint: a run that is
-resumed with another template would silently train another policy, so it is refused.
+that no two of them can render a prompt differently. The template's hash and the tokenizer's are stored in every
+checkpoint: a run that is resumed with another one would silently train another policy, so it is refused.
 
 Only the template writes control tokens: their names inside a message are text (`rollout/control_tokens.py`).
 
@@ -37,6 +37,7 @@ from rollout.context import Round
 from rollout.control_tokens import ControlTokens
 from rollout.messages import check_message, check_text
 from rollout.past_turns import FIELD, RESULT, PastTurns
+from rollout.template import apply_template, tokenizer_hash
 from rollout.thoughts import Thoughts
 from rollout.tool_calls import FORMATS, format_of_template, read_turn, tools_as_text
 from rollout.types import Sample
@@ -418,13 +419,7 @@ class ChatFormat:
             ) from error
 
     def _template(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Tool], *, opens: bool = True) -> str:
-        known = [
-            {"type": "function", "function": {"name": t.name, "description": t.description, "parameters": t.parameters}}
-            for t in tools
-        ]
-        return self.tokenizer.apply_chat_template(
-            list(messages), tools=known or None, add_generation_prompt=opens, tokenize=False
-        )
+        return apply_template(self.tokenizer, messages, tools, opens=opens)
 
     def _encode(self, text: str) -> tuple[int, ...]:
         return tuple(self.tokenizer.encode(text, add_special_tokens=False))
@@ -443,6 +438,11 @@ class ChatFormat:
             **({} if self.system_prompt is None else {"system_prompt": self.system_prompt}),
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+    @cached_property
+    def fingerprint(self) -> dict[str, str]:
+        """What decides which tokens a prompt becomes."""
+        return {"chat_template": self.template_hash, "tokenizer": tokenizer_hash(self.tokenizer)}
 
 
 def _as_user(result: Message) -> Message:

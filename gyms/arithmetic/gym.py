@@ -8,8 +8,9 @@ problems are stored, so the number of train tasks may be astronomical.
 *Chat style* (`What is 17 + 25?`). The answer is an integer, and only the final one may be claimed: restated operands
 are set aside ("17 + 25 =", or "the sum of 17 and 25 is"), and every integer that is left must be the answer. So "42",
 "17 + 25 = 42" and "The answer is 42." are right; "41 or 42", a list of guesses and a restated question without an
-answer are not. Thoughts do not count, and those that never end leave no answer. Intermediate results count as guesses:
-the gym teaches the short form, and a verifier that forgave extra numbers would pay for listing them.
+answer are not, nor is an answer with a denial before it or another number behind it ("not 42", "42 thousand", 42^2).
+Thoughts do not count, and those that never end leave no answer. Intermediate results count as guesses: the gym teaches
+the short form, and a verifier that forgave extra numbers would pay for listing them.
 
 *Bare style* (`17+25=`). The response without surrounding white space must be the answer, character by character;
 with `reverse_digits` least significant digit first, the order in which a tiny model can compute it.
@@ -31,6 +32,8 @@ from pydantic import ConfigDict, Field, model_validator
 
 from gyms.api import Gym, GymSettings, Score, Services, Split, Status, Task, message
 from gyms.lazy import LazyTasks
+from gyms.math.beside import continued, is_compared, is_denied
+from gyms.math.units import scaled
 from gyms.permutation import permute
 from gyms.response import after_thoughts
 
@@ -56,7 +59,8 @@ _RESTATED = re.compile(rf"(?<![0-9])-?{_DIGITS}(?:[ \t]*(?:[-+*x]|\\times|\\cdot
 _PLAIN_SIGNS = str.maketrans({"\u2212": "-", "\u2013": "-", "\u00d7": "*", "\u00b7": "*"})
 _SIGN_APART = re.compile(r"(?i:\b(?:minus|negative)[ ]+|(?<==)[ ]*-[ ]+|(?<=\bis)[ ]+-[ ]+)(?=[0-9])")
 """A minus that is a word, or stands apart from its number."""
-_DECIMAL = re.compile(r"[0-9]\.[0-9]")
+_BOX = re.compile(r"\\boxed[ ]?\{([^{}]*)\}")
+_DECIMAL = re.compile(r"(?:[0-9]|(?<![\w.]))\.[0-9]")
 
 
 class ArithmeticSettings(GymSettings):
@@ -265,13 +269,15 @@ def score_claim(response: str, expected: int, operands: Sequence[int]) -> Score:
     final = after_thoughts(response)
     if final is None:
         return Score(status=Status.NO_ANSWER, detail="the thinking is not closed")
-    text = _SIGN_APART.sub(" -", final.translate(_PLAIN_SIGNS))
+    text = _SIGN_APART.sub(" -", _BOX.sub(r"\1", final).translate(_PLAIN_SIGNS))
     if any(_num_digits(found) > MAX_DIGITS for found in _INTEGER.findall(text)):
         return Score(status=Status.TOO_COMPLEX, detail=f"an integer has over {MAX_DIGITS} digits")
-    claimed = _claims(text, operands)
-    if not claimed:
+    found = _claims(text, operands)
+    if not found:
         return Score(status=Status.NO_ANSWER)
-    is_single = len(set(claimed)) == 1 and _DECIMAL.search(text) is None  # 5.5 is no 5 said twice
+    claimed = [_to_int(claim.group()) for claim in found]
+    is_changed = _DECIMAL.search(text) is not None or any(map(_is_changed, found))  # 5.5 is no 5 said twice
+    is_single = len(set(claimed)) == 1 and not is_changed
     value = float(is_single and claimed[-1] == expected)
     flags = frozenset() if is_single else frozenset({"conflict"})
     return Score(status=Status.OK, value=value, answer=str(claimed[-1]), components={"correct": value}, flags=flags)
@@ -291,7 +297,7 @@ def _too_long() -> Score:
     return Score(status=Status.TOO_COMPLEX, detail=f"the response has over {MAX_RESPONSE_CHARS} characters")
 
 
-def _claims(text: str, operands: Sequence[int]) -> list[int]:
+def _claims(text: str, operands: Sequence[int]) -> list[re.Match[str]]:
     """The integers of a response, without those that restate the operands as an expression or in words."""
     restated = Counter(operands)
 
@@ -300,10 +306,17 @@ def _claims(text: str, operands: Sequence[int]) -> list[int]:
         found = [_to_int(digits) for digits in re.findall(_DIGITS, match.group())]
         return " " if Counter(found) == restated else match.group()
 
-    numbers = [_to_int(found) for found in _INTEGER.findall(_RESTATED.sub(blank, text))]
-    if Counter(numbers[: len(operands)]) == restated:
+    numbers = list(_INTEGER.finditer(_RESTATED.sub(blank, text)))
+    if Counter(_to_int(number.group()) for number in numbers[: len(operands)]) == restated:
         return numbers[len(operands) :]
     return numbers
+
+
+def _is_changed(claim: re.Match[str]) -> bool:
+    """Whether what stands beside an integer denies it, or makes another number of it: "not 42", 42^2, "42 thousand"."""
+    text, start, end = claim.string, claim.start(), claim.end()
+    is_other = is_denied(text, start) or is_compared(text, start)
+    return is_other or continued("0", text, end)[1] > end or scaled(text, end)
 
 
 def _to_int(text: str) -> int:

@@ -9,8 +9,9 @@ settings name; an answer without `####` must be one number. Local files are read
 and every other marked number must agree with it. A last marker that holds anything but one number (and perhaps its name
 and unit) is unreadable rather than passed over, so echoing the instruction earns nothing. Without a marker the last
 number of the text counts, unless it ends a list of guesses (flag `hedge`). A guess behind the answer ("Or maybe 18.")
-must have its value, in whatever form. Thoughts without an end have no answer. Boxes are found, and signs, scales and
-denials beside them and beside an unmarked number are read, by the math gym's code (gyms/math/extract.py).
+must have its value, in whatever form. Thoughts without an end have no answer. Boxes are found, and signs, scales,
+denials and what goes on beside them (`\boxed{18}.5`) and beside an unmarked number are read, by the math gym's code
+(gyms/math/extract.py, gyms/math/beside.py).
 
 *What a number is.* The math gym's reader (gyms/math/read.py) reads it, by a narrower rule: one number as digits, a
 fraction of two, or a mixed number, with its dress: `2{,}450`, `y = 2450`, `24 \text{ pens}`, 24 euros, <24>; behind a
@@ -36,8 +37,9 @@ from pydantic import ConfigDict, Field, model_validator
 
 from gyms.api import Score, Services, Split, Status, Task, message
 from gyms.columns import Reads, RowSettings
+from gyms.math.beside import continued, is_compared, is_denied, signed
 from gyms.math.exact import NotScalar, TooBig, exact
-from gyms.math.extract import MAX_BEFORE, boxed, is_denied, signed
+from gyms.math.extract import boxed
 from gyms.math.guesses import guess_behind, restates
 from gyms.math.normal import normalise
 from gyms.math.read import read_labelled
@@ -74,8 +76,8 @@ _GUESSES = re.compile(
 )
 _BARE_NUMBERS = re.compile(r"[-\s0-9.,;$]*")
 """A response of numbers alone, one after another."""
-_TOUCHING = re.compile(r"[kKMB](?![A-Za-z])|(?:\^|\*\*)(?=[0-9{])(?!\{?\\circ)")
-"""What makes another number of the last one: 18k, 18M, 18^2."""
+_SCALE = re.compile(r"[kKMB](?![A-Za-z])")
+"""What makes another number of the last one: 18k, 18M."""
 MAX_GUESS_CHARS = 80
 """How far before the last number a list of guesses is looked for."""
 _LONG = re.compile(rf"[0-9\uff10-\uff19,.]{{{MAX_NUMBER_CHARS + 1}}}")
@@ -251,10 +253,13 @@ def _is_number(node: Node) -> bool:
 
 def _marks(said: str) -> tuple[list[tuple[int, int, str]], tuple[int, str] | None]:
     """Start, end and text of the marked answers, in order; and where a box is never closed, or that all are denied."""
-    lines = [(match.start(), match.end(), match[1].strip()) for match in _HASHES.finditer(said)][-MAX_MARKS:]
+    hashes = [(match.start(), match.end(), match[1].strip()) for match in _HASHES.finditer(said)][-MAX_MARKS:]
     boxes, problem = boxed(said)
-    free = [box[:3] for box in boxes if not any(start < box.start < end for start, end, _ in lines)]
-    return sorted([*lines, *free])[-MAX_MARKS:], problem
+    free = [box[:3] for box in boxes if not any(start < box.start < end for start, end, _ in hashes)]
+    marks = [mark for mark in (*hashes, *free) if not (is_denied(said, mark[0]) or is_compared(said, mark[0]))]
+    if (hashes or free) and not marks:
+        problem = problem or (-1, "the marked answer is denied")
+    return sorted(marks)[-MAX_MARKS:], problem
 
 
 def _score_response(response: str, gold: Fraction, *, asks_percent: bool) -> Score:
@@ -287,12 +292,11 @@ def _score_response(response: str, gold: Fraction, *, asks_percent: bool) -> Sco
     is_hedged = is_guess or (is_column and parse_number(said) is None)
     if is_hedged or _GUESSES.search(said, max(0, last.start() - MAX_GUESS_CHARS), last.start()):
         return _verdict(last.group(), None, gold, frozenset({"unmarked", "hedge"}))
-    said_before = said[max(0, last.start() - MAX_BEFORE) : last.start()]
-    if is_denied(said_before):
+    if is_denied(said, last.start()) or is_compared(said, last.start()):
         return _verdict(last.group(), None, gold, frozenset({"unmarked"}))
-    touching = _TOUCHING.match(said, last.end())
-    text = signed(said_before, last.group()) + (touching.group() if touching is not None else "")
-    number = parse_number(text, is_percent_bare=asks_percent) if not scaled(said, last.end()) else None
+    text, end = continued(signed(last.group(), said, last.start()), said, last.end())
+    is_scaled = scaled(said, end) or _SCALE.match(said, end) is not None
+    number = None if is_scaled else parse_number(text, is_percent_bare=asks_percent)
     return _verdict(text, number, gold, frozenset({"unmarked"}))
 
 

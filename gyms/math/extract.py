@@ -18,13 +18,14 @@ import re
 from itertools import islice, pairwise
 from typing import NamedTuple
 
+from gyms.math.beside import continued, is_denied, signed
 from gyms.math.guesses import Guess, guess_behind, is_taken_back
 from gyms.math.remarks import adverbs_end
 from gyms.math.tree import MAX_NESTING
 from gyms.math.unmarked import CLAIM, MATH, MAX_UNMARKED_CHARS, is_number_word, unmarked
 from gyms.response import final_text, without_fences
 
-__all__ = ["MAX_BEFORE", "MAX_DISTINCT_FINALS", "TOO_LONG", "Extracted", "boxed", "extract", "is_denied", "signed"]
+__all__ = ["MAX_DISTINCT_FINALS", "TOO_LONG", "Extracted", "boxed", "extract"]
 
 MAX_DISTINCT_FINALS = 8
 """More different finals than this are a conflict without a look at them."""
@@ -68,19 +69,6 @@ _AFTER_BOX = re.compile(
     r"|[万萬亿億만억]|千(?![克米瓦])|тыс|млн|млрд|милли(?:он|ард)))"
 )
 """What stands right behind a box and makes another number of what it holds."""
-_SIGN = r"(?:[-\u2212\u2013]|(?i:minus|negative)[ ]|\\pm[ ]?|\u00b1)"
-_LEADS = r"is|are|was|be|becomes?|equals|so|thus|hence|therefore|gets?|gives?|have|has|obtain|to"
-_BEFORE_BOX = re.compile(
-    rf"(?:(?:^|\n|[:#])[ ]?\(?{_SIGN}"
-    rf"|(?:[=\u2248]|(?<![\w)}}\]])\$|\\[(\[]|\\approx|(?i:\b(?:{_LEADS})\b,?))[ ]?\(?{_SIGN}[ ]?)\$?$"
-)
-"""A sign that begins the expression: in `20 -\boxed{2}` it does not, and behind the mark of a list stands a space."""
-_DENIED = re.compile(
-    r"(?:(?:\b(?<!or )(?:not|cannot|never)|n't)(?:[ ](?:be|equal(?:[ ]to)?))?|\\neq?|\\not[ ]?=|!=|\u2260|不是?)"
-    r"[ $*]{0,5}$"
-)
-MAX_BEFORE = 30
-"""How far before a value its sign and its denial are looked for."""
 _CHECK = re.compile(r"\b(?:check|verify|test|checking|verifying)[ ]+(?:our|the|this|my|your)[ ]+$", re.I)
 _SENTENCE_END = re.compile(r"[.!?](?=[\s*\"']|$)(?<!\b[A-J]\.)(?<!\bsq\.)(?<!\bcu\.)(?<!\bi\.e\.)|\n|(?:<\|)|$")
 _BECAUSE = re.compile(
@@ -218,7 +206,7 @@ def _marked_in(segment: str) -> Extracted:
     last = finals[-1]
     guess = guess_behind(segment, last.end) if last.is_mark else last.guess
     if not finals[-1].text.strip(" \t\n$.{}"):
-        return Extracted(problem="the final answer is empty")
+        return Extracted(problem="the final answer is empty, or denied")
     flags = frozenset({"loose_box"}) if any(final.is_loose for final in finals) else frozenset[str]()
     distinct = list(dict.fromkeys(final.text for final in reversed(finals)))[: MAX_DISTINCT_FINALS + 1]
     marked = {final.text for final in finals if final.is_mark}
@@ -232,13 +220,14 @@ def _marked_in(segment: str) -> Extracted:
 
 
 def _hashes(segment: str, *, has_box: bool) -> list[_Final]:
-    """Lines behind `####`; headings count only where nothing else is marked."""
+    """Lines behind `####`; headings count only where nothing else is marked, and denied ones claim nothing."""
     marks = [match for match in _last(_HASHES, "####", segment) if not _BOX.search(match[1])]
     lines = [_Final(match.start(), match.end(), match[1].strip(), True) for match in marks]
-    answers = [line for line in lines if CLAIM.search(line.text) and not _is_heading(line.text)]
-    if answers and not lines[-1].text:
-        answers.append(lines[-1])  # an empty final answer: there is no way back to an earlier one
-    return answers if answers or has_box else lines[-1:]
+    meant = [line for line in lines if not is_denied(segment, line.start)]
+    answers = [line for line in meant if CLAIM.search(line.text) and not _is_heading(line.text)]
+    if answers and not meant[-1].text:
+        answers.append(meant[-1])  # an empty final answer: there is no way back to an earlier one
+    return answers if answers or has_box else (meant or [line._replace(text="") for line in lines])[-1:]
 
 
 def _phrases(segment: str, *, last_mark: int, has_mark: bool) -> list[_Final]:
@@ -294,8 +283,7 @@ def _all_boxes(segment: str) -> tuple[list[_Final], tuple[int, str] | None]:
             continue  # inside the box before: nested
         place = match.end()
         is_loose = not match.group().startswith("\\boxed")
-        before = segment[max(0, match.start() - MAX_BEFORE) : match.start()]
-        if is_denied(before):
+        if is_denied(segment, match.start()):
             problem = problem or (-1, "the final box is denied")
         elif segment[place : place + 1] == "{":
             end = _closing_brace(segment, place)
@@ -303,28 +291,14 @@ def _all_boxes(segment: str) -> tuple[list[_Final], tuple[int, str] | None]:
                 is_long = len(segment) > place + MAX_BOX_CHARS
                 problem = (match.start(), TOO_LONG if is_long else "the final box is never closed")
             else:
-                text = signed(before, _unwrapped(segment[place + 1 : end]))
+                text = signed(_unwrapped(segment[place + 1 : end]), segment, match.start())
                 boxes.append(_Final(match.start(), end + 1, text, True, is_loose))
         else:
             bare = _BARE.match(segment, place)
             if bare is not None and _is_claim(bare.group(), segment[bare.end() : bare.end() + 1]):
-                text = signed(before, bare.group().rstrip(".,;:!?)"))
+                text = signed(bare.group().rstrip(".,;:!?)"), segment, match.start())
                 boxes.append(_Final(match.start(), bare.end(), text, True, True))
     return boxes, problem
-
-
-def is_denied(before: str) -> bool:
-    """Whether what stands before a value says that this is not it."""
-    return _DENIED.search(before) is not None
-
-
-def signed(before: str, text: str) -> str:
-    """A value with the sign that stands before it, which may be a word."""
-    sign = _BEFORE_BOX.search(before)
-    if sign is None or not text:
-        return text
-    is_both = sign.group().rstrip("$ ").endswith(("\\pm", "\u00b1"))
-    return (r"\pm " if is_both else "-") + (f"({text})" if re.search(r"[-+]", text) else text)
 
 
 def _is_claim(bare: str, after: str) -> bool:
@@ -371,7 +345,7 @@ def _joined(segment: str, boxes: list[_Final]) -> list[_Final]:
         text = texts[0] if len(texts) == 1 else ", ".join(texts)
         if any(not item for item in texts):
             text = ""
-        end = group[-1].end
+        text, end = continued(text, segment, group[-1].end)
         after = _AFTER_BOX.match(segment, end)
         if after is not None and text and "%" not in text:
             kind = str(after.lastgroup)

@@ -11,7 +11,16 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from configs.load import MAY_CHANGE_ON_RESUME, ConfigError, check_same_run, diff, from_json, load_config, to_json
+from configs.load import (
+    MAY_CHANGE_ON_RESUME,
+    ConfigError,
+    check_same_run,
+    diff,
+    from_json,
+    kept_on_resume,
+    load_config,
+    to_json,
+)
 from configs.schema import Config
 
 ROOT = Path(__file__).parents[3]
@@ -257,6 +266,19 @@ def test_a_resumed_run_may_change_what_is_listed_and_every_entry_exists() -> Non
     assert {change.split(".")[0].split("=")[0] for change in changes} == {
         key.split(".")[0] for key in MAY_CHANGE_ON_RESUME
     }
+
+
+def test_a_message_names_what_a_resumed_run_keeps() -> None:
+    told = (
+        "lower gyms.sums.budget = 3, raise model.context_length or persona.max_tokens, or set rollout.steps_ahead = 0; "
+        "model.layers.0 in rl/learner.py; engine.num_engines, rollout.long_prompts and cluster.separate may change; "
+        'set model.earlier_thoughts = "keep", or raise model.context_length.'
+    )
+    assert kept_on_resume(told) == [
+        *("gyms.sums.budget", "model.context_length", "persona.max_tokens", "rollout.steps_ahead"),
+        "model.earlier_thoughts",
+    ]
+    assert not kept_on_resume("no room; lower engine.kv_cache_bytes")
 
 
 def test_a_resumed_run_that_differs_is_refused_with_both_values() -> None:

@@ -66,5 +66,15 @@ def test_of_several_samples_a_task_counts_once_with_their_mean_and_with_the_best
     # task means 1/4 and (1/2 + 1/2 + 0) / 3; the third was never scored
     assert (found.sampled.mean, found.sampled.num) == (pytest.approx((1 / 4 + 1 / 3) / 2), 2)
     assert found.sampled.stderr == pytest.approx((1 / 3 - 1 / 4) / 2 / math.sqrt(2))
-    assert found.best is not None and (found.best.mean, found.best.num) == (0.75, 2)
+    assert found.best is not None and (found.best.mean, found.best.num) == (1.0, 1)  # of the first task alone
     assert found.masked_frac == pytest.approx(5 / 15)
+
+
+def test_pass_at_k_takes_no_task_of_which_fewer_than_k_samples_count(group, scored):
+    broken = scored(status=Status.VERIFIER_ERROR)
+    sampled = [group(0, 1.0, 0.0), group(1, 0.0, broken), group(2, broken, 1.0), group(3, 0.0, 0.0)]
+    found = gym_results([group(i, 0.0) for i in range(4)], sampled)["sums"]
+    assert found.best is not None and (found.best.mean, found.best.num) == (0.5, 2)
+    assert (found.sampled.mean, found.sampled.num) == (pytest.approx((0.5 + 0.0 + 1.0 + 0.0) / 4), 4)
+    nothing = gym_results([group(0, 0.0)], [group(0, 1.0, broken)])["sums"].best
+    assert nothing is not None and math.isnan(nothing.mean) and nothing.num == 0

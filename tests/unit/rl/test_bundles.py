@@ -102,8 +102,12 @@ def test_engines_and_ranks_with_bundles_of_their_own_need_as_many_as_both() -> N
     assert bundle_of(shared, [{"CPU": 15.0}]).num_cpus == 5 and bundle_of(apart, [{"CPU": 15.0}]).num_cpus == 3
     assert spots_of_ranks(shared, CPU) == spots_of_ranks(shared, CUDA) == [Spot(0, 0), Spot(1, 0)]
     assert spots_of_ranks(apart, CPU) == spots_of_ranks(apart, CUDA) == [Spot(3, 0), Spot(4, 0)]
-    with pytest.raises(ValueError, match=r"4 GPU\(s\), and engine.num_engines \+ learner.num_ranks = 5 processes"):
+    told = r"4 GPU\(s\), and engine.num_engines \+ learner.num_ranks = 5 processes .* cluster.separate = false, or join"
+    with pytest.raises(ValueError, match=told):
         bundle_of(apart, [{"CPU": 15.0, "GPU": 4.0}])
+    ahead = apart.model_copy(update={"rollout": apart.rollout.model_copy(update={"steps_ahead": 1})})
+    with pytest.raises(ValueError, match=r"set cluster.separate = false and rollout.steps_ahead = 0, or join"):
+        bundle_of(ahead, [{"CPU": 15.0, "GPU": 4.0}])
 
 
 def of_two_gpus(*, num_ranks: int = 1, separate: bool = False) -> Config:

@@ -244,6 +244,27 @@ def test_a_dry_run_of_a_resume_says_what_the_start_says(capsys, run_dir, tmp_pat
     assert children() <= before
 
 
+def test_advice_that_a_run_with_a_checkpoint_cannot_take_says_so(capsys, run_dir, tmp_path):
+    wrong = ("quant.group_size=48", run_dir, "--dry-run")
+    advised = refused(capsys, *wrong)
+    assert "quant.group_size = 48: change " in advised and advised.endswith("so that it stays bfloat16")
+    folder = RunFolder(tmp_path / "run")
+    folder.create()
+    folder.config.write_text(to_json(load_config([TINY], [*SMALL, *wrong[:2]])))
+    staging = staging_folder(folder.checkpoints, 4)
+    (staging / "learner.pt").touch()
+    write_manifest(staging, folder.checkpoints, run={"step": 4}, fingerprint={})
+    kept = f"; the run in {folder.path} keeps its quant.group_size, quant.ignore: "
+    assert refused(capsys, *wrong) == f"{advised}{kept}to set another value, start a new run_dir"
+    may_change = f"engine.kv_cache_bytes={1 << 50}"
+    folder.config.write_text(to_json(load_config([TINY], [*SMALL, run_dir])))
+    staging = staging_folder(folder.checkpoints, 5)
+    (staging / "learner.pt").touch()
+    checked = check(load_config([TINY], [*SMALL, f"run_dir={tmp_path / 'other'}"]))
+    write_manifest(staging, folder.checkpoints, run={"step": 5}, fingerprint=checked.fingerprint)
+    assert refused(capsys, run_dir, may_change, "--dry-run").endswith("or engine.num_engines")
+
+
 def test_a_run_is_shown_in_one_way_at_a_time(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["configs/tiny_cpu.toml", "--quiet", "--json"])

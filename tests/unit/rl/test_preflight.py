@@ -166,7 +166,7 @@ def test_a_config_that_is_right_gives_the_run_all_that_was_built_for_checking(wi
     weights = load_file(checked.model_folder / "model.safetensors")
     assert checked.num_parameters == sum(tensor.numel() for tensor in weights.values())
     assert checked.ptx is not None and [len(source.data) for source in checked.ptx.sources] == [50]
-    assert set(checked.fingerprint) == {"chat_template", "gyms"}
+    assert set(checked.fingerprint) == {"chat_template", "tokenizer", "gyms"}
     assert [path.name for path in checked.folder.path.iterdir()] == ["base"]
 
 

@@ -17,7 +17,7 @@ from rl.checkpoint import Checkpoint
 from rl.resume import check_draws_so_far, check_fingerprint, resumed
 from rl.run_folder import RunFolder
 
-FINGERPRINT = {"chat_template": "ab12", "gyms": {"sums": {"num": 50}}}
+FINGERPRINT = {"chat_template": "ab12", "tokenizer": "cd34", "gyms": {"sums": {"num": 50}}}
 
 
 def config_of(*overrides: str) -> Config:
@@ -63,6 +63,11 @@ def test_another_template_or_other_tasks_are_refused_by_name(folder, key):
     checkpoint = Checkpoint(folder=folder.checkpoints / "step_000003", run={"step": 3}, fingerprint=FINGERPRINT)
     told = refusal(check_fingerprint, checkpoint, {**FINGERPRINT, key: "other"})
     assert told.startswith(f"{key} has changed since the checkpoint {checkpoint.folder}: it was ")
+
+
+def test_a_checkpoint_that_names_no_tokenizer_goes_on_with_any(folder):
+    named = {key: value for key, value in FINGERPRINT.items() if key != "tokenizer"}
+    check_fingerprint(Checkpoint(folder=folder.path, run={"step": 3}, fingerprint=named), FINGERPRINT)
 
 
 def test_what_is_no_longer_left_out_is_a_change_too(folder):

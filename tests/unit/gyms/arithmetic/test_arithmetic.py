@@ -239,3 +239,36 @@ def test_a_minus_between_operands_or_before_an_item_is_no_sign() -> None:
 def test_a_decimal_is_no_integer_said_twice() -> None:
     assert score_claim("5.5", 5, [2, 3]).value == score_claim("It is 5.05.", 5, [2, 3]).value == 0.0
     assert score_claim("It is 5.", 5, [2, 3]).value == 1.0
+    assert score_claim("It is .5", 5, [2, 3]).value == score_claim(r"\boxed{5}.5", 5, [2, 3]).value == 0.0
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        *(
+            "It is not 42",
+            "It isn't 42",
+            "Less than 42",
+            r"not \boxed{42}",
+            "42 thousand",
+            r"\boxed{42} million",
+            "42\u00bd",
+        ),
+        *("42^42", "42/42", "$42!$", r"\boxed{42}^{42}", "17 + 25 is not 42"),
+    ],
+)
+def test_an_answer_that_is_denied_or_goes_on_as_another_number_is_wrong(response: str) -> None:
+    score = score_claim(response, 42, [17, 25])
+    assert score.value == 0.0 and not score.status.is_masked
+
+
+def test_what_else_stands_beside_an_answer_leaves_it() -> None:
+    for response in (
+        "42!",
+        "**42**",
+        r"\boxed{42}.",
+        "25 more than 17 is 42",
+        "17 and 25 is not hard: 42",
+        "42 apples",
+    ):
+        assert score_claim(response, 42, [17, 25]).value == 1.0, response

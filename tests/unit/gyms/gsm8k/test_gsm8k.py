@@ -396,7 +396,10 @@ def test_a_marked_number_may_be_said_in_words() -> None:
         *(r"\boxed{18}\%", r"\boxed{18} \times 10^3", r"\boxed{18}万"),
         *(r"not \boxed{18}", r"The answer isn't $\boxed{18}$.", r"x \ne \boxed{18}", r"It is 18, not \boxed{18}"),
         *("It is not 18.", "It isn't 18", "It is - 18.", "It is minus 18", "Negative 18", "x = \u221218"),
-        *("It is 18k.", "That is 18^2", "$18^{2}$", "2 ** 18 is 18**2", "18K"),
+        *("It is 18k.", "That is 18^2", "$18^{2}$", "2 ** 18 is 18**2", "18K", "18\u00bd", "$18!$"),
+        *(r"\boxed{18}.5", r"$\boxed{18}$.5", r"\boxed{18}^2", r"$\boxed{18}^{2}$", r"$\boxed{18}!$", r"\boxed{18}/5"),
+        *(r"\boxed{18}\frac{1}{2}", r"\boxed{18},000", r"\boxed{18}5", r"less than \boxed{18}", "It is less than 18"),
+        *("not #### 18", "It isn't **#### 18**", r"other than \boxed{18}"),
     ],
 )
 def test_a_number_with_a_sign_a_scale_or_a_denial_beside_it_is_not_that_number(response: str) -> None:
@@ -415,6 +418,13 @@ def test_a_number_with_a_sign_a_scale_or_a_denial_beside_it_is_not_that_number(r
         *(("18", text) for text in ("It takes 18h.", "It is 18m", "It is 18x as much", "18^\\circ", "**18**", "18!")),
         *(("18", text) for text in ("\\boxed{\n18\n}", r"\boxed{{{{{{18}}}}}}", "#### 18\n##### Checked")),
         ("18", r"I put it in \boxed{} as asked: \boxed{18}"),
+        *(("18", text) for text in (r"\boxed{18}. 5 remain.", r"\boxed{18}, 5 more", r"\boxed{18}!", r"$\boxed{18}$!")),
+        *(("18", text) for text in (r"\boxed{18} m^2", r"\boxed{18}\text{ cm}^2", r"\boxed{18 \text{ cm}}^2")),
+        *(("18", text) for text in (r"\boxed{18}/day", r"\boxed{18}^{th}", r"$\boxed{18}^\circ$", r"\boxed{18}$^2$")),
+        *(("18", text) for text in (r"no more than \boxed{18}", r"More than \boxed{17}: \boxed{18}")),
+        *(("18", text) for text in ("Why not?\n#### 18", "More are up than not\n#### 18", "up than not\n\\boxed{18}")),
+        *(("18.5", text) for text in (r"\boxed{18}.5", r"\(\boxed{18}\).5", r"\boxed{18}\frac12", "\\boxed{18}\u00bd")),
+        *(("18000", text) for text in (r"$\boxed{18}$,000", r"\boxed{18},000 dollars")),
     ],
 )
 def test_what_touches_a_number_is_read_with_it(number: str, response: str) -> None:

@@ -360,7 +360,19 @@ def test_a_fence_around_an_answer_is_its_dress_however_it_is_indented(indent: st
         *(("18", text) for text in (r"\boxed{18} three-element sets", r"\boxed{18}\times 1", r"\boxed{18}千克")),
         *(("18", text) for text in (r"It is \boxed{18}, not \boxed{17}.", r"Not 17 but \boxed{18}")),
         *(("18", text) for text in (r"$x \ne \boxed{17}$, so $x = \boxed{18}$", "#### 18\nIt is not \\boxed{17}.")),
-        ("18", "whether it is odd or not\n\\boxed{18}"),
+        *(("18", text) for text in ("whether it is odd or not\n\\boxed{18}", "There are more than not\n\\boxed{18}")),
+        *(("18.5", text) for text in (r"\boxed{18}.5", r"The answer is $\boxed{18}$.5.", r"\boxed{18}\frac{1}{2}")),
+        *(("18500000", text) for text in (r"\boxed{18}.5 million", r"\boxed{18},500,000")),
+        *(("(x+1)^2", text) for text in (r"\boxed{x+1}^2", r"f(x) = $\boxed{x+1}^{2}$")),
+        *(("18", text) for text in (r"\boxed{18}. 5 remain", r"\boxed{18}, 5 more", r"\boxed{18}!", r"$\boxed{18}.$")),
+        *(("18", text) for text in (r"\boxed{18} m^2", r"\boxed{18}\text{ cm}^2", r"\boxed{18 \text{ cm}}^2")),
+        *(("18", text) for text in (r"\boxed{18}/day", r"\boxed{18}^{th}", r"\boxed{18}^{\text{th}}", r"\boxed{18}^o")),
+        ("18", r"\boxed{18}$^2$"),
+        *(
+            ("18", text)
+            for text in (r"x \le \boxed{18}", r"at most \boxed{18}", r"So it is always less than $\boxed{18}$.")
+        ),
+        ("18", "#### 18\nIt is not #### 17"),
     ],
 )
 def test_what_touches_a_box_is_read_with_it(gold: str, response: str) -> None:
@@ -377,6 +389,9 @@ def test_what_touches_a_box_is_read_with_it(gold: str, response: str) -> None:
         *(r"x \ne \boxed{18}", "x \u2260 $\\boxed{18}$", r"The answer is not \boxed{18}", r"It isn't \boxed{18}."),
         *(r"The answer cannot be \boxed{18}", r"It is not equal to $\boxed{18}$", r"答案不是\boxed{18}"),
         *(r"It is \boxed{17}, not \boxed{18}.", r"\boxed{18} million. Or maybe 18."),
+        *(r"\boxed{18}.5", r"$\boxed{18}$.5", r"\boxed{18}^2", r"\boxed{18}^n", r"$\boxed{18}!$", r"\boxed{18}/5"),
+        *(r"$\boxed{18}^{\frac{1}{2}}$", r"\boxed{18}\frac12", "\\boxed{18}\u00bd", "\\boxed{18}\u00b2"),
+        *(r"\boxed{18},000", r"\boxed{18}5", "not #### 18", "It isn't #### 18"),
     ],
 )
 def test_a_box_with_a_sign_a_power_of_ten_or_a_denial_beside_it_is_not_what_it_holds(response: str) -> None:
