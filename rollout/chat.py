@@ -26,7 +26,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -35,7 +35,7 @@ from gyms.api import Message, Tool, Turn, message
 from gyms.response import Response, marks_of_template
 from rollout.context import Round
 from rollout.control_tokens import ControlTokens
-from rollout.messages import check_message, check_text
+from rollout.messages import check_message, check_text, texts_of, with_texts
 from rollout.past_turns import FIELD, RESULT, PastTurns
 from rollout.thoughts import Thoughts
 from rollout.tool_calls import FORMATS, format_of_template, read_turn, tools_as_text
@@ -215,22 +215,15 @@ class ChatFormat:
         Raises:
             ValueError: messages that the template refuses, or a template that keeps no turn as it is.
         """
-        text = self._between(messages, reply, tools, is_past=is_past)
+        render = partial(self._between, messages, is_past=is_past)
+        text = render(reply, tools)
         check_text(text)
-        contents = [m["content"] for m in reply]
-        if not any(map(self._control.occur_in, contents)):
-            return self._encode(text)
-        if not self.use_template:
-            return tuple(self._control.encode_text(text))
-
-        def render(contents: list[str]) -> str:
-            told = [{**m, "content": content} for m, content in zip(reply, contents, strict=True)]
-            return self._between(messages, told, tools, is_past=is_past)
-
         try:
-            return tuple(self._control.encode_rendered(text, contents, render))
+            special = self._special_ids(text, reply, tools, render)
         except ValueError:  # the template takes such text apart; what a model made a tool say must not end the run
-            return self._encode(render([self._control.defaced(content) for content in contents]))
+            defaced = [self._control.defaced(one) for one in texts_of(reply, tools)]
+            return self._encode(render(*with_texts(reply, tools, defaced)))
+        return self._encode(text) if special is None else tuple(special)
 
     def left_out(
         self, messages: Sequence[Message], rounds: Sequence[Round], tools: Sequence[Tool] = ()
@@ -285,7 +278,7 @@ class ChatFormat:
             return "".join(f"{m['content']}\n" for m in reply)
         shown = self._shown(reply)
         given, stand_in = [*self._with_system(messages, tools), *shown], STAND_IN
-        while any(stand_in in m["content"] for m in given):  # in an observation it would be taken for the turn
+        while any(stand_in in text for text in texts_of(given, tools)):  # it would be taken for the turn
             stand_in += "-"
         rendered = self._render(
             [*given[: len(given) - len(shown)], message("assistant", stand_in), *shown], tools, is_past=is_past
@@ -356,19 +349,23 @@ class ChatFormat:
         for number, given in enumerate(messages):
             check_message(number, given)
         messages = messages if alone else self._with_system(messages, tools)
-        contents = [m["content"] for m in messages]
-        rendered = self._render(messages, tools, is_past=is_past)
+        render = partial(self._render, is_past=is_past)
+        rendered = render(messages, tools)
         if not self.use_template:
             return self._checked(rendered)
         check_text(rendered)
-        if any(map(self._control.occur_in, contents)):
+        return rendered, self._special_ids(rendered, messages, tools, render)
 
-            def render(contents: list[str]) -> str:
-                told = [{**m, "content": c} for m, c in zip(messages, contents, strict=True)]
-                return self._render(told, tools, is_past=is_past)
-
-            return rendered, self._control.encode_rendered(rendered, contents, render)
-        return rendered, None
+    def _special_ids(
+        self, text: str, messages: Sequence[Message], tools: Sequence[Tool], render: Callable[..., str]
+    ) -> list[int] | None:
+        """Token ids of what `render(messages, tools)` gave, where these hold what only looks like control tokens."""
+        texts = texts_of(messages, tools)
+        if not any(map(self._control.occur_in, texts)):
+            return None
+        if not self.use_template:
+            return self._control.encode_text(text)
+        return self._control.encode_rendered(text, texts, lambda told: render(*with_texts(messages, tools, told)))
 
     def response_ids(self, text: str) -> tuple[int, ...]:
         """Token ids of an assistant message as training data: its text and the end token.
