@@ -9,9 +9,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from gyms.api import Message, Tool
+from gyms.api import Message, Tool, message
 
-__all__ = ["check_message", "check_text", "texts_of", "with_texts"]
+__all__ = ["as_user", "check_message", "check_text", "joined", "texts_of", "with_texts"]
 
 ROLES = ("system", "user", "assistant")
 WRITTEN = ("content", "name")
@@ -34,6 +34,21 @@ def check_text(text: str) -> None:
         text.encode()
     except UnicodeEncodeError as error:
         raise ValueError(f"half a surrogate pair (U+{ord(text[error.start]):04X}) is no text") from None
+
+
+def as_user(result: Message) -> Message:
+    """The answer to a tool call for a template that has no role for it."""
+    return message("user", f"<tool_response>\n{result['content']}\n</tool_response>")
+
+
+def joined(messages: Sequence[Message]) -> list[Message]:
+    """The messages, those of a user that follow one another as one."""
+    found: list[Message] = []
+    for m in messages:
+        if found and found[-1]["role"] == m["role"] == "user":
+            m = message("user", f"{found.pop()['content']}\n{m['content']}")
+        found.append(m)
+    return found
 
 
 def texts_of(messages: Sequence[Message], tools: Sequence[Tool]) -> list[str]:
