@@ -320,4 +320,3 @@ def tables(results: Sequence[Result], *, samples_per_task: int, temperature: flo
             )  # fmt: skip
         found.append(table)
     return found
-
