@@ -126,7 +126,8 @@ def reads_calls_of(template: Callable[..., str], tool_format: str) -> bool:
     Args:
         template: renders messages and tools, with the opening of the next turn behind them unless `opens` is False.
     """
-    asked, tool = {"role": "user", "content": "1"}, Tool(name=_PROBE, description="", parameters={"type": "object"})
+    tool = Tool(name=_PROBE, description="", parameters={"type": "object", "properties": {}})
+    asked = {"role": "user", "content": "1"}
     for arguments in ({}, "{}"):  # some templates take a table, some the text of one
         call = {"id": _PROBE, "type": "function", "function": {"name": _PROBE, "arguments": arguments}}
         try:

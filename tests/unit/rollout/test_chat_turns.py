@@ -98,6 +98,7 @@ def test_a_template_that_calls_tools_in_a_form_that_is_not_read_is_helped_by_a_s
 ):
     shown = "{% for c in m.tool_calls or [] %}" + call + "{% endfor %}{{ eos_token }}"
     template = NATIVE.replace("{{ eos_token }}", shown).replace("[assistant]", f"[assistant]{opening}")
+    template = template.replace("(tool", "{% for name in t.function.parameters.properties.items() %}{% endfor %}(tool")
     chat = chat_of(model, template)
     told = text(chat, chat.prompt_ids(QUESTION, [ADD]))
     assert told.startswith("(tool add: Adds.)[user]" if is_read else "[system]You may call these tools")
