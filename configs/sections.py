@@ -84,8 +84,8 @@ class ModelConfig(Section):
     adding its default. Only with `chat_template`."""
 
     tool_format: Literal["hermes", "kimi_k2", "llama3_json", "pythonic"] | None = None
-    """How the model writes tool calls, for gyms of many turns. Default: as its chat template says; `hermes` where it
-    knows no tools, `pythonic` for bare prompts."""
+    """How the model writes tool calls, for gyms of many turns. Default: as its chat template does, and where that is in
+    no form of these, `hermes`, which a system message then tells; `pythonic` for bare prompts."""
 
     thoughts: tuple[str, ...] | None = None
     """What opens and what closes the model's thoughts, such as `["<think>", "</think>"]`; `[]` for a model without.

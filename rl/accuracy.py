@@ -23,7 +23,7 @@ from rl.collect import Policy, ScoresResponses, collect
 from rl.heavy import aggregated
 from rl.intervals import interval
 
-__all__ = ["Accuracy", "GymResult", "eval_metrics", "evaluate", "gym_results"]
+__all__ = ["Accuracy", "GymResult", "eval_metrics", "evaluate", "gym_results", "without_nan"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +63,8 @@ class GymResult:
     """What each task counted for in `greedy`, by its id: for comparisons task by task."""
 
     def row(self) -> dict[str, Any]:
-        """As plain data, for files; without the values of single tasks."""
-        return {key: value for key, value in asdict(self).items() if key != "greedy_values"}
+        """As plain data, for files; without the values of single tasks. A number that could not be had is None."""
+        return without_nan({key: value for key, value in asdict(self).items() if key != "greedy_values"})
 
 
 async def evaluate(
@@ -123,7 +123,7 @@ def gym_results(greedy: Sequence[Group], sampled: Sequence[Group], heavy: Sequen
     return results
 
 
-def eval_metrics(row: Mapping[str, Any]) -> dict[str, float]:
+def eval_metrics(row: Mapping[str, Any]) -> dict[str, float | None]:
     """The numbers of a row of evals.jsonl that stand in metrics.jsonl too (`rl.metric_table`)."""
     return {
         f"eval/{name}/{key}_accuracy": result[key]["mean"]
@@ -131,6 +131,13 @@ def eval_metrics(row: Mapping[str, Any]) -> dict[str, float]:
         for key in ("greedy", "sampled", "heavy")
         if result.get(key) is not None
     }
+
+
+def without_nan(value: Any) -> Any:
+    """Tables with None in the place of NaN, which JSON does not have."""
+    if isinstance(value, dict):
+        return {key: without_nan(part) for key, part in value.items()}
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def accuracy(tasks: Sequence[Sequence[ScoredSample]], *, of: Callable[[Sequence[float]], float] = fmean) -> Accuracy:

@@ -24,7 +24,7 @@ from configs.schema import Config
 from gyms.load import GymSpec
 from gyms.mixture import Draw, Fits, GymEntry, heldout
 from reward.scorer import Scorer
-from rl.accuracy import GymResult, evaluate
+from rl.accuracy import GymResult, evaluate, without_nan
 from rl.actors import on_ray
 from rl.cluster import Cluster
 from rl.golds import Replayed, replay_golds
@@ -115,7 +115,7 @@ class Result:
             }
             for name, found in self.gyms.items()
         }
-        return _without_nan({"model": self.model, "weights": self.weights, "gyms": gyms})
+        return without_nan({"model": self.model, "weights": self.weights, "gyms": gyms})
 
 
 def plan(
@@ -320,9 +320,3 @@ def tables(results: Sequence[Result], *, samples_per_task: int, temperature: flo
             )  # fmt: skip
         found.append(table)
     return found
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nan(part) for key, part in value.items()}
-    return None if isinstance(value, float) and math.isnan(value) else value

@@ -6,6 +6,7 @@ again in the run's tool format, without thoughts; what tools said stands between
 siblings at most `--per-task` are kept, the shortest first, so that easy tasks do not crowd out the others. Episodes
 that were cut off, or whose context was rewritten for room, are left out: no conversation says what the policy saw.
 Where it was rewritten since the chat template leaves out thoughts of earlier turns, a conversation says just that.
+Episodes with a call that could not be read are left out, too: how it was written is nothing to learn.
 
 A task's tools are its gym's to say, so the task of an episode is looked up by the id that its row has: whichever way it
 was drawn (another order of tasks, a curriculum, a critic's own). One that its gym no longer has is left out, and told.
@@ -35,6 +36,7 @@ __all__ = ["conversation_of", "curated", "main", "tools_of"]
 Row = Mapping[str, Any]
 DESCRIPTION = "Write what a run's policy did well as curated conversations, a line of JSON each (ptx.source.jsonl)."
 _FINISHED = ("stop", "turns")
+_UNREAD = "one of their calls could not be read"
 _SHORTENED = "contexts were rewritten for room, or for a reason that their rows, of an older version, do not say"
 
 
@@ -46,7 +48,7 @@ def curated(rows: Iterable[Row], *, min_value: float, per_task: int) -> list[Row
         min_value: least value of a score, in [0, 1].
         per_task: most rows of one task of one gym.
     """
-    good = [row for row in rows if _is_good(row, min_value) and not _is_shortened(row)]
+    good = [row for row in rows if _is_good(row, min_value) and not _is_shortened(row) and not _is_unread(row)]
     kept: dict[tuple[str, str], list[int]] = {}
     for place in sorted(range(len(good)), key=lambda place: (good[place]["num_tokens"], place)):
         chosen = kept.setdefault((good[place]["gym"], good[place]["task"]), [])
@@ -62,6 +64,12 @@ def _is_good(row: Row, min_value: float) -> bool:
 def _is_shortened(row: Row) -> bool:
     """Whether the policy saw less than was said, and not only fewer thoughts."""
     return row.get("context") != "thoughts" and any("context_ids" in segment for segment in row["segments"])
+
+
+def _is_unread(row: Row) -> bool:
+    """Whether one of its calls could not be read: a turn does not hold what the policy wrote there."""
+    turns = row["episode"]["turns"] if row["episode"] is not None else ()
+    return any(call["arguments"] is None for turn in turns for call in turn.get("calls", ()))
 
 
 def conversation_of(row: Row, tools: Sequence[Tool], *, tool_format: str) -> dict[str, Any]:
@@ -117,6 +125,8 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m rl.cu
         print(f"{found.num_gone} episodes were left out: their gyms no longer have their tasks", file=sys.stderr)
     if found.num_shortened:
         print(f"{found.num_shortened} episodes were left out: their {_SHORTENED}", file=sys.stderr)
+    if found.num_unread:
+        print(f"{found.num_unread} episodes were left out: {_UNREAD}", file=sys.stderr)
     return 0
 
 
@@ -127,6 +137,8 @@ class _Found(NamedTuple):
     """Episodes that were left out because their task is no more."""
     num_shortened: int
     """Good episodes that were left out because of their context."""
+    num_unread: int
+    """Good episodes that were left out because of their calls."""
 
 
 def _conversations(run: Path, *, tool_format: str | None, min_value: float, per_task: int) -> _Found:
@@ -140,7 +152,11 @@ def _conversations(run: Path, *, tool_format: str | None, min_value: float, per_
     config = from_json(folder.config.read_text(encoding="utf-8"))
     rows = [row for file in sorted(folder.rollouts.glob("step_*.jsonl")) for row in folder.rows(file)]
     chosen = curated(rows, min_value=min_value, per_task=per_task)
-    num_shortened = sum(_is_good(row, min_value) and _is_shortened(row) for row in rows)
+    good = [row for row in rows if _is_good(row, min_value)]
+    num_shortened = sum(map(_is_shortened, good))
+    num_unread = sum(_is_unread(row) and not _is_shortened(row) for row in good)
+    if num_unread and not chosen:
+        raise ValueError(f"all {len(good)} whole episodes of {run} are left out: {_UNREAD}, or contexts were rewritten")
     if num_shortened and not chosen:
         raise ValueError(
             f"all {num_shortened} whole episodes of {run} with a value of {min_value:g} are left out, since their "
@@ -165,7 +181,7 @@ def _conversations(run: Path, *, tool_format: str | None, min_value: float, per_
     ]
     if not found:
         raise ValueError(f"the gyms of {run} no longer have the tasks of the {len(chosen)} samples that were kept")
-    return _Found(found, num_gone=len(chosen) - len(found), num_shortened=num_shortened)
+    return _Found(found, num_gone=len(chosen) - len(found), num_shortened=num_shortened, num_unread=num_unread)
 
 
 if __name__ == "__main__":

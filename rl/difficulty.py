@@ -156,7 +156,7 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m rl.di
     """Parse, check, sample, write; returns the exit code."""
     options = _parser(prog).parse_intermixed_args(arguments)
     overrides = [item for item in options.items if "=" in item and not Path(item).exists()]
-    files = [Path(item) for item in options.items if item.endswith(".toml")]
+    files = [Path(item) for item in options.items if item.endswith(".toml") and item not in overrides]
     models = [item for item in options.items if item not in overrides and not item.endswith(".toml")]
     try:
         if len(models) != 1 or not files:

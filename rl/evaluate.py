@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m rl.ev
     """Parse, check, evaluate, print; returns the exit code."""
     options = _parser(prog).parse_intermixed_args(arguments)
     overrides = [item for item in options.items if "=" in item and not Path(item).exists()]
-    files = [Path(item) for item in options.items if item.endswith(".toml")]
+    files = [Path(item) for item in options.items if item.endswith(".toml") and item not in overrides]
     models = [item for item in options.items if item not in overrides and not item.endswith(".toml")]
     try:
         if not models or not files:

@@ -106,13 +106,12 @@ class Report:
     def _accuracy(self, name: str, stage: str, result: Mapping[str, Any]) -> str:
         greedy, hot, best = result["greedy"], result["sampled"], result.get("best")
         k = self.config.eval.samples_per_task
-        pass_at_k = "" if best is None else f"pass@{k} {best['mean']:.3f} +- {best['stderr']:.3f}, "
+        pass_at_k = "" if best is None else f"pass@{k} {_sure(best)}, "
         if (heavy := result.get("heavy")) is not None:
-            pass_at_k += f"heavy {heavy['mean']:.3f} +- {heavy['stderr']:.3f}, "
+            pass_at_k += f"heavy {_sure(heavy)}, "
         return (
-            f"held-out {name}, {stage}: greedy {greedy['mean']:.3f} +- {greedy['stderr']:.3f}, sampled "
-            f"{hot['mean']:.3f} +- {hot['stderr']:.3f}, {pass_at_k}truncated {result['truncated_frac']:.2f} "
-            f"(n = {greedy['num']})"
+            f"held-out {name}, {stage}: greedy {_sure(greedy)}, sampled {_sure(hot)}, {pass_at_k}truncated "
+            f"{result['truncated_frac']:.2f} (n = {greedy['num']})"
         )
 
     def final(self, evals: Sequence[Mapping[str, Any]], metrics: Sequence[Mapping[str, Any]]) -> None:
@@ -143,9 +142,8 @@ class Report:
                 continue
             shown = ("greedy", "sampled", *(["best"] if best else []), *(["heavy"] if heavy else []))
             found = [result.get(key) for key in shown]  # a resumed run may have begun with another k
-            cells = ["-" if one is None else f"{one['mean']:.3f} +- {one['stderr']:.3f}" for one in found]
             num = str(result["greedy"]["num"])
-            table.add_row(row["stage"], row["weights"], num, *cells, f"{result['truncated_frac']:.3f}")
+            table.add_row(row["stage"], row["weights"], num, *map(_sure, found), f"{result['truncated_frac']:.3f}")
         return table
 
     def _last_lines(self, metrics: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -169,6 +167,13 @@ def _programs() -> str:
     folder = Path(sys.executable).parent
     found = shutil.which("python")
     return "" if found and Path(found).parent == folder else f"{shlex.quote(str(folder))}/"
+
+
+def _sure(accuracy: Mapping[str, Any] | None) -> str:
+    """A mean with its standard error; nothing where no task could be scored."""
+    if accuracy is None or accuracy["mean"] is None:
+        return "-"
+    return f"{accuracy['mean']:.3f} +- {accuracy['stderr']:.3f}"
 
 
 def _median(values: Sequence[float]) -> float:

@@ -290,7 +290,7 @@ class Run(Recoverable):
         elif step and every and step % every == 0:
             await self.evaluate(policy, f"step {step}")
 
-    def _take_eval_metrics(self) -> dict[str, float]:
+    def _take_eval_metrics(self) -> dict[str, float | None]:
         row, self._last_eval = self._last_eval, None
         return {} if row is None else eval_metrics(row)
 

@@ -13,8 +13,9 @@ stands there. So the policy sees its own turns as it wrote them, but for thought
 earlier turns (rollout/past_turns.py): from there on the context is another one, in which such a turn is what was
 sampled behind its thoughts, opened as the template opens a turn of the past.
 
-*Tools* are shown by the template where it knows them, else by a system message (`tool_calls.tools_as_text`); answers to
-calls have the role `tool` where the template renders it, else they are user messages in `<tool_response>`. A bare
+*Tools* are shown by the template where it knows them and writes calls in a form that is read, else by a system message
+(`tool_calls.tools_as_text`); answers to calls have the role `tool` where the template renders it, else they are user
+messages in `<tool_response>`, one message for several where the template wants user and assistant in turn. A bare
 prompt shows neither: there an observation is its text and a line break, and the task's own prompt says what there is.
 
 A template is code that came with the model. What it raises becomes one line that says what was rendered; `check`
@@ -26,7 +27,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -35,11 +36,11 @@ from gyms.api import Message, Tool, Turn, message
 from gyms.response import Response, marks_of_template
 from rollout.context import Round
 from rollout.control_tokens import ControlTokens
-from rollout.messages import check_message, check_text
+from rollout.messages import as_user, check_message, check_text, joined, texts_of, with_texts
 from rollout.past_turns import FIELD, RESULT, PastTurns
 from rollout.template import apply_template, tokenizer_hash
 from rollout.thoughts import Thoughts
-from rollout.tool_calls import FORMATS, format_of_template, read_turn, tools_as_text
+from rollout.tool_calls import FORMATS, format_of_template, read_turn, reads_calls_of, tools_as_text
 from rollout.types import Sample
 
 __all__ = ["ChatFormat"]
@@ -94,9 +95,8 @@ class ChatFormat:
             )
         self.end_token_ids = self._end_token_ids(model_folder)
         template = tokenizer.chat_template if use_template else None
-        self.tool_format = tool_format or format_of_template(template)
-        own = [(thoughts[0], thoughts[1])] if thoughts else []
-        marks = marks_of_template(template) if thoughts is None else own
+        self.tool_format, self._is_told_format = tool_format or format_of_template(template), tool_format is not None
+        marks = marks_of_template(template) if thoughts is None else [(thoughts[0], thoughts[1])] if thoughts else []
         self.thoughts = Thoughts(tokenizer, marks, self.end_token_ids)
         self._replies: WeakKeyDictionary[Round, dict[bool, tuple[int, ...]]] = WeakKeyDictionary()
         follows = use_template and marks and not keeps_thoughts
@@ -104,9 +104,8 @@ class ChatFormat:
 
     def _end_token_ids(self, model_folder: Path) -> tuple[int, ...]:
         """End tokens of the tokenizer and of generation_config.json, sorted. Sampled ones are part of the loss."""
-        found: set[int] = set()
-        if self.tokenizer.eos_token_id is not None:
-            found.add(int(self.tokenizer.eos_token_id))
+        eos = self.tokenizer.eos_token_id
+        found: set[int] = set() if eos is None else {int(eos)}
         generation = model_folder / "generation_config.json"
         if generation.is_file():
             listed = json.loads(generation.read_text()).get("eos_token_id")
@@ -129,13 +128,14 @@ class ChatFormat:
         """Render what every run renders: a user message, and model.system_prompt where it is set.
 
         Raises:
-            ValueError: the template cannot, or leaves the system prompt out.
+            ValueError: the template cannot, or leaves the text out.
         """
         if not self.use_template:
             return
         question = [message("user", "What is 1 + 1?")]
         try:
-            self._render(question)
+            if question[0]["content"] not in self._render(question):  # some want a list of parts, of text and images
+                raise ValueError("the chat template of model.path leaves out what a message says in plain text")
         except ValueError as error:
             raise ValueError(
                 f"{error}; give model.path a template that renders a user message without tools, or set "
@@ -144,16 +144,12 @@ class ChatFormat:
         if self.system_prompt is None:
             return
         try:
-            is_shown = self.system_prompt.strip() in self._render(self._with_system(question))
+            if self.system_prompt.strip() not in self._render(self._with_system(question)):
+                raise ValueError("the chat template of model.path leaves system messages out")
         except ValueError as error:
             raise ValueError(
                 f"model.system_prompt is set, but {error}; remove it, or have the gym put it into its user messages"
             ) from error
-        if not is_shown:
-            raise ValueError(
-                "model.system_prompt is set, but the chat template of model.path leaves system messages out; remove "
-                "it, or have the gym put it into its user messages"
-            )
 
     def check_turns(self) -> None:
         """Render an episode of two turns, and where thoughts are left out of earlier ones, of more.
@@ -166,8 +162,7 @@ class ChatFormat:
             return
         if self._past is not None:
             self._past.check(self._shown([RESULT])[0])
-        for role in ("user", "tool"):
-            said = RESULT if role == "tool" else message("user", RESULT["content"])
+        for said in (message("user", RESULT["content"]), RESULT):
             try:
                 shown = self._between([message("user", "What is 1 + 1?")], [said], [PROBE_TOOL])
             except ValueError as error:
@@ -178,7 +173,7 @@ class ChatFormat:
             if said["content"] not in shown:
                 raise ValueError(
                     f"an environment takes many turns, but the chat template of model.path leaves messages of the role "
-                    f"{role} behind an assistant's message out; give it a template that renders several turns"
+                    f"{said['role']} behind an assistant's message out; give it a template that renders several turns"
                 )
 
     def prompt_ids(
@@ -216,22 +211,15 @@ class ChatFormat:
         Raises:
             ValueError: messages that the template refuses, or a template that keeps no turn as it is.
         """
-        text = self._between(messages, reply, tools, is_past=is_past)
+        render = partial(self._between, messages, is_past=is_past)
+        text = render(reply, tools)
         check_text(text)
-        contents = [m["content"] for m in reply]
-        if not any(map(self._control.occur_in, contents)):
-            return self._encode(text)
-        if not self.use_template:
-            return tuple(self._control.encode_text(text))
-
-        def render(contents: list[str]) -> str:
-            told = [{**m, "content": content} for m, content in zip(reply, contents, strict=True)]
-            return self._between(messages, told, tools, is_past=is_past)
-
         try:
-            return tuple(self._control.encode_rendered(text, contents, render))
+            special = self._special_ids(text, reply, tools, render)
         except ValueError:  # the template takes such text apart; what a model made a tool say must not end the run
-            return self._encode(render([self._control.defaced(content) for content in contents]))
+            defaced = [self._control.defaced(one) for one in texts_of(reply, tools)]
+            return self._encode(render(*with_texts(reply, tools, defaced)))
+        return self._encode(text) if special is None else tuple(special)
 
     def left_out(
         self, messages: Sequence[Message], rounds: Sequence[Round], tools: Sequence[Tool] = ()
@@ -284,13 +272,10 @@ class ChatFormat:
         """What the template puts between a turn's last token and the first of the next."""
         if not self.use_template:
             return "".join(f"{m['content']}\n" for m in reply)
-        shown = self._shown(reply)
-        given, stand_in = [*self._with_system(messages, tools), *shown], STAND_IN
-        while any(stand_in in m["content"] for m in given):  # in an observation it would be taken for the turn
+        asked, shown, stand_in = self._with_system(messages, tools), self._shown(reply), STAND_IN
+        while any(stand_in in text for text in texts_of([*asked, *shown], tools)):  # it would be taken for the turn
             stand_in += "-"
-        rendered = self._render(
-            [*given[: len(given) - len(shown)], message("assistant", stand_in), *shown], tools, is_past=is_past
-        )
+        rendered = self._render([*asked, message("assistant", stand_in), *shown], tools, is_past=is_past)
         before, found, text = rendered.rpartition(stand_in)
         if not found or stand_in in before:
             raise ValueError("the chat template of model.path does not keep an assistant's message as it is")
@@ -298,25 +283,36 @@ class ChatFormat:
         return next((text.removeprefix(end) for end in ends if text.startswith(end)), text)
 
     def _shown(self, reply: Sequence[Message]) -> list[Message]:
-        """What an environment said, in roles that the template renders."""
-        return [m if m["role"] != "tool" or self._renders_results else _as_user(m) for m in reply]
+        """What an environment said, in roles and in an order that the template renders."""
+        shown = [m if m["role"] != "tool" or self._renders_results else as_user(m) for m in reply]
+        return shown if self._renders_neighbours else joined(shown)
 
     @cached_property
     def _shows_tools(self) -> bool:
-        """Whether the template tells the model of its tools."""
-        try:
-            return PROBE_TOOL.description in self._template([message("user", "1")], [PROBE_TOOL])
-        except Exception:  # the template is the model's code, and may raise anything
-            return False
+        """Whether the template tells the model of its tools, and of no form of calls that is not read."""
+        is_read = self._is_told_format or reads_calls_of(self._template, self.tool_format)
+        return PROBE_TOOL.description in self._tried() and is_read
 
     @cached_property
     def _renders_results(self) -> bool:
-        """Whether the template renders the answer to a tool call behind an assistant's message of plain text."""
+        """Whether the template renders the answers to tool calls behind an assistant's message of plain text."""
+        return self._renders([RESULT, {**RESULT, "content": "K2RL-AGAIN"}])
+
+    @cached_property
+    def _renders_neighbours(self) -> bool:
+        """Whether it renders two messages of a user in a row."""
+        return self._renders([message("user", RESULT["content"]), message("user", "K2RL-AGAIN")])
+
+    def _renders(self, said: Sequence[Message]) -> bool:
+        shown = self._tried(message("assistant", STAND_IN), *said)
+        return all(m["content"] in shown for m in said)
+
+    def _tried(self, *said: Message) -> str:
+        """What the template makes of these messages behind a question; nothing where it refuses them."""
         try:
-            said = [message("user", "1"), message("assistant", STAND_IN), RESULT]
-            return RESULT["content"] in self._template(said, [PROBE_TOOL])
-        except Exception:  # as above
-            return False
+            return self._template([message("user", "1"), *said], [PROBE_TOOL])
+        except Exception:  # the template is the model's code, and may raise anything
+            return ""
 
     def prompt_lengths(
         self, prompts: Sequence[Sequence[Message]], tools: Sequence[Sequence[Tool]] | None = None
@@ -357,19 +353,23 @@ class ChatFormat:
         for number, given in enumerate(messages):
             check_message(number, given)
         messages = messages if alone else self._with_system(messages, tools)
-        contents = [m["content"] for m in messages]
-        rendered = self._render(messages, tools, is_past=is_past)
+        render = partial(self._render, is_past=is_past)
+        rendered = render(messages, tools)
         if not self.use_template:
             return self._checked(rendered)
         check_text(rendered)
-        if any(map(self._control.occur_in, contents)):
+        return rendered, self._special_ids(rendered, messages, tools, render)
 
-            def render(contents: list[str]) -> str:
-                told = [{**m, "content": c} for m, c in zip(messages, contents, strict=True)]
-                return self._render(told, tools, is_past=is_past)
-
-            return rendered, self._control.encode_rendered(rendered, contents, render)
-        return rendered, None
+    def _special_ids(
+        self, text: str, messages: Sequence[Message], tools: Sequence[Tool], render: Callable[..., str]
+    ) -> list[int] | None:
+        """Token ids of what `render(messages, tools)` gave, where these hold what only looks like control tokens."""
+        texts = texts_of(messages, tools)
+        if not any(map(self._control.occur_in, texts)):
+            return None
+        if not self.use_template:
+            return self._control.encode_text(text)
+        return self._control.encode_rendered(text, texts, lambda told: render(*with_texts(messages, tools, told)))
 
     def response_ids(self, text: str) -> tuple[int, ...]:
         """Token ids of an assistant message as training data: its text and the end token.
@@ -443,8 +443,3 @@ class ChatFormat:
     def fingerprint(self) -> dict[str, str]:
         """What decides which tokens a prompt becomes."""
         return {"chat_template": self.template_hash, "tokenizer": tokenizer_hash(self.tokenizer)}
-
-
-def _as_user(result: Message) -> Message:
-    """The answer to a tool call for a template that has no role for it."""
-    return message("user", f"<tool_response>\n{result['content']}\n</tool_response>")

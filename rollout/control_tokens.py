@@ -73,7 +73,7 @@ class ControlTokens:
 
         Args:
             rendered: what `render(contents)` gave.
-            contents: of the messages.
+            contents: of the messages, and of whatever else it shows of the data.
             render: the template, as a function of the contents.
 
         Raises:
@@ -84,8 +84,8 @@ class ControlTokens:
         if self._restored(hidden, hide) != rendered:
             found = next(match[0] for content in contents for match in self._pattern.finditer(content))
             raise ValueError(
-                f"a message holds the text of the special token {found!r}, at which the chat template of the model "
-                "takes messages apart; take the text out of the data"
+                f"a message or a tool holds the text of the special token {found!r}, at which the chat template of "
+                "the model takes them apart; take the text out of the data"
             )
         return self._encode(self._restored(self._renamed(hidden, keep), hide), keep)
 

@@ -29,7 +29,10 @@ from gyms.api import Call, Tool, Turn
 from gyms.episodes.arguments import MAX_ARGUMENT_CHARS, read_call
 from gyms.response import after_thoughts
 
-__all__ = ["FORMATS", "MAX_CALLS", "ToolFormat", "format_of_template", "read_turn", "tools_as_text", "written"]
+__all__ = [
+    "FORMATS", "MAX_CALLS", "ToolFormat", "format_of_template", "read_turn", "reads_calls_of", "tools_as_text",
+    "written",
+]  # fmt: skip
 
 MAX_CALLS = 64
 """Calls of one turn that are read; the next one is answered with a refusal, and what follows it is not looked at."""
@@ -101,7 +104,7 @@ def tools_as_text(tools: Sequence[Tool], *, tool_format: str) -> str:
 
 
 def format_of_template(template: str | None) -> str:
-    """The format that a chat template speaks; `hermes` where it knows no tools, `pythonic` where there is none."""
+    """The format whose marks a chat template has; `hermes` where it has none of them, `pythonic` without a template."""
     if not template:
         return "pythonic"
     for mark, name in (
@@ -113,6 +116,33 @@ def format_of_template(template: str | None) -> str:
             return name
     return "llama3_json" if '"parameters": ' in template and "ipython" in template else "hermes"
 
+
+def reads_calls_of(template: Callable[..., str], tool_format: str) -> bool:
+    """Whether a format reads a call as a chat template writes it; True where the template writes none.
+
+    Marks alone do not tell: `<tool_call>` stands around JSON in Qwen 3, and around tags of their own in Qwen 3 Coder
+    and GLM.
+
+    Args:
+        template: renders messages and tools, with the opening of the next turn behind them unless `opens` is False.
+    """
+    tool = Tool(name=_PROBE, description="", parameters={"type": "object", "properties": {}})
+    asked = {"role": "user", "content": "1"}
+    for arguments in ({}, "{}"):  # some templates take a table, some the text of one
+        call = {"id": _PROBE, "type": "function", "function": {"name": _PROBE, "arguments": arguments}}
+        try:
+            opened, before = template([asked], [tool]), template([asked], [tool], opens=False)
+            whole = template([asked, {"role": "assistant", "content": "", "tool_calls": [call]}], [tool], opens=False)
+        except Exception:  # the template is the model's code, and may raise anything
+            continue
+        said = whole.removeprefix(opened if whole.startswith(opened) else before)
+        pieces = FORMATS[tool_format].split(said, [tool])
+        return _PROBE not in said or any(piece[0] == _PROBE for piece in pieces if not isinstance(piece, str))
+    return True
+
+
+_PROBE = "k2rlprobe"
+"""Name and id of a call: an id of nine letters and digits is one that Mistral's templates take."""
 
 # -- the formats ------------------------------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from rl.step_times import own_seconds
 
 __all__ = ["SECTIONS", "Figure", "Series", "figures_of"]
 
-Dash = Literal["solid", "dash", "dot", "points"]
+Dash = Literal["solid", "dash", "dot", "dashdot", "points"]
 
 SECTIONS: Mapping[str, str] = {
     "learning": "Does it learn?",
@@ -151,6 +151,7 @@ def _heldout(runs: Sequence[RunRecord]) -> Iterable[Figure]:
     gyms = _names(name for run in runs for row in run.evals for name in row["gyms"])
     kinds: tuple[tuple[str, str, Dash], ...] = (
         ("greedy", "greedy", "solid"), ("sampled", "sampled", "dash"), ("best", "best of k", "dot"),
+        ("heavy", "heavy", "dashdot"),
     )  # fmt: skip
     for gym in gyms:
         series = []

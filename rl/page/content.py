@@ -191,7 +191,7 @@ def _evaluation(row: Mapping[str, Any]) -> dict[str, Any]:
 def _accuracies(result: Mapping[str, Any]) -> dict[str, Any]:
     greedy = result.get("greedy")
     return {
-        **{key: accuracy_band(result.get(key)) for key in ("greedy", "sampled", "best")},
+        **{key: accuracy_band(result.get(key)) for key in ("greedy", "sampled", "best", "heavy")},
         "truncated": number(result.get("truncated_frac")),
         "num": number(greedy.get("num")) if isinstance(greedy, Mapping) else None,
     }

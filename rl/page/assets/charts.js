@@ -6,7 +6,7 @@ const Charts = (() => {
     light: ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#b3a300", "#8c8c8c", "#7a2c5e"],
     dark: ["#56b4e9", "#e69f00", "#2fc79b", "#e29bc4", "#e8703a", "#a5d8ff", "#e6d94a", "#9a9fa6", "#8f95ff"],
   };
-  const DASH = { solid: "", dash: "dash", dot: "dot-line", points: "points" };
+  const DASH = { solid: "", dash: "dash", dot: "dot-line", dashdot: "dash-dot", points: "points" };
   const MAX_BARS = 200;
   const dark = matchMedia("(prefers-color-scheme: dark)");
   let library = null;

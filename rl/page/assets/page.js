@@ -76,16 +76,16 @@ function duration(seconds) {
 function stages() {
   const rows = app.facts.runs.flatMap((run, r) => run.evals.flatMap((row) => Object.entries(row.gyms).map(([gym, found]) => ({ r, row, gym, found }))));
   if (!rows.length) return null;
-  const best = rows.some(({ found }) => found.best);
+  const extra = [["best", "best of k, 95 %"], ["heavy", "heavy, 95 %"]].filter(([key]) => rows.some(({ found }) => found[key]));
   const cell = (band) => make("td", { class: "num" }, ...(band ? [percent(band[0]), " ", make("small", {}, `${percent(band[1])} to ${percent(band[2])}`)] : ["-"]));
-  const head = ["run", "gym", "stage", "weights", "n", "greedy, 95 %", "sampled, 95 %", ...(best ? ["best of k, 95 %"] : []), "truncated"];
+  const head = ["run", "gym", "stage", "weights", "n", "greedy, 95 %", "sampled, 95 %", ...extra.map(([, name]) => name), "truncated"];
   return make("details", {},
     make("summary", {}, "Held-out accuracy, stage by stage"),
     make("div", { class: "scroll" }, make("table", {},
       make("thead", {}, make("tr", {}, head.map((name, i) => make("th", { class: i > 3 ? "num" : null }, name)))),
       make("tbody", {}, rows.map(({ r, row, gym, found }) => make("tr", {},
         make("td", {}, dot(r), " ", app.facts.runs[r].label), make("td", {}, gym), make("td", {}, row.stage), make("td", {}, row.weights),
-        make("td", { class: "num" }, shown(found.num)), cell(found.greedy), cell(found.sampled), best ? cell(found.best) : null,
+        make("td", { class: "num" }, shown(found.num)), cell(found.greedy), cell(found.sampled), ...extra.map(([key]) => cell(found[key])),
         make("td", { class: "num" }, found.truncated === null ? "-" : percent(found.truncated))))))));
 }
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
 
 from gyms.api import Status
-from rl.accuracy import accuracy, gym_results
+from rl.accuracy import accuracy, eval_metrics, gym_results
 from rl.intervals import bootstrap, wilson
 
 
@@ -30,6 +31,16 @@ def test_faults_of_the_model_and_truncated_responses_count_zero_and_our_own_faul
 def test_nothing_counted_is_not_a_number(scored):
     found = accuracy([(scored(status=Status.CANCELLED),)])
     assert math.isnan(found.mean) and math.isnan(found.stderr) and found.num == 0
+
+
+def test_what_could_not_be_scored_at_all_is_null_in_files(group, scored):
+    broken = scored(status=Status.VERIFIER_ERROR)
+    row = gym_results([group(0, broken)], [group(0, broken, broken)], [group(0, broken)])["sums"].row()
+    assert json.loads(json.dumps(row, allow_nan=False))["greedy"] == {
+        "mean": None, "stderr": None, "num": 0, "low": None, "high": None
+    }  # fmt: skip
+    assert row["best"]["mean"] is row["heavy"]["mean"] is None and row["masked_frac"] == 1.0
+    assert eval_metrics({"gyms": {"sums": row}})["eval/sums/greedy_accuracy"] is None
 
 
 def test_each_gym_has_its_own_results(group, scored):

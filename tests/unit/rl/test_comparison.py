@@ -36,6 +36,10 @@ def test_without_a_model_or_a_config_the_command_says_what_is_missing(capsys, ti
     assert "no config (a .toml file) was given" in capsys.readouterr().err
 
 
+def test_a_setting_whose_value_is_the_name_of_a_toml_file_is_no_config(capsys, tmp_path):
+    assert f"{tmp_path} is no model folder" in refused(capsys, str(tmp_path), "gyms.0.args.rules=mine.toml")
+
+
 def test_a_folder_without_a_model_is_refused_and_a_run_folder_is_told_where_its_models_are(capsys, tmp_path):
     assert f"{tmp_path} is no model folder" in refused(capsys, str(tmp_path))
     (tmp_path / "export").mkdir()

@@ -148,6 +148,26 @@ def test_a_folder_as_the_file_is_told(run: Path, tmp_path: Path, capsys) -> None
     assert "Is a directory" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["add", "no_such_tool"])
+def test_an_episode_with_a_call_that_could_not_be_read_is_no_example(run: Path, tmp_path: Path, capsys, name) -> None:
+    folder, file = RunFolder(run), tmp_path / "x"
+    rows = [found for rollouts in sorted(folder.rollouts.iterdir()) for found in folder.rows(rollouts)]
+    good = [found for found in rows if found["value"] == 1.0]
+    unread = {"id": "call_0_0", "tool": name, "arguments": None, "problem": "the arguments are not JSON"}
+    for one in good[:1]:
+        one["episode"]["turns"].insert(0, {"text": "", "calls": [unread]})
+        one["episode"]["replies"].insert(0, [{"role": "user", "content": "Error"}])
+    folder.write_rollouts(0, good)
+    folder.write_rollouts(1, [])
+    assert main([str(run), "--output", str(file)]) == 0
+    told = capsys.readouterr()
+    assert "3 conversations" in told.out and "1 episodes were left out: one of their calls could not be" in told.err
+    assert "None" not in file.read_text()
+    folder.write_rollouts(0, good[:1])
+    assert main([str(run), "--output", str(file)]) == 2
+    assert "one of their calls could not be read" in capsys.readouterr().err
+
+
 def test_what_is_left_out_for_its_context_is_counted(run: Path, tmp_path: Path, capsys) -> None:
     folder, file = RunFolder(run), tmp_path / "x"
     rows = [found for rollouts in sorted(folder.rollouts.iterdir()) for found in folder.rows(rollouts)]

@@ -112,6 +112,8 @@ def test_wrong_use_is_told_before_anything_starts(tmp_path, capsys):
     assert "wanted one model folder and a config" in capsys.readouterr().err
     assert main(["m", str(TINY), "--output", str(tmp_path)]) == 2
     assert "Is a directory" in capsys.readouterr().err
+    assert main([str(tmp_path), str(TINY), "gyms.0.args.rules=mine.toml", "--output", str(tmp_path / "x")]) == 2
+    assert f"{tmp_path} is no model folder" in capsys.readouterr().err
     for wrong in (["--samples", "0"], ["--temperature", "9"]):
         with pytest.raises(SystemExit, match="2"):
             main(["m", "c.toml", "--output", "x", *wrong])

@@ -110,6 +110,16 @@ def test_an_evaluation_is_told_with_its_standard_error(report, console):
     )
 
 
+def test_an_accuracy_that_could_not_be_had_is_a_dash(report, console):
+    row = evaluation("after RL", 0.5, 0.25)
+    row["gyms"]["sums"]["greedy"] = {"mean": None, "stderr": None, "num": 0}
+    report.evaluation(row)
+    report.final([row], [])
+    told = shown(console)
+    assert "held-out sums, after RL: greedy -, sampled 0.250 +- 0.020, truncated 0.12 (n = 0)" in told
+    assert "None" not in told and "nan" not in told
+
+
 def test_of_several_samples_a_task_the_best_is_told_and_has_a_column(tmp_path, console):
     facts = {"model": {"source": "tiny"}, "gyms": [{"name": "sums"}], "eval": {"samples_per_task": 4}}
     report = Report(Config.model_validate(facts | {"report": {"wandb": "off"}}), tmp_path, view_of("auto", console))

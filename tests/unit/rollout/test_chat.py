@@ -120,6 +120,8 @@ ALTERNATES = (
         ("{{ tools | length }}", None, "the chat template of model.path refuses messages of the roles user: TypeError: "
          "object of type 'NoneType' has no len(); give model.path a template that renders a user message without"),
         ("{% if %}", None, "the chat template of model.path refuses messages of the roles user: TemplateSyntaxError"),
+        ("{% for m in messages %}{% for part in m.content %}{{ part.text }}{% endfor %}{% endfor %}", None, "the chat "
+         "template of model.path leaves out what a message says in plain text; give model.path a template"),
     ],
 )  # fmt: skip
 def test_a_template_that_cannot_do_what_every_run_needs_is_refused_with_the_setting(

@@ -8,6 +8,7 @@ from gyms.api import Status
 from rl.metric_table import PHASES, metric_of
 from rl.page.charts import PHASES as CHART_PHASES
 from rl.page.charts import PLAIN, SECTIONS, figures_of
+from rl.page.content import Source
 from rl.page.folder import read_run
 from rl.page.stored import AVERAGED, read_samples
 from rl.page.summary import groups_of, summary_of
@@ -46,6 +47,19 @@ def test_the_line_of_an_accuracy_takes_the_last_stage_of_each_step(tmp_path):
     assert greedy.low[0] < 0.5 < greedy.high[0] and greedy.dash == "solid"
     assert (others.x, others.y, others.dash) == ([0, 2], [0.0, 0.2], "points")
     assert others.words == ["rounded to INT4", AVERAGED]
+
+
+def test_every_accuracy_of_an_evaluation_has_a_line_and_a_cell(tmp_path):
+    row = evaluation("step 0", 0, 10)
+    for n, key in enumerate(("greedy", "sampled", "best", "heavy")):
+        row["gyms"]["sums"][key] = {"mean": n / 4, "stderr": 0.0, "num": 20, "low": 0.0, "high": 1.0}
+    folder = write_run(tmp_path / "run", [[plain(1.0)]], evals=[row])
+    series = figures(folder)["Held-out accuracy: sums"].series
+    shown = {one.name: one.y for one in series}
+    assert shown == {"greedy": [0], "sampled": [0.25], "best of k": [0.5], "heavy": [0.75]}
+    assert len({one.dash for one in series}) == 4
+    (told,) = Source([folder.path], max_samples=9).read().facts["runs"][0]["evals"]
+    assert told["gyms"]["sums"]["heavy"] == (0.75, 0.0, 1.0)
 
 
 def test_a_gym_that_a_step_did_not_draw_leaves_a_gap(tmp_path):
