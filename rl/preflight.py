@@ -34,7 +34,7 @@ from rl.personas import check_endpoint
 from rl.prompts import Askable, check_conversations, check_prompts
 from rl.ptx import PtxData, load_conversations
 from rl.qat import frozen_names
-from rl.rates import Known, in_range, read_rates
+from rl.rates import Known, check_problems, in_range, read_rates
 from rl.resume import check_draws_so_far, check_fingerprint, resumed
 from rl.routing import check_replay
 from rl.run_folder import RunFolder
@@ -129,6 +129,7 @@ def check(
     chat = chat_of(config, model_folder, gyms)
     wanted = config.rollout.prompts
     known = Known() if wanted.rates is None else read_rates(wanted.rates, [entry.name for entry in gyms])
+    check_problems(known, gyms)
     benchmarks = file_texts(config.overlap.files)
     fingerprint = fingerprint_of(config, chat, gyms, known, benchmarks)
     check_same_everywhere(foreign, fingerprint["gyms"])
