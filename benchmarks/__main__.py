@@ -182,15 +182,25 @@ def run(name: str, *, is_quick: bool) -> dict[str, Any] | None:
     arguments = (benchmark.quick or ()) if is_quick else benchmark.full
     command = ["-m", f"benchmarks.{benchmark.module}", *arguments, "--json"]
     load, started = os.getloadavg()[0], time.perf_counter()
-    done = subprocess.run([sys.executable, *command], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run([sys.executable, *command], cwd=ROOT, stdout=subprocess.PIPE, check=False)
     seconds = time.perf_counter() - started
-    lines = done.stdout.strip().splitlines()
-    if done.returncode or not lines:
-        print(f"{name}: failed with status {done.returncode}", file=sys.stderr)
+    found = figures_in(done.stdout.decode(errors="replace"))
+    if done.returncode or found is None:
+        why = f"failed with status {done.returncode}" if done.returncode else "its last line is no JSON object"
+        print(f"{name}: {why}", file=sys.stderr)
         return None
     print(f"{name}: {seconds:.0f} s", file=sys.stderr)
     facts = {"command": f"python {' '.join(command)}", "load": load, "seconds": seconds}
-    return {**json.loads(lines[-1]), **facts}
+    return {**found, **facts}
+
+
+def figures_in(printed: str) -> dict[str, Any] | None:
+    """The JSON object in the last line of what a benchmark printed; None where there is none."""
+    try:
+        found = json.loads(next(reversed(printed.strip().splitlines()), ""))
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def value_at(found: Mapping[str, Any], path: str) -> float | None:

@@ -357,11 +357,12 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m bench
 
 def _run_missing(jobs: Sequence[Job], facts: dict[str, Any], *, folder: Path, output: Path) -> int:
     """Run the jobs without a row, and write their rows; 1 where one fails, which ends it."""
+    root = folder / machine()["commit"]  # what older code left there is none of these runs
     for number, job in enumerate(jobs, start=1):
         if any(all(row[name] == value for name, value in job.key.items()) for row in facts["runs"]):
             continue
         print(f"{number} of {len(jobs)}: {job.study}/{job.variant}, seed {job.seed}", file=sys.stderr, flush=True)
-        where, line, started = job.folder(folder), job.command(folder), time.monotonic()
+        where, line, started = job.folder(root), job.command(root), time.monotonic()
         if not (where / "final.json").is_file():
             done = subprocess.run(
                 line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
@@ -397,7 +398,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     parser.add_argument("--steps", type=int, help=f"of each run (those of the output file, else {STEPS})")
     parser.add_argument("--also", action="append", default=[], metavar="KEY=VALUE", help="an override of all runs")
     parser.add_argument("--table", action="store_true", help="run nothing: show what there is")
-    parser.add_argument("--folder", type=Path, default=Path("runs/ablations"), help="of the runs; kept")
+    parser.add_argument("--folder", type=Path, default=Path("runs/ablations"), help="of the runs, by commit; kept")
     parser.add_argument("--output", type=Path, default=Path("ablations.json"), help="a row a run (ablations.json)")
     parser.add_argument("--plot", type=Path, help="an .svg or .png")
     parser.add_argument("--write", action="store_true", help="docs/ablations.json, docs/ablations.md and its plot")

@@ -5,6 +5,9 @@
 It begins with the weights of step 0, after the warm-up. Sampling and learning never see it: it is what is exported
 beside the last policy, on the same grid, and evaluated at the end. No Kimi report mentions one for RL; K1.5 averages
 weights of two models for its short answers (section 2.4).
+
+Under LoRA the masters are the factors: what is exported is the base with the product of their averages. The average of
+their products, for which a copy of all matrices would be kept, differs by how far both factors moved together.
 """
 
 from __future__ import annotations

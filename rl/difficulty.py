@@ -23,10 +23,12 @@ from typing import Any
 
 from configs.load import load_config
 from configs.schema import Config
+from gyms.api import Gym
 from gyms.extras import EXTRAS, check_installed
 from gyms.mixture import Draw, Fits, GymEntry
 from gyms.permutation import permute
 from rl.cli import last_words, quiet
+from rl.rates import problem_of
 from rl.toggle import right_lengths
 
 __all__ = ["Job", "main", "rate_row", "settings_and_weights", "train_draws"]
@@ -74,22 +76,33 @@ class Job:
         return {name: getattr(self, name) for name in names}
 
 
-def settings_and_weights(config: Config, model: str) -> str:
-    """A digest of what rates depend on: settings, files that the gyms' arguments name, and the model's weights,
-    tokenizer, template and configuration; files by name, size and time."""
+def settings_and_weights(config: Config, model: str, *, but_for: Path | None = None) -> str:
+    """A digest of what rates depend on: settings, files and folders that the gyms' arguments name, and the model's
+    weights, tokenizer, template and configuration; files by name, size and time.
+
+    Args:
+        but_for: a file that is left out: the one that is being written.
+    """
     folder = Path(model).expanduser()
     settings = config.model_dump(mode="json", include={"gyms", "model", "persona", "seed"})
     files = sorted({file for pattern in MODEL_FILES for file in folder.glob(pattern)})
-    files += [Path(text).expanduser() for gym in settings["gyms"] for text in _texts(gym) if _is_file(text)]
+    given = [file for gym in settings["gyms"] for text in _texts(gym["args"]) for file in _files_at(text)]
+    files += [file for file in given if but_for is None or file != but_for.absolute()]
     listed = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     return hashlib.sha256(json.dumps([settings, listed], sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _is_file(text: str) -> bool:
+def _files_at(text: str) -> list[Path]:
+    """The file that a text names, or all of a folder, unless that is one in which the command runs."""
     try:
-        return Path(text).expanduser().is_file()
+        path = Path(text).expanduser().absolute()
+        if path.is_file():
+            return [path]
+        if not path.is_dir() or Path.cwd().is_relative_to(path.resolve()):
+            return []
+        return sorted(file for file in path.rglob("*") if file.is_file())
     except (OSError, ValueError, RuntimeError):  # too long for a name, a NUL in it, or a home of nobody
-        return False
+        return []
 
 
 def _texts(data: Any) -> list[str]:
@@ -109,8 +122,8 @@ def train_draws(entries: Sequence[GymEntry], *, max_tasks: int | None, seed: int
                 yield entry.draw(place, task, place=place)
 
 
-def rate_row(group: Any, job: Job) -> dict[str, Any] | None:
-    """The line of a task; None where no sample could be scored through faults of ours."""
+def rate_row(group: Any, job: Job, *, gym: Gym) -> dict[str, Any] | None:
+    """The line of a task of this gym; None where no sample could be scored through faults of ours."""
     counted = [s for s in group.samples if not s.score.status.is_masked]
     if not counted:
         return None
@@ -118,6 +131,7 @@ def rate_row(group: Any, job: Job) -> dict[str, Any] | None:
     return {
         "gym": group.draw.gym,
         "task": group.draw.task.id,
+        "problem": problem_of(gym, group.draw.task),
         "rate": min(max(sum(values) / len(values), 0.0), 1.0),
         "right_lengths": sorted(right_lengths(group)),
         "num_scored": len(values),
@@ -165,7 +179,7 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m rl.di
         job = Job(
             model=models[0], output=options.output, num_samples=options.samples, max_tasks=options.max_tasks,
             temperature=options.temperature or config.rollout.temperature.start,
-            settings_and_weights=settings_and_weights(config, models[0]),
+            settings_and_weights=settings_and_weights(config, models[0], but_for=options.output),
         )  # fmt: skip
         known = done_before(job)
         quiet()
@@ -197,7 +211,7 @@ async def _measure(chosen: Any, job: Job, known: set[tuple[str, str]]) -> int:
     from rl.metrics import fault_causes
     from rl.report import Report
 
-    config, one = chosen.config, chosen.contenders[0]
+    config, one, gyms = chosen.config, chosen.contenders[0], {entry.name: entry.gym for entry in chosen.gyms}
     wanted = train_draws(chosen.gyms, max_tasks=job.max_tasks, seed=config.seed, fits=chosen.fits[0])
     draws = [draw for draw in wanted if (draw.gym, draw.task.id) not in known]
     report = Report(config, Path.cwd(), view_of("auto", Console(stderr=True, soft_wrap=True, highlight=False)))
@@ -215,7 +229,7 @@ async def _measure(chosen: Any, job: Job, known: set[tuple[str, str]]) -> int:
                     )  # fmt: skip
                     causes, num = fault_causes(found.groups), len(found.groups) * job.num_samples
                     check_masked_rate(len(causes), num, config.reward.max_masked_frac, causes)
-                    rows = [rate_row(group, job) for group in found.groups]
+                    rows = [rate_row(group, job, gym=gyms[group.draw.gym]) for group in found.groups]
                     num_lost += rows.count(None)
                     lines.writelines(json.dumps(row) + "\n" for row in rows if row is not None)
                     lines.flush()

@@ -14,19 +14,26 @@ import math
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from configs.sections import QuantConfig
+from gyms.extras import check_installed
 from rl.architectures import read_facts
 
-__all__ = ["GPUS", "Gpu", "ModelSize", "main", "model_size", "plan", "step_seconds"]
+if TYPE_CHECKING:
+    from configs.schema import Config
+
+__all__ = ["GPUS", "Gpu", "Kept", "ModelSize", "main", "model_size", "plan", "step_seconds"]
 
 BITS_OF_A_SCALE, BITS_OF_A_CODE = 16, 4
-LEARNER_BYTES = 4 + 4 + 8
-"""Of a parameter while it learns: fp32 master, gradient, two moments; its image and packed codes come on top."""
-IMAGE_BYTES, IMAGE_BYTES_OF_RANKS = 2, 4
-"""Of a parameter: bf16 on one GPU, fp32 where it is sharded (rl/shards.py)."""
+MASTER, GRADIENT, MOMENT = 4, 4, 4
+"""Bytes of a parameter that learns, in fp32: AdamW keeps two moments, Muon one."""
+IMAGE_BYTES_OF_RANKS = 4
+"""Of a parameter, where it is sharded: fp32 (rl/shards.py). On one GPU it has the type that is computed in."""
+BASE_BYTES = 2
+"""Of an INT4 matrix under LoRA, beside its image: as it was loaded (rl/lora.py)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +73,10 @@ class ModelSize:
     num_layers: int
     kv_width: int
     """Numbers of a token's KV cache in a layer."""
+    tables: int
+    """Of `plain`, embedding and output head."""
+    edges: int
+    """Inputs and outputs of all INT4 matrices, added up: an adapter of rank r has r times as many numbers."""
 
     @property
     def total(self) -> int:
@@ -80,7 +91,48 @@ class ModelSize:
             only_experts: whether `quant.ignore` leaves all other layers out, as Kimi K2 Thinking does.
         """
         quantised = self.experts if only_experts else self.quantised
-        return quantised * (BITS_OF_A_CODE + BITS_OF_A_SCALE / group_size) / 8 + 2 * (self.total - quantised)
+        return _code_bytes(quantised, group_size) + 2 * (self.total - quantised)
+
+
+def _code_bytes(num_weights: int, group_size: int) -> float:
+    """Of packed codes and scales."""
+    return num_weights * (BITS_OF_A_CODE + BITS_OF_A_SCALE / group_size) / 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """What a learner keeps by its settings; by default a plain one's, in bf16."""
+
+    computing_bytes: int = 2
+    """Of a number, as `learner.compute_dtype` is."""
+    is_on_grid: bool = True
+    """Whether INT4 matrices have packed codes (`quant.fake_quantize`)."""
+    has_muon: bool = False
+    """Whether INT4 matrices have one moment."""
+    num_frozen: int = 0
+    """Parameters that `learner.frozen` names."""
+    num_frozen_int4: int = 0
+    """Of them, those of INT4 matrices."""
+    lora_rank: int = 0
+    """Above 0, nothing but adapters is trained."""
+    has_reference: bool = False
+    has_average: bool = False
+    is_alone: bool = False
+    """Whether a setting is refused with several ranks."""
+
+    def learner_bytes(self, size: ModelSize, *, group_size: int, num_ranks: int) -> tuple[float, float]:
+        """Of all ranks together: what is kept between updates, and the gradients during one."""
+        trained, matrices = size.total - self.num_frozen, size.quantised - self.num_frozen_int4
+        kept = 0.0
+        if self.lora_rank:
+            trained, matrices = self.lora_rank * size.edges, 0
+            kept += BASE_BYTES * size.quantised
+        image = self.computing_bytes if num_ranks == 1 else IMAGE_BYTES_OF_RANKS
+        kept += trained * (MASTER + 2 * MOMENT) - (matrices * MOMENT if self.has_muon else 0)
+        kept += size.total * image + (_code_bytes(size.quantised, group_size) if self.is_on_grid else 0.0)
+        kept += size.total * self.computing_bytes if self.has_reference else 0
+        kept += trained * MASTER if self.has_average else 0
+        return kept, float(trained * GRADIENT)
 
 
 def model_size(facts: Mapping[str, Any]) -> ModelSize:
@@ -92,18 +144,21 @@ def model_size(facts: Mapping[str, Any]) -> ModelSize:
     facts = facts.get("text_config") or facts
     try:
         width, layers, vocabulary = facts["hidden_size"], facts["num_hidden_layers"], facts["vocab_size"]
-        attention, attention_plain, kv_width = _attention(facts)
+        matrices, attention_plain, kv_width = _attention(facts)
         experts = facts.get("n_routed_experts") or facts.get("num_local_experts") or facts.get("num_experts") or 0
         dense_layers = min(layers, facts.get("first_k_dense_replace") or 0) if experts else layers
         dense = 3 * width * facts["intermediate_size"] * dense_layers if dense_layers else 0
     except KeyError as error:
         raise ValueError(f"config.json has no {error.args[0]!r}, which the count of parameters needs") from None
-    per_expert = 3 * width * (facts.get("moe_intermediate_size") or facts.get("intermediate_size") or 0)
-    shared = (facts.get("n_shared_experts") or 0) * per_expert
     sparse = layers - dense_layers
+    of_expert = facts.get("moe_intermediate_size") or facts.get("intermediate_size") or 0
+    per_expert, num_shared = 3 * width * of_expert, facts.get("n_shared_experts") or 0
+    shared = num_shared * per_expert
+    edges = layers * sum(map(sum, matrices)) + dense_layers * 3 * (width + (facts.get("intermediate_size") or 0))
+    edges += sparse * 3 * (experts * (width + of_expert) + (width + num_shared * of_expert if num_shared else 0))
     tables = 1 if facts.get("tie_word_embeddings") else 2
     plain = tables * vocabulary * width + layers * (attention_plain + 2 * width) + width + sparse * width * experts
-    common = attention * layers + dense + sparse * shared
+    common = layers * sum(math.prod(shape) for shape in matrices) + dense + sparse * shared
     active_experts = sparse * (facts.get("num_experts_per_tok") or 0) * per_expert
     return ModelSize(
         quantised=common + sparse * experts * per_expert,
@@ -112,27 +167,29 @@ def model_size(facts: Mapping[str, Any]) -> ModelSize:
         active=common + active_experts + vocabulary * width,
         num_layers=layers,
         kv_width=kv_width,
+        tables=tables * vocabulary * width,
+        edges=edges,
     )
 
 
-def _attention(facts: Mapping[str, Any]) -> tuple[int, int, int]:
-    """Of a layer: weights of its matrices, norms and biases, numbers of a token's KV cache."""
+def _attention(facts: Mapping[str, Any]) -> tuple[list[tuple[int, int]], int, int]:
+    """Of a layer: inputs and outputs of its matrices, norms and biases, numbers of a token's KV cache."""
     width, heads = facts["hidden_size"], facts["num_attention_heads"]
     if facts.get("kv_lora_rank"):
         rank, rope = facts["kv_lora_rank"], facts["qk_rope_head_dim"]
         nope, value, query_rank = facts["qk_nope_head_dim"], facts["v_head_dim"], facts.get("q_lora_rank")
         queries = heads * (nope + rope)
-        query = query_rank * (width + queries) if query_rank else width * queries
-        matrices = query + width * (rank + rope) + rank * heads * (nope + value) + heads * value * width
+        query = [(width, query_rank), (query_rank, queries)] if query_rank else [(width, queries)]
+        matrices = [*query, (width, rank + rope), (rank, heads * (nope + value)), (heads * value, width)]
         plain, kept = rank + (query_rank or 0), rank + rope
         if index_heads := facts.get("index_n_heads"):  # sparse attention's indexer: DeepSeek V3.2, GLM-5
             index = facts["index_head_dim"]
-            matrices += (query_rank or width) * index_heads * index + width * (index + index_heads)
+            matrices += [(query_rank or width, index_heads * index), (width, index), (width, index_heads)]
             plain, kept = plain + 2 * index, kept + index
         return matrices, plain, kept
     head = facts.get("head_dim") or width // heads
     kv_heads = facts.get("num_key_value_heads") or heads
-    matrices = 2 * width * heads * head + 2 * width * kv_heads * head
+    matrices = [(width, heads * head), *[(width, kv_heads * head)] * 2, (heads * head, width)]
     kind = str(facts.get("model_type", ""))
     biases = (heads + 2 * kv_heads) * head if kind in ("qwen2", "qwen2_moe") or facts.get("attention_bias") else 0
     return matrices, biases + (2 * head if kind.startswith("qwen3") else 0), 2 * kv_heads * head
@@ -142,6 +199,7 @@ def plan(
     size: ModelSize, gpu: Gpu, *, num_gpus: int, group_size: int, kv_cache_bytes: float, num_samples: int,
     num_tokens: float, max_num_seqs: int, num_sampled: float | None = None, use: float = 0.35,
     num_learner_gpus: int | None = None, is_ahead: bool = False, num_engine_gpus: int | None = None,
+    num_ranks: int | None = None, kept: Kept = Kept(),
 ) -> dict[str, float]:  # fmt: skip
     """Bytes and seconds of one GPU and one step.
 
@@ -156,18 +214,18 @@ def plan(
         num_learner_gpus: of `num_gpus`, those that only learn; engines have the others, and nobody gives memory away.
         is_ahead: engines draw the next step while this one is learned.
         num_engine_gpus: of an engine (`engine.tensor_parallel`); None: as few as hold it.
+        num_ranks: of the learner, each on a GPU; None: one on each of its GPUs, if it may have several.
+        kept: what the learner keeps.
     """
-    learn_on = generate_on = num_gpus
-    if num_learner_gpus is not None:
-        learn_on, generate_on = num_learner_gpus, num_gpus - num_learner_gpus
+    generate_on = num_gpus - (num_learner_gpus or 0)
+    learn_on = 1 if kept.is_alone else num_ranks or num_learner_gpus or num_gpus
     packed = size.packed_bytes(group_size)
     need = max(1, -(-int(packed * 1.1 + kv_cache_bytes) // int(gpu.memory_bytes * 0.9)))
     ranks_of_engine = num_engine_gpus or 1 << (need - 1).bit_length()  # a power of two: heads are shared out among them
     num_engines = max(1, generate_on // ranks_of_engine)
-    image = IMAGE_BYTES if learn_on == 1 else IMAGE_BYTES_OF_RANKS
-    of_learner = (size.total * (LEARNER_BYTES + image) + packed) / learn_on
-    leaves = of_learner if num_learner_gpus is None else 0.0
-    layer = 2 * size.total / size.num_layers
+    between, gradients = kept.learner_bytes(size, group_size=group_size, num_ranks=learn_on)
+    leaves = between / learn_on if num_learner_gpus is None else 0.0
+    gathered = 0.0 if learn_on == 1 else size.tables + 2 * (size.total - size.tables) / size.num_layers
     together = min(max_num_seqs, max(1.0, num_samples / num_engines))
     weights_read = min(packed, packed * size.active / size.total * together)
     kv_read = 2 * size.num_layers * size.kv_width * num_tokens / 2 * together
@@ -181,7 +239,9 @@ def plan(
         "ranks_of_an_engine": ranks_of_engine,
         "packed_bytes": packed,
         "generating_bytes": packed * 1.1 / ranks_of_engine + kv_cache_bytes / ranks_of_engine,
-        "learning_bytes": of_learner + 2 * layer,
+        "ranks_of_the_learner": learn_on,
+        "learner_bytes": between + gradients,
+        "learning_bytes": (between + gradients) / learn_on + kept.computing_bytes * gathered,
         "host_bytes": leaves,
         "offload_seconds": leaves / gpu.host_bytes_per_second,
         "swap_seconds": packed / ranks_of_engine / gpu.host_bytes_per_second,
@@ -197,14 +257,16 @@ def step_seconds(found: Mapping[str, float]) -> float:
     return moved + found["rollout_seconds"] + found["update_seconds"] - found["hidden_seconds"]
 
 
-def _assumed(who: str) -> str:
+def _assumed(who: str, size: ModelSize, found: Mapping[str, float]) -> str:
+    ranks, each = found["ranks_of_the_learner"], found["learner_bytes"] / size.total
+    shared = "its only rank" if ranks == 1 else f"{ranks:.0f} ranks evenly, with two gathered layers and the tables"
     told = (
-        f"assumptions: {who}; twice the GPUs take half the time; masters, gradients, moments and their image are "
-        "sharded evenly (20 bytes a parameter, 18 on a single GPU, and its packed codes); two gathered layers at a "
-        "time; engines get 1.1 times the packed bytes; the swap comes from pageable host memory; a sample decodes its "
-        "tokens at 35% of the memory's bandwidth, all of them unless --sampled says how many; what it only reads costs "
-        "2 operations a parameter and token, learning 8 (forward, backward, the pass of old log-probabilities), at 35% "
-        "of peak; attention's products with itself are not counted."
+        f"assumptions: {who}; twice the GPUs take half the time; what the learner holds is {each:.1f} bytes a "
+        f"parameter, by the config's settings, on {shared} (learner.num_ranks = {ranks:.0f}); engines get 1.1 times "
+        "the packed bytes; the swap comes from pageable host memory; a sample decodes its tokens at 35% of the "
+        "memory's bandwidth, all of them unless --sampled says how many; what it only reads costs 2 operations a "
+        "parameter and token, learning 8 (forward, backward, the pass of old log-probabilities), at 35% of peak; "
+        "attention's products with itself are not counted."
     )
     return textwrap.fill(told, 120)
 
@@ -235,8 +297,7 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m rl.pl
     parser.add_argument("--sampled", type=_tokens, help="how many of those the policy samples itself (default: all)")
     options = parser.parse_args(arguments)
     try:
-        facts, work = _read(options.config, options.gpus)
-        size = model_size(facts)
+        size, work = _read(options.config, options.gpus)
     except (OSError, ValueError) as error:
         print(f"{prog}: {error}", file=sys.stderr)
         return 2
@@ -248,7 +309,7 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m rl.pl
         print(f"{prog}: --gpus {options.gpus}; want 1 or more", file=sys.stderr)
         return 2
     if options.learner_gpus is not None:
-        work |= {"num_learner_gpus": options.learner_gpus, "is_ahead": True}
+        work |= {"num_learner_gpus": options.learner_gpus, "num_ranks": None, "is_ahead": True}
     learn = work["num_learner_gpus"]
     if learn is not None and not 0 < learn < options.gpus:
         told = (
@@ -259,7 +320,8 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m rl.pl
         return 2
     found = plan(size, GPUS[options.gpu], num_gpus=options.gpus, **work)
     who = _who(options.gpus, learn, is_ahead=work["is_ahead"])
-    print("\n".join([*_table(size, found, GPUS[options.gpu], f"{options.gpus} x {options.gpu}"), _assumed(who)]))
+    assumed = _assumed(who, size, found)
+    print("\n".join([*_table(size, found, GPUS[options.gpu], f"{options.gpus} x {options.gpu}"), assumed]))
     fits = max(found["learning_bytes"], found["generating_bytes"]) <= GPUS[options.gpu].memory_bytes
     return 0 if fits and found["ranks_of_an_engine"] <= options.gpus - (learn or 0) else 1
 
@@ -274,10 +336,10 @@ def _tokens(text: str) -> float:
     return value
 
 
-def _read(given: Sequence[str], num_gpus: int) -> tuple[Mapping[str, Any], dict[str, Any]]:
-    """A model's facts, and what a step of its run is."""
+def _read(given: Sequence[str], num_gpus: int) -> tuple[ModelSize, dict[str, Any]]:
+    """A model's size, and what a step of its run is."""
     if given[0].endswith(".json"):
-        return _facts(Path(given[0])), {
+        return model_size(_facts(Path(given[0]))), {
             "group_size": 32, "kv_cache_bytes": 20e9, "num_samples": 1024, "num_tokens": 4096.0, "max_num_seqs": 256,
             "num_learner_gpus": None, "is_ahead": False, "num_engine_gpus": None,
         }  # fmt: skip
@@ -286,19 +348,66 @@ def _read(given: Sequence[str], num_gpus: int) -> tuple[Mapping[str, Any], dict[
     config = load_config([Path(part) for part in given if "=" not in part], [part for part in given if "=" in part])
     if config.model.path is None:
         raise ValueError('model.source = "tiny" builds a model that needs no plan; give a config with model.path')
-    rollout, each = config.rollout, config.engine.tensor_parallel  # GPUs of a bundle (rl/bundles.py)
-    learn, bundles = -(-config.learner.num_ranks // each), num_gpus // each
-    share = bundles * learn / (learn + config.engine.num_engines)
-    return _facts(config.model.path / "config.json"), {
+    size, kept = _kept(config, model_size(_facts(config.model.path / "config.json")))
+    rollout, each, ranks = config.rollout, config.engine.tensor_parallel, config.learner.num_ranks
+    learn, bundles = -(-ranks // each), num_gpus // each  # of as many GPUs each as an engine has (rl/bundles.py)
+    of_config = sum if config.cluster.separate else max
+    scale = bundles / of_config((learn, config.engine.num_engines))
+    learner_gpus = each * (1 if kept.is_alone else max(1, min(bundles - 1, round(scale * learn))))
+    return size, {
         "group_size": config.quant.group_size,
         "kv_cache_bytes": float(config.engine.kv_cache_bytes),
         "num_samples": rollout.prompts_per_step * rollout.samples_per_prompt,
         "num_tokens": config.model.context_length / 2,
         "max_num_seqs": config.engine.max_num_seqs,
-        "num_learner_gpus": each * max(1, min(bundles - 1, round(share))) if config.cluster.separate else None,
+        "num_learner_gpus": learner_gpus if config.cluster.separate else None,
         "is_ahead": bool(rollout.steps_ahead),
         "num_engine_gpus": config.engine.tensor_parallel,
+        "num_ranks": min(max(1, round(scale * ranks)), learner_gpus if config.cluster.separate else num_gpus),
+        "kept": kept,
     }
+
+
+def _kept(config: Config, size: ModelSize) -> tuple[ModelSize, Kept]:
+    """What a config's learner keeps, and the model's size with its own `quant.ignore`."""
+    learner, num_frozen, num_frozen_int4 = config.learner, 0, 0
+    if learner.frozen or config.quant.ignore != QuantConfig().ignore:  # names, which config.json has not
+        size, num_frozen, num_frozen_int4 = _named(config, size)
+    has_reference, has_average = learner.reference_kl.coef > 0, learner.ema_decay is not None
+    has_muon, has_adapters = learner.optimizer == "muon", learner.lora.rank > 0
+    return size, Kept(
+        computing_bytes=2 if learner.compute_dtype == "bfloat16" else 4,
+        is_on_grid=config.quant.fake_quantize,
+        has_muon=has_muon,
+        num_frozen=num_frozen,
+        num_frozen_int4=num_frozen_int4,
+        lora_rank=learner.lora.rank,
+        has_reference=has_reference,
+        has_average=has_average,
+        is_alone=bool(has_muon or has_adapters or learner.frozen or has_reference or has_average or learner.qk_clip),
+    )
+
+
+def _named(config: Config, size: ModelSize) -> tuple[ModelSize, int, int]:
+    """The size as `quant.ignore` has it, what `learner.frozen` names, and what of that is INT4: of a model that
+    transformers builds without weights."""
+    check_installed(("torch", "transformers"), user="a plan with quant.ignore or learner.frozen")
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    from rl.qat import frozen_names
+    from rollout.quant.scheme import QuantScheme
+    from rollout.quant.views import quantized_views
+
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(str(config.model.path)))
+    table = quantized_views(model, QuantScheme(group_size=config.quant.group_size, ignore=config.quant.ignore))
+    numbers = {name: parameter.numel() for name, parameter in model.named_parameters()}
+    frozen, int4 = frozen_names(model, config.learner.frozen), {entry.parameter_name for entry in table}
+    num_int4 = sum(numbers[name] for name in int4)
+    edges = sum(sum(matrix.shape) for entry in table for _, matrix in entry.views)
+    size = replace(size, quantised=num_int4, plain=sum(numbers.values()) - num_int4, edges=edges)
+    return size, sum(numbers[name] for name in frozen), sum(numbers[name] for name in int4.intersection(frozen))
 
 
 def _facts(file: Path) -> Mapping[str, Any]:

@@ -34,7 +34,7 @@ from rl.personas import check_endpoint
 from rl.prompts import Askable, check_conversations, check_prompts
 from rl.ptx import PtxData, load_conversations
 from rl.qat import frozen_names
-from rl.rates import Known, in_range, read_rates
+from rl.rates import Known, check_problems, in_range, read_rates
 from rl.resume import check_draws_so_far, check_fingerprint, resumed
 from rl.routing import check_replay
 from rl.run_folder import RunFolder
@@ -130,6 +130,7 @@ def check(
     chat = chat_of(config, model_folder, gyms)
     wanted = config.rollout.prompts
     known = Known() if wanted.rates is None else read_rates(wanted.rates, [entry.name for entry in gyms])
+    check_problems(known, gyms)
     benchmarks = file_texts(config.overlap.files)
     fingerprint = fingerprint_of(config, chat, gyms, known, benchmarks)
     check_same_everywhere(foreign, fingerprint["gyms"])
@@ -388,20 +389,20 @@ def check_memory(config: Config, num_parameters: int) -> None:
     """Rough need of one node against what is free; only for runs on this machine.
 
     Masters, gradients and two moments in fp32 (16 bytes), the computing copy (2 or 4), its packed codes (0.6) and three
-    packed versions (0.6 each, or 2 for what stays BF16): each taken as 1; a reference and an average, where there are
-    any; what engines serve and what they make of the next version; the KV cache; 2 GiB for processes and activations.
-    A learner of several ranks keeps its image in fp32 (4 more), and each of them reads the whole model at the start.
-    Each process of an engine of several holds a whole packed version of its own from stage to commit (1).
+    packed versions (0.6 each, or 2 for what stays BF16): each taken as 1; a reference, an average; what engines serve
+    and make of the next version; the KV cache; 2 GiB for processes and activations. Of several ranks the image is fp32
+    (4 more), and each reads the whole model at the start. LoRA needs most when it begins: masters (4), base (2), image,
+    codes. Each process of an engine of several holds a whole packed version of its own from stage to commit (1).
     """
     if not is_local(config):
         return
     computing = 2 if config.learner.compute_dtype == "bfloat16" else 4
     kept = (computing if config.learner.reference_kl.coef else 0) + (4 if config.learner.ema_decay else 0)
-    learner, num_ranks = num_parameters * (17 + computing + kept), config.learner.num_ranks
+    each = 7 + computing if config.learner.lora.rank else 17 + computing + kept
+    learner, num_ranks = num_parameters * each, config.learner.num_ranks
     if num_ranks > 1:
         learner = num_parameters * max(21 + computing, 4 * num_ranks + 8)
-    size = config.engine.tensor_parallel
-    held = num_parameters * size if size > 1 else 0
+    held = num_parameters * size if (size := config.engine.tensor_parallel) > 1 else 0
     engines = config.engine.num_engines * (config.engine.kv_cache_bytes + num_parameters * 2 + held)
     need = learner + engines + num_parameters * 3 + (2 << 30)
     free = available_memory()

@@ -14,7 +14,7 @@ __all__ = ["replace_folder"]
 
 def replace_folder(staging: Path, folder: Path) -> None:
     """Put a finished folder in its place: at every moment `folder` is the old one, absent, or the new one."""
-    for path in staging.iterdir():
+    for path in (path for path in staging.rglob("*") if path.is_file()):
         with path.open("rb") as file:
             os.fsync(file.fileno())
     if folder.exists():

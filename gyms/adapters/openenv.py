@@ -8,8 +8,9 @@ JSON. The reward is what the server gave: the last one or the sum (`reward`), di
 `prompt` with what the reset showed. An episode is a function of (task, turns) as far as the server keeps its seed.
 
 *Faults.* A server that is not there, goes away or answers what is no answer has failed: that masks the episode, and no
-control sample makes it the model's fault. An action that it refuses is told to the model. One that it does not answer
-in time ends the episode, since its answer would be taken for the next one's; a control tells whose fault that is.
+control sample makes it the model's fault; so has one that does not reset. An action that it refuses is told to the
+model. One that it does not answer in time ends the episode, since its answer would be taken for the next one's, and so
+does one behind which it closes the session; a control tells whose fault that is.
 
 Left out: servers that are started from images (start them beside the run), and OpenEnv's MCP mode (see `mcp`).
 """
@@ -19,7 +20,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
@@ -47,6 +48,9 @@ from gyms.lazy import LazyTasks
 from gyms.sandbox.told import shortened
 
 __all__ = ["OpenEnv", "OpenEnvSettings"]
+
+REFUSALS = ("(code: VALIDATION_ERROR)", "(code: EXECUTION_ERROR)")
+"""How the server's words end for an action behind which the session goes on."""
 
 
 class OpenEnvSettings(GymSettings):
@@ -154,9 +158,8 @@ class _Session(Calling):
 
     def __init__(self, settings: OpenEnvSettings, seed: int, tool: Tool) -> None:
         super().__init__((tool,))
-        core = require("openenv.core", user="the environment `openenv`")
         self._settings = settings
-        self._client = core.GenericEnvClient(base_url=settings.url, message_timeout_s=settings.step_seconds).sync()
+        self._client = _direct_client()(base_url=settings.url, message_timeout_s=settings.step_seconds).sync()
         self._rewards: list[float] = []
         self._num_taken = 0
         try:
@@ -182,11 +185,13 @@ class _Session(Calling):
     def run(self, call: Call) -> str:
         assert call.arguments is not None
         try:
-            with _failing(self._settings.url):
+            with _failing(self._settings.url, but_for=RuntimeError):
                 told = self._told(self._client.step(dict(call.arguments)))
         except ServiceFailed:
             raise
         except RuntimeError as error:  # the server's word for an action that it refuses
+            if not str(error).endswith(REFUSALS):  # it has closed the session
+                raise
             return shortened(f"Error: {error}", self._settings.output_chars)
         self._num_taken += 1
         return told
@@ -196,15 +201,39 @@ class _Session(Calling):
             self._rewards.append(reward_of(result.reward, self._settings.url))
         self.is_over = bool(result.done)
         shown = {name: value for name, value in result.observation.items() if name != "metadata"}
-        return shortened(json.dumps(shown, sort_keys=True), self._settings.output_chars)
+        text = json.dumps(shown, sort_keys=True, ensure_ascii=False)
+        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # halves of pairs are no text
+        return shortened(text, self._settings.output_chars)
+
+
+@cache
+def _direct_client() -> Any:
+    """OpenEnv's client, but that it connects as `gyms.adapters.served` does: by no proxy of the environment."""
+    core = require("openenv.core", user="the environment `openenv`")
+    from websockets.asyncio.client import connect
+
+    class Direct(core.GenericEnvClient):
+        async def connect(self) -> Any:
+            limits = {"open_timeout": self._connect_timeout, "max_size": self._max_message_size}
+            try:
+                self._ws = self._ws or await connect(self._ws_url, proxy=None, **limits)
+            except Exception as error:  # also a wait in vain: nobody has asked anything yet
+                raise ConnectionError(f"no connection to {self._ws_url}: {error}") from error
+            return self
+
+    return Direct
 
 
 @contextmanager
-def _failing(url: str) -> Iterator[None]:
-    """Around a question by OpenEnv's client: what is neither the server's word nor a wait in vain is its failure."""
+def _failing(url: str, *, but_for: type[Exception] = TimeoutError) -> Iterator[None]:
+    """Around a question by OpenEnv's client: what is neither a wait in vain nor `but_for` is the server's failure.
+
+    Args:
+        but_for: RuntimeError, the server's word, where the question is a model's.
+    """
     try:
         yield
-    except (RuntimeError, TimeoutError):
+    except (ServiceFailed, but_for, TimeoutError):
         raise
     except Exception as error:  # of sockets, websockets, JSON: no list of its own
         raise ServiceFailed(f"url = {url!r}: the server fails: {type(error).__name__}: {error}") from error

@@ -35,15 +35,14 @@ _COPIED = (
     "tokenizer*",
     "special_tokens_map.json",
     "added_tokens.json",
-    "vocab.*",
-    "merges.txt",
-    "spiece.model",
-    "*.tiktoken",
-    "chat_template*",
+    *("*vocab*", "merges.txt", "dict.txt", "bpe.codes", "*tekken*.json"),
+    *("byte_maps.json", "emoji.json", "normalizer.json", "word_*.json"),
+    *("*.model", "*.spm", "*.tokenizer", "*.tiktoken"),  # SentencePiece's, under a dozen names, and others
+    *("chat_template*", "additional_chat_templates/*.jinja"),
     "generation_config.json",
     "*.py",
 )
-"""What a served model needs beside its weights and `config.json`: patterns of file names."""
+"""What a served model needs beside its weights and `config.json`: patterns of paths."""
 
 
 @torch.no_grad()
@@ -150,4 +149,6 @@ def _served_config(config: dict, scheme: QuantScheme | None) -> dict:
 def _copy_companions(source: Path, target: Path) -> None:
     for path in sorted({path for pattern in _COPIED for path in source.glob(pattern)}):
         if path.is_file():
-            shutil.copyfile(path, target / path.name)
+            copy = target / path.relative_to(source)
+            copy.parent.mkdir(exist_ok=True)
+            shutil.copyfile(path, copy)

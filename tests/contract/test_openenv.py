@@ -28,10 +28,18 @@ import uvicorn
 from openenv.core.env_server import create_fastapi_app
 from openenv.core.env_server.interfaces import Environment
 from openenv.core.env_server.types import Action, Observation, State
+from pydantic import field_validator
 
 
 class Guess(Action):
     number: int
+
+    @field_validator("number")
+    @classmethod
+    def _is_told(cls, number):
+        if number == 2**40:
+            raise ValueError("too much")  # which OpenEnv cannot write into its answer: it closes the session
+        return number
 
 
 class Seen(Observation):
@@ -46,11 +54,15 @@ class Guessing(Environment):
         self.secret, self.count = 0, 0
 
     def reset(self, seed=None, episode_id=None, **kwargs):
+        if kwargs.get("game") == "none":
+            raise ValueError("there is no such game")
         self.secret, self.count = (seed or 0) * 7 % 16, 0
         return Seen(hint=f"a number from 0 to 15, game {seed}")
 
     def step(self, action, timeout_s=None, **kwargs):
         self.count += 1
+        if action.number > 15:
+            return Seen(hint="zu groß")
         if action.number == self.secret:
             return Seen(hint="right", done=True, reward=2.0)
         return Seen(hint="larger" if self.secret > action.number else "smaller", reward=0.0)
@@ -131,6 +143,37 @@ def test_an_action_that_does_not_fit_is_told_to_the_model(url: str) -> None:
     assert episode.step(wrong).messages[0]["content"].startswith("Error: ")
     assert hints(episode.step(guess(0))) == ["right"]
     episode.close()
+
+
+def test_what_is_observed_is_shown_in_its_own_letters(url: str) -> None:
+    gym = openenv(url)
+    episode = gym.start(gym.tasks("train")[0], 0)
+    assert "zu groß" in episode.step(guess(16)).messages[0]["content"]
+    episode.close()
+
+
+def test_an_action_that_ends_the_session_is_no_refusal_and_whose_fault_it_is_is_left_to_a_control(url: str) -> None:
+    gym = openenv(url)
+    episode = gym.start(gym.tasks("train")[0], 0)
+    with pytest.raises(RuntimeError, match="SESSION_ERROR") as raised:
+        episode.step(guess(2**40))
+    assert not isinstance(raised.value, ServiceFailed)
+    episode.close()
+
+
+def test_a_server_that_does_not_reset_has_failed(url: str) -> None:
+    with pytest.raises(ServiceFailed, match=r"the server fails: .*there is no such game"):
+        openenv(url, reset={"game": "none"}).tasks("train")[0]
+
+
+def test_no_proxy_of_the_environment_is_asked(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        for each in (name, name.upper()):
+            monkeypatch.setenv(each, "http://127.0.0.1:9")
+    for each in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(each, raising=False)
+    elsewhere = url.replace("127.0.0.1", "127.1")  # the package's client goes round proxies for two names of this host
+    assert openenv(elsewhere).tasks("train")[3].data == {"seed": 3}
 
 
 def test_a_server_that_is_not_there_is_told_by_its_setting() -> None:

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from benchmarks import gpu, machine, sandbox
-from benchmarks.__main__ import BENCHMARKS, main, page, value_at
+from benchmarks.__main__ import BENCHMARKS, figures_in, main, page, value_at
 from benchmarks.heavy_tail import MAX_TURNS, Walks, num_turns
 from benchmarks.limit import limit_seconds, operations
 from benchmarks.step import AXES, OF_TOKENS, growth_of, medians, steps_seconds
@@ -52,6 +52,12 @@ def test_without_a_device_the_gpu_benchmarks_say_so_and_measure_nothing(capsys):
     assert gpu.main(["--part", "grid"]) == 2
     shown = capsys.readouterr()
     assert shown.out == "" and "there is no CUDA device here" in shown.err and "requirements/gpu.in" in shown.err
+
+
+def test_the_figures_are_the_object_in_the_last_line_and_what_is_none_is_told_apart():
+    assert figures_in('started\n{"a": 1}\n\n') == {"a": 1}
+    for printed in ("", "\n", "Traceback ...\n", '{"a": 1}\nbye\n', "[1]\n", '{"a": '):
+        assert figures_in(printed) is None
 
 
 def test_a_path_that_leads_nowhere_has_no_value():

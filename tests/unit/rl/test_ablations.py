@@ -26,6 +26,7 @@ from benchmarks.ablations import (
     told,
     write,
 )  # fmt: skip
+from benchmarks.machine import machine
 from configs.load import load_config
 
 ALL = [(study, variant) for study in STUDIES for variant in STUDIES[study].variants]
@@ -121,8 +122,8 @@ def test_the_table_has_standard_errors_over_seeds_and_pairs_differences_by_seed(
 def test_a_run_that_is_added_changes_nothing_of_where_the_others_were_found(tmp_path):
     file, job = tmp_path / "found.json", Job(study="qat", variant="no grid", seed=0, steps=7)
     write({"machine": {"cpu": "x"}, "steps": 7, "runs": [row("qat", "grid")]}, file)
-    folder = job.folder(tmp_path)
-    folder.mkdir()
+    folder = job.folder(tmp_path / machine()["commit"])
+    folder.mkdir(parents=True)
     (folder / "final.json").touch()
     metrics = {"step": 0, "reward/mean": 0.5, "rollout/num_tokens": 7, "rollout/logprob_gap_mean": 0.25}
     evaluated = {"stage": "after RL", "step": 7, "gyms": {"arithmetic": {"greedy": {"mean": 0.5}}}}
@@ -131,6 +132,17 @@ def test_a_run_that_is_added_changes_nothing_of_where_the_others_were_found(tmp_
     assert main(["--only", "qat", "--seeds", "0", "--folder", str(tmp_path), "--output", str(file)]) == 0
     facts = json.loads(file.read_text())
     assert facts["machine"] == {"cpu": "x"} and "commit" in facts["runs"][1]["machine"]
+
+
+def test_a_finished_run_of_other_code_is_not_taken_for_one_of_this(tmp_path, capsys):
+    file, of_all = tmp_path / "found.json", "no_such_setting=1"  # the run that is made instead is refused at once
+    folder = Job(study="qat", variant="grid", seed=0, steps=7, also=(of_all,)).folder(tmp_path)
+    folder.mkdir(parents=True)
+    for name in ("final.json", "metrics.jsonl", "evals.jsonl"):
+        (folder / name).touch()
+    given = ["--only", "qat/grid", "--seeds", "0", "--steps", "7", "--also", of_all]
+    assert main([*given, "--folder", str(tmp_path), "--output", str(file)]) == 1
+    assert "no_such_setting" in capsys.readouterr().err and not file.exists()
 
 
 def test_a_run_whose_row_is_there_is_not_run_again(tmp_path, capsys):

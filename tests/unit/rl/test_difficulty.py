@@ -11,7 +11,7 @@ import pytest
 from configs.load import load_config
 from gyms.api import Status
 from rl.difficulty import Job, done_before, main, rate_row, settings_and_weights, train_draws
-from rl.rates import read_rates
+from rl.rates import problem_of, read_rates
 from tests.unit.rl.listed import entry, task
 
 TINY = Path(__file__).parents[3] / "configs" / "tiny_cpu.toml"
@@ -39,13 +39,15 @@ def test_all_tasks_that_can_be_asked_are_or_some_that_the_seed_chooses():
 
 def test_a_line_says_how_often_the_task_was_solved_and_is_read_back(tmp_path, group, scored):
     samples = [scored(1.0), scored(0.5), scored(status=Status.TRUNCATED), scored(status=Status.VERIFIER_ERROR)]
-    row = rate_row(group(3, *samples), job(tmp_path))
+    one = group(3, *samples)
+    gym = entry("sums", [one.draw.task]).gym
+    row = rate_row(one, job(tmp_path), gym=gym)
     assert row == {
         "gym": "sums", "task": "sums/1", "rate": 0.5, "right_lengths": [3], "num_scored": 3, "tokens_mean": 3.0,
         "truncated_frac": pytest.approx(1 / 3), "model": "m", "num_samples": 4, "temperature": 1.0,
-        "settings_and_weights": "abc",
+        "settings_and_weights": "abc", "problem": problem_of(gym, one.draw.task),
     }  # fmt: skip
-    assert rate_row(group(3, scored(status=Status.JUDGE_FAILED)), job(tmp_path)) is None
+    assert rate_row(group(3, scored(status=Status.JUDGE_FAILED)), job(tmp_path), gym=gym) is None
     job(tmp_path).output.write_text(json.dumps(row) + "\n")
     known = read_rates(job(tmp_path).output, ["sums"])
     assert (known.rates, known.right_lengths) == ({"sums": {"sums/1": 0.5}}, {"sums": {"sums/1": [3]}})
@@ -118,3 +120,26 @@ def test_wrong_use_is_told_before_anything_starts(tmp_path, capsys):
         with pytest.raises(SystemExit, match="2"):
             main(["m", "c.toml", "--output", "x", *wrong])
         assert "wanted a " in capsys.readouterr().err
+
+
+def test_what_is_in_a_folder_that_a_gym_is_given_is_told_apart_and_what_is_being_written_there_is_not(
+    tmp_path, monkeypatch
+):
+    for name in ("corpus/sub", "work"):
+        (tmp_path / name).mkdir(parents=True)
+    document, output = tmp_path / "corpus" / "sub" / "one.txt", tmp_path / "corpus" / "rates.jsonl"
+    args = f"gyms.0.args={{corpus = '{tmp_path / 'corpus'}', sign = '/', empty = '', here = '.'}}"
+    config = load_config([TINY], ["gyms.0.gym=search", args])
+    monkeypatch.chdir(tmp_path / "work")
+
+    def digest() -> str:
+        return settings_and_weights(config, str(tmp_path / "model"), but_for=output)
+
+    digests = [digest()]
+    for text in ("one", "another"):
+        document.write_text(text)
+        digests.append(digest())
+    assert len(set(digests)) == 3
+    for file in (output, tmp_path / "work" / "notes.txt"):
+        file.write_text("{}")
+    assert digest() == digests[-1]

@@ -8,7 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from rollout.quant.grid import fake_quantize
+from rl.lora import LoraSettings
+from rollout.quant.grid import fake_quantize, quantize
+from rollout.quant.pack import unpack_int4
 from rollout.quant.scheme import QuantScheme
 from rollout.weights.receiver import tensors
 from tests.unit.rl.plain_learner import (
@@ -123,6 +125,32 @@ def test_the_average_is_exported_on_the_grid_beside_the_last_weights_which_stay(
     found, expected = tensors("export_ema"), tensors("expected")
     assert found.keys() == expected.keys() and all(torch.equal(found[k], expected[k]) for k in found)
     assert any(not torch.equal(found[k], v) for k, v in tensors("export").items())
+
+
+def test_the_average_of_adapters_is_exported_as_the_base_with_the_product_of_the_averaged_factors(settings, tmp_path):
+    learner = make(settings, lora=LoraSettings(rank=4, alpha=8.0), ema_decay=0.5, ptx_coef=0.0)
+    seen = [{name: factor.clone() for name, factor in learner.masters.parameters.items()}]
+    for _ in range(2):
+        (batch,) = learner.add_old_logprobs([minibatch()])
+        learner.update(batch, (), lr=3e-2)
+        seen.append({name: factor.clone() for name, factor in learner.masters.parameters.items()})
+    learner.export(tmp_path / "export")
+    found = load_file(tmp_path / "export_ema" / "model.safetensors")
+    source = load_file(settings.model_folder / "model.safetensors")
+    names = {name.rpartition(".")[0] for name in seen[0]}
+    for name in names:
+        a, b = (0.25 * seen[0][key] + 0.25 * seen[1][key] + 0.5 * seen[2][key] for key in _factors(name))
+        wanted = quantize(torch.addmm(source[f"{name}.weight"].bfloat16().float(), b, a, alpha=8.0 / 4), 32)
+        # a code or a scale may round to the other side where an average differs in its last place
+        assert (unpack_int4(found[f"{name}.weight_packed"]) != wanted.codes).float().mean() < 1e-3, name
+        assert (found[f"{name}.weight_scale"] != wanted.scale).float().mean() < 1e-2, name
+    last = load_file(tmp_path / "export" / "model.safetensors")
+    assert any(not torch.equal(last[f"{name}.weight_packed"], found[f"{name}.weight_packed"]) for name in names)
+    assert all(torch.equal(factor, seen[2][name]) for name, factor in learner.masters.parameters.items())
+
+
+def _factors(name: str) -> tuple[str, str]:
+    return f"{name}.lora_A", f"{name}.lora_B"
 
 
 def test_bf16_masters_are_rounded_after_every_update_and_lose_what_is_below_half_a_last_place(settings):

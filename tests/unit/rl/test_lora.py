@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausal
 
 from configs.load import load_config
 from rl.lora import LoraMasters, LoraSettings
+from rl.preflight import check_memory
 from rl.qat import Masters, frozen_names
 from rollout.quant.checkpoint import packed_tensors
 from rollout.quant.grid import fake_quantize, quantize
@@ -155,3 +156,18 @@ def test_patterns_that_fit_nothing_or_everything_are_refused(model, frozen: tupl
 def test_settings_that_exclude_each_other_are_named(overrides: list[str], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         load_config([Path(__file__).parents[3] / "configs" / "tiny_cpu.toml"], overrides)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "gib"),
+    [
+        ([], 19 * 1024), (["learner.ema_decay=0.5", "learner.reference_kl={coef=0.1}"], 25 * 1024),
+        (["learner.lora.rank=8"], 9 * 1024), (["learner.lora.rank=8", "learner.compute_dtype=float32"], 11 * 1024),
+    ],
+)  # fmt: skip
+def test_a_learner_of_adapters_is_not_refused_for_masters_that_it_does_not_keep(overrides: list[str], gib: int) -> None:
+    """Of 2^40 parameters; at its start it has fp32 masters for once."""
+    in_bf16 = "learner.compute_dtype=bfloat16"
+    config = load_config([Path(__file__).parents[3] / "configs" / "tiny_cpu.toml"], [in_bf16, *overrides])
+    with pytest.raises(ValueError, match=rf"\(learner {gib}\.0, engines"):
+        check_memory(config, 1 << 40)

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from rl.plan import GPUS, main, model_size, plan, step_seconds
+from rl.lora import LoraSettings
+from rl.offload import tensors_in
+from rl.plan import GPUS, Kept, main, model_size, plan, step_seconds
+from tests.unit.rl.plain_learner import make, minibatch
 
 SMOLLM2 = {
     "model_type": "llama", "hidden_size": 576, "num_hidden_layers": 30, "num_attention_heads": 9,
@@ -93,16 +96,83 @@ def test_a_count_is_that_of_the_model_that_transformers_builds(kind: str) -> Non
     size = model_size(config.to_dict())
     assert size.total == sum(p.numel() for p in model.parameters())
     if kind != "glm_moe_dsa":  # whose experts no table of ours knows
-        assert size.quantised == sum(entry.parameter.numel() for entry in quantized_views(model, QuantScheme()))
+        table = quantized_views(model, QuantScheme())
+        assert size.quantised == sum(entry.parameter.numel() for entry in table)
+        assert size.edges == sum(sum(matrix.shape) for entry in table for _, matrix in entry.views)
 
 
 def test_a_sharded_learner_holds_its_image_in_fp32_and_a_lone_one_in_bf16() -> None:
     size, gpu = model_size(QWEN3_30B), GPUS["h100"]
-    layers = 2 * 2 * size.total / size.num_layers
-    for num_gpus, num_bytes in ((1, 4 + 4 + 8 + 2), (8, 4 + 4 + 8 + 4)):
-        held = size.total * num_bytes + size.packed_bytes(32)  # docs/colocation.md, docs/ranks.md
+    tables = 2 * 151936 * 2048  # gathered as long as a pass takes, and two layers beside them: docs/ranks.md
+    gathered = 2 * (tables + 2 * (size.total - tables) / 48)
+    for num_gpus, num_bytes, more in ((1, 4 + 4 + 8 + 2, 0.0), (8, 4 + 4 + 8 + 4, gathered)):
+        held = size.total * num_bytes + size.quantised * 4.5 / 8  # docs/colocation.md
         found = plan(size, gpu, num_gpus=num_gpus, **WORK)
-        assert found["learning_bytes"] == pytest.approx(held / num_gpus + layers)
+        assert found["learning_bytes"] == pytest.approx(held / num_gpus + more)
+        assert found["host_bytes"] == pytest.approx((held - 4 * size.total) / num_gpus), "gradients do not leave"
+
+
+FROZEN = ("model.embed_tokens.weight", "re:.*layers\\.0\\.mlp.*")
+
+
+@pytest.mark.parametrize(
+    ("changes", "kept"),
+    [
+        ({}, {}),
+        ({"compute_dtype": "float32"}, {"computing_bytes": 4}),
+        ({"fake_quantize": False}, {"is_on_grid": False}),
+        ({"optimizer": "muon"}, {"has_muon": True}),
+        ({"reference_coef": 0.1}, {"has_reference": True}),
+        ({"ema_decay": 0.5}, {"has_average": True}),
+        ({"lora": LoraSettings(rank=4, alpha=8.0)}, {"lora_rank": 4}),
+        ({"lora": LoraSettings(rank=4, alpha=8.0), "ema_decay": 0.5, "reference_coef": 0.1},
+         {"lora_rank": 4, "has_average": True, "has_reference": True}),
+        ({"frozen": FROZEN}, {"num_frozen": 32 * 64 + 3 * 64 * 96, "num_frozen_int4": 3 * 64 * 96}),
+        ({"frozen": FROZEN, "optimizer": "muon"},
+         {"num_frozen": 32 * 64 + 3 * 64 * 96, "num_frozen_int4": 3 * 64 * 96, "has_muon": True}),
+    ],
+    ids=lambda given: "-".join(given) if isinstance(given, dict) else None,
+)  # fmt: skip
+def test_a_learner_is_counted_as_the_tensors_that_one_holds(settings, tiny_folder: Path, changes, kept) -> None:
+    learner = make(settings, **({"compute_dtype": "bfloat16", "ptx_coef": 0.0} | changes))
+    learner.update(minibatch(), (), lr=1e-3)
+    held = [learner.masters.images(), learner.masters.tensors(), learner.optimizer.state_dict(), learner.kept.tensors()]
+    numbers = [tensor for tensor in tensors_in(held) if tensor.ndim]  # without counts of steps
+    storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in numbers}
+    gradients = 4 * sum(master.numel() for master in learner.masters.parameters.values())
+    size = model_size(json.loads((tiny_folder / "config.json").read_text()))
+    found = Kept(**kept).learner_bytes(size, group_size=32, num_ranks=1)
+    assert found == (sum(storages.values()), gradients)
+
+
+def test_settings_that_several_ranks_refuse_leave_the_learner_on_one_gpu(
+    tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    size = model_size(json.loads((tiny_folder / "config.json").read_text()))
+    config = tmp_path / "run.toml"
+    config.write_text(f'model.path = "{tiny_folder}"\n[[gyms]]\nname = "arithmetic"\nbudget = 4\n')
+    given = {
+        "learner.lora.rank=4": Kept(lora_rank=4),
+        'learner.frozen=["re:.*layers.0.mlp.*"]': Kept(num_frozen=3 * 64 * 96, num_frozen_int4=3 * 64 * 96),
+        "learner.ema_decay=0.5": Kept(has_average=True),
+        "learner.reference_kl.coef=0.1": Kept(has_reference=True),
+        'learner.optimizer="muon"': Kept(has_muon=True),
+        "learner.qk_clip=100.0": Kept(),
+    }
+    for override, kept in given.items():
+        each = sum(kept.learner_bytes(size, group_size=32, num_ranks=1)) / size.total
+        for more in ([], ["cluster.separate=true", "engine.num_engines=3"], ["--learner-gpus", "4"]):
+            assert main([str(config), override, *more, "--gpus", "8"]) == 0
+            told = " ".join(capsys.readouterr().out.split())
+            assert f"is {each:.1f} bytes a parameter, by the config's settings, on its only rank" in told, override
+    each = (16 + 4) + 0.5625 * size.quantised / size.total
+    for overrides, num in (([], 8), (["engine.num_engines=8"], 1), (["engine.num_engines=4"], 2)):
+        assert main([str(config), *overrides, "--gpus", "8"]) == 0
+        told = " ".join(capsys.readouterr().out.split())
+        assert f"(learner.num_ranks = {num})" in told and (f"is {each:.1f} bytes" in told) == (num > 1)
+    assert main([str(config), 'quant.ignore=["lm_head", "re:.*embed.*", "re:.*norm.*", "re:.*mlp.*"]']) == 0
+    told = capsys.readouterr().out
+    assert f"{(size.quantised - 2 * 3 * 64 * 96) / size.total:.1%} INT4" in told
 
 
 def test_half_the_work_takes_half_the_time_and_twice_the_gpus_half_the_memory() -> None:

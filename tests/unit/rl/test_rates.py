@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from rl.rates import Known, in_range, read_rates
-from tests.unit.rl.listed import task
+from rl.rates import Known, check_problems, in_range, problem_of, read_rates
+from tests.unit.rl.listed import entry, task
 
 
 def test_later_lines_win_and_other_gyms_are_left_out(tmp_path):
@@ -30,11 +30,42 @@ def test_budgets_are_a_quantile_of_the_lengths_of_right_responses(tmp_path):
     assert read_rates(file, ["a"]).budgets(0.01) == {"a": {"t": 3}}
 
 
+def test_a_later_line_without_right_answers_takes_the_lengths_of_an_earlier_one_away(tmp_path):
+    file = tmp_path / "rates.jsonl"
+    file.write_text(
+        '{"gym": "a", "task": "t", "rate": 1, "right_lengths": [9], "problem": "b"}\n'
+        '{"gym": "a", "task": "t", "rate": 0, "right_lengths": []}\n'
+    )
+    known = read_rates(file, ["a"])
+    assert (known.rates, known.budgets(0.75), known.problems) == ({"a": {"t": 0.0}}, {"a": {}}, {"a": {}})
+
+
+def test_rates_of_another_version_of_the_tasks_are_refused_and_those_that_do_not_say_are_taken(tmp_path):
+    old, new = (entry("a", [task("t0", "2 + 2?"), task("t1", text)]) for text in ("3 + 3?", "4 + 4?"))
+    file = tmp_path / "rates.jsonl"
+    lines = [
+        f'{{"gym": "{name}", "task": "{t.id}", "rate": 0.5, "problem": "{problem_of(old.gym, t)}"}}\n'
+        for name in ("a", "b")
+        for t in old.gym.tasks("train")
+    ]
+    file.write_text("".join(lines))
+    known = read_rates(file, ["a"])
+    check_problems(known, [old])
+    with pytest.raises(ValueError, match=r"rates: 1 tasks of gym 'a' ask something else .*\('t1' is one\)"):
+        check_problems(known, [new])
+    file.write_text(f'{"".join(lines)}{{"gym": "a", "task": "t1", "rate": 0.5}}\n')
+    check_problems(read_rates(file, ["a"]), [new])
+
+
 LENGTHS = '{"gym": "a", "task": "t", "rate": 1, "right_lengths": [0.5]}'
 
 
 @pytest.mark.parametrize(
-    "line", ["{", "[]", LENGTHS, '{"gym": "a", "task": "t"}', '{"gym": "a", "task": "t", "rate": 1.5}']
+    "line",
+    [
+        *("{", "[]", LENGTHS, '{"gym": "a", "task": "t"}', '{"gym": "a", "task": "t", "rate": 1.5}', '{"rate": 1}'),
+        '{"gym": "a", "task": "t", "rate": 1, "problem": 3}',
+    ],
 )
 def test_a_line_that_is_none_of_rates_is_refused_with_its_number(tmp_path, line):
     file = tmp_path / "rates.jsonl"

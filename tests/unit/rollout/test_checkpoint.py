@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM
 
@@ -150,6 +152,23 @@ def test_the_folder_holds_the_tensors_the_config_and_the_tokenizer(model, source
     for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json"):
         assert (folder / name).read_bytes() == (source / name).read_bytes()
     assert not (folder / "README.md").exists()
+
+
+def test_a_tokenizer_has_all_of_its_files_by_whatever_names_transformers_reads(tmp_path):
+    """The names stand in the tables of transformers' tokenizers; a file more than the tables have is Mistral's."""
+    files = Path(transformers.__file__).parent.glob("models/*/tokenization_*.py")
+    tables = [re.findall(r"^VOCAB_FILES_NAMES = ({[^}]*})", file.read_text(encoding="utf-8"), re.M) for file in files]
+    names = set(re.findall(r': "([^"]+)"', str(tables)))
+    assert {"tokenizer.json", "sentencepiece.bpe.model"} < names and len(names) > 10
+    names |= {"tekken.json", "tiktoken.model", "additional_chat_templates/tool_use.jinja"}
+    source = tmp_path / "source"
+    (source / "additional_chat_templates").mkdir(parents=True)
+    (source / "config.json").write_text("{}")
+    for name in names:
+        (source / name).write_text(name)
+    write_model_folder(tmp_path / "int4", [("a", torch.zeros(2))], SCHEME, source)
+    assert {name for name in names if not (tmp_path / "int4" / name).is_file()} == set()
+    assert (tmp_path / "int4" / "tekken.json").read_text() == "tekken.json"
 
 
 def test_writing_twice_gives_the_same_bytes_also_from_the_fake_quantised_model(model, source, tmp_path):
