@@ -49,6 +49,8 @@ def read_call(tools: Sequence[Tool], *, call_id: str, tool: str, arguments: str 
         problem = _problem(json.dumps(called.parameters, sort_keys=True), given)
     except (ValueError, TypeError, RecursionError) as error:
         given, problem = None, f"the arguments are not JSON: {error}"
+    except OverflowError:  # a whole number that no float holds, where the schema divides by one (`multipleOf`)
+        given, problem = None, "a number in the arguments is too large"
     if problem:
         return Call(id=call_id, tool=tool, arguments=None, problem=" ".join(problem.split())[:MAX_PROBLEM_CHARS])
     return Call(id=call_id, tool=tool, arguments=given)

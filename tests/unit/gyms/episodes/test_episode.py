@@ -72,6 +72,19 @@ def test_a_call_of_a_tool_that_there_is_not_names_those_that_there_are() -> None
     assert refusal(call, [ADD, FREE])["content"] == r"Error: there is no tool 'ad\nd'. Tools: add, note."
 
 
+def test_a_call_that_names_no_tool_is_told_what_was_wrong_with_it() -> None:
+    call = Call(id="call_0", tool="", arguments=None, problem="the call cannot be read; write it like this: add(1, 2)")
+    assert refusal(call, [ADD])["content"] == f"Error: {call.problem}."
+
+
+def test_a_whole_number_that_no_float_holds_does_not_break_a_schema_that_divides() -> None:
+    halves = {"type": "object", "properties": {"n": {"type": "number", "multipleOf": 0.5}}}
+    tool = Tool(name="t", description="", parameters=halves)
+    assert read_call([tool], call_id="c", tool="t", arguments='{"n": 2.5}').arguments == {"n": 2.5}
+    huge = read_call([tool], call_id="c", tool="t", arguments='{"n": 1' + "0" * 400 + "}")
+    assert huge.arguments is None and "too large" in huge.problem
+
+
 def test_a_long_name_of_a_tool_is_cut_before_anybody_repeats_it() -> None:
     call = read("{}", tool="x" * 1_000_000)
     assert call.tool == "x" * 100
