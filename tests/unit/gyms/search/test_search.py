@@ -13,7 +13,7 @@ from gyms.episodes.checks import play
 from gyms.load import load_gym
 from gyms.mixture import check_disjoint
 from gyms.score import Score
-from gyms.search.corpus import world
+from gyms.search.corpus import _document_ids, world
 from gyms.search.gym import TOOLS, Search
 from gyms.search.index import MAX_WORDS, Index
 from gyms.testing import check_gym
@@ -191,6 +191,13 @@ def test_a_corpus_is_a_function_of_its_seed_and_the_splits_share_no_name() -> No
     assert search().tasks("train")[:9] == search().tasks("train")[:9] != search(seed=1).tasks("train")[:9]
 
 
+def test_documents_whose_hashes_are_alike_have_ids_of_their_own() -> None:
+    (alone,) = _document_ids(0, "train", ["Ana"])
+    ids = _document_ids(0, "train", ["Ana", "Boris", "Ana", "Ana"])  # equal names stand for equal hashes
+    assert ids[0] == alone and len(set(ids)) == 4
+    assert ids == _document_ids(0, "train", ["Ana", "Boris", "Ana", "Ana"])
+
+
 def test_a_fact_that_is_asked_for_stands_in_its_own_document_alone() -> None:
     gym = search(min_hops=3)
     known = world(0, "train", 200)
@@ -205,6 +212,9 @@ def test_a_task_of_another_corpus_is_a_bad_task() -> None:
     score = search().score(task, "")
     assert score.status is Status.BAD_TASK and "the corpus of these settings lacks" in score.detail
     assert search().score(Task(id="t", prompt=()), "").status is Status.BAD_TASK
+    task = search().tasks("train")[0]
+    said_as_text = dataclasses.replace(task, data={**task.data, "answers": task.data["answers"][0]})
+    assert search().score(said_as_text, "").status is Status.BAD_TASK
 
 
 @pytest.mark.parametrize(
@@ -213,12 +223,32 @@ def test_a_task_of_another_corpus_is_a_bad_task() -> None:
         ({"question": "Who?", "answer": "I", "evidence": ["zz"]}, "evidence 'zz' is no document of the corpus"),
         ({"question": "Who?"}, "a row needs `question`, `answer` or `answers`"),
         ({"question": "Who?", "answers": []}, "a row needs"),
+        ({"question": "Who?", "answer": "I", "evidence": ["m", "t", 7]}, "needs 3 documents, .*; raise max_evidence"),
+        ({"question": "Who?", "answer": "x" * 501}, "every answer has over 500 characters"),
     ],
 )
 def test_a_broken_row_is_named_by_file_and_line(files, row: dict[str, object], reason: str) -> None:
     Path(files["questions"]).write_text(json.dumps(row))
     with pytest.raises(ValueError, match=rf"questions.jsonl:1: .*{reason}"):
-        search(**files).tasks("train")
+        search(**files, max_hops=2, max_evidence=2).tasks("train")
+
+
+def test_an_answer_that_is_too_long_to_be_given_leaves_the_others_and_an_empty_column_the_full_one(files) -> None:
+    rows = [{"question": "Who?", "answers": ["x" * 501, "I"]}, {"question": "Whom?", "answers": None, "answer": 7}]
+    Path(files["questions"]).write_text("\n".join(map(json.dumps, rows)))
+    gym = search(**files)
+    tasks = [*gym.tasks("train"), *gym.tasks("heldout")]
+    assert sorted(task.data["answers"] for task in tasks) == [["7"], ["I"]]
+    assert [scored(gym, task, *gym.gold_turns(task)).value for task in tasks] == [1.0, 1.0]
+
+
+def test_questions_that_begin_alike_are_not_the_same_problem(files: dict[str, str]) -> None:
+    rows = [{"question": f"Read what was said.\n\nWho was the {n}th?", "answer": "I"} for n in range(20)]
+    Path(files["questions"]).write_text("\n".join(map(json.dumps, rows)))
+    gym = search(**files, heldout_fraction=0.5)
+    check_disjoint(gym)
+    tasks = [*gym.tasks("train"), *gym.tasks("heldout")]
+    assert {gym.fingerprint(task) for task in tasks} == {row["question"] for row in rows}
 
 
 def test_documents_that_are_none_and_ids_that_come_twice_are_told(files: dict[str, str]) -> None:
