@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -194,7 +195,10 @@ def _settle(draw: random.Random, entity: Entity, place: int, places: Mapping[str
     """Draw what is true of an entity."""
 
     def other(kind: str) -> int:
-        return draw.choice([found for found in places[kind] if found != place])
+        if entity.kind != kind:
+            return draw.choice(places[kind])
+        found = draw.choice(range(len(places[kind]) - 1))  # without itself, and without a list of all but itself
+        return places[kind][found + (found >= bisect_left(places[kind], place))]
 
     if entity.kind == "person":
         entity.links.update(birthplace=other("town"), employer=other("company"), teacher=other("person"))

@@ -17,6 +17,7 @@ from gyms.search.corpus import _document_ids, world
 from gyms.search.gym import TOOLS, Search
 from gyms.search.index import MAX_WORDS, Index
 from gyms.testing import check_gym
+from tests.growth import grows_linearly
 
 
 def search(**args: object) -> Search:
@@ -189,6 +190,10 @@ def test_a_corpus_is_a_function_of_its_seed_and_the_splits_share_no_name() -> No
     assert not names["train"] <= {found.title for found in world(4, "train", 400).documents}
     check_disjoint(search())
     assert search().tasks("train")[:9] == search().tasks("train")[:9] != search(seed=1).tasks("train")[:9]
+
+
+def test_a_corpus_costs_no_more_than_its_documents() -> None:
+    assert grows_linearly(lambda text: world.__wrapped__(0, "train", len(text)), "x", size=1000)
 
 
 def test_documents_whose_hashes_are_alike_have_ids_of_their_own() -> None:
