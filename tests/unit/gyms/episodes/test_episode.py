@@ -124,6 +124,7 @@ def test_a_refusal_says_what_was_wrong_and_what_the_tool_takes() -> None:
         ([Tool(name="a", description="", parameters={"type": "object", "x": {1}})], "not plain JSON data"),
         ([Tool(name="a", description="", parameters={"type": "object", "$ref": "#/$defs/b"})], "not in them"),
         ([Tool(name="a", description="", parameters={"type": "object", "$ref": "http://x.invalid/s"})], "not in them"),
+        ([Tool(name="a", description="", parameters={"type": "object", "$dynamicRef": "#nowhere"})], "not in them"),
     ],
 )
 def test_tools_that_no_host_can_show_or_check_are_refused(tools: list[Tool], complaint: str) -> None:
@@ -137,6 +138,8 @@ def test_references_within_a_schema_are_followed() -> None:
     check_tools([tool])
     assert read_call([tool], call_id="c", tool="t", arguments='{"n": 1}').arguments == {"n": 1}
     assert read_call([tool], call_id="c", tool="t", arguments='{"n": "1"}').arguments is None
+    tree = {"type": "object", "$dynamicAnchor": "node", "properties": {"of": {"$dynamicRef": "#node"}}}
+    check_tools([Tool(name="t", description="", parameters=tree)])
 
 
 @pytest.mark.parametrize(
