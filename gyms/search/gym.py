@@ -30,6 +30,7 @@ from gyms.api import (
     Call,
     Environment,
     Episode,
+    Needs,
     Score,
     Services,
     Split,
@@ -132,6 +133,7 @@ class Search(Environment):
         "evidence": "fraction of the needed documents that were given as evidence",
         "num_calls": "well-formed calls",
     }
+    needs = Needs(wall_seconds=300.0)  # a worker's first episode reads the corpus and builds the index
     max_turns = 60
     settings: SearchSettings
 

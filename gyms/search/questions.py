@@ -104,22 +104,27 @@ def read_questions(path: Path, known: frozenset[str], *, max_evidence: int) -> t
                 f"{where}: a row needs `question`, `answer` or `answers`, and may have `evidence`, a list of document "
                 f"ids; got the keys {sorted(map(str, row))}"
             )
-        missing = [str(found) for found in evidence if str(found) not in known]
+        needed = tuple(dict.fromkeys(map(_as_text, evidence)))
+        missing = [found for found in needed if found not in known]
         if missing:
             raise ValueError(f"{where}: evidence {missing[0]!r:.100} is no document of the corpus")
-        needed = tuple(dict.fromkeys(map(str, evidence)))
         if len(needed) > max_evidence:
             raise ValueError(
                 f"{where}: the question needs {len(needed)} documents, and with max_evidence = {max_evidence} no "
                 f"answer may name so many; raise max_evidence"
             )
-        short = tuple(answer for answer in map(str, answers or ()) if len(answer) <= MAX_ANSWER_CHARS)
+        short = tuple(answer for answer in map(_as_text, answers or ()) if len(answer) <= MAX_ANSWER_CHARS)
         if not short:
             raise ValueError(f"{where}: every answer has over {MAX_ANSWER_CHARS} characters, which nobody can give")
         return Question(text=str(text), answers=short, evidence=needed)
 
     made, _ = make_all(read_file(path), question_of, skip_malformed=None)
     return tuple(made)
+
+
+def _as_text(given: object) -> str:
+    """A column of whole numbers with a gap in it comes as 1820.0."""
+    return str(int(given)) if isinstance(given, float) and given.is_integer() else str(given)
 
 
 def _are_texts(found: object, *, at_least: int = 1) -> bool:
