@@ -11,11 +11,13 @@ from typing import Any
 
 import pytest
 
-from gyms.api import Call, Reply, Score, Status, Tool, Turn, message, refusal, tool_result
-from gyms.arithmetic.gym import Arithmetic
+from gyms.api import Call, Reply, Score, Services, Status, Tool, Turn, message, refusal, tool_result
+from gyms.arithmetic.gym import Arithmetic, ArithmeticSettings, make_task
 from gyms.episodes.arguments import MAX_DEPTH, check_tools, read_call
 from gyms.episodes.episode import unanswered
 from gyms.load import load_gym
+from gyms.one_turn import load_one_turn
+from gyms.response import Response
 
 ADD = Tool(
     name="add",
@@ -192,6 +194,32 @@ def test_the_response_of_a_gym_of_one_turn_is_not_judged_where_it_was_cut_off() 
     episode = gym.start(task, seed=0)
     episode.step(Turn(text=gym.gold(task) or "", is_truncated=True))
     assert episode.score().status is Status.NO_ANSWER
+
+
+@pytest.mark.parametrize(
+    ("response", "value"),
+    [("<think>41 or 42?</think>42", 1.0), ("<think>it is 42", None), (Response("<think> is a mark; 42"), 1.0)],
+)
+def test_a_response_to_an_environment_is_a_turn_without_thoughts(response: str, value: float | None) -> None:
+    gym = load_gym("python", "gyms.python_tool.gym:PythonTool", {"gym": "arithmetic", "args": {"difficulty": 1}})
+    task = make_task((42, 0), ArithmeticSettings())
+    score = gym.score(task, response)
+    assert score.value == value and (value is not None or score.status is Status.NO_ANSWER)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("adder", "is an environment of many turns itself"),
+        ("chat", "needs a judge"),
+        ("code", "runs code in a sandbox, which this environment is not given"),
+    ],
+)
+def test_a_gym_that_cannot_be_asked_for_the_last_turn_alone_is_refused(name: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=f"gym = '{name}': that gym {reason}"):
+        load_one_turn(name, {}, Services(), has_sandbox=False)
+    if "sandbox" in reason:
+        assert load_one_turn(name, {}, Services(), has_sandbox=True).needs.sandbox
 
 
 def test_the_contract_imports_no_checker_until_a_call_is_read() -> None:
