@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict
 
 from gyms.episodes.episode import Call, Episode, Message, OneTurn, Reply, Tool, Turn, refusal, tool_result
+from gyms.response import after_thoughts
 from gyms.score import CaseResult, Score, ServiceFailed, Status
 
 if TYPE_CHECKING:
@@ -218,10 +219,10 @@ class Environment(Gym):
         return None
 
     def score(self, task: Task, response: str) -> Score:
-        """The score of an episode whose only turn is this text."""
+        """The score of an episode whose only turn is this text, without its thoughts."""
         episode = self.start(task, seed=0)
         try:
-            episode.step(Turn(text=response))
+            episode.step(Turn(text=after_thoughts(response) or ""))
             return episode.score()
         finally:
             episode.close()

@@ -17,8 +17,11 @@ from gyms.response import Response
 __all__ = ["Attempt", "load_one_turn"]
 
 
-def load_one_turn(name: str, args: Mapping[str, Any], services: Services) -> Gym:
+def load_one_turn(name: str, args: Mapping[str, Any], services: Services, *, has_sandbox: bool) -> Gym:
     """A gym of one turn by its name, as the settings `gym` and `args` give it.
+
+    Args:
+        has_sandbox: whether the environment declares that it needs one; the other gym is handed no other.
 
     Raises:
         ValueError: there is none of that name, or its verifier cannot be asked for the last turn alone.
@@ -27,6 +30,7 @@ def load_one_turn(name: str, args: Mapping[str, Any], services: Services) -> Gym
     faults = {
         "is an environment of many turns itself": isinstance(gym, Environment),
         "needs a judge": gym.needs.judge,
+        "runs code in a sandbox, which this environment is not given": gym.needs.sandbox and not has_sandbox,
         "scores all siblings of a group together": gym.scores_groups,
         "starts processes or uses the network": gym.needs.processes or gym.needs.network,
         "writes files": bool(gym.needs.writes),

@@ -96,13 +96,15 @@ def add_command(commands: Any) -> None:
     command.set_defaults(run=_run)
 
 
-def rescore(lines: BinaryIO, output: IO[str], scorer: Scorer, *, window: int = _MAX_AHEAD_ROWS) -> Iterator[Score]:
-    """Write the row of each line's score to `output`, in order; yields each score when its row is written."""
+def rescore(
+    lines: BinaryIO, output: IO[str], scorer: Scorer, *, window: int = _MAX_AHEAD_ROWS
+) -> Iterator[tuple[Score, float]]:
+    """Write the row of each line's score to `output`, in order; yields score and reward when their row is written."""
     specs: dict[str, str] = {}
     ahead: deque[tuple[Row, str, int, _Pending]] = deque()
     size = 0
 
-    def write_oldest() -> Score:
+    def write_oldest() -> tuple[Score, float]:
         nonlocal size
         row, name, num_bytes, pending = ahead.popleft()
         size -= num_bytes
@@ -111,8 +113,9 @@ def rescore(lines: BinaryIO, output: IO[str], scorer: Scorer, *, window: int = _
         minimum = scorer.minimum(name) if name else 0.0
         if name and scorer.needs_judge(name) and not score.status.is_masked:
             score = replace(score, flags=score.flags | {_UNJUDGED})
-        output.write(json.dumps(result_of(row.id, score, minimum=minimum), allow_nan=False) + "\n")
-        return score
+        found = result_of(row.id, score, minimum=minimum)
+        output.write(json.dumps(found, allow_nan=False) + "\n")
+        return score, found["reward"]
 
     for number, line in enumerate(_lines(lines), start=1):
         row = parse_row(line, number=number)
@@ -197,15 +200,15 @@ def _run(options: argparse.Namespace) -> dict[str, Any] | None:
     return facts
 
 
-def _follow(scores: Iterator[Score], summary: Summary, output: IO[str]) -> bool:
+def _follow(scores: Iterator[tuple[Score, float]], summary: Summary, output: IO[str]) -> bool:
     """Count the scores and tell the progress on standard error; False where Ctrl-C ended it."""
     started = told = time.monotonic()
     is_terminal = sys.stderr.isatty()
     try:
-        for score in scores:
+        for score, reward in scores:
             summary.rows += 1
             summary.statuses[str(score.status)] += 1
-            summary.rewards += score.value or 0.0
+            summary.rewards += reward
             summary.unjudged += _UNJUDGED in score.flags
             now = time.monotonic()
             if now - told >= _TELL_SECONDS * (1 if is_terminal else 5):

@@ -88,7 +88,7 @@ class Mcp(Environment):
     def __init__(self, settings: McpSettings, services: Services) -> None:
         super().__init__(settings, services)
         require("mcp", user="the environment `mcp`")
-        self._inner = load_one_turn(settings.gym, settings.args, services)
+        self._inner = load_one_turn(settings.gym, settings.args, services, has_sandbox=self.needs.sandbox)
         inner = self._inner.components
         self.components = {**inner, **type(self).components} if inner else {}  # none declared: any are allowed
         self.baseline, self.minimum = self._inner.baseline, self._inner.minimum

@@ -49,6 +49,8 @@ def read_call(tools: Sequence[Tool], *, call_id: str, tool: str, arguments: str 
         problem = _problem(json.dumps(called.parameters, sort_keys=True), given)
     except (ValueError, TypeError, RecursionError) as error:
         given, problem = None, f"the arguments are not JSON: {error}"
+    except OverflowError:  # a whole number that no float holds, where the schema divides by one (`multipleOf`)
+        given, problem = None, "a number in the arguments is too large"
     if problem:
         return Call(id=call_id, tool=tool, arguments=None, problem=" ".join(problem.split())[:MAX_PROBLEM_CHARS])
     return Call(id=call_id, tool=tool, arguments=given)
@@ -129,7 +131,7 @@ def _check_schema(text: str) -> None:
 
 
 def _check_references(schema: Mapping[str, Any]) -> None:
-    """ValueError where a `$ref` leads out of the schema, or nowhere."""
+    """ValueError where a reference leads out of the schema, or nowhere."""
     from referencing import Registry
     from referencing.exceptions import Unresolvable
     from referencing.jsonschema import DRAFT202012
@@ -137,7 +139,8 @@ def _check_references(schema: Mapping[str, Any]) -> None:
     resolver = Registry().with_resource("", DRAFT202012.create_resource(schema)).resolver()
     level: list[Any] = [schema]
     while level:
-        for ref in [part["$ref"] for part in level if isinstance(part, dict) and isinstance(part.get("$ref"), str)]:
+        refs = [part.get(key) for part in level if isinstance(part, dict) for key in ("$ref", "$dynamicRef")]
+        for ref in (ref for ref in refs if isinstance(ref, str)):
             try:
                 resolver.lookup(ref)
             except Unresolvable:

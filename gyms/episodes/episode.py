@@ -212,6 +212,8 @@ def refusal(call: Call, tools: Sequence[Tool]) -> Message:
         refusal(Call(id="call_0", tool="add", arguments=None, problem="'b' is a required property"), tools)
     """
     wanted = next((tool for tool in tools if tool.name == call.tool), None)
+    if wanted is None and not call.tool and call.problem:  # what was written names no tool
+        return tool_result(call, f"Error: {call.problem}.")
     if wanted is None:
         names = ", ".join(tool.name for tool in tools) or "none"
         return tool_result(call, f"Error: there is no tool {call.tool!r}. Tools: {names}.")

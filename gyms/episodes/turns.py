@@ -38,7 +38,10 @@ def turn_of_json(fields: Any) -> Turn:
     _demand(isinstance(text, str), "a turn's text", text)
     _demand(isinstance(calls, list), "a list of a turn's calls", calls)
     _demand(isinstance(is_truncated, bool), "true or false for is_truncated", is_truncated)
-    return Turn(text=text, calls=tuple(_call_of_json(call) for call in calls), is_truncated=is_truncated)
+    turn = Turn(text=text, calls=tuple(_call_of_json(call) for call in calls), is_truncated=is_truncated)
+    ids = [call.id for call in turn.calls]
+    _demand(len(set(ids)) == len(ids), "an id of its own for each call of a turn", ids)
+    return turn
 
 
 def _call_as_json(call: Call) -> dict[str, Any]:

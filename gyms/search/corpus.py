@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -113,8 +114,8 @@ def world(seed: int, split: Split, num_documents: int) -> World:
     kinds = [*kinds, *["person"] * num_documents][:num_documents]
     names = _names(draw, kinds, split)
     entities = tuple(
-        Entity(kind=kind, name=name, document=_document_id(seed, split, name))
-        for kind, name in zip(kinds, names, strict=True)
+        Entity(kind=kind, name=name, document=document)
+        for kind, name, document in zip(kinds, names, _document_ids(seed, split, names), strict=True)
     )
     places = {kind: [place for place, found in enumerate(kinds) if found == kind] for kind in KINDS}
     for place, entity in enumerate(entities):
@@ -155,8 +156,15 @@ def _document_of(row: Mapping[str, Any], where: str) -> Document:
     return Document(id=name, title=title, text=str(text))
 
 
-def _document_id(seed: int, split: str, name: str) -> str:
-    return hashlib.blake2b(f"{seed} {split} {name}".encode(), digest_size=4).hexdigest()
+def _document_ids(seed: int, split: str, names: Sequence[str]) -> list[str]:
+    """A hash for each name; in a large corpus two may be alike, and the later one is hashed again."""
+    ids: dict[str, None] = {}
+    for name in names:
+        hashed = f"{seed} {split} {name}"
+        while (found := hashlib.blake2b(hashed.encode(), digest_size=4).hexdigest()) in ids:
+            hashed += " "
+        ids[found] = None
+    return list(ids)
 
 
 def _names(draw: random.Random, kinds: Sequence[str], split: Split) -> list[str]:
@@ -187,7 +195,10 @@ def _settle(draw: random.Random, entity: Entity, place: int, places: Mapping[str
     """Draw what is true of an entity."""
 
     def other(kind: str) -> int:
-        return draw.choice([found for found in places[kind] if found != place])
+        if entity.kind != kind:
+            return draw.choice(places[kind])
+        found = draw.choice(range(len(places[kind]) - 1))  # without itself, and without a list of all but itself
+        return places[kind][found + (found >= bisect_left(places[kind], place))]
 
     if entity.kind == "person":
         entity.links.update(birthplace=other("town"), employer=other("company"), teacher=other("person"))

@@ -30,6 +30,7 @@ from gyms.api import (
     Call,
     Environment,
     Episode,
+    Needs,
     Score,
     Services,
     Split,
@@ -47,12 +48,11 @@ from gyms.invisible import visible
 from gyms.lazy import DrawnSettings, DrawnTasks
 from gyms.search.corpus import MAX_ID_CHARS, Document, read_corpus, world
 from gyms.search.index import Index, missing_engine
-from gyms.search.questions import Question, drawn_question, read_questions
+from gyms.search.questions import MAX_ANSWER_CHARS, Question, drawn_question, read_questions
 
 __all__ = ["Search", "SearchSettings"]
 
 MAX_RESULTS = 20
-MAX_ANSWER_CHARS = 500
 _MAX_DRAWS = 10_000
 _ASKED = (
     "{}\n\nFind out with the tools. Then call `answer` with the answer, in as few words as possible, and with the ids "
@@ -133,6 +133,7 @@ class Search(Environment):
         "evidence": "fraction of the needed documents that were given as evidence",
         "num_calls": "well-formed calls",
     }
+    needs = Needs(wall_seconds=300.0)  # a worker's first episode reads the corpus and builds the index
     max_turns = 60
     settings: SearchSettings
 
@@ -148,7 +149,7 @@ class Search(Environment):
         if self.settings.questions is None:
             return _Drawn(self.settings, split)
         known = frozenset(document.id for document in self._documents("file"))
-        questions = read_questions(self.settings.questions, known)
+        questions = read_questions(self.settings.questions, known, max_evidence=self.settings.max_evidence)
         held = [
             is_heldout(one.text, fraction=self.settings.heldout_fraction, seed=self.settings.split_seed)
             for one in questions
@@ -177,7 +178,7 @@ class Search(Environment):
         ]
 
     def fingerprint(self, task: Task) -> str:
-        return task.prompt[-1]["content"].partition("\n\n")[0]
+        return task.prompt[-1]["content"].removesuffix(_ASKED.format(""))  # a question may have paragraphs
 
     def _index(self, corpus: str) -> Index:
         if corpus not in self._indices:
@@ -198,7 +199,7 @@ class Search(Environment):
         if data.get("corpus") not in wanted:
             return f"data['corpus'] must be one of {wanted}, got {data.get('corpus')!r:.40}"
         answers, evidence = data.get("answers"), data.get("evidence")
-        if not isinstance(answers, Sequence) or not answers or not isinstance(evidence, Sequence):
+        if not isinstance(answers, list | tuple) or not answers or not isinstance(evidence, list | tuple):
             return "data['answers'] and data['evidence'] must be lists of texts"
         missing = [found for found in evidence if self._index(str(data["corpus"])).get(str(found)) is None]
         return (

@@ -16,9 +16,11 @@ from typing import Any
 from gyms.rows import make_all, read_file
 from gyms.search.corpus import World
 
-__all__ = ["Question", "drawn_question", "read_questions"]
+__all__ = ["MAX_ANSWER_CHARS", "Question", "drawn_question", "read_questions"]
 
 MAX_ANSWERS = 50
+MAX_ANSWER_CHARS = 500
+"""Longest answer that can be given."""
 
 _RELATIONS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "person": (("birthplace", "town"), ("employer", "company"), ("teacher", "person")),
@@ -78,18 +80,21 @@ def drawn_question(draw: random.Random, known: World, *, num_hops: int) -> Quest
     )
 
 
-def read_questions(path: Path, known: frozenset[str]) -> tuple[Question, ...]:
+def read_questions(path: Path, known: frozenset[str], *, max_evidence: int) -> tuple[Question, ...]:
     """Questions of a file: rows of `question`, `answer` (or `answers`) and `evidence`, a list of document ids.
 
     Args:
         known: ids of the corpus.
+        max_evidence: most documents that an answer may name.
 
     Raises:
-        ValueError: in one line, where a row is no question, or needs a document that the corpus lacks.
+        ValueError: in one line, where a row is no question, needs a document that the corpus lacks, or cannot be
+            answered right.
     """
 
     def question_of(row: Mapping[str, Any], where: str) -> Question:
-        given = row.get("answers", row.get("answer"))
+        given = row.get("answers")
+        given = row.get("answer") if given is None else given  # a table has both columns, one of them empty
         answers = [given] if isinstance(given, str | int | float) else given
         evidence = row.get("evidence") or ()
         text = row.get("question")
@@ -99,15 +104,27 @@ def read_questions(path: Path, known: frozenset[str]) -> tuple[Question, ...]:
                 f"{where}: a row needs `question`, `answer` or `answers`, and may have `evidence`, a list of document "
                 f"ids; got the keys {sorted(map(str, row))}"
             )
-        missing = [str(found) for found in evidence if str(found) not in known]
+        needed = tuple(dict.fromkeys(map(_as_text, evidence)))
+        missing = [found for found in needed if found not in known]
         if missing:
             raise ValueError(f"{where}: evidence {missing[0]!r:.100} is no document of the corpus")
-        return Question(
-            text=str(text), answers=tuple(map(str, answers or ())), evidence=tuple(dict.fromkeys(map(str, evidence)))
-        )
+        if len(needed) > max_evidence:
+            raise ValueError(
+                f"{where}: the question needs {len(needed)} documents, and with max_evidence = {max_evidence} no "
+                f"answer may name so many; raise max_evidence"
+            )
+        short = tuple(answer for answer in map(_as_text, answers or ()) if len(answer) <= MAX_ANSWER_CHARS)
+        if not short:
+            raise ValueError(f"{where}: every answer has over {MAX_ANSWER_CHARS} characters, which nobody can give")
+        return Question(text=str(text), answers=short, evidence=needed)
 
     made, _ = make_all(read_file(path), question_of, skip_malformed=None)
     return tuple(made)
+
+
+def _as_text(given: object) -> str:
+    """A column of whole numbers with a gap in it comes as 1820.0."""
+    return str(int(given)) if isinstance(given, float) and given.is_integer() else str(given)
 
 
 def _are_texts(found: object, *, at_least: int = 1) -> bool:

@@ -24,6 +24,7 @@ class Bank(World):
 
     name = "bank"
     about = "You handle somebody's bank accounts. No account may fall below zero."
+    max_errands = 7  # one moves money between accounts or out of them, the others are about six payees
     topics = ("account", "amount", "purpose")
     tools = (
         tool("list_accounts", "Lists the accounts with their balances in cents."),

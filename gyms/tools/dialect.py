@@ -11,7 +11,7 @@ from typing import Any
 
 from gyms.api import Tool
 
-__all__ = ["DIALECTS", "canonical", "spelled", "spelled_arguments", "spelled_name"]
+__all__ = ["DIALECTS", "canonical", "spelled", "spelled_arguments", "spelled_name", "spelled_text"]
 
 
 def _camel(name: str) -> str:
@@ -51,16 +51,19 @@ def spelled_arguments(arguments: Mapping[str, Any], dialect: str) -> dict[str, A
     return {DIALECTS[dialect][1](name): value for name, value in arguments.items()}
 
 
+def spelled_text(text: str, tools: Sequence[Tool], dialect: str) -> str:
+    """What is said of tools, with their names as in a dialect."""
+    for tool in tools:
+        text = text.replace(tool.name, spelled_name(tool.name, dialect))
+    return text
+
+
 def spelled(tool: Tool, tools: Sequence[Tool], dialect: str) -> Tool:
     """A tool in a dialect; descriptions name the other tools as the dialect does."""
-
-    def told(text: str) -> str:
-        for other in tools:
-            text = text.replace(other.name, spelled_name(other.name, dialect))
-        return text
-
     properties = {
-        name: {**schema, "description": told(schema["description"])} if "description" in schema else schema
+        name: {**schema, "description": spelled_text(schema["description"], tools, dialect)}
+        if "description" in schema
+        else schema
         for name, schema in tool.parameters["properties"].items()
     }
     parameters = {
@@ -69,7 +72,10 @@ def spelled(tool: Tool, tools: Sequence[Tool], dialect: str) -> Tool:
         "required": list(spelled_arguments(dict.fromkeys(tool.parameters["required"]), dialect)),
     }
     return replace(
-        tool, name=spelled_name(tool.name, dialect), description=told(tool.description), parameters=parameters
+        tool,
+        name=spelled_name(tool.name, dialect),
+        description=spelled_text(tool.description, tools, dialect),
+        parameters=parameters,
     )
 
 

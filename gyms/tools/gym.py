@@ -48,7 +48,7 @@ from gyms.heldout import is_heldout
 from gyms.lazy import DrawnSettings, DrawnTasks
 from gyms.tools.bank import Bank
 from gyms.tools.calendar import Calendar
-from gyms.tools.dialect import DIALECTS, canonical, spelled, spelled_arguments, spelled_name
+from gyms.tools.dialect import DIALECTS, canonical, spelled, spelled_arguments, spelled_name, spelled_text
 from gyms.tools.files import Files
 from gyms.tools.shop import Shop
 from gyms.tools.travel import Travel
@@ -75,7 +75,7 @@ class ToolsSettings(DrawnSettings):
     min_errands: int = Field(default=1, ge=1, le=8)
     """Fewest errands of a task."""
     max_errands: int = Field(default=3, ge=1, le=8)
-    """Most errands of a task."""
+    """Most errands of a task; in the world `bank` at most 7."""
     fault_rate: float = Field(default=0.1, ge=0.0, le=0.5)
     """Fraction of the calls that do nothing and say that the service is busy."""
     dialects: bool = True
@@ -93,6 +93,12 @@ class ToolsSettings(DrawnSettings):
             raise ValueError(f"min_errands = {self.min_errands} is above max_errands = {self.max_errands}")
         if not self.worlds or len(set(self.worlds)) < len(self.worlds):
             raise ValueError(f"worlds = {list(self.worlds)}: name at least one world, each once")
+        for name in self.worlds:
+            if self.max_errands > (most := WORLDS[name].max_errands):
+                raise ValueError(
+                    f"max_errands = {self.max_errands}: a task in the world {name!r} has at most {most}; lower "
+                    f"max_errands, or leave {name!r} out of worlds"
+                )
         return self
 
 
@@ -169,7 +175,8 @@ class _Errands(Calling):
             return BUSY
         result = self._world.call(self._state, name, arguments)
         self._state = result.state
-        return result.text
+        is_error = result.text.startswith("Error: ")  # which may say what tool to look with
+        return spelled_text(result.text, known, self._data["dialect"]) if is_error else result.text
 
     def score(self) -> Score:
         first, goal = self._facts(self._data["state"]), self._facts(self._data["goal"])

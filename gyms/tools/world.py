@@ -80,6 +80,8 @@ class World(ABC):
     about: ClassVar[str]
     """What the model is told of its place, one sentence."""
     tools: ClassVar[tuple[Tool, ...]]
+    max_errands: ClassVar[int] = 8
+    """Most errands of a task; no more than there are subjects."""
     topics: ClassVar[tuple[str, ...]]
     """What can be left out of its errands, of `gyms.tools.user.TOPICS`."""
 

@@ -22,6 +22,18 @@ ANYWHERE = "/"
 """These gyms leave marks where tests look for them."""
 
 
+class Lenient(Gym):
+    """Says that there is no answer, and pays for that."""
+
+    minimum = baseline = 0.25
+
+    def tasks(self, split: Split) -> Sequence[Task]:
+        return [Task(id=f"{split}/0", prompt=(message("user", split),))]
+
+    def score(self, task: Task, response: str) -> Score:
+        return Score(status=Status.NO_ANSWER)
+
+
 class Obedient(Gym):
     """Scores 1.0, unless the response asks for a disaster."""
 

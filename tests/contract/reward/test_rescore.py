@@ -187,7 +187,7 @@ def test_a_line_that_is_too_long_is_one_bad_row(monkeypatch: pytest.MonkeyPatch)
     source = io.BytesIO(b"x" * 5000 + b"\n" + row(id=2, response="42").encode() + b"\n")
     with Scorer([]) as scorer:
         scores = list(rescore(source, output, scorer))
-    assert [score.status for score in scores] == [Status.BAD_TASK, Status.OK]
+    assert [score.status for score, _ in scores] == [Status.BAD_TASK, Status.OK]
     assert MAX_ROW_BYTES > 1000 and len(output.getvalue().splitlines()) == 2
 
 
@@ -198,6 +198,15 @@ def test_value_is_the_fraction_and_reward_what_is_learned() -> None:
     assert (fault["value"], fault["reward"], fault["masked"]) == (0.0, 0.1, False)
     ours = result_of(1, Score(status=Status.JUDGE_FAILED), minimum=0.1)
     assert (ours["value"], ours["reward"], ours["masked"]) == (None, 0.0, True)
+
+
+def test_the_mean_reward_is_that_of_the_rows_also_where_a_fault_has_a_minimum(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lenient = row(gym=f"{BAD_GYMS}:Lenient", response="")
+    rows = run(tmp_path, [lenient, row(response="42"), "not json"], "--json")
+    assert [found["reward"] for found in rows] == [0.25, 1.0, 0.0]
+    assert json.loads(capsys.readouterr().out)["mean_reward"] == 0.625  # the last one is masked
 
 
 def test_rows_come_from_stdin_and_go_to_stdout() -> None:

@@ -11,11 +11,13 @@ from typing import Any
 
 import pytest
 
-from gyms.api import Call, Reply, Score, Status, Tool, Turn, message, refusal, tool_result
-from gyms.arithmetic.gym import Arithmetic
+from gyms.api import Call, Reply, Score, Services, Status, Tool, Turn, message, refusal, tool_result
+from gyms.arithmetic.gym import Arithmetic, ArithmeticSettings, make_task
 from gyms.episodes.arguments import MAX_DEPTH, check_tools, read_call
 from gyms.episodes.episode import unanswered
 from gyms.load import load_gym
+from gyms.one_turn import load_one_turn
+from gyms.response import Response
 
 ADD = Tool(
     name="add",
@@ -72,6 +74,19 @@ def test_a_call_of_a_tool_that_there_is_not_names_those_that_there_are() -> None
     assert refusal(call, [ADD, FREE])["content"] == r"Error: there is no tool 'ad\nd'. Tools: add, note."
 
 
+def test_a_call_that_names_no_tool_is_told_what_was_wrong_with_it() -> None:
+    call = Call(id="call_0", tool="", arguments=None, problem="the call cannot be read; write it like this: add(1, 2)")
+    assert refusal(call, [ADD])["content"] == f"Error: {call.problem}."
+
+
+def test_a_whole_number_that_no_float_holds_does_not_break_a_schema_that_divides() -> None:
+    halves = {"type": "object", "properties": {"n": {"type": "number", "multipleOf": 0.5}}}
+    tool = Tool(name="t", description="", parameters=halves)
+    assert read_call([tool], call_id="c", tool="t", arguments='{"n": 2.5}').arguments == {"n": 2.5}
+    huge = read_call([tool], call_id="c", tool="t", arguments='{"n": 1' + "0" * 400 + "}")
+    assert huge.arguments is None and "too large" in huge.problem
+
+
 def test_a_long_name_of_a_tool_is_cut_before_anybody_repeats_it() -> None:
     call = read("{}", tool="x" * 1_000_000)
     assert call.tool == "x" * 100
@@ -111,6 +126,7 @@ def test_a_refusal_says_what_was_wrong_and_what_the_tool_takes() -> None:
         ([Tool(name="a", description="", parameters={"type": "object", "x": {1}})], "not plain JSON data"),
         ([Tool(name="a", description="", parameters={"type": "object", "$ref": "#/$defs/b"})], "not in them"),
         ([Tool(name="a", description="", parameters={"type": "object", "$ref": "http://x.invalid/s"})], "not in them"),
+        ([Tool(name="a", description="", parameters={"type": "object", "$dynamicRef": "#nowhere"})], "not in them"),
     ],
 )
 def test_tools_that_no_host_can_show_or_check_are_refused(tools: list[Tool], complaint: str) -> None:
@@ -124,6 +140,8 @@ def test_references_within_a_schema_are_followed() -> None:
     check_tools([tool])
     assert read_call([tool], call_id="c", tool="t", arguments='{"n": 1}').arguments == {"n": 1}
     assert read_call([tool], call_id="c", tool="t", arguments='{"n": "1"}').arguments is None
+    tree = {"type": "object", "$dynamicAnchor": "node", "properties": {"of": {"$dynamicRef": "#node"}}}
+    check_tools([Tool(name="t", description="", parameters=tree)])
 
 
 @pytest.mark.parametrize(
@@ -176,6 +194,32 @@ def test_the_response_of_a_gym_of_one_turn_is_not_judged_where_it_was_cut_off() 
     episode = gym.start(task, seed=0)
     episode.step(Turn(text=gym.gold(task) or "", is_truncated=True))
     assert episode.score().status is Status.NO_ANSWER
+
+
+@pytest.mark.parametrize(
+    ("response", "value"),
+    [("<think>41 or 42?</think>42", 1.0), ("<think>it is 42", None), (Response("<think> is a mark; 42"), 1.0)],
+)
+def test_a_response_to_an_environment_is_a_turn_without_thoughts(response: str, value: float | None) -> None:
+    gym = load_gym("python", "gyms.python_tool.gym:PythonTool", {"gym": "arithmetic", "args": {"difficulty": 1}})
+    task = make_task((42, 0), ArithmeticSettings())
+    score = gym.score(task, response)
+    assert score.value == value and (value is not None or score.status is Status.NO_ANSWER)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("adder", "is an environment of many turns itself"),
+        ("chat", "needs a judge"),
+        ("code", "runs code in a sandbox, which this environment is not given"),
+    ],
+)
+def test_a_gym_that_cannot_be_asked_for_the_last_turn_alone_is_refused(name: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=f"gym = '{name}': that gym {reason}"):
+        load_one_turn(name, {}, Services(), has_sandbox=False)
+    if "sandbox" in reason:
+        assert load_one_turn(name, {}, Services(), has_sandbox=True).needs.sandbox
 
 
 def test_the_contract_imports_no_checker_until_a_call_is_read() -> None:

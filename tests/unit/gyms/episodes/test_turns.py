@@ -49,6 +49,7 @@ def test_what_is_as_by_default_is_left_out() -> None:
         {"text": "", "calls": [{"id": "c", "tool": "t", "arguments": "{}"}]},
         {"text": "", "calls": [{"id": "c", "tool": "t", "arguments": {}, "heard": None}]},
         {"text": "", "calls": [{"id": "c", "tool": "t", "arguments": {}, "heard": []}]},
+        {"text": "", "calls": [{"id": "c", "tool": "t", "arguments": {}}, {"id": "c", "tool": "u", "arguments": {}}]},
         {"text": "", "is_truncated": 1},
     ],
 )

@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from gyms.api import Call, Status, Task, Turn
+from gyms.api import Call, Environment, Status, Task, Turn
 from gyms.episodes.checks import play
 from gyms.load import load_gym
 from gyms.mixture import check_disjoint
 from gyms.score import Score
-from gyms.search.corpus import world
+from gyms.search.corpus import _document_ids, world
 from gyms.search.gym import TOOLS, Search
 from gyms.search.index import MAX_WORDS, Index
 from gyms.testing import check_gym
+from tests.growth import grows_linearly
 
 
 def search(**args: object) -> Search:
@@ -191,6 +192,21 @@ def test_a_corpus_is_a_function_of_its_seed_and_the_splits_share_no_name() -> No
     assert search().tasks("train")[:9] == search().tasks("train")[:9] != search(seed=1).tasks("train")[:9]
 
 
+def test_a_corpus_costs_no_more_than_its_documents() -> None:
+    assert grows_linearly(lambda text: world.__wrapped__(0, "train", len(text)), "x", size=1000)
+
+
+def test_an_episode_has_more_time_than_one_answer_because_the_first_one_builds_the_index() -> None:
+    assert Search.needs.wall_seconds > Environment.needs.wall_seconds
+
+
+def test_documents_whose_hashes_are_alike_have_ids_of_their_own() -> None:
+    alike = ["Name 19317", "Name 75648"]  # by search
+    assert [_document_ids(0, "train", [name]) for name in alike] == [["60bd7fbc"], ["60bd7fbc"]]
+    first, second = _document_ids(0, "train", alike)
+    assert first == "60bd7fbc" != second
+
+
 def test_a_fact_that_is_asked_for_stands_in_its_own_document_alone() -> None:
     gym = search(min_hops=3)
     known = world(0, "train", 200)
@@ -205,6 +221,9 @@ def test_a_task_of_another_corpus_is_a_bad_task() -> None:
     score = search().score(task, "")
     assert score.status is Status.BAD_TASK and "the corpus of these settings lacks" in score.detail
     assert search().score(Task(id="t", prompt=()), "").status is Status.BAD_TASK
+    task = search().tasks("train")[0]
+    said_as_text = dataclasses.replace(task, data={**task.data, "answers": task.data["answers"][0]})
+    assert search().score(said_as_text, "").status is Status.BAD_TASK
 
 
 @pytest.mark.parametrize(
@@ -213,12 +232,39 @@ def test_a_task_of_another_corpus_is_a_bad_task() -> None:
         ({"question": "Who?", "answer": "I", "evidence": ["zz"]}, "evidence 'zz' is no document of the corpus"),
         ({"question": "Who?"}, "a row needs `question`, `answer` or `answers`"),
         ({"question": "Who?", "answers": []}, "a row needs"),
+        ({"question": "Who?", "answer": "I", "evidence": ["m", "t", 7]}, "needs 3 documents, .*; raise max_evidence"),
+        ({"question": "Who?", "answer": "x" * 501}, "every answer has over 500 characters"),
     ],
 )
 def test_a_broken_row_is_named_by_file_and_line(files, row: dict[str, object], reason: str) -> None:
     Path(files["questions"]).write_text(json.dumps(row))
     with pytest.raises(ValueError, match=rf"questions.jsonl:1: .*{reason}"):
-        search(**files).tasks("train")
+        search(**files, max_hops=2, max_evidence=2).tasks("train")
+
+
+def test_an_answer_that_is_too_long_to_be_given_leaves_the_others_and_an_empty_column_the_full_one(files) -> None:
+    rows = [{"question": "Who?", "answers": ["x" * 501, "I"]}, {"question": "Whom?", "answers": None, "answer": "7"}]
+    Path(files["questions"]).write_text("\n".join(map(json.dumps, rows)))
+    gym = search(**files)
+    tasks = [*gym.tasks("train"), *gym.tasks("heldout")]
+    assert sorted(task.data["answers"] for task in tasks) == [["7"], ["I"]]
+    assert [scored(gym, task, *gym.gold_turns(task)).value for task in tasks] == [1.0, 1.0]
+
+
+def test_a_whole_number_is_the_same_answer_and_the_same_document_as_a_float(files) -> None:
+    Path(files["questions"]).write_text(json.dumps({"question": "When?", "answer": 1820.0, "evidence": [7.0]}))
+    gym = search(**files)
+    (task,) = [*gym.tasks("train"), *gym.tasks("heldout")]
+    assert scored(gym, task, called("open", id="7"), called("answer", answer="1820", evidence=["7"])).value == 1.0
+
+
+def test_questions_that_begin_alike_are_not_the_same_problem(files: dict[str, str]) -> None:
+    rows = [{"question": f"Read what was said.\n\nWho was the {n}th?", "answer": "I"} for n in range(20)]
+    Path(files["questions"]).write_text("\n".join(map(json.dumps, rows)))
+    gym = search(**files, heldout_fraction=0.5)
+    check_disjoint(gym)
+    tasks = [*gym.tasks("train"), *gym.tasks("heldout")]
+    assert {gym.fingerprint(task) for task in tasks} == {row["question"] for row in rows}
 
 
 def test_documents_that_are_none_and_ids_that_come_twice_are_told(files: dict[str, str]) -> None:

@@ -14,9 +14,10 @@ from gyms.episodes.checks import play
 from gyms.load import load_gym
 from gyms.mixture import check_disjoint
 from gyms.testing import check_gym
-from gyms.tools.dialect import DIALECTS
+from gyms.tools.dialect import DIALECTS, spelled_arguments, spelled_name
 from gyms.tools.gym import BUSY, WORLDS, Tools
 from gyms.tools.user import NOTHING, TOPICS, answer, ask_user, not_understood, question
+from gyms.tools.world import World
 
 
 def tools(**args: object) -> Tools:
@@ -112,6 +113,27 @@ def test_a_busy_service_wants_another_try_and_the_gold_episode_gives_it() -> Non
     assert num_busy > 10
 
 
+@pytest.mark.parametrize(
+    ("world", "name", "argument", "source"),
+    [
+        ("calendar", "cancel_event", "event_id", "list_events"),
+        ("shop", "cancel_order", "order_id", "list_orders"),
+        ("bank", "cancel_standing_order", "order_id", "list_standing_orders"),
+        ("files", "delete_file", "path", "list_files"),
+        ("travel", "cancel_booking", "booking_id", "list_bookings"),
+    ],
+)
+def test_an_error_names_tools_as_the_task_spells_them(world: str, name: str, argument: str, source: str) -> None:
+    gym = tools(worlds=[world], fault_rate=0.0)
+    dialects = {task.data["dialect"]: task for task in gym.tasks("train")[:60]}
+    assert set(dialects) == set(DIALECTS)
+    for dialect, task in dialects.items():
+        wrong = called(spelled_name(name, dialect), **spelled_arguments({argument: "nowhere"}, dialect))
+        said = play(gym, task, [wrong]).replies[0].messages[0]["content"]
+        assert said.startswith("Error: ") and f"; {spelled_name(source, dialect)} gives the" in said
+        assert spelled_name(source, dialect) in {tool.name for tool in gym.tools(task)}
+
+
 def test_tasks_are_functions_of_seed_and_index_and_the_splits_share_no_prompt() -> None:
     gym, same, other = tools(), tools(num_train=50), tools(seed=1)
     assert gym.tasks("train")[:50] == same.tasks("train")[:] != other.tasks("train")[:50]
@@ -173,6 +195,14 @@ def test_settings_that_contradict_each_other_are_refused() -> None:
         tools(min_errands=4)
     with pytest.raises(ValueError, match="name at least one world, each once"):
         tools(worlds=["bank", "bank"])
+    with pytest.raises(ValueError, match="max_errands = 8: a task in the world 'bank' has at most 7"):
+        tools(max_errands=8)
+
+
+@pytest.mark.parametrize("world", WORLDS.values(), ids=lambda world: world.name)
+def test_every_world_has_tasks_of_as_many_errands_as_it_allows(world: World) -> None:
+    most = world.max_errands
+    tools(worlds=[world.name], min_errands=most, max_errands=most, user="script").tasks("train")[0]
 
 
 def test_a_scripted_user_tells_what_a_question_names_and_nothing_else() -> None:
