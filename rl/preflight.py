@@ -390,9 +390,9 @@ def check_memory(config: Config, num_parameters: int) -> None:
 
     Masters, gradients and two moments in fp32 (16 bytes), the computing copy (2 or 4), its packed codes (0.6) and three
     packed versions (0.6 each, or 2 for what stays BF16): each taken as 1; a reference, an average; what engines serve
-    and make of the next version; the KV cache; 2 GiB for processes and activations. Of several ranks the image is fp32
-    (4 more), and each reads the whole model at the start. LoRA needs most when it begins: masters (4), base (2), image,
-    codes. Each process of an engine of several holds a whole packed version of its own from stage to commit (1).
+    and make of the next version, also as BF16 copies (2 each); the KV cache; 2 GiB for processes and activations. Of
+    several ranks the image is fp32 (4 more), and each reads the whole model at the start. LoRA needs most when it
+    begins: masters (4), base (2), image, codes. Each process of an engine of several holds a whole packed version (1).
     """
     if not is_local(config):
         return
@@ -403,7 +403,8 @@ def check_memory(config: Config, num_parameters: int) -> None:
     if num_ranks > 1:
         learner = num_parameters * max(21 + computing, 4 * num_ranks + 8)
     held = num_parameters * size if (size := config.engine.tensor_parallel) > 1 else 0
-    engines = config.engine.num_engines * (config.engine.kv_cache_bytes + num_parameters * 2 + held)
+    served = num_parameters * (6 if config.engine.bf16_copy else 2)
+    engines = config.engine.num_engines * (config.engine.kv_cache_bytes + served + held)
     need = learner + engines + num_parameters * 3 + (2 << 30)
     free = available_memory()
     if need > free:

@@ -402,11 +402,11 @@ def test_an_engine_of_several_processes_needs_a_model_that_they_can_share(config
     check(configured(*shape, *two, "cluster.cpus_per_bundle=2"))
 
 
-@pytest.mark.parametrize(("size", "gib"), [(1, 2048), (3, 2048 + 3 * 1024)])
-def test_each_process_of_an_engine_of_several_holds_a_whole_packed_version(configured, size, gib):
-    """Of 2^40 parameters at one byte each, beside the two bytes that their matrices take together."""
+@pytest.mark.parametrize(("size", "copy", "gib"), [(1, "", 2048), (3, "", 2048 + 3 * 1024), (1, "true", 6 * 1024)])
+def test_processes_of_an_engine_hold_whole_packed_versions_and_a_bf16_copy_is_there_twice(configured, size, copy, gib):
+    """Of 2^40 parameters at one byte each, or two of a copy, beside the two bytes that matrices take together."""
     with pytest.raises(ValueError, match=rf", engines {gib}\.0\), but ") as told:
-        check_memory(configured(f"engine.tensor_parallel={size}"), 1 << 40)
+        check_memory(configured(f"engine.tensor_parallel={size}", f"engine.bf16_copy={copy or 'false'}"), 1 << 40)
     assert ("engine.tensor_parallel" in str(told.value)) == (size > 1)
 
 
