@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import decimal
 import importlib.util
 import io
 import re
@@ -33,8 +34,9 @@ from gyms.extras import require
 from gyms.heldout import is_heldout
 from gyms.lazy import LazyTasks
 from gyms.logic.datasets import CHANCE, EXCLUDED, LEAKY, SLOW
+from gyms.logic.doubtful import doubt_of
 from gyms.logic.verify import CHECKS, SHAPES, is_right
-from gyms.response import after_thoughts
+from gyms.response import Response, after_thoughts, final_text, plain
 
 __all__ = ["Logic", "LogicSettings", "gym_of_dataset"]
 
@@ -106,9 +108,13 @@ class Logic(Gym):
             return Score(status=Status.BAD_TASK, detail=f"task {task.id!r:.100}: {fault}")
         if len(response) > MAX_RESPONSE_CHARS:
             return Score(status=Status.TOO_COMPLEX, detail=f"the response has over {MAX_RESPONSE_CHARS} characters")
+        text = final_text(response)
+        if text is None:
+            return Score(status=Status.NO_ANSWER)
         # A restated puzzle is no answer, even where its last line happens to be right.
-        response = response.replace(str(entry["question"]).strip(), "")
-        answer = answer_in(response, has_lines=entry["answer"] is None or "\n" in str(entry["answer"]).strip())
+        text = text.replace(plain(str(entry["question"])).strip(), "")
+        has_lines = entry["answer"] is None or "\n" in str(entry["answer"]).strip()
+        answer = answer_in(Response(text), has_lines=has_lines)
         if answer is None:
             return Score(status=Status.NO_ANSWER)
         if len(answer) > MAX_ANSWER_CHARS:
@@ -231,10 +237,11 @@ def _verified(task: Task, entry: dict[str, Any], answer: str) -> Score:
 
 
 def _gold_fault(entry: Mapping[str, Any]) -> str:
-    """Why an entry's own answer does not pass our check; empty where it does, or is compared as it stands."""
+    """Why an entry's own answer is none to go by; empty where it passes our check, or is compared as it stands."""
     name, gold = entry["metadata"]["source_dataset"], entry["answer"]
-    if gold is None or not (name in SHAPES or name in CHECKS):
-        return ""
+    doubt = "" if gold is None else doubt_of(entry)
+    if doubt or gold is None or not (name in SHAPES or name in CHECKS):
+        return doubt
     with _quiet():
         try:
             holds = is_right(name, str(gold), entry, _rules_of(name) if name in SHAPES else _no_rules)
@@ -298,8 +305,8 @@ def _placeholder() -> types.ModuleType:
 
 @contextlib.contextmanager
 def _quiet() -> Any:
-    """Some data sets print while they work."""
-    with contextlib.redirect_stdout(io.StringIO()):
+    """Some data sets print while they work, and one sets the precision of all decimals of its thread."""
+    with contextlib.redirect_stdout(io.StringIO()), decimal.localcontext():
         yield
 
 
