@@ -40,6 +40,8 @@ _WRONG_CONCLUSION = 0.1
 _NUMBER = re.compile(r"-?[0-9]{1,40}(?:\.[0-9]{1,40})?|-?\.[0-9]{1,40}")
 _GROUPED = re.compile(r"-?[0-9]{1,3}(?:,[0-9]{3}){1,13}(?:\.[0-9]{1,40})?")
 _FENCED = re.compile(r"(```|~~~)[ \t]*\w*[ \t]*\n(.*)\n[ \t]*\1", re.DOTALL)
+_MATH = re.compile(r"\\[(\[]((?:[^\\]|\\[^()\[\]])*)\\[)\]]")
+_BOX = re.compile(r"\\boxed\{((?:[^{}]|\{[^{}]*\})*)\}")
 _WRAPPING = ("**", "__", "`", "$", "*", "_", '"', "'")
 
 CASELESS = frozenset(
@@ -161,15 +163,17 @@ def _without_full_stop(answer: str) -> str:
 
 
 def _unwrapped(answer: str) -> str:
-    """Without the fence, bold, code or quotation marks around the whole of it."""
+    """Without the fence, box, formula, bold, code or quotation marks around the whole of it."""
     text = answer.strip()
     if (fenced := _FENCED.fullmatch(text)) is not None and fenced[1] not in fenced[2]:
         text = fenced[2].strip()
-    if (box := re.fullmatch(r"\\boxed\{([^{}]*)\}", text)) is not None:
-        text = box.group(1).strip()
-    for mark in _WRAPPING:
-        if len(text) > 2 * len(mark) and text.startswith(mark) and text.endswith(mark) and text.count(mark) == 2:
-            text = text[len(mark) : -len(mark)].strip()
+    for _ in range(2):  # a box in a formula, a formula in bold
+        for wrapped in (_MATH, _BOX):
+            if (inner := wrapped.fullmatch(text)) is not None:
+                text = inner[1].strip()
+        for mark in _WRAPPING:
+            if len(text) > 2 * len(mark) and text.startswith(mark) and text.endswith(mark) and text.count(mark) == 2:
+                text = text[len(mark) : -len(mark)].strip()
     return text
 
 

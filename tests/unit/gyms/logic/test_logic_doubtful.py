@@ -96,6 +96,8 @@ def test_a_syllogism_of_four_terms_has_no_verdict_of_ours() -> None:
 
 
 ROUNDED = "Solve this to a maximum of 12 significant digits.\n7.027/3.377/4.547-8.531/(1.247-0.731) = ?"
+PARTS = {"numerator": 2, "denominator": 4, "simplified_numerator": 1, "simplified_denominator": 2}
+HALF = entry("fraction_simplification", "1/2", **PARTS)
 GRID = "4.5 4.5\n4.75 5.0"
 
 
@@ -110,6 +112,13 @@ GRID = "4.5 4.5\n4.75 5.0"
         (entry("pool_matrix", GRID), f"```text\n{GRID}\n```", 1.0),
         (entry("pool_matrix", GRID), f"```\n1 2\n```\n```\n{GRID}\n```", 0.0),
         (entry("aiw", "7"), "```\n7\n```", 1.0),
+        (HALF, r"\(\frac{1}{2}\)", 1.0),
+        (HALF, r"\[\boxed{\frac{1}{2}}\]", 1.0),
+        (HALF, r"$\boxed{1/2}$", 1.0),
+        (HALF, r"\boxed{1/2} or \boxed{1/3}", 0.0),
+        (HALF, r"\(1/2\) or \(1/3\)", 0.0),
+        (entry("aiw", "7"), r"\(\boxed{7}\)", 1.0),
+        (entry("aiw", "7"), r"**\(7\)**", 1.0),
         (entry("number_format", "995834358.785"), "9.958343587850000e+08", 1.0),
         (entry("number_format", "995834358.785"), "995,834,358.785", 1.0),
         (entry("number_format", "947865419.1689999"), "947865419.169000", 1.0),
