@@ -47,6 +47,8 @@ _SIZE = 2_000_000_000
 _SIZES: Mapping[str, int] = {"acre": 2000, "gsm_symbolic": 100_000, "list_functions": 100_000}
 """Tasks that a data set is told to have; those that build all of them at once get fewer."""
 _STRIDE = 1_000_003
+"""From an entry that does not fit to the one that takes its place; more than a split has tasks. A data set of fewer
+entries is gone through by the golden ratio: close to an entry begins another task."""
 MAX_RESPONSE_CHARS = 200_000
 MAX_ANSWER_CHARS = 20_000
 _INSTRUCTION = "\n\nGive your final answer between <answer> and </answer>, and nothing else between them."
@@ -96,6 +98,11 @@ class Logic(Gym):
         library()  # slow to import: while the gym is built, not while it scores
         self.datasets = settings.datasets or self.default_datasets or default_mixture()
         """Names of the data sets, in the order in which they are asked."""
+        if doubled := [name for place, name in enumerate(self.datasets) if name in self.datasets[:place]]:
+            raise ValueError(f"datasets names {doubled[0]!r} twice, whose tasks would come twice; name it once")
+        if idle := sorted(set(settings.dataset_args) - set(self.datasets)):
+            asked = ", ".join(self.datasets)
+            raise ValueError(f"dataset_args.{idle[0]}: {idle[0]} is not asked, so nothing would use it; asked: {asked}")
 
     def tasks(self, split: Split) -> Sequence[Task]:
         size = self.settings.size if split == "train" else self.settings.heldout_size
@@ -337,9 +344,10 @@ class _Tasks(LazyTasks):
         """The first entry from `number` on, in steps, that belongs to this split and can be verified."""
         dataset = self._dataset(name)
         size = _SIZES.get(name, _SIZE)
+        stride = _STRIDE if size > _STRIDE else int(0.618034 * size) | 1
         for attempt in range(_MAX_TRIES):
             with _quiet():
-                entry = dict(dataset[(number + attempt * _STRIDE) % size])
+                entry = dict(dataset[(number + attempt * stride) % size])
             entry["metadata"] = {**entry.get("metadata", {}), "source_dataset": name}
             if is_heldout(entry["question"], fraction=HELDOUT_FRAC) == (self._split == "heldout") and is_fit(entry):
                 return entry

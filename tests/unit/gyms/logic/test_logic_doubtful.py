@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from gyms.api import Services, Status, Task
-from gyms.logic.gym import Logic, LogicSettings, is_fit
+from gyms.api import Services, Split, Status, Task
+from gyms.logic.gym import Logic, LogicSettings, gym_of_dataset, is_fit
 from gyms.response import Response
 
 
@@ -226,3 +226,22 @@ def test_a_task_does_not_depend_on_which_were_made_before_it() -> None:
     one, other = (Logic(settings, Services()).tasks("train") for _ in range(2))
     alone = one[1]
     assert (other[0].id, other[1]) == ("decimal_arithmetic/train/0", alone)
+
+
+@pytest.mark.parametrize("split", ["train", "heldout"])
+def test_no_problem_of_a_small_data_set_is_asked_twice(split: Split) -> None:
+    gym = gym_of_dataset("gsm_symbolic")(LogicSettings(size=60, heldout_size=60), Services())
+    questions = {task.data["question"] for task in gym.tasks(split)}
+    assert len(questions) == 60
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"datasets": ("aiw", "dice", "aiw")}, "datasets names 'aiw' twice"),
+        ({"datasets": ("aiw",), "dataset_args": {"dice": {"num_dice": 4}}}, "dataset_args.dice: .*; asked: aiw"),
+    ],
+)
+def test_a_setting_that_nothing_would_use_is_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Logic(LogicSettings(**settings), Services())
