@@ -131,8 +131,8 @@ def load_gym(
         check_needs(gym_class.needs)
     except ValueError as error:
         raise ValueError(f"{keys.gym}: gym {name!r} ({reference}) declares {error}") from None
-    settings = _validated_settings(gym_class, args, config_key=keys.args)
     failure = f"{keys.args}: gym {name!r} ({reference}) cannot be built from its settings"
+    settings = _validated_settings(gym_class, args, failure, config_key=keys.args)
     with _plugin_call(failure, is_refusal=lambda error: bool(args) and isinstance(error, ValueError)):
         return gym_class(settings, services or Services())
 
@@ -141,11 +141,12 @@ def check_needs(needs: Needs) -> None:
     """ValueError where a gym declares needs that no worker can be given."""
     if not isinstance(needs, Needs):
         raise ValueError(f"needs = {needs!r}, expected gyms.api.Needs(...)")
-    if not 0.0 < needs.wall_seconds <= MAX_WALL_SECONDS:
+    if not _is_number(needs.wall_seconds) or not 0.0 < needs.wall_seconds <= MAX_WALL_SECONDS:
         raise ValueError(
             f"needs.wall_seconds = {needs.wall_seconds!r}, expected above 0 and at most {MAX_WALL_SECONDS:g}"
         )
-    if needs.cpu_seconds is not None and not (needs.cpu_seconds > 0.0 and math.isfinite(needs.cpu_seconds)):
+    cpu = needs.cpu_seconds
+    if cpu is not None and not (_is_number(cpu) and cpu > 0.0 and math.isfinite(cpu)):
         raise ValueError(f"needs.cpu_seconds = {needs.cpu_seconds!r}, expected None or a finite number above 0")
     if not isinstance(needs.writes, tuple) or not all(
         isinstance(path, str) and path.startswith(("/", "~")) for path in needs.writes
@@ -155,6 +156,10 @@ def check_needs(needs: Needs) -> None:
         raise ValueError(
             f"needs.memory_bytes = {needs.memory_bytes!r}, expected a whole number from {MIN_MEMORY_BYTES}"
         )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def resolve(reference: str, *, config_key: str = "gym") -> type[Gym]:
@@ -261,12 +266,16 @@ def _checked_class(found: object, reference: str, config_key: str) -> type[Gym]:
     return found
 
 
-def _validated_settings(gym_class: type[Gym], args: Mapping[str, Any], *, config_key: str) -> GymSettings:
-    try:
-        return gym_class.Settings.model_validate(dict(args))
-    except ValidationError as error:
-        problems = [_problem(gym_class.Settings, problem, config_key) for problem in error.errors()]
-        raise SpecError("; ".join(problems)) from None
+def _validated_settings(gym_class: type[Gym], args: Mapping[str, Any], failure: str, *, config_key: str) -> GymSettings:
+    model = gym_class.Settings
+    if not (inspect.isclass(model) and issubclass(model, GymSettings)):
+        raise ValueError(f"{failure}: it declares Settings = {model!r:.100}, expected a subclass of GymSettings")
+    with _plugin_call(failure):
+        try:
+            return model.model_validate(dict(args))
+        except ValidationError as error:
+            problems = "; ".join(_problem(model, problem, config_key) for problem in error.errors())
+    raise SpecError(problems)
 
 
 def _problem(model: type[BaseModel], problem: Mapping[str, Any], config_key: str) -> str:

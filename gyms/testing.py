@@ -96,7 +96,8 @@ def _check_declarations(gym: Gym) -> None:
     require(gym.api_version == API_VERSION, f"{name}.api_version is {gym.api_version!r}, expected {API_VERSION}")
     for field in ("baseline", "minimum"):
         value = getattr(gym, field)
-        require(0.0 <= value <= 1.0, f"{name}.{field} is {value!r}, expected a number in [0, 1]")
+        is_number = isinstance(value, int | float)
+        require(is_number and 0.0 <= value <= 1.0, f"{name}.{field} is {value!r}, expected a number in [0, 1]")
     try:
         check_needs(gym.needs)
     except ValueError as error:

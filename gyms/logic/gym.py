@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import decimal
 import importlib.util
 import io
 import re
@@ -33,8 +34,9 @@ from gyms.extras import require
 from gyms.heldout import is_heldout
 from gyms.lazy import LazyTasks
 from gyms.logic.datasets import CHANCE, EXCLUDED, LEAKY, SLOW
+from gyms.logic.doubtful import doubt_of
 from gyms.logic.verify import CHECKS, SHAPES, is_right
-from gyms.response import after_thoughts
+from gyms.response import Response, after_thoughts, final_text, plain
 
 __all__ = ["Logic", "LogicSettings", "gym_of_dataset"]
 
@@ -45,6 +47,8 @@ _SIZE = 2_000_000_000
 _SIZES: Mapping[str, int] = {"acre": 2000, "gsm_symbolic": 100_000, "list_functions": 100_000}
 """Tasks that a data set is told to have; those that build all of them at once get fewer."""
 _STRIDE = 1_000_003
+"""From an entry that does not fit to the one that takes its place; more than a split has tasks. A data set of fewer
+entries is gone through by the golden ratio: close to an entry begins another task."""
 MAX_RESPONSE_CHARS = 200_000
 MAX_ANSWER_CHARS = 20_000
 _INSTRUCTION = "\n\nGive your final answer between <answer> and </answer>, and nothing else between them."
@@ -94,6 +98,11 @@ class Logic(Gym):
         library()  # slow to import: while the gym is built, not while it scores
         self.datasets = settings.datasets or self.default_datasets or default_mixture()
         """Names of the data sets, in the order in which they are asked."""
+        if doubled := [name for place, name in enumerate(self.datasets) if name in self.datasets[:place]]:
+            raise ValueError(f"datasets names {doubled[0]!r} twice, whose tasks would come twice; name it once")
+        if idle := sorted(set(settings.dataset_args) - set(self.datasets)):
+            asked = ", ".join(self.datasets)
+            raise ValueError(f"dataset_args.{idle[0]}: {idle[0]} is not asked, so nothing would use it; asked: {asked}")
 
     def tasks(self, split: Split) -> Sequence[Task]:
         size = self.settings.size if split == "train" else self.settings.heldout_size
@@ -106,9 +115,13 @@ class Logic(Gym):
             return Score(status=Status.BAD_TASK, detail=f"task {task.id!r:.100}: {fault}")
         if len(response) > MAX_RESPONSE_CHARS:
             return Score(status=Status.TOO_COMPLEX, detail=f"the response has over {MAX_RESPONSE_CHARS} characters")
+        text = final_text(response)
+        if text is None:
+            return Score(status=Status.NO_ANSWER)
         # A restated puzzle is no answer, even where its last line happens to be right.
-        response = response.replace(str(entry["question"]).strip(), "")
-        answer = answer_in(response, has_lines=entry["answer"] is None or "\n" in str(entry["answer"]).strip())
+        text = text.replace(plain(str(entry["question"])).strip(), "")
+        has_lines = entry["answer"] is None or "\n" in str(entry["answer"]).strip()
+        answer = answer_in(Response(text), has_lines=has_lines)
         if answer is None:
             return Score(status=Status.NO_ANSWER)
         if len(answer) > MAX_ANSWER_CHARS:
@@ -231,10 +244,11 @@ def _verified(task: Task, entry: dict[str, Any], answer: str) -> Score:
 
 
 def _gold_fault(entry: Mapping[str, Any]) -> str:
-    """Why an entry's own answer does not pass our check; empty where it does, or is compared as it stands."""
+    """Why an entry's own answer is none to go by; empty where it passes our check, or is compared as it stands."""
     name, gold = entry["metadata"]["source_dataset"], entry["answer"]
-    if gold is None or not (name in SHAPES or name in CHECKS):
-        return ""
+    doubt = "" if gold is None else doubt_of(entry)
+    if doubt or gold is None or not (name in SHAPES or name in CHECKS):
+        return doubt
     with _quiet():
         try:
             holds = is_right(name, str(gold), entry, _rules_of(name) if name in SHAPES else _no_rules)
@@ -298,8 +312,8 @@ def _placeholder() -> types.ModuleType:
 
 @contextlib.contextmanager
 def _quiet() -> Any:
-    """Some data sets print while they work."""
-    with contextlib.redirect_stdout(io.StringIO()):
+    """Some data sets print while they work, and one sets the precision of all decimals of its thread."""
+    with contextlib.redirect_stdout(io.StringIO()), decimal.localcontext():
         yield
 
 
@@ -330,9 +344,10 @@ class _Tasks(LazyTasks):
         """The first entry from `number` on, in steps, that belongs to this split and can be verified."""
         dataset = self._dataset(name)
         size = _SIZES.get(name, _SIZE)
+        stride = _STRIDE if size > _STRIDE else int(0.618034 * size) | 1
         for attempt in range(_MAX_TRIES):
             with _quiet():
-                entry = dict(dataset[(number + attempt * _STRIDE) % size])
+                entry = dict(dataset[(number + attempt * stride) % size])
             entry["metadata"] = {**entry.get("metadata", {}), "source_dataset": name}
             if is_heldout(entry["question"], fraction=HELDOUT_FRAC) == (self._split == "heldout") and is_fit(entry):
                 return entry

@@ -9,8 +9,8 @@ answer to `eval` or to sympy's `parse_expr`, which is the same. So every dataset
   trailing zeros and, where case carries nothing, case do not count.
 - *by rules*: several answers are right, and reasoning-gym checks the puzzle's constraints. Its check is called only if
   the whole answer matches the dataset's grammar (SHAPES), and only its full mark counts.
-- *by us*: arithmetic puzzles, integrals (gyms/logic/formulas.py) and assignments, where its check is wrong or evaluates
-  model text.
+- *by us*: arithmetic puzzles, integrals (gyms/logic/formulas.py), assignments and some boards (gyms/logic/boards.py),
+  where its check is wrong or evaluates model text.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Any
 
+from gyms.logic.boards import BOARDS
 from gyms.logic.formulas import is_antiderivative, is_expanded_product
 
 __all__ = ["CHECKS", "SHAPES", "Entry", "RuleChecker", "is_right", "is_same"]
@@ -38,13 +39,16 @@ _WRONG_CONCLUSION = 0.1
 """reasoning-gym gives a conclusion that does not follow 0.05, one that follows and is trivial 0.25."""
 _NUMBER = re.compile(r"-?[0-9]{1,40}(?:\.[0-9]{1,40})?|-?\.[0-9]{1,40}")
 _GROUPED = re.compile(r"-?[0-9]{1,3}(?:,[0-9]{3}){1,13}(?:\.[0-9]{1,40})?")
+_FENCED = re.compile(r"(```|~~~)[ \t]*\w*[ \t]*\n(.*)\n[ \t]*\1", re.DOTALL)
+_MATH = re.compile(r"\\[(\[]((?:[^\\]|\\[^()\[\]])*)\\[)\]]")
+_BOX = re.compile(r"\\boxed\{((?:[^{}]|\{[^{}]*\})*)\}")
 _WRAPPING = ("**", "__", "`", "$", "*", "_", '"', "'")
 
 CASELESS = frozenset(
     {
         *("acre", "base_conversion", "bitwise_arithmetic", "calendar_arithmetic", "color_cube_rotation"),
         *("course_schedule", "family_relationships", "game_of_life_halting", "isomorphic_strings", "letter_jumble"),
-        *("mahjong_puzzle", "needle_haystack", "ransom_note", "shortest_path", "syllogism", "tsumego"),
+        *("mahjong_puzzle", "needle_haystack", "ransom_note", "shortest_path", "syllogism"),
     }
 )
 """Datasets whose answers do not depend on case."""
@@ -84,10 +88,11 @@ SHAPES: Mapping[str, re.Pattern[str]] = {
         r"(?:\.[0-9]{1,6})?",
         # One way to read the spaces between two moves: with two, a text that fails would take exponential time.
         "tower_of_hanoi": rf"\s*{_MOVE}(?:\s+{_MOVE}){{0,1999}}\s*",
+        "tsumego": r"[A-Za-z]\s*[0-9]{1,2}",
         "word_ladder": r"[A-Za-z]{1,20}(?:\s*,\s*[A-Za-z]{1,20}){1,100}",
     }.items()
 }
-"""Dataset -> what its answers look like, wholly; those are verified by reasoning-gym's own rules."""
+"""Dataset -> what its answers look like, wholly; those are verified by reasoning-gym's own rules, or by BOARDS."""
 
 
 def is_right(name: str, answer: str, entry: Entry, rules: RuleChecker) -> bool:
@@ -100,13 +105,15 @@ def is_right(name: str, answer: str, entry: Entry, rules: RuleChecker) -> bool:
         answer = _without_full_stop(answer)
     if name in CHECKS:
         return CHECKS[name](answer, entry)
-    if gold is not None and is_same(answer, str(gold), ignore_case=name in CASELESS):
+    if gold is not None and name not in BOARDS and is_same(answer, str(gold), ignore_case=name in CASELESS):
         return True
     if name not in SHAPES:
         return False
     plain = _unwrapped(answer)
     if SHAPES[name].fullmatch(plain) is None:
         return False
+    if name in BOARDS:
+        return BOARDS[name](plain, entry)
     # A copy: knight_swap writes into its puzzle.
     is_solved = rules(plain, copy.deepcopy(dict(entry))) >= _SOLVED
     return is_solved and not (name == "propositional_logic" and _restates_premise(plain, entry, rules))
@@ -123,10 +130,10 @@ def _restates_premise(answer: str, entry: Entry, rules: RuleChecker) -> bool:
 
 
 def is_same(answer: str, gold: str, *, ignore_case: bool = False) -> bool:
-    """Whether two answers are the same text, list or number, whatever their dress.
+    """Whether two answers are the same text, list, number or lines of numbers, whatever their dress.
 
     Example:
-        is_same(" ['a','b'] ", '["a", "b"]') and is_same("7.0", "7") and not is_same("7 or 8", "7")
+        is_same(" ['a','b'] ", '["a", "b"]') and is_same("7.0 2", "7 2.00") and not is_same("7 or 8", "7")
     """
     if len(answer) > 4 * len(gold) + 200:
         return False
@@ -135,10 +142,13 @@ def is_same(answer: str, gold: str, *, ignore_case: bool = False) -> bool:
         one, other, as_it_is = one.casefold(), other.casefold(), as_it_is.casefold()
     if other in (one, as_it_is):  # a right answer may have quotes of its own
         return bool(other)
-    numbers = [_without_separators(text.strip()) for text in (_unwrapped(answer), gold)]
-    if all(_NUMBER.fullmatch(text) for text in numbers):
-        return Fraction(numbers[0]) == Fraction(numbers[1])
-    return False
+    return _lines_of_numbers(_unwrapped(answer)) == _lines_of_numbers(gold) is not None
+
+
+def _lines_of_numbers(text: str) -> list[list[Fraction]] | None:
+    lines = [[_without_separators(word) for word in line.split()] for line in text.strip().splitlines()]
+    is_numbers = any(lines) and all(_NUMBER.fullmatch(word) for line in lines for word in line)
+    return [[Fraction(word) for word in line] for line in lines] if is_numbers else None
 
 
 def _without_separators(text: str) -> str:
@@ -153,13 +163,17 @@ def _without_full_stop(answer: str) -> str:
 
 
 def _unwrapped(answer: str) -> str:
-    """Without the bold, code or quotation marks around the whole of it."""
+    """Without the fence, box, formula, bold, code or quotation marks around the whole of it."""
     text = answer.strip()
-    if (box := re.fullmatch(r"\\boxed\{([^{}]*)\}", text)) is not None:
-        text = box.group(1).strip()
-    for mark in _WRAPPING:
-        if len(text) > 2 * len(mark) and text.startswith(mark) and text.endswith(mark) and text.count(mark) == 2:
-            text = text[len(mark) : -len(mark)].strip()
+    if (fenced := _FENCED.fullmatch(text)) is not None and fenced[1] not in fenced[2]:
+        text = fenced[2].strip()
+    for _ in range(2):  # a box in a formula, a formula in bold
+        for wrapped in (_MATH, _BOX):
+            if (inner := wrapped.fullmatch(text)) is not None:
+                text = inner[1].strip()
+        for mark in _WRAPPING:
+            if len(text) > 2 * len(mark) and text.startswith(mark) and text.endswith(mark) and text.count(mark) == 2:
+                text = text[len(mark) : -len(mark)].strip()
     return text
 
 
@@ -175,18 +189,18 @@ def _plain(text: str) -> str:
 # -- puzzles that we check ourselves ----------------------------------------------------------------------------------
 
 
-def _value_of(text: str) -> tuple[Fraction, list[int]] | None:
+def _value_of(text: str) -> tuple[Fraction, list[Fraction]] | None:
     """Value and numbers of a formula of + - * / and brackets, exactly; None where it is anything else."""
-    if re.fullmatch(r"[0-9+\-*/()\s\u00d7\u00f7\u2212]{1,200}", text) is None or re.search(r"\*\s*\*|/\s*/", text):
+    if re.fullmatch(r"[0-9.+\-*/()\s\u00d7\u00f7\u2212]{1,200}", text) is None or re.search(r"\*\s*\*|/\s*/", text):
         return None
     plain = text.translate({0xD7: "*", 0xF7: "/", 0x2212: "-"})
-    numbers: list[int] = []
+    numbers: list[Fraction] = []
 
     def value(node: ast.expr) -> Fraction:
         match node:
-            case ast.Constant(value=int() as number):
-                numbers.append(number)
-                return Fraction(number)
+            case ast.Constant(value=int() | float() as number):
+                numbers.append(Fraction(str(number)))
+                return numbers[-1]
             case ast.UnaryOp(op=ast.USub(), operand=inner):
                 return -value(inner)
             case ast.BinOp(left=left, op=sign, right=right):
@@ -226,6 +240,29 @@ def _puzzle24(answer: str, entry: Entry) -> bool:
         found = _value_of(str(entry["answer"]))
         numbers = found[1] if found else []
     return _makes(answer, list(map(int, numbers)), 24)
+
+
+def _decimal_arithmetic(answer: str, entry: Entry) -> bool:
+    """A unit of the last place that is asked for off at most: reasoning-gym rounds in between, and some of its own
+    answers are further off; these are not asked."""
+    asked = re.search(r"maximum of ([0-9]{1,3}) significant digits.*\n(.+) = \?", str(entry["question"]))
+    exact = _value_of(asked[2]) if asked is not None else None
+    if asked is None or exact is None:
+        return is_same(answer, str(entry["answer"]))
+    found = _number(answer)
+    return found is not None and abs(found - exact[0]) <= abs(exact[0]) / 10 ** (int(asked[1]) - 1)
+
+
+def _number_format(answer: str, entry: Entry) -> bool:
+    """One of the candidates, in whatever form; they have three decimals, its own answer a float's error."""
+    found, gold = _number(answer), _number(str(entry["answer"]))
+    return found is not None and gold is not None and abs(found - gold) < Fraction(1, 2000)
+
+
+def _number(text: str) -> Fraction | None:
+    """A number in digits, grouped or not, or in scientific notation."""
+    plain = _without_separators(_unwrapped(text))
+    return Fraction(plain) if re.fullmatch(rf"(?:{_NUMBER.pattern})(?:[eE][-+]?[0-9]{{1,3}})?", plain) else None
 
 
 def _number_sorting(answer: str, entry: Entry) -> bool:
@@ -329,9 +366,11 @@ CHECKS: Mapping[str, Callable[[str, Entry], bool]] = {
     "codeio": _json_value,
     "coin_flip": _coin_flip,
     "countdown": _countdown,
+    "decimal_arithmetic": _decimal_arithmetic,
     "intermediate_integration": _integral,
     "knights_knaves": _knights_knaves,
     "n_queens": _n_queens,
+    "number_format": _number_format,
     "number_sorting": _number_sorting,
     "polynomial_multiplication": _product,
     "prime_factorization": _prime_factorization,

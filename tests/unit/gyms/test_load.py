@@ -193,6 +193,36 @@ def test_a_constructor_that_raises_is_reported_with_its_words(tmp_path: Path) ->
         load_gym("x", str(path), {})
 
 
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("needs = Needs(wall_seconds='30')", r"gyms\.x\.gym: gym 'x' .* declares needs\.wall_seconds = '30', expected"),
+        ("needs = Needs(cpu_seconds='5')", r"gyms\.x\.gym: gym 'x' .* declares needs\.cpu_seconds = '5', expected"),
+        ("Settings = Inner", r"gyms\.x\.args: gym 'x' .* Settings = <class .*Inner'>, expected a subclass of GymSett"),
+        ("Settings = Raises", r"gyms\.x\.args: gym 'x' .* cannot be built from its settings: ImportError: no table"),
+    ],
+)
+def test_a_gym_that_declares_something_of_another_type_is_told_with_name_and_key(
+    tmp_path: Path, source: str, message: str
+) -> None:
+    raises = """
+from pydantic import model_validator
+from gyms.api import Needs
+
+
+class Raises(Settings):
+    @model_validator(mode="after")
+    def _look(self):
+        raise ImportError("no table")
+
+
+class Wrong(Tiny):
+"""
+    path = write(tmp_path / "mine.py", f"{GYM_SOURCE}{raises}    {source}\n")
+    with pytest.raises(ValueError, match=message):
+        load_gym("x", f"{path}:Wrong", {})
+
+
 def test_a_spec_survives_pickling_and_builds_the_same_gym() -> None:
     spec = GymSpec(name="sums", reference="gyms.arithmetic.gym:Arithmetic", args={"max_operand": 9})
     copy = pickle.loads(pickle.dumps(spec))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
@@ -57,8 +58,9 @@ def gym() -> Logic:
 
 def entries(name: str, count: int = 3) -> list[dict[str, Any]]:
     dataset = library().create_dataset(name, seed=11, size=50)
-    made = [dict(dataset[i]) for i in range(count)]
-    return [{**entry, "metadata": {**entry["metadata"], "source_dataset": name}} for entry in made]
+    drawn = (dict(dataset[i]) for i in range(50))
+    made = ({**entry, "metadata": {**entry["metadata"], "source_dataset": name}} for entry in drawn)
+    return list(itertools.islice(filter(is_fit, made), count))
 
 
 def score(gym: Logic, entry: Mapping[str, Any], response: str) -> Score:
