@@ -1,9 +1,9 @@
 """INT4 layers of an engine on CPUs, multiplied by with a BF16 copy of their values: `engine.bf16_copy`.
 
-vLLM's INT4 kernel takes codes to fp32 and multiplies there, unless the CPU has AMX. Above some rows that is far below
-what the CPU can do in BF16 (docs/int4.md, On a CPU, has the figures). The learner computes with bf16(code * scale), and
-so does the copy: the packed codes stay what is served, checked, swapped and counted, and the copy, in oneDNN's layout,
-is made of them with every version. It takes two bytes a weight, and during a swap twice that.
+vLLM's INT4 kernel takes codes to fp32 and multiplies there, unless the CPU has AMX. That is far below what the CPU does
+in BF16 (docs/int4.md, On a CPU, has the figures). The learner computes with bf16(code * scale), and so does the copy:
+the packed codes stay what is served, checked, swapped and counted, and the copy, in oneDNN's layout, is made of them
+with every version. It takes two bytes a weight, and during a swap twice that.
 
 `copy_int4_layers` makes the first one by multiplying an identity through vLLM's kernel, and so does `refresh_copies`
 after vLLM's own reload. A swap whose bytes were made beside the engine takes its codes apart instead; that both give
@@ -48,7 +48,11 @@ def refresh_copies(model: torch.nn.Module) -> None:
 
 
 def int4_values(parts: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-    """[O, I] bfloat16: the values of a layer, of (packed codes, scales) of what it holds one behind the other."""
+    """[O, I] bfloat16: the values of a layer that holds several matrices one behind the other.
+
+    Args:
+        parts: of each matrix its packed codes (int32 [O_i, I / 8]) and scales (bfloat16 [O_i, I / group_size]).
+    """
     rows = [len(packed) for packed, _ in parts]
     values = torch.empty((sum(rows), parts[0][0].shape[1] * CODES_PER_WORD), dtype=torch.bfloat16)
     for (packed, scale), block in zip(parts, values.split(rows), strict=True):

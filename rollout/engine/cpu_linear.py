@@ -19,15 +19,7 @@ import torch
 from torch import Tensor
 from vllm.model_executor.layers.utils import dispatch_cpu_unquantized_gemm
 
-__all__ = [
-    "FIXED_ROWS",
-    "MOST_ROWS",
-    "input_width",
-    "is_tied_head",
-    "packed_linear",
-    "random_rows",
-    "refresh_cpu_linears",
-]
+__all__ = ["input_width", "is_tied_head", "packed_linear", "random_rows", "refresh_cpu_linears"]
 
 FIXED_ROWS = 32
 """Rows of a product whose rows are not free of each other. Up to so many oneDNN uses one blocking."""
@@ -73,7 +65,15 @@ def refresh_cpu_linears(model: torch.nn.Module) -> None:
 
 
 def packed_linear(weight: Tensor) -> Callable[..., Tensor]:
-    """What vLLM would hang on a layer of this weight ([O, I] bfloat16), without the layer; None may be its weight."""
+    """What vLLM would hang on a layer of this weight, without the layer.
+
+    Args:
+        weight: bfloat16 [O, I].
+
+    Returns:
+        A function of x ([..., I] bfloat16), the layer's weight, which it does not read, and the bias ([O] or None); it
+        gives [..., O] bfloat16.
+    """
     layer: Any = SimpleNamespace(weight=torch.nn.Parameter(weight, requires_grad=False))
     dispatch_cpu_unquantized_gemm(layer, remove_weight=True)  # leaves it where its product has no layout of its own
     return _InBlocks(lambda x, _, bias: layer.cpu_linear(x, layer.weight, bias), None, tuple(weight.shape))
